@@ -1,0 +1,152 @@
+"""One trial's descent, from its first weights to its curve."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array, lax, random
+
+from vsweep.descent.optimizer import Optimizer
+from vsweep.tasks.task import Data, Examples, Metrics, Task
+
+
+class Length(NamedTuple):
+    """How long a trial is, static.
+
+    steps: updates. record_every: updates between two records. batch_size: None is the full batch.
+    """
+
+    steps: int
+    record_every: int
+    batch_size: int | None
+
+
+class Curve(NamedTuple):
+    """What is kept of a trial.
+
+    metrics: each float `(records,)`, at the steps that `recorded_steps` gives.
+    diverged_at: int32 scalar, the first step at which the loss was not finite or above the limit; -1
+        where it never was.
+    params: the parameters after the last step.
+    """
+
+    metrics: Metrics
+    diverged_at: Array
+    params: Any
+
+
+class State(NamedTuple):
+    """A trial between two steps. order: int32 `(examples,)`, this epoch's; empty for the full batch."""
+
+    step: Array
+    params: Any
+    optimizer: Any
+    order: Array
+    limit: Array
+    diverged_at: Array
+
+
+def recorded_steps(length: Length) -> np.ndarray:
+    """The steps of a curve's records, int64: 0, every `record_every`, and the last."""
+    return np.append(np.arange(0, length.steps, length.record_every), length.steps)
+
+
+def curve_metrics(task_metrics: Sequence[str], *, held_out: bool) -> list[str]:
+    """The names of a curve's metrics, from the task's own (`loss`, `accuracy`)."""
+    parts = ["train", "val"] if held_out else ["train"]
+    return [f"{part}_{name}" for part in parts for name in task_metrics] + ["grad_norm", "param_norm"]
+
+
+def train(
+    task: Task, optimizer: Optimizer, data: Data, length: Length, diverge_above: Array, key: Array
+) -> Curve:
+    """Train one trial.
+
+    diverge_above: floating scalar: a loss above this many times the absolute first one has diverged.
+    key: the trial's own; the first weights and the order of its minibatches are drawn from it.
+    """
+    state = _start(task, optimizer, data, length, key)
+    update = partial(_update, optimizer)
+    observe = partial(_observe, task, data, diverge_above)
+    order_key = random.fold_in(key, 1)
+
+    def step(_: int, state: State) -> State:
+        examples = data.train
+        if length.batch_size is not None:
+            state, examples = _next_batch(state, data.train, length.batch_size, order_key)
+        (loss, _), grads = jax.value_and_grad(task.loss, has_aux=True)(state.params, examples)
+        return update(_judge(state, loss), grads)
+
+    def stretch(state: State, updates: Array) -> tuple[State, Metrics]:
+        """Record, then update so many times. On the full batch the record's gradient is a step's."""
+        state, metrics, grads = observe(state)
+        if length.batch_size is None:
+            state = lax.cond(updates > 0, update, lambda state, _: state, state, grads)
+            updates = updates - 1
+        return lax.fori_loop(0, updates, step, state), metrics
+
+    updates = np.diff(recorded_steps(length), append=length.steps)
+    state, metrics = lax.scan(stretch, state, jnp.asarray(updates, jnp.int32))
+    return Curve(metrics, state.diverged_at, state.params)
+
+
+def _start(task: Task, optimizer: Optimizer, data: Data, length: Length, key: Array) -> State:
+    params = task.init(random.fold_in(key, 0))
+    examples = 0 if length.batch_size is None else data.train.y.shape[0]
+    first = jax.tree.leaves(params)[0]
+    return State(
+        step=jnp.int32(0),
+        params=params,
+        optimizer=optimizer.init(params),
+        order=jnp.zeros(examples, jnp.int32),
+        limit=jnp.full((), jnp.inf, first.dtype),
+        diverged_at=jnp.int32(-1),
+    )
+
+
+def _observe(
+    task: Task, data: Data, diverge_above: Array, state: State
+) -> tuple[State, Metrics, Any]:
+    """The metrics on all the data, and the training loss's gradient."""
+    (loss, more), grads = jax.value_and_grad(task.loss, has_aux=True)(state.params, data.train)
+    metrics = {"train_loss": loss, **{f"train_{name}": m for name, m in more.items()}}
+    if data.val is not None:
+        val_loss, more = task.loss(state.params, data.val)
+        metrics |= {"val_loss": val_loss, **{f"val_{name}": m for name, m in more.items()}}
+    metrics["grad_norm"] = optax.tree.norm(grads)
+    metrics["param_norm"] = optax.tree.norm(state.params)
+    limit = jnp.where(state.step == 0, diverge_above * jnp.abs(loss), state.limit)
+    return _judge(state._replace(limit=limit), loss), metrics, grads
+
+
+def _judge(state: State, loss: Array) -> State:
+    """Note the first step at which the loss is not finite or has grown past the limit."""
+    bad = ~jnp.isfinite(loss) | (loss > state.limit)
+    first = bad & (state.diverged_at < 0)
+    return state._replace(diverged_at=jnp.where(first, state.step, state.diverged_at))
+
+
+def _update(optimizer: Optimizer, state: State, grads: Any) -> State:
+    updates, kept = optimizer.update(grads, state.optimizer, state.params)
+    params = optax.apply_updates(state.params, updates)
+    return state._replace(step=state.step + 1, params=params, optimizer=kept)
+
+
+def _next_batch(
+    state: State, train: Examples, size: int, key: Array
+) -> tuple[State, Examples]:
+    """The next `size` examples of the epoch's order; what is left at its end waits for the next."""
+    examples = train.y.shape[0]
+    epoch, place = jnp.divmod(state.step, examples // size)
+    # `step` is the same for every trial of a block, so under vmap this stays a branch.
+    order = lax.cond(
+        place == 0,
+        lambda: random.permutation(random.fold_in(key, epoch), examples).astype(jnp.int32),
+        lambda: state.order,
+    )
+    chosen = lax.dynamic_slice(order, (place * size,), (size,))
+    return state._replace(order=order), Examples(train.x[:, chosen], train.y[chosen])

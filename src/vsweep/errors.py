@@ -1,0 +1,20 @@
+"""What a person is told when a config cannot be run."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class ConfigError(ValueError):
+    """A field that cannot be used: names the field, what came, and what is taken."""
+
+    def __init__(self, field: str, got: str, takes: str) -> None:
+        """One sentence: `field: got; takes`."""
+        self.field, self.got, self.takes = field, got, takes
+        super().__init__(f"{field}: {got}; {takes}" if takes else f"{field}: {got}")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A question that offers the nearest of the known words, or all of them where none is near."""
+    known = list(known)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"did you mean {close[0]}?" if close else "it takes one of " + ", ".join(known)

@@ -1,0 +1,120 @@
+"""Weights at step 0, drawn so that a padded layer begins as the same layer would alone.
+
+An initializer is a draw of unit variance and a standard deviation. A draw takes
+`(key, shape, fan_out, fan_in)`, where `shape = (out, in)` is the padded shape (static) and
+`fan_out <= out`, `fan_in <= in` are the true ones (int32 scalars, traced). It returns float32 of
+`shape`, of which the leading `(fan_out, fan_in)` are what the unpadded layer draws from the same key,
+bit for bit, but for `orthogonal`, whose factorisation rounds by shape. The rest is the caller's to mask.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax, random
+
+Shape = tuple[int, int]
+Draw = Callable[[Array, Shape, Array, Array], Array]
+
+# A standard normal cut at two standard deviations has this standard deviation.
+_TRUNCATED_STD = 0.87962566103423978
+_ROOT_3 = 3.0**0.5
+
+
+class Initializer(NamedTuple):
+    """draw: the weights but for their scale. std: `(fan_out, fan_in) -> scale`, float32 scalars."""
+
+    draw: Draw
+    std: Callable[[Array, Array], Array]
+
+
+def _rows(sample: Callable[[Array, tuple[int]], Array], key: Array, shape: Shape) -> Array:
+    """Draw `shape` row by row, each from its own key: a prefix of a row is a shorter row's draw."""
+    keys = jax.vmap(random.fold_in, in_axes=(None, 0))(key, jnp.arange(shape[0]))
+    return jax.vmap(lambda k: sample(k, (shape[1],)))(keys)
+
+
+def _normal(key: Array, shape: Shape, fan_out: Array, fan_in: Array) -> Array:
+    return _rows(lambda k, s: random.normal(k, s, jnp.float32), key, shape)
+
+
+def _truncated_normal(key: Array, shape: Shape, fan_out: Array, fan_in: Array) -> Array:
+    cut = _rows(lambda k, s: random.truncated_normal(k, -2.0, 2.0, s, jnp.float32), key, shape)
+    return cut / _TRUNCATED_STD
+
+
+def _uniform(key: Array, shape: Shape, fan_out: Array, fan_in: Array) -> Array:
+    return _rows(lambda k, s: random.uniform(k, s, jnp.float32, -_ROOT_3, _ROOT_3), key, shape)
+
+
+def _zeros(key: Array, shape: Shape, fan_out: Array, fan_in: Array) -> Array:
+    return jnp.zeros(shape, jnp.float32)
+
+
+def _orthogonal(key: Array, shape: Shape, fan_out: Array, fan_in: Array) -> Array:
+    """Orthonormal rows or columns, whichever are fewer."""
+    rows, columns = jnp.arange(shape[0])[:, None], jnp.arange(shape[1])[None, :]
+    inside = (rows < fan_out) & (columns < fan_in)
+    draw = jnp.where(inside, _normal(key, shape, fan_out, fan_in), 0.0)
+    small = min(shape)
+    tall = jnp.zeros(shape).at[:, :small].set(_orthonormal_columns(draw))
+    wide = jnp.zeros(shape).at[:small, :].set(_orthonormal_columns(draw.T).T)
+    return jnp.where(fan_out >= fan_in, tall, wide)
+
+
+def _orthonormal_columns(matrix: Array) -> Array:
+    """The Q of a QR factorisation with a positive diagonal of R, which makes it unique."""
+    q, r = jnp.linalg.qr(matrix)
+    return q * jnp.where(jnp.diagonal(r) < 0.0, -1.0, 1.0)[None, :]
+
+
+def _by_fan_in(gain: float, fan_out: Array, fan_in: Array) -> Array:
+    return jnp.sqrt(gain / fan_in.astype(jnp.float32))
+
+
+def _by_mean_fan(fan_out: Array, fan_in: Array) -> Array:
+    return jnp.sqrt(2.0 / (fan_in + fan_out).astype(jnp.float32))
+
+
+def _constant(std: float, fan_out: Array, fan_in: Array) -> Array:
+    return jnp.float32(std)
+
+
+_lecun, _he = partial(_by_fan_in, 1.0), partial(_by_fan_in, 2.0)
+_unscaled = partial(_constant, 1.0)
+
+# LeCun et al. 1998 ("Efficient BackProp"); Glorot and Bengio 2010; He et al. 2015 (arXiv:1502.01852);
+# orthogonal: Saxe et al. 2014 (arXiv:1312.6120). As in jax.nn.initializers and Keras, "normal" after a
+# name is cut at two standard deviations and rescaled. `normal` is the standard normal, `uniform` is
+# uniform on [-1, 1).
+INITIALIZERS: dict[str, Initializer] = {
+    "lecun_normal": Initializer(_truncated_normal, _lecun),
+    "lecun_uniform": Initializer(_uniform, _lecun),
+    "he_normal": Initializer(_truncated_normal, _he),
+    "he_uniform": Initializer(_uniform, _he),
+    "glorot_normal": Initializer(_truncated_normal, _by_mean_fan),
+    "glorot_uniform": Initializer(_uniform, _by_mean_fan),
+    "normal": Initializer(_normal, _unscaled),
+    "uniform": Initializer(_uniform, partial(_constant, 1.0 / _ROOT_3)),
+    "zeros": Initializer(_zeros, _unscaled),
+    "orthogonal": Initializer(_orthogonal, _unscaled),
+}
+
+
+def draw_weights(
+    names: Sequence[str], index: Array, key: Array, shape: Shape, fan_out: Array, fan_in: Array
+) -> Array:
+    """Weights of `shape` by the initializer `names[index]`, the index traced.
+
+    Names that share a draw share it here too: under `vmap` every draw is made, then one chosen.
+    """
+    chosen = [INITIALIZERS[name] for name in names]
+    draws = list(dict.fromkeys(i.draw for i in chosen))
+    which = jnp.asarray([draws.index(i.draw) for i in chosen], jnp.int32)[index]
+    branches = [lambda k, d=draw: d(k, shape, fan_out, fan_in) for draw in draws]
+    # The barrier keeps a draw's own arithmetic from being fused anew, and so rounded anew, in each
+    # program.
+    drawn = lax.optimization_barrier(lax.switch(which, branches, key))
+    return drawn * jnp.stack([i.std(fan_out, fan_in) for i in chosen])[index]

@@ -1,0 +1,83 @@
+"""Losses of one example from the model's raw outputs (logits), and what they count as right.
+
+A loss takes `(outputs, targets)`: outputs `(n_outputs, examples)`, targets `(examples,)`, and gives
+`(examples,)`. Its keyword-only parameters are its config fields, traced.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+
+def softmax_cross_entropy(outputs: Array, targets: Array) -> Array:
+    """`log sum_c exp z_c - z_y`, for classes y as int32 in `[0, n_outputs)`."""
+    classes = jnp.arange(outputs.shape[0])[:, None]
+    # A masked sum, not a gather: its gradient is a product, where a gather's is a scatter.
+    chosen = jnp.sum(jnp.where(classes == targets[None, :], outputs, 0.0), axis=0)
+    return jax.nn.logsumexp(outputs, axis=0) - chosen
+
+
+def sigmoid_cross_entropy(outputs: Array, targets: Array) -> Array:
+    """`log(1 + exp z) - y z` of one output z, for classes y in {0, 1}."""
+    z = outputs[0]
+    return jax.nn.softplus(z) - jnp.where(targets == 1, z, 0.0)
+
+
+def squared_error(outputs: Array, targets: Array) -> Array:
+    """`(z - y)^2` of one output z, for a number y."""
+    return jnp.square(outputs[0] - targets)
+
+
+def huber(outputs: Array, targets: Array, *, delta: Array) -> Array:
+    """`r^2 / 2` up to `|r| = delta`, a straight line beyond (Huber 1964), with `r = z - y`."""
+    r = jnp.abs(outputs[0] - targets)
+    near = jnp.minimum(r, delta)
+    return near * (r - near / 2.0)
+
+
+def most_likely(outputs: Array) -> Array:
+    """The class of each example, int32 `(examples,)`: the largest output."""
+    return jnp.argmax(outputs, axis=0).astype(jnp.int32)
+
+
+def positive(outputs: Array) -> Array:
+    """The class of each example, int32 `(examples,)`: 1 where the one output is above zero."""
+    return (outputs[0] > 0).astype(jnp.int32)
+
+
+class Loss(NamedTuple):
+    """A loss and what goes with it.
+
+    value: the loss of each example.
+    n_outputs: how many outputs the model needs, from the number of classes.
+    classify: the class that the outputs say, or None where targets are numbers.
+    """
+
+    value: Callable[..., Array]
+    n_outputs: Callable[[int], int]
+    classify: Callable[[Array], Array] | None
+
+
+LOSSES: dict[str, Loss] = {
+    "softmax_cross_entropy": Loss(softmax_cross_entropy, lambda classes: classes, most_likely),
+    "sigmoid_cross_entropy": Loss(sigmoid_cross_entropy, lambda classes: 1, positive),
+    "squared_error": Loss(squared_error, lambda classes: 1, None),
+    "huber": Loss(huber, lambda classes: 1, None),
+}
+
+
+def default_loss(n_classes: int) -> str:
+    """The name of the usual loss: by the number of classes, where 0 stands for a number."""
+    if n_classes == 0:
+        return "squared_error"
+    return "sigmoid_cross_entropy" if n_classes == 2 else "softmax_cross_entropy"
+
+
+def own_loss(value: Callable[..., Any], n_classes: int) -> Loss:
+    """A person's own function as a loss: one output a class, or one output for a number."""
+    if n_classes == 0:
+        return Loss(value, lambda _: 1, None)
+    return Loss(value, lambda classes: classes, most_likely)

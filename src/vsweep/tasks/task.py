@@ -1,0 +1,82 @@
+"""What is trained: a model, a loss and data as pure functions of one trial."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from vsweep.tasks.losses import Loss
+from vsweep.tasks.models import Model, Params, Within
+
+Metrics = dict[str, Array]
+
+
+class Examples(NamedTuple):
+    """x: floating `(features, examples)`. y: `(examples,)`, int32 classes or floating numbers."""
+
+    x: Array
+    y: Array
+
+
+class Data(NamedTuple):
+    """The training examples, and the held-out ones, if any."""
+
+    train: Examples
+    val: Examples | None
+
+
+class Task(NamedTuple):
+    """A trial's task.
+
+    init: `key -> params`, a tree of arrays.
+    loss: `(params, examples) -> (mean loss, further metrics)`, scalars.
+    """
+
+    init: Callable[[Array], Params]
+    loss: Callable[[Params, Examples], tuple[Array, Metrics]]
+
+
+@dataclass(frozen=True)
+class Supervised:
+    """How to make the task of a model and a loss: the part of it that a program is compiled for.
+
+    model: makes a `Model` from its fields. loss: as in `LOSSES`.
+    static: model fields that are compiled for. A field that is traced too becomes a `Within`.
+    dtype: of parameters and activations.
+    """
+
+    model: Callable[..., Model]
+    loss: Loss
+    n_features: int
+    n_outputs: int
+    static: tuple[tuple[str, Any], ...]
+    dtype: str = "float32"
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of what `Task.loss` gives: the loss, and the further metrics."""
+        return ("loss",) if self.loss.classify is None else ("loss", "accuracy")
+
+    def __call__(self, hparams: Mapping[str, Mapping[str, Array]]) -> Task:
+        """The task of one trial, from its traced fields of `model` and `loss` (scalars)."""
+        traced = dict(hparams["model"])
+        bounds = dict(self.static)
+        both = {name: Within(traced.pop(name), bounds.pop(name)) for name in set(traced) & set(bounds)}
+        model = self.model(**bounds, **traced, **both)
+
+        def init(key: Array) -> Params:
+            params = model.init(key, self.n_features, self.n_outputs)
+            return jax.tree.map(lambda p: jnp.asarray(p).astype(self.dtype), params)
+
+        def loss(params: Params, examples: Examples) -> tuple[Array, Metrics]:
+            outputs = model.apply(params, examples.x)
+            value = jnp.mean(self.loss.value(outputs, examples.y, **hparams["loss"]))
+            if self.loss.classify is None:
+                return value, {}
+            right = self.loss.classify(outputs) == examples.y
+            return value, {"accuracy": jnp.mean(right, dtype=value.dtype)}
+
+        return Task(init, loss)
