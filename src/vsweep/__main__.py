@@ -1,0 +1,5 @@
+"""`python -m vsweep`."""
+
+from vsweep.cli import main
+
+main()

@@ -1,0 +1,174 @@
+"""A sweep from words to results; the command line is a thin shell over it."""
+
+import platform
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vsweep.compose import Study, study
+from vsweep.config import as_dict
+from vsweep.errors import ConfigError
+from vsweep.execution import describe
+from vsweep.execution.devices import trial_mesh
+from vsweep.execution.plan import Hardware, Plan, make_plan, try_own_functions
+from vsweep.execution.run import metric_names, train
+from vsweep.results.store import Finished, Store
+from vsweep.results.sweep import Sweep
+from vsweep.trackers.console import ConsoleTracker
+from vsweep.trackers.tracker import Tracker
+
+Words = Sequence[str] | Mapping[str, Any]
+
+
+def sweep(
+    config: Words = (),
+    *,
+    model: Callable[..., Any] | None = None,
+    loss: Callable[..., Any] | None = None,
+    data: Any = None,
+    quiet: bool = False,
+) -> Sweep:
+    """Train a sweep, and give what came out.
+
+    config: Hydra overrides as on the command line (`["sweep=digits", "seeds=8"]`), or nested mappings
+        of fields (`{"data": "iris", "grid": {"optimizer": {"lr": [0.1, 1.0]}}}`).
+    model: your own: a function of any fields that gives a `Model`.
+    loss: your own: a function of `(outputs, targets)` and any fields, that gives a loss per example.
+    data: your own: `(x, y)`, x `(examples, features)`, y `(examples,)` (integers are classes, floats
+        are numbers), or a function of any fields that gives them.
+    quiet: show nothing while it trains.
+
+    Raises `ConfigError`, before anything is written, for what cannot be run.
+    """
+    made, plan, mesh = _prepare(config, model, loss, data)
+    trackers = _trackers(made, quiet=quiet)
+    store = _open_store(made, plan)
+    try:
+        for tracker in trackers:
+            tracker.begin(made.name, len(plan.grid))
+        for block in train(plan, mesh):
+            store.add(Finished(*block))
+            for tracker in trackers:
+                tracker.trained(len(block.rows))
+        store.write_trials()
+        trained = Sweep(store.directory)
+        for tracker in trackers:
+            tracker.end(trained)
+    finally:
+        store.write_trials()
+        for tracker in trackers:
+            tracker.close()
+    return trained
+
+
+def plan(config: Words = ()) -> tuple[Study, Plan]:
+    """What a sweep would train, and train nothing. Raises `ConfigError`."""
+    made, planned, _ = _prepare(config, None, None, None)
+    return made, planned
+
+
+def load(directory: str | Path) -> Sweep:
+    """The sweep in a directory. Raises `ConfigError` where there is none."""
+    return Sweep(directory)
+
+
+def _prepare(config: Words, model: Any, loss: Any, data: Any) -> tuple[Study, Plan, Any]:
+    given = {"model": model, "loss": loss, "data": data}
+    own = {group: function for group, function in given.items() if function is not None}
+    words = _as_words(config) if isinstance(config, Mapping) else list(config)
+    made = study(words, own)
+    mesh = trial_mesh()
+    hardware = Hardware(mesh.devices.flat[0].platform, mesh.devices.size)
+    planned = make_plan(made.grid, made.variants, made.group_axes, hardware, made.raw.get("block"))
+    try_own_functions(planned)
+    return made, planned, mesh
+
+
+def _as_words(config: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Nested mappings as Hydra overrides."""
+    words = []
+    for key, value in config.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping) and not set(value) & {"logspace", "linspace", "range"}:
+            words += _as_words(value, f"{path}.")
+        elif path.endswith(".name") and path.count(".") == 1 and not path.startswith("grid."):
+            words.insert(0, f"{prefix[:-1]}={value}")
+        else:
+            words.append(f"{path}={_literal(value)}")
+    return words
+
+
+def _literal(value: Any) -> str:
+    """A value in the grammar of Hydra's overrides."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{k}:{_literal(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple | range | np.ndarray):
+        return "[" + ",".join(_literal(v) for v in value) + "]"
+    if isinstance(value, np.generic):
+        return _literal(value.item())
+    if isinstance(value, str):
+        text = value.replace("\\", "\\\\").replace("'", "\\'")
+        return value if value.replace("_", "").isalnum() else f"'{text}'"
+    return str(value)
+
+
+def _open_store(made: Study, planned: Plan) -> Store:
+    grid = planned.grid
+    number, row, seed = grid.trials()
+    columns: dict[str, Any] = {"trial": number, "cell": grid.cells[row], "seed": seed}
+    for i, axis in enumerate(grid.axes):
+        columns[axis.path] = _column(grid.column(i))[row]
+    config = dict(made.raw)
+    for group, function in made.own.items():
+        config[group] = {**config[group], "_target_": describe.name_of(function)}
+    record = {
+        "name": made.name,
+        "command": shlex.join(sys.argv),
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "versions": {name: version(name) for name in ("vsweep", "jax", "jaxlib", "optax", "numpy")},
+        "python": platform.python_version(),
+        **describe.as_record(planned),
+    }
+    directory = Path(config["dir"]) if config["dir"] else _new_directory(made.name)
+    return Store(directory, config, record, pd.DataFrame(columns), metric_names(planned))
+
+
+def _column(values: np.ndarray) -> Any:
+    """Values as the pandas type that holds them and what is missing; what is no scalar as text."""
+    scalar = [v if isinstance(v, str | int | float | None) else str(v) for v in values]
+    return pd.Series(scalar, dtype=object).convert_dtypes(convert_floating=False).array
+
+
+def _new_directory(name: str) -> Path:
+    """`outputs/NAME/TIME`, made here, so that sweeps which start together do not meet."""
+    parent = Path("outputs") / name
+    time = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    for suffix in ("", *(f"_{i}" for i in range(2, 1000))):
+        try:
+            (parent / f"{time}{suffix}").mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            reason = f"cannot make a directory in {str(parent)!r} ({error.strerror})"
+            raise ConfigError("dir", reason, "give dir=…, where it can be written") from error
+        return parent / f"{time}{suffix}"
+    raise ConfigError("dir", f"a thousand sweeps began in one second in {str(parent)!r}", "give dir=…")
+
+
+def _trackers(made: Study, *, quiet: bool) -> list[Tracker]:
+    trackers: list[Tracker] = [] if quiet else [ConsoleTracker()]
+    options = made.raw["tracker"]["wandb"]
+    if options["mode"] != "disabled":
+        from vsweep.trackers.wandb import WandbTracker
+
+        trackers.append(WandbTracker(lambda row: as_dict(made.cell(row)), quiet=quiet, **options))
+    return trackers

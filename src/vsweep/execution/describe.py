@@ -1,0 +1,82 @@
+"""A plan in words for a person, and as a record for the store."""
+
+from typing import Any
+
+from vsweep.execution.plan import Plan, Program
+
+
+def name_of(function: Any) -> str:
+    """The dotted path of a person's own function, or the kind of what is none."""
+    if not callable(function):
+        return type(function).__name__
+    return f"{function.__module__}.{getattr(function, '__qualname__', type(function).__name__)}"
+
+
+def as_record(plan: Plan) -> dict[str, Any]:
+    """Programs, blocks, devices and data, of plain types."""
+    return {
+        "trials": len(plan.grid),
+        "cells": len(plan.grid.cells),
+        "collapsed_cells": plan.grid.collapsed,
+        "devices": plan.hardware._asdict(),
+        "programs": [_program_record(program) for program in plan.programs],
+        "data": {key: _data_record(split) for key, split in plan.splits.items()},
+    }
+
+
+def _program_record(program: Program) -> dict[str, Any]:
+    static = program.static
+    return {
+        "model": program.config.model.name,
+        "static": {name: _plain(value) for name, value in static.task.static},
+        "data": program.data,
+        "optimizer": static.optimizer,
+        "schedule": static.schedule,
+        "dtype": static.dtype,
+        "precision": static.precision,
+        **static.length._asdict(),
+        "trials": len(program.rows),
+        "blocks": program.blocks,
+        "block": program.block,
+        "lanes": program.lanes,
+        "padded_width": program.width or None,
+        "padding_waste": round(program.waste, 4),
+    }
+
+
+def _data_record(split: Any) -> dict[str, Any]:
+    return {
+        "train_rows": len(split.y[0]),
+        "val_rows": 0 if split.y[1] is None else len(split.y[1]),
+        "features": list(split.dataset.features),
+        "classes": list(split.dataset.classes),
+        "mean": split.mean.tolist(),
+        "std": split.std.tolist(),
+    }
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def as_text(name: str, plan: Plan) -> str:
+    """What would run: the trials, the axes, and a line per program."""
+    grid, hardware = plan.grid, plan.hardware
+    collapsed = f", {grid.collapsed:,} collapsed" if grid.collapsed else ""
+    lines = [
+        f"{name}: {len(grid):,} trials = {len(grid.cells):,} cells{collapsed} × {len(grid.seeds):,} seeds,"
+        f" in {len(plan.programs)} programs on {hardware.devices} {hardware.platform.upper()} devices"
+    ]
+    for axis in grid.axes:
+        values = [str(v) if not isinstance(v, float) else f"{v:.4g}" for v in axis.values]
+        shown = values if len(values) <= 8 else [*values[:3], "…", values[-1]]
+        lines.append(f"  {axis.path}: {', '.join(shown)} ({len(values)})")
+    for i, program in enumerate(plan.programs, 1):
+        config = program.config
+        what = f"{config.data.name} {config.model.name} {config.optimizer.name}"
+        width = f", padded to width {program.width} ({program.waste:.0%} of the work)" if program.width else ""
+        lines.append(
+            f"  program {i}: {what}, {len(program.rows):,} trials in {program.blocks} blocks of {program.block},"
+            f" {program.lanes} side by side, {config.steps} steps{width}"
+        )
+    return "\n".join(lines)

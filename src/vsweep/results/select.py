@@ -1,0 +1,63 @@
+"""Which cells are best: pure functions of the table of trials."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from vsweep.results.store import higher_is_better
+
+_PREFERRED = ("val_accuracy", "val_loss", "train_accuracy", "train_loss")
+
+
+def axes_of(trials: pd.DataFrame) -> list[str]:
+    """The axes among the columns of a table of trials: those between `seed` and `status`."""
+    columns = list(trials.columns)
+    return columns[columns.index("seed") + 1 : columns.index("status")]
+
+
+def default_metric(trials: pd.DataFrame) -> str:
+    """The metric that ranks: of the held-out examples where there are any, accuracy before loss."""
+    for name in _PREFERRED:
+        column = f"final_{name}"
+        if column in trials and trials[column].notna().any():
+            return name
+    return "train_loss"
+
+
+def rank_cells(trials: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
+    """One row per cell, best first.
+
+    metric: ranks by its mean final value over the seeds that did not diverge; None is
+    `default_metric`. A cell of which fewer seeds diverged comes before one of which more did.
+
+    Columns: `cell`, the axes, `mean`, `std` (over seeds, n - 1; NaN for one seed), `seeds`, `diverged`.
+    Raises `KeyError` for a metric that was not recorded.
+    """
+    metric = metric or default_metric(trials)
+    column = f"final_{metric}"
+    if column not in trials:
+        known = [c.removeprefix("final_") for c in trials if c.startswith("final_")]
+        raise KeyError(f"no metric {metric!r}: there are {', '.join(known)}")
+    ok = trials[column].where(trials["status"] == "ok").astype(float)
+    grouped = trials.assign(_value=ok, _diverged=trials["status"] == "diverged").groupby("cell")
+    cells = grouped[axes_of(trials)].first() if axes_of(trials) else pd.DataFrame(index=grouped.size().index)
+    cells["mean"] = grouped["_value"].mean()
+    cells["std"] = grouped["_value"].std()
+    cells["seeds"] = grouped.size()
+    cells["diverged"] = grouped["_diverged"].sum()
+    ascending = [True, not higher_is_better(metric)]
+    return cells.reset_index().sort_values(
+        ["diverged", "mean"], ascending=ascending, na_position="last", ignore_index=True, kind="stable"
+    )
+
+
+def label(row: pd.Series, axes: Sequence[str]) -> str:
+    """A cell in words: `lr=0.1 width=32`, of the axes that it has."""
+    return " ".join(f"{axis.split('.')[-1]}={short(row[axis])}" for axis in axes if pd.notna(row[axis]))
+
+
+def short(value: object) -> str:
+    """A value as briefly as it can be read."""
+    if value is None or value is pd.NA or (isinstance(value, float) and value != value):
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,62 @@
+"""A sweep that was trained, or is training still: its tables, its best cells, its pictures."""
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from vsweep.errors import ConfigError
+from vsweep.results import select
+from vsweep.results.plots import Plots
+from vsweep.results.store import read_curves, read_trials
+
+
+class Sweep:
+    """A sweep's directory, read when asked."""
+
+    def __init__(self, directory: str | Path) -> None:
+        """Raises `ConfigError` where there is no sweep with a finished trial."""
+        self.directory = Path(directory)
+        if not (self.directory / "trials.parquet").is_file():
+            got = f"no finished trials in {str(directory)!r}"
+            raise ConfigError("dir", got, "it takes a sweep's directory")
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The resolved config, as nested dictionaries."""
+        return yaml.safe_load((self.directory / "config.yaml").read_text(encoding="utf-8"))
+
+    @cached_property
+    def plan(self) -> dict[str, Any]:
+        """Programs, blocks, devices, versions and data."""
+        return json.loads((self.directory / "plan.json").read_text(encoding="utf-8"))
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """A row per trial: `trial`, `cell`, `seed`, the axes, `status`, `diverged_at`, `final_…`, `best_…`."""
+        return read_trials(self.directory)
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """A row per trial and recorded step, by both: `trial`, `step`, and float32 metrics."""
+        return read_curves(self.directory)
+
+    def cells(self, metric: str | None = None) -> pd.DataFrame:
+        """A row per cell, best first: see `vsweep.results.select.rank_cells`."""
+        return select.rank_cells(self.trials, metric)
+
+    def best(self, metric: str | None = None) -> pd.Series:
+        """The best cell: its axes, `mean`, `std`, `seeds`, `diverged`. Raises as `cells` does."""
+        return self.cells(metric).iloc[0]
+
+    @property
+    def plot(self) -> Plots:
+        """Pictures: `sweep.plot.heatmap(...)`."""
+        return Plots(self.trials)
+
+    def __repr__(self) -> str:
+        """The directory and how much is in it."""
+        return f"<Sweep of {len(self.trials)} trials in {self.directory}>"

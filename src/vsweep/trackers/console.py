@@ -1,0 +1,101 @@
+"""The person at the terminal: a progress bar while it trains, a table of the best cells at the end."""
+
+import time
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from vsweep.results.select import axes_of, default_metric, short
+from vsweep.results.sweep import Sweep
+
+_ROWS = 5
+# Where there is no terminal to redraw, a line this often.
+_LINE_EVERY_S = 10.0
+
+
+class _Speed(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.1f} trials/s" if speed else "compiling")
+
+
+class ConsoleTracker:
+    """Writes to standard error."""
+
+    def __init__(self) -> None:
+        """Nothing is shown before `begin`."""
+        self.console = Console(stderr=True, highlight=False)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("trials"),
+            _Speed(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self._done = self._total = 0
+        self._start = self._last = time.monotonic()
+
+    def begin(self, name: str, trials: int) -> None:
+        """Start the bar."""
+        self._total, self._start = trials, time.monotonic()
+        self._last = self._start
+        self._task = self._progress.add_task(name, total=trials)
+        self._progress.start()
+
+    def trained(self, trials: int) -> None:
+        """Move the bar."""
+        self._done += trials
+        self._progress.update(self._task, advance=trials)
+        now = time.monotonic()
+        last = self._done == self._total
+        if not self.console.is_terminal and (last or now - self._last > _LINE_EVERY_S):
+            self._last = now
+            speed = self._done / (now - self._start)
+            left = (self._total - self._done) / speed
+            self.console.print(
+                f"{self._done:,}/{self._total:,} trials, {speed:,.1f} trials/s, {left:.0f} s left"
+            )
+
+    def end(self, sweep: Sweep) -> None:
+        """Show the best cells."""
+        self._progress.stop()
+        self.console.print(best_table(sweep))
+
+    def close(self) -> None:
+        """Stop the bar."""
+        self._progress.stop()
+
+
+def best_table(sweep: Sweep) -> Table:
+    """The best cells, with the spread of the metric over seeds and how many seeds diverged."""
+    metric = default_metric(sweep.trials)
+    cells = sweep.cells(metric)
+    axes = [axis for axis in axes_of(sweep.trials) if cells[axis].nunique(dropna=False) > 1]
+    shown = min(_ROWS, len(cells))
+    table = Table(title=f"The best {shown} of {len(cells)} cells, by {metric} at the last step")
+    for axis in axes:
+        table.add_column(axis, justify="right")
+    table.add_column(f"{metric}\nmean ± sd over seeds", justify="right")
+    table.add_column("diverged", justify="right")
+    for _, row in cells.head(_ROWS).iterrows():
+        spread = "" if pd.isna(row["std"]) else f" ± {row['std']:.4f}"
+        value = "–" if pd.isna(row["mean"]) else f"{row['mean']:.4f}{spread}"
+        table.add_row(*(short(row[axis]) for axis in axes), value, f"{row['diverged']}/{row['seeds']}")
+    return table
