@@ -1,5 +1,10 @@
 """Every test runs under strict rank and dtype promotion, with warnings as errors."""
 
+import os
+import subprocess
+import sys
+from typing import NamedTuple
+
 import jax
 import pytest
 from hypothesis import HealthCheck, settings
@@ -14,8 +19,84 @@ settings.register_profile("vsweep", deadline=None, suppress_health_check=[Health
 settings.load_profile("vsweep")
 
 
+class Done(NamedTuple):
+    """What a command gave."""
+
+    status: int
+    out: str
+    err: str
+
+
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     """An empty folder to stand in."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def cli(here, monkeypatch, capsys):
+    """The command line in this process, in an empty folder: `cli("run", "steps=2") -> Done`."""
+    from vsweep.cli import main
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["vsweep", *words])
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+        capsys.readouterr()
+        status = 0
+        try:
+            main()
+        except SystemExit as stop:
+            status = stop.code
+        return Done(status, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory):
+    """The environment of a subprocess: what one compiles, the next one finds."""
+    cache = tmp_path_factory.mktemp("compiled")
+    return {
+        **os.environ,
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+
+
+@pytest.fixture(scope="session")
+def command(environment):
+    """The command line as a process of its own: `command(folder, "run", "steps=2") -> Done`."""
+
+    def call(folder, *words, **more):
+        ran = subprocess.run(
+            [sys.executable, "-m", "vsweep", *words],
+            cwd=folder,
+            env={**environment, **more},
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+        return Done(ran.returncode, ran.stdout, ran.stderr)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """A trained sweep of 12 trials in 2 programs, of which the trials with lr=1e6 diverged."""
+    import vsweep
+
+    words = [
+        "data=iris",
+        "tracker=none",
+        "grid.model.name=[logistic,mlp]",
+        "grid.model.width=[2,3]",
+        "grid.optimizer.lr=[0.1,1e6]",
+        "seeds=[5,3]",
+        "steps=5",
+        "record_every=2",
+        f"dir='{tmp_path_factory.mktemp('small') / 'kept'}'",
+    ]
+    return vsweep.sweep(words, quiet=True)

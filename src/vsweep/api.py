@@ -2,7 +2,6 @@
 
 import platform
 import shlex
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
@@ -17,7 +16,7 @@ from vsweep.config import as_dict
 from vsweep.errors import ConfigError
 from vsweep.execution import describe
 from vsweep.execution.devices import trial_mesh
-from vsweep.execution.plan import Hardware, Plan, make_plan, try_own_functions
+from vsweep.execution.plan import Hardware, Plan, make_plan
 from vsweep.execution.run import metric_names, train
 from vsweep.results.store import Finished, Store
 from vsweep.results.sweep import Sweep
@@ -87,7 +86,6 @@ def _prepare(config: Words, model: Any, loss: Any, data: Any) -> tuple[Study, Pl
     mesh = trial_mesh()
     hardware = Hardware(mesh.devices.flat[0].platform, mesh.devices.size)
     planned = make_plan(made.grid, made.variants, made.group_axes, hardware, made.raw.get("block"))
-    try_own_functions(planned)
     return made, planned, mesh
 
 
@@ -132,7 +130,7 @@ def _open_store(made: Study, planned: Plan) -> Store:
         config[group] = {**config[group], "_target_": describe.name_of(function)}
     record = {
         "name": made.name,
-        "command": shlex.join(sys.argv),
+        "command": shlex.join(["vsweep", "run", *(word.removeprefix("++") for word in made.words)]),
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "versions": {name: version(name) for name in ("vsweep", "jax", "jaxlib", "optax", "numpy")},
         "python": platform.python_version(),
@@ -143,9 +141,16 @@ def _open_store(made: Study, planned: Plan) -> Store:
 
 
 def _column(values: np.ndarray) -> Any:
-    """Values as the pandas type that holds them and what is missing; what is no scalar as text."""
-    scalar = [v if isinstance(v, str | int | float | None) else str(v) for v in values]
-    return pd.Series(scalar, dtype=object).convert_dtypes(convert_floating=False).array
+    """Values as the pandas array that holds them and what is missing; what is no scalar as text."""
+    kinds = {type(v) for v in values if v is not None}
+    missing = any(v is None for v in values)
+    if kinds == {bool}:
+        return pd.array(values, "boolean")
+    if kinds == {int}:
+        return pd.array(values, "Int64" if missing else "int64")
+    if kinds and kinds <= {int, float}:
+        return pd.array([np.nan if v is None else float(v) for v in values], "float64")
+    return pd.array([v if v is None else str(v) for v in values], "str")
 
 
 def _new_directory(name: str) -> Path:

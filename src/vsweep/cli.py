@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 import hydra
@@ -79,7 +80,7 @@ def main() -> None:
     if command not in _COMMANDS:
         _fail(ConfigError("command", f"no such command {command!r}", nearest(command, _COMMANDS)))
     # A person's own functions are found from where they stand, as with `python -m`.
-    sys.path.insert(0, os.getcwd())
+    sys.path.insert(0, str(Path.cwd()))
     # Hydra raises what it would else print, and `readable_errors` says it in a sentence.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = [sys.argv[0], *forced(words)]

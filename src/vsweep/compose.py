@@ -32,17 +32,17 @@ _INIT = "model.init"
 class Study:
     """What a sweep is to train, composed and checked.
 
-    name: of the sweep. raw: the resolved config as written. seeds, grid: of all cells. variants: the
+    name: of the sweep. words: the overrides that it was composed from. raw: the resolved config as written. seeds, grid: of all cells. variants: the
     config of the cells of each choice on the axes over groups, keyed by those values in axis order.
     """
 
     name: str
+    words: tuple[str, ...]
     raw: Mapping[str, Any]
     grid: Grid
     variants: Mapping[tuple[str, ...], Config]
     group_axes: tuple[int, ...]
     own: Mapping[str, Any] = field(default_factory=dict)
-
 
     def cell(self, row: int) -> Config:
         """The config of the cell in a row of `grid.cells`."""
@@ -112,9 +112,8 @@ def compose(words: Sequence[str]) -> tuple[dict[str, Any], Mapping[str, str]]:
     with _hydra(), readable_errors(words):
         cfg = hydra.compose("config", forced(words), return_hydra_config=True)
         choices = dict(cfg.hydra.runtime.choices)
-        OmegaConf.set_struct(cfg, False)
-        del cfg["hydra"]
-        raw = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        fields = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+        raw: Any = OmegaConf.to_container(fields, resolve=True, throw_on_missing=True)
     return raw, choices
 
 
@@ -178,7 +177,7 @@ def study(words: Sequence[str], own: Mapping[str, Any] | None = None) -> Study:
     axes = _checked_axes(written, list(variants.values()))
     grid = expand(axes, sweep_seeds(raw), *_collapse(axes, over_groups, variants))
     name = choices.get("sweep") or "-".join(choices[group] for group in ("data", "model"))
-    return Study(name, raw, grid, variants, over_groups, own)
+    return Study(name, tuple(words), raw, grid, variants, over_groups, own)
 
 
 @contextmanager
@@ -229,12 +228,11 @@ def _without_axes(raw: Mapping[str, Any], axes: list[tuple[str, tuple[Any, ...]]
         known = isinstance(raw.get(group), Mapping) and path not in GROUPS
         if known and path.partition(".")[2] in raw[group]:
             OmegaConf.update(made, path, values[0], merge=False)
-    return OmegaConf.to_container(made)
+    plain: Any = OmegaConf.to_container(made)
+    return plain
 
 
-def _checked_axes(
-    written: list[tuple[str, tuple[Any, ...]]], variants: list[Config]
-) -> list[Axis]:
+def _checked_axes(written: list[tuple[str, tuple[Any, ...]]], variants: list[Config]) -> list[Axis]:
     return [
         Axis(path, values if path in GROUPS else parse_axis(path, values, variants))
         for path, values in written

@@ -213,7 +213,8 @@ def check(raw: Mapping[str, Any], own: Mapping[str, Any], *, strict: bool = True
         given = _at(raw, path)
         if given is not None or "null" not in takes.text:
             parse_field(path, given)
-    return Config(**parts, **common, **top)
+    values: dict[str, Any] = {**parts, **common, **top}
+    return Config(**values)
 
 
 def _at(tree: Any, path: str) -> Any:
@@ -234,7 +235,7 @@ def _part(group: str, raw: Any, own: Any, *, strict: bool) -> Part:
         raise ConfigError(f"{group}._target_", "got nothing", "it takes a function's dotted path")
     if name == AUTO and group == "loss":
         return Part(AUTO, None, {})
-    if name not in GROUPS[group]:
+    if not isinstance(name, str) or name not in GROUPS[group]:
         raise ConfigError(group, f"no such choice {name!r}", nearest(str(name), [*GROUPS[group], OWN]))
     function = GROUPS[group][name]
     taken = _fields_of(group, function)
@@ -245,7 +246,7 @@ def _part(group: str, raw: Any, own: Any, *, strict: bool) -> Part:
                 f"{group}.{key}", f"{group}={name} has no such field", f"it takes {choices or 'none'}"
             )
     values = {key: parse_field(f"{group}.{key}", given.get(key)) for key in taken}
-    return Part(str(name), function, values)
+    return Part(name, function, values)
 
 
 def _fields_of(group: str, function: Any) -> tuple[str, ...]:

@@ -99,7 +99,9 @@ def axis_values(path: str, given: Any) -> tuple[Any, ...]:
     Raises `ConfigError`, naming `grid.<path>`.
     """
     field = f"grid.{path}"
-    takes = "it takes a list, or {logspace: [lo, hi, n]}, {linspace: [lo, hi, n]}, {range: [start, stop, step]}"
+    takes = (
+        "it takes a list, or {logspace: [lo, hi, n]}, {linspace: [lo, hi, n]}, {range: [start, stop, step]}"
+    )
     if isinstance(given, list) and len(given) == 1 and isinstance(given[0], dict):
         given = given[0]
     if isinstance(given, dict):

@@ -108,9 +108,7 @@ def _start(task: Task, optimizer: Optimizer, data: Data, length: Length, key: Ar
     )
 
 
-def _observe(
-    task: Task, data: Data, diverge_above: Array, state: State
-) -> tuple[State, Metrics, Any]:
+def _observe(task: Task, data: Data, diverge_above: Array, state: State) -> tuple[State, Metrics, Any]:
     """The metrics on all the data, and the training loss's gradient."""
     (loss, more), grads = jax.value_and_grad(task.loss, has_aux=True)(state.params, data.train)
     metrics = {"train_loss": loss, **{f"train_{name}": m for name, m in more.items()}}
@@ -136,9 +134,7 @@ def _update(optimizer: Optimizer, state: State, grads: Any) -> State:
     return state._replace(step=state.step + 1, params=params, optimizer=kept)
 
 
-def _next_batch(
-    state: State, train: Examples, size: int, key: Array
-) -> tuple[State, Examples]:
+def _next_batch(state: State, train: Examples, size: int, key: Array) -> tuple[State, Examples]:
     """The next `size` examples of the epoch's order; what is left at its end waits for the next."""
     examples = train.y.shape[0]
     epoch, place = jnp.divmod(state.step, examples // size)

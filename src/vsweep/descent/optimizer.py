@@ -5,7 +5,7 @@ two dimensions or more, no biases.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ import optax
 from jax import Array
 
 Schedule = Callable[[Array], Array]
-Optimizer = optax.GradientTransformation
+Optimizer: TypeAlias = optax.GradientTransformation
 
 
 def _weights(params: Any) -> Any:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,10 @@ from jax.sharding import Mesh, PartitionSpec
 
 from vsweep.descent.loop import Curve, Length, train
 from vsweep.descent.optimizer import make_optimizer
-from vsweep.tasks.task import Data, Task
+from vsweep.tasks.task import Data, MakeTask
+
+# NumPy on the host, JAX on a device, tracers inside a program.
+Leaf: TypeAlias = Any
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Static:
     task: makes a trial's task from its traced fields. precision: of matrix products.
     """
 
-    task: Callable[[Mapping[str, Any]], Task]
+    task: MakeTask
     optimizer: str
     schedule: str
     length: Length
@@ -38,11 +41,11 @@ class HParams(NamedTuple):
     fields of the task's parts.
     """
 
-    seed: Array
-    diverge_above: Array
-    task: Mapping[str, Mapping[str, Array]]
-    optimizer: Mapping[str, Array]
-    schedule: Mapping[str, Array]
+    seed: Leaf
+    diverge_above: Leaf
+    task: Mapping[str, Mapping[str, Leaf]]
+    optimizer: Mapping[str, Leaf]
+    schedule: Mapping[str, Leaf]
 
 
 @contextmanager

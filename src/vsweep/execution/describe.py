@@ -27,9 +27,9 @@ def as_record(plan: Plan) -> dict[str, Any]:
 def _program_record(program: Program) -> dict[str, Any]:
     static = program.static
     return {
-        "model": program.config.model.name,
+        "model": program.inputs.config.model.name,
         "static": {name: _plain(value) for name, value in static.task.static},
-        "data": program.data,
+        "data": program.inputs.key,
         "optimizer": static.optimizer,
         "schedule": static.schedule,
         "dtype": static.dtype,
@@ -72,11 +72,14 @@ def as_text(name: str, plan: Plan) -> str:
         shown = values if len(values) <= 8 else [*values[:3], "…", values[-1]]
         lines.append(f"  {axis.path}: {', '.join(shown)} ({len(values)})")
     for i, program in enumerate(plan.programs, 1):
-        config = program.config
+        config = program.inputs.config
         what = f"{config.data.name} {config.model.name} {config.optimizer.name}"
-        width = f", padded to width {program.width} ({program.waste:.0%} of the work)" if program.width else ""
+        width = (
+            f", padded to width {program.width} ({program.waste:.0%} of the work)" if program.width else ""
+        )
         lines.append(
-            f"  program {i}: {what}, {len(program.rows):,} trials in {program.blocks} blocks of {program.block},"
+            f"  program {i}: {what}, {len(program.rows):,} trials in {program.blocks} blocks of"
+            f" {program.block},"
             f" {program.lanes} side by side, {config.steps} steps{width}"
         )
     return "\n".join(lines)

@@ -1,6 +1,6 @@
 """The host's loop: compile a program, dispatch its blocks, fetch what they give."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +9,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vsweep.descent.loop import Curve, curve_metrics, recorded_steps
 from vsweep.descent.program import HParams, compile_block, numerics
-from vsweep.execution.plan import Plan, Program, program_data
+from vsweep.execution.inputs import arrays
+from vsweep.execution.plan import Plan, Program
+from vsweep.tasks.task import Data
 
 
 class Block(NamedTuple):
@@ -25,6 +27,13 @@ class Block(NamedTuple):
     diverged_at: np.ndarray
 
 
+class Compiled(NamedTuple):
+    """A program's executable, and its data on the devices."""
+
+    call: Callable[[HParams, Data], Curve]
+    data: Data
+
+
 def train(plan: Plan, mesh: Mesh) -> Iterator[Block]:
     """Train every trial of the plan, and yield the blocks in order.
 
@@ -33,45 +42,56 @@ def train(plan: Plan, mesh: Mesh) -> Iterator[Block]:
     """
     ahead: tuple[Program, np.ndarray, Curve] | None = None
     for program in plan.programs:
-        for rows, curve in _dispatch(program, plan, mesh):
-            if ahead is not None:
-                yield _fetch(*ahead)
-            ahead = program, rows, curve
+        compiled = compile_program(program, mesh)
+        for i in range(program.blocks):
+            behind, ahead = ahead, (program, block_rows(program, i), dispatch(program, compiled, mesh, i))
+            if behind is not None:
+                yield fetch(*behind)
     if ahead is not None:
-        yield _fetch(*ahead)
+        yield fetch(*ahead)
 
 
 def metric_names(plan: Plan) -> list[str]:
     """The metrics that any program of the plan records, in the order of a curve's columns."""
     names: dict[str, None] = {}
     for program in plan.programs:
-        held_out = plan.splits[program.data].x[1] is not None
+        held_out = program.inputs.split.x[1] is not None
         names |= dict.fromkeys(curve_metrics(program.static.task.metrics, held_out=held_out))
     return list(names)
 
 
-def _dispatch(program: Program, plan: Plan, mesh: Mesh) -> Iterator[tuple[np.ndarray, Curve]]:
-    spread = NamedSharding(mesh, PartitionSpec("trials"))
-    everywhere = NamedSharding(mesh, PartitionSpec())
+def compile_program(program: Program, mesh: Mesh) -> Compiled:
+    """Compile a program for its block size, and put its data on every device."""
     with numerics(program.static):
-        data = jax.device_put(program_data(program, plan.splits[program.data]), everywhere)
-        hparams = jax.device_put(_block(program, 0), spread)
-    compiled = compile_block(program.static, hparams, data, lanes=program.lanes, mesh=mesh)
-    for i in range(program.blocks):
-        with numerics(program.static):
-            curve = compiled(jax.device_put(_block(program, i), spread), data)
-        yield program.rows[i * program.block : (i + 1) * program.block], curve
+        floating = program.hparams.diverge_above.dtype
+        everywhere = NamedSharding(mesh, PartitionSpec())
+        data = jax.device_put(arrays(program.inputs.split, floating), everywhere)
+    hparams = _block(program, mesh, 0)
+    return Compiled(compile_block(program.static, hparams, data, lanes=program.lanes, mesh=mesh), data)
 
 
-def _block(program: Program, i: int) -> HParams:
-    """The hyperparameters of a block, the last trial again in the places that are left."""
-    places = np.arange(i * program.block, (i + 1) * program.block)
-    places = np.minimum(places, len(program.rows) - 1)
-    return jax.tree.map(lambda leaf: leaf[places], program.hparams)
+def dispatch(program: Program, compiled: Compiled, mesh: Mesh, i: int) -> Curve:
+    """Start block i of a program; what it gives is on its way."""
+    return compiled.call(_block(program, mesh, i), compiled.data)
 
 
-def _fetch(program: Program, rows: np.ndarray, curve: Curve) -> Block:
+def block_rows(program: Program, i: int) -> np.ndarray:
+    """The rows of the trials of block i, without what pads it."""
+    return program.rows[i * program.block : (i + 1) * program.block]
+
+
+def fetch(program: Program, rows: np.ndarray, curve: Curve) -> Block:
+    """Wait for a block, and bring its curves to the host."""
     kept: Any = jax.device_get((curve.metrics, curve.diverged_at))
     metrics, diverged_at = jax.tree.map(lambda leaf: np.asarray(leaf)[: len(rows)], kept)
     metrics = {name: values.astype(np.float32) for name, values in metrics.items()}
     return Block(rows, recorded_steps(program.static.length), metrics, diverged_at)
+
+
+def _block(program: Program, mesh: Mesh, i: int) -> HParams:
+    """The hyperparameters of block i, with the last trial again in the places that are left."""
+    places = np.arange(i * program.block, (i + 1) * program.block)
+    places = np.minimum(places, len(program.rows) - 1)
+    chosen = jax.tree.map(lambda leaf: leaf[places], program.hparams)
+    with numerics(program.static):
+        return jax.device_put(chosen, NamedSharding(mesh, PartitionSpec("trials")))

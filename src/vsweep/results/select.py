@@ -1,6 +1,7 @@
 """Which cells are best: pure functions of the table of trials."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -36,7 +37,7 @@ def rank_cells(trials: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
     metric = metric or default_metric(trials)
     column = f"final_{metric}"
     if column not in trials:
-        known = [c.removeprefix("final_") for c in trials if c.startswith("final_")]
+        known = [c.removeprefix("final_") for c in map(str, trials) if c.startswith("final_")]
         raise KeyError(f"no metric {metric!r}: there are {', '.join(known)}")
     ok = trials[column].where(trials["status"] == "ok").astype(float)
     grouped = trials.assign(_value=ok, _diverged=trials["status"] == "diverged").groupby("cell")
@@ -51,9 +52,16 @@ def rank_cells(trials: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
     )
 
 
-def label(row: pd.Series, axes: Sequence[str]) -> str:
+def label(row: Mapping[str, Any], axes: Sequence[str]) -> str:
     """A cell in words: `lr=0.1 width=32`, of the axes that it has."""
-    return " ".join(f"{axis.split('.')[-1]}={short(row[axis])}" for axis in axes if pd.notna(row[axis]))
+    names = short_names(axes)
+    return " ".join(f"{names[axis]}={short(row[axis])}" for axis in axes if pd.notna(row[axis]))
+
+
+def short_names(axes: Sequence[str]) -> dict[str, str]:
+    """Each axis by the last part of its path, where no other axis has the same."""
+    last = [axis.rpartition(".")[2] for axis in axes]
+    return {axis: name if last.count(name) == 1 else axis for axis, name in zip(axes, last, strict=True)}
 
 
 def short(value: object) -> str:

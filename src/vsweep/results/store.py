@@ -37,7 +37,7 @@ def higher_is_better(metric: str) -> bool:
     return metric.endswith("accuracy")
 
 
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Let `write` make a file under a name that no reader looks at, then give it its own at once."""
     part = path.with_name(f".{path.name}.part")
     write(part)

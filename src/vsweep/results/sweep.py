@@ -36,7 +36,7 @@ class Sweep:
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """A row per trial: `trial`, `cell`, `seed`, the axes, `status`, `diverged_at`, `final_…`, `best_…`."""
+        """A row per trial: `trial`, `cell`, `seed`, axes, `status`, `diverged_at`, `final_…`, `best_…`."""
         return read_trials(self.directory)
 
     @cached_property
@@ -50,7 +50,7 @@ class Sweep:
 
     def best(self, metric: str | None = None) -> pd.Series:
         """The best cell: its axes, `mean`, `std`, `seeds`, `diverged`. Raises as `cells` does."""
-        return self.cells(metric).iloc[0]
+        return self.cells(metric).astype(object).iloc[0]
 
     @property
     def plot(self) -> Plots:

@@ -71,9 +71,7 @@ def logistic(*, init: Within, init_scale: Array) -> Model:
     return Model(start, lambda params, x: _affine(params[0], x))
 
 
-def mlp(
-    *, width: Within, depth: int, activation: str, init: Within, init_scale: Array
-) -> Model:
+def mlp(*, width: Within, depth: int, activation: str, init: Within, init_scale: Array) -> Model:
     """`depth` hidden layers of `width` units, padded to the program's widest and masked."""
     f = ACTIVATIONS[activation]
     # Units outside the width have weights and biases of zero. Where f(0) = 0 they stay silent, and no

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +17,8 @@ Metrics = dict[str, Array]
 class Examples(NamedTuple):
     """x: floating `(features, examples)`. y: `(examples,)`, int32 classes or floating numbers."""
 
-    x: Array
-    y: Array
+    x: Any
+    y: Any
 
 
 class Data(NamedTuple):
@@ -39,12 +39,28 @@ class Task(NamedTuple):
     loss: Callable[[Params, Examples], tuple[Array, Metrics]]
 
 
+class MakeTask(Protocol):
+    """Makes a trial's task from its traced fields; hashable, since a program is compiled for it."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of what `Task.loss` gives: `loss`, then the further metrics."""
+
+    @property
+    def static(self) -> tuple[tuple[str, Any], ...]:
+        """The fields that are compiled for, by name."""
+
+    def __call__(self, hparams: Mapping[str, Mapping[str, Array]]) -> Task:
+        """Make the task, of scalars."""
+
+
 @dataclass(frozen=True)
 class Supervised:
     """How to make the task of a model and a loss: the part of it that a program is compiled for.
 
     model: makes a `Model` from its fields. loss: as in `LOSSES`.
-    static: model fields that are compiled for. A field that is traced too becomes a `Within`.
+    static, loss_static: fields of the model and of the loss that are compiled for. A field of the model
+    that is traced too becomes a `Within`.
     dtype: of parameters and activations.
     """
 
@@ -53,11 +69,12 @@ class Supervised:
     n_features: int
     n_outputs: int
     static: tuple[tuple[str, Any], ...]
+    loss_static: tuple[tuple[str, Any], ...] = ()
     dtype: str = "float32"
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The names of what `Task.loss` gives: the loss, and the further metrics."""
+        """As in `MakeTask`."""
         return ("loss",) if self.loss.classify is None else ("loss", "accuracy")
 
     def __call__(self, hparams: Mapping[str, Mapping[str, Array]]) -> Task:
@@ -65,6 +82,7 @@ class Supervised:
         traced = dict(hparams["model"])
         bounds = dict(self.static)
         both = {name: Within(traced.pop(name), bounds.pop(name)) for name in set(traced) & set(bounds)}
+        loss_fields = {**dict(self.loss_static), **hparams["loss"]}
         model = self.model(**bounds, **traced, **both)
 
         def init(key: Array) -> Params:
@@ -73,7 +91,7 @@ class Supervised:
 
         def loss(params: Params, examples: Examples) -> tuple[Array, Metrics]:
             outputs = model.apply(params, examples.x)
-            value = jnp.mean(self.loss.value(outputs, examples.y, **hparams["loss"]))
+            value = jnp.mean(self.loss.value(outputs, examples.y, **loss_fields))
             if self.loss.classify is None:
                 return value, {}
             right = self.loss.classify(outputs) == examples.y

@@ -17,7 +17,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from vsweep.results.select import axes_of, default_metric, short
+from vsweep.results.select import axes_of, default_metric, short, short_names
 from vsweep.results.sweep import Sweep
 
 _ROWS = 5
@@ -89,12 +89,13 @@ def best_table(sweep: Sweep) -> Table:
     cells = sweep.cells(metric)
     axes = [axis for axis in axes_of(sweep.trials) if cells[axis].nunique(dropna=False) > 1]
     shown = min(_ROWS, len(cells))
-    table = Table(title=f"The best {shown} of {len(cells)} cells, by {metric} at the last step")
-    for axis in axes:
-        table.add_column(axis, justify="right")
-    table.add_column(f"{metric}\nmean ± sd over seeds", justify="right")
-    table.add_column("diverged", justify="right")
-    for _, row in cells.head(_ROWS).iterrows():
+    title = f"The best {shown} of {len(cells):,} cells: {metric} at the last step, over seeds"
+    table = Table(title=title)
+    for name in short_names(axes).values():
+        table.add_column(name, justify="right")
+    table.add_column("mean ± sd", justify="right", no_wrap=True)
+    table.add_column("diverged", justify="right", no_wrap=True)
+    for row in cells.head(_ROWS).to_dict("records"):
         spread = "" if pd.isna(row["std"]) else f" ± {row['std']:.4f}"
         value = "–" if pd.isna(row["mean"]) else f"{row['mean']:.4f}{spread}"
         table.add_row(*(short(row[axis]) for axis in axes), value, f"{row['diverged']}/{row['seeds']}")

@@ -1,0 +1,125 @@
+"""What a cell's config stands on: its data, loaded once, and the loss that goes with them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vsweep.config import OWN, Config
+from vsweep.errors import ConfigError
+from vsweep.tasks.data import Split, own_dataset, split
+from vsweep.tasks.losses import LOSSES, Loss, default_loss, own_loss
+from vsweep.tasks.task import Data, Examples
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A config with its data and loss. key: names the split, the same for the same data."""
+
+    config: Config
+    key: str
+    split: Split
+    loss: Loss
+
+    @property
+    def n_features(self) -> int:
+        """Features of an example."""
+        return self.split.x[0].shape[0]
+
+    @property
+    def n_outputs(self) -> int:
+        """Outputs that the loss needs of the model."""
+        return self.loss.n_outputs(len(self.split.dataset.classes))
+
+    @property
+    def examples(self) -> int:
+        """Examples of one step."""
+        return self.config.batch_size or self.split.x[0].shape[1]
+
+    def flops(self, width: int) -> float:
+        """Multiply-adds of one step's products at a width (0: no hidden layer).
+
+        The forward pass once, the gradients twice.
+        """
+        ends = self.n_features, self.n_outputs
+        depth = self.config.model.fields.get("depth", 1)
+        layers = sum(ends) * width + (depth - 1) * width**2 if width else ends[0] * ends[1]
+        return 3.0 * self.examples * layers
+
+
+def load_inputs(config: Config, loaded: dict[str, Split]) -> Inputs:
+    """The inputs of a config; its split is taken from, or added to, what is loaded.
+
+    Raises `ConfigError` where data cannot be had, or do not go with the model, the loss or the batch.
+    """
+    key = _data_key(config)
+    if key not in loaded:
+        loaded[key] = _load(config)
+    data = loaded[key]
+    rows = data.x[0].shape[1]
+    if config.batch_size is not None and config.batch_size > rows:
+        got = f"got {config.batch_size}, and there are {rows} training rows"
+        raise ConfigError("data.batch_size", got, "it takes at most as many as there are, or null")
+    return Inputs(config, key, data, _loss(config, len(data.dataset.classes)))
+
+
+def arrays(data: Split, floating: np.dtype) -> Data:
+    """A split as NumPy arrays for a program: numbers in `floating`, classes as int32."""
+
+    def part(i: int) -> Examples | None:
+        x, y = data.x[i], data.y[i]
+        if x is None or y is None:
+            return None
+        y = y.astype(np.int32 if data.dataset.classes else floating)
+        return Examples(np.ascontiguousarray(x, floating), y)
+
+    train = part(0)
+    assert train is not None
+    return Data(train, part(1))
+
+
+def _data_key(config: Config) -> str:
+    fields: Mapping[str, Any] = {
+        **config.data.fields,
+        "val_fraction": config.val_fraction,
+        "split_seed": config.split_seed,
+        "standardize": config.standardize,
+    }
+    name = config.data.name
+    if name == OWN:
+        name = getattr(config.data.function, "__qualname__", "arrays")
+    return f"{name}({', '.join(f'{k}={v!r}' for k, v in fields.items())})"
+
+
+def _load(config: Config) -> Split:
+    function, fields = config.data.function, config.data.fields
+    if config.data.name != OWN:
+        dataset = function(**fields)
+    elif callable(function):
+        try:
+            made = function(**fields)
+        except Exception as error:
+            reason = f"your function raised {type(error).__name__}: {error}"
+            raise ConfigError("data._target_", reason, "it gives (x, y)") from error
+        dataset = own_dataset(made, "data._target_")
+    else:
+        dataset = own_dataset(function, "data")
+    return split(dataset, config.val_fraction, config.split_seed, standardize=config.standardize)
+
+
+def _loss(config: Config, classes: int) -> Loss:
+    kind = f"data={config.data.name} has {classes} classes" if classes else "its target is a number"
+    if config.model.name == "linear" and classes:
+        raise ConfigError("model", f"got linear, and {kind}", "it takes logistic or mlp")
+    if config.model.name == "logistic" and not classes:
+        raise ConfigError("model", f"got logistic, and {kind}", "it takes linear or mlp")
+    if config.loss.name == OWN:
+        return own_loss(config.loss.function, classes)
+    name = config.loss.name if config.loss.function is not None else default_loss(classes)
+    if (LOSSES[name].classify is None) != (classes == 0):
+        fitting = [n for n, loss in LOSSES.items() if (loss.classify is None) == (classes == 0)]
+        raise ConfigError("loss", f"got {name}, and {kind}", f"it takes {', '.join(fitting)}")
+    if name == "sigmoid_cross_entropy" and classes != 2:
+        raise ConfigError("loss", f"got {name}, and {kind}", "it takes softmax_cross_entropy")
+    return LOSSES[name]
