@@ -175,5 +175,5 @@ def _trackers(made: Study, *, quiet: bool) -> list[Tracker]:
     if options["mode"] != "disabled":
         from vsweep.trackers.wandb import WandbTracker
 
-        trackers.append(WandbTracker(lambda row: as_dict(made.cell(row)), quiet=quiet, **options))
+        trackers.append(WandbTracker(lambda cell: as_dict(made.cell(cell)), quiet=quiet, **options))
     return trackers

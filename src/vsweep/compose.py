@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import numpy as np
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, OverrideParseException
@@ -32,8 +33,9 @@ _INIT = "model.init"
 class Study:
     """What a sweep is to train, composed and checked.
 
-    name: of the sweep. words: the overrides that it was composed from. raw: the resolved config as written. seeds, grid: of all cells. variants: the
-    config of the cells of each choice on the axes over groups, keyed by those values in axis order.
+    name: of the sweep. words: the overrides that it was composed from. raw: the resolved config as
+    written. grid: all its cells. variants: the config of the cells of each choice on the axes over groups,
+    by those values in axis order. group_axes: which axes these are. own: a person's own functions.
     """
 
     name: str
@@ -44,8 +46,9 @@ class Study:
     group_axes: tuple[int, ...]
     own: Mapping[str, Any] = field(default_factory=dict)
 
-    def cell(self, row: int) -> Config:
-        """The config of the cell in a row of `grid.cells`."""
+    def cell(self, number: int) -> Config:
+        """The config of a cell, by its number."""
+        row = int(np.searchsorted(self.grid.cells, number))
         axes = zip(self.grid.axes, self.grid.index[row], strict=True)
         values = {axis.path: axis.values[i] for axis, i in axes if i >= 0}
         choice = tuple(values[self.grid.axes[a].path] for a in self.group_axes)

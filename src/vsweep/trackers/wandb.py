@@ -31,7 +31,7 @@ class WandbTracker:
         entity: str | None,
         quiet: bool = False,
     ) -> None:
-        """cell_config: the config of the cell in a row of the grid. mode: `auto`, `online`, `offline`."""
+        """cell_config: the config of a cell, by its number. mode: `auto`, `online` or `offline`."""
         self._cell_config = cell_config
         self._mode, self._project, self._entity = mode, project, entity
         self._console = Console(stderr=True, highlight=False, quiet=quiet)
@@ -57,15 +57,13 @@ class WandbTracker:
         with warnings.catch_warnings(), bar, ThreadPoolExecutor(_THREADS) as pool:
             warnings.simplefilter("ignore")
             task = bar.add_task(f"W&B, {mode}", total=len(cells))
-            runs = [
-                pool.submit(self._log, sweep, mode, row, summary, curve)
-                for row, (summary, curve) in enumerate(cells)
-            ]
-            for run in as_completed(runs):
+            runs = [pool.submit(self._log, sweep, mode, summary, curve) for summary, curve in cells]
+            for _ in as_completed(runs):
                 bar.advance(task)
         failed = [error for run in runs if (error := run.exception()) is not None]
-        # Only then is every run's file whole.
-        wandb.teardown()
+        if wandb.run is None:
+            # Only then is every run's file whole; but a person's own run is theirs to end.
+            wandb.teardown()
         self._report(sweep, mode, len(cells), failed)
 
     def _report(self, sweep: Sweep, mode: str, runs: int, failed: list[BaseException]) -> None:
@@ -82,9 +80,7 @@ class WandbTracker:
         else:
             say(f"W&B: {runs} runs in project {self._project}")
 
-    def _log(
-        self, sweep: Sweep, mode: str, row: int, summary: Mapping[str, Any], curve: pd.DataFrame
-    ) -> None:
+    def _log(self, sweep: Sweep, mode: Any, summary: Mapping[str, Any], curve: pd.DataFrame) -> None:
         import wandb
 
         run = wandb.init(
@@ -94,7 +90,7 @@ class WandbTracker:
             dir=str(sweep.directory),
             group=f"{sweep.plan['name']} {sweep.plan['started']}",
             name=label(summary, axes_of(sweep.trials)) or sweep.plan["name"],
-            config=dict(self._cell_config(row)),
+            config=dict(self._cell_config(summary["cell"])),
             reinit="create_new",
             settings=_quiet_settings(),
         )
@@ -133,7 +129,7 @@ def _quiet_settings() -> Any:
 
 
 def cell_curves(sweep: Sweep) -> list[tuple[dict[str, Any], pd.DataFrame]]:
-    """Of each cell, in order: its axes with `seeds` and `diverged`, and its curve.
+    """Of each cell, in order: its number and axes with `seeds` and `diverged`, and its curve.
 
     A curve has, for each recorded step (at most 200, the first and last among them), `step` and for each
     metric the mean over the seeds that did not diverge, under the metric's name, and their standard
@@ -153,8 +149,8 @@ def cell_curves(sweep: Sweep) -> list[tuple[dict[str, Any], pd.DataFrame]]:
     summary = by_cell[axes].first() if axes else pd.DataFrame(index=by_cell.size().index)
     summary["seeds"], summary["diverged"] = by_cell.size(), diverged.groupby(trials["cell"]).sum()
     parts = {cell: part.droplevel("cell") for cell, part in table.groupby(level="cell")}
-    rows = zip(summary.index, summary.to_dict("records"), strict=True)
-    return [(row, _thinned(parts[cell].reset_index())) for cell, row in rows]
+    rows: list[Any] = summary.reset_index().to_dict("records")
+    return [(row, _thinned(parts[row["cell"]].reset_index())) for row in rows]
 
 
 def _thinned(curve: pd.DataFrame) -> pd.DataFrame:
