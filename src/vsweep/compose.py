@@ -27,6 +27,8 @@ _ROOT = _PACKAGE if (_PACKAGE / "conf").is_dir() else _PACKAGE.parents[1]
 CONF = _ROOT / "conf"
 _CHOICES = [*GROUPS, "tracker", "sweep"]
 _INIT = "model.init"
+# A sweep without a name is called after these.
+_NAMING = ("data", "model")
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,7 @@ def study(words: Sequence[str], own: Mapping[str, Any] | None = None) -> Study:
             variants[combination] = check(_without_axes(variant, written), own, strict=not chosen)
     axes = _checked_axes(written, list(variants.values()))
     grid = expand(axes, sweep_seeds(raw), *_collapse(axes, over_groups, variants))
-    name = choices.get("sweep") or "-".join(choices[group] for group in ("data", "model"))
+    name = choices.get("sweep") or "-".join(_called(next(iter(variants.values())), g) for g in _NAMING)
     return Study(name, tuple(words), raw, grid, variants, over_groups, own)
 
 
@@ -192,6 +194,11 @@ def _axis_errors(paths: Iterable[str]) -> Iterator[None]:
         if error.field not in paths:
             raise
         raise ConfigError(f"grid.{error.field}", error.got, error.takes) from error
+
+
+def _called(config: Config, group: str) -> str:
+    part = getattr(config, group)
+    return part.name if part.name != OWN else getattr(part.function, "__name__", "arrays")
 
 
 def _choosing(words: Sequence[str], chosen: Mapping[str, str]) -> list[str]:

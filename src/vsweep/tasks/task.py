@@ -91,10 +91,20 @@ class Supervised:
 
         def loss(params: Params, examples: Examples) -> tuple[Array, Metrics]:
             outputs = model.apply(params, examples.x)
-            value = jnp.mean(self.loss.value(outputs, examples.y, **loss_fields))
+            n_examples = examples.x.shape[1]
+            _expect("the model gave outputs", outputs, (self.n_outputs, n_examples))
+            each = self.loss.value(outputs, examples.y, **loss_fields)
+            _expect("the loss gave", each, (n_examples,))
+            value = jnp.mean(each)
             if self.loss.classify is None:
                 return value, {}
             right = self.loss.classify(outputs) == examples.y
             return value, {"accuracy": jnp.mean(right, dtype=value.dtype)}
 
         return Task(init, loss)
+
+
+def _expect(what: str, x: Array, shape: tuple[int, ...]) -> None:
+    # A shape that is off by an axis would broadcast, and train something else.
+    if jnp.shape(x) != shape:
+        raise ValueError(f"{what} of shape {jnp.shape(x)}, and {shape} is needed")

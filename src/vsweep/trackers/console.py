@@ -3,6 +3,7 @@
 import time
 
 import pandas as pd
+from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -90,13 +91,13 @@ def best_table(sweep: Sweep) -> Table:
     axes = [axis for axis in axes_of(sweep.trials) if cells[axis].nunique(dropna=False) > 1]
     shown = min(_ROWS, len(cells))
     title = f"The best {shown} of {len(cells):,} cells: {metric} at the last step, over seeds"
-    table = Table(title=title)
+    table = Table(title=title, box=box.SIMPLE_HEAD)
     for name in short_names(axes).values():
         table.add_column(name, justify="right")
     table.add_column("mean ± sd", justify="right", no_wrap=True)
     table.add_column("diverged", justify="right", no_wrap=True)
     for row in cells.head(_ROWS).to_dict("records"):
-        spread = "" if pd.isna(row["std"]) else f" ± {row['std']:.4f}"
-        value = "–" if pd.isna(row["mean"]) else f"{row['mean']:.4f}{spread}"
+        spread = "" if pd.isna(row["std"]) else f" ± {row['std']:.2g}"
+        value = short(row["mean"]) + spread
         table.add_row(*(short(row[axis]) for axis in axes), value, f"{row['diverged']}/{row['seeds']}")
     return table
