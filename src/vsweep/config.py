@@ -89,6 +89,7 @@ GROUPS: dict[str, Mapping[str, Any]] = {
     "schedule": SCHEDULES,
 }
 OWN = "own"
+_OWN_GROUPS = ("data", "model", "loss")
 AUTO = "auto"
 
 FIELDS: dict[str, Takes] = {
@@ -225,18 +226,22 @@ def _at(tree: Any, path: str) -> Any:
 
 def _part(group: str, raw: Any, own: Any, *, strict: bool) -> Part:
     if not isinstance(raw, Mapping):
-        raise ConfigError(group, f"got {raw!r}", f"it takes one of {', '.join(GROUPS[group])}, {OWN}")
+        raise ConfigError(group, f"got {raw!r}", f"it takes one of {', '.join(GROUPS[group])}")
     name, target = raw.get("name"), raw.get("_target_")
     common = {"name", "_target_", *(_EVERY_DATASET if group == "data" else ())}
     given = {key: value for key, value in raw.items() if key not in common}
-    if own is not None or target is not None:
+    if name == OWN and group in _OWN_GROUPS:
+        if own is None and target is None:
+            raise ConfigError(f"{group}._target_", "got nothing", "it takes a function's dotted path")
         return _own_part(group, given, own if own is not None else _resolve(group, target))
-    if name == OWN:
-        raise ConfigError(f"{group}._target_", "got nothing", "it takes a function's dotted path")
+    if target is not None and strict:
+        raise ConfigError(
+            f"{group}._target_", f"got {target!r}, and {group}={name}", f"give {group}={OWN} too"
+        )
     if name == AUTO and group == "loss":
         return Part(AUTO, None, {})
     if not isinstance(name, str) or name not in GROUPS[group]:
-        raise ConfigError(group, f"no such choice {name!r}", nearest(str(name), [*GROUPS[group], OWN]))
+        raise ConfigError(group, f"no such choice {name!r}", nearest(str(name), GROUPS[group]))
     function = GROUPS[group][name]
     taken = _fields_of(group, function)
     for key in given:
@@ -267,8 +272,6 @@ def _resolve(group: str, target: Any) -> Any:
 
 def _own_part(group: str, given: Mapping[str, Any], function: Any) -> Part:
     """A person's own function (data: or a pair of arrays, which takes no fields)."""
-    if group in ("optimizer", "schedule"):
-        raise ConfigError(f"{group}._target_", "not taken", "bring your own model, loss or data")
     if not callable(function):
         if group == "data" and not given:
             return Part(OWN, function, {})

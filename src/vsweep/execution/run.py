@@ -1,7 +1,7 @@
 """The host's loop: compile a program, dispatch its blocks, fetch what they give."""
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
@@ -34,6 +34,9 @@ class Compiled(NamedTuple):
     data: Data
 
 
+Executables: TypeAlias = dict[Hashable, Callable[[HParams, Data], Curve]]
+
+
 def train(plan: Plan, mesh: Mesh) -> Iterator[Block]:
     """Train every trial of the plan, and yield the blocks in order.
 
@@ -41,8 +44,9 @@ def train(plan: Plan, mesh: Mesh) -> Iterator[Block]:
     host stores what came.
     """
     ahead: tuple[Program, np.ndarray, Curve] | None = None
+    executables: Executables = {}
     for program in plan.programs:
-        compiled = compile_program(program, mesh)
+        compiled = compile_program(program, mesh, executables)
         for i in range(program.blocks):
             behind, ahead = ahead, (program, block_rows(program, i), dispatch(program, compiled, mesh, i))
             if behind is not None:
@@ -60,14 +64,22 @@ def metric_names(plan: Plan) -> list[str]:
     return list(names)
 
 
-def compile_program(program: Program, mesh: Mesh) -> Compiled:
-    """Compile a program for its block size, and put its data on every device."""
+def compile_program(program: Program, mesh: Mesh, executables: Executables | None = None) -> Compiled:
+    """Compile a program for its block size, and put its data on every device.
+
+    executables: those there are; one for the same static and shapes is used again, for other data.
+    """
     with numerics(program.static):
         floating = program.hparams.diverge_above.dtype
         everywhere = NamedSharding(mesh, PartitionSpec())
         data = jax.device_put(arrays(program.inputs.split, floating), everywhere)
     hparams = _block(program, mesh, 0)
-    return Compiled(compile_block(program.static, hparams, data, lanes=program.lanes, mesh=mesh), data)
+    leaves, tree = jax.tree.flatten((hparams, data))
+    key = program.static, program.lanes, tree, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+    executables = {} if executables is None else executables
+    if key not in executables:
+        executables[key] = compile_block(program.static, hparams, data, lanes=program.lanes, mesh=mesh)
+    return Compiled(executables[key], data)
 
 
 def dispatch(program: Program, compiled: Compiled, mesh: Mesh, i: int) -> Curve:
