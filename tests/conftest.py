@@ -1,8 +1,11 @@
 """Every test runs under strict rank and dtype promotion, with warnings as errors."""
 
+import logging
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from typing import NamedTuple
 
 import jax
@@ -35,7 +38,7 @@ def here(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def cli(here, monkeypatch, capsys):
+def cli(here, monkeypatch):
     """The command line in this process, in an empty folder: `cli("run", "steps=2") -> Done`."""
     from vsweep.cli import main
 
@@ -43,13 +46,15 @@ def cli(here, monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", ["vsweep", *words])
         monkeypatch.setattr(sys, "path", list(sys.path))
         monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-        capsys.readouterr()
-        status = 0
-        try:
-            main()
-        except SystemExit as stop:
-            status = stop.code
-        return Done(status, *capsys.readouterr())
+        # Hydra closes every handler of this process, and absl's would close the stream that it has.
+        monkeypatch.setattr(logging, "_handlerList", [])
+        status, out, err = 0, StringIO(), StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            try:
+                main()
+            except SystemExit as stop:
+                status = stop.code
+        return Done(status, out.getvalue(), err.getvalue())
 
     return call
 

@@ -1,143 +1,18 @@
-"""The typed schema: every field, what it takes, and a checked config as plain frozen values."""
+"""A composed config, checked, as plain frozen values."""
 
 import inspect
-import math
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-from vsweep.descent.optimizer import OPTIMIZERS, SCHEDULES
 from vsweep.errors import ConfigError, nearest
 from vsweep.grid import seed_list
-from vsweep.tasks.data import DATASETS
-from vsweep.tasks.initializers import INITIALIZERS
-from vsweep.tasks.losses import LOSSES
-from vsweep.tasks.models import ACTIVATIONS, MODELS
+from vsweep.schema import AUTO, EVERY_DATASET, FIELDS, GROUPS, OWN, SWEEP_FIELDS, TOP, parse_field
 from vsweep.tasks.registry import fields
 
-
-class Takes(NamedTuple):
-    """What a field takes. text: in words. parse: the value as its type; raises ValueError."""
-
-    text: str
-    parse: Callable[[Any], Any]
-
-
-def _number(given: Any, low: float, high: float, *, ends: tuple[bool, bool], whole: bool) -> float | int:
-    if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given):
-        raise ValueError
-    above = given > low or (ends[0] and given == low)
-    below = given < high or (ends[1] and given == high)
-    if not (above and below) or (whole and given != int(given)):
-        raise ValueError
-    return int(given) if whole else float(given)
-
-
-def _real(text: str, low: float, high: float = math.inf, ends: tuple[bool, bool] = (True, False)) -> Takes:
-    return Takes(f"a number {text}", partial(_number, low=low, high=high, ends=ends, whole=False))
-
-
-def _whole(low: int, high: int = 2**31 - 1) -> Takes:
-    text = f"an integer of at least {low}" if high == 2**31 - 1 else f"an integer from {low} to {high}"
-    return Takes(text, partial(_number, low=low, high=high, ends=(True, True), whole=True))
-
-
-def _text(given: Any) -> str:
-    if not isinstance(given, str) or not given:
-        raise ValueError
-    return given
-
-
-def _flag(given: Any) -> bool:
-    if not isinstance(given, bool):
-        raise ValueError
-    return given
-
-
-def _one_of(names: Any) -> Takes:
-    def parse(given: Any) -> str:
-        if given not in names:
-            raise ValueError
-        return str(given)
-
-    return Takes("one of " + ", ".join(names), parse)
-
-
-def _names(given: Any) -> tuple[str, ...]:
-    if not isinstance(given, list) or not given or not all(isinstance(name, str) for name in given):
-        raise ValueError
-    return tuple(given)
-
-
-def _or_null(takes: Takes) -> Takes:
-    return Takes(f"{takes.text}, or null", lambda v: None if v is None else takes.parse(v))
-
-
-_PATH = Takes("text", _text)
-_UNIT = _real("from 0 to below 1", 0.0, 1.0)
-_POSITIVE = _real("above 0", 0.0, ends=(False, False))
-_NOT_NEGATIVE = _real("of at least 0", 0.0)
-
-# Each group's registry: what `name` chooses from. `own` stands for a person's own, by `_target_`.
-GROUPS: dict[str, Mapping[str, Any]] = {
-    "data": DATASETS,
-    "model": MODELS,
-    "loss": LOSSES,
-    "optimizer": OPTIMIZERS,
-    "schedule": SCHEDULES,
-}
-OWN = "own"
+# The groups in which a person can bring their own.
 _OWN_GROUPS = ("data", "model", "loss")
-AUTO = "auto"
-
-FIELDS: dict[str, Takes] = {
-    "data.path": _PATH,
-    "data.target": Takes("a column's name", _text),
-    "data.features": _or_null(Takes("a list of columns' names", _names)),
-    "data.targets": _one_of(["auto", "classes", "numbers"]),
-    "data.rows": _whole(2),
-    "data.arms": _whole(2),
-    "data.noise": _NOT_NEGATIVE,
-    "data.seed": _whole(0),
-    "data.batch_size": _or_null(_whole(1)),
-    "data.val_fraction": _UNIT,
-    "data.split_seed": _whole(0),
-    "data.standardize": Takes("true or false", _flag),
-    "model.width": _whole(1, 65536),
-    "model.depth": _whole(1, 4),
-    "model.activation": _one_of(ACTIVATIONS),
-    "model.init": _one_of(INITIALIZERS),
-    "model.init_scale": _NOT_NEGATIVE,
-    "loss.delta": _POSITIVE,
-    "optimizer.lr": _POSITIVE,
-    "optimizer.momentum": _UNIT,
-    "optimizer.b1": _UNIT,
-    "optimizer.b2": _UNIT,
-    "optimizer.eps": _POSITIVE,
-    "optimizer.decay": _UNIT,
-    "optimizer.weight_decay": _NOT_NEGATIVE,
-    "schedule.final": _real("from 0 to 1", 0.0, 1.0, (True, True)),
-    "schedule.warmup_steps": _whole(0),
-    "schedule.decay_rate": _real("above 0, up to 1", 0.0, 1.0, (False, True)),
-    "schedule.decay_steps": _whole(1),
-    "steps": _whole(1),
-    "record_every": _whole(1),
-    "diverge_above": _real("above 1", 1.0, ends=(False, False)),
-    "dtype": _one_of(["float32", "float64", "bfloat16"]),
-    "precision": _one_of(["highest", "high", "default"]),
-}
-# Fields of the sweep as a whole, which no cell can differ in.
-SWEEP_FIELDS: dict[str, Takes] = {
-    "dir": _or_null(Takes("a directory", _text)),
-    "block": _or_null(_whole(1)),
-    "tracker.wandb.mode": _one_of(["auto", "online", "offline", "disabled"]),
-    "tracker.wandb.project": Takes("text", _text),
-    "tracker.wandb.entity": _or_null(Takes("text", _text)),
-}
-_EVERY_DATASET = ("batch_size", "val_fraction", "split_seed", "standardize")
-_TOP = [path for path in FIELDS if "." not in path]
 
 
 @dataclass(frozen=True)
@@ -173,15 +48,6 @@ class Config:
     precision: str
 
 
-def parse_field(path: str, given: Any, field: str | None = None) -> Any:
-    """A field's value as its type. Raises `ConfigError`, naming `field` (by default the path)."""
-    takes = FIELDS.get(path) or SWEEP_FIELDS[path]
-    try:
-        return takes.parse(given)
-    except (ValueError, OverflowError, TypeError):
-        raise ConfigError(field or path, f"got {given!r}", f"it takes {takes.text}") from None
-
-
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """The dotted path and value of every leaf of nested mappings; an empty mapping is none."""
     for key, value in tree.items():
@@ -208,8 +74,8 @@ def check(raw: Mapping[str, Any], own: Mapping[str, Any], *, strict: bool = True
     """
     parts = {group: _part(group, raw.get(group), own.get(group), strict=strict) for group in GROUPS}
     _refuse_unknown(raw, parts)
-    common = {name: parse_field(f"data.{name}", raw["data"].get(name)) for name in _EVERY_DATASET}
-    top = {path: parse_field(path, raw.get(path)) for path in _TOP}
+    common = {name: parse_field(f"data.{name}", raw["data"].get(name)) for name in EVERY_DATASET}
+    top = {path: parse_field(path, raw.get(path)) for path in TOP}
     for path, takes in SWEEP_FIELDS.items():
         given = _at(raw, path)
         if given is not None or "null" not in takes.text:
@@ -228,7 +94,7 @@ def _part(group: str, raw: Any, own: Any, *, strict: bool) -> Part:
     if not isinstance(raw, Mapping):
         raise ConfigError(group, f"got {raw!r}", f"it takes one of {', '.join(GROUPS[group])}")
     name, target = raw.get("name"), raw.get("_target_")
-    common = {"name", "_target_", *(_EVERY_DATASET if group == "data" else ())}
+    common = {"name", "_target_", *(EVERY_DATASET if group == "data" else ())}
     given = {key: value for key, value in raw.items() if key not in common}
     if name == OWN and group in _OWN_GROUPS:
         if own is None and target is None:
@@ -246,7 +112,7 @@ def _part(group: str, raw: Any, own: Any, *, strict: bool) -> Part:
     taken = _fields_of(group, function)
     for key in given:
         if f"{group}.{key}" in FIELDS and key not in taken and strict:
-            choices = ", ".join(["name", *taken, *(_EVERY_DATASET if group == "data" else ())][1:])
+            choices = ", ".join(["name", *taken, *(EVERY_DATASET if group == "data" else ())][1:])
             raise ConfigError(
                 f"{group}.{key}", f"{group}={name} has no such field", f"it takes {choices or 'none'}"
             )
@@ -302,7 +168,7 @@ def _refuse_unknown(raw: Mapping[str, Any], parts: Mapping[str, Part]) -> None:
 
 def taken(config: Config) -> set[str]:
     """The dotted paths of the fields that this cell has; a group's own path stands for its choice."""
-    paths = {*_TOP, *GROUPS, *(f"data.{name}" for name in _EVERY_DATASET)}
+    paths = {*TOP, *GROUPS, *(f"data.{name}" for name in EVERY_DATASET)}
     for group in GROUPS:
         paths |= {f"{group}.{name}" for name in getattr(config, group).fields}
     if config.model.fields.get("init") == "zeros":
@@ -335,7 +201,7 @@ def with_values(config: Config, values: Mapping[str, Any]) -> Config:
             continue
         if not key:
             config = config if path in GROUPS else replace(config, **{path: value})
-        elif group == "data" and key in _EVERY_DATASET:
+        elif group == "data" and key in EVERY_DATASET:
             config = replace(config, **{key: value})
         elif key in getattr(config, group).fields:
             part = getattr(config, group)
@@ -349,8 +215,8 @@ def as_dict(config: Config) -> dict[str, Any]:
         group: {"name": getattr(config, group).name, **_plain(getattr(config, group).fields)}
         for group in GROUPS
     }
-    nested["data"] |= {name: getattr(config, name) for name in _EVERY_DATASET}
-    return nested | {name: getattr(config, name) for name in _TOP}
+    nested["data"] |= {name: getattr(config, name) for name in EVERY_DATASET}
+    return nested | {name: getattr(config, name) for name in TOP}
 
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from vsweep.descent.loop import Curve, Length, train
 from vsweep.descent.optimizer import make_optimizer
-from vsweep.tasks.task import Data, MakeTask
+from vsweep.tasks.task import Data, MakeTask, kept_dtype
 
 # NumPy on the host, JAX on a device, tracers inside a program.
 Leaf: TypeAlias = Any
@@ -23,7 +23,7 @@ Leaf: TypeAlias = Any
 class Static:
     """What a program is compiled for; a new value is a new compile.
 
-    task: makes a trial's task from its traced fields. precision: of matrix products.
+    task: makes a trial's task from its traced fields. dtype, precision: of matrix products.
     """
 
     task: MakeTask
@@ -57,7 +57,7 @@ def numerics(static: Static) -> Iterator[None]:
 
 def train_one(static: Static, hparams: HParams, data: Data) -> Curve:
     """One trial: `hparams` of scalars."""
-    as_dtype = partial(_as_dtype, jnp.dtype(static.dtype))
+    as_dtype = partial(_as_dtype, jnp.dtype(kept_dtype(static.dtype)))
     hparams, data = jax.tree.map(as_dtype, (hparams, data))
     optimizer = make_optimizer(
         static.optimizer,

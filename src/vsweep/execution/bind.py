@@ -12,7 +12,7 @@ from vsweep.descent.program import HParams, Static, numerics, train_one
 from vsweep.errors import ConfigError
 from vsweep.execution.inputs import Inputs, arrays
 from vsweep.grid import Axis, Grid
-from vsweep.tasks.task import Supervised
+from vsweep.tasks.task import Supervised, kept_dtype
 
 _TRACED_GROUPS = ("optimizer", "schedule", "loss")
 _TRACED = ("diverge_above", "model.init_scale", "model.init", "model.width")
@@ -90,7 +90,7 @@ def _values(grid: Grid, config: Config, path: str, rows: np.ndarray) -> np.ndarr
 
 
 def _floats(config: Config, values: np.ndarray) -> np.ndarray:
-    return values.astype(np.float64 if config.dtype == "float64" else np.float32)
+    return values.astype(kept_dtype(config.dtype))
 
 
 def _numbers(grid: Grid, config: Config, group: str, rows: np.ndarray) -> dict[str, np.ndarray]:

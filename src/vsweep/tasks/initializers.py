@@ -7,6 +7,7 @@ An initializer is a draw of unit variance and a standard deviation. A draw takes
 bit for bit, but for `orthogonal`, whose factorisation rounds by shape. The rest is the caller's to mask.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -21,6 +22,8 @@ Draw = Callable[[Array, Shape, Array, Array], Array]
 # A standard normal cut at two standard deviations has this standard deviation.
 _TRUNCATED_STD = 0.87962566103423978
 _ROOT_3 = 3.0**0.5
+# The normal distribution's mass within two standard deviations.
+_WITHIN_2 = math.erf(2.0**0.5)
 
 
 class Initializer(NamedTuple):
@@ -32,8 +35,14 @@ class Initializer(NamedTuple):
 
 def _rows(sample: Callable[[Array, tuple[int]], Array], key: Array, shape: Shape) -> Array:
     """Draw `shape` row by row, each from its own key: a prefix of a row is a shorter row's draw."""
-    keys = jax.vmap(random.fold_in, in_axes=(None, 0))(key, jnp.arange(shape[0]))
-    return jax.vmap(lambda k: sample(k, (shape[1],)))(keys)
+    keys = jax.vmap(random.fold_in, in_axes=(None, 0))(key, jnp.arange(shape[0], dtype=jnp.uint32))
+    # The barrier keeps a draw's arithmetic from being fused, and so rounded, differently by program.
+    return lax.optimization_barrier(jax.vmap(lambda k: sample(k, (shape[1],)))(keys))
+
+
+def _centred(key: Array, shape: tuple[int]) -> Array:
+    # Exact: products that follow round once, and the same whether or not they are contracted.
+    return random.uniform(key, shape, jnp.float32) - 0.5
 
 
 def _normal(key: Array, shape: Shape, fan_out: Array, fan_in: Array) -> Array:
@@ -41,12 +50,13 @@ def _normal(key: Array, shape: Shape, fan_out: Array, fan_in: Array) -> Array:
 
 
 def _truncated_normal(key: Array, shape: Shape, fan_out: Array, fan_in: Array) -> Array:
-    cut = _rows(lambda k, s: random.truncated_normal(k, -2.0, 2.0, s, jnp.float32), key, shape)
-    return cut / _TRUNCATED_STD
+    """Cut at two standard deviations, by the inverse of the distribution function."""
+    gain = 2.0**0.5 / _TRUNCATED_STD
+    return _rows(lambda k, s: lax.erf_inv(_centred(k, s) * (2.0 * _WITHIN_2)) * gain, key, shape)
 
 
 def _uniform(key: Array, shape: Shape, fan_out: Array, fan_in: Array) -> Array:
-    return _rows(lambda k, s: random.uniform(k, s, jnp.float32, -_ROOT_3, _ROOT_3), key, shape)
+    return _rows(lambda k, s: _centred(k, s) * (2.0 * _ROOT_3), key, shape)
 
 
 def _zeros(key: Array, shape: Shape, fan_out: Array, fan_in: Array) -> Array:
@@ -55,13 +65,18 @@ def _zeros(key: Array, shape: Shape, fan_out: Array, fan_in: Array) -> Array:
 
 def _orthogonal(key: Array, shape: Shape, fan_out: Array, fan_in: Array) -> Array:
     """Orthonormal rows or columns, whichever are fewer."""
-    rows, columns = jnp.arange(shape[0])[:, None], jnp.arange(shape[1])[None, :]
-    inside = (rows < fan_out) & (columns < fan_in)
-    draw = jnp.where(inside, _normal(key, shape, fan_out, fan_in), 0.0)
+    draw = jnp.where(inside(shape, fan_out, fan_in), _normal(key, shape, fan_out, fan_in), 0.0)
     small = min(shape)
-    tall = jnp.zeros(shape).at[:, :small].set(_orthonormal_columns(draw))
-    wide = jnp.zeros(shape).at[:small, :].set(_orthonormal_columns(draw.T).T)
+    tall = jnp.zeros(shape, jnp.float32).at[:, :small].set(_orthonormal_columns(draw))
+    wide = jnp.zeros(shape, jnp.float32).at[:small, :].set(_orthonormal_columns(draw.T).T)
     return jnp.where(fan_out >= fan_in, tall, wide)
+
+
+def inside(shape: Shape, fan_out: Array, fan_in: Array) -> Array:
+    """Which weights of a padded layer there are, bool of `shape`."""
+    rows = jnp.arange(shape[0], dtype=jnp.int32)[:, None]
+    columns = jnp.arange(shape[1], dtype=jnp.int32)[None, :]
+    return (rows < fan_out) & (columns < fan_in)
 
 
 def _orthonormal_columns(matrix: Array) -> Array:
@@ -114,7 +129,4 @@ def draw_weights(
     draws = list(dict.fromkeys(i.draw for i in chosen))
     which = jnp.asarray([draws.index(i.draw) for i in chosen], jnp.int32)[index]
     branches = [lambda k, d=draw: d(k, shape, fan_out, fan_in) for draw in draws]
-    # The barrier keeps a draw's own arithmetic from being fused anew, and so rounded anew, in each
-    # program.
-    drawn = lax.optimization_barrier(lax.switch(which, branches, key))
-    return drawn * jnp.stack([i.std(fan_out, fan_in) for i in chosen])[index]
+    return lax.switch(which, branches, key) * jnp.stack([i.std(fan_out, fan_in) for i in chosen])[index]

@@ -9,15 +9,17 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 
 def softmax_cross_entropy(outputs: Array, targets: Array) -> Array:
     """`log sum_c exp z_c - z_y`, for classes y as int32 in `[0, n_outputs)`."""
-    classes = jnp.arange(outputs.shape[0])[:, None]
+    classes = jnp.arange(outputs.shape[0], dtype=jnp.int32)[:, None]
+    # From the largest down, so that a small loss is no difference of large numbers.
+    z = outputs - lax.stop_gradient(jnp.max(outputs, axis=0))[None, :]
     # A masked sum, not a gather: its gradient is a product, where a gather's is a scatter.
-    chosen = jnp.sum(jnp.where(classes == targets[None, :], outputs, 0.0), axis=0)
-    return jax.nn.logsumexp(outputs, axis=0) - chosen
+    chosen = jnp.sum(jnp.where(classes == targets[None, :], z, 0.0), axis=0)
+    return jnp.log(jnp.sum(jnp.exp(z), axis=0)) - chosen
 
 
 def sigmoid_cross_entropy(outputs: Array, targets: Array) -> Array:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, random
 
-from vsweep.tasks.initializers import draw_weights
+from vsweep.tasks.initializers import draw_weights, inside
 
 Params = Any
 
@@ -52,9 +52,8 @@ def _layer(
 ) -> dict[str, Array]:
     """Weights `(out, in)`, zero outside the true fans `(out, in)`, and biases `(out,)` of zero."""
     draw = draw_weights(init.of, init.value, key, shape, *fans)
-    rows, columns = jnp.arange(shape[0])[:, None], jnp.arange(shape[1])[None, :]
-    w = jnp.where((rows < fans[0]) & (columns < fans[1]), draw * init_scale, 0.0)
-    return {"w": w, "b": jnp.zeros(shape[:1], jnp.float32)}
+    w = jnp.where(inside(shape, *fans), draw.astype(init_scale.dtype) * init_scale, 0.0)
+    return {"w": w, "b": jnp.zeros(shape[:1], w.dtype)}
 
 
 def _affine(layer: Mapping[str, Array], x: Array) -> Array:
@@ -93,10 +92,11 @@ def mlp(*, width: Within, depth: int, activation: str, init: Within, init_scale:
         ]
 
     def apply(params: Params, x: Array) -> Array:
+        units = jnp.arange(width.of, dtype=jnp.int32)
         for layer in params[:-1]:
             x = f(_affine(layer, x))
             if speaks_at_zero:
-                x = jnp.where(jnp.arange(width.of)[:, None] < width.value, x, 0.0)
+                x = jnp.where(units[:, None] < width.value, x, 0.0)
         return _affine(params[-1], x)
 
     return Model(start, apply)

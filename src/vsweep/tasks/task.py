@@ -39,6 +39,14 @@ class Task(NamedTuple):
     loss: Callable[[Params, Examples], tuple[Array, Metrics]]
 
 
+def kept_dtype(dtype: str) -> str:
+    """The dtype of parameters, losses, optimizer and hyperparameters.
+
+    That of the products, but for bfloat16, in which an update would be lost to rounding: float32.
+    """
+    return "float32" if dtype == "bfloat16" else dtype
+
+
 class MakeTask(Protocol):
     """Makes a trial's task from its traced fields; hashable, since a program is compiled for it."""
 
@@ -60,8 +68,7 @@ class Supervised:
 
     model: makes a `Model` from its fields. loss: as in `LOSSES`.
     static, loss_static: fields of the model and of the loss that are compiled for. A field of the model
-    that is traced too becomes a `Within`.
-    dtype: of parameters and activations.
+    that is traced too becomes a `Within`. dtype: of the model's products; see `kept_dtype`.
     """
 
     model: Callable[..., Model]
@@ -83,14 +90,16 @@ class Supervised:
         bounds = dict(self.static)
         both = {name: Within(traced.pop(name), bounds.pop(name)) for name in set(traced) & set(bounds)}
         loss_fields = {**dict(self.loss_static), **hparams["loss"]}
+        kept = kept_dtype(self.dtype)
         model = self.model(**bounds, **traced, **both)
 
         def init(key: Array) -> Params:
             params = model.init(key, self.n_features, self.n_outputs)
-            return jax.tree.map(lambda p: jnp.asarray(p).astype(self.dtype), params)
+            return jax.tree.map(lambda p: jnp.asarray(p).astype(kept), params)
 
         def loss(params: Params, examples: Examples) -> tuple[Array, Metrics]:
-            outputs = model.apply(params, examples.x)
+            params, x = jax.tree.map(lambda p: p.astype(self.dtype), (params, examples.x))
+            outputs = model.apply(params, x).astype(kept)
             n_examples = examples.x.shape[1]
             _expect("the model gave outputs", outputs, (self.n_outputs, n_examples))
             each = self.loss.value(outputs, examples.y, **loss_fields)

@@ -1,0 +1,201 @@
+"""What a trial computes does not hang on its neighbours, its place, its padding or its block."""
+
+import jax
+import numpy as np
+import pytest
+from core_helpers import (
+    INITS,
+    as_layers,
+    assert_same_bits,
+    examples,
+    make_hparams,
+    make_static,
+    take,
+    train_block,
+    trial_of,
+)
+from sklearn.datasets import load_breast_cancer, load_iris
+from sklearn.linear_model import LogisticRegression
+
+from vsweep.tasks.task import Examples
+
+LOSS = "softmax_cross_entropy"
+TRAIN, VAL = examples(LOSS), examples(LOSS, rows=11, seed=1)
+BOUND, WIDTH, LR, BLOCK = 8, 5, 0.05, 8
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_reaches_the_optimum_of_scikit_learn(classes):
+    x, y = (load_breast_cancer if classes == 2 else load_iris)(return_X_y=True)
+    x = x[:, :8]
+    x = (x - x.mean(axis=0)) / x.std(axis=0)
+    decays = [0.3, 0.05]
+    static = make_static(
+        "logistic",
+        "sigmoid_cross_entropy" if classes == 2 else LOSS,
+        features=x.shape[1],
+        inits=("zeros",),
+        optimizer="nesterov",
+        steps=4000,
+        record_every=4000,
+        dtype="float64",
+    )
+    hparams = make_hparams(static, lr=0.4, momentum=0.9, weight_decay=decays)
+    curve = train_block(static, hparams, Examples(x.T, y.astype(np.int32)))
+    assert (curve.metrics["grad_norm"][:, -1] > 1e-3).all()
+    for i, decay in enumerate(decays):
+        other = LogisticRegression(C=1.0 / (len(y) * decay), solver="newton-cholesky", tol=1e-12)
+        other.fit(x, y)
+        ((w, b),) = as_layers(curve.params, i)
+        np.testing.assert_allclose(w, other.coef_, rtol=1e-7, atol=1e-9)
+        # Of many classes, only the differences of the intercepts are determined.
+        shift = other.intercept_.mean() if classes > 2 else 0.0
+        np.testing.assert_allclose(b, other.intercept_ - shift, rtol=1e-7, atol=1e-9)
+
+
+def _block_of_100():
+    """Trials of every initializer at the width in question: at rest, descending, and others between."""
+    rng = np.random.default_rng(0)
+    widths = rng.integers(1, BOUND + 1, 100)
+    inits = rng.choice(INITS, 100)
+    seeds = rng.integers(0, 9, 100)
+    rates = rng.uniform(0.0, 2 * LR, 100)
+    places = rng.permutation(100)[: 2 * len(INITS)].reshape(2, -1)
+    widths[places], inits[places], seeds[places] = WIDTH, [INITS, INITS], 3
+    rates[places] = [[0.0], [LR]]
+    return places, {"width": widths, "init": list(inits), "seed": seeds, "lr": rates}
+
+
+def _assert_close(alone, among, rtol=1e-5):
+    for name, values in alone.metrics.items():
+        np.testing.assert_allclose(among.metrics[name], values, rtol=rtol, atol=1e-7, err_msg=name)
+    assert alone.diverged_at == among.diverged_at == -1
+
+
+def _assert_same_start(alone, padded, init, width=WIDTH):
+    for i, ((w, b), (wide, wide_b)) in enumerate(
+        zip(as_layers(alone.params), as_layers(padded.params), strict=True)
+    ):
+        atol = 1e-6 if init == "orthogonal" else 0.0
+        inside = wide[: w.shape[0], : w.shape[1]]
+        np.testing.assert_allclose(inside, w, rtol=0, atol=atol, err_msg=f"{init}, layer {i}")
+        assert np.count_nonzero(wide) == np.count_nonzero(inside)
+        assert not b.any()
+        assert not wide_b.any()
+
+
+@pytest.fixture(scope="module")
+def block_of_100():
+    places, fields = _block_of_100()
+    static = make_static(width=BOUND)
+    return places, train_block(static, make_hparams(static, **fields), TRAIN, VAL, lanes=4)
+
+
+@pytest.mark.parametrize("bound", [WIDTH, BOUND])
+def test_alone_and_among_a_hundred_with_every_initializer(block_of_100, bound):
+    places, hundred = block_of_100
+    static = make_static(width=bound)
+    for i, init in enumerate(INITS):
+        at_rest, alone = (
+            trial_of(
+                train_block(
+                    static, make_hparams(static, width=WIDTH, init=init, seed=3, lr=[lr]), TRAIN, VAL
+                ),
+                0,
+            )
+            for lr in (0.0, LR)
+        )
+        _assert_same_start(at_rest, trial_of(hundred, places[0, i]), init)
+        among = trial_of(hundred, places[1, i])
+        _assert_close(alone, among)
+        if init != "zeros":
+            assert alone.metrics["train_loss"][-1] < alone.metrics["train_loss"][0] - 1e-3
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu", "sigmoid", "identity", "tanh"])
+def test_two_padded_layers_with_every_activation(activation):
+    inits = ("glorot_normal", "he_uniform")
+    alone_static = make_static(width=WIDTH, depth=2, activation=activation, inits=inits)
+    static = make_static(width=BOUND, depth=2, activation=activation, inits=inits)
+    hparams = make_hparams(
+        static,
+        width=[BOUND, WIDTH, 1, WIDTH, WIDTH, 3, WIDTH],
+        init=[inits[i] for i in (1, 0, 0, 1, 0, 1, 1)],
+        lr=[LR, 0.0, LR, 0.0, LR, LR, LR],
+    )
+    padded = train_block(static, hparams, TRAIN)
+    for i, init in enumerate(inits):
+        rest, moving = (
+            trial_of(train_block(alone_static, make_hparams(alone_static, init=init, lr=[lr]), TRAIN), 0)
+            for lr in (0.0, LR)
+        )
+        _assert_same_start(rest, trial_of(padded, 1 + 2 * i), init)
+        _assert_close(moving, trial_of(padded, 4 + 2 * i))
+        for w, b in as_layers(trial_of(padded, 4 + 2 * i).params)[:2]:
+            assert not w[WIDTH:].any()
+            assert not b[WIDTH:].any()
+            assert b[:WIDTH].any() or activation == "relu"
+
+
+def _others(static, seed):
+    rng = np.random.default_rng(seed)
+    mlp = "width" in dict(static.task.static)
+    return make_hparams(
+        static,
+        seed=rng.integers(0, 1000, BLOCK),
+        lr=rng.uniform(0.01, 0.5, BLOCK),
+        init=list(rng.choice(["lecun_normal", "zeros"], BLOCK)),
+        width=rng.integers(1, BOUND, BLOCK) if mlp else None,
+        init_scale=rng.uniform(0.5, 2.0, BLOCK),
+    )
+
+
+def _replace(block, place, one):
+    """The block with a trial of its own in a place."""
+
+    def leaf(many, single):
+        many = many.copy()
+        many[place] = single
+        return many
+
+    return jax.tree.map(leaf, block, one)
+
+
+# (model, lanes, devices): one after another, side by side, and on two devices.
+@pytest.fixture(
+    scope="module",
+    params=[("mlp", 1, 1), ("mlp", 8, 1), ("logistic", 1, 1), ("logistic", 8, 1), ("logistic", 2, 2)],
+    ids=lambda p: f"{p[0]}-lanes{p[1]}-devices{p[2]}",
+)
+def program(request):
+    """`(static, run)`, of blocks of one shape."""
+    model, lanes, devices = request.param
+    if devices > len(jax.local_devices()):
+        pytest.skip("needs two devices")
+    static = make_static(model, width=BOUND - 1, inits=("lecun_normal", "zeros"))
+    return static, lambda hparams: train_block(static, hparams, TRAIN, VAL, lanes=lanes, devices=devices)
+
+
+def test_neighbours_and_place_change_no_bit(program):
+    static, run = program
+    block, others = _others(static, 1), _others(static, 2)
+    one = take(block, 0)
+    want = trial_of(run(block), 0)
+    assert np.ptp(want.metrics["train_loss"]) > 1e-3
+    for place in range(BLOCK):
+        assert_same_bits(trial_of(run(_replace(others, place, one)), place), want)
+
+
+def test_a_diverging_trial_changes_no_other(program):
+    static, run = program
+    healthy = _others(static, 3)
+    want = run(healthy)
+    for place in (0, 3, BLOCK - 1):
+        wild = take(healthy, place)
+        wild = wild._replace(optimizer=wild.optimizer | {"lr": np.float32(1e30)})
+        got = run(_replace(healthy, place, wild))
+        assert got.diverged_at[place] == 1
+        assert got.metrics["train_loss"][place, -1] > 1e25 or np.isnan(got.metrics["train_loss"][place, -1])
+        for i in set(range(BLOCK)) - {place}:
+            assert_same_bits(trial_of(got, i), trial_of(want, i))
+            assert got.diverged_at[i] == -1

@@ -1,0 +1,131 @@
+"""Which cells are best, against pandas by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vsweep.results.select import axes_of, default_metric, label, rank_cells
+
+
+def frame(rows, metric="val_loss"):
+    """Trials from rows of (cell, lr, status, value)."""
+    cells, lrs, statuses, values = zip(*rows, strict=True)
+    return pd.DataFrame(
+        {
+            "trial": np.arange(len(rows)),
+            "cell": cells,
+            "seed": np.arange(len(rows)),
+            "optimizer.lr": lrs,
+            "status": statuses,
+            "diverged_at": pd.array([3 if s == "diverged" else pd.NA for s in statuses], "Int64"),
+            f"final_{metric}": np.array(values, np.float32),
+            f"best_{metric}": np.float32(-9),
+        }
+    )
+
+
+ROWS = [
+    (0, 0.1, "ok", 3.0),
+    (0, 0.1, "ok", 5.0),
+    (2, 0.2, "ok", 1.0),
+    (2, 0.2, "diverged", 0.0),
+    (5, 0.3, "ok", 2.0),
+    (5, 0.3, "ok", 2.5),
+    (7, 0.4, "diverged", 0.0),
+    (7, 0.4, "diverged", -1.0),
+]
+
+
+def test_ranked_by_the_mean_over_seeds():
+    cells = rank_cells(frame(ROWS), "val_loss")
+    assert list(cells.columns) == ["cell", "optimizer.lr", "mean", "std", "seeds", "diverged"]
+    assert cells["cell"].tolist() == [5, 0, 2, 7]
+    assert cells["optimizer.lr"].tolist() == [0.3, 0.1, 0.2, 0.4]
+    np.testing.assert_allclose(cells["mean"], [2.25, 4.0, 1.0, np.nan])
+    np.testing.assert_allclose(cells["std"], [np.sqrt(0.125), np.sqrt(2), np.nan, np.nan])
+    assert cells["seeds"].tolist() == [2, 2, 2, 2]
+    assert cells["diverged"].tolist() == [0, 0, 1, 2]
+
+
+def test_more_accuracy_is_better():
+    assert rank_cells(frame(ROWS, "val_accuracy"), "val_accuracy")["cell"].tolist() == [0, 5, 2, 7]
+
+
+def test_equal_cells_stay_in_order():
+    rows = [(cell, 0.1, "ok", 1.0) for cell in (4, 1, 3)]
+    assert rank_cells(frame(rows), "val_loss")["cell"].tolist() == [1, 3, 4]
+
+
+values = st.floats(-100, 100, width=32) | st.sampled_from([float("nan"), float("inf")])
+rows = st.lists(
+    st.tuples(st.integers(0, 5), st.sampled_from(["ok", "ok", "diverged"]), values), min_size=1, max_size=20
+)
+
+
+@given(rows, st.sampled_from(["val_loss", "val_accuracy"]))
+def test_a_diverged_trial_never_ranks_above_one_that_is_not(drawn, metric):
+    trials = frame([(cell, cell / 10, status, value) for cell, status, value in drawn], metric)
+    cells = rank_cells(trials, metric)
+    assert sorted(cells["cell"]) == sorted(trials["cell"].unique())
+    assert cells["diverged"].is_monotonic_increasing
+    sign = -1 if metric.endswith("accuracy") else 1
+    for _, same in cells.groupby("diverged"):
+        means = (sign * same["mean"]).tolist()
+        known = [mean for mean in means if not np.isnan(mean)]
+        assert known == sorted(known)
+        assert not any(np.isnan(mean) for mean in means[: len(known)])
+    for _, cell in cells.iterrows():
+        ok = trials[(trials["cell"] == cell["cell"]) & (trials["status"] == "ok")]
+        with np.errstate(invalid="ignore"):
+            expected = ok[f"final_{metric}"].astype(float).mean() if len(ok) else np.nan
+        np.testing.assert_allclose(cell["mean"], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_one_trial_and_no_axes():
+    trials = frame(ROWS[:1]).drop(columns="optimizer.lr")
+    assert axes_of(trials) == []
+    cells = rank_cells(trials)
+    assert cells["mean"].tolist() == [3.0]
+    assert cells["std"].isna().all()
+
+
+def test_cells_of_a_sweep(small):
+    by_hand = (
+        small.trials[small.trials["status"] == "ok"]
+        .assign(value=lambda t: t["final_val_loss"].astype(float))
+        .groupby("cell")["value"]
+        .agg(["mean", "std"])
+        .sort_values("mean")
+    )
+    cells = small.cells("val_loss")
+    assert cells["cell"].tolist()[: len(by_hand)] == by_hand.index.tolist()
+    np.testing.assert_allclose(cells["mean"][: len(by_hand)], by_hand["mean"])
+    np.testing.assert_allclose(cells["std"][: len(by_hand)], by_hand["std"])
+    assert (cells["optimizer.lr"][len(by_hand) :] == 1e6).all()
+    assert cells["model.width"].isna().tolist() == (cells["model"] == "logistic").tolist()
+
+
+def test_the_metric_by_default():
+    def trials(*names):
+        return pd.DataFrame({f"final_{name}": [1.0] for name in names})
+
+    assert (
+        default_metric(trials("train_loss", "val_loss", "train_accuracy", "val_accuracy")) == "val_accuracy"
+    )
+    assert default_metric(trials("train_loss", "val_loss")) == "val_loss"
+    assert default_metric(trials("train_loss", "train_accuracy")) == "train_accuracy"
+    assert default_metric(trials("train_loss", "grad_norm")) == "train_loss"
+
+
+def test_a_metric_that_was_not_recorded_is_told():
+    with pytest.raises(KeyError, match=r"no metric 'val_acc': there are val_loss"):
+        rank_cells(frame(ROWS), "val_acc")
+
+
+def test_a_cell_in_words(small):
+    cells = small.cells("val_loss").sort_values("cell")
+    words = [label(row, axes_of(small.trials)) for _, row in cells.iterrows()]
+    assert words[0] == "model=logistic lr=0.1"
+    assert words[-1] == "model=mlp width=3 lr=1e+06"

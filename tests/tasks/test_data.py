@@ -1,0 +1,406 @@
+"""Data sets: where they come from, and how they are split and standardised."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn import datasets
+
+import vsweep
+from vsweep.errors import ConfigError
+from vsweep.tasks.data import DATASETS, Dataset, csv, local_copy, own_dataset, parquet, split
+
+BUNDLED = ["digits", "breast_cancer", "iris", "wine", "diabetes"]
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_bundled_sets_are_scikit_learns(name):
+    made, bunch = DATASETS[name](), getattr(datasets, f"load_{name}")()
+    np.testing.assert_array_equal(made.x, bunch.data)
+    np.testing.assert_array_equal(made.y, bunch.target)
+    assert made.features == tuple(bunch.feature_names)
+    assert made.classes == tuple(map(str, bunch.get("target_names", ())))
+    assert made.y.dtype == (np.int64 if made.classes else np.float64)
+
+
+def test_spirals_lie_on_their_arms():
+    made = DATASETS["spirals"](rows=90, arms=3, noise=0.0, seed=1)
+    radius = np.hypot(*made.x.T)
+    assert ((radius >= 0.1) & (radius <= 1.0)).all()
+    turn = np.angle(np.exp(1j * (np.arctan2(made.x[:, 1], made.x[:, 0]) - 1.5 * np.pi * radius)))
+    arm = np.angle(np.exp(2j * np.pi * made.y / 3))
+    np.testing.assert_allclose(np.exp(1j * turn), np.exp(1j * arm), atol=1e-12)
+    assert np.bincount(made.y).tolist() == [30, 30, 30]
+    assert len(made.classes) == 3
+
+
+def test_noise_of_spirals_has_its_standard_deviation():
+    clean, noisy = (DATASETS["spirals"](rows=5000, arms=2, noise=noise, seed=1) for noise in (0.0, 0.3))
+    noise = noisy.x - clean.x
+    np.testing.assert_allclose(noise.std(axis=0), 0.3, rtol=0.05)
+    np.testing.assert_allclose(noise.mean(axis=0), 0.0, atol=0.02)
+
+
+def test_drawn_sets_follow_their_seed():
+    for name, more in [("spirals", {"arms": 2}), ("moons", {})]:
+        first, again, other = (DATASETS[name](rows=20, noise=0.1, seed=s, **more) for s in (0, 0, 1))
+        np.testing.assert_array_equal(first.x, again.x)
+        assert (first.x != other.x).any()
+
+
+def test_moons_are_two_half_circles():
+    made = DATASETS["moons"](rows=100, noise=0.0, seed=0)
+    upper, lower = made.x[made.y == 0], made.x[made.y == 1]
+    np.testing.assert_allclose(np.hypot(*upper.T), 1.0)
+    np.testing.assert_allclose(np.hypot(lower[:, 0] - 1.0, lower[:, 1] - 0.5), 1.0)
+    assert upper[:, 1].min() >= 0
+    assert lower[:, 1].max() <= 0.5
+    assert len(made.classes) == 2
+
+
+# A person's own tables.
+
+TABLE = pd.DataFrame(
+    {
+        "width": [1.0, 2.0, 3.0, 4.0],
+        "count": [4, 3, 2, 1],
+        "kind": ["b", "a", "c", "a"],
+        "number": [0.5, 1.5, 2.5, 3.5],
+        "whole": [7, 3, 7, 5],
+        "flag": [True, False, True, True],
+    }
+)
+
+
+@pytest.fixture(params=[csv, parquet])
+def table(request, here):
+    """Reads a frame back as a data set: `table(frame, target=...)`."""
+
+    def read(frame, **fields):
+        frame.to_csv("t.csv", index=False)
+        frame.to_parquet("t.parquet")
+        path = f"t.{request.param.__name__}"
+        return request.param(**{"path": path, "features": None, "targets": "auto", **fields})
+
+    return read
+
+
+def test_every_other_column_is_a_feature(table):
+    made = table(TABLE.drop(columns="kind"), target="number")
+    assert made.features == ("width", "count", "whole", "flag")
+    np.testing.assert_array_equal(made.x[:, :2], TABLE[["width", "count"]])
+    np.testing.assert_array_equal(made.x[:, 3], [1, 0, 1, 1])
+    assert made.x.dtype == np.float64
+
+
+def test_chosen_features_come_in_their_order(table):
+    made = table(TABLE, target="number", features=["count", "width"])
+    assert made.features == ("count", "width")
+    np.testing.assert_array_equal(made.x, TABLE[["count", "width"]])
+
+
+@pytest.mark.parametrize(
+    ("target", "targets", "classes", "y"),
+    [
+        ("kind", "auto", ("a", "b", "c"), [1, 0, 2, 0]),
+        ("kind", "classes", ("a", "b", "c"), [1, 0, 2, 0]),
+        ("whole", "auto", ("3", "5", "7"), [2, 0, 2, 1]),
+        ("flag", "auto", ("False", "True"), [1, 0, 1, 1]),
+        ("number", "auto", (), [0.5, 1.5, 2.5, 3.5]),
+        ("whole", "numbers", (), [7.0, 3.0, 7.0, 5.0]),
+        ("number", "classes", ("0.5", "1.5", "2.5", "3.5"), [0, 1, 2, 3]),
+    ],
+)
+def test_targets_are_classes_or_numbers(table, target, targets, classes, y):
+    made = table(TABLE, target=target, targets=targets, features=["width"])
+    assert made.classes == classes
+    assert made.y.tolist() == y
+    assert made.y.dtype == (np.int64 if classes else np.float64)
+
+
+def test_numbered_classes_are_sorted_as_numbers(table):
+    made = table(TABLE.assign(whole=[10, 9, 10, 100]), target="whole", features=["width"])
+    assert made.classes == ("9", "10", "100")
+
+
+def test_the_mapping_of_labels_is_kept_with_the_sweep(here):
+    pd.concat([TABLE] * 3).to_csv("t.csv", index=False)
+    words = ["data=csv", "data.path=t.csv", "data.target=kind", "data.features=[width,count]"]
+    made = vsweep.sweep([*words, "model=logistic", "steps=1", "tracker=none", "dir=kept"], quiet=True)
+    (record,) = made.plan["data"].values()
+    assert record["classes"] == ["a", "b", "c"]
+    assert record["features"] == ["width", "count"]
+    assert record["train_rows"] + record["val_rows"] == 12
+    (again,) = json.loads((here / "kept" / "plan.json").read_text())["data"].values()
+    assert again == record
+
+
+@pytest.mark.parametrize(
+    ("change", "fields", "message"),
+    [
+        ({}, {"target": "knid"}, "data.target: no column 'knid'; did you mean kind?"),
+        (
+            {},
+            {"target": "kind", "features": ["widht"]},
+            "data.features: no column 'widht'; did you mean width?",
+        ),
+        ({}, {"target": "number"}, "data.features: column 'kind' holds text"),
+        ({"width": [1.0, np.nan, 3.0, np.nan]}, {}, "data.features: column 'width' has 2 missing values"),
+        (
+            {"kind": ["a", None, "b", "a"]},
+            {},
+            "data.target: column 'kind' has 1 missing values (first in row 1)",
+        ),
+        ({}, {"target": "kind", "targets": "numbers"}, "data.target: column 'kind' holds text"),
+        ({}, {"features": ["kind", "width"]}, "data.features: 'kind' is the target too"),
+    ],
+)
+def test_what_a_table_cannot_give_is_told(table, change, fields, message):
+    fields = {"target": "kind", **fields}
+    if "features" not in fields and fields["target"] != "number":
+        fields["features"] = ["width", "count"]
+    with pytest.raises(ConfigError) as error:
+        table(TABLE.assign(**change), **fields)
+    assert str(error.value).startswith(message)
+
+
+def test_a_table_without_rows_is_refused(table):
+    with pytest.raises(ConfigError, match=r"^data\.path: the table has no rows"):
+        table(TABLE.iloc[:0], target="kind")
+
+
+@pytest.mark.parametrize("reader", [csv, parquet])
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n\x00\xff\xfe\x00", b'a,b\n1,2\n"3,4\n5,6,7,8\n'])
+def test_what_is_no_table_is_refused(here, reader, content):
+    (here / "odd").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"^data\.path: cannot read 'odd' \(.+\)"):
+        reader(path="odd", target="y", features=None, targets="auto")
+
+
+@pytest.mark.parametrize("path", ["nowhere.csv", "~/nowhere/at/all.csv", "."])
+def test_a_file_that_is_not_there_is_told(here, path):
+    with pytest.raises(ConfigError) as error:
+        csv(path=path, target="y", features=None, targets="auto")
+    assert str(error.value).startswith(f"data.path: no file at {path!r}")
+
+
+# By URL.
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache of the user's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("no_proxy", "*")
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def server():
+    """Serves what is in `.files`, and notes what was asked for in `.asked`; `.stop()` ends it."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.server.asked.append(self.path)
+            body = self.server.files.get(self.path)
+            self.send_response(404 if body is None else 200)
+            self.end_headers()
+            self.wfile.write(body or b"")
+
+        def log_message(self, *_):
+            pass
+
+    made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    made.files, made.asked = {}, []
+    made.url = f"http://127.0.0.1:{made.server_port}"
+    thread = threading.Thread(target=made.serve_forever, args=(0.02,))
+    thread.start()
+
+    def stop():
+        made.shutdown()
+        thread.join()
+        made.server_close()
+
+    made.stop = stop
+    yield made
+    if thread.is_alive():
+        stop()
+
+
+def read(reader, path):
+    return reader(path=path, target="kind", features=["width"], targets="auto")
+
+
+def test_a_url_is_fetched_once_and_kept(here, cache, server):
+    TABLE.to_parquet("t.parquet")
+    server.files = {"/t.csv": TABLE.to_csv(index=False).encode(), "/t": (here / "t.parquet").read_bytes()}
+    urls = {csv: f"{server.url}/t.csv", parquet: f"{server.url}/t"}
+    first = {reader: read(reader, url) for reader, url in urls.items()}
+    assert server.asked == ["/t.csv", "/t"]
+    server.stop()
+    for reader, url in urls.items():
+        again = read(reader, url)
+        np.testing.assert_array_equal(again.x, TABLE[["width"]])
+        np.testing.assert_array_equal(again.y, first[reader].y)
+    assert len(server.asked) == 2
+    kept = [file for file in cache.rglob("*") if file.is_file()]
+    assert len(kept) == 2
+    assert not any(file.suffix == ".part" for file in kept)
+
+
+def test_two_urls_are_two_files(cache, server):
+    server.files = {"/a": b"width,kind\n1,a\n", "/b": b"width,kind\n2,b\n"}
+    made = [read(csv, f"{server.url}/{name}") for name in "ab"]
+    assert [one.x.tolist() for one in made] == [[[1.0]], [[2.0]]]
+
+
+def test_a_compressed_table_is_read_by_url_as_from_a_path(here, cache, server):
+    TABLE.to_csv("t.csv.gz", index=False)
+    server.files = {"/t.csv.gz": (here / "t.csv.gz").read_bytes()}
+    np.testing.assert_array_equal(read(csv, "t.csv.gz").x, read(csv, f"{server.url}/t.csv.gz").x)
+
+
+def test_a_file_url(here, cache):
+    TABLE.to_csv("t.csv", index=False)
+    np.testing.assert_array_equal(read(csv, (here / "t.csv").as_uri()).x, TABLE[["width"]])
+
+
+def test_a_url_that_cannot_be_fetched_is_told_and_nothing_is_kept(cache, server):
+    gone = f"{server.url}/gone.csv"
+    with pytest.raises(ConfigError, match=r"^data\.path: could not fetch .*404"):
+        local_copy(gone)
+    server.stop()
+    with pytest.raises(ConfigError, match=r"^data\.path: could not fetch .*gone\.csv"):
+        local_copy(gone)
+    with pytest.raises(ConfigError, match=r"^data\.path: could not fetch"):
+        local_copy("file:///nowhere/at/all.csv")
+    assert not any(file.is_file() for file in cache.rglob("*"))
+
+
+# Splitting and standardising.
+
+
+def numbered(rows, columns=2):
+    """A data set whose row i has the target i."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(5.0, 3.0, (rows, columns))
+    return Dataset(x, np.arange(rows, dtype=np.float64), (), tuple(f"x{i}" for i in range(columns)))
+
+
+@given(st.integers(2, 60), st.floats(0.0, 0.999), st.integers(0, 3))
+def test_a_split_takes_every_row_once(rows, fraction, seed):
+    held_out = round(rows * fraction)
+    if held_out >= rows or (fraction > 0 and held_out == 0):
+        with pytest.raises(ConfigError, match=r"^data\.val_fraction: .* rows leaves no"):
+            split(numbered(rows), fraction, seed, standardize=True)
+        return
+    made = split(numbered(rows), fraction, seed, standardize=True)
+    val = [] if made.y[1] is None else made.y[1].tolist()
+    assert len(val) == held_out
+    assert sorted([*made.y[0], *val]) == list(range(rows))
+    assert made.x[0].shape == (2, rows - held_out)
+
+
+def test_standardised_by_the_training_rows_alone():
+    data = numbered(40)
+    made = split(data, 0.25, 3, standardize=True)
+    train, val = made.y[0].astype(int), made.y[1].astype(int)
+    mean, std = data.x[train].mean(axis=0), data.x[train].std(axis=0)
+    np.testing.assert_allclose(made.x[0], ((data.x[train] - mean) / std).T, rtol=1e-12)
+    np.testing.assert_allclose(made.x[1], ((data.x[val] - mean) / std).T, rtol=1e-12)
+    np.testing.assert_array_equal(made.mean, mean)
+    np.testing.assert_array_equal(made.std, std)
+    other = data._replace(x=data.x.copy())
+    other.x[val] = 1e6
+    again = split(other, 0.25, 3, standardize=True)
+    np.testing.assert_array_equal(again.x[0], made.x[0])
+    assert (again.x[1] != made.x[1]).all()
+
+
+def test_a_constant_feature_is_centred_and_left_unscaled():
+    data = numbered(20)
+    data.x[:, 0] = 0.1
+    made = split(data, 0.5, 0, standardize=True)
+    np.testing.assert_allclose(made.x[0][0], 0.0, atol=1e-12)
+    assert made.std[0] == 1.0
+
+
+def test_as_it_is_where_not_standardised():
+    data = numbered(10)
+    made = split(data, 0.0, 0, standardize=False)
+    np.testing.assert_array_equal(made.x[0], data.x.T)
+    assert (made.x[1], made.y[1]) == (None, None)
+
+
+def test_the_split_follows_its_own_seed():
+    first, again, other = (split(numbered(50), 0.2, s, standardize=True).y[1].tolist() for s in (0, 0, 1))
+    assert first == again
+    assert first != other
+
+
+def test_trials_of_all_seeds_have_the_same_split():
+    _, planned = vsweep.plan(["data=iris", "model=logistic", "tracker=none", "seeds=3"])
+    assert len(planned.splits) == 1
+    _, planned = vsweep.plan(["data=iris", "model=logistic", "tracker=none", "grid.data.split_seed=[0,1]"])
+    assert len(planned.splits) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": np.zeros((4, 0)), "features": ()}, "data.features: no feature columns"),
+        ({"x": np.array([[1.0], [np.inf], [2.0], [3.0]])}, "data: feature 'x0' is not finite in row 1"),
+        ({"y": np.array([0.0, 1.0, np.nan, 2.0])}, "data.target: not finite in row 2"),
+        ({"y": np.zeros(4, np.int64), "classes": ("only",)}, "data.target: one class only ('only')"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_refused(change, message):
+    with pytest.raises(ConfigError) as error:
+        split(numbered(4, 1)._replace(**change), 0.0, 0, standardize=True)
+    assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["data.batch_size=121"], "data.batch_size: got 121, and there are 120 training rows"),
+        (["data.val_fraction=0.001"], "data.val_fraction: 0.001 of 150 rows leaves no held-out rows"),
+        (["data.val_fraction=0.999"], "data.val_fraction: 0.999 of 150 rows leaves no training rows"),
+        (["grid.data.batch_size=[10,121]"], "data.batch_size: got 121"),
+    ],
+)
+def test_a_sweep_whose_rows_do_not_suffice_is_refused(words, message):
+    with pytest.raises(ConfigError) as error:
+        vsweep.plan(["data=iris", "model=logistic", "tracker=none", *words])
+    assert str(error.value).removeprefix("grid.").startswith(message)
+
+
+def test_a_batch_of_all_training_rows_is_taken():
+    vsweep.plan(["data=iris", "model=logistic", "tracker=none", "data.batch_size=120"])
+
+
+# A person's own arrays.
+
+
+def test_own_arrays():
+    made = own_dataset(([1, 2, 3], ["b", "a", "b"]), "data")
+    assert made.x.tolist() == [[1.0], [2.0], [3.0]]
+    assert made.y.tolist() == [1, 0, 1]
+    assert made.classes == ("a", "b")
+    numbers = own_dataset((np.ones((3, 2), np.float32), np.array([1, 2, 3], np.float32)), "data")
+    assert (numbers.x.dtype, numbers.y.dtype, numbers.classes) == (np.float64, np.float64, ())
+
+
+@pytest.mark.parametrize(
+    "made", [3, None, (np.ones(3),), (np.ones((3, 2)), np.ones(2)), (np.ones((3, 2, 2)), np.ones(3)),
+             (["a", "b"], [1, 2]), (np.ones((3, 2)), np.ones((3, 1)))]
+)  # fmt: skip
+def test_own_arrays_of_other_shapes_are_refused(made):
+    with pytest.raises(ConfigError, match=r"^data: gave .* it gives"):
+        own_dataset(made, "data")

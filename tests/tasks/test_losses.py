@@ -1,0 +1,86 @@
+"""Each loss against its closed form, at ordinary and at huge outputs."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from core_helpers import CLASSES, np_loss
+
+from vsweep.tasks.losses import LOSSES, default_loss, own_loss
+
+
+def _case(loss, rows=40, scale=3.0):
+    rng = np.random.default_rng(1)
+    outputs = scale * rng.standard_normal((LOSSES[loss].n_outputs(CLASSES[loss]), rows))
+    classes = CLASSES[loss]
+    targets = rng.integers(0, classes, rows, dtype=np.int32) if classes else rng.standard_normal(rows)
+    return outputs, targets
+
+
+def _fields(loss, delta):
+    return {"delta": delta} if loss == "huber" else {}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_value_and_gradient_of_each_example(loss):
+    outputs, targets = _case(loss)
+    with jax.enable_x64(True):
+        fields = _fields(loss, jnp.float64(0.7))
+        value, pull = jax.vjp(lambda z: LOSSES[loss].value(z, jnp.asarray(targets), **fields), outputs)
+        (gradient,) = pull(jnp.ones_like(value))
+    want, want_gradient = np_loss(loss, outputs, targets, 0.7)
+    np.testing.assert_allclose(value, want, rtol=1e-13, atol=1e-15)
+    np.testing.assert_allclose(gradient, want_gradient, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_huge_outputs_stay_finite(loss):
+    outputs, targets = _case(loss)
+    outputs = (np.sign(outputs) * 1e4).astype(np.float32)
+    outputs[:, -5:] = 0.0
+    targets = targets if targets.dtype == np.int32 else targets.astype(np.float32)
+    fields = _fields(loss, jnp.float32(0.7))
+    value, pull = jax.vjp(lambda z: LOSSES[loss].value(z, jnp.asarray(targets), **fields), outputs)
+    (gradient,) = pull(jnp.ones_like(value))
+    want, want_gradient = np_loss(loss, outputs.astype(np.float64), targets, 0.7)
+    # A float32 of 1e4 is known to 1e-3, and so is its difference with another.
+    np.testing.assert_allclose(value, want, rtol=1e-6, atol=2e-3)
+    np.testing.assert_allclose(gradient, want_gradient, rtol=1e-5, atol=1e-6)
+    assert value.max() > 1e3
+
+
+def test_huber_is_smooth_where_it_turns():
+    z = jnp.asarray([[-2.5, -2.0, -1.5, 0.0, 1.5, 2.0, 2.5]])
+    y, delta = jnp.zeros(7), jnp.float32(2.0)
+    value, pull = jax.vjp(lambda z: LOSSES["huber"].value(z, y, delta=delta), z)
+    np.testing.assert_array_equal(value, [3.0, 2.0, 1.125, 0.0, 1.125, 2.0, 3.0])
+    np.testing.assert_array_equal(pull(jnp.ones(7))[0][0], [-2.0, -2.0, -1.5, 0.0, 1.5, 2.0, 2.0])
+
+
+def test_classes_that_the_outputs_say():
+    outputs = jnp.asarray([[0.1, 3.0, -1.0], [0.2, 2.0, -1.5], [0.0, 5.0, -2.0]])
+    np.testing.assert_array_equal(LOSSES["softmax_cross_entropy"].classify(outputs), [1, 2, 0])
+    np.testing.assert_array_equal(
+        LOSSES["sigmoid_cross_entropy"].classify(jnp.asarray([[0.1, -0.1, 0.0]])), [1, 0, 0]
+    )
+    assert LOSSES["squared_error"].classify is LOSSES["huber"].classify is None
+
+
+def test_outputs_and_defaults_by_the_number_of_classes():
+    assert [LOSSES["softmax_cross_entropy"].n_outputs(n) for n in (2, 7)] == [2, 7]
+    assert [LOSSES[default_loss(n)].n_outputs(n) for n in (0, 2, 5)] == [1, 1, 5]
+    assert [default_loss(n) for n in (0, 2, 3)] == [
+        "squared_error",
+        "sigmoid_cross_entropy",
+        "softmax_cross_entropy",
+    ]
+
+
+def test_own_loss_has_an_output_per_class():
+    def mine(outputs, targets):
+        return outputs[0]
+
+    assert own_loss(mine, 0).n_outputs(0) == 1
+    assert own_loss(mine, 0).classify is None
+    assert own_loss(mine, 2).n_outputs(2) == 2
+    np.testing.assert_array_equal(own_loss(mine, 2).classify(jnp.asarray([[1.0, 0.0], [0.0, 1.0]])), [0, 1])

@@ -1,0 +1,273 @@
+"""The command line, as a person uses it."""
+
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+import vsweep
+
+ROOT = Path(__file__).parents[1]
+SMALL = ["data=iris", "model=logistic", "tracker=none", "steps=2"]
+
+
+def test_run_trains_and_prints_the_directory(command, tmp_path):
+    words = [
+        "sweep=digits",
+        "steps=10",
+        "seeds=1",
+        "grid.model.width=[8]",
+        "~grid.model.name",
+        "tracker=none",
+    ]
+    done = command(tmp_path, "run", *words)
+    assert done.status == 0, done.err
+    (line,) = done.out.splitlines()
+    made = vsweep.load(tmp_path / line)
+    assert line.startswith("outputs/digits/")
+    assert made.config["steps"] == 10
+    assert made.plan["command"].endswith(
+        " ".join(words[:3]) + " 'grid.model.width=[8]' '~grid.model.name' tracker=none"
+    )
+    assert made.trials["model.width"].unique().tolist() == [8]
+    assert sorted(made.curves["step"].unique()) == [0, 5, 10]
+    assert "val_accuracy" in done.err
+    assert f"{made.best()['mean']:.4f}" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_plan_trains_and_writes_nothing_and_finds_ones_own_sweep(command, tmp_path):
+    (tmp_path / "sweeps").mkdir()
+    own = "# @package _global_\ndefaults:\n  - override /data: wine\n"
+    own += "grid:\n  model: {width: [3, 4]}\nseeds: 5\n"
+    (tmp_path / "sweeps" / "mine.yaml").write_text(own)
+    done = command(tmp_path, "plan", "sweep=mine")
+    assert (done.status, done.err) == (0, "")
+    assert done.out.startswith("mine: 10 trials = 2 cells")
+    assert "model.width: 3, 4" in done.out
+    assert "wine" in done.out
+    assert [path.name for path in tmp_path.rglob("*")] == ["sweeps", "mine.yaml"]
+
+
+def test_ctrl_c_keeps_what_is_finished(environment, tmp_path):
+    # A shell may have told its children to ignore the signal.
+    code = "import signal, runpy; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += "runpy.run_module('vsweep', run_name='__main__')"
+    words = [*SMALL, "grid.optimizer.lr={logspace:[1e-3,1,20000]}", "block=4", "dir=kept"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "run", *words],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        end = time.monotonic() + 120
+        while not len(list((tmp_path / "kept" / "curves").glob("part-*"))) > 2:
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130
+    assert out == ""
+    assert "Traceback" not in err
+    assert "stopped; what was finished is kept" in err
+    made = vsweep.load(tmp_path / "kept")
+    assert 12 <= len(made.trials) < 20_000
+    assert set(made.trials["trial"]) == set(made.curves["trial"])
+    assert (made.curves.groupby("trial").size() == 2).all()
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"], []])
+def test_help(cli, words):
+    done = cli(*words)
+    assert (done.status, done.err) == (0, "")
+    assert "vsweep run" in done.out
+    assert "vsweep plan" in done.out
+
+
+def test_an_unknown_command(cli, here):
+    done = cli("rnu", "sweep=digits")
+    assert (done.status, done.out) == (2, "")
+    assert done.err == "vsweep: command: no such command 'rnu'; did you mean run?\n"
+
+
+def refused(done, begins, folder, files=()):
+    """One line that begins so, status 2, and nothing written."""
+    assert done.status == 2
+    assert done.out == ""
+    lines = done.err.splitlines()
+    assert len(lines) == 1, done.err
+    assert lines[0].startswith(f"vsweep: {begins}")
+    assert [path.name for path in folder.iterdir()] == list(files)
+
+
+BAD = {
+    "modle.width=3": "modle.width: no such field; did you mean model.width?",
+    "model.widht=3": "model.widht: no such field; did you mean model.width?",
+    "+model.widht=3": "model.widht: no such field; did you mean model.width?",
+    "optimizer.momentum=0.9": "optimizer.momentum: optimizer=sgd has no such field; it takes lr",
+    "optimizer.lr=fast": "optimizer.lr: got 'fast'; it takes a number above 0",
+    "optimizer.lr=-1": "optimizer.lr: got -1; it takes a number above 0",
+    "model.width=0": "model.width: got 0; it takes an integer from 1",
+    "steps=null": "steps: got None; it takes an integer of at least 1",
+    "grid.model.width=[]": "grid.model.width: the axis is empty; it takes a list",
+    "grid.optimizer.lr={logspace:[0,1,3]}": "grid.optimizer.lr: got {logspace: [0, 1, 3]}; both ends",
+    "grid.optimizer.lr={logspce:[1,2,3]}": "grid.optimizer.lr: got {'logspce': [1, 2, 3]}; it takes a list",
+    "grid.optimizer.lr=0.1": "grid.optimizer.lr: got 0.1; it takes a list",
+    "grid.model.init=[he_norml]": "grid.model.init: got 'he_norml'; it takes one of",
+    "seeds=[1,2,1]": "seeds: 1 is given twice",
+    "seeds=0": "seeds: got 0; it takes a count",
+    "data.val_fraction=0.0001": "data.val_fraction: 0.0001 of 1797 rows leaves no held-out rows",
+    "data.batch_size=1439": "data.batch_size: got 1439, and there are 1438 training rows",
+    "model=mpl": "model: no such choice 'mpl'; did you mean mlp?",
+    "grid.model=[mpl]": "grid.model: no such choice 'mpl'; did you mean mlp?",
+    "sweep=digit": "sweep: no such choice 'digit'; did you mean digits?",
+    "tracker=wandbb": "tracker: no such choice 'wandbb'; did you mean wandb?",
+    "optimizer.lr==": "override: cannot parse 'optimizer.lr=='",
+    "grid.model.width=[8": "override: cannot parse 'grid.model.width=[8'",
+    "hello": "override: cannot parse 'hello'",
+    "~grid.model.init": "grid.model.init: ",
+    "model=own": "model._target_: got nothing; it takes a function's dotted path",
+    "model=linear": "model: got linear, and data=digits has 10 classes; it takes logistic or mlp",
+    "loss=huber": "loss: got huber, and data=digits has 10 classes",
+    "data=csv": "data.path: got None; it takes text",
+    "model.width=${nosuch}": "model.width: ",
+    "dir=/proc/no/such": "dir: cannot make '/proc/no/such'",
+}
+
+
+@pytest.mark.parametrize("word", BAD)
+def test_a_bad_word_is_one_clear_line(cli, here, word):
+    refused(cli("run", "tracker=none", word), BAD[word], here)
+
+
+BAD_TOGETHER = {
+    "model=own model._target_=nosuch.line": "model._target_: cannot import 'nosuch.line'",
+    "model=own model._target_=os.nosuch": "model._target_: cannot import 'os.nosuch'",
+    "model=own model._target_=os.getcwd": "model._target_: cannot be trained",
+    "data=csv data.path=nosuch.csv data.target=y": "data.path: no file at 'nosuch.csv'",
+    "data=diabetes model=logistic": "model: got logistic, and its target is a number",
+    "data=diabetes loss=softmax_cross_entropy": "loss: got softmax_cross_entropy",
+}
+
+
+@pytest.mark.parametrize("words", BAD_TOGETHER)
+def test_bad_words_together_are_one_clear_line(cli, here, words):
+    refused(cli("run", "tracker=none", *words.split()), BAD_TOGETHER[words], here)
+
+
+def test_a_directory_that_is_not_empty_is_refused(cli, here):
+    (here / "kept").mkdir()
+    (here / "kept" / "mine.txt").write_text("")
+    refused(cli("run", *SMALL, "dir=kept"), "dir: 'kept' is not empty", here, ["kept"])
+    assert [path.name for path in (here / "kept").iterdir()] == ["mine.txt"]
+
+
+def test_a_sweep_file_that_is_no_yaml_is_told(cli, here):
+    (here / "sweeps").mkdir()
+    (here / "sweeps" / "odd.yaml").write_text("grid: [1, 2\n  a: b: c")
+    refused(cli("plan", "sweep=odd"), "sweep: cannot read sweeps/odd.yaml", here, ["sweeps"])
+
+
+def test_a_sweep_file_of_an_unknown_field_is_told(cli, here):
+    (here / "sweeps").mkdir()
+    (here / "sweeps" / "odd.yaml").write_text("# @package _global_\nstpes: 3\n")
+    refused(cli("plan", "sweep=odd"), "stpes: no such field; did you mean steps?", here, ["sweeps"])
+
+
+def test_a_sweep_file_of_an_unknown_choice_is_told(cli, here):
+    (here / "sweeps").mkdir()
+    text = "# @package _global_\ndefaults:\n  - override /model: mpl\n"
+    (here / "sweeps" / "odd.yaml").write_text(text)
+    done = cli("plan", "sweep=odd")
+    refused(done, "model: ", here, ["sweeps"])
+    assert "mlp" in done.err
+
+
+def test_bad_words_in_a_process_of_its_own(command, tmp_path):
+    done = command(tmp_path, "run", "optimizer.lr=-1", "data=iris")
+    refused(done, "optimizer.lr: got -1; it takes a number above 0", tmp_path)
+    done = command(tmp_path, "run", "-m", "data=iris,wine", "model=mlp,logistic", "optimizer.lr=-1")
+    refused(done, "optimizer.lr: got -1; it takes a number above 0", tmp_path)
+
+
+def jobs(folder):
+    """Of each job of a multirun its data and model, and its trials."""
+    found = {}
+    for kept in sorted(folder.rglob("trials.parquet")):
+        config = yaml.safe_load((kept.parent / "config.yaml").read_text())
+        found[config["data"]["name"], config["model"]["name"]] = len(pd.read_parquet(kept))
+    return found
+
+
+LAUNCHERS = [
+    "basic",
+    pytest.param("joblib", marks=pytest.mark.slow),
+    pytest.param("submitit_local", marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_multirun_is_a_sweep_per_job(command, tmp_path, launcher):
+    more = [] if launcher == "basic" else [f"hydra/launcher={launcher}"]
+    more += ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
+    words = ["data=iris,wine", "model=mlp,logistic", "steps=2", "seeds=2", "tracker=none"]
+    done = command(tmp_path, "run", "-m", *words, *more)
+    assert done.status == 0, done.err
+    expected = {(data, model): 2 for data in ("iris", "wine") for model in ("mlp", "logistic")}
+    assert jobs(tmp_path / "outputs") == expected
+    if launcher == "basic":
+        lines = done.out.splitlines()
+        assert len(lines) == 4
+        assert all((tmp_path / line / "trials.parquet").is_file() for line in lines)
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A folder with vsweep as its wheel installs it."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {"vsweep/conf/config.yaml", "vsweep/sweeps/digits.yaml"} <= set(names)
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--no-deps",
+        "--quiet",
+        "--target",
+        str(folder / "site"),
+    ]
+    subprocess.run([*install, str(wheel)], check=True, capture_output=True)
+    return folder / "site"
+
+
+def test_an_installed_wheel_works_from_anywhere(command, environment, installed, tmp_path):
+    shipped = {
+        str(path.relative_to(ROOT)) for top in ("conf", "sweeps") for path in (ROOT / top).rglob("*.yaml")
+    }
+    kept = {str(path.relative_to(installed / "vsweep")) for path in (installed / "vsweep").rglob("*.yaml")}
+    assert kept == shipped
+    done = command(tmp_path, "plan", "sweep=digits", "tracker=none", PYTHONPATH=str(installed))
+    assert done.status == 0, done.err
+    assert done.out.startswith("digits: ")
+    assert list(tmp_path.iterdir()) == []
+    where = [sys.executable, "-c", "import vsweep.compose; print(vsweep.compose.CONF)"]
+    env = {**environment, "PYTHONPATH": str(installed)}
+    ran = subprocess.run(where, env=env, capture_output=True, text=True)
+    assert ran.stdout.strip() == str(installed / "vsweep" / "conf")

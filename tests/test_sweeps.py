@@ -1,0 +1,105 @@
+"""The sweeps that are shipped, and how often a sweep compiles."""
+
+import jax
+import numpy as np
+import pytest
+
+import vsweep
+from vsweep.compose import CONF, study
+from vsweep.config import GROUPS
+from vsweep.execution import run
+from vsweep.execution.devices import trial_mesh
+from vsweep.results.select import axes_of
+
+FILES = sorted((CONF.parent / "sweeps").glob("*.yaml"))
+COMPILE = "/jax/core/compile/backend_compile_duration"
+
+
+def test_there_are_sweeps():
+    assert FILES
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_sweep_file_begins_with_its_command(file):
+    lines = file.read_text().splitlines()
+    assert lines[0] == "# @package _global_"
+    assert lines[1].split()[:4] == ["#", "vsweep", "run", f"sweep={file.stem}"]
+
+
+def shrunk(name):
+    """The words of a sweep of which each axis has its last value alone, the learning rate two."""
+    made = study([f"sweep={name}", "tracker=none"])
+    words = []
+    for axis in made.grid.axes:
+        nested = axis.path in GROUPS and isinstance(made.raw["grid"][axis.path], dict)
+        path = f"{axis.path}.name" if nested else axis.path
+        kept = axis.values[-2:] if axis.path == "optimizer.lr" else axis.values[-1:]
+        # Out first, since a list does not go where the file has a mapping.
+        words += [f"~grid.{path}", f"+grid.{path}=[{','.join(map(str, kept))}]"]
+    return made, [f"sweep={name}", "tracker=none", *words, "steps=2", "record_every=1", "seeds=1"]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_sweep_file_plans_as_it_is(file):
+    made, planned = vsweep.plan([f"sweep={file.stem}", "tracker=none"])
+    assert made.name == file.stem
+    assert len(planned.grid) > 1
+    rows = np.concatenate([program.rows for program in planned.programs])
+    np.testing.assert_array_equal(np.sort(rows), np.arange(len(planned.grid)))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_sweep_file_trains_two_steps(file, here):
+    made, words = shrunk(file.stem)
+    trained = vsweep.sweep([*words, "dir=kept"], quiet=True)
+    curves = trained.curves
+    assert {axis.path for axis in made.grid.axes} == set(axes_of(trained.trials))
+    assert sorted(curves["step"].unique()) == [0, 1, 2]
+    assert len(curves) == 3 * len(trained.trials)
+    assert set(curves["trial"]) == set(trained.trials["trial"])
+    first = curves[curves["step"] == 0]
+    assert np.isfinite(first["train_loss"]).all()
+    moved = curves[curves["step"] == 2]["train_loss"].to_numpy() != first["train_loss"].to_numpy()
+    assert moved.any()
+
+
+@pytest.fixture
+def compiles(monkeypatch):
+    """Counts: the programs compiled in `.programs`, and all that XLA compiled in `.events`."""
+
+    class Count:
+        programs = 0
+        events = 0
+
+    compile_block = run.compile_block
+
+    def counted(*rest, **options):
+        Count.programs += 1
+        return compile_block(*rest, **options)
+
+    def listen(event, *_, **__):
+        Count.events += event == COMPILE
+
+    monkeypatch.setattr(run, "compile_block", counted)
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield Count
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def test_each_program_is_compiled_once_whatever_the_number_of_blocks(compiles):
+    words = ["data=iris", "tracker=none", "seeds=3", "steps=3", "block=2", "data.batch_size=50"]
+    words += ["grid.model.name=[logistic,mlp]", "grid.model.width=[2,4]", "grid.optimizer.lr=[0.1,0.3,1]"]
+    words += ["grid.model.init_scale=[0.5,1]", "model.init=he_normal"]
+    _, planned = vsweep.plan(words)
+    assert len(planned.programs) == 2
+    assert sum(program.blocks for program in planned.programs) == 27
+    assert compiles.events == 0
+    blocks = run.train(planned, trial_mesh())
+    seen = []
+    for _ in blocks:
+        seen.append((compiles.programs, compiles.events))
+    # A block is given when the one after it is on its way.
+    first = planned.programs[0].blocks - 1
+    assert len(seen) == 27
+    assert set(seen[:first]) == {(1, 1)}
+    assert set(seen[first:]) == {(2, 2)}
