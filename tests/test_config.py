@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vsweep.api import _as_words
-from vsweep.compose import CONF, study
+from vsweep.compose import CONF
 from vsweep.config import FIELDS, GROUPS, SWEEP_FIELDS, as_dict, check, parse_field
 from vsweep.errors import ConfigError
+from vsweep.study import make_study as study
 from vsweep.tasks.registry import fields
 
 NAN, INF = float("nan"), float("inf")
@@ -330,9 +331,11 @@ def test_a_group_and_its_fields_as_axes():
     assert cells[1:] == [written("model", "mlp") | {"width": width, "depth": 2} for width in (4, 8)]
 
 
-def test_a_group_that_is_a_list_has_no_place_for_its_fields():
-    with pytest.raises(ConfigError, match=r"^grid\.model"):
-        study(["tracker=none", "grid.model=[logistic,mlp]", "grid.model.width=[4,8]"])
+def test_a_list_of_a_groups_choices_stands_beside_axes_over_its_fields():
+    short = study(["tracker=none", "grid.model=[logistic,mlp]", "grid.model.width=[4,8]"])
+    long = study(["tracker=none", "grid.model.name=[logistic,mlp]", "grid.model.width=[4,8]"])
+    assert short.grid.axes == long.grid.axes
+    assert short.grid.index.tolist() == long.grid.index.tolist()
 
 
 def test_zeros_have_no_scale():

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 import vsweep
-from vsweep.compose import CONF, study
+from vsweep.compose import CONF
 from vsweep.config import GROUPS
 from vsweep.execution import run
 from vsweep.execution.devices import trial_mesh
 from vsweep.results.select import axes_of
+from vsweep.study import make_study as study
 
 FILES = sorted((CONF.parent / "sweeps").glob("*.yaml"))
 COMPILE = "/jax/core/compile/backend_compile_duration"

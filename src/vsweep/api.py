@@ -1,6 +1,7 @@
 """A sweep from words to results; the command line is a thin shell over it."""
 
 import platform
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vsweep.compose import Study, study
+from vsweep.compose import CHOICES
 from vsweep.config import as_dict
 from vsweep.errors import ConfigError
 from vsweep.execution import describe
@@ -20,6 +21,7 @@ from vsweep.execution.plan import Hardware, Plan, make_plan
 from vsweep.execution.run import metric_names, train
 from vsweep.results.store import Finished, Store
 from vsweep.results.sweep import Sweep
+from vsweep.study import Study, make_study
 from vsweep.trackers.console import ConsoleTracker
 from vsweep.trackers.tracker import Tracker
 
@@ -82,7 +84,7 @@ def _prepare(config: Words, model: Any, loss: Any, data: Any) -> tuple[Study, Pl
     given = {"model": model, "loss": loss, "data": data}
     own = {group: function for group, function in given.items() if function is not None}
     words = _as_words(config) if isinstance(config, Mapping) else list(config)
-    made = study(words, own)
+    made = make_study(words, own)
     mesh = trial_mesh()
     hardware = Hardware(mesh.devices.flat[0].platform, mesh.devices.size)
     planned = make_plan(made.grid, made.variants, made.group_axes, hardware, made.raw.get("block"))
@@ -99,7 +101,7 @@ def _as_words(config: Mapping[str, Any], prefix: str = "") -> list[str]:
         elif path.endswith(".name") and path.count(".") == 1 and not path.startswith("grid."):
             words.insert(0, f"{prefix[:-1]}={value}")
         else:
-            words.append(f"{path}={_literal(value)}")
+            words.append(f"{path}={value if path in CHOICES else _literal(value)}")
     return words
 
 
@@ -114,9 +116,14 @@ def _literal(value: Any) -> str:
     if isinstance(value, np.generic):
         return _literal(value.item())
     if isinstance(value, str):
-        text = value.replace("\\", "\\\\").replace("'", "\\'")
-        return value if value.replace("_", "").isalnum() else f"'{text}'"
+        # Backslashes are themselves, but before a quote, before an interpolation, and at the end.
+        return "'" + re.sub(r"(\\*)('|\$\{|$)", _escape, value) + "'"
     return str(value)
+
+
+def _escape(found: re.Match[str]) -> str:
+    slashes, what = found.groups()
+    return slashes * 2 + (f"\\{what}" if what else "")
 
 
 def _open_store(made: Study, planned: Plan) -> Store:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -11,8 +11,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from vsweep.compose import CONF, forced, readable_errors, register_sweeps
+from vsweep.compose import CONF, forced, jobs, readable_errors, register_sweeps
 from vsweep.errors import ConfigError, nearest
+from vsweep.study import make_study
 
 _USAGE = """\
 vsweep trains a grid of models in a few compiled programs, and keeps every curve.
@@ -36,39 +37,57 @@ def _words() -> list[str]:
     return words
 
 
-def _or_exit(job: Callable[[], None]) -> None:
-    """Run a job; a config that cannot be run ends the process with status 2 and one message."""
-    try:
-        job()
-    except ConfigError as error:
-        _fail(error)
-
-
 def _fail(error: ConfigError) -> NoReturn:
     print(f"vsweep: {error}", file=sys.stderr)
     raise SystemExit(2) from error
 
 
-@hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
-def _run(_: DictConfig) -> None:
+def _run(words: Sequence[str]) -> None:
     from vsweep.api import sweep
 
-    _or_exit(lambda: print(sweep(_words()).directory, flush=True))
+    print(sweep(words).directory, flush=True)
 
 
-@hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
-def _plan(_: DictConfig) -> None:
+def _plan(words: Sequence[str]) -> None:
     from vsweep.api import plan
     from vsweep.execution.describe import as_text
 
-    def job() -> None:
-        made, planned = plan(_words())
-        print(as_text(made.name, planned))
-
-    _or_exit(job)
+    made, planned = plan(words)
+    print(as_text(made.name, planned))
 
 
-_COMMANDS: dict[str, Callable[[], None]] = {"run": _run, "plan": _plan}
+_COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {"run": _run, "plan": _plan}
+
+
+def _job(command: str) -> None:
+    """One Hydra job: under multirun, or with another of Hydra's own flags."""
+    try:
+        _COMMANDS[command](_words())
+    except ConfigError as error:
+        _fail(error)
+
+
+# Hydra's launchers send these to other processes, by name.
+@hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
+def _run_job(_: DictConfig) -> None:
+    _job("run")
+
+
+@hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
+def _plan_job(_: DictConfig) -> None:
+    _job("plan")
+
+
+def _through_hydra(command: str, words: Sequence[str]) -> None:
+    """Let Hydra make the jobs, once each of them is known to compose."""
+    if {"-m", "--multirun"} & set(words):
+        for job in jobs([word for word in words if not word.startswith("-")]):
+            make_study([word for word in job if not word.startswith("hydra")])
+    # Hydra raises what it would else print, and `readable_errors` says it in a sentence.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    sys.argv = [sys.argv[0], *forced(words)]
+    with readable_errors(words):
+        {"run": _run_job, "plan": _plan_job}[command]()
 
 
 def main() -> None:
@@ -77,17 +96,16 @@ def main() -> None:
     if command in ("-h", "--help", "help"):
         print(_USAGE, end="")
         return
-    if command not in _COMMANDS:
-        _fail(ConfigError("command", f"no such command {command!r}", nearest(command, _COMMANDS)))
     # A person's own functions are found from where they stand, as with `python -m`.
     sys.path.insert(0, str(Path.cwd()))
-    # Hydra raises what it would else print, and `readable_errors` says it in a sentence.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv = [sys.argv[0], *forced(words)]
     try:
-        register_sweeps()
-        with readable_errors(words):
-            _COMMANDS[command]()
+        if command not in _COMMANDS:
+            raise ConfigError("command", f"no such command {command!r}", nearest(command, _COMMANDS))
+        register_sweeps(words)
+        if any(word.startswith(("-", "hydra")) for word in words):
+            _through_hydra(command, words)
+        else:
+            _COMMANDS[command](words)
     except ConfigError as error:
         _fail(error)
     except KeyboardInterrupt:

@@ -1,94 +1,117 @@
-"""From Hydra's words to a study: the base config, its axes, and a variant per choice of groups."""
+"""From a person's words to a resolved config, through Hydra; and what Hydra refuses, in a sentence."""
 
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import hydra
-import numpy as np
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from vsweep.config import GROUPS, OWN, Config, check, parse_axis, sweep_seeds, taken, with_values
 from vsweep.errors import ConfigError, nearest
-from vsweep.grid import Axis, Grid, axis_values, expand
+from vsweep.grid import is_space
+from vsweep.schema import GROUPS
 
 _PACKAGE = Path(__file__).parent
 # Beside the package in an installed wheel, at the top in a checkout.
 _ROOT = _PACKAGE if (_PACKAGE / "conf").is_dir() else _PACKAGE.parents[1]
 CONF = _ROOT / "conf"
-_CHOICES = [*GROUPS, "tracker", "sweep"]
-_INIT = "model.init"
-# A sweep without a name is called after these.
-_NAMING = ("data", "model")
+CHOICES = [*GROUPS, "tracker", "sweep"]
 
 
-@dataclass(frozen=True)
-class Study:
-    """What a sweep is to train, composed and checked.
+def options(group: str) -> list[str]:
+    """The choices of a config group."""
+    if group == "sweep":
+        return list(_sweep_files())
+    return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
 
-    name: of the sweep. words: the overrides that it was composed from. raw: the resolved config as
-    written. grid: all its cells. variants: the config of the cells of each choice on the axes over groups,
-    by those values in axis order. group_axes: which axes these are. own: a person's own functions.
+
+def _sweep_files() -> dict[str, Path]:
+    """Sweep files by name: those shipped, and those in `./sweeps`, which come first."""
+    files = [*(_ROOT / "sweeps").glob("*.yaml"), *Path("sweeps").glob("*.yaml")]
+    return {file.stem: file for file in sorted(files, key=lambda file: file.stem)}
+
+
+def register_sweeps(words: Sequence[str]) -> None:
+    """Make every sweep file a choice of `sweep=`.
+
+    Raises `ConfigError` for one that cannot be read, if these words choose it.
     """
-
-    name: str
-    words: tuple[str, ...]
-    raw: Mapping[str, Any]
-    grid: Grid
-    variants: Mapping[tuple[str, ...], Config]
-    group_axes: tuple[int, ...]
-    own: Mapping[str, Any] = field(default_factory=dict)
-
-    def cell(self, number: int) -> Config:
-        """The config of a cell, by its number."""
-        row = int(np.searchsorted(self.grid.cells, number))
-        axes = zip(self.grid.axes, self.grid.index[row], strict=True)
-        values = {axis.path: axis.values[i] for axis, i in axes if i >= 0}
-        choice = tuple(values[self.grid.axes[a].path] for a in self.group_axes)
-        return with_values(self.variants[choice], values)
-
-
-def register_sweeps() -> list[str]:
-    """Make every sweep file a choice of `sweep=`: those shipped, and those in `./sweeps`."""
-    store, names = ConfigStore.instance(), []
-    files = [*sorted((_ROOT / "sweeps").glob("*.yaml")), *sorted(Path("sweeps").glob("*.yaml"))]
-    for file in files:
+    for name, file in _sweep_files().items():
         try:
             node = OmegaConf.load(file)
-        except (YAMLError, OSError, UnicodeDecodeError) as error:
-            if f"sweep={file.stem}" in sys.argv:
+            if not isinstance(node, DictConfig):
+                raise ValueError("it holds no fields")
+            if isinstance(node.get("grid"), DictConfig):
+                node["grid"] = _normal_axes(OmegaConf.to_container(node["grid"]))
+        except (YAMLError, OmegaConfBaseException, OSError, ValueError) as error:
+            if f"sweep={name}" in words:
                 reason = " ".join(str(error).split())
                 raise ConfigError("sweep", f"cannot read {file} ({reason})", "it takes YAML") from error
             continue
-        store.store(group="sweep", name=file.stem, node=node, package="_global_")
-        names.append(file.stem)
-    return list(dict.fromkeys(names))
+        ConfigStore.instance().store(group="sweep", name=name, node=node, package="_global_")
+
+
+def _normal_axes(tree: Any) -> dict[str, Any]:
+    """A `grid:` tree in which every axis is a list, at the nested place of its dotted path.
+
+    Hydra cannot put a list where a mapping stands, and would merge two mappings: as lists, axes replace
+    one another.
+    """
+    made: dict[str, Any] = {}
+
+    def visit(node: Any, path: str) -> None:
+        if isinstance(node, Mapping) and not is_space(node):
+            for key, value in node.items():
+                visit(value, f"{path}.{key}" if path else str(key))
+            return
+        *parents, last = (f"{path}.name" if path in GROUPS else path).split(".")
+        place = made
+        for key in parents:
+            place = place.setdefault(key, {})
+        place[last] = [node] if isinstance(node, Mapping) else node
+
+    visit(tree, "")
+    return made
 
 
 def forced(words: Sequence[str]) -> list[str]:
     """Hydra overrides such that any field can be given as `path=value`, new keys included.
 
-    What is no field is refused later, by the schema, with the nearest name. A mapping on an axis goes in
-    a list, since Hydra would merge it with the mapping that the sweep file has there.
+    What is no field is refused later, by the schema, with the nearest name.
     """
     made = []
     for word in words:
         key, equals, value = word.partition("=")
-        plain = equals and key[:1] not in "+~-" and key not in _CHOICES
-        if plain and not key.startswith("hydra") and "@" not in key and "/" not in key:
-            value = f"[{value}]" if key.startswith("grid.") and value.startswith("{") else value
+        if equals and key not in CHOICES and key.split(".")[0] != "hydra" and re.match(r"[\w.]+$", key):
+            axis = key.removeprefix("grid.")
+            key = f"{key}.name" if key != axis and axis in GROUPS else key
+            value = f"[{value}]" if key != axis and value.startswith("{") else value
             word = f"++{key}={value}"
         made.append(word)
     return made
+
+
+def jobs(words: Sequence[str]) -> list[list[str]]:
+    """The words of every job of Hydra's multirun: the product of the choices they sweep over."""
+    with readable_errors(words):
+        parsed = OverridesParser.create().parse_overrides(forced(words))
+        each = []
+        for override in parsed:
+            if override.is_sweep_override():
+                key = override.get_key_element()
+                each.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+            else:
+                each.append([str(override.input_line)])
+    return [list(job) for job in product(*each)]
 
 
 @contextmanager
@@ -114,6 +137,7 @@ def compose(words: Sequence[str]) -> tuple[dict[str, Any], Mapping[str, str]]:
 
     Raises `ConfigError`.
     """
+    register_sweeps(words)
     with _hydra(), readable_errors(words):
         cfg = hydra.compose("config", forced(words), return_hydra_config=True)
         choices = dict(cfg.hydra.runtime.choices)
@@ -127,139 +151,27 @@ def readable_errors(words: Sequence[str]) -> Iterator[None]:
     """Turn what Hydra and OmegaConf raise into one clear message."""
     try:
         yield
+    except ConfigError:
+        raise
     except OverrideParseException as error:
         word = str(error.override).removeprefix("++")
         raise ConfigError("override", f"cannot parse {word!r}", "it takes path=value") from error
-    except ConfigError:
-        raise
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise _translated(error, words) from error
 
 
 def _translated(error: Exception, words: Sequence[str]) -> ConfigError:
+    """The field, and what was wrong with it, out of Hydra's own words."""
     for word in words:
         group, _, choice = word.partition("=")
-        known = options(group) if group in _CHOICES else []
+        known = options(group) if group in CHOICES else []
         if known and choice not in known and "," not in choice:
             return ConfigError(group, f"no such choice {choice!r}", nearest(choice, known))
+    reason = " ".join(str(error).split())
+    if found := re.search(r"Could not find '(\w+)/(\w+)'", reason):
+        group, choice = found.groups()
+        return ConfigError(group, f"no such choice {choice!r}", nearest(choice, options(group)))
+    if found := re.search(r"'([\w.]+)' does not exist", reason):
+        return ConfigError(found[1], "is not there to be taken out", f"leave ~{found[1]} out")
     path = getattr(error, "full_key", None) or getattr(error.__cause__, "full_key", None)
-    reason = str(error).splitlines()[0].strip()
-    return ConfigError(path or "config", reason, "")
-
-
-def options(group: str) -> list[str]:
-    """The choices of a config group."""
-    if group == "sweep":
-        return register_sweeps()
-    return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
-
-
-def study(words: Sequence[str], own: Mapping[str, Any] | None = None) -> Study:
-    """Compose and check a sweep.
-
-    words: Hydra overrides. own: a person's own functions for `model`, `loss`, and `data`.
-
-    Raises `ConfigError`.
-    """
-    own = dict(own or {})
-    register_sweeps()
-    words = [w for w in words if w.partition("=")[0] not in own] + [f"{g}={OWN}" for g in own]
-    raw, choices = compose(words)
-    written = _written_axes(raw.get("grid"))
-    for path, values in written:
-        if path in GROUPS:
-            for value in values:
-                if value not in options(path):
-                    message = nearest(str(value), options(path))
-                    raise ConfigError(f"grid.{path}", f"no such choice {value!r}", message)
-    over_groups = tuple(i for i, (path, _) in enumerate(written) if path in GROUPS)
-    variants = {}
-    for combination in product(*(written[i][1] for i in over_groups)):
-        chosen = {written[i][0]: value for i, value in zip(over_groups, combination, strict=True)}
-        variant = raw if not chosen else compose(_choosing(words, chosen))[0]
-        with _axis_errors(path for path, _ in written):
-            variants[combination] = check(_without_axes(variant, written), own, strict=not chosen)
-    axes = _checked_axes(written, list(variants.values()))
-    grid = expand(axes, sweep_seeds(raw), *_collapse(axes, over_groups, variants))
-    name = choices.get("sweep") or "-".join(_called(next(iter(variants.values())), g) for g in _NAMING)
-    return Study(name, tuple(words), raw, grid, variants, over_groups, own)
-
-
-@contextmanager
-def _axis_errors(paths: Iterable[str]) -> Iterator[None]:
-    """Name the axis, where the value that is refused stands on one."""
-    try:
-        yield
-    except ConfigError as error:
-        if error.field not in paths:
-            raise
-        raise ConfigError(f"grid.{error.field}", error.got, error.takes) from error
-
-
-def _called(config: Config, group: str) -> str:
-    part = getattr(config, group)
-    return part.name if part.name != OWN else getattr(part.function, "__name__", "arrays")
-
-
-def _choosing(words: Sequence[str], chosen: Mapping[str, str]) -> list[str]:
-    kept = [word for word in words if word.partition("=")[0] not in chosen]
-    return [*kept, *(f"{group}={choice}" for group, choice in chosen.items())]
-
-
-def _written_axes(tree: Any) -> list[tuple[str, tuple[Any, ...]]]:
-    """Every axis of a `grid:` tree, in order; the `name` of a group is the group's own axis."""
-    found: list[tuple[str, tuple[Any, ...]]] = []
-
-    def visit(node: Any, path: str) -> None:
-        space = isinstance(node, Mapping) and set(node) & {"logspace", "linspace", "range"}
-        if isinstance(node, Mapping) and not space:
-            for key, value in node.items():
-                visit(value, f"{path}.{key}" if path else str(key))
-            return
-        if not path:
-            raise ConfigError("grid", f"got {node!r}", "it takes fields and their values")
-        group = path.removesuffix(".name")
-        path = group if group in GROUPS else path
-        found.append((path, axis_values(path, node)))
-
-    visit(tree or {}, "")
-    paths = [path for path, _ in found]
-    for path in paths:
-        if paths.count(path) > 1:
-            raise ConfigError(f"grid.{path}", "given twice", "give an axis once")
-    return found
-
-
-def _without_axes(raw: Mapping[str, Any], axes: list[tuple[str, tuple[Any, ...]]]) -> dict[str, Any]:
-    """The config with each axis's first value in place, so that what it lacks is not missed."""
-    made = OmegaConf.create(dict(raw))
-    for path, values in axes:
-        group = path.partition(".")[0]
-        known = isinstance(raw.get(group), Mapping) and path not in GROUPS
-        if known and path.partition(".")[2] in raw[group]:
-            OmegaConf.update(made, path, values[0], merge=False)
-    plain: Any = OmegaConf.to_container(made)
-    return plain
-
-
-def _checked_axes(written: list[tuple[str, tuple[Any, ...]]], variants: list[Config]) -> list[Axis]:
-    return [
-        Axis(path, values if path in GROUPS else parse_axis(path, values, variants))
-        for path, values in written
-    ]
-
-
-def _collapse(axes: list[Axis], over_groups: tuple[int, ...], variants: Mapping[tuple, Config]) -> Any:
-    """What `expand` needs to know which fields a cell has."""
-    selectors = [axes[i].path for i in over_groups]
-    inits = [axis.path for axis in axes if axis.path == _INIT and "zeros" in axis.values]
-
-    def has(chosen: Mapping[str, Any]) -> set[str]:
-        config = variants[tuple(chosen[path] for path in selectors)]
-        paths = taken(config)
-        if _INIT in chosen and _INIT in paths and config.model.fields.get("init_scale") is not None:
-            scale = {"model.init_scale"}
-            paths = paths - scale if chosen[_INIT] == "zeros" else paths | scale
-        return paths
-
-    return [*selectors, *inits], has
+    return ConfigError(path or "config", reason.split(" full_key:")[0], "")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vsweep.errors import ConfigError, nearest
-from vsweep.grid import seed_list
+from vsweep.grid import distinct
 from vsweep.schema import AUTO, EVERY_DATASET, FIELDS, GROUPS, OWN, SWEEP_FIELDS, TOP, parse_field
 from vsweep.tasks.registry import fields
 
@@ -132,8 +132,9 @@ def _resolve(group: str, target: Any) -> Any:
         raise ConfigError(field, f"got {target!r}", takes)
     try:
         return pkgutil.resolve_name(target)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(field, f"cannot import {target!r} ({error})", takes) from error
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConfigError(field, f"cannot import {target!r} ({reason})", takes) from error
 
 
 def _own_part(group: str, given: Mapping[str, Any], function: Any) -> Part:
@@ -171,8 +172,6 @@ def taken(config: Config) -> set[str]:
     paths = {*TOP, *GROUPS, *(f"data.{name}" for name in EVERY_DATASET)}
     for group in GROUPS:
         paths |= {f"{group}.{name}" for name in getattr(config, group).fields}
-    if config.model.fields.get("init") == "zeros":
-        paths -= {"model.init_scale"}
     return paths
 
 
@@ -190,7 +189,7 @@ def parse_axis(path: str, values: tuple[Any, ...], candidates: list[Config]) -> 
             return values
     if path not in FIELDS:
         raise ConfigError(f"grid.{path}", "no such field", nearest(path, [*FIELDS, *GROUPS]))
-    return tuple(parse_field(path, value, f"grid.{path}") for value in values)
+    return distinct(path, [parse_field(path, value, f"grid.{path}") for value in values])
 
 
 def with_values(config: Config, values: Mapping[str, Any]) -> Config:
@@ -221,8 +220,3 @@ def as_dict(config: Config) -> dict[str, Any]:
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in fields.items()}
-
-
-def sweep_seeds(raw: Mapping[str, Any]) -> tuple[int, ...]:
-    """The sweep's seeds. Raises `ConfigError`."""
-    return seed_list(raw.get("seeds"))

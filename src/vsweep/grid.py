@@ -114,13 +114,23 @@ def axis_values(path: str, given: Any) -> tuple[Any, ...]:
         raise ConfigError(field, f"got {given!r}", takes)
     if not values:
         raise ConfigError(field, "the axis is empty", takes)
+    return distinct(path, values)
+
+
+def distinct(path: str, values: Sequence[Any]) -> tuple[Any, ...]:
+    """The values of an axis, each once. Raises `ConfigError`."""
     seen = set()
     for value in values:
         # By how it is written: 1 and True are equal in Python, and are two values here.
         if repr(value) in seen:
-            raise ConfigError(field, f"{value!r} is given twice", "values are distinct")
+            raise ConfigError(f"grid.{path}", f"{value!r} is given twice", "values are distinct")
         seen.add(repr(value))
     return tuple(values)
+
+
+def is_space(node: Any) -> bool:
+    """Whether a mapping says the values of an axis, and is no group of fields."""
+    return isinstance(node, Mapping) and bool(set(node) & set(_SPACES))
 
 
 def _space(field: str, given: Any, kind: str) -> tuple[float, float, int]:
@@ -135,20 +145,28 @@ def _space(field: str, given: Any, kind: str) -> tuple[float, float, int]:
     return float(given[0]), float(given[1]), int(given[2])
 
 
-def _written(values: np.ndarray) -> list[float]:
+def _written(values: np.ndarray, scale: float = 0.0) -> list[float]:
+    """Values without the noise of their last digits, relative to the scale or to each itself."""
+    if scale:
+        decimals = _DIGITS - math.ceil(math.log10(scale))
+        return [round(float(v), decimals) for v in values]
     return [float(f"{v:.{_DIGITS}g}") for v in values]
+
+
+def _with_ends(values: list[float], lo: float, hi: float) -> list[float]:
+    return [lo] if len(values) == 1 else [lo, *values[1:-1], hi]
 
 
 def _logspace(field: str, given: Any) -> list[float]:
     lo, hi, n = _space(field, given, "logspace")
     if lo <= 0 or hi <= 0:
         raise ConfigError(field, f"got {{logspace: {given}}}", "both ends of a logspace are above 0")
-    return _written(np.geomspace(lo, hi, n))
+    return _with_ends(_written(np.geomspace(lo, hi, n)), lo, hi)
 
 
 def _linspace(field: str, given: Any) -> list[float]:
     lo, hi, n = _space(field, given, "linspace")
-    return _written(np.linspace(lo, hi, n))
+    return _with_ends(_written(np.linspace(lo, hi, n), max(abs(lo), abs(hi))), lo, hi)
 
 
 def _range(field: str, given: Any) -> list[float]:
@@ -166,7 +184,7 @@ def _range(field: str, given: Any) -> list[float]:
     if all(isinstance(v, int) for v in given):
         return list(range(*given))
     # Half a step in a million off the end, so that rounding adds no value.
-    return _written(np.arange(start, stop - np.sign(step) * 1e-6 * abs(step), step))
+    return _written(np.arange(start, stop - 1e-6 * step, step), max(abs(start), abs(stop)))
 
 
 _SPACES: dict[str, Callable[[str, Any], list[Any]]] = {

@@ -2,8 +2,11 @@
 
 import json
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,6 +47,22 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     with part.open("rb") as file:
         os.fsync(file.fileno())
     part.replace(path)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back until the end, so that what belongs together is written together."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if held:
+        raise KeyboardInterrupt
 
 
 class Store:
@@ -92,9 +111,11 @@ class Store:
             columns[name] = missing if values is None else values.ravel()
         table = pa.table(columns)
         path = self.directory / "curves" / f"part-{self._parts:06d}.parquet"
-        write_whole(path, lambda part: pq.write_table(table, part))
-        self._parts += 1
-        self._summaries.append(_summary(done, self._metrics))
+        summary = _summary(done, self._metrics)
+        with _uninterrupted():
+            write_whole(path, lambda part: pq.write_table(table, part))
+            self._parts += 1
+            self._summaries.append(summary)
         if time.monotonic() - self._written > _TRIALS_EVERY_S:
             self.write_trials()
 

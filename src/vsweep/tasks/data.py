@@ -129,7 +129,10 @@ def local_copy(path: str) -> Path:
         return here
     from platformdirs import user_cache_path
 
-    kept = user_cache_path("vsweep") / "data" / hashlib.sha256(path.encode()).hexdigest()[:32]
+    # With its suffixes, by which pandas knows what is compressed.
+    suffixes = "".join(Path(urlparse(path).path).suffixes)
+    digest = hashlib.sha256(path.encode()).hexdigest()[:32]
+    kept = user_cache_path("vsweep") / "data" / f"{digest}{suffixes}"
     if not kept.exists():
         try:
             with urlopen(path, timeout=30) as answer:
@@ -139,7 +142,7 @@ def local_copy(path: str) -> Path:
                 "data.path", f"could not fetch {path!r} ({error})", "it takes a file's path or URL"
             ) from error
         kept.parent.mkdir(parents=True, exist_ok=True)
-        part = kept.with_suffix(".part")
+        part = kept.with_name(f".{kept.name}.part")
         part.write_bytes(body)
         part.replace(kept)
     return kept

@@ -1,0 +1,177 @@
+"""What a sweep is to train: its cells, and the checked config of each."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from vsweep.compose import compose, options
+from vsweep.config import Config, check, leaves, parse_axis, taken, with_values
+from vsweep.errors import ConfigError, nearest
+from vsweep.grid import Axis, Grid, axis_values, expand, is_space, seed_list
+from vsweep.schema import FIELDS, GROUPS, OWN
+
+_INIT, _INIT_SCALE = "model.init", "model.init_scale"
+Written = list[tuple[str, tuple[Any, ...]]]
+Choice = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A sweep, composed and checked.
+
+    name: of the sweep. words: the overrides that it was composed from. raw: the resolved config as
+    written. grid: all its cells. variants: the config of the cells of each choice on the axes over groups,
+    by those values in axis order. group_axes: which axes these are. own: a person's own functions.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    raw: Mapping[str, Any]
+    grid: Grid
+    variants: Mapping[Choice, Config]
+    group_axes: tuple[int, ...]
+    own: Mapping[str, Any]
+
+    def cell(self, number: int) -> Config:
+        """The config of a cell, by its number."""
+        row = int(np.searchsorted(self.grid.cells, number))
+        axes = zip(self.grid.axes, self.grid.index[row], strict=True)
+        values = {axis.path: axis.values[i] for axis, i in axes if i >= 0}
+        choice = tuple(values[self.grid.axes[a].path] for a in self.group_axes)
+        return with_values(self.variants[choice], values)
+
+
+def make_study(words: Sequence[str], own: Mapping[str, Any] | None = None) -> Study:
+    """Compose and check a sweep.
+
+    words: Hydra overrides. own: a person's own functions for `model`, `loss` and `data`.
+
+    Raises `ConfigError`.
+    """
+    own = dict(own or {})
+    words = [word for word in words if _key(word) not in own] + [f"{group}={OWN}" for group in own]
+    raw, choices = compose(words)
+    written = _written_axes(raw.get("grid"))
+    group_axes = tuple(i for i, (path, _) in enumerate(written) if path in GROUPS)
+    variants = _variants(words, raw, own, written, group_axes)
+    axes = [_checked_axis(path, values, list(variants.values())) for path, values in written]
+    grid = expand(axes, seed_list(raw.get("seeds")), *_collapse(axes, group_axes, variants))
+    name = choices.get("sweep") or _name(next(iter(variants.values())))
+    return Study(name, tuple(words), raw, grid, variants, group_axes, own)
+
+
+def _key(word: str) -> str:
+    return word.partition("=")[0].lstrip("+")
+
+
+def _written_axes(tree: Any) -> Written:
+    """Every axis of a `grid:` tree, in order; the `name` of a group is the group's own axis."""
+    found: Written = []
+
+    def visit(node: Any, path: str) -> None:
+        if isinstance(node, Mapping) and not is_space(node):
+            for key, value in node.items():
+                visit(value, f"{path}.{key}" if path else str(key))
+            return
+        if not path:
+            raise ConfigError("grid", f"got {node!r}", "it takes fields and their values")
+        group = path.removesuffix(".name")
+        path = group if group in GROUPS else path
+        found.append((path, axis_values(path, node)))
+
+    visit({} if tree is None else tree, "")
+    paths = [path for path, _ in found]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise ConfigError(f"grid.{path}", "given twice", "give an axis once")
+    return found
+
+
+def _variants(
+    words: Sequence[str],
+    raw: Mapping[str, Any],
+    own: Mapping[str, Any],
+    written: Written,
+    group_axes: Sequence[int],
+) -> dict[Choice, Config]:
+    """The config of the cells of each choice on the axes over groups, composed anew for each."""
+    for path, values in (written[i] for i in group_axes):
+        for value in values:
+            if value not in options(path):
+                message = nearest(str(value), options(path))
+                raise ConfigError(f"grid.{path}", f"no such choice {value!r}", message)
+    variants: dict[Choice, Config] = {}
+    given: dict[str, None] = {}
+    for choice in product(*(written[i][1] for i in group_axes)):
+        chosen = {written[i][0]: value for i, value in zip(group_axes, choice, strict=True)}
+        kept = [word for word in words if _key(word) not in chosen]
+        made = raw
+        if chosen:
+            made, _ = compose([*kept, *(f"{group}={value}" for group, value in chosen.items())])
+        with _axis_errors(path for path, _ in written):
+            variants[choice] = check(_with_first_values(made, written), own, strict=not chosen)
+        given |= dict.fromkeys(path for path, _ in leaves(made))
+    of_some = set().union(*(taken(config) for config in variants.values()))
+    for path in given:
+        if group_axes and path in FIELDS and path not in of_some:
+            group = path.partition(".")[0]
+            raise ConfigError(path, f"no {group} of this sweep has this field", "leave it out")
+    return variants
+
+
+@contextmanager
+def _axis_errors(paths: Iterable[str]) -> Iterator[None]:
+    """Name the axis, where the value that is refused stands on one."""
+    try:
+        yield
+    except ConfigError as error:
+        if error.field not in paths:
+            raise
+        raise ConfigError(f"grid.{error.field}", error.got, error.takes) from error
+
+
+def _with_first_values(raw: Mapping[str, Any], written: Written) -> dict[str, Any]:
+    """The config with each axis's first value in place, so that what only the axis gives is there."""
+    made = {key: dict(value) if isinstance(value, Mapping) else value for key, value in raw.items()}
+    for path, values in written:
+        group, _, key = path.partition(".")
+        if key and isinstance(made.get(group), dict) and key in made[group]:
+            made[group][key] = values[0]
+    return made
+
+
+def _checked_axis(path: str, values: tuple[Any, ...], variants: list[Config]) -> Axis:
+    return Axis(path, values if path in GROUPS else parse_axis(path, values, variants))
+
+
+Has = Callable[[Mapping[str, Any]], set[str]]
+
+
+def _collapse(
+    axes: list[Axis], group_axes: Sequence[int], variants: Mapping[Choice, Config]
+) -> tuple[list[str], Has]:
+    """What `expand` needs to know which fields a cell has: those of its groups' choices.
+
+    Weights of zero have no scale.
+    """
+    groups = [axes[i].path for i in group_axes]
+    inits = [axis.path for axis in axes if axis.path == _INIT and "zeros" in axis.values]
+
+    def has(chosen: Mapping[str, Any]) -> set[str]:
+        config = variants[tuple(chosen[group] for group in groups)]
+        paths = taken(config)
+        init = chosen.get(_INIT, config.model.fields.get("init"))
+        return paths - {_INIT_SCALE} if init == "zeros" and config.model.name != OWN else paths
+
+    return [*groups, *inits], has
+
+
+def _name(config: Config) -> str:
+    """What a sweep is called that has no name: its data and its model."""
+    parts = config.data, config.model
+    own = [getattr(part.function, "__name__", "arrays") for part in parts]
+    return "-".join(name if part.name == OWN else part.name for part, name in zip(parts, own, strict=True))
