@@ -91,7 +91,7 @@ def best_table(sweep: Sweep) -> Table:
     axes = [axis for axis in axes_of(sweep.trials) if cells[axis].nunique(dropna=False) > 1]
     shown = min(_ROWS, len(cells))
     title = f"The best {shown} of {len(cells):,} cells: {metric} at the last step, over seeds"
-    table = Table(title=title, box=box.SIMPLE_HEAD)
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name in short_names(axes).values():
         table.add_column(name, justify="right")
     table.add_column("mean ± sd", justify="right", no_wrap=True)
