@@ -71,15 +71,17 @@ def as_text(name: str, plan: Plan) -> str:
         values = [str(v) if not isinstance(v, float) else f"{v:.4g}" for v in axis.values]
         shown = values if len(values) <= 8 else [*values[:3], "…", values[-1]]
         lines.append(f"  {axis.path}: {', '.join(shown)} ({len(values)})")
-    for i, program in enumerate(plan.programs, 1):
-        config = program.inputs.config
-        what = f"{config.data.name} {config.model.name} {config.optimizer.name}"
-        width = (
-            f", padded to width {program.width} ({program.waste:.0%} of the work)" if program.width else ""
-        )
-        lines.append(
-            f"  program {i}: {what}, {len(program.rows):,} trials in {program.blocks} blocks of"
-            f" {program.block},"
-            f" {program.lanes} side by side, {config.steps} steps{width}"
-        )
+    lines += [f"  program {i}: {_program_text(program)}" for i, program in enumerate(plan.programs, 1)]
     return "\n".join(lines)
+
+
+def _program_text(program: Program) -> str:
+    config = program.inputs.config
+    parts = [
+        f"{config.data.name} {config.model.name} {config.optimizer.name}",
+        f"{len(program.rows):,} trials × {config.steps:,} steps",
+        f"{program.blocks} × a block of {program.block}, {program.lanes} side by side",
+    ]
+    if program.width:
+        parts.append(f"padded to width {program.width}, which is {program.waste:.0%} of the work")
+    return ", ".join(parts)

@@ -13,14 +13,17 @@ from vsweep.execution.inputs import Inputs, load_inputs
 from vsweep.grid import Grid
 from vsweep.tasks.data import Split
 
-# Guesses that decide only how time is spent, never what comes out: the cost of a compile in seconds,
-# multiply-adds a second of one core and of an accelerator, and the bytes of activations that stay in a
-# core's cache.
+# Guesses that decide only how time is spent, never what comes out: the cost of a compile and of a step that
+# does nothing in seconds, multiply-adds a second of one core and of an accelerator, and the bytes of
+# activations that stay in a core's cache.
 _COMPILE_S = 4.0
+_STEP_S = 4.0e-6
 _FLOPS = {"cpu": 2.0e10, "gpu": 2.0e12, "tpu": 2.0e12}
 _CACHE = 512 * 1024
-# How long a block should take, and bounds on its bytes on the device and of its curves on the host.
+# How long a block should take, and bounds on its trials, on its bytes on the device, and on those of its
+# curves on the host.
 _BLOCK_S = 2.0
+_BLOCK_TRIALS = 8192
 _DEVICE_BYTES = 512 * 2**20
 _CURVE_BYTES = 64 * 2**20
 _MOST_LANES = {"cpu": 32, "gpu": 8192, "tpu": 8192}
@@ -32,10 +35,10 @@ class Hardware(NamedTuple):
     platform: str
     devices: int
 
-    @property
-    def flops(self) -> float:
-        """Multiply-adds a second of all devices, a guess."""
-        return _FLOPS[self.platform] * self.devices
+    def trial_s(self, inputs: Inputs, width: int) -> float:
+        """The seconds that a trial of this width takes, others beside it, a guess."""
+        step_s = inputs.flops(width) / _FLOPS[self.platform] + _STEP_S
+        return inputs.config.steps * step_s / self.devices
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ def _split_by_width(grid: Grid, inputs: Inputs, rows: np.ndarray, hardware: Hard
     if each is None:
         return [rows]
     distinct, counts = np.unique(each, return_counts=True)
-    trial_s = [inputs.config.steps * inputs.flops(w) / hardware.flops for w in distinct.tolist()]
+    trial_s = [hardware.trial_s(inputs, w) for w in distinct.tolist()]
     # best[end]: the least cost of the first `end` widths, and where its last part begins.
     best = [(0.0, 0)]
     for end in range(1, len(distinct) + 1):
@@ -153,8 +156,8 @@ def _block(inputs: Inputs, width: int, trials: int, hardware: Hardware, asked: i
     unit = hardware.devices * lanes
     if asked is None:
         records = config.steps / config.record_every + 2
-        trial_s = config.steps * inputs.flops(width) / hardware.flops
-        asked = int(min(_BLOCK_S / trial_s, _CURVE_BYTES / (records * 6 * 4), trials))
+        fitting = min(_BLOCK_S / hardware.trial_s(inputs, width), _CURVE_BYTES / (records * 6 * 4))
+        asked = int(min(fitting, _BLOCK_TRIALS, trials))
         # The same number of blocks, evened out, so that the last one is padded least.
         asked = -(-trials // -(-trials // max(asked, unit)))
     return -(-asked // unit) * unit, lanes
