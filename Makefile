@@ -8,7 +8,7 @@ ARGS   ?=
 # What to install JAX for: by what the machine has, or ACCEL=cpu, cuda12, tpu.
 ACCEL ?= $(shell \
   if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q GPU; then echo cuda12; \
-  elif [ -e /dev/accel0 ] || [ -n "$$TPU_NAME$$COLAB_TPU_ADDR$$TPU_ACCELERATOR_TYPE" ]; then echo tpu; \
+  elif [ -e /dev/accel0 ] || [ -e /dev/vfio/0 ] || [ -n "$$TPU_NAME$$COLAB_TPU_ADDR$$TPU_ACCELERATOR_TYPE" ]; then echo tpu; \
   else echo cpu; fi)
 
 BIN  := $(VENV)/bin

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 import vsweep
-from vsweep import ConfigError, Model
+from vsweep import ConfigError, Model, sweep
+from vsweep.execution import run
 
 X = np.linspace(-1.0, 2.0, 12)
 Y = 0.7 - 1.3 * X + 0.1 * np.sin(9.0 * X)
@@ -293,3 +294,64 @@ def test_the_public_names():
     assert all(hasattr(vsweep, name) for name in vsweep.__all__)
     with pytest.raises(AttributeError, match="no attribute 'swoop'"):
         vsweep.swoop  # noqa: B018
+
+
+def test_one_executable_for_data_sets_that_differ_in_values_alone(tmp_path, monkeypatch):
+    compiled = []
+    compile_block = run.compile_block
+    monkeypatch.setattr(run, "compile_block", lambda *a, **k: compiled.append(a) or compile_block(*a, **k))
+
+    def absolute(outputs, targets):
+        return jnp.abs(outputs[0] - (targets == 1))
+
+    words = ["data=moons", "data.rows=20", "model=logistic", "grid.data.noise=[0.1,0.2,0.3]", "steps=2"]
+    sweep([*words, "tracker=none", f"dir='{tmp_path / 'a'}'"], loss=absolute_of_first(absolute), quiet=True)
+    assert len(compiled) == 1
+
+
+def absolute_of_first(loss):
+    def both(outputs, targets):
+        return loss(outputs[1:] - outputs[:1], targets)
+
+    return both
+
+
+def test_a_program_that_fails_keeps_the_block_ahead_of_it(tmp_path, monkeypatch):
+    calls = []
+    compile_block = run.compile_block
+
+    def fails_second(*args, **kwargs):
+        calls.append(args)
+        if len(calls) == 2:
+            raise RuntimeError("no memory")
+        return compile_block(*args, **kwargs)
+
+    monkeypatch.setattr(run, "compile_block", fails_second)
+    words = ["data=iris", "model=mlp", "grid.model.depth=[1,2]", "steps=2", "tracker=none"]
+    with pytest.raises(RuntimeError, match="no memory"):
+        sweep([*words, f"dir='{tmp_path / 'a'}'"], quiet=True)
+    kept = vsweep.load(tmp_path / "a")
+    assert kept.trials["model.depth"].tolist() == [1]
+    assert len(kept.curves) == 2
+
+
+def test_a_data_set_with_targets_outside_its_classes_is_refused(tmp_path):
+    x, y = np.zeros((4, 1)), np.array([1, 2, 1, 2])
+    data = vsweep.Dataset(x, y, ("one", "two"), ("x",))
+    with pytest.raises(vsweep.ConfigError, match="2 classes are the integers from 0"):
+        sweep(["tracker=none", f"dir='{tmp_path / 'a'}'"], data=lambda: data, quiet=True)
+
+
+@pytest.mark.parametrize("word", ["optimizer.lr=1e39", "grid.optimizer.lr=[0.1,1e-50]"])
+def test_a_number_that_the_dtype_cannot_hold_is_refused(tmp_path, word):
+    with pytest.raises(vsweep.ConfigError, match=r"^optimizer\.lr: got 1e.*float32 holds"):
+        sweep(["tracker=none", word, f"dir='{tmp_path / 'a'}'"], quiet=True)
+
+
+def test_no_cell_has_a_collapsed_number():
+    made, _ = vsweep.plan(["grid.model.name=[logistic,mlp]", "grid.model.width=[4,8]"])
+    assert made.grid.cells.tolist() == [0, 2, 3]
+    assert made.cell(2).model.name == "mlp"
+    for number in (1, 4):
+        with pytest.raises(KeyError):
+            made.cell(number)

@@ -7,7 +7,7 @@
 from typing import TYPE_CHECKING, Any
 
 from vsweep.errors import ConfigError
-from vsweep.tasks.data import Dataset
+from vsweep.tasks.dataset import Dataset
 from vsweep.tasks.models import Model
 
 if TYPE_CHECKING:

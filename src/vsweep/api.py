@@ -4,6 +4,7 @@ import platform
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,17 +14,18 @@ import numpy as np
 import pandas as pd
 
 from vsweep.compose import CHOICES
-from vsweep.config import as_dict
+from vsweep.config import as_dict, name_of
 from vsweep.errors import ConfigError
 from vsweep.execution import describe
 from vsweep.execution.devices import trial_mesh
 from vsweep.execution.plan import Hardware, Plan, make_plan
 from vsweep.execution.run import metric_names, train
-from vsweep.results.store import Finished, Store
+from vsweep.results.store import Store
 from vsweep.results.sweep import Sweep
+from vsweep.schema import parse_field
 from vsweep.study import Study, make_study
 from vsweep.trackers.console import ConsoleTracker
-from vsweep.trackers.tracker import Tracker
+from vsweep.trackers.tracker import Tracker, Trackers
 
 Words = Sequence[str] | Mapping[str, Any]
 
@@ -49,23 +51,18 @@ def sweep(
     Raises `ConfigError`, before anything is written, for what cannot be run.
     """
     made, plan, mesh = _prepare(config, model, loss, data)
-    trackers = _trackers(made, quiet=quiet)
+    trackers = Trackers(_trackers(made, quiet=quiet))
     store = _open_store(made, plan)
-    try:
-        for tracker in trackers:
-            tracker.begin(made.name, len(plan.grid))
-        for block in train(plan, mesh):
-            store.add(Finished(*block))
-            for tracker in trackers:
-                tracker.trained(len(block.rows))
-        store.write_trials()
+    with closing(trackers):
+        trackers.begin(made.name, len(plan.grid), describe.as_text(made.name, plan))
+        try:
+            for finished in train(plan, mesh):
+                store.add(finished)
+                trackers.trained(len(finished.rows))
+        finally:
+            store.write_trials()
         trained = Sweep(store.directory)
-        for tracker in trackers:
-            tracker.end(trained)
-    finally:
-        store.write_trials()
-        for tracker in trackers:
-            tracker.close()
+        trackers.end(trained)
     return trained
 
 
@@ -73,6 +70,12 @@ def plan(config: Words = ()) -> tuple[Study, Plan]:
     """What a sweep would train, and train nothing. Raises `ConfigError`."""
     made, planned, _ = _prepare(config, None, None, None)
     return made, planned
+
+
+def check(config: Words) -> None:
+    """Raise `ConfigError` for a sweep that cannot be run; start no device."""
+    made = make_study(_words(config))
+    make_plan(made.grid, made.variants, made.group_axes, Hardware("cpu", 1))
 
 
 def load(directory: str | Path) -> Sweep:
@@ -83,12 +86,18 @@ def load(directory: str | Path) -> Sweep:
 def _prepare(config: Words, model: Any, loss: Any, data: Any) -> tuple[Study, Plan, Any]:
     given = {"model": model, "loss": loss, "data": data}
     own = {group: function for group, function in given.items() if function is not None}
-    words = _as_words(config) if isinstance(config, Mapping) else list(config)
-    made = make_study(words, own)
+    made = make_study(_words(config), own)
     mesh = trial_mesh()
     hardware = Hardware(mesh.devices.flat[0].platform, mesh.devices.size)
-    planned = make_plan(made.grid, made.variants, made.group_axes, hardware, made.raw.get("block"))
+    block = parse_field("block", made.raw.get("block"))
+    planned = make_plan(made.grid, made.variants, made.group_axes, hardware, block)
     return made, planned, mesh
+
+
+def _words(config: Words) -> list[str]:
+    if isinstance(config, Mapping):
+        return _as_words(config)
+    return [config] if isinstance(config, str) else list(config)
 
 
 def _as_words(config: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -134,7 +143,7 @@ def _open_store(made: Study, planned: Plan) -> Store:
         columns[axis.path] = _column(grid.column(i))[row]
     config = dict(made.raw)
     for group, function in made.own.items():
-        config[group] = {**config[group], "_target_": describe.name_of(function)}
+        config[group] = {**config[group], "_target_": name_of(function)}
     record = {
         "name": made.name,
         "command": shlex.join(["vsweep", "run", *(word.removeprefix("++") for word in made.words)]),

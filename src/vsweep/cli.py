@@ -13,7 +13,6 @@ from omegaconf import DictConfig
 
 from vsweep.compose import CONF, forced, jobs, readable_errors, register_sweeps
 from vsweep.errors import ConfigError, nearest
-from vsweep.study import make_study
 
 _USAGE = """\
 vsweep trains a grid of models in a few compiled programs, and keeps every curve.
@@ -79,10 +78,12 @@ def _plan_job(_: DictConfig) -> None:
 
 
 def _through_hydra(command: str, words: Sequence[str]) -> None:
-    """Let Hydra make the jobs, once each of them is known to compose."""
+    """Let Hydra make the jobs, once each of them is known to run."""
+    from vsweep.api import check
+
     if {"-m", "--multirun"} & set(words):
         for job in jobs([word for word in words if not word.startswith("-")]):
-            make_study([word for word in job if not word.startswith("hydra")])
+            check([word for word in job if not word.startswith("hydra")])
     # Hydra raises what it would else print, and `readable_errors` says it in a sentence.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = [sys.argv[0], *forced(words)]

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import hydra
 from hydra.core.config_store import ConfigStore
@@ -132,23 +132,28 @@ def _hydra() -> Iterator[None]:
         running.hydra = kept
 
 
-def compose(words: Sequence[str]) -> tuple[dict[str, Any], Mapping[str, str]]:
-    """The resolved config of these overrides, and the choice of each group.
+class Composed(NamedTuple):
+    """raw: the resolved config. choices: of each group. interpolated: whether fields stood for others."""
 
-    Raises `ConfigError`.
-    """
-    register_sweeps(words)
-    with _hydra(), readable_errors(words):
+    raw: dict[str, Any]
+    choices: Mapping[str, str]
+    interpolated: bool
+
+
+def compose(words: Sequence[str]) -> Composed:
+    """The config of these overrides; sweep files have to be registered. Raises `ConfigError`."""
+    with _hydra(), readable_errors(words, ValueError):
         cfg = hydra.compose("config", forced(words), return_hydra_config=True)
         choices = dict(cfg.hydra.runtime.choices)
         fields = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+        interpolated = "${" in OmegaConf.to_yaml(fields)
         raw: Any = OmegaConf.to_container(fields, resolve=True, throw_on_missing=True)
-    return raw, choices
+    return Composed(raw, choices, interpolated)
 
 
 @contextmanager
-def readable_errors(words: Sequence[str]) -> Iterator[None]:
-    """Turn what Hydra and OmegaConf raise into one clear message."""
+def readable_errors(words: Sequence[str], *more: type[Exception]) -> Iterator[None]:
+    """Turn what Hydra and OmegaConf raise into one clear message. more: what else they raise here."""
     try:
         yield
     except ConfigError:
@@ -156,7 +161,7 @@ def readable_errors(words: Sequence[str]) -> Iterator[None]:
     except OverrideParseException as error:
         word = str(error.override).removeprefix("++")
         raise ConfigError("override", f"cannot parse {word!r}", "it takes path=value") from error
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, *more) as error:
         raise _translated(error, words) from error
 
 

@@ -49,9 +49,9 @@ class Config:
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The dotted path and value of every leaf of nested mappings; an empty mapping is none."""
+    """The dotted path and value of every leaf of nested mappings."""
     for key, value in tree.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             yield from leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
@@ -76,10 +76,8 @@ def check(raw: Mapping[str, Any], own: Mapping[str, Any], *, strict: bool = True
     _refuse_unknown(raw, parts)
     common = {name: parse_field(f"data.{name}", raw["data"].get(name)) for name in EVERY_DATASET}
     top = {path: parse_field(path, raw.get(path)) for path in TOP}
-    for path, takes in SWEEP_FIELDS.items():
-        given = _at(raw, path)
-        if given is not None or "null" not in takes.text:
-            parse_field(path, given)
+    for path in SWEEP_FIELDS:
+        parse_field(path, _at(raw, path))
     values: dict[str, Any] = {**parts, **common, **top}
     return Config(**values)
 
@@ -158,7 +156,7 @@ def _own_part(group: str, given: Mapping[str, Any], function: Any) -> Part:
 
 
 def _refuse_unknown(raw: Mapping[str, Any], parts: Mapping[str, Part]) -> None:
-    known = [*FIELDS, *SWEEP_FIELDS, *GROUPS, "tracker", "grid", "seeds", "name", "sweep"]
+    known = [*FIELDS, *SWEEP_FIELDS, *GROUPS, "tracker", "grid", "seeds"]
     for path, _ in leaves({key: value for key, value in raw.items() if key != "grid"}):
         group, _, key = path.partition(".")
         owns = group in parts and parts[group].name == OWN
@@ -183,21 +181,18 @@ def parse_axis(path: str, values: tuple[Any, ...], candidates: list[Config]) -> 
     group, _, key = path.partition(".")
     if path in SWEEP_FIELDS or path == "seeds":
         raise ConfigError(f"grid.{path}", "not an axis", f"give `{path}` for the sweep as a whole")
-    if any(getattr(c, group).name == OWN for c in candidates if group in GROUPS):
-        owned = [name for c in candidates for name in getattr(c, group).fields]
-        if key in owned:
-            return values
+    takers = [c for c in candidates if group in GROUPS and key in getattr(c, group).fields]
+    if takers and all(getattr(c, group).name == OWN for c in takers):
+        return values
     if path not in FIELDS:
         raise ConfigError(f"grid.{path}", "no such field", nearest(path, [*FIELDS, *GROUPS]))
     return distinct(path, [parse_field(path, value, f"grid.{path}") for value in values])
 
 
 def with_values(config: Config, values: Mapping[str, Any]) -> Config:
-    """The config with parsed axis values in place; None leaves a field that the cell does not have."""
+    """The config with the parsed values of the axes that the cell has in place."""
     for path, value in values.items():
         group, _, key = path.partition(".")
-        if value is None and path not in ("data.batch_size", "data.features"):
-            continue
         if not key:
             config = config if path in GROUPS else replace(config, **{path: value})
         elif group == "data" and key in EVERY_DATASET:
@@ -210,13 +205,19 @@ def with_values(config: Config, values: Mapping[str, Any]) -> Config:
 
 def as_dict(config: Config) -> dict[str, Any]:
     """The config as nested plain values: what each group chose, and the fields that it takes."""
-    nested: dict[str, Any] = {
-        group: {"name": getattr(config, group).name, **_plain(getattr(config, group).fields)}
-        for group in GROUPS
-    }
+    nested: dict[str, Any] = {group: _part_dict(getattr(config, group)) for group in GROUPS}
     nested["data"] |= {name: getattr(config, name) for name in EVERY_DATASET}
     return nested | {name: getattr(config, name) for name in TOP}
 
 
-def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in fields.items()}
+def _part_dict(part: Part) -> dict[str, Any]:
+    target = {"_target_": name_of(part.function)} if part.name == OWN else {}
+    fields = {key: list(v) if isinstance(v, tuple) else v for key, v in part.fields.items()}
+    return {"name": part.name, **target, **fields}
+
+
+def name_of(function: Any) -> str:
+    """The dotted path of a person's own function, or the kind of what is none."""
+    if not callable(function):
+        return type(function).__name__
+    return f"{function.__module__}.{getattr(function, '__qualname__', type(function).__name__)}"

@@ -87,9 +87,6 @@ def expand(
             rows = (index[:, places] == combination).all(axis=1)
             index[np.ix_(rows, lost)] = _NO_VALUE
     first = np.sort(np.unique(index, axis=0, return_index=True)[1])
-    for i, axis in enumerate(axes):
-        if (index[:, i] == _NO_VALUE).all():
-            raise ConfigError(f"grid.{axis.path}", "no cell of this sweep has this field", "leave it out")
     return Grid(tuple(axes), first.astype(np.int64), index[first], tuple(seeds), len(index) - len(first))
 
 
@@ -133,11 +130,14 @@ def is_space(node: Any) -> bool:
     return isinstance(node, Mapping) and bool(set(node) & set(_SPACES))
 
 
+def _is_number(value: Any) -> bool:
+    # Beyond 1e300 differences overflow.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
+
 def _space(field: str, given: Any, kind: str) -> tuple[float, float, int]:
     takes = f"{{{kind}: [lo, hi, n]}} takes two numbers and how many"
-    numbers = isinstance(given, list) and all(
-        isinstance(v, int | float) and not isinstance(v, bool) and np.isfinite(v) for v in given
-    )
+    numbers = isinstance(given, list) and all(map(_is_number, given))
     if not numbers or len(given) != 3 or given[2] != int(given[2]):
         raise ConfigError(field, f"got {{{kind}: {given}}}", takes)
     if not 1 <= given[2] <= _MOST:
@@ -174,12 +174,12 @@ def _range(field: str, given: Any) -> list[float]:
     if (
         not isinstance(given, list)
         or len(given) not in (2, 3)
-        or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in given)
+        or not all(map(_is_number, given))
         or (len(given) == 3 and given[2] == 0)
     ):
         raise ConfigError(field, f"got {{range: {given}}}", takes)
     start, stop, step = (*given, 1)[:3]
-    if not math.isfinite(start + stop + step) or abs((stop - start) / step) > _MOST:
+    if abs((stop - start) / step) > _MOST:
         raise ConfigError(field, f"got {{range: {given}}}", takes)
     if all(isinstance(v, int) for v in given):
         return list(range(*given))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vsweep.compose import compose, options
+from vsweep.compose import Composed, compose, options, register_sweeps
 from vsweep.config import Config, check, leaves, parse_axis, taken, with_values
 from vsweep.errors import ConfigError, nearest
 from vsweep.grid import Axis, Grid, axis_values, expand, is_space, seed_list
@@ -37,8 +37,10 @@ class Study:
     own: Mapping[str, Any]
 
     def cell(self, number: int) -> Config:
-        """The config of a cell, by its number."""
+        """The config of a cell, by its number. Raises `KeyError` where there is none."""
         row = int(np.searchsorted(self.grid.cells, number))
+        if row == len(self.grid.cells) or self.grid.cells[row] != number:
+            raise KeyError(f"no cell {number}")
         axes = zip(self.grid.axes, self.grid.index[row], strict=True)
         values = {axis.path: axis.values[i] for axis, i in axes if i >= 0}
         choice = tuple(values[self.grid.axes[a].path] for a in self.group_axes)
@@ -54,13 +56,15 @@ def make_study(words: Sequence[str], own: Mapping[str, Any] | None = None) -> St
     """
     own = dict(own or {})
     words = [word for word in words if _key(word) not in own] + [f"{group}={OWN}" for group in own]
-    raw, choices = compose(words)
+    register_sweeps(words)
+    base = compose(words)
+    raw = base.raw
     written = _written_axes(raw.get("grid"))
     group_axes = tuple(i for i, (path, _) in enumerate(written) if path in GROUPS)
-    variants = _variants(words, raw, own, written, group_axes)
+    variants = _variants(words, base, own, written, group_axes)
     axes = [_checked_axis(path, values, list(variants.values())) for path, values in written]
     grid = expand(axes, seed_list(raw.get("seeds")), *_collapse(axes, group_axes, variants))
-    name = choices.get("sweep") or _name(next(iter(variants.values())))
+    name = base.choices.get("sweep") or _name(next(iter(variants.values())))
     return Study(name, tuple(words), raw, grid, variants, group_axes, own)
 
 
@@ -93,12 +97,12 @@ def _written_axes(tree: Any) -> Written:
 
 def _variants(
     words: Sequence[str],
-    raw: Mapping[str, Any],
+    base: Composed,
     own: Mapping[str, Any],
     written: Written,
     group_axes: Sequence[int],
 ) -> dict[Choice, Config]:
-    """The config of the cells of each choice on the axes over groups, composed anew for each."""
+    """The config of the cells of each choice on the axes over groups."""
     for path, values in (written[i] for i in group_axes):
         for value in values:
             if value not in options(path):
@@ -106,12 +110,10 @@ def _variants(
                 raise ConfigError(f"grid.{path}", f"no such choice {value!r}", message)
     variants: dict[Choice, Config] = {}
     given: dict[str, None] = {}
+    parts: dict[tuple[str, str], Any] = {}
     for choice in product(*(written[i][1] for i in group_axes)):
         chosen = {written[i][0]: value for i, value in zip(group_axes, choice, strict=True)}
-        kept = [word for word in words if _key(word) not in chosen]
-        made = raw
-        if chosen:
-            made, _ = compose([*kept, *(f"{group}={value}" for group, value in chosen.items())])
+        made = _chosen(words, base, chosen, parts)
         with _axis_errors(path for path, _ in written):
             variants[choice] = check(_with_first_values(made, written), own, strict=not chosen)
         given |= dict.fromkeys(path for path, _ in leaves(made))
@@ -121,6 +123,24 @@ def _variants(
             group = path.partition(".")[0]
             raise ConfigError(path, f"no {group} of this sweep has this field", "leave it out")
     return variants
+
+
+def _chosen(
+    words: Sequence[str], base: Composed, chosen: Mapping[str, str], parts: dict[tuple[str, str], Any]
+) -> Mapping[str, Any]:
+    """The raw config with these choices of groups. parts: that of each choice, as far as composed."""
+
+    def composed(choices: Mapping[str, str]) -> Mapping[str, Any]:
+        kept = [word for word in words if _key(word) not in choices]
+        return compose([*kept, *(f"{group}={value}" for group, value in choices.items())]).raw
+
+    if base.interpolated:
+        return composed(chosen)
+    # A choice says what is in its own group alone: composing each once serves all combinations.
+    for group, value in chosen.items():
+        if (group, value) not in parts:
+            parts[group, value] = composed({group: value})[group]
+    return {**base.raw, **{group: parts[group, value] for group, value in chosen.items()}}
 
 
 @contextmanager

@@ -13,7 +13,9 @@ from sklearn import datasets
 
 import vsweep
 from vsweep.errors import ConfigError
-from vsweep.tasks.data import DATASETS, Dataset, csv, local_copy, own_dataset, parquet, split
+from vsweep.tasks.data import DATASETS
+from vsweep.tasks.dataset import Dataset, own_dataset, split
+from vsweep.tasks.tables import csv, local_copy, parquet
 
 BUNDLED = ["digits", "breast_cancer", "iris", "wine", "diabetes"]
 

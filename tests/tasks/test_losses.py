@@ -84,3 +84,21 @@ def test_own_loss_has_an_output_per_class():
     assert own_loss(mine, 0).classify is None
     assert own_loss(mine, 2).n_outputs(2) == 2
     np.testing.assert_array_equal(own_loss(mine, 2).classify(jnp.asarray([[1.0, 0.0], [0.0, 1.0]])), [0, 1])
+
+
+@pytest.mark.parametrize("name", ["softmax_cross_entropy", "sigmoid_cross_entropy"])
+@pytest.mark.parametrize("margin", [0.0, 3.0, 9.0, 15.0, 40.0])
+@pytest.mark.parametrize("right", [True, False])
+def test_small_losses_keep_their_digits(name, margin, right):
+    """log(1 + exp(-margin)) and its gradient, in float32 to a few units in the last place."""
+    signed = margin if right else -margin
+    target = jnp.asarray([1], jnp.int32)
+    loss = LOSSES[name].value
+    if name == "softmax_cross_entropy":
+        value, slope = jax.value_and_grad(
+            lambda z: loss(jnp.stack([jnp.float32(0.0), z])[:, None], target)[0]
+        )(jnp.float32(signed))
+    else:
+        value, slope = jax.value_and_grad(lambda z: loss(z[None, None], target)[0])(jnp.float32(signed))
+    np.testing.assert_allclose(value, np.logaddexp(0.0, -signed), rtol=1e-6)
+    np.testing.assert_allclose(slope, -1.0 / (1.0 + np.exp(signed)), rtol=1e-6)

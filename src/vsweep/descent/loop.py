@@ -29,8 +29,9 @@ class Curve(NamedTuple):
     """What is kept of a trial.
 
     metrics: each float `(records,)`, at the steps that `recorded_steps` gives.
-    diverged_at: int32 scalar, the first step at which the loss was not finite or above the limit; -1
-        where it never was.
+    diverged_at: int32 scalar, the first step at which the loss that is descended (that of the minibatch,
+        where there are minibatches; at records that of all training examples) was not finite, or above
+        the limit; -1 where it never was.
     params: the parameters after the last step.
     """
 

@@ -51,7 +51,12 @@ class HParams(NamedTuple):
 @contextmanager
 def numerics(static: Static) -> Iterator[None]:
     """The context in which a program is traced, and its arguments are made."""
-    with jax.default_matmul_precision(static.precision), jax.enable_x64(static.dtype == "float64"):
+    with (
+        jax.default_matmul_precision(static.precision),
+        jax.enable_x64(static.dtype == "float64"),
+        # Draws of which a prefix is a shorter draw: what padding rests on, whatever the person has set.
+        jax.threefry_partitionable(True),  # noqa: FBT003
+    ):
         yield
 
 
@@ -66,7 +71,7 @@ def train_one(static: Static, hparams: HParams, data: Data) -> Curve:
         dict(hparams.optimizer),
         dict(hparams.schedule),
     )
-    task, key = static.task(hparams.task), random.key(hparams.seed)
+    task, key = static.task(hparams.task), random.key(hparams.seed, impl="threefry2x32")
     return train(task, optimizer, data, static.length, hparams.diverge_above, key)
 
 

@@ -70,7 +70,7 @@ def bind(grid: Grid, inputs: Inputs, rows: np.ndarray) -> tuple[Static, HParams]
     names = config.optimizer.name, config.schedule.name
     hparams = HParams(
         seed=grid.trials()[2][rows].astype(np.uint32),
-        diverge_above=_floats(config, _values(grid, config, "diverge_above", rows)),
+        diverge_above=_floats(grid, config, "diverge_above", rows),
         task={"model": model, "loss": loss},
         optimizer=_numbers(grid, config, "optimizer", rows),
         schedule=_numbers(grid, config, "schedule", rows),
@@ -89,13 +89,22 @@ def _values(grid: Grid, config: Config, path: str, rows: np.ndarray) -> np.ndarr
     return made
 
 
-def _floats(config: Config, values: np.ndarray) -> np.ndarray:
-    return values.astype(kept_dtype(config.dtype))
+def _floats(grid: Grid, config: Config, path: str, rows: np.ndarray) -> np.ndarray:
+    """A field's values in the program's dtype. Raises `ConfigError` where it cannot hold one."""
+    # Cells of zeros were collapsed over the scale, and have none.
+    exact = [1.0 if v is None else float(v) for v in _values(grid, config, path, rows)]
+    dtype = np.dtype(kept_dtype(config.dtype))
+    limits = np.finfo(dtype)
+    for value in set(exact):
+        if value and not limits.tiny <= abs(value) <= limits.max:
+            takes = f"{dtype} holds 0, and from {limits.tiny:.2g} to {limits.max:.2g}"
+            raise ConfigError(path, f"got {value!r}", takes)
+    return np.asarray(exact, dtype)
 
 
 def _numbers(grid: Grid, config: Config, group: str, rows: np.ndarray) -> dict[str, np.ndarray]:
     names = getattr(config, group).fields
-    return {name: _floats(config, _values(grid, config, f"{group}.{name}", rows)) for name in names}
+    return {name: _floats(grid, config, f"{group}.{name}", rows) for name in names}
 
 
 Bound = tuple[dict[str, np.ndarray], dict[str, Any]]
@@ -115,8 +124,7 @@ def _bound_model(grid: Grid, config: Config, rows: np.ndarray) -> Bound:
             static[name] = tuple(dict.fromkeys(values))
             traced[name] = np.asarray([static[name].index(v) for v in values], np.int32)
         elif name == "init_scale":
-            # Cells of zeros were collapsed over the scale, and have none.
-            traced[name] = _floats(config, np.asarray([1.0 if v is None else v for v in values]))
+            traced[name] = _floats(grid, config, f"model.{name}", rows)
         else:
             static[name] = values[0]
     return traced, static
@@ -135,7 +143,7 @@ def _bound_own(grid: Grid, config: Config, group: str, rows: np.ndarray) -> Boun
     for name in part.fields:
         values = _values(grid, config, f"{group}.{name}", rows)
         if _traced_parameter(part.function, name, list(values)):
-            traced[name] = _floats(config, values)
+            traced[name] = _floats(grid, config, f"{group}.{name}", rows)
         else:
             static[name] = _hashable(values[0])
     return traced, static
@@ -162,4 +170,4 @@ def try_own(inputs: Inputs, static: Static, hparams: HParams) -> None:
             jax.eval_shape(lambda h, d: train_one(static, h, d), one, data)
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:400]
-        raise ConfigError(f"{owns[0]}._target_", f"cannot be trained ({reason})", "") from error
+        raise ConfigError(f"{' or '.join(owns)}._target_", f"cannot be trained ({reason})", "") from error

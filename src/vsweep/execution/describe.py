@@ -5,13 +5,6 @@ from typing import Any
 from vsweep.execution.plan import Plan, Program
 
 
-def name_of(function: Any) -> str:
-    """The dotted path of a person's own function, or the kind of what is none."""
-    if not callable(function):
-        return type(function).__name__
-    return f"{function.__module__}.{getattr(function, '__qualname__', type(function).__name__)}"
-
-
 def as_record(plan: Plan) -> dict[str, Any]:
     """Programs, blocks, devices and data, of plain types."""
     return {
@@ -67,10 +60,13 @@ def as_text(name: str, plan: Plan) -> str:
         f"{name}: {len(grid):,} trials = {len(grid.cells):,} cells{collapsed} × {len(grid.seeds):,} seeds,"
         f" in {len(plan.programs)} programs on {hardware.devices} {hardware.platform.upper()} devices"
     ]
-    for axis in grid.axes:
-        values = [str(v) if not isinstance(v, float) else f"{v:.4g}" for v in axis.values]
+    for i, axis in enumerate(grid.axes):
+        values = [f"{v:.4g}" if isinstance(v, float) else str(v) for v in axis.values]
         shown = values if len(values) <= 8 else [*values[:3], "…", values[-1]]
-        lines.append(f"  {axis.path}: {', '.join(shown)} ({len(values)})")
+        without = int((grid.index[:, i] < 0).sum())
+        note = "" if not without else f", not for {without:,} of the cells"
+        note = note if without < len(grid.cells) else ", collapsed: no cell has this field"
+        lines.append(f"  {axis.path}: {', '.join(shown)} ({len(values)}){note}")
     lines += [f"  program {i}: {_program_text(program)}" for i, program in enumerate(plan.programs, 1)]
     return "\n".join(lines)
 

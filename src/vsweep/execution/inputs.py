@@ -8,7 +8,7 @@ import numpy as np
 
 from vsweep.config import OWN, Config
 from vsweep.errors import ConfigError
-from vsweep.tasks.data import Split, own_dataset, split
+from vsweep.tasks.dataset import Split, own_dataset, split
 from vsweep.tasks.losses import LOSSES, Loss, default_loss, own_loss
 from vsweep.tasks.task import Data, Examples
 
@@ -42,10 +42,13 @@ class Inputs:
 
         The forward pass once, the gradients twice.
         """
+        return 3.0 * self.examples * self.weights(width)
+
+    def weights(self, width: int) -> int:
+        """Weights of a model of this width; of a person's own model a guess, as if it were affine."""
         ends = self.n_features, self.n_outputs
         depth = self.config.model.fields.get("depth", 1)
-        layers = sum(ends) * width + (depth - 1) * width**2 if width else ends[0] * ends[1]
-        return 3.0 * self.examples * layers
+        return sum(ends) * width + (depth - 1) * width**2 if width else ends[0] * ends[1]
 
 
 def load_inputs(config: Config, loaded: dict[str, Split]) -> Inputs:

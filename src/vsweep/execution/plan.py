@@ -11,7 +11,7 @@ from vsweep.descent.program import HParams, Static
 from vsweep.execution.bind import bind, is_traced, try_own, widths
 from vsweep.execution.inputs import Inputs, load_inputs
 from vsweep.grid import Grid
-from vsweep.tasks.data import Split
+from vsweep.tasks.dataset import Split
 
 # Guesses that decide only how time is spent, never what comes out: the cost of a compile and of a step that
 # does nothing in seconds, multiply-adds a second of one core and of an accelerator, and the bytes of
@@ -24,8 +24,10 @@ _CACHE = 512 * 1024
 # curves on the host.
 _BLOCK_S = 2.0
 _BLOCK_TRIALS = 8192
-_DEVICE_BYTES = 512 * 2**20
+_DEVICE_BYTES = 4 * 2**30
 _CURVE_BYTES = 64 * 2**20
+# Metrics of a curve, at most.
+_COLUMNS = 6
 _MOST_LANES = {"cpu": 32, "gpu": 8192, "tpu": 8192}
 
 
@@ -148,15 +150,23 @@ def _split_by_width(grid: Grid, inputs: Inputs, rows: np.ndarray, hardware: Hard
 def _block(inputs: Inputs, width: int, trials: int, hardware: Hardware, asked: int | None) -> tuple[int, int]:
     """The trials of one call, and how many of them go side by side on one device."""
     config = inputs.config
-    units = width * config.model.fields.get("depth", 1) + inputs.n_outputs
-    room = _CACHE if hardware.platform == "cpu" else _DEVICE_BYTES
-    each = -(-(asked or trials) // hardware.devices)
-    lanes = max(1, min(room // (4 * inputs.examples * units), _MOST_LANES[hardware.platform], each))
-    lanes = 2 ** int(np.log2(lanes))
+    asked = None if asked is None else min(asked, trials)
+    curve = (config.steps / config.record_every + 2) * _COLUMNS * 4
+    activations = 4 * inputs.examples * (width * config.model.fields.get("depth", 1) + inputs.n_outputs)
+    # The parameters, their gradient, an optimizer's two moments, and what is being made of them.
+    live = 2 * activations + 6 * 4 * inputs.weights(width) + curve
+    room = [
+        _DEVICE_BYTES / live,
+        _CURVE_BYTES / curve / hardware.devices,
+        _MOST_LANES[hardware.platform],
+        -(-(asked or trials) // hardware.devices),
+    ]
+    if hardware.platform == "cpu":
+        room.append(_CACHE / activations)
+    lanes = 2 ** int(np.log2(max(1, min(room))))
     unit = hardware.devices * lanes
     if asked is None:
-        records = config.steps / config.record_every + 2
-        fitting = min(_BLOCK_S / hardware.trial_s(inputs, width), _CURVE_BYTES / (records * 6 * 4))
+        fitting = min(_BLOCK_S / hardware.trial_s(inputs, width), _CURVE_BYTES / curve)
         asked = int(min(fitting, _BLOCK_TRIALS, trials))
         # The same number of blocks, evened out, so that the last one is padded least.
         asked = -(-trials // -(-trials // max(asked, unit)))

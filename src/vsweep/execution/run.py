@@ -11,20 +11,8 @@ from vsweep.descent.loop import Curve, curve_metrics, recorded_steps
 from vsweep.descent.program import HParams, compile_block, numerics
 from vsweep.execution.inputs import arrays
 from vsweep.execution.plan import Plan, Program
+from vsweep.results.store import Finished
 from vsweep.tasks.task import Data
-
-
-class Block(NamedTuple):
-    """The curves of one call's trials.
-
-    rows: int64 `(trials,)`, places in the order of `Grid.trials()`. steps: int64 `(records,)`. metrics:
-    each float32 `(trials, records)`. diverged_at: int32 `(trials,)`, -1 for never.
-    """
-
-    rows: np.ndarray
-    steps: np.ndarray
-    metrics: dict[str, np.ndarray]
-    diverged_at: np.ndarray
 
 
 class Compiled(NamedTuple):
@@ -37,7 +25,7 @@ class Compiled(NamedTuple):
 Executables: TypeAlias = dict[Hashable, Callable[[HParams, Data], Curve]]
 
 
-def train(plan: Plan, mesh: Mesh) -> Iterator[Block]:
+def train(plan: Plan, mesh: Mesh) -> Iterator[Finished]:
     """Train every trial of the plan, and yield the blocks in order.
 
     Each block is dispatched before the one ahead of it is fetched, so that the devices work while the
@@ -45,12 +33,19 @@ def train(plan: Plan, mesh: Mesh) -> Iterator[Block]:
     """
     ahead: tuple[Program, np.ndarray, Curve] | None = None
     executables: Executables = {}
-    for program in plan.programs:
-        compiled = compile_program(program, mesh, executables)
-        for i in range(program.blocks):
-            behind, ahead = ahead, (program, block_rows(program, i), dispatch(program, compiled, mesh, i))
-            if behind is not None:
-                yield fetch(*behind)
+    try:
+        for program in plan.programs:
+            compiled = compile_program(program, mesh, executables)
+            for i in range(program.blocks):
+                curve = dispatch(program, compiled, mesh, i)
+                behind, ahead = ahead, (program, block_rows(program, i), curve)
+                if behind is not None:
+                    yield fetch(*behind)
+    except Exception:
+        # What fails is the block or the program after; the one ahead is done, or nearly.
+        if ahead is not None:
+            yield fetch(*ahead)
+        raise
     if ahead is not None:
         yield fetch(*ahead)
 
@@ -92,12 +87,12 @@ def block_rows(program: Program, i: int) -> np.ndarray:
     return program.rows[i * program.block : (i + 1) * program.block]
 
 
-def fetch(program: Program, rows: np.ndarray, curve: Curve) -> Block:
+def fetch(program: Program, rows: np.ndarray, curve: Curve) -> Finished:
     """Wait for a block, and bring its curves to the host."""
     kept: Any = jax.device_get((curve.metrics, curve.diverged_at))
     metrics, diverged_at = jax.tree.map(lambda leaf: np.asarray(leaf)[: len(rows)], kept)
     metrics = {name: values.astype(np.float32) for name, values in metrics.items()}
-    return Block(rows, recorded_steps(program.static.length), metrics, diverged_at)
+    return Finished(rows, recorded_steps(program.static.length), metrics, diverged_at)
 
 
 def _block(program: Program, mesh: Mesh, i: int) -> HParams:

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from vsweep.results.select import default_metric, rank_cells
@@ -36,11 +36,10 @@ class Plots:
         mean = best.pivot(index=y, columns=x, values="mean")
         diverged = best.pivot(index=y, columns=x, values="diverged").reindex_like(mean)
         size = 2.4 + 0.62 * mean.shape[1], 1.4 + 0.5 * mean.shape[0]
-        figure = plt.figure(figsize=size, layout="constrained")
+        figure = Figure(figsize=size, layout="constrained")
         _draw(figure, mean, diverged, metric)
         if path is not None:
             figure.savefig(path, dpi=120)
-        plt.close(figure)
         return figure
 
 
@@ -48,7 +47,7 @@ def _draw(figure: Figure, mean: pd.DataFrame, diverged: pd.DataFrame, metric: st
     axes = figure.subplots()
     values: Any = mean.to_numpy(float)
     # Viridis runs from dark to light for every kind of sight; the better end is the lighter.
-    colours = plt.get_cmap("viridis" if higher_is_better(metric) else "viridis_r").with_extremes(bad="0.85")
+    colours = colormaps["viridis" if higher_is_better(metric) else "viridis_r"].with_extremes(bad="0.85")
     image = axes.imshow(values, cmap=colours, origin="lower", aspect="auto")
     axes.set_xticks(range(mean.shape[1]), [_tick(v) for v in mean.columns])
     axes.set_yticks(range(mean.shape[0]), [_tick(v) for v in mean.index])

@@ -84,7 +84,7 @@ class Store:
         self.directory = directory
         self._trials, self._metrics = trials, tuple(metrics)
         self._summaries: list[pd.DataFrame] = []
-        self._parts, self._written = 0, time.monotonic()
+        self._parts, self._written, self._pending = 0, time.monotonic(), False
         self.plan = dict(plan)
         _make(directory)
         text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
@@ -116,13 +116,15 @@ class Store:
             write_whole(path, lambda part: pq.write_table(table, part))
             self._parts += 1
             self._summaries.append(summary)
+            self._pending = True
         if time.monotonic() - self._written > _TRIALS_EVERY_S:
             self.write_trials()
 
     def write_trials(self) -> None:
         """Write `trials.parquet`: a row for every trial that is done."""
-        if not self._summaries:
+        if not self._pending:
             return
+        self._pending = False
         summary = pd.concat(self._summaries).sort_index()
         self._summaries = [summary]
         table = self._trials.iloc[summary.index].reset_index(drop=True)

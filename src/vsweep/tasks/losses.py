@@ -15,17 +15,20 @@ from jax import Array, lax
 def softmax_cross_entropy(outputs: Array, targets: Array) -> Array:
     """`log sum_c exp z_c - z_y`, for classes y as int32 in `[0, n_outputs)`."""
     classes = jnp.arange(outputs.shape[0], dtype=jnp.int32)[:, None]
-    # From the largest down, so that a small loss is no difference of large numbers.
-    z = outputs - lax.stop_gradient(jnp.max(outputs, axis=0))[None, :]
+    wrong = classes != targets[None, :]
     # A masked sum, not a gather: its gradient is a product, where a gather's is a scatter.
-    chosen = jnp.sum(jnp.where(classes == targets[None, :], z, 0.0), axis=0)
-    return jnp.log(jnp.sum(jnp.exp(z), axis=0)) - chosen
+    ahead = outputs - jnp.sum(jnp.where(wrong, 0.0, outputs), axis=0)[None, :]
+    # log(1 + sum over wrong c of exp(z_c - z_y)), scaled by the largest term: a small loss is no
+    # difference of large numbers, and nothing overflows.
+    top = lax.stop_gradient(jnp.max(ahead, axis=0))
+    others = jnp.sum(jnp.where(wrong, jnp.exp(ahead - top[None, :]), 0.0), axis=0)
+    return top + jnp.log1p(others + jnp.expm1(-top))
 
 
 def sigmoid_cross_entropy(outputs: Array, targets: Array) -> Array:
     """`log(1 + exp z) - y z` of one output z, for classes y in {0, 1}."""
     z = outputs[0]
-    return jax.nn.softplus(z) - jnp.where(targets == 1, z, 0.0)
+    return jax.nn.softplus(jnp.where(targets == 1, -z, z))
 
 
 def squared_error(outputs: Array, targets: Array) -> Array:
@@ -63,11 +66,19 @@ class Loss(NamedTuple):
     classify: Callable[[Array], Array] | None
 
 
+def _one_each(classes: int) -> int:
+    return classes
+
+
+def _one(classes: int) -> int:
+    return 1
+
+
 LOSSES: dict[str, Loss] = {
-    "softmax_cross_entropy": Loss(softmax_cross_entropy, lambda classes: classes, most_likely),
-    "sigmoid_cross_entropy": Loss(sigmoid_cross_entropy, lambda classes: 1, positive),
-    "squared_error": Loss(squared_error, lambda classes: 1, None),
-    "huber": Loss(huber, lambda classes: 1, None),
+    "softmax_cross_entropy": Loss(softmax_cross_entropy, _one_each, most_likely),
+    "sigmoid_cross_entropy": Loss(sigmoid_cross_entropy, _one, positive),
+    "squared_error": Loss(squared_error, _one, None),
+    "huber": Loss(huber, _one, None),
 }
 
 
@@ -81,5 +92,5 @@ def default_loss(n_classes: int) -> str:
 def own_loss(value: Callable[..., Any], n_classes: int) -> Loss:
     """A person's own function as a loss: one output a class, or one output for a number."""
     if n_classes == 0:
-        return Loss(value, lambda _: 1, None)
-    return Loss(value, lambda classes: classes, most_likely)
+        return Loss(value, _one, None)
+    return Loss(value, _one_each, most_likely)

@@ -75,7 +75,8 @@ def mlp(*, width: Within, depth: int, activation: str, init: Within, init_scale:
     f = ACTIVATIONS[activation]
     # Units outside the width have weights and biases of zero. Where f(0) = 0 they stay silent, and no
     # gradient reaches them or what leaves them; elsewhere they have to be silenced.
-    speaks_at_zero = activation == "sigmoid"
+    with jax.ensure_compile_time_eval():
+        speaks_at_zero = bool(f(jnp.zeros(())) != 0)
 
     def start(key: Array, n_features: int, n_outputs: int) -> Params:
         shape = [n_features, *[width.of] * depth, n_outputs]

@@ -53,8 +53,9 @@ class ConsoleTracker:
         self._done = self._total = 0
         self._start = self._last = time.monotonic()
 
-    def begin(self, name: str, trials: int) -> None:
-        """Start the bar."""
+    def begin(self, name: str, trials: int, plan: str) -> None:
+        """Say what will run, and start the bar."""
+        self.console.print(plan, soft_wrap=True, markup=False)
         self._total, self._start = trials, time.monotonic()
         self._last = self._start
         self._task = self._progress.add_task(name, total=trials)

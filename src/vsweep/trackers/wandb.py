@@ -1,6 +1,7 @@
 """Weights & Biases: one W&B run per cell, made from the store once training has ended."""
 
 import math
+import os
 import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -17,6 +18,7 @@ from vsweep.results.sweep import Sweep
 # A call of `log` costs W&B's client 0.2 to 0.5 ms: rows, not runs, are what takes time.
 _MOST_ROWS = 200
 _THREADS = 4
+_MODES = ("online", "offline", "disabled")
 
 
 class WandbTracker:
@@ -36,7 +38,7 @@ class WandbTracker:
         self._mode, self._project, self._entity = mode, project, entity
         self._console = Console(stderr=True, highlight=False, quiet=quiet)
 
-    def begin(self, name: str, trials: int) -> None:
+    def begin(self, name: str, trials: int, plan: str) -> None:
         """Nothing: training does not wait for W&B."""
 
     def trained(self, trials: int) -> None:
@@ -51,15 +53,25 @@ class WandbTracker:
 
         mode = self._mode
         if mode == "auto":
-            mode = "online" if _logged_in() else "offline"
+            said = os.environ.get("WANDB_MODE", "")
+            mode = said if said in _MODES else "online" if _logged_in() else "offline"
+        if mode == "disabled":
+            return
+        if mode == "online" and not _logged_in():
+            self._console.print("W&B: not logged in (wandb login), so the runs are made offline")
+            mode = "offline"
         cells = cell_curves(sweep)
         bar = Progress(console=self._console, disable=not self._console.is_terminal)
         with warnings.catch_warnings(), bar, ThreadPoolExecutor(_THREADS) as pool:
             warnings.simplefilter("ignore")
             task = bar.add_task(f"W&B, {mode}", total=len(cells))
             runs = [pool.submit(self._log, sweep, mode, summary, curve) for summary, curve in cells]
-            for _ in as_completed(runs):
-                bar.advance(task)
+            try:
+                for _ in as_completed(runs):
+                    bar.advance(task)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
         failed = [error for run in runs if (error := run.exception()) is not None]
         if wandb.run is None:
             # Only then is every run's file whole; but a person's own run is theirs to end.
@@ -94,13 +106,15 @@ class WandbTracker:
             reinit="create_new",
             settings=_quiet_settings(),
         )
-        for values in curve.to_dict("records"):
-            step = int(values.pop("step"))
-            # W&B keeps what is not finite as text, which no chart of its own can draw.
-            run.log({name: value for name, value in values.items() if math.isfinite(value)}, step=step)
-        for name in ("seeds", "diverged"):
-            run.summary[name] = int(summary[name])
-        run.finish()
+        try:
+            for values in curve.to_dict("records"):
+                step = int(values.pop("step"))
+                # W&B keeps what is not finite as text, which no chart of its own can draw.
+                run.log({name: v for name, v in values.items() if math.isfinite(v)}, step=step)
+            for name in ("seeds", "diverged"):
+                run.summary[name] = int(summary[name])
+        finally:
+            run.finish()
 
 
 def _logged_in() -> bool:

@@ -1,0 +1,119 @@
+"""Examples as they came, and as they are trained on: split and standardised."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vsweep.errors import ConfigError
+
+
+class Dataset(NamedTuple):
+    """Examples as they came.
+
+    x: float64 `(examples, features)`. y: `(examples,)`, int64 classes from 0, or float64 numbers.
+    classes: the label of each class, in order; empty where targets are numbers.
+    features: the name of each column of x.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    classes: tuple[str, ...]
+    features: tuple[str, ...]
+
+
+def own_dataset(made: Any, where: str) -> Dataset:
+    """What a person's own function (or pair of arrays) gave, as a data set.
+
+    made: a `Dataset`, or `(x, y)`: x `(examples, features)` or `(examples,)`; y `(examples,)`, integers
+    or booleans for classes and floats for numbers. Raises `ConfigError`.
+    """
+    if isinstance(made, Dataset):
+        return made._replace(x=np.asarray(made.x), y=np.asarray(made.y))
+    try:
+        x, y = (np.asarray(part) for part in made)
+        x = x.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(where, f"gave {type(made).__name__}", "it gives (x, y) of numbers") from error
+    x = x[:, None] if x.ndim == 1 else x
+    if x.ndim != 2 or y.shape != x.shape[:1]:
+        raise ConfigError(
+            where, f"gave shapes {x.shape} and {y.shape}", "it gives (examples, features) and (examples,)"
+        )
+    features = tuple(f"x{i}" for i in range(x.shape[1]))
+    if np.issubdtype(y.dtype, np.floating):
+        return Dataset(x, y.astype(np.float64), (), features)
+    try:
+        labels, y = np.unique(y, return_inverse=True)
+    except TypeError as error:
+        raise ConfigError(where, f"gave targets of mixed types ({error})", "it gives one type") from error
+    return Dataset(x, y.astype(np.int64), tuple(map(str, labels)), features)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Examples ready to train on, features first; val is None where nothing is held out.
+
+    x: float64 `(features, examples)`, y: `(examples,)`, each as (train, val). mean, std: float64
+    `(features,)`, those of the training split, or 0 and 1.
+    """
+
+    x: tuple[np.ndarray, np.ndarray | None]
+    y: tuple[np.ndarray, np.ndarray | None]
+    mean: np.ndarray
+    std: np.ndarray
+    dataset: Dataset
+
+
+def split(dataset: Dataset, val_fraction: float, split_seed: int, *, standardize: bool) -> Split:
+    """Hold out `val_fraction` of the examples, drawn from `split_seed`, and standardise both parts.
+
+    Raises `ConfigError` where a part would be empty, or the data cannot be trained on.
+    """
+    _check(dataset)
+    rows = len(dataset.y)
+    held_out = round(rows * val_fraction)
+    if held_out >= rows or (val_fraction > 0 and held_out == 0):
+        part = "training" if held_out else "held-out"
+        raise ConfigError(
+            "data.val_fraction",
+            f"{val_fraction} of {rows} rows leaves no {part} rows",
+            "it takes a share that leaves both, or 0",
+        )
+    order = np.random.default_rng(split_seed).permutation(rows)
+    val, train = np.sort(order[:held_out]), np.sort(order[held_out:])
+    mean, std = np.zeros(dataset.x.shape[1]), np.ones(dataset.x.shape[1])
+    if standardize:
+        mean = dataset.x[train].mean(axis=0)
+        spread = dataset.x[train].std(axis=0)
+        # A feature that is constant in training says nothing: it is centred and left unscaled.
+        std = np.where(spread > 1e-12 * np.abs(mean), spread, 1.0)
+    x = (dataset.x - mean) / std
+    if not held_out:
+        return Split((x.T, None), (dataset.y, None), mean, std, dataset)
+    return Split((x[train].T, x[val].T), (dataset.y[train], dataset.y[val]), mean, std, dataset)
+
+
+def _check(dataset: Dataset) -> None:
+    shapes = dataset.x.shape, dataset.y.shape, len(dataset.features)
+    if dataset.x.ndim != 2 or shapes != (dataset.x.shape, dataset.x.shape[:1], dataset.x.shape[1]):
+        got = f"x of shape {shapes[0]}, y of shape {shapes[1]} and {shapes[2]} names of features"
+        raise ConfigError("data", got, "it takes (examples, features), (examples,) and a name each")
+    whole = np.issubdtype(dataset.y.dtype, np.integer)
+    if dataset.classes and not (whole and set(np.unique(dataset.y)) <= set(range(len(dataset.classes)))):
+        takes = f"{len(dataset.classes)} classes are the integers from 0"
+        raise ConfigError("data", f"got the targets {np.unique(dataset.y)[:5].tolist()}", takes)
+    if dataset.x.shape[1] == 0:
+        raise ConfigError("data.features", "no feature columns", "it takes at least one")
+    finite = np.isfinite(dataset.x)
+    if not finite.all():
+        row, column = np.argwhere(~finite)[0]
+        name = dataset.features[column]
+        raise ConfigError("data", f"feature {name!r} is not finite in row {row}", "features are numbers")
+    if not np.isfinite(dataset.y).all():
+        row = int((~np.isfinite(dataset.y)).argmax())
+        raise ConfigError("data.target", f"not finite in row {row}", "targets are numbers or classes")
+    if dataset.classes and len(np.unique(dataset.y)) < 2:
+        raise ConfigError(
+            "data.target", f"one class only ({dataset.classes[dataset.y[0]]!r})", "it takes two or more"
+        )

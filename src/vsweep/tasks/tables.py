@@ -1,0 +1,129 @@
+"""A person's own tables, from files and URLs: the one door of this package to files."""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+from urllib.request import urlopen
+
+import numpy as np
+
+from vsweep.errors import ConfigError, nearest
+from vsweep.tasks.dataset import Dataset
+
+
+def csv(*, path: str, target: str, features: Sequence[str] | None, targets: str) -> Dataset:
+    """A person's own CSV file, with a header."""
+    import pandas as pd
+
+    return _table(_read(pd.read_csv, path), target, features, targets)
+
+
+def parquet(*, path: str, target: str, features: Sequence[str] | None, targets: str) -> Dataset:
+    """A person's own Parquet file."""
+    import pandas as pd
+
+    return _table(_read(pd.read_parquet, path), target, features, targets)
+
+
+def local_copy(path: str) -> Path:
+    """The file at a path, or at a URL, which is fetched once and kept in the user's cache.
+
+    Raises `ConfigError` where there is none.
+    """
+    if urlparse(path).scheme not in ("http", "https", "ftp", "file"):
+        here = Path(path).expanduser()
+        if not here.is_file():
+            raise ConfigError("data.path", f"no file at {path!r}", "it takes a file's path or URL")
+        return here
+    from platformdirs import user_cache_path
+
+    # With its suffixes, by which pandas knows what is compressed.
+    suffixes = "".join(Path(urlparse(path).path).suffixes)
+    digest = hashlib.sha256(path.encode()).hexdigest()[:32]
+    kept = user_cache_path("vsweep") / "data" / f"{digest}{suffixes}"
+    if not kept.exists():
+        part = kept.with_name(f".{kept.name}.{os.getpid()}.part")
+        try:
+            with urlopen(path, timeout=30) as answer:
+                body = answer.read()
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(body)
+            part.replace(kept)
+        except (OSError, ValueError, HTTPException) as error:
+            raise ConfigError(
+                "data.path", f"could not fetch {path!r} ({error})", "it takes a file's path or URL"
+            ) from error
+    return kept
+
+
+def _read(reader: Callable[[Path], Any], path: str) -> Any:
+    file = local_copy(path)
+    try:
+        return reader(file)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError("data.path", f"cannot read {path!r} ({reason})", "") from error
+
+
+def _table(frame: Any, target: str, features: Sequence[str] | None, targets: str) -> Dataset:
+    """A data frame as a data set."""
+    columns = list(map(str, frame.columns))
+    frame.columns = columns
+    names = [name for name in columns if name != target] if features is None else list(features)
+    for field, name in [("data.target", target), *(("data.features", name) for name in names)]:
+        if name not in columns:
+            raise ConfigError(field, f"no column {name!r}", nearest(name, columns))
+    if target in names:
+        raise ConfigError("data.features", f"{target!r} is the target too", "leave it out")
+    if not len(frame):
+        raise ConfigError("data.path", "the table has no rows", "it takes at least two")
+    for name in [target, *names]:
+        missing = int(frame[name].isna().sum())
+        if missing:
+            field = "data.target" if name == target else "data.features"
+            row = int(frame[name].isna().to_numpy().argmax())
+            raise ConfigError(
+                field,
+                f"column {name!r} has {missing} missing values (first in row {row})",
+                "fill or drop them",
+            )
+    if not names:
+        raise ConfigError("data.features", f"no column beside {target!r}", "it takes at least one")
+    x = np.stack([_numbers(frame[name], name) for name in names], axis=1)
+    y, classes = _targets(frame[target], targets)
+    return Dataset(x, y, classes, tuple(names))
+
+
+def _numbers(column: Any, name: str) -> np.ndarray:
+    from pandas.api.types import is_numeric_dtype
+
+    if not is_numeric_dtype(column.dtype):
+        got = f"column {name!r} holds text or dates ({column.dtype})"
+        raise ConfigError("data.features", got, "features are numbers")
+    return column.to_numpy(np.float64)
+
+
+def _targets(column: Any, targets: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Classes in the order of their sorted labels, or numbers as they are.
+
+    targets: `auto` takes floats for numbers and all else (text, integers, booleans) for classes;
+    `classes` and `numbers` say it.
+    """
+    values = column.to_numpy()
+    if values.dtype.kind in "mM":
+        raise ConfigError(
+            "data.target", f"column {column.name!r} holds dates", "targets are numbers or classes"
+        )
+    if targets == "numbers" or (targets == "auto" and np.issubdtype(values.dtype, np.floating)):
+        try:
+            return values.astype(np.float64), ()
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                "data.target", f"column {column.name!r} holds text", "data.targets=numbers takes numbers"
+            ) from error
+    labels, y = np.unique(values if values.dtype.kind in "biuf" else values.astype(str), return_inverse=True)
+    return y.astype(np.int64), tuple(map(str, labels))

@@ -1,0 +1,79 @@
+"""How trials are grouped into programs and blocks; only shapes, nothing is trained."""
+
+import numpy as np
+import pytest
+
+from vsweep.execution.describe import as_text
+from vsweep.execution.plan import Hardware, make_plan
+from vsweep.study import make_study
+
+CPU, GPU = Hardware("cpu", 2), Hardware("gpu", 1)
+
+
+def plan(*words, hardware=CPU, block=None):
+    made = make_study(["tracker=none", *words])
+    return make_plan(made.grid, made.variants, made.group_axes, hardware, block)
+
+
+def test_every_trial_is_in_one_program():
+    made = plan("data=iris", "grid.model.name=[logistic,mlp]", "grid.model.depth=[1,2]", "seeds=3")
+    rows = np.concatenate([program.rows for program in made.programs])
+    assert sorted(rows.tolist()) == list(range(len(made.grid)))
+    assert len(made.programs) == 3
+
+
+def test_traced_fields_share_a_program():
+    fields = ["optimizer.lr=[0.1,1.0]", "model.init=[zeros,he_normal]", "model.init_scale=[1.0,2.0]"]
+    made = plan("data=iris", *(f"grid.{field}" for field in fields), "grid.diverge_above=[10.0,20.0]")
+    assert len(made.programs) == 1
+
+
+def test_widths_are_split_where_padding_costs_more_than_a_compile():
+    widths = ["data=digits", "grid.model.width=[4,512]", "steps=300"]
+    few, many = plan(*widths, "seeds=1"), plan(*widths, "seeds=200")
+    assert [program.width for program in few.programs] == [512]
+    assert [program.width for program in many.programs] == [4, 512]
+    # Work goes with the width here: of two trials at 512, one needs 4 / 512 of it.
+    assert few.programs[0].waste == pytest.approx(1 - (4 / 512 + 1) / 2)
+    assert [program.waste for program in many.programs] == [0.0, 0.0]
+
+
+def test_the_plan_says_how_widths_are_padded():
+    text = as_text("sweep", plan("data=digits", "grid.model.width=[4,512]"))
+    assert "padded to width 512, which is 50% of the work" in text
+
+
+def test_an_axis_that_no_cell_has_is_collapsed_and_said():
+    made = plan("data=iris", "model=logistic", "grid.model.width=[4,8]", "grid.optimizer.lr=[0.1,1.0]")
+    assert len(made.grid) == 2
+    assert made.grid.collapsed == 2
+    assert "model.width: 4, 8 (2), collapsed: no cell has this field" in as_text("sweep", made)
+
+
+@pytest.mark.parametrize("hardware", [CPU, GPU, Hardware("cpu", 16), Hardware("tpu", 8)])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["data=iris", "seeds=100000", "steps=100000", "record_every=1"],
+        ["data=iris", "seeds=100000", "model.width=8192", "model.depth=4"],
+        ["data=spirals", "seeds=1000000", "steps=1"],
+    ],
+)
+def test_blocks_are_bounded(words, hardware):
+    (program,) = plan(*words, hardware=hardware).programs
+    length = program.static.length
+    records = length.steps / length.record_every
+    one = program.block == hardware.devices
+    assert one or program.block * records * 6 * 4 <= 64 * 2**20
+    weights = program.inputs.weights(program.width) * 4
+    assert program.lanes == 1 or program.lanes * weights * 6 <= 4 * 2**30
+    assert program.block <= 8192
+    assert program.block % (hardware.devices * program.lanes) == 0
+
+
+@pytest.mark.parametrize(("asked", "block"), [(1, 2), (3, 4), (7, 8), (100, 10)])
+def test_a_block_that_is_asked_for(asked, block):
+    (program,) = plan("data=digits", "model.width=512", "seeds=10", block=asked).programs
+    assert program.lanes == 1
+    assert program.block == block
+    assert program.blocks == -(-10 // block)
