@@ -72,7 +72,7 @@ def test_a_line_of_ones_own(here):
     again = vsweep.load("kept")
     pd.testing.assert_frame_equal(again.trials, made.trials)
     pd.testing.assert_frame_equal(again.curves, made.curves)
-    assert repr(again) == "<Sweep of 6 trials in kept>"
+    assert repr(again) == "<Sweep of 6 of 6 trials in kept>"
 
 
 def absolute(outputs, targets, weight=1.0):
@@ -302,7 +302,7 @@ def test_one_executable_for_data_sets_that_differ_in_values_alone(tmp_path, monk
     monkeypatch.setattr(run, "compile_block", lambda *a, **k: compiled.append(a) or compile_block(*a, **k))
 
     def absolute(outputs, targets):
-        return jnp.abs(outputs[0] - (targets == 1))
+        return jnp.abs(outputs[0] - (targets == 1).astype(outputs.dtype))
 
     words = ["data=moons", "data.rows=20", "model=logistic", "grid.data.noise=[0.1,0.2,0.3]", "steps=2"]
     sweep([*words, "tracker=none", f"dir='{tmp_path / 'a'}'"], loss=absolute_of_first(absolute), quiet=True)

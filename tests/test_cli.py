@@ -82,11 +82,38 @@ def test_ctrl_c_keeps_what_is_finished(environment, tmp_path):
     assert process.returncode == 130
     assert out == ""
     assert "Traceback" not in err
-    assert "stopped; what was finished is kept" in err
     made = vsweep.load(tmp_path / "kept")
+    assert err.endswith(f"vsweep: stopped; {len(made.trials):,} of 20,000 trials are kept in kept\n")
     assert 12 <= len(made.trials) < 20_000
     assert set(made.trials["trial"]) == set(made.curves["trial"])
     assert (made.curves.groupby("trial").size() == 2).all()
+
+
+def test_ctrl_c_before_anything_is_finished_ends_at_once(environment, tmp_path):
+    code = "import signal, runpy; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += "runpy.run_module('vsweep', run_name='__main__')"
+    words = ["data=digits", "model.width=512", "seeds=64", "steps=2000", "tracker=none", "dir=kept"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "run", *words],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        end = time.monotonic() + 120
+        while not (tmp_path / "kept" / "plan.json").exists():
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        time.sleep(1.0)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130
+    assert err.endswith("vsweep: stopped; 0 of 64 trials are kept in kept\n")
 
 
 @pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"], []])

@@ -369,7 +369,6 @@ def test_optimizers_as_an_axis_take_what_they_have():
         ("grid.tracker.wandb.mode=[online]", "grid.tracker.wandb.mode: not an axis"),
         ("grid.model=[mlp,mpl]", "grid.model: no such choice 'mpl'; did you mean mlp?"),
         ("grid.model.widht=[3]", "grid.model.widht: no such field; did you mean model.width?"),
-        ("grid.optimizer.momentum=[0.9]", "grid.optimizer.momentum: "),
         ("grid.model.width=[3,0]", "grid.model.width: got 0; it takes an integer from 1 to 65536"),
         ("grid=3", "grid: got 3; it takes fields and their values"),
     ],
@@ -389,3 +388,15 @@ def test_an_axis_given_twice_is_refused():
 def test_fields_of_the_sweep_are_read_as_their_type(path):
     value = {"block": 3}.get(path, "online")
     assert parse_field(path, value) == value
+
+
+def test_a_sweep_file_may_name_its_groups(here):
+    (here / "sweeps").mkdir()
+    text = "data: iris\nmodel: mlp\ngrid:\n  model.width: {range: [2, 6, 2]}\n  optimizer: [sgd, adam]\n"
+    (here / "sweeps" / "plain.yaml").write_text(text)
+    made = study(["sweep=plain", "tracker=none", "grid.model.width=[3]"])
+    assert [config.data.name for config in made.variants.values()] == ["iris", "iris"]
+    assert [(axis.path, axis.values) for axis in made.grid.axes] == [
+        ("model.width", (3,)),
+        ("optimizer", ("sgd", "adam")),
+    ]

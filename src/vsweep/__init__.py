@@ -1,29 +1,33 @@
 """vsweep: train a grid of models in a few compiled JAX programs, and keep every curve.
 
-`sweep` and `load` and what they give need Hydra and pandas; they are imported when first used, so that
+What needs JAX, Hydra or pandas is imported when first used: the command line starts at once, and
 `vsweep.tasks` and `vsweep.descent` import where there is JAX and optax alone.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from vsweep.errors import ConfigError
-from vsweep.tasks.dataset import Dataset
-from vsweep.tasks.models import Model
 
 if TYPE_CHECKING:
     from vsweep.api import load, plan, sweep
     from vsweep.results.sweep import Sweep
+    from vsweep.tasks.dataset import Dataset
+    from vsweep.tasks.models import Model
 
 __all__ = ["ConfigError", "Dataset", "Model", "Sweep", "load", "plan", "sweep"]
 
+_WHERE = {
+    "Dataset": "vsweep.tasks.dataset",
+    "Model": "vsweep.tasks.models",
+    "Sweep": "vsweep.results.sweep",
+    "load": "vsweep.api",
+    "plan": "vsweep.api",
+    "sweep": "vsweep.api",
+}
+
 
 def __getattr__(name: str) -> Any:
-    if name in ("load", "plan", "sweep"):
-        from vsweep import api
-
-        return getattr(api, name)
-    if name == "Sweep":
-        from vsweep.results.sweep import Sweep
-
-        return Sweep
-    raise AttributeError(f"module 'vsweep' has no attribute {name!r}")
+    if name not in _WHERE:
+        raise AttributeError(f"module 'vsweep' has no attribute {name!r}")
+    return getattr(import_module(_WHERE[name]), name)

@@ -15,7 +15,7 @@ import pandas as pd
 
 from vsweep.compose import CHOICES
 from vsweep.config import as_dict, name_of
-from vsweep.errors import ConfigError
+from vsweep.errors import ConfigError, Interrupted
 from vsweep.execution import describe
 from vsweep.execution.devices import trial_mesh
 from vsweep.execution.plan import Hardware, Plan, make_plan
@@ -48,21 +48,28 @@ def sweep(
         are numbers), or a function of any fields that gives them.
     quiet: show nothing while it trains.
 
-    Raises `ConfigError`, before anything is written, for what cannot be run.
+    Raises `ConfigError`, before anything is written, for what cannot be run, and `Interrupted` (a
+    `KeyboardInterrupt`) on Ctrl-C, with what is finished kept.
     """
     made, plan, mesh = _prepare(config, model, loss, data)
     trackers = Trackers(_trackers(made, quiet=quiet))
     store = _open_store(made, plan)
-    with closing(trackers):
-        trackers.begin(made.name, len(plan.grid), describe.as_text(made.name, plan))
-        try:
-            for finished in train(plan, mesh):
-                store.add(finished)
-                trackers.trained(len(finished.rows))
-        finally:
-            store.write_trials()
-        trained = Sweep(store.directory)
-        trackers.end(trained)
+    done = 0
+    try:
+        with closing(trackers):
+            trackers.begin(made.name, len(plan.grid), describe.as_text(made.name, plan))
+            try:
+                for finished in train(plan, mesh):
+                    store.add(finished)
+                    done += len(finished.rows)
+                    trackers.trained(len(finished.rows))
+            finally:
+                store.write_trials()
+            trained = Sweep(store.directory)
+            trackers.end(trained)
+    except KeyboardInterrupt:
+        kept = f"{done:,} of {len(plan.grid):,} trials are kept in {store.directory}"
+        raise Interrupted(f"stopped; {kept}") from None
     return trained
 
 

@@ -50,6 +50,7 @@ def register_sweeps(words: Sequence[str]) -> None:
             node = OmegaConf.load(file)
             if not isinstance(node, DictConfig):
                 raise ValueError("it holds no fields")
+            _choose_named(node)
             if isinstance(node.get("grid"), DictConfig):
                 node["grid"] = _normal_axes(OmegaConf.to_container(node["grid"]))
         except (YAMLError, OmegaConfBaseException, OSError, ValueError) as error:
@@ -58,6 +59,14 @@ def register_sweeps(words: Sequence[str]) -> None:
                 raise ConfigError("sweep", f"cannot read {file} ({reason})", "it takes YAML") from error
             continue
         ConfigStore.instance().store(group="sweep", name=name, node=node, package="_global_")
+
+
+def _choose_named(node: DictConfig) -> None:
+    """Let `data: iris` in a sweep file be what `override /data: iris` in its defaults is."""
+    for group in CHOICES:
+        if isinstance(node.get(group), str):
+            chosen = {f"override /{group}": node.pop(group)}
+            node["defaults"] = [*node.get("defaults", []), chosen]
 
 
 def _normal_axes(tree: Any) -> dict[str, Any]:

@@ -13,8 +13,16 @@ class ConfigError(ValueError):
         super().__init__(f"{field}: {got}; {takes}" if takes else f"{field}: {got}")
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C in the middle of a sweep: says what is kept, and where."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """A question that offers the nearest of the known words, or all of them where none is near."""
     known = list(known)
+    last = {name.rpartition(".")[2]: name for name in reversed(known)}
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    # `lr`, or `learner.lr`, for `optimizer.lr`.
+    if not close or close[0].partition(".")[0] != word.partition(".")[0]:
+        close = [last[word.rpartition(".")[2]]] if word.rpartition(".")[2] in last else close
     return f"did you mean {close[0]}?" if close else "it takes one of " + ", ".join(known)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,7 @@ def make_study(words: Sequence[str], own: Mapping[str, Any] | None = None) -> St
     variants = _variants(words, base, own, written, group_axes)
     axes = [_checked_axis(path, values, list(variants.values())) for path, values in written]
     grid = expand(axes, seed_list(raw.get("seeds")), *_collapse(axes, group_axes, variants))
-    name = base.choices.get("sweep") or _name(next(iter(variants.values())))
+    name = base.choices.get("sweep") or _name(variants.values())
     return Study(name, tuple(words), raw, grid, variants, group_axes, own)
 
 
@@ -190,8 +191,13 @@ def _collapse(
     return [*groups, *inits], has
 
 
-def _name(config: Config) -> str:
-    """What a sweep is called that has no name: its data and its model."""
-    parts = config.data, config.model
-    own = [getattr(part.function, "__name__", "arrays") for part in parts]
-    return "-".join(name if part.name == OWN else part.name for part, name in zip(parts, own, strict=True))
+def _name(variants: Iterable[Config]) -> str:
+    """What a sweep is called that has no name: its data and its models."""
+    names: dict[str, dict[str, None]] = {"data": {}, "model": {}}
+    for config in variants:
+        for group, found in names.items():
+            part = getattr(config, group)
+            name = getattr(part.function, "__name__", "arrays") if part.name == OWN else part.name
+            path = part.fields.get("path")
+            found[Path(path).stem if isinstance(path, str) else name] = None
+    return "-".join("+".join(found) for found in names.values())

@@ -230,7 +230,7 @@ def test_no_trials_where_the_first_writing_died(store, dying):
     dying()
     with pytest.raises(OSError, match="full"):
         store.write_trials()
-    with pytest.raises(ConfigError, match=r"^dir: no finished trials"):
+    with pytest.raises(ConfigError, match=r"^dir: no trial was finished in"):
         vsweep.load(store.directory)
 
 
@@ -285,5 +285,5 @@ def test_where_no_directory_can_be_made_is_told(tmp_path):
 
 @pytest.mark.parametrize("where", ["nowhere", "."])
 def test_where_no_sweep_is_is_told(here, where):
-    with pytest.raises(ConfigError, match=r"^dir: no finished trials in .*; it takes a sweep's directory"):
+    with pytest.raises(ConfigError, match=r"^dir: no sweep in .*; it takes a sweep's directory"):
         vsweep.load(where)

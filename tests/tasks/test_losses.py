@@ -93,12 +93,11 @@ def test_small_losses_keep_their_digits(name, margin, right):
     """log(1 + exp(-margin)) and its gradient, in float32 to a few units in the last place."""
     signed = margin if right else -margin
     target = jnp.asarray([1], jnp.int32)
-    loss = LOSSES[name].value
-    if name == "softmax_cross_entropy":
-        value, slope = jax.value_and_grad(
-            lambda z: loss(jnp.stack([jnp.float32(0.0), z])[:, None], target)[0]
-        )(jnp.float32(signed))
-    else:
-        value, slope = jax.value_and_grad(lambda z: loss(z[None, None], target)[0])(jnp.float32(signed))
+
+    def loss(z):
+        outputs = jnp.stack([jnp.float32(0.0), z]) if name.startswith("softmax") else z[None]
+        return LOSSES[name].value(outputs[:, None], target)[0]
+
+    value, slope = jax.value_and_grad(loss)(jnp.float32(signed))
     np.testing.assert_allclose(value, np.logaddexp(0.0, -signed), rtol=1e-6)
     np.testing.assert_allclose(slope, -1.0 / (1.0 + np.exp(signed)), rtol=1e-6)

@@ -36,7 +36,7 @@ def test_a_line_of_progress_without_a_terminal(shown):
 
 def test_the_table_shows_the_five_best_cells(shown):
     sweep, text = shown
-    assert "The best 5 of 7 cells" in text
+    assert "the best 5 of 7 cells, by val_accuracy at the last step" in text
     means = [float(m) for m in re.findall(r"([\d.]+) ± [\d.]+", text)]
     trials = sweep.trials
     ok = trials[trials["status"] == "ok"].groupby("cell")["final_val_accuracy"]

@@ -96,7 +96,7 @@ def _floats(grid: Grid, config: Config, path: str, rows: np.ndarray) -> np.ndarr
     dtype = np.dtype(kept_dtype(config.dtype))
     limits = np.finfo(dtype)
     for value in set(exact):
-        if value and not limits.tiny <= abs(value) <= limits.max:
+        if value and not float(limits.tiny) <= abs(value) <= float(limits.max):
             takes = f"{dtype} holds 0, and from {limits.tiny:.2g} to {limits.max:.2g}"
             raise ConfigError(path, f"got {value!r}", takes)
     return np.asarray(exact, dtype)
@@ -170,4 +170,6 @@ def try_own(inputs: Inputs, static: Static, hparams: HParams) -> None:
             jax.eval_shape(lambda h, d: train_one(static, h, d), one, data)
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:400]
-        raise ConfigError(f"{' or '.join(owns)}._target_", f"cannot be trained ({reason})", "") from error
+        loss = "loss" in owns and (len(owns) == 1 or "the loss gave" in str(error))
+        field = "loss._target_" if loss else "model._target_"
+        raise ConfigError(field, f"cannot be trained ({reason})", "") from error

@@ -55,13 +55,16 @@ def _plain(value: Any) -> Any:
 def as_text(name: str, plan: Plan) -> str:
     """What would run: the trials, the axes, and a line per program."""
     grid, hardware = plan.grid, plan.hardware
-    collapsed = f", {grid.collapsed:,} collapsed" if grid.collapsed else ""
+    every = len(grid.cells) + grid.collapsed
+    same = f" ({every:,} combinations, {grid.collapsed:,} of them the same as another)"
+    same = same if grid.collapsed else ""
     lines = [
-        f"{name}: {len(grid):,} trials = {len(grid.cells):,} cells{collapsed} × {len(grid.seeds):,} seeds,"
-        f" in {len(plan.programs)} programs on {hardware.devices} {hardware.platform.upper()} devices"
+        f"{name}: {_count(len(grid), 'trial')} = {_count(len(grid.cells), 'cell')}{same}"
+        f" × {_count(len(grid.seeds), 'seed')}, in {_count(len(plan.programs), 'program')}"
+        f" on {_count(hardware.devices, hardware.platform.upper() + ' device')}"
     ]
     for i, axis in enumerate(grid.axes):
-        values = [f"{v:.4g}" if isinstance(v, float) else str(v) for v in axis.values]
+        values = [_value_text(v) for v in axis.values]
         shown = values if len(values) <= 8 else [*values[:3], "…", values[-1]]
         without = int((grid.index[:, i] < 0).sum())
         note = "" if not without else f", not for {without:,} of the cells"
@@ -75,9 +78,19 @@ def _program_text(program: Program) -> str:
     config = program.inputs.config
     parts = [
         f"{config.data.name} {config.model.name} {config.optimizer.name}",
-        f"{len(program.rows):,} trials × {config.steps:,} steps",
+        f"{_count(len(program.rows), 'trial')} × {_count(config.steps, 'step')}",
         f"{program.blocks} × a block of {program.block}, {program.lanes} side by side",
     ]
-    if program.width:
-        parts.append(f"padded to width {program.width}, which is {program.waste:.0%} of the work")
+    if program.waste:
+        parts.append(f"padded to width {program.width}: {program.waste:.0%} of the work is padding")
     return ", ".join(parts)
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def _value_text(value: Any) -> str:
+    if value is None:
+        return "null"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -20,8 +20,8 @@ _COMPILE_S = 4.0
 _STEP_S = 4.0e-6
 _FLOPS = {"cpu": 2.0e10, "gpu": 2.0e12, "tpu": 2.0e12}
 _CACHE = 512 * 1024
-# How long a block should take, and bounds on its trials, on its bytes on the device, and on those of its
-# curves on the host.
+# How long a block should take, and bounds on its trials and its bytes on each device, and on the bytes of
+# its curves on the host.
 _BLOCK_S = 2.0
 _BLOCK_TRIALS = 8192
 _DEVICE_BYTES = 4 * 2**30
@@ -167,7 +167,7 @@ def _block(inputs: Inputs, width: int, trials: int, hardware: Hardware, asked: i
     unit = hardware.devices * lanes
     if asked is None:
         fitting = min(_BLOCK_S / hardware.trial_s(inputs, width), _CURVE_BYTES / curve)
-        asked = int(min(fitting, _BLOCK_TRIALS, trials))
+        most = int(min(fitting, _BLOCK_TRIALS * hardware.devices, trials)) // unit * unit
         # The same number of blocks, evened out, so that the last one is padded least.
-        asked = -(-trials // -(-trials // max(asked, unit)))
+        asked = -(-trials // -(-trials // max(most, unit)))
     return -(-asked // unit) * unit, lanes

@@ -63,9 +63,10 @@ def _draw(figure: Figure, mean: pd.DataFrame, diverged: pd.DataFrame, metric: st
         axes.text(
             column, row, text, ha="center", va="center", color="black" if bright else "white", fontsize=8
         )
-    figure.colorbar(image, label="mean over seeds")
+    if not np.isnan(values).all():
+        figure.colorbar(image, label="mean over seeds")
     axes.set_title(f"{metric} at the last step, best over all other axes", fontsize=10)
 
 
 def _tick(value: object) -> str:
-    return f"{value:.2g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

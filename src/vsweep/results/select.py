@@ -19,8 +19,8 @@ def axes_of(trials: pd.DataFrame) -> list[str]:
 def default_metric(trials: pd.DataFrame) -> str:
     """The metric that ranks: of the held-out examples where there are any, accuracy before loss."""
     for name in _PREFERRED:
-        column = f"final_{name}"
-        if column in trials and trials[column].notna().any():
+        columns = {f"final_{name}", f"best_{name}"} & set(trials)
+        if any(trials[column].notna().any() for column in columns):
             return name
     return "train_loss"
 

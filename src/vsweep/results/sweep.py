@@ -21,8 +21,9 @@ class Sweep:
         """Raises `ConfigError` where there is no sweep with a finished trial."""
         self.directory = Path(directory)
         if not (self.directory / "trials.parquet").is_file():
-            got = f"no finished trials in {str(directory)!r}"
-            raise ConfigError("dir", got, "it takes a sweep's directory")
+            begun = (self.directory / "plan.json").is_file()
+            got = "no trial was finished in" if begun else "no sweep in"
+            raise ConfigError("dir", f"{got} {str(directory)!r}", "it takes a sweep's directory")
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -59,4 +60,4 @@ class Sweep:
 
     def __repr__(self) -> str:
         """The directory and how much is in it."""
-        return f"<Sweep of {len(self.trials)} trials in {self.directory}>"
+        return f"<Sweep of {len(self.trials):,} of {self.plan['trials']:,} trials in {self.directory}>"

@@ -115,9 +115,8 @@ def _targets(column: Any, targets: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """
     values = column.to_numpy()
     if values.dtype.kind in "mM":
-        raise ConfigError(
-            "data.target", f"column {column.name!r} holds dates", "targets are numbers or classes"
-        )
+        got = f"column {column.name!r} holds dates"
+        raise ConfigError("data.target", got, "targets are numbers or classes")
     if targets == "numbers" or (targets == "auto" and np.issubdtype(values.dtype, np.floating)):
         try:
             return values.astype(np.float64), ()

@@ -101,7 +101,7 @@ class Supervised:
             params, x = jax.tree.map(lambda p: p.astype(self.dtype), (params, examples.x))
             outputs = model.apply(params, x).astype(kept)
             n_examples = examples.x.shape[1]
-            _expect("the model gave outputs", outputs, (self.n_outputs, n_examples))
+            _expect("the model gave", outputs, (self.n_outputs, n_examples))
             each = self.loss.value(outputs, examples.y, **loss_fields)
             _expect("the loss gave", each, (n_examples,))
             value = jnp.mean(each)
@@ -116,4 +116,4 @@ class Supervised:
 def _expect(what: str, x: Array, shape: tuple[int, ...]) -> None:
     # A shape that is off by an axis would broadcast, and train something else.
     if jnp.shape(x) != shape:
-        raise ValueError(f"{what} of shape {jnp.shape(x)}, and {shape} is needed")
+        raise ValueError(f"{what} the shape {jnp.shape(x)}, and {shape} is needed")

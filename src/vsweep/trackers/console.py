@@ -78,6 +78,12 @@ class ConsoleTracker:
     def end(self, sweep: Sweep) -> None:
         """Show the best cells."""
         self._progress.stop()
+        metric, cells = default_metric(sweep.trials), sweep.trials["cell"].nunique()
+        diverged = int((sweep.trials["status"] == "diverged").sum())
+        if diverged == len(sweep.trials):
+            self.console.print(f"all {diverged:,} trials diverged")
+        shown = f"the best {_ROWS} of {cells:,} cells" if cells > _ROWS else f"{cells} cells, best first"
+        self.console.print(f"{shown if cells > 1 else 'one cell'}, by {metric} at the last step:")
         self.console.print(best_table(sweep))
 
     def close(self) -> None:
@@ -90,11 +96,9 @@ def best_table(sweep: Sweep) -> Table:
     metric = default_metric(sweep.trials)
     cells = sweep.cells(metric)
     axes = [axis for axis in axes_of(sweep.trials) if cells[axis].nunique(dropna=False) > 1]
-    shown = min(_ROWS, len(cells))
-    title = f"The best {shown} of {len(cells):,} cells: {metric} at the last step, over seeds"
-    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name in short_names(axes).values():
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")
     table.add_column("mean ± sd", justify="right", no_wrap=True)
     table.add_column("diverged", justify="right", no_wrap=True)
     for row in cells.head(_ROWS).to_dict("records"):
