@@ -298,3 +298,38 @@ def test_an_installed_wheel_works_from_anywhere(command, environment, installed,
     env = {**environment, "PYTHONPATH": str(installed)}
     ran = subprocess.run(where, env=env, capture_output=True, text=True)
     assert ran.stdout.strip() == str(installed / "vsweep" / "conf")
+
+
+@pytest.mark.parametrize(
+    ("rows", "words", "message"),
+    [
+        (None, [], "data.path: no file at 'own.csv'"),
+        ("a,y\n1,x\n2,z\n", ["data.target=why"], "data.target: no column 'why'; did you mean y?"),
+        ("a,y\n1,x\ntwo,z\n", [], "data.features: column 'a' holds text"),
+        ("a,y\n1,x\n,z\n", [], "data.features: column 'a' has 1 missing values (first in row 1)"),
+        ("a,y\n1,x\n2,x\n", [], "data.target: one class only ('x')"),
+        ("y\nx\nz\n", [], "data.features: no column beside 'y'"),
+        (
+            "a,y\n1,x\n2,z\n3,x\n",
+            ["data.batch_size=9"],
+            "data.batch_size: got 9, and there are 2 training rows",
+        ),
+        ("a,y\n1,x\n2,z\n", ["model=linear"], "model: got linear, and data=csv has 2 classes"),
+        (
+            "a,y\n1,x\n2,z\n",
+            ["data.val_fraction=0.9"],
+            "data.val_fraction: 0.9 of 2 rows leaves no training rows",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_trained_on(cli, here, rows, words, message):
+    if rows is not None:
+        (here / "own.csv").write_text(rows)
+    before = sorted(here.rglob("*"))
+    target = [] if any(word.startswith("data.target=") for word in words) else ["data.target=y"]
+    more = ["data.val_fraction=0.34"] if not any("val_fraction" in word for word in words) else []
+    done = cli("run", "data=csv", "data.path=own.csv", "tracker=none", *target, *more, *words)
+    assert done.status == 2
+    assert done.err.startswith(f"vsweep: {message}")
+    assert done.err.count("\n") == 1
+    assert sorted(here.rglob("*")) == before

@@ -77,3 +77,10 @@ def test_a_block_that_is_asked_for(asked, block):
     assert program.lanes == 1
     assert program.block == block
     assert program.blocks == -(-10 // block)
+
+
+@pytest.mark.parametrize("trials", [1, 5, 6, 17, 145])
+def test_few_trials_go_in_one_block(trials):
+    (program,) = plan("data=iris", "model=logistic", "model.init=normal", f"seeds={trials}").programs
+    assert program.blocks == 1
+    assert trials <= program.block < trials + 2 * program.lanes

@@ -167,7 +167,8 @@ def _block(inputs: Inputs, width: int, trials: int, hardware: Hardware, asked: i
     unit = hardware.devices * lanes
     if asked is None:
         fitting = min(_BLOCK_S / hardware.trial_s(inputs, width), _CURVE_BYTES / curve)
-        most = int(min(fitting, _BLOCK_TRIALS * hardware.devices, trials)) // unit * unit
+        fitting = int(min(fitting, _BLOCK_TRIALS * hardware.devices)) // unit * unit
+        most = min(fitting, -(-trials // unit) * unit)
         # The same number of blocks, evened out, so that the last one is padded least.
         asked = -(-trials // -(-trials // max(most, unit)))
     return -(-asked // unit) * unit, lanes
