@@ -172,15 +172,6 @@ BAD = {
     "data=csv": "data.path: got None; it takes text",
     "model.width=${nosuch}": "model.width: ",
     "dir=/proc/no/such": "dir: cannot make '/proc/no/such'",
-}
-
-
-@pytest.mark.parametrize("word", BAD)
-def test_a_bad_word_is_one_clear_line(cli, here, word):
-    refused(cli("run", "tracker=none", word), BAD[word], here)
-
-
-BAD_TOGETHER = {
     "model=own model._target_=nosuch.line": "model._target_: cannot import 'nosuch.line'",
     "model=own model._target_=os.nosuch": "model._target_: cannot import 'os.nosuch'",
     "model=own model._target_=os.getcwd": "model._target_: cannot be trained",
@@ -190,9 +181,9 @@ BAD_TOGETHER = {
 }
 
 
-@pytest.mark.parametrize("words", BAD_TOGETHER)
-def test_bad_words_together_are_one_clear_line(cli, here, words):
-    refused(cli("run", "tracker=none", *words.split()), BAD_TOGETHER[words], here)
+@pytest.mark.parametrize("words", BAD)
+def test_bad_words_are_one_clear_line(cli, here, words):
+    refused(cli("run", "tracker=none", *words.split()), BAD[words], here)
 
 
 def test_a_directory_that_is_not_empty_is_refused(cli, here):

@@ -110,7 +110,7 @@ def _part(group: str, raw: Any, own: Any, *, strict: bool) -> Part:
     taken = _fields_of(group, function)
     for key in given:
         if f"{group}.{key}" in FIELDS and key not in taken and strict:
-            choices = ", ".join(["name", *taken, *(EVERY_DATASET if group == "data" else ())][1:])
+            choices = ", ".join([*taken, *(EVERY_DATASET if group == "data" else ())])
             raise ConfigError(
                 f"{group}.{key}", f"{group}={name} has no such field", f"it takes {choices or 'none'}"
             )

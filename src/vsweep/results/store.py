@@ -85,17 +85,11 @@ class Store:
         self._trials, self._metrics = trials, tuple(metrics)
         self._summaries: list[pd.DataFrame] = []
         self._parts, self._written, self._pending = 0, time.monotonic(), False
-        self.plan = dict(plan)
         _make(directory)
         text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
         write_whole(directory / "config.yaml", lambda path: path.write_text(text, encoding="utf-8"))
-        self.note()
-
-    def note(self, **more: Any) -> None:
-        """Write `plan.json`, with further entries."""
-        self.plan |= more
-        text = json.dumps(self.plan, indent=1, ensure_ascii=False)
-        write_whole(self.directory / "plan.json", lambda path: path.write_text(text, encoding="utf-8"))
+        record = json.dumps(dict(plan), indent=1, ensure_ascii=False)
+        write_whole(directory / "plan.json", lambda path: path.write_text(record, encoding="utf-8"))
 
     def add(self, done: Finished) -> None:
         """Write the curves of trials that are done; their rows follow within seconds."""
