@@ -1,6 +1,6 @@
 """Many trials in one compiled program: the only place that knows the trial axis."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -79,17 +79,19 @@ def _as_dtype(dtype: Any, x: Array) -> Array:
     return x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x
 
 
-def compile_block(
-    static: Static, hparams: HParams, data: Data, *, lanes: int, mesh: Mesh
-) -> Callable[[HParams, Data], Curve]:
-    """Compile the training of a block of trials.
+def lower_block(
+    static: Static, hparams: HParams, data: Data, *, lanes: int, mesh: Mesh, platforms: tuple[str, ...] = ()
+) -> jax.stages.Lowered:
+    """Lower the training of a block of trials.
 
-    static: what to compile for. hparams, data: examples of the arguments; only shapes and dtypes
-    matter. lanes: how many trials go side by side (`vmap`) at a time; the others follow one another
-    (`lax.map`) in the same program. mesh: one axis, `trials`, over which the block is split. The
-    block's size divided by the number of devices must be a multiple of lanes.
+    static: what to compile for. hparams, data: examples of the arguments; only shapes, dtypes and
+    shardings matter. lanes: how many trials go side by side (`vmap`) at a time; the others follow one
+    another (`lax.map`) in the same program. mesh: one axis, `trials`, over which the block is split.
+    The block's size divided by the number of devices must be a multiple of lanes. platforms: to lower
+    for, of `cpu`, `cuda`, `tpu`; that of the mesh where it is empty.
 
-    Returns a function of `(hparams, data)` that gives a `Curve` whose leaves begin with `(trials,)`.
+    What it compiles to is a function of `(hparams, data)` that gives a `Curve` whose leaves begin with
+    `(trials,)`.
     """
 
     def block(hparams: HParams, data: Data) -> Curve:
@@ -101,4 +103,32 @@ def compile_block(
         block, mesh=mesh, in_specs=(spread, PartitionSpec()), out_specs=spread, check_vma=False
     )
     with numerics(static):
-        return jax.jit(many).lower(hparams, data).compile()
+        traced = jax.jit(many).trace(hparams, data)
+        return traced.lower(lowering_platforms=platforms or None)
+
+
+def compile_block(
+    static: Static, hparams: HParams, data: Data, *, lanes: int, mesh: Mesh, fused: bool = False
+) -> jax.stages.Compiled:
+    """Compile what `lower_block` lowers.
+
+    fused: whether a CPU should run a trial as one kernel, without a library's products.
+    """
+    lowered = lower_block(static, hparams, data, lanes=lanes, mesh=mesh)
+    with numerics(static):
+        if mesh.devices.flat[0].platform != "cpu":
+            return lowered.compile()
+        try:
+            return lowered.compile(compiler_options=_FUSED if fused else _APART)
+        except jax.errors.JaxRuntimeError as error:
+            # These options come and go with XLA's versions, and concern speed alone.
+            if "option" not in str(error):
+                raise
+            return lowered.compile()
+
+
+# Of the options of XLA's CPU compiler: a loop that holds no library call becomes one kernel, where
+# `devices.prepare` has raised the bound on its size; one that does must not, since its products would be
+# compiled as plain loops.
+_FUSED: dict[str, str | bool] = {"xla_cpu_experimental_ynn_fusion_type": ""}
+_APART: dict[str, str | bool] = {"xla_disable_hlo_passes": "small-while-loop-hoisting"}

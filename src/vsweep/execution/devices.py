@@ -12,21 +12,34 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@cache
-def prepare() -> None:
-    """Ask for one CPU device per core, each with one thread: trials, not products, go in parallel.
+# A loop of a CPU program that touches fewer bytes a step than this, and calls no library, is compiled into one
+# kernel: what fits in a core's cache. XLA's own bound is 1 kB.
+_ONE_KERNEL = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=4194304"
 
-    Takes effect only where JAX has not started yet; elsewhere its devices stay as they are.
+
+@cache
+def prepare() -> bool:
+    """Start JAX with one CPU device per core: trials, not products, go in parallel.
+
+    Returns whether that could be asked for: where JAX runs already, its devices stay as they are.
     """
-    flag = "--xla_cpu_multi_thread_eigen"
-    flags = os.environ.get("XLA_FLAGS", "")
+    flags = os.environ.get("XLA_FLAGS")
     try:
         if jax.config.values["jax_num_cpu_devices"] < 0:
             jax.config.update("jax_num_cpu_devices", cores())
     except RuntimeError:
-        return
-    if flag not in flags and cores() > 1:
-        os.environ["XLA_FLAGS"] = f"{flags} {flag}=false".strip()
+        return False
+    if "xla_backend_extra_options" not in (flags or ""):
+        os.environ["XLA_FLAGS"] = f"{flags or ''} {_ONE_KERNEL}".strip()
+    try:
+        jax.local_devices()
+    finally:
+        # For this process alone: one that it starts may hold other programs.
+        if flags is None:
+            os.environ.pop("XLA_FLAGS", None)
+        else:
+            os.environ["XLA_FLAGS"] = flags
+    return True
 
 
 def trial_mesh() -> Mesh:

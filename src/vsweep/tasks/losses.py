@@ -27,8 +27,9 @@ def softmax_cross_entropy(outputs: Array, targets: Array) -> Array:
 
 def sigmoid_cross_entropy(outputs: Array, targets: Array) -> Array:
     """`log(1 + exp z) - y z` of one output z, for classes y in {0, 1}."""
-    z = outputs[0]
-    return jax.nn.softplus(jnp.where(targets == 1, -z, z))
+    z = jnp.where(targets == 1, -outputs[0], outputs[0])
+    # `where`, not `max` and `abs`: at z = 0 its derivative is that of the branch, 1/2.
+    return jnp.where(z > 0, z, 0.0) + jnp.log1p(jnp.exp(jnp.where(z > 0, -z, z)))
 
 
 def squared_error(outputs: Array, targets: Array) -> Array:

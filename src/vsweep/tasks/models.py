@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import Array, random
 
 from vsweep.tasks.initializers import draw_weights, inside
+from vsweep.tasks.products import affine
 
 Params = Any
 
@@ -57,7 +58,7 @@ def _layer(
 
 
 def _affine(layer: Mapping[str, Array], x: Array) -> Array:
-    return layer["w"] @ x + layer["b"][:, None]
+    return affine(layer["w"], layer["b"], x)
 
 
 def logistic(*, init: Within, init_scale: Array) -> Model:
