@@ -43,8 +43,9 @@ format: $(TEST) ## put the code in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(USE) ## time vsweep beside one jit(vmap) of all trials and a jitted loop
+bench: $(USE) ## time vsweep beside what is written by hand, and whole sweeps
 	$(BIN)/python scripts/bench.py $(ARGS)
+	$(BIN)/python scripts/bench_sweeps.py
 
 picture: $(USE) ## make the README's picture anew, from a real sweep
 	$(BIN)/python scripts/picture.py

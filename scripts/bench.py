@@ -1,9 +1,10 @@
 """Time vsweep beside what people write by hand: one jit(vmap) of all trials, and a jitted loop.
 
-All three train the same trials by the same function of one trial, and differ only in how trials are
-arranged. Each runs in a process of its own (vsweep with one CPU device per core, the others as JAX starts
-by itself), and they take turns, so that a machine that changes speed changes it for all. Needs JAX, optax,
-NumPy and scikit-learn alone.
+The programs by hand are what one would write on the spot: examples first, optax's losses, a record every ten
+steps; they train the same models on the same data for as many steps as vsweep does. Each contender runs in a
+process of its own (vsweep with one CPU device per core, the others as JAX starts by itself), and they take
+turns, so that a machine that changes speed changes it for all. Needs JAX, optax, NumPy and scikit-learn
+alone.
 """
 
 import argparse
@@ -13,17 +14,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array, lax, random
+from jax.sharding import Mesh, PartitionSpec
 
 from vsweep.config import check
-from vsweep.descent.program import numerics, train_one
-from vsweep.execution.devices import prepare, trial_mesh
-from vsweep.execution.inputs import arrays
-from vsweep.execution.plan import Hardware, Program, make_plan
-from vsweep.execution.run import block_rows, compile_program, dispatch, fetch
+from vsweep.descent.loop import recorded_steps
+from vsweep.execution.compiler import Compiler, block_hparams
+from vsweep.execution.costs import Hardware
+from vsweep.execution.devices import cores, prepare, trial_mesh
+from vsweep.execution.plan import Program, make_plan
+from vsweep.execution.run import fetch
 from vsweep.grid import Axis, expand
 
 CASES = [
@@ -31,7 +37,7 @@ CASES = [
     ("digits", "logistic", 0),
     ("breast_cancer", "logistic", 0),
 ]
-CONTENDERS = ("vsweep", "vmap", "loop")
+CONTENDERS = ("vsweep", "vmap", "loop", "spread")
 
 
 def program_of(case: tuple[str, str, int], trials: int, steps: int, devices: int) -> Program:
@@ -63,41 +69,115 @@ def program_of(case: tuple[str, str, int], trials: int, steps: int, devices: int
 def vsweep(program: Program) -> Callable[[], Any]:
     """As `vsweep run` trains it."""
     mesh = trial_mesh()
-    compiled = compile_program(program, mesh)
+    ready = Compiler(mesh).compile(program, program.arrangement)
+    size, trials = ready.arrangement.block, len(program.rows)
+    blocks = [np.minimum(np.arange(i, i + size), trials - 1) for i in range(0, trials, size)]
 
     def run() -> Any:
-        curves = [dispatch(program, compiled, mesh, i) for i in range(program.blocks)]
-        return [fetch(program, block_rows(program, i), curve) for i, curve in enumerate(curves)]
+        curves = [ready.call(block_hparams(program, mesh, places), ready.data) for places in blocks]
+        return fetch(program, program.rows, curves)
 
     return run
 
 
+def by_hand(program: Program) -> tuple[Callable[[Array, Array], Any], Any]:
+    """A training written on the spot, of one trial: a function of its seed and learning rate."""
+    x, y = jnp.asarray(program.inputs.split.x[0].T, jnp.float32), jnp.asarray(program.inputs.split.y[0])
+    classes, width, length = program.inputs.n_outputs, program.width, program.static.length
+    draw = jax.nn.initializers.lecun_normal()
+
+    def init(key: Array) -> Any:
+        sizes = [x.shape[1], width, classes] if width else [x.shape[1], classes]
+        keys = random.split(key, len(sizes))
+        return [
+            (draw(k, (n_in, n_out)), jnp.zeros(n_out))
+            for k, n_in, n_out in zip(keys, sizes, sizes[1:], strict=False)
+        ]
+
+    def loss(params: Any) -> tuple[Array, Array]:
+        out = x
+        for w, b in params[:-1]:
+            out = jnp.tanh(out @ w + b)
+        out = out @ params[-1][0] + params[-1][1]
+        if classes == 1:
+            each = optax.sigmoid_binary_cross_entropy(out[:, 0], y.astype(jnp.float32))
+            return each.mean(), jnp.mean((out[:, 0] > 0) == y)
+        each = optax.softmax_cross_entropy_with_integer_labels(out, y)
+        return each.mean(), jnp.mean(out.argmax(axis=1) == y)
+
+    def train(seed: Array, lr: Array) -> Any:
+        optimizer = optax.sgd(lr)
+
+        def step(_: int, state: Any) -> Any:
+            params, kept = state
+            grads = jax.grad(loss, has_aux=True)(params)[0]
+            updates, kept = optimizer.update(grads, kept)
+            return optax.apply_updates(params, updates), kept
+
+        def stretch(state: Any, _: None) -> Any:
+            return lax.fori_loop(0, length.record_every, step, state), loss(state[0])
+
+        params = init(random.key(seed))
+        records = len(recorded_steps(length)) - 1
+        return lax.scan(stretch, (params, optimizer.init(params)), None, length=records)[1]
+
+    return train, (program.hparams.seed, program.hparams.optimizer["lr"])
+
+
 def vmap(program: Program) -> Callable[[], Any]:
     """One jit(vmap) over all trials."""
-    data = jax.device_put(arrays(program.inputs.split, program.hparams.diverge_above.dtype))
-    hparams = jax.device_put(program.hparams)
-    with numerics(program.static):
-        many = jax.jit(jax.vmap(partial(train_one, program.static), in_axes=(0, None)))
-        compiled = many.lower(hparams, data).compile()
-    return lambda: jax.device_get(compiled(hparams, data).metrics)
+    train, hparams = by_hand(program)
+    compiled = jax.jit(jax.vmap(train)).lower(*hparams).compile()
+    return lambda: jax.device_get(compiled(*hparams))
 
 
 def loop(program: Program) -> Callable[[], Any]:
     """A jitted function of one trial, called for one after another."""
-    data = jax.device_put(arrays(program.inputs.split, program.hparams.diverge_above.dtype))
-    trials = [jax.tree.map(lambda leaf, i=i: leaf[i], program.hparams) for i in range(len(program.rows))]
-    with numerics(program.static):
-        compiled = jax.jit(partial(train_one, program.static)).lower(trials[0], data).compile()
-    return lambda: [jax.device_get(compiled(trial, data).metrics) for trial in trials]
+    train, (seeds, rates) = by_hand(program)
+    trials = list(zip(seeds, rates, strict=True))
+    compiled = jax.jit(train).lower(*trials[0]).compile()
+    return lambda: [jax.device_get(compiled(*trial)) for trial in trials]
+
+
+def spread(program: Program) -> Callable[[], Any]:
+    """One trial after another inside one program, on one device per core."""
+    train, hparams = by_hand(program)
+    mesh = Mesh(jax.local_devices(), ("trials",))
+    specs = PartitionSpec("trials")
+
+    def many(seeds: Array, rates: Array) -> Any:
+        return lax.map(lambda trial: train(*trial), (seeds, rates))
+
+    sharded = jax.shard_map(many, mesh=mesh, in_specs=specs, out_specs=specs, check_vma=False)
+    compiled = jax.jit(sharded).lower(*hparams).compile()
+    return lambda: jax.device_get(compiled(*hparams))
+
+
+def sgemm_rate() -> float:
+    """Multiply-adds a second of a large float32 product on the whole device, as JAX starts by itself."""
+    a = jnp.ones((2048, 2048), jnp.float32)
+    product = jax.jit(lambda a: jnp.matmul(a, a, precision="highest"))
+    jax.block_until_ready(product(a))
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        jax.block_until_ready(product(a))
+        seconds.append(time.perf_counter() - start)
+    return 2048**3 / min(seconds)
 
 
 def work(contender: str, trials: int, steps: int) -> None:
     """Take the number of a case on each line of standard input, and answer with seconds."""
     if contender == "vsweep":
         prepare()
-    make = {"vsweep": vsweep, "vmap": vmap, "loop": loop}[contender]
+    if contender == "spread" and jax.config.values["jax_num_cpu_devices"] < 0:
+        jax.config.update("jax_num_cpu_devices", cores())
+    make = {"vsweep": vsweep, "vmap": vmap, "loop": loop, "spread": spread}[contender]
     ready: dict[int, Callable[[], Any]] = {}
     for line in sys.stdin:
+        if line.strip() == "sgemm":
+            print(json.dumps({"rate": sgemm_rate()}), flush=True)
+            continue
         case = int(line)
         answer = {}
         if case not in ready:
@@ -105,11 +185,32 @@ def work(contender: str, trials: int, steps: int) -> None:
             start = time.perf_counter()
             ready[case] = make(program)
             answer["compile"] = time.perf_counter() - start
+            answer["madds"] = program.inputs.flops(program.width)
             ready[case]()
         start = time.perf_counter()
         ready[case]()
         answer["run"] = time.perf_counter() - start
         print(json.dumps(answer), flush=True)
+
+
+class Worker:
+    """A contender in a process of its own."""
+
+    def __init__(self, name: str, options: argparse.Namespace) -> None:
+        command = [sys.executable, __file__, "--contender", name]
+        command += ["--trials", str(options.trials), "--steps", str(options.steps)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self, line: str) -> dict[str, float]:
+        """What it answers to a line."""
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+    def close(self) -> None:
+        """End it."""
+        self._process.stdin.close()
+        self._process.wait()
 
 
 def main() -> None:
@@ -123,46 +224,38 @@ def main() -> None:
     if options.contender:
         work(options.contender, options.trials, options.steps)
         return
-    sizes = ["--trials", str(options.trials), "--steps", str(options.steps)]
-    workers = {
-        name: subprocess.Popen(
-            [sys.executable, __file__, "--contender", name, *sizes],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for name in CONTENDERS
-    }
+    workers = {name: Worker(name, options) for name in CONTENDERS}
     print(f"{options.trials} trials x {options.steps} steps, full batch, median of {options.rounds} rounds")
-    print(f"{'':31}{'us a step and trial':^27}{'vsweep is faster than':^22}{'compile, s':^21}")
+    print(f"{'':31}{'us a step and trial':^36}{'vsweep is faster than':^30}")
     print(f"{'data':14}{'model':9}{'width':>6}  " + "".join(f"{n:>9}" for n in CONTENDERS), end="")
-    print(f"{'vmap':>11}{'loop':>11}" + "".join(f"{n:>7}" for n in CONTENDERS))
+    print("".join(f"{n:>10}" for n in CONTENDERS[1:]) + f"{'of sgemm':>10}{'compile':>9}")
     for case in map(int, options.cases.split(",")):
         row(case, workers, options)
     for worker in workers.values():
-        worker.stdin.close()
-        worker.wait()
+        worker.close()
 
 
-def row(case: int, workers: dict[str, subprocess.Popen[str]], options: argparse.Namespace) -> None:
+def row(case: int, workers: dict[str, Worker], options: argparse.Namespace) -> None:
     """Time one case in turns, and print its line."""
     times: dict[str, list[float]] = {name: [] for name in workers}
-    compiles: dict[str, float] = {}
+    first: dict[str, dict[str, float]] = {}
+    rates = []
     for _ in range(options.rounds):
         for name, worker in workers.items():
-            worker.stdin.write(f"{case}\n")
-            worker.stdin.flush()
-            answer = json.loads(worker.stdout.readline())
+            answer = worker.ask(str(case))
             times[name].append(answer["run"])
-            compiles.setdefault(name, answer.get("compile", 0.0))
+            first.setdefault(name, answer)
+        rates.append(workers["loop"].ask("sgemm")["rate"])
     each = options.trials * options.steps / 1e6
     data, model, width = CASES[case]
     line = f"{data:14}{model:9}{width or '':>6}  "
     line += "".join(f"{statistics.median(times[name]) / each:9.1f}" for name in CONTENDERS)
-    for other in ("vmap", "loop"):
+    for other in CONTENDERS[1:]:
         ratio = statistics.median(b / a for a, b in zip(times["vsweep"], times[other], strict=True))
-        line += f"{ratio:10.2f}x"
-    print(line + "".join(f"{compiles[name]:7.1f}" for name in CONTENDERS), flush=True)
+        line += f"{ratio:9.2f}x"
+    madds = first["vsweep"]["madds"] * options.trials * options.steps
+    share = statistics.median(madds / t / rate for t, rate in zip(times["vsweep"], rates, strict=True))
+    print(line + f"{share:10.0%}{first['vsweep']['compile']:8.1f}s", flush=True)
 
 
 if __name__ == "__main__":

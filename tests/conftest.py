@@ -1,11 +1,15 @@
 """Every test runs under strict rank and dtype promotion, with warnings as errors."""
 
+import atexit
 import logging
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -13,6 +17,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from vsweep.execution.devices import prepare
+
+# Nothing that was compiled or measured elsewhere: each process of the tests begins with empty caches.
+_CACHE = Path(tempfile.mkdtemp(prefix="vsweep-tests-"))
+os.environ["XDG_CACHE_HOME"] = str(_CACHE)
+atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
 
 prepare()
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -10,7 +10,7 @@ import pytest
 
 import vsweep
 from vsweep import ConfigError, Model, sweep
-from vsweep.execution import run
+from vsweep.execution import compiler
 
 X = np.linspace(-1.0, 2.0, 12)
 Y = 0.7 - 1.3 * X + 0.1 * np.sin(9.0 * X)
@@ -298,8 +298,10 @@ def test_the_public_names():
 
 def test_one_executable_for_data_sets_that_differ_in_values_alone(tmp_path, monkeypatch):
     compiled = []
-    compile_block = run.compile_block
-    monkeypatch.setattr(run, "compile_block", lambda *a, **k: compiled.append(a) or compile_block(*a, **k))
+    compile_block = compiler.compile_block
+    monkeypatch.setattr(
+        compiler, "compile_block", lambda *a, **k: compiled.append(a) or compile_block(*a, **k)
+    )
 
     def absolute(outputs, targets):
         return jnp.abs(outputs[0] - (targets == 1).astype(outputs.dtype))
@@ -317,16 +319,14 @@ def absolute_of_first(loss):
 
 
 def test_a_program_that_fails_keeps_the_block_ahead_of_it(tmp_path, monkeypatch):
-    calls = []
-    compile_block = run.compile_block
+    compile_block = compiler.compile_block
 
-    def fails_second(*args, **kwargs):
-        calls.append(args)
-        if len(calls) == 2:
+    def fails_second(static, *args, **kwargs):
+        if dict(static.task.static)["depth"] == 2:
             raise RuntimeError("no memory")
-        return compile_block(*args, **kwargs)
+        return compile_block(static, *args, **kwargs)
 
-    monkeypatch.setattr(run, "compile_block", fails_second)
+    monkeypatch.setattr(compiler, "compile_block", fails_second)
     words = ["data=iris", "model=mlp", "grid.model.depth=[1,2]", "steps=2", "tracker=none"]
     with pytest.raises(RuntimeError, match="no memory"):
         sweep([*words, f"dir='{tmp_path / 'a'}'"], quiet=True)

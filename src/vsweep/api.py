@@ -3,8 +3,10 @@
 import platform
 import re
 import shlex
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,9 +19,13 @@ from vsweep.compose import CHOICES
 from vsweep.config import as_dict, name_of
 from vsweep.errors import ConfigError, Interrupted
 from vsweep.execution import describe
-from vsweep.execution.devices import trial_mesh
-from vsweep.execution.plan import Hardware, Plan, make_plan
-from vsweep.execution.run import metric_names, train
+from vsweep.execution.costs import Hardware
+from vsweep.execution.devices import shortcoming, trial_mesh
+from vsweep.execution.known import Known
+from vsweep.execution.known import known as measurements
+from vsweep.execution.measure import measured, remember
+from vsweep.execution.plan import Plan, make_plan
+from vsweep.execution.run import Spent, metric_names, train
 from vsweep.results.store import Store
 from vsweep.results.sweep import Sweep
 from vsweep.schema import parse_field
@@ -51,20 +57,35 @@ def sweep(
     Raises `ConfigError`, before anything is written, for what cannot be run, and `Interrupted` (a
     `KeyboardInterrupt`) on Ctrl-C, with what is finished kept.
     """
-    made, plan, mesh = _prepare(config, model, loss, data)
+    begun = time.perf_counter()
+    known = measurements()
+    made, plan, mesh = _prepare(config, known, model, loss, data)
+    plan = measured(plan, mesh, known)
     trackers = Trackers(_trackers(made, quiet=quiet))
     store = _open_store(made, plan)
-    done = 0
+    done, storing, spent = 0, 0.0, Spent()
+    ready = time.perf_counter()
     try:
         with closing(trackers):
             trackers.begin(made.name, len(plan.grid), describe.as_text(made.name, plan))
             try:
-                for finished in train(plan, mesh):
+                for finished in train(plan, mesh, spent):
+                    stored = time.perf_counter()
                     store.add(finished)
+                    storing += time.perf_counter() - stored
                     done += len(finished.rows)
                     trackers.trained(len(finished.rows))
             finally:
                 store.write_trials()
+                remember(plan, spent, known)
+            seconds = {
+                "total": time.perf_counter() - ready,
+                "planning": ready - begun,
+                "compiling": spent.compiling,
+                "training": spent.training,
+                "writing": storing,
+            }
+            store.note("happened", describe.happened(plan, seconds, spent.device_bytes))
             trained = Sweep(store.directory)
             trackers.end(trained)
     except KeyboardInterrupt:
@@ -75,7 +96,7 @@ def sweep(
 
 def plan(config: Words = ()) -> tuple[Study, Plan]:
     """What a sweep would train, and train nothing. Raises `ConfigError`."""
-    made, planned, _ = _prepare(config, None, None, None)
+    made, planned, _ = _prepare(config, measurements(), None, None, None)
     return made, planned
 
 
@@ -90,15 +111,16 @@ def load(directory: str | Path) -> Sweep:
     return Sweep(directory)
 
 
-def _prepare(config: Words, model: Any, loss: Any, data: Any) -> tuple[Study, Plan, Any]:
+def _prepare(config: Words, known: Known, model: Any, loss: Any, data: Any) -> tuple[Study, Plan, Any]:
     given = {"model": model, "loss": loss, "data": data}
     own = {group: function for group, function in given.items() if function is not None}
     made = make_study(_words(config), own)
     mesh = trial_mesh()
-    hardware = Hardware(mesh.devices.flat[0].platform, mesh.devices.size)
+    device = mesh.devices.flat[0]
+    hardware = Hardware(device.platform, mesh.devices.size, device.device_kind)
     block = parse_field("block", made.raw.get("block"))
-    planned = make_plan(made.grid, made.variants, made.group_axes, hardware, block)
-    return made, planned, mesh
+    planned = make_plan(made.grid, made.variants, made.group_axes, hardware, block, known)
+    return made, replace(planned, note=shortcoming(mesh)), mesh
 
 
 def _words(config: Words) -> list[str]:

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from vsweep.execution.costs import Hardware
 from vsweep.execution.describe import as_text
-from vsweep.execution.plan import Hardware, make_plan
+from vsweep.execution.plan import make_plan
 from vsweep.study import make_study
 
 CPU, GPU = Hardware("cpu", 2), Hardware("gpu", 1)
@@ -63,19 +64,19 @@ def test_blocks_are_bounded(words, hardware):
     (program,) = plan(*words, hardware=hardware).programs
     length = program.static.length
     records = length.steps / length.record_every
-    one = program.block == hardware.devices
-    assert one or program.block * records * 6 * 4 <= 64 * 2**20
+    one = program.arrangement.block == hardware.devices
+    assert one or program.arrangement.block * records * 6 * 4 <= 64 * 2**20
     weights = program.inputs.weights(program.width) * 4
-    assert program.lanes == 1 or program.lanes * weights * 6 <= 4 * 2**30
-    assert program.block <= 8192 * hardware.devices
-    assert program.block % (hardware.devices * program.lanes) == 0
+    assert program.arrangement.lanes == 1 or program.arrangement.lanes * weights * 6 <= 4 * 2**30
+    assert program.arrangement.block <= 8192 * hardware.devices
+    assert program.arrangement.block % (hardware.devices * program.arrangement.lanes) == 0
 
 
 @pytest.mark.parametrize(("asked", "block"), [(1, 2), (3, 4), (7, 8), (100, 10)])
 def test_a_block_that_is_asked_for(asked, block):
     (program,) = plan("data=digits", "model.width=512", "seeds=10", block=asked).programs
-    assert program.lanes == 1
-    assert program.block == block
+    assert program.arrangement.lanes == 1
+    assert program.arrangement.block == block
     assert program.blocks == -(-10 // block)
 
 
@@ -83,4 +84,4 @@ def test_a_block_that_is_asked_for(asked, block):
 def test_few_trials_go_in_one_block(trials):
     (program,) = plan("data=iris", "model=logistic", "model.init=normal", f"seeds={trials}").programs
     assert program.blocks == 1
-    assert trials <= program.block < trials + 2 * program.lanes
+    assert trials <= program.arrangement.block < trials + 2 * program.arrangement.lanes

@@ -9,7 +9,16 @@ from vsweep.tasks.products import affine
 
 # (out, in, examples): a sum of outer products, matrix-vector products by rows and by columns, and a
 # library's product, ahead and behind.
-SHAPES = [(32, 2, 40), (3, 32, 40), (1, 30, 57), (5, 7, 9), (24, 24, 30), (24, 7, 30), (10, 64, 1797), (1, 1, 1)]
+SHAPES = [
+    (32, 2, 40),
+    (3, 32, 40),
+    (1, 30, 57),
+    (5, 7, 9),
+    (24, 24, 30),
+    (24, 7, 30),
+    (10, 64, 1797),
+    (1, 1, 1),
+]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

@@ -1,6 +1,9 @@
 """A plan in words for a person, and as a record for the store."""
 
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from vsweep.execution.plan import Plan, Program
 
@@ -29,9 +32,13 @@ def _program_record(program: Program) -> dict[str, Any]:
         "precision": static.precision,
         **static.length._asdict(),
         "trials": len(program.rows),
+        "predicted": {
+            "compile_s": round(program.compile_s, 3),
+            "train_s": round(program.train_s, 3),
+            "device_bytes": round(program.device_bytes),
+        },
         "blocks": program.blocks,
-        "block": program.block,
-        "lanes": program.lanes,
+        **program.arrangement._asdict(),
         "padded_width": program.width or None,
         "padding_waste": round(program.waste, 4),
     }
@@ -70,8 +77,38 @@ def as_text(name: str, plan: Plan) -> str:
         note = "" if not without else f", not for {without:,} of the cells"
         note = note if without < len(grid.cells) else ", collapsed: no cell has this field"
         lines.append(f"  {axis.path}: {', '.join(shown)} ({len(values)}){note}")
+    if plan.note:
+        lines.append(f"  {plan.note}")
     lines += [f"  program {i}: {_program_text(program)}" for i, program in enumerate(plan.programs, 1)]
+    lines.append(f"  predicted: {_prediction(plan)}")
     return "\n".join(lines)
+
+
+def _prediction(plan: Plan) -> str:
+    parts = {
+        "compiling": sum(program.compile_s for program in plan.programs),
+        "training": sum(program.train_s for program in plan.programs),
+    }
+    seen = ", ".join(f"{what} {_seconds(s)}" for what, s in parts.items())
+    known = "" if plan.measured else ", a guess: nothing like it was trained here before"
+    return f"{_seconds(plan.predicted_s)} ({seen}{known})"
+
+
+def happened(plan: Plan, seconds: Mapping[str, float], device_bytes: int) -> dict[str, Any]:
+    """What a sweep took, beside what was predicted, for the store.
+
+    seconds: by what they were spent on.
+    """
+    return {
+        "seconds": {what: round(s, 3) for what, s in seconds.items()},
+        "predicted": {
+            "total": round(plan.predicted_s, 3),
+            "compiling": round(sum(program.compile_s for program in plan.programs), 3),
+            "training": round(sum(program.train_s for program in plan.programs), 3),
+        },
+        "device_bytes": device_bytes,
+        "predicted_device_bytes": round(max(program.device_bytes for program in plan.programs)),
+    }
 
 
 def _program_text(program: Program) -> str:
@@ -79,15 +116,31 @@ def _program_text(program: Program) -> str:
     parts = [
         f"{config.data.name} {config.model.name} {config.optimizer.name}",
         f"{_count(len(program.rows), 'trial')} × {_count(config.steps, 'step')}",
-        f"{program.blocks} × a block of {program.block}, {program.lanes} side by side",
+        f"{program.blocks} × a block of {program.arrangement.block},"
+        f" {_count(program.arrangement.lanes, 'lane')}{' fused' if program.arrangement.fused else ''}",
     ]
     if program.waste:
         parts.append(f"padded to width {program.width}: {program.waste:.0%} of the work is padding")
+    parts.append(
+        f"{_seconds(program.compile_s)} to compile and {_seconds(program.train_s)} to train,"
+        f" {_bytes(program.device_bytes)} a device"
+    )
     return ", ".join(parts)
 
 
 def _count(n: int, what: str) -> str:
     return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def _seconds(s: float) -> str:
+    if s < 120:
+        return f"{s:.2g} s" if s < 9.5 else f"{s:.0f} s"
+    return f"{s / 60:.0f} min" if s < 7200 else f"{s / 3600:.1f} h"
+
+
+def _bytes(n: float) -> str:
+    power = min(3, max(1, int(np.log2(max(n, 1)) // 10)))
+    return f"{n / 2 ** (10 * power):.2g} {['KiB', 'MiB', 'GiB'][power - 1]}"
 
 
 def _value_text(value: Any) -> str:

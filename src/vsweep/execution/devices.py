@@ -6,14 +6,16 @@ from functools import cache
 import jax
 from jax.sharding import Mesh
 
+from vsweep.execution.known import cache_directory
+
 
 def cores() -> int:
     """The processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-# A loop of a CPU program that touches fewer bytes a step than this, and calls no library, is compiled into one
-# kernel: what fits in a core's cache. XLA's own bound is 1 kB.
+# A loop of a CPU program that touches fewer bytes a step than this, and calls no library, is compiled into
+# one kernel: what fits in a core's cache. XLA's own bound is 1 kB.
 _ONE_KERNEL = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=4194304"
 
 
@@ -21,16 +23,19 @@ _ONE_KERNEL = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_thresho
 def prepare() -> bool:
     """Start JAX with one CPU device per core: trials, not products, go in parallel.
 
-    Returns whether that could be asked for: where JAX runs already, its devices stay as they are.
+    Programs that it compiles are kept for the next start. Returns whether devices could be asked for:
+    where JAX runs already, they stay as they are.
     """
     flags = os.environ.get("XLA_FLAGS")
     try:
         if jax.config.values["jax_num_cpu_devices"] < 0:
             jax.config.update("jax_num_cpu_devices", cores())
     except RuntimeError:
+        _keep_compiled()
         return False
     if "xla_backend_extra_options" not in (flags or ""):
         os.environ["XLA_FLAGS"] = f"{flags or ''} {_ONE_KERNEL}".strip()
+    _keep_compiled()
     try:
         jax.local_devices()
     finally:
@@ -42,7 +47,28 @@ def prepare() -> bool:
     return True
 
 
+def _keep_compiled() -> None:
+    """Keep compiled programs in the user's cache, unless a place for them is set."""
+    directory = cache_directory()
+    if directory is None or jax.config.values["jax_compilation_cache_dir"] is not None:
+        return
+    jax.config.update("jax_compilation_cache_dir", str(directory / "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
 def trial_mesh() -> Mesh:
     """All local devices along one axis, `trials`."""
     prepare()
     return Mesh(jax.local_devices(), ("trials",))
+
+
+def shortcoming(mesh: Mesh) -> str:
+    """What is less than it could be, in a sentence; empty where nothing is."""
+    devices = mesh.devices.size
+    if mesh.devices.flat[0].platform != "cpu" or devices >= cores():
+        return ""
+    return (
+        f"{devices} of {cores()} cores: JAX was running in this process before vsweep could ask for a device"
+        " per core; call vsweep.prepare() before anything else uses JAX"
+    )

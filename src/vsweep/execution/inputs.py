@@ -10,6 +10,7 @@ from vsweep.config import OWN, Config
 from vsweep.errors import ConfigError
 from vsweep.tasks.dataset import Split, own_dataset, split
 from vsweep.tasks.losses import LOSSES, Loss, default_loss, own_loss
+from vsweep.tasks.products import has_library_calls
 from vsweep.tasks.task import Data, Examples
 
 
@@ -49,6 +50,16 @@ class Inputs:
         ends = self.n_features, self.n_outputs
         depth = self.config.model.fields.get("depth", 1)
         return sum(ends) * width + (depth - 1) * width**2 if width else ends[0] * ends[1]
+
+    def fusable(self, width: int) -> bool:
+        """Whether a CPU can run a step of this model as one kernel: no product is left to a library."""
+        if self.config.model.name == OWN:
+            return False
+        depth = self.config.model.fields.get("depth", 1) if width else 0
+        sizes = [self.n_features, *[width] * depth, self.n_outputs]
+        return not any(
+            has_library_calls(sizes[i + 1], sizes[i], self.examples, first=i == 0) for i in range(depth + 1)
+        )
 
 
 def load_inputs(config: Config, loaded: dict[str, Split]) -> Inputs:

@@ -1,53 +1,194 @@
-"""The host's loop: compile a program, dispatch its blocks, fetch what they give."""
+"""The host's loop: programs are compiled ahead, a block is on its way while the one before it is stored."""
 
-from collections.abc import Callable, Hashable, Iterator
-from typing import Any, NamedTuple, TypeAlias
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from vsweep.descent.loop import Curve, curve_metrics, recorded_steps
-from vsweep.descent.program import HParams, compile_block, numerics
-from vsweep.execution.inputs import arrays
+from vsweep.execution.arrange import Arrangement
+from vsweep.execution.compiler import Compiler, Ready, block_hparams
 from vsweep.execution.plan import Plan, Program
-from vsweep.results.store import Finished
-from vsweep.tasks.task import Data
+from vsweep.results.finished import Finished
+
+# Blocks under way at a time, and programs that are compiled ahead of the one that trains.
+_AHEAD = 2
+_COMPILED_AHEAD = 2
 
 
-class Compiled(NamedTuple):
-    """A program's executable, and its data on the devices."""
+@dataclass
+class Spent:
+    """Where the time of a sweep's training went, seconds.
 
-    call: Callable[[HParams, Data], Curve]
-    data: Data
-
-
-Executables: TypeAlias = dict[Hashable, Callable[[HParams, Data], Curve]]
-
-
-def train(plan: Plan, mesh: Mesh) -> Iterator[Finished]:
-    """Train every trial of the plan, and yield the blocks in order.
-
-    Each block is dispatched before the one ahead of it is fetched, so that the devices work while the
-    host stores what came.
+    compiling: of compilers, which overlap with each other and with training. training: while any block
+    was on the devices. by_program: the same and the steps × trials, by the name of what is known of a
+    program. cold_compiles: those that no cache knew. too_large: the lanes left of programs that ran out
+    of memory, by name. device_bytes: the most that a call was predicted to take.
     """
-    ahead: tuple[Program, np.ndarray, Curve] | None = None
-    executables: Executables = {}
+
+    compiling: float = 0.0
+    training: float = 0.0
+    by_program: dict[str, tuple[float, int]] = field(default_factory=dict)
+    cold_compiles: list[float] = field(default_factory=list)
+    too_large: dict[str, int] = field(default_factory=dict)
+    device_bytes: int = 0
+    _last: float = 0.0
+
+    def trained(self, program: Program, trials: int, begun: float, ended: float) -> None:
+        """Note a block that was on the devices."""
+        seconds = ended - max(begun, self._last)
+        self._last = ended
+        self.training += seconds
+        before, work = self.by_program.get(program.name, (0.0, 0))
+        steps = trials * program.static.length.steps
+        self.by_program[program.name] = before + seconds, work + steps
+
+    def compiled(self, ready: Ready) -> None:
+        """Note a program that was compiled."""
+        self.compiling += ready.compile_s
+        self.device_bytes = max(self.device_bytes, ready.device_bytes)
+        # What takes less was in the cache.
+        if ready.compile_s > 1.0:
+            self.cold_compiles.append(ready.compile_s)
+
+
+class _Block(NamedTuple):
+    """Trials of a program that are kept together. places: int64, in `program.rows`."""
+
+    program: Program
+    places: np.ndarray
+
+
+class _Called(NamedTuple):
+    """A block's curves, of one call or of several in turn, and when they began and ended (None: not yet)."""
+
+    curves: list[Curve]
+    ready: Ready
+    begun: float
+    ended: float | None
+
+
+def train(plan: Plan, mesh: Mesh, spent: Spent | None = None) -> Iterator[Finished]:
+    """Train every trial of the plan, and yield the blocks as they are done.
+
+    A block that is too large for the memory of its devices is trained in halves, and so are those of its
+    program that follow.
+    """
+    run = _Run(plan, mesh, spent or Spent())
     try:
-        for program in plan.programs:
-            compiled = compile_program(program, mesh, executables)
-            for i in range(program.blocks):
-                curve = dispatch(program, compiled, mesh, i)
-                behind, ahead = ahead, (program, block_rows(program, i), curve)
-                if behind is not None:
-                    yield fetch(*behind)
-    except Exception:
-        # What fails is the block or the program after; the one ahead is done, or nearly.
-        if ahead is not None:
-            yield fetch(*ahead)
-        raise
-    if ahead is not None:
-        yield fetch(*ahead)
+        yield from run.blocks()
+    finally:
+        run.close()
+
+
+class _Run:
+    def __init__(self, plan: Plan, mesh: Mesh, spent: Spent) -> None:
+        self._mesh, self._spent, self._programs = mesh, spent, plan.programs
+        self._compiler = Compiler(mesh)
+        # On a CPU a call returns when it is done: one thread calls, another stores what came before.
+        self._caller = ThreadPoolExecutor(1, "vsweep-train")
+        self._arrangements = {id(program): program.arrangement for program in plan.programs}
+        self._compiled: set[int] = set()
+        self._waiting = deque(block for program in plan.programs for block in _blocks(program))
+        self._flight: deque[tuple[_Block, Future[_Called]]] = deque()
+
+    def close(self) -> None:
+        """Begin no more; what is under way is not waited for."""
+        self._compiler.close()
+        self._caller.shutdown(wait=False, cancel_futures=True)
+
+    def blocks(self) -> Iterator[Finished]:
+        """Train, and yield what is done."""
+        while self._waiting or self._flight:
+            self._dispatch()
+            block, future = self._flight.popleft()
+            try:
+                done = self._fetch(block, future.result())
+            except Exception as error:
+                smaller = self._smaller(block.program) if out_of_memory(error) else None
+                if smaller is None:
+                    # What is under way behind it is not lost.
+                    yield from self._rest()
+                    raise
+                self._arrangements[id(block.program)] = smaller
+                self._waiting.appendleft(block)
+            else:
+                yield done
+
+    def _dispatch(self) -> None:
+        while self._waiting and len(self._flight) < _AHEAD:
+            block = self._waiting.popleft()
+            self._flight.append((block, self._caller.submit(self._call, block)))
+        now = self._flight[0][0].program
+        first = next(i for i, program in enumerate(self._programs) if program is now)
+        for program in self._programs[max(0, first - 1) : first]:
+            self._compiler.drop(program)
+        for program in self._programs[first : first + 1 + _COMPILED_AHEAD]:
+            self._compiler.start(program, self._arrangements[id(program)])
+
+    def _call(self, block: _Block) -> _Called:
+        """Train a block; in the thread that calls."""
+        program = block.program
+        ready = self._compiler.start(program, self._arrangements[id(program)]).result()
+        size = ready.arrangement.block
+        begun = time.perf_counter()
+        curves = []
+        for i in range(0, len(block.places), size):
+            places = np.resize(block.places[i : i + size], size)
+            places[len(block.places) - i :] = block.places[-1]
+            curves.append(ready.call(block_hparams(program, self._mesh, places), ready.data))
+        if self._mesh.devices.flat[0].platform != "cpu":
+            return _Called(curves, ready, begun, None)
+        jax.block_until_ready(curves)
+        return _Called(curves, ready, begun, time.perf_counter())
+
+    def _fetch(self, block: _Block, called: _Called) -> Finished:
+        """Wait for a block, and bring its curves to the host."""
+        program, rows = block.program, block.program.rows[block.places]
+        finished = fetch(program, rows, called.curves)
+        ended = time.perf_counter() if called.ended is None else called.ended
+        trials = len(called.curves) * called.ready.arrangement.block
+        self._spent.trained(program, trials, called.begun, ended)
+        if id(program) not in self._compiled:
+            self._compiled.add(id(program))
+            self._spent.compiled(called.ready)
+        return finished
+
+    def _smaller(self, program: Program) -> Arrangement | None:
+        arrangement = self._arrangements[id(program)].smaller(self._mesh.devices.size)
+        if arrangement is not None:
+            self._spent.too_large[program.name] = arrangement.lanes
+        return arrangement
+
+    def _rest(self) -> Iterator[Finished]:
+        while self._flight:
+            block, future = self._flight.popleft()
+            try:
+                done = self._fetch(block, future.result())
+            except Exception:
+                return
+            yield done
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether a device, or the host for one, ran out of memory."""
+    return isinstance(error, jax.errors.JaxRuntimeError) and (
+        "RESOURCE_EXHAUSTED" in str(error) or "out of memory" in str(error).lower()
+    )
+
+
+def fetch(program: Program, rows: np.ndarray, curves: Sequence[Curve]) -> Finished:
+    """Bring the curves of trials to the host, without what pads them."""
+    parts: Any = jax.device_get([(curve.metrics, curve.diverged_at) for curve in curves])
+    metrics, diverged_at = jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(rows)], *parts)
+    metrics = {name: values.astype(np.float32) for name, values in metrics.items()}
+    return Finished(rows, recorded_steps(program.static.length), metrics, diverged_at)
 
 
 def metric_names(plan: Plan) -> list[str]:
@@ -59,46 +200,7 @@ def metric_names(plan: Plan) -> list[str]:
     return list(names)
 
 
-def compile_program(program: Program, mesh: Mesh, executables: Executables | None = None) -> Compiled:
-    """Compile a program for its block size, and put its data on every device.
-
-    executables: those there are; one for the same static and shapes is used again, for other data.
-    """
-    with numerics(program.static):
-        floating = program.hparams.diverge_above.dtype
-        everywhere = NamedSharding(mesh, PartitionSpec())
-        data = jax.device_put(arrays(program.inputs.split, floating), everywhere)
-    hparams = _block(program, mesh, 0)
-    leaves, tree = jax.tree.flatten((hparams, data))
-    key = program.static, program.lanes, tree, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
-    executables = {} if executables is None else executables
-    if key not in executables:
-        executables[key] = compile_block(program.static, hparams, data, lanes=program.lanes, mesh=mesh)
-    return Compiled(executables[key], data)
-
-
-def dispatch(program: Program, compiled: Compiled, mesh: Mesh, i: int) -> Curve:
-    """Start block i of a program; what it gives is on its way."""
-    return compiled.call(_block(program, mesh, i), compiled.data)
-
-
-def block_rows(program: Program, i: int) -> np.ndarray:
-    """The rows of the trials of block i, without what pads it."""
-    return program.rows[i * program.block : (i + 1) * program.block]
-
-
-def fetch(program: Program, rows: np.ndarray, curve: Curve) -> Finished:
-    """Wait for a block, and bring its curves to the host."""
-    kept: Any = jax.device_get((curve.metrics, curve.diverged_at))
-    metrics, diverged_at = jax.tree.map(lambda leaf: np.asarray(leaf)[: len(rows)], kept)
-    metrics = {name: values.astype(np.float32) for name, values in metrics.items()}
-    return Finished(rows, recorded_steps(program.static.length), metrics, diverged_at)
-
-
-def _block(program: Program, mesh: Mesh, i: int) -> HParams:
-    """The hyperparameters of block i, with the last trial again in the places that are left."""
-    places = np.arange(i * program.block, (i + 1) * program.block)
-    places = np.minimum(places, len(program.rows) - 1)
-    chosen = jax.tree.map(lambda leaf: leaf[places], program.hparams)
-    with numerics(program.static):
-        return jax.device_put(chosen, NamedSharding(mesh, PartitionSpec("trials")))
+def _blocks(program: Program) -> Iterator[_Block]:
+    size = program.arrangement.block
+    for i in range(0, len(program.rows), size):
+        yield _Block(program, np.arange(i, min(i + size, len(program.rows))))

@@ -1,14 +1,13 @@
 """A sweep's directory: written block by block while it trains, read back as data frames."""
 
 import json
-import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,36 +16,16 @@ import pyarrow.parquet as pq
 import yaml
 
 from vsweep.errors import ConfigError
+from vsweep.results.files import write_whole
+from vsweep.results.finished import Finished
 
 # How long rows of `trials.parquet` may wait to be written while blocks come in.
 _TRIALS_EVERY_S = 5.0
 
 
-class Finished(NamedTuple):
-    """Trials that are done.
-
-    rows: int64 `(trials,)`, places in the table of trials. steps: int64 `(records,)`. metrics: each
-    float32 `(trials, records)`. diverged_at: int32 `(trials,)`, -1 for never.
-    """
-
-    rows: np.ndarray
-    steps: np.ndarray
-    metrics: Mapping[str, np.ndarray]
-    diverged_at: np.ndarray
-
-
 def higher_is_better(metric: str) -> bool:
     """Whether more of a metric is better: of accuracies it is, of losses and norms it is not."""
     return metric.endswith("accuracy")
-
-
-def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` make a file under a name that no reader looks at, then give it its own at once."""
-    part = path.with_name(f".{path.name}.part")
-    write(part)
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 @contextmanager
@@ -88,8 +67,14 @@ class Store:
         _make(directory)
         text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
         write_whole(directory / "config.yaml", lambda path: path.write_text(text, encoding="utf-8"))
-        record = json.dumps(dict(plan), indent=1, ensure_ascii=False)
-        write_whole(directory / "plan.json", lambda path: path.write_text(record, encoding="utf-8"))
+        self._record = dict(plan)
+        self.note("happened", None)
+
+    def note(self, name: str, value: Any) -> None:
+        """Add to `plan.json` what is known only later."""
+        self._record[name] = value
+        record = json.dumps(self._record, indent=1, ensure_ascii=False)
+        write_whole(self.directory / "plan.json", lambda path: path.write_text(record, encoding="utf-8"))
 
     def add(self, done: Finished) -> None:
         """Write the curves of trials that are done; their rows follow within seconds."""

@@ -7,7 +7,6 @@ A loss takes `(outputs, targets)`: outputs `(n_outputs, examples)`, targets `(ex
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 

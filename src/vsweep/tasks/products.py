@@ -1,9 +1,9 @@
 """An affine layer whose products take the form that is fastest for their shape.
 
-On a CPU a matrix product with a thin side (few inputs, few classes) costs mostly its call. Written as a sum of
-outer products it is fused with what follows, and as matrix-vector products it is one vectorised loop each;
-a program of such forms alone has no library calls, and can be compiled into a single kernel. On a GPU or a
-TPU only the fused sums pay: of a thin product the library's own kernel is the fastest there.
+On a CPU a matrix product with a thin side (few inputs, few classes) costs mostly its call. Written as a sum
+of outer products it is fused with what follows, and as matrix-vector products it is one vectorised loop
+each; a program of such forms alone has no library calls, and can be compiled into a single kernel. On a GPU
+or a TPU only the fused sums pay: of a thin product the library's own kernel is the fastest there.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,8 @@
 """The person at the terminal: a progress bar while it trains, a table of the best cells at the end."""
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 from rich import box
@@ -78,6 +80,9 @@ class ConsoleTracker:
     def end(self, sweep: Sweep) -> None:
         """Show the best cells."""
         self._progress.stop()
+        happened = sweep.plan.get("happened")
+        if happened:
+            self.console.print(_timing(happened), soft_wrap=True)
         metric, cells = default_metric(sweep.trials), sweep.trials["cell"].nunique()
         diverged = int((sweep.trials["status"] == "diverged").sum())
         if diverged == len(sweep.trials):
@@ -89,6 +94,17 @@ class ConsoleTracker:
     def close(self) -> None:
         """Stop the bar."""
         self._progress.stop()
+
+
+def _timing(happened: Mapping[str, Any]) -> str:
+    """Where the time went, beside what was predicted."""
+    took, predicted = happened["seconds"], happened["predicted"]
+    parts = ", ".join(
+        f"{what} {took[what]:.1f} s" + (f" ({predicted[what]:.1f})" if what in predicted else "")
+        for what in took
+        if what != "total"
+    )
+    return f"{took['total']:.1f} s, {predicted['total']:.1f} were predicted: {parts}"
 
 
 def best_table(sweep: Sweep) -> Table:

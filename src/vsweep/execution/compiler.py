@@ -1,0 +1,139 @@
+"""Compiles programs in the background, and puts their data on the devices."""
+
+import time
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from vsweep.descent.loop import Curve
+from vsweep.descent.program import HParams, compile_block, numerics
+from vsweep.execution.arrange import Arrangement
+from vsweep.execution.inputs import arrays
+from vsweep.execution.plan import Program
+from vsweep.tasks.task import Data
+
+# Of the memory that a device has free, the share that a block may be predicted to take.
+_SHARE = 0.9
+
+
+class Ready(NamedTuple):
+    """A program that can be called. arrangement: as it was compiled. device_bytes: what a call takes."""
+
+    call: Callable[[HParams, Data], Curve]
+    data: Data
+    arrangement: Arrangement
+    compile_s: float
+    device_bytes: int
+
+
+class Compiler:
+    """Compiles each program once for an arrangement; threads of its own do it, some at a time."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self._mesh = mesh
+        self._pool = ThreadPoolExecutor(2, "vsweep-compile")
+        self._lock = Lock()
+        self._started: dict[Hashable, Future[Ready]] = {}
+        self._executables: dict[Hashable, Future[Any]] = {}
+        self._data: dict[Hashable, Data] = {}
+
+    def start(self, program: Program, arrangement: Arrangement) -> "Future[Ready]":
+        """Begin to compile a program, unless it has begun."""
+        key = id(program), arrangement
+        if key not in self._started:
+            self._started[key] = self._pool.submit(self.compile, program, arrangement)
+        return self._started[key]
+
+    def drop(self, program: Program) -> None:
+        """Let go of a program that is done."""
+        for key in [key for key in self._started if key[0] == id(program)]:  # type: ignore[index]
+            del self._started[key]
+
+    def close(self) -> None:
+        """Begin no more; what is being compiled is not waited for."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def compile(self, program: Program, arrangement: Arrangement) -> Ready:
+        """Compile a program, for the largest arrangement up to this one that the memory holds."""
+        begun = time.perf_counter()
+        while True:
+            executable, data = self._executable(program, arrangement)
+            needed = device_bytes(executable)
+            smaller = arrangement.smaller(self._mesh.devices.size)
+            if smaller is None or needed <= _SHARE * free_bytes(self._mesh):
+                break
+            arrangement = smaller
+        return Ready(executable, data, arrangement, time.perf_counter() - begun, needed)
+
+    def _executable(self, program: Program, arrangement: Arrangement) -> tuple[Any, Data]:
+        """One for the same static and shapes is used again, for other data."""
+        static, _, lanes, fused = program.static, *arrangement
+        data = self._on_devices(program)
+        hparams = block_hparams(program, self._mesh, np.zeros(arrangement.block, np.int64))
+        leaves, tree = jax.tree.flatten((hparams, data))
+        key = static, lanes, fused, tree, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+        with self._lock:
+            begun = self._executables.get(key)
+            future = self._executables.setdefault(key, Future()) if begun is None else begun
+        if begun is None:
+            try:
+                future.set_result(
+                    compile_block(static, hparams, data, lanes=lanes, mesh=self._mesh, fused=fused)
+                )
+            except BaseException as error:
+                future.set_exception(error)
+        return future.result(), data
+
+    def _on_devices(self, program: Program) -> Data:
+        floating = program.hparams.diverge_above.dtype
+        key = program.inputs.key, str(floating)
+        with self._lock:
+            if key not in self._data:
+                everywhere = NamedSharding(self._mesh, PartitionSpec())
+                with numerics(program.static):
+                    self._data[key] = jax.device_put(arrays(program.inputs.split, floating), everywhere)
+            return self._data[key]
+
+
+def block_hparams(program: Program, mesh: Mesh, places: np.ndarray) -> HParams:
+    """The hyperparameters of a program's trials at these places, `(trials,)`, on the devices."""
+    chosen = jax.tree.map(lambda leaf: leaf[places], program.hparams)
+    with numerics(program.static):
+        return jax.device_put(chosen, NamedSharding(mesh, PartitionSpec("trials")))
+
+
+def device_bytes(executable: Any) -> int:
+    """The bytes that a call takes on each device, as the compiler predicts; 0 where it does not say."""
+    try:
+        memory = executable.memory_analysis()
+        return int(
+            memory.temp_size_in_bytes
+            + memory.argument_size_in_bytes
+            + memory.output_size_in_bytes
+            - memory.alias_size_in_bytes
+        )
+    except (AttributeError, TypeError, jax.errors.JaxRuntimeError):
+        return 0
+
+
+def free_bytes(mesh: Mesh) -> float:
+    """The bytes that are free on the fullest device; of a CPU's memory, its share."""
+    devices = mesh.devices.flatten().tolist()
+    if devices[0].platform == "cpu":
+        return _free_on_host() / len(devices)
+    stats = [device.memory_stats() or {} for device in devices]
+    return min(s.get("bytes_limit", np.inf) - s.get("bytes_in_use", 0) for s in stats)
+
+
+def _free_on_host() -> float:
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:  # noqa: PTH123
+            kilobytes = dict(line.split(":") for line in file)["MemAvailable"]
+        return float(kilobytes.split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return float("inf")
