@@ -91,8 +91,10 @@ class Costs:
         As before, where that is not far off: another block is another program, to be compiled again.
         """
         limit = block_limit(inputs, self.hardware.devices, inputs.config.steps * self.step_s(inputs, width))
-        before = self._known.get(self.name(inputs, width)).get("limits", {}).get(str(inputs.config.steps))
-        return before if before and before / 4 <= limit <= before * 4 else limit
+        known = self._known.get(self.name(inputs, width))
+        before = known.get("limits", {}).get(str(inputs.config.steps), limit)
+        limit = before if before / 4 <= limit <= before * 4 else limit
+        return min(limit, known.get("most_block", limit))
 
 
 def guess_step_s(inputs: Inputs, width: int, hardware: Hardware) -> float:

@@ -122,15 +122,16 @@ def remember(plan: Plan, spent: Spent, known: Known) -> None:
     ratios = []
     for program in plan.programs:
         seconds, steps = spent.by_program.get(program.name, (0.0, 0))
-        if seconds < _RUN_S:
+        if seconds < _RUN_S and program.name not in spent.too_large:
             continue
         limit = costs.block_limit(program.inputs, program.width)
         limits = {**known.get(program.name).get("limits", {}), str(program.static.length.steps): limit}
+        if program.name in spent.too_large:
+            most = spent.too_large[program.name]
+            known.note(program.name, most=most.lanes, most_block=most.block)
         known.note(program.name, limits=limits)
         known.mean(program.name, step_s=seconds / steps)
         ratios.append(seconds / steps / guess_step_s(program.inputs, program.width, plan.hardware))
-    for name, lanes in spent.too_large.items():
-        known.note(name, most=lanes)
     if ratios:
         known.mean(machine, ratio=float(np.median(ratios)))
     if spent.cold_compiles:

@@ -28,15 +28,15 @@ class Spent:
 
     compiling: of compilers, which overlap with each other and with training. training: while any block
     was on the devices. by_program: the same and the steps × trials, by the name of what is known of a
-    program. cold_compiles: those that no cache knew. too_large: the lanes left of programs that ran out
-    of memory, by name. device_bytes: the most that a call was predicted to take.
+    program. cold_compiles: those that no cache knew. too_large: what is left of the arrangements of
+    programs that ran out of memory, by name. device_bytes: the most that a call was predicted to take.
     """
 
     compiling: float = 0.0
     training: float = 0.0
     by_program: dict[str, tuple[float, int]] = field(default_factory=dict)
     cold_compiles: list[float] = field(default_factory=list)
-    too_large: dict[str, int] = field(default_factory=dict)
+    too_large: dict[str, Arrangement] = field(default_factory=dict)
     device_bytes: int = 0
     _last: float = 0.0
 
@@ -163,7 +163,7 @@ class _Run:
     def _smaller(self, program: Program) -> Arrangement | None:
         arrangement = self._arrangements[id(program)].smaller(self._mesh.devices.size)
         if arrangement is not None:
-            self._spent.too_large[program.name] = arrangement.lanes
+            self._spent.too_large[program.name] = arrangement
         return arrangement
 
     def _rest(self) -> Iterator[Finished]:

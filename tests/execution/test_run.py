@@ -1,0 +1,173 @@
+"""Blocks that do not fit are halved and nothing is lost; what is learned changes no curve."""
+
+import json
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+
+from vsweep.execution import compiler, measure, run
+from vsweep.execution.arrange import Arrangement
+from vsweep.execution.costs import Costs, Hardware
+from vsweep.execution.devices import trial_mesh
+from vsweep.execution.known import Known
+from vsweep.execution.plan import make_plan
+from vsweep.study import make_study
+
+WORDS = ["data=iris", "model=logistic", "model.init=normal", "steps=4", "seeds=12", "tracker=none"]
+WORDS += ["grid.optimizer.lr=[0.1,0.3]"]
+
+
+def plan_of(*words, known=None, block=None):
+    made = make_study([*WORDS, *words])
+    mesh = trial_mesh()
+    hardware = Hardware("cpu", mesh.devices.size)
+    return make_plan(made.grid, made.variants, made.group_axes, hardware, block, known)
+
+
+def curves_of(planned, spent=None):
+    blocks = list(run.train(planned, trial_mesh(), spent))
+    rows = np.concatenate([block.rows for block in blocks])
+    losses = np.concatenate([block.metrics["train_loss"] for block in blocks])
+    return rows, losses[np.argsort(rows)], blocks
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return curves_of(plan_of())
+
+
+def test_every_trial_once_in_order(whole):
+    assert whole[0].tolist() == list(range(24))
+
+
+@pytest.mark.parametrize("block", [1, 7, 24])
+def test_any_block_gives_the_same_curves(whole, block):
+    rows, losses, _ = curves_of(plan_of(block=block))
+    assert rows.tolist() == list(range(24))
+    np.testing.assert_allclose(losses, whole[1], rtol=1e-5)
+
+
+def test_a_block_that_runs_out_of_memory_is_halved(whole, monkeypatch):
+    sizes = []
+    compile_block = compiler.compile_block
+
+    def small_device(static, hparams, data, **options):
+        size = len(hparams.seed)
+        executable = compile_block(static, hparams, data, **options)
+
+        def call(*arguments):
+            sizes.append(size)
+            if size > 8:
+                raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
+            return executable(*arguments)
+
+        return call
+
+    monkeypatch.setattr(compiler, "compile_block", small_device)
+    spent = run.Spent()
+    rows, losses, blocks = curves_of(plan_of(), spent)
+    assert rows.tolist() == list(range(24))
+    np.testing.assert_allclose(losses, whole[1], rtol=1e-5)
+    assert max(sizes) > 8 >= min(sizes)
+    # What was one block is one part of the store still.
+    assert len(blocks) == len(whole[2])
+    known = Known()
+    measure.remember(plan_of(), spent, known)
+    later = plan_of(known=known)
+    assert later.programs[0].arrangement.block <= 8
+
+
+def test_any_other_failure_is_raised(monkeypatch):
+    def broken(*_, **__):
+        raise jax.errors.JaxRuntimeError("INTERNAL: something else")
+
+    monkeypatch.setattr(compiler, "compile_block", broken)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
+        list(run.train(plan_of(), trial_mesh()))
+
+
+def test_what_the_compiler_predicts_above_the_memory_is_compiled_smaller(monkeypatch):
+    (program,) = plan_of().programs
+    predicted = iter([2e9, 5e8])
+    monkeypatch.setattr(compiler, "free_bytes", lambda mesh: 1e9)
+    monkeypatch.setattr(compiler, "device_bytes", lambda executable: next(predicted))
+    ready = compiler.Compiler(trial_mesh()).compile(program, program.arrangement)
+    assert ready.arrangement.block < program.arrangement.block
+
+
+@pytest.mark.parametrize("devices", [1, 2, 8])
+@pytest.mark.parametrize("lanes", [1, 4, 32])
+def test_halves_are_whole_lanes_on_every_device(devices, lanes):
+    arrangement = Arrangement(devices * lanes * 4, lanes)
+    while (smaller := arrangement.smaller(devices)) is not None:
+        assert 0 < smaller.block < arrangement.block
+        assert smaller.block % (devices * smaller.lanes) == 0
+        arrangement = smaller
+    assert arrangement == (devices, 1, False)
+
+
+def test_the_fastest_arrangement_is_kept_and_not_tried_again(monkeypatch, tmp_path):
+    known = Known(tmp_path / "measured.json")
+    monkeypatch.setattr(measure, "_WORTH", 0)
+    monkeypatch.setitem(measure._LANES, "cpu", (1, 4))
+    seconds = {1: 3.0, 4: 1.0, 8: 2.0}
+    tried = []
+
+    def run_s(program, call, data, arrangement, mesh):
+        tried.append(arrangement.lanes)
+        return seconds[arrangement.lanes] * arrangement.block
+
+    monkeypatch.setattr(measure, "_run_s", run_s)
+    planned = measure.measured(plan_of(), trial_mesh(), known)
+    assert set(tried) >= {1, 4}
+    assert planned.programs[0].arrangement.lanes == 4
+    known.save()
+    again = Known(tmp_path / "measured.json")
+    tried.clear()
+    planned = measure.measured(plan_of(known=again), trial_mesh(), again)
+    assert (tried, planned.programs[0].arrangement.lanes) == ([], 4)
+
+
+def test_predictions_come_from_what_was_measured(tmp_path):
+    known = Known(tmp_path / "measured.json")
+    planned = plan_of(known=known)
+    name, steps = planned.programs[0].name, 24 * 4
+    assert not planned.measured
+    spent = run.Spent(by_program={name: (9.6, steps)}, cold_compiles=[7.0])
+    measure.remember(planned, spent, known)
+    later = plan_of(known=Known(tmp_path / "measured.json"))
+    assert later.measured
+    assert later.programs[0].step_s == pytest.approx(0.1)
+    # A program that was not seen is scaled by how wrong the guess was.
+    other = plan_of("data=wine", known=known)
+    assert other.programs[0].step_s > 100 * plan_of("data=wine").programs[0].step_s
+    assert Costs(other.hardware, known).cold_compile_s == 7.0
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{", '{"a": 1}', None])
+def test_a_table_that_cannot_be_read_is_begun_anew(tmp_path, text):
+    path = tmp_path / "measured.json"
+    if text is not None:
+        path.write_text(text)
+    known = Known(path)
+    known.note("a", lanes=2)
+    known.save()
+    assert json.loads(path.read_text()) == {"a": {"lanes": 2}}
+
+
+def test_a_table_that_cannot_be_written_is_no_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    Known(tmp_path / "file" / "measured.json").save()
+    Known().save()
+
+
+def test_where_jax_runs_already_a_person_is_told(monkeypatch):
+    from vsweep.execution import devices
+
+    monkeypatch.setattr(devices, "cores", lambda: 64)
+    one = SimpleNamespace(devices=np.array([SimpleNamespace(platform="cpu")]))
+    assert "1 of 64 cores" in devices.shortcoming(one)
+    monkeypatch.setattr(devices, "cores", lambda: 1)
+    assert devices.shortcoming(one) == ""
