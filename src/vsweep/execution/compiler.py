@@ -19,6 +19,9 @@ from vsweep.tasks.task import Data
 
 # Of the memory that a device has free, the share that a block may be predicted to take.
 _SHARE = 0.9
+# Executables that are kept for programs that differ in the values of their data alone; a thousand programs are
+# not all held at once.
+_KEPT = 16
 
 
 class Ready(NamedTuple):
@@ -80,6 +83,8 @@ class Compiler:
         with self._lock:
             begun = self._executables.get(key)
             future = self._executables.setdefault(key, Future()) if begun is None else begun
+            while len(self._executables) > _KEPT:
+                del self._executables[next(iter(self._executables))]
         if begun is None:
             try:
                 future.set_result(

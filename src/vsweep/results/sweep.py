@@ -3,15 +3,17 @@
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import yaml
 
 from vsweep.errors import ConfigError
 from vsweep.results import select
-from vsweep.results.plots import Plots
 from vsweep.results.store import read_curves, read_trials
+
+if TYPE_CHECKING:
+    from vsweep.results.plots import Plots
 
 
 class Sweep:
@@ -54,8 +56,11 @@ class Sweep:
         return self.cells(metric).astype(object).iloc[0]
 
     @property
-    def plot(self) -> Plots:
+    def plot(self) -> "Plots":
         """Pictures: `sweep.plot.heatmap(...)`."""
+        # Only here: matplotlib takes half a second to import.
+        from vsweep.results.plots import Plots
+
         return Plots(self.trials)
 
     def __repr__(self) -> str:
