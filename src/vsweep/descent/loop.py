@@ -82,16 +82,21 @@ def train(
         (loss, _), grads = jax.value_and_grad(task.loss, has_aux=True)(state.params, examples)
         return update(_judge(state, loss), grads)
 
-    def stretch(state: State, updates: Array) -> tuple[State, Metrics]:
-        """Record, then update so many times. On the full batch the record's gradient is a step's."""
-        state, metrics, grads = observe(state)
-        if length.batch_size is None:
-            state = lax.cond(updates > 0, update, lambda state, _: state, state, grads)
-            updates = updates - 1
-        return lax.fori_loop(0, updates, step, state), metrics
+    def advance(updates: int, state: State, grads: Any) -> State:
+        """So many updates after a record, whose gradient on the full batch is the first step's."""
+        if updates and length.batch_size is None:
+            state, updates = update(state, grads), updates - 1
+        return lax.fori_loop(0, updates, step, state) if updates else state
 
-    updates = np.diff(recorded_steps(length), append=length.steps)
-    state, metrics = lax.scan(stretch, state, jnp.asarray(updates, jnp.int32))
+    # How often each loop runs is static: on a GPU, a count that is traced is asked for at every step.
+    counts, which = np.unique(np.diff(recorded_steps(length), append=length.steps), return_inverse=True)
+    advances = [partial(advance, int(updates)) for updates in counts]
+
+    def stretch(state: State, which: Array) -> tuple[State, Metrics]:
+        state, metrics, grads = observe(state)
+        return lax.switch(which, advances, state, grads), metrics
+
+    state, metrics = lax.scan(stretch, state, jnp.asarray(which, jnp.int32))
     return Curve(metrics, state.diverged_at, state.params)
 
 

@@ -19,8 +19,8 @@ from vsweep.tasks.task import Data
 
 # Of the memory that a device has free, the share that a block may be predicted to take.
 _SHARE = 0.9
-# Executables that are kept for programs that differ in the values of their data alone; a thousand programs are
-# not all held at once.
+# Executables that are kept for programs that differ in the values of their data alone: a thousand are not
+# all held at once.
 _KEPT = 16
 
 
