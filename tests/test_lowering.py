@@ -1,0 +1,70 @@
+"""Every program of the shipped sweeps lowers for each kind of device, on a machine that has none."""
+
+import re
+
+import jax
+import pytest
+from core_helpers import examples, make_hparams, make_static, take
+from jax.sharding import Mesh
+
+from vsweep.compose import CONF
+from vsweep.descent.program import lower_block
+from vsweep.execution.inputs import arrays
+from vsweep.execution.plan import Hardware, make_plan
+from vsweep.study import make_study
+from vsweep.tasks.task import Data, Examples
+
+FILES = sorted((CONF.parent / "sweeps").glob("*.yaml"))
+PLATFORMS = ("cpu", "cuda", "tpu")
+# Of the orthogonal initializer: a factorisation on each platform.
+FACTORISATIONS = {
+    *("lapack_sgeqrf_ffi", "lapack_sorgqr_ffi", "cusolver_geqrf_ffi", "cusolver_orgqr_ffi"),
+    *("Qr", "ProductOfElementaryHouseholderReflectors"),
+}
+
+
+def lowered(static, hparams, data):
+    """The text of a block of four trials, side by side."""
+    mesh = Mesh(jax.local_devices()[:1], ("trials",))
+    hparams = take(hparams, range(4))
+    return lower_block(static, hparams, data, lanes=4, mesh=mesh, platforms=PLATFORMS).as_text()
+
+
+def custom_calls(text):
+    """What a program calls that the compiler does not know; a call of the host is one."""
+    return set(re.findall(r"custom_call @([\w.]+)", text))
+
+
+def assert_for_all_platforms(text):
+    """It is told which platform it runs on, and may choose between forms by that."""
+    assert '{jax.global_constant = "_platform_index"}' in text
+    assert text.count("stablehlo.while") >= 2
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_the_programs_of_a_sweep_lower_for_all_platforms(file):
+    made = make_study([f"sweep={file.stem}", "tracker=none"])
+    plan = make_plan(made.grid, made.variants, made.group_axes, Hardware("gpu", 1))
+    distinct = {program.static: program for program in plan.programs}
+    assert distinct
+    for static, program in distinct.items():
+        data = arrays(program.inputs.split, program.hparams.diverge_above.dtype)
+        # Adam's own arithmetic mixes dtypes.
+        with jax.numpy_dtype_promotion("standard"):
+            text = lowered(static, program.hparams, data)
+        assert_for_all_platforms(text)
+        # A callback would be one, and would have the device wait for the host.
+        assert custom_calls(text) == set()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
+def test_other_dtypes_all_initializers_and_minibatches_lower_for_all_platforms(dtype):
+    static = make_static(dtype=dtype, batch_size=8)
+    part = examples("softmax_cross_entropy")
+    hparams = make_hparams(static, trials=4)
+    part = Examples(part.x.astype(hparams.diverge_above.dtype), part.y)
+    text = lowered(static, hparams, Data(part, part))
+    assert_for_all_platforms(text)
+    assert {name.replace("dgeqrf", "sgeqrf").replace("dorgqr", "sorgqr") for name in custom_calls(text)} == (
+        FACTORISATIONS
+    )
