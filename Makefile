@@ -18,7 +18,7 @@ USE  := $(VENV)/.installed-$(ACCEL)
 TEST := $(VENV)/.installed-$(ACCEL)-test
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep plan test lint format bench picture clean
+.PHONY: help sweep plan test lint format bench aot picture clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,11 +47,15 @@ bench: $(USE) ## time vsweep beside what is written by hand, and whole sweeps
 	$(BIN)/python scripts/bench.py $(ARGS)
 	$(BIN)/python scripts/bench_sweeps.py
 
+aot: ## compile for an H100 and TPUs that are not here; fail where a step costs more (ARGS=--accept)
+	@$(MAKE) --no-print-directory VENV=$(VENV)-aot ACCEL=aot $(VENV)-aot/.installed-aot
+	@$(VENV)-aot/bin/python scripts/aot.py $(ARGS)
+
 picture: $(USE) ## make the README's picture anew, from a real sweep
 	$(BIN)/python scripts/picture.py
 
-clean: ## remove the environment and what tools have cached, no results
-	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+clean: ## remove the environments and what tools have cached, no results
+	rm -rf $(VENV) $(VENV)-aot dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
