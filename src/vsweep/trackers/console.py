@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     ProgressColumn,
     Task,
     TextColumn,
@@ -22,25 +21,29 @@ from rich.text import Text
 
 from vsweep.results.select import axes_of, default_metric, short, short_names
 from vsweep.results.sweep import Sweep
+from vsweep.trackers.bar import Bar
 
 _ROWS = 5
-# Where there is no terminal to redraw, a line this often.
+# Where no bar can be redrawn, a line this often.
 _LINE_EVERY_S = 10.0
 
 
 class _Speed(ProgressColumn):
     def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:,.1f} trials/s" if speed else "compiling")
+        if not task.completed or not task.elapsed:
+            return Text("compiling")
+        # rich knows a speed from the second block on, and there may be one alone.
+        speed = task.finished_speed or task.speed or task.completed / task.elapsed
+        return Text(f"{speed:,.1f} trials/s")
 
 
 class ConsoleTracker:
-    """Writes to standard error."""
+    """Writes to standard error, or below a notebook's cell."""
 
     def __init__(self) -> None:
         """Nothing is shown before `begin`."""
         self.console = Console(stderr=True, highlight=False)
-        self._progress = Progress(
+        self._progress = Bar(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -50,7 +53,6 @@ class ConsoleTracker:
             TextColumn("left"),
             TimeRemainingColumn(),
             console=self.console,
-            disable=not self.console.is_terminal,
         )
         self._done = self._total = 0
         self._start = self._last = time.monotonic()
@@ -69,7 +71,7 @@ class ConsoleTracker:
         self._progress.update(self._task, advance=trials)
         now = time.monotonic()
         last = self._done == self._total
-        if not self.console.is_terminal and (last or now - self._last > _LINE_EVERY_S):
+        if not self._progress.shown and (last or now - self._last > _LINE_EVERY_S):
             self._last = now
             speed = self._done / (now - self._start)
             left = (self._total - self._done) / speed

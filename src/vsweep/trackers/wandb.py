@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from rich.console import Console
-from rich.progress import Progress
 
 from vsweep.results.select import axes_of, label
 from vsweep.results.sweep import Sweep
+from vsweep.trackers.bar import Bar
 
 # A call of `log` costs W&B's client 0.2 to 0.5 ms: rows, not runs, are what takes time.
 _MOST_ROWS = 200
@@ -61,7 +61,7 @@ class WandbTracker:
             self._console.print("W&B: not logged in (wandb login), so the runs are made offline")
             mode = "offline"
         cells = cell_curves(sweep)
-        bar = Progress(console=self._console, disable=not self._console.is_terminal)
+        bar = Bar(console=self._console)
         with warnings.catch_warnings(), bar, ThreadPoolExecutor(_THREADS) as pool:
             warnings.simplefilter("ignore")
             task = bar.add_task(f"W&B, {mode}", total=len(cells))
