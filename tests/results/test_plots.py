@@ -4,6 +4,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+import vsweep
+
 LR, WIDTH = "optimizer.lr", "model.width"
 
 
@@ -63,3 +65,69 @@ def test_an_axis_that_the_sweep_does_not_have_is_told(small, x, y):
 def test_a_metric_that_was_not_recorded_is_told(small):
     with pytest.raises(KeyError, match="no metric"):
         small.plot.heatmap(LR, WIDTH, "val_acc")
+
+
+def lines(figure):
+    """The curves of a picture, steps and values, by the names in its legend; and their bands, in order."""
+    drawn = {line.get_label(): line.get_xydata().T for line in figure.axes[0].lines}
+    return drawn, figure.axes[0].collections
+
+
+def test_curves_are_the_median_and_range_over_seeds_of_the_best_cells(small, tmp_path):
+    figure = small.plot.curves("model", "val_loss", tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    drawn, bands = lines(figure)
+    cells = small.cells("val_loss").drop_duplicates("model").set_index("model")["cell"]
+    assert sorted(drawn) == sorted(cells.index) == ["logistic", "mlp"]
+    for (name, (steps, values)), band in zip(drawn.items(), bands, strict=True):
+        trials = small.trials.loc[small.trials["cell"] == cells[name], "trial"]
+        seeds = small.curves[small.curves["trial"].isin(trials)].pivot(
+            index="step", columns="trial", values="val_loss"
+        )  # fmt: skip
+        assert steps.tolist() == seeds.index.tolist() == [0, 2, 4, 5]
+        np.testing.assert_allclose(values, seeds.astype(float).median(axis=1))
+        edge = band.get_paths()[0].vertices
+        for step, row in seeds.iterrows():
+            at = edge[edge[:, 0] == step, 1]
+            np.testing.assert_allclose([at.min(), at.max()], [row.min(), row.max()])
+    axes = figure.axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_yscale()) == ("step", "val_loss", "log")
+
+
+def test_a_value_whose_seeds_all_diverged_has_a_name_and_no_line(small):
+    drawn, _ = lines(small.plot.curves(LR, "train_loss"))
+    assert list(drawn) == ["0.1", "1e+06 (2/2 diverge)"]
+    assert [len(steps) for steps, _ in drawn.values()] == [4, 0]
+
+
+def test_accuracies_are_on_a_linear_scale(small):
+    axes = small.plot.curves(WIDTH).axes[0]
+    assert (axes.get_ylabel(), axes.get_yscale()) == ("val_accuracy", "linear")
+
+
+def test_a_value_without_the_metric_has_a_name_and_no_line(tmp_path):
+    words = ["data=iris", "model=logistic", "grid.data.val_fraction=[0.0,0.5]", "steps=1", "tracker=none"]
+    sweep = vsweep.sweep([*words, f"dir='{tmp_path / 'sweep'}'"], quiet=True)
+    drawn, _ = lines(sweep.plot.curves("data.val_fraction", "val_loss"))
+    assert {name: len(steps) for name, (steps, _) in drawn.items()} == {"0": 0, "0.5": 2}
+
+
+def test_a_legend_of_many_values_names_some_and_both_ends(tmp_path):
+    words = ["data=iris", "model=logistic", "grid.optimizer.lr={linspace:[0.1,3.0,30]}", "steps=1"]
+    sweep = vsweep.sweep([*words, "tracker=none", f"dir='{tmp_path / 'sweep'}'"], quiet=True)
+    figure = sweep.plot.curves(LR)
+    assert len(figure.axes[0].lines) == 30
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert (len(names), names[0], names[-1]) == (12, "0.1", "3")
+
+
+def test_a_notebook_shows_a_picture(small):
+    for figure in (small.plot.heatmap(LR, WIDTH), small.plot.curves(LR)):
+        assert figure._repr_png_()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_curves_of_what_the_sweep_does_not_have_are_told(small):
+    with pytest.raises(KeyError, match=r"no axis 'optimizer\.rl': there are model, model\.width"):
+        small.plot.curves("optimizer.rl")
+    with pytest.raises(KeyError, match="no metric"):
+        small.plot.curves(LR, "val_acc")

@@ -57,11 +57,11 @@ class Sweep:
 
     @property
     def plot(self) -> "Plots":
-        """Pictures: `sweep.plot.heatmap(...)`."""
+        """Pictures: `sweep.plot.heatmap(...)`, `sweep.plot.curves(...)`."""
         # Only here: matplotlib takes half a second to import.
         from vsweep.results.plots import Plots
 
-        return Plots(self.trials)
+        return Plots(self.trials, lambda: self.curves)
 
     def __repr__(self) -> str:
         """The directory and how much is in it."""
