@@ -289,8 +289,23 @@ def test_a_module_that_cannot_be_imported_is_told(here, monkeypatch, body, messa
     assert "\n" not in str(error.value)
 
 
+def test_devices_are_those_that_a_plan_counts():
+    _, planned = vsweep.plan(["data=iris", "tracker=none"])
+    found = vsweep.devices()
+    assert planned.hardware == (found[0].platform, len(found))
+
+
 def test_the_public_names():
-    assert set(vsweep.__all__) >= {"ConfigError", "Dataset", "Model", "Sweep", "load", "plan", "sweep"}
+    assert set(vsweep.__all__) >= {
+        "ConfigError",
+        "Dataset",
+        "Model",
+        "Sweep",
+        "devices",
+        "load",
+        "plan",
+        "sweep",
+    }
     assert all(hasattr(vsweep, name) for name in vsweep.__all__)
     with pytest.raises(AttributeError, match="no attribute 'swoop'"):
         vsweep.swoop  # noqa: B018

@@ -11,19 +11,19 @@ from vsweep.errors import ConfigError
 
 if TYPE_CHECKING:
     from vsweep.api import load, plan, sweep
-    from vsweep.execution.devices import prepare
+    from vsweep.execution.devices import devices
     from vsweep.results.sweep import Sweep
     from vsweep.tasks.dataset import Dataset
     from vsweep.tasks.models import Model
 
-__all__ = ["ConfigError", "Dataset", "Model", "Sweep", "load", "plan", "prepare", "sweep"]
+__all__ = ["ConfigError", "Dataset", "Model", "Sweep", "devices", "load", "plan", "sweep"]
 
 _WHERE = {
     "Dataset": "vsweep.tasks.dataset",
     "Model": "vsweep.tasks.models",
     "Sweep": "vsweep.results.sweep",
+    "devices": "vsweep.execution.devices",
     "load": "vsweep.api",
-    "prepare": "vsweep.execution.devices",
     "plan": "vsweep.api",
     "sweep": "vsweep.api",
 }

@@ -57,18 +57,23 @@ def _keep_compiled() -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
-def trial_mesh() -> Mesh:
-    """All local devices along one axis, `trials`."""
+def devices() -> list[jax.Device]:
+    """The devices that trials are spread over: all that this process has. Starts JAX."""
     prepare()
-    return Mesh(jax.local_devices(), ("trials",))
+    return jax.local_devices()
+
+
+def trial_mesh() -> Mesh:
+    """All devices along one axis, `trials`."""
+    return Mesh(devices(), ("trials",))
 
 
 def shortcoming(mesh: Mesh) -> str:
     """What is less than it could be, in a sentence; empty where nothing is."""
-    devices = mesh.devices.size
-    if mesh.devices.flat[0].platform != "cpu" or devices >= cores():
+    count = mesh.devices.size
+    if mesh.devices.flat[0].platform != "cpu" or count >= cores():
         return ""
     return (
-        f"{devices} of {cores()} cores: JAX was running in this process before vsweep could ask for a device"
-        " per core; call vsweep.prepare() before anything else uses JAX"
+        f"{count} of {cores()} cores: JAX was running in this process before vsweep could ask for a device"
+        " per core; call vsweep.devices() before anything else uses JAX"
     )
