@@ -98,6 +98,16 @@ def command(environment):
 
 
 @pytest.fixture(scope="session")
+def wheel(tmp_path_factory):
+    """The wheel of this checkout."""
+    folder, root = tmp_path_factory.mktemp("wheel"), Path(__file__).parents[1]
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(root)]
+    subprocess.run(build, check=True, capture_output=True)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="session")
 def small(tmp_path_factory):
     """A trained sweep of 12 trials in 2 programs, of which the trials with lr=1e6 diverged."""
     import vsweep

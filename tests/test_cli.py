@@ -253,26 +253,13 @@ def test_multirun_is_a_sweep_per_job(command, tmp_path, launcher):
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory):
+def installed(wheel, tmp_path_factory):
     """A folder with vsweep as its wheel installs it."""
-    folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
-    subprocess.run(build, check=True, capture_output=True)
-    (wheel,) = folder.glob("*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
-    assert {"vsweep/conf/config.yaml", "vsweep/sweeps/digits.yaml"} <= set(names)
-    install = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--no-deps",
-        "--quiet",
-        "--target",
-        str(folder / "site"),
-    ]
+    folder = tmp_path_factory.mktemp("site")
+    assert {"vsweep/conf/config.yaml", "vsweep/sweeps/digits.yaml"} <= set(zipfile.ZipFile(wheel).namelist())
+    install = [sys.executable, "-m", "pip", "install", "--no-deps", "--quiet", "--target", str(folder)]
     subprocess.run([*install, str(wheel)], check=True, capture_output=True)
-    return folder / "site"
+    return folder
 
 
 def test_an_installed_wheel_works_from_anywhere(command, environment, installed, tmp_path):
