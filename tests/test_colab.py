@@ -1,10 +1,12 @@
 """The Colab notebook, run by a kernel of its own in an empty folder, from the wheel that it installs."""
 
 import base64
+import os
 import re
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import nbclient
@@ -123,12 +125,13 @@ def test_it_keeps_the_sweep_in_one_file(ran, tmp_path):
     assert len(again.curves) == TRIALS * 3
 
 
-def test_elsewhere_without_a_key_nothing_is_sent_or_downloaded(small, monkeypatch, capsys):
+def test_elsewhere_without_a_key_nothing_is_sent_or_downloaded(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setitem(sys.modules, "google.colab", None)
-    names = {"os": __import__("os"), "sweep": small}
+    (tmp_path / "kept").mkdir()
+    names = {"os": os, "sweep": SimpleNamespace(directory=tmp_path / "kept")}
     exec(only(read().cells, "WANDB_API_KEY").source, names)
     assert names["tracker"] == "none"
     exec(only(read().cells, "make_archive").source, names)
-    assert capsys.readouterr().out == f"no key: curves stay here\n{small.directory}.zip\n"
-    assert zipfile.is_zipfile(f"{small.directory}.zip")
+    assert capsys.readouterr().out == f"no key: curves stay here\n{tmp_path / 'kept.zip'}\n"
+    assert zipfile.is_zipfile(tmp_path / "kept.zip")
