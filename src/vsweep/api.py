@@ -63,7 +63,7 @@ def sweep(
     plan = measured(plan, mesh, known)
     trackers = Trackers(_trackers(made, quiet=quiet))
     store = _open_store(made, plan)
-    done, storing, spent = 0, 0.0, Spent()
+    storing, spent = 0.0, Spent()
     ready = time.perf_counter()
     try:
         with closing(trackers):
@@ -73,7 +73,6 @@ def sweep(
                     stored = time.perf_counter()
                     store.add(finished)
                     storing += time.perf_counter() - stored
-                    done += len(finished.rows)
                     trackers.trained(len(finished.rows))
             finally:
                 store.write_trials()
@@ -89,7 +88,7 @@ def sweep(
             trained = Sweep(store.directory)
             trackers.end(trained)
     except KeyboardInterrupt:
-        kept = f"{done:,} of {len(plan.grid):,} trials are kept in {store.directory}"
+        kept = f"{store.finished:,} of {len(plan.grid):,} trials are kept in {store.directory}"
         raise Interrupted(f"stopped; {kept}") from None
     return trained
 

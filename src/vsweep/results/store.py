@@ -99,6 +99,11 @@ class Store:
         if time.monotonic() - self._written > _TRIALS_EVERY_S:
             self.write_trials()
 
+    @property
+    def finished(self) -> int:
+        """How many trials are written."""
+        return sum(len(summary) for summary in self._summaries)
+
     def write_trials(self) -> None:
         """Write `trials.parquet`: a row for every trial that is done."""
         if not self._pending:
