@@ -8,7 +8,7 @@ from vsweep.execution.inputs import Inputs
 
 # How long a block should take, and bounds on its trials and its bytes on each device, and on the bytes of
 # its curves on the host.
-_BLOCK_S = 2.0
+_BLOCK_S = 1.0
 _BLOCK_TRIALS = 8192
 _DEVICE_BYTES = 4 * 2**30
 _CURVE_BYTES = 64 * 2**20

@@ -41,9 +41,10 @@ class Inputs:
     def flops(self, width: int) -> float:
         """Multiply-adds of one step's products at a width (0: no hidden layer).
 
-        The forward pass once, the gradients twice.
+        Each layer forwards, for its weights' gradient, and for that of its inputs but for the first.
         """
-        return 3.0 * self.examples * self.weights(width)
+        first = self.n_features * (width or self.n_outputs)
+        return self.examples * (3.0 * self.weights(width) - first)
 
     def weights(self, width: int) -> int:
         """Weights of a model of this width; of a person's own model a guess, as if it were affine."""
