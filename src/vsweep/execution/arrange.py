@@ -45,7 +45,7 @@ def arrange(
     limit: int,
     asked: int | None = None,
 ) -> Arrangement:
-    """The block for so many lanes.
+    """The block for so many lanes, or for somewhat fewer that leave less to pad.
 
     limit: the trials of a block, at most: see `block_limit`. asked: the trials of a block that a person
     asks for.
@@ -57,7 +57,11 @@ def arrange(
         asked = -(-trials // -(-trials // max(most, unit)))
     else:
         asked = min(asked, trials)
-    return Arrangement(-(-asked // unit) * unit, lanes, fused)
+    # As many lanes as fill the rounds of a device evenly.
+    per_device = -(-asked // devices)
+    rounds = -(-per_device // lanes)
+    lanes = -(-per_device // rounds)
+    return Arrangement(rounds * lanes * devices, lanes, fused)
 
 
 def block_limit(inputs: Inputs, devices: int, trial_s: float) -> int:
@@ -80,7 +84,7 @@ def guess_lanes(inputs: Inputs, width: int, trials: int, platform: str, devices:
         # Without a hidden layer, side by side they share one product with the data.
         if fused and inputs.n_features <= 4:
             return 1, True
-    return 2 ** int(np.log2(max(1, room))), False
+    return (2 ** int(np.log2(room)) if platform == "cpu" else int(room)), False
 
 
 # Multiply-adds a step above which trials of an MLP gain nothing from lanes on a CPU.
