@@ -20,7 +20,7 @@ from vsweep.config import as_dict, name_of
 from vsweep.errors import ConfigError, Interrupted
 from vsweep.execution import describe
 from vsweep.execution.costs import Hardware
-from vsweep.execution.devices import shortcoming, trial_mesh
+from vsweep.execution.devices import prepare, shortcoming, trial_mesh
 from vsweep.execution.known import Known
 from vsweep.execution.known import known as measurements
 from vsweep.execution.measure import measured, remember
@@ -60,37 +60,41 @@ def sweep(
     begun = time.perf_counter()
     known = measurements()
     made, plan, mesh = _prepare(config, known, model, loss, data)
-    plan = measured(plan, mesh, known)
-    trackers = Trackers(_trackers(made, quiet=quiet))
     store = _open_store(made, plan)
-    storing, spent = 0.0, Spent()
-    ready = time.perf_counter()
     try:
-        with closing(trackers):
+        plan = measured(plan, mesh, known)
+        store.note(**describe.as_record(plan))
+        with closing(Trackers(_trackers(made, quiet=quiet))) as trackers:
             trackers.begin(made.name, len(plan.grid), describe.as_text(made.name, plan))
-            try:
-                for finished in train(plan, mesh, spent):
-                    stored = time.perf_counter()
-                    store.add(finished)
-                    storing += time.perf_counter() - stored
-                    trackers.trained(len(finished.rows))
-            finally:
-                store.write_trials()
-                remember(plan, spent, known)
-            seconds = {
-                "total": time.perf_counter() - ready,
-                "planning": ready - begun,
-                "compiling": spent.compiling,
-                "training": spent.training,
-                "writing": storing,
-            }
-            store.note("happened", describe.happened(plan, seconds, spent.device_bytes))
+            _train(plan, mesh, known, store, trackers, time.perf_counter() - begun)
             trained = Sweep(store.directory)
             trackers.end(trained)
     except KeyboardInterrupt:
         kept = f"{store.finished:,} of {len(plan.grid):,} trials are kept in {store.directory}"
         raise Interrupted(f"stopped; {kept}") from None
     return trained
+
+
+def _train(plan: Plan, mesh: Any, known: Known, store: Store, trackers: Trackers, planning_s: float) -> None:
+    """Train a plan into a store, and note where the time went, whatever ends it."""
+    begun, writing, spent = time.perf_counter(), 0.0, Spent()
+    try:
+        for finished in train(plan, mesh, spent):
+            stored = time.perf_counter()
+            store.add(finished)
+            writing += time.perf_counter() - stored
+            trackers.trained(len(finished.rows))
+    finally:
+        store.write_trials()
+        seconds = {
+            "total": time.perf_counter() - begun,
+            "planning": planning_s,
+            "compiling": spent.compiling,
+            "training": spent.training,
+            "writing": writing,
+        }
+        store.note(happened=describe.happened(plan, seconds, spent.device_bytes))
+        remember(plan, spent, known)
 
 
 def plan(config: Words = ()) -> tuple[Study, Plan]:
@@ -116,7 +120,7 @@ def _prepare(config: Words, known: Known, model: Any, loss: Any, data: Any) -> t
     made = make_study(_words(config), own)
     mesh = trial_mesh()
     device = mesh.devices.flat[0]
-    hardware = Hardware(device.platform, mesh.devices.size, device.device_kind)
+    hardware = Hardware(device.platform, mesh.devices.size, device.device_kind, prepare())
     block = parse_field("block", made.raw.get("block"))
     planned = make_plan(made.grid, made.variants, made.group_axes, hardware, block, known)
     return made, replace(planned, note=shortcoming(mesh)), mesh

@@ -134,12 +134,18 @@ def test_predictions_come_from_what_was_measured(tmp_path):
     known = Known(tmp_path / "measured.json")
     planned = plan_of(known=known)
     name, steps = planned.programs[0].name, 24 * 4
-    assert not planned.measured
+    assert not planned.programs[0].measured
     spent = run.Spent(by_program={name: (9.6, steps)}, cold_compiles=[7.0])
     measure.remember(planned, spent, known)
     later = plan_of(known=Known(tmp_path / "measured.json"))
-    assert later.measured
     assert later.programs[0].step_s == pytest.approx(0.1)
+    assert later.programs[0].compile_s == 7.0
+    # In the same block it is in the cache, however short its training was.
+    known = Known()
+    measure.remember(planned, run.Spent(by_program={name: (0.001, steps)}), known)
+    assert plan_of(known=known).programs[0].measured
+    assert plan_of(known=known).programs[0].compile_s < 1.0
+    known = Known(tmp_path / "measured.json")
     # A program that was not seen is scaled by how wrong the guess was.
     other = plan_of("data=wine", known=known)
     assert other.programs[0].step_s > 100 * plan_of("data=wine").programs[0].step_s

@@ -16,6 +16,10 @@ _CURVE_BYTES = 64 * 2**20
 _COLUMNS = 6
 # The bytes of activations that stay in a core's cache.
 _CACHE = 512 * 1024
+# Multiply-adds a step above which trials of an MLP gain nothing from lanes on a CPU.
+_ALONE = 3.0e6
+# Features up to which a product with the data is a sum of outer products.
+_OUTER = 4
 _MOST_LANES = {"cpu": 32, "gpu": 8192, "tpu": 8192}
 
 
@@ -73,22 +77,20 @@ def block_limit(inputs: Inputs, devices: int, trial_s: float) -> int:
     return int(min(fitting, _BLOCK_TRIALS * devices))
 
 
-def guess_lanes(inputs: Inputs, width: int, trials: int, platform: str, devices: int) -> tuple[int, bool]:
-    """The lanes to begin with, and whether to fuse: what was best on the machines that were tried."""
-    fused = platform == "cpu" and inputs.fusable(width)
-    if platform == "cpu" and width and (fused or inputs.flops(width) > _SCALAR_FLOPS):
+def guess_lanes(inputs: Inputs, width: int, room: float, platform: str, *, fused: bool) -> tuple[int, bool]:
+    """The lanes to begin with, and whether to fuse: what was best on the machines that were tried.
+
+    room: as `most_lanes` gives it. fused: whether it can be.
+    """
+    if platform != "cpu":
+        return int(room), False
+    if width and (fused or inputs.flops(width) > _ALONE):
         return 1, fused
-    room = most_lanes(inputs, width, trials, platform, devices)
-    if platform == "cpu":
-        room = min(room, _CACHE / activation_bytes(inputs, width))
-        # Without a hidden layer, side by side they share one product with the data.
-        if fused and inputs.n_features <= 4:
-            return 1, True
-    return (2 ** int(np.log2(room)) if platform == "cpu" else int(room)), False
-
-
-# Multiply-adds a step above which trials of an MLP gain nothing from lanes on a CPU.
-_SCALAR_FLOPS = 3.0e6
+    # Without a hidden layer, side by side they share one product with the data.
+    if fused and inputs.n_features <= _OUTER:
+        return 1, True
+    room = min(room, _CACHE / activation_bytes(inputs, width))
+    return 2 ** int(np.log2(max(1, room))), False
 
 
 def most_lanes(inputs: Inputs, width: int, trials: int, platform: str, devices: int) -> float:
@@ -96,7 +98,7 @@ def most_lanes(inputs: Inputs, width: int, trials: int, platform: str, devices: 
     room = [
         _DEVICE_BYTES / live_bytes(inputs, width),
         _CURVE_BYTES / curve_bytes(inputs) / devices,
-        _MOST_LANES[platform],
+        _MOST_LANES.get(platform, _MOST_LANES["gpu"]),
         -(-trials // devices),
     ]
     return max(1, min(room))

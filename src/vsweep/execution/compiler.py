@@ -41,21 +41,22 @@ class Compiler:
         self._mesh = mesh
         self._pool = ThreadPoolExecutor(2, "vsweep-compile")
         self._lock = Lock()
-        self._started: dict[Hashable, Future[Ready]] = {}
+        self._started: dict[tuple[int, Arrangement], Future[Ready]] = {}
         self._executables: dict[Hashable, Future[Any]] = {}
         self._data: dict[Hashable, Data] = {}
 
     def start(self, program: Program, arrangement: Arrangement) -> "Future[Ready]":
         """Begin to compile a program, unless it has begun."""
         key = id(program), arrangement
-        if key not in self._started:
-            self._started[key] = self._pool.submit(self.compile, program, arrangement)
-        return self._started[key]
+        with self._lock:
+            if key not in self._started:
+                self._started[key] = self._pool.submit(self.compile, program, arrangement)
+            return self._started[key]
 
     def drop(self, program: Program) -> None:
         """Let go of a program that is done."""
-        for key in [key for key in self._started if key[0] == id(program)]:  # type: ignore[index]
-            del self._started[key]
+        with self._lock:
+            self._started = {key: begun for key, begun in self._started.items() if key[0] != id(program)}
 
     def close(self) -> None:
         """Begin no more; what is being compiled is not waited for."""
@@ -91,6 +92,8 @@ class Compiler:
                     compile_block(static, hparams, data, lanes=lanes, mesh=self._mesh, fused=fused)
                 )
             except BaseException as error:
+                with self._lock:
+                    self._executables.pop(key, None)
                 future.set_exception(error)
         return future.result(), data
 

@@ -1,8 +1,13 @@
 """What compiling and training cost: as earlier sweeps measured it, or guessed from the work."""
 
+import math
+import time
+from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from vsweep.config import OWN, name_of
 from vsweep.execution.arrange import Arrangement, arrange, block_limit, guess_lanes, most_lanes
@@ -15,15 +20,25 @@ from vsweep.execution.known import Known, short_name
 _COMPILE_S = 4.0
 _LOAD_S = 0.3
 _STEP_S = 4.0e-6
-_FLOPS = {"cpu": 2.0e10, "gpu": 2.0e12, "tpu": 2.0e12}
+# How long a block that ran out of memory bounds those after it: others may have held the device then.
+_TOO_LARGE_FOR_S = 7 * 24 * 3600.0
+_FLOPS = {"cpu": 1.0e10, "gpu": 2.0e12, "tpu": 2.0e12}
 
 
 class Hardware(NamedTuple):
-    """platform: `cpu`, `gpu` or `tpu`. devices: how many. kind: of what make."""
+    """platform: `cpu`, `gpu` or `tpu`. devices: how many. kind: of what make.
+
+    one_kernel: whether a CPU's compiler was told to make one kernel of a training that fits its cache.
+    """
 
     platform: str
     devices: int
     kind: str = ""
+    one_kernel: bool = True
+
+    def fuses(self, inputs: Inputs, width: int) -> bool:
+        """Whether a trial can be one kernel."""
+        return self.platform == "cpu" and self.one_kernel and inputs.fusable(width)
 
 
 class Costs:
@@ -46,14 +61,14 @@ class Costs:
         config = inputs.config
         model = dict(config.model.fields) | {"init": "", "init_scale": "", "width": width}
         return short_name(
-            jax=jax.__version__,
+            versions=_versions(),
             hardware=self.hardware,
             model=[config.model.name if config.model.name != OWN else name_of(config.model.function), model],
             loss=config.loss.name,
             optimizer=[config.optimizer.name, config.schedule.name],
             shapes=[inputs.n_outputs, *(x.shape for x in inputs.split.x if x is not None)],
             batch=config.batch_size,
-            record_every=config.record_every,
+            steps=[config.steps, config.record_every],
             numbers=[config.dtype, config.precision],
         )
 
@@ -64,25 +79,51 @@ class Costs:
             return float(measured)
         return guess_step_s(inputs, width, self.hardware) * float(self._machine.get("ratio", 1.0))
 
-    def measured(self, inputs: Inputs, width: int) -> bool:
-        """Whether such a program was trained before."""
-        return "step_s" in self._known.get(self.name(inputs, width))
+    def measured(self, inputs: Inputs, width: int, block: int) -> bool:
+        """Whether such a program was trained before, in such a block."""
+        return bool(self._known.get(self.name(inputs, width)).get("block") == block)
 
-    def compile_s(self, inputs: Inputs, width: int) -> float:
+    def compile_s(self, inputs: Inputs, width: int, block: int) -> float:
         """The seconds until a program can be called: of loading it, where it was compiled before."""
-        return _LOAD_S if self.measured(inputs, width) else self.cold_compile_s
+        return _LOAD_S if self.measured(inputs, width, block) else self.cold_compile_s
+
+    def split(self, inputs: Inputs, widths: np.ndarray, counts: np.ndarray) -> list[int]:
+        """The widest widths of programs such that compiling and padding cost least together.
+
+        widths: of trials, rising. counts: how many there are of each. Decided once: what a machine is
+        found to be tomorrow may not move a trial into another program.
+        """
+        facts = {"widths": widths.tolist(), "counts": counts.tolist()}
+        name = short_name(program=self.name(inputs, 0), **facts)
+        before = self._known.get(name)
+        if before and set(before.values()) <= set(facts["widths"]):
+            return sorted(before.values())
+        trial_s = [inputs.config.steps * self.step_s(inputs, w) for w in facts["widths"]]
+        # best[end]: the least cost of the first `end` widths, and where its last part begins.
+        best = [(0.0, 0)]
+        for end in range(1, len(widths) + 1):
+            padded = [counts[begin:end].sum() * trial_s[end - 1] for begin in range(end)]
+            best.append(min((best[b][0] + self.cold_compile_s + padded[b], b) for b in range(end)))
+        bounds: list[int] = []
+        end = len(widths)
+        while end:
+            bounds.insert(0, facts["widths"][end - 1])
+            end = best[end][1]
+        self._known.note(name, **{str(i): bound for i, bound in enumerate(bounds)})
+        return bounds
 
     def arrange(self, inputs: Inputs, width: int, trials: int, asked: int | None) -> Arrangement:
         """How trials lie on the devices: as measured, or as guessed."""
-        platform, devices, _ = self.hardware
-        lanes, fused = guess_lanes(inputs, width, min(asked or trials, trials), platform, devices)
+        platform, devices, *_ = self.hardware
+        room = most_lanes(inputs, width, min(asked or trials, trials), platform, devices)
+        fused = self.hardware.fuses(inputs, width)
+        lanes, fused = guess_lanes(inputs, width, room, platform, fused=fused)
         before = self._known.get(self.name(inputs, width))
-        if "lanes" in before:
+        if self.tried(inputs, width, trials):
             lanes, fused = int(before["lanes"]), bool(before["fused"])
-        room = most_lanes(inputs, width, asked or trials, platform, devices)
-        while lanes > min(room, before.get("most", lanes)):
-            lanes //= 2
-        limit = self.block_limit(inputs, width)
+        most_block, most = self._bounds(before)
+        lanes = int(min(lanes, room, most))
+        limit = int(min(self.block_limit(inputs, width), most_block))
         return arrange(inputs, trials, devices, lanes=max(1, lanes), fused=fused, limit=limit, asked=asked)
 
     def block_limit(self, inputs: Inputs, width: int) -> int:
@@ -91,22 +132,32 @@ class Costs:
         As before, where that is not far off: another block is another program, to be compiled again.
         """
         limit = block_limit(inputs, self.hardware.devices, inputs.config.steps * self.step_s(inputs, width))
-        known = self._known.get(self.name(inputs, width))
-        before = known.get("limits", {}).get(str(inputs.config.steps), limit)
-        limit = before if before / 4 <= limit <= before * 4 else limit
-        return min(limit, known.get("most_block", limit))
+        before = int(self._known.get(self.name(inputs, width)).get("limit", limit))
+        return before if before / 8 <= limit <= before * 8 else limit
+
+    def tried(self, inputs: Inputs, width: int, trials: int) -> bool:
+        """Whether arrangements were tried, with lanes of as many trials, or half of it, to choose from."""
+        room = most_lanes(inputs, width, trials, self.hardware.platform, self.hardware.devices)
+        before = self._known.get(self.name(inputs, width))
+        return "lanes" in before and room <= 2 * before.get("room", 0)
+
+    @staticmethod
+    def _bounds(before: Mapping[str, Any]) -> tuple[float, float]:
+        """The largest block and the most lanes by what ran out of memory not long ago."""
+        if time.time() - before.get("too_large_at", 0) > _TOO_LARGE_FOR_S:
+            return math.inf, math.inf
+        return before["most_block"], before["most_lanes"]
 
 
 def guess_step_s(inputs: Inputs, width: int, hardware: Hardware) -> float:
     """The seconds of a step and trial by the work in it."""
-    return (inputs.flops(width) / _FLOPS[hardware.platform] + _STEP_S) / hardware.devices
+    return (inputs.flops(width) / _FLOPS.get(hardware.platform, _FLOPS["gpu"]) + _STEP_S) / hardware.devices
 
 
 def machine_name(hardware: Hardware) -> str:
     """The name of what is known of a machine at large."""
-    return short_name(jax=jax.__version__, hardware=hardware)
+    return short_name(versions=_versions(), hardware=hardware)
 
 
-def as_measured(arrangement: Arrangement) -> dict[str, Any]:
-    """What is kept of an arrangement: not its block, which hangs on the sweep's length."""
-    return {"lanes": arrangement.lanes, "fused": arrangement.fused}
+def _versions() -> list[str]:
+    return [version("vsweep"), jax.__version__]

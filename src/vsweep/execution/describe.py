@@ -78,20 +78,21 @@ def as_text(name: str, plan: Plan) -> str:
         note = note if without < len(grid.cells) else ", collapsed: no cell has this field"
         lines.append(f"  {axis.path}: {', '.join(shown)} ({len(values)}){note}")
     if plan.note:
-        lines.append(f"  {plan.note}")
+        lines.insert(0, f"note: {plan.note}")
     lines += [f"  program {i}: {_program_text(program)}" for i, program in enumerate(plan.programs, 1)]
     lines.append(f"  predicted: {_prediction(plan)}")
     return "\n".join(lines)
 
 
 def _prediction(plan: Plan) -> str:
-    parts = {
-        "compiling": sum(program.compile_s for program in plan.programs),
-        "training": sum(program.train_s for program in plan.programs),
-    }
-    seen = ", ".join(f"{what} {_seconds(s)}" for what, s in parts.items())
-    known = "" if plan.measured else ", a guess: nothing like it was trained here before"
-    return f"{_seconds(plan.predicted_s)} ({seen}{known})"
+    compiling = sum(program.compile_s for program in plan.programs)
+    training = sum(program.train_s for program in plan.programs)
+    new = sum(not program.measured for program in plan.programs)
+    parts = (
+        f"compiling {_seconds(compiling)}, two at a time and beside training, training {_seconds(training)}"
+    )
+    guess = f"; a guess, since {new} of {len(plan.programs)} programs are new here" if new else ""
+    return f"about {_seconds(plan.predicted_s)}: {parts}{guess}"
 
 
 def happened(plan: Plan, seconds: Mapping[str, float], device_bytes: int) -> dict[str, Any]:
@@ -123,7 +124,7 @@ def _program_text(program: Program) -> str:
         parts.append(f"padded to width {program.width}: {program.waste:.0%} of the work is padding")
     parts.append(
         f"{_seconds(program.compile_s)} to compile and {_seconds(program.train_s)} to train,"
-        f" {_bytes(program.device_bytes)} a device"
+        f" memory {_bytes(program.device_bytes)} a device"
     )
     return ", ".join(parts)
 
@@ -133,14 +134,16 @@ def _count(n: int, what: str) -> str:
 
 
 def _seconds(s: float) -> str:
-    if s < 120:
-        return f"{s:.2g} s" if s < 9.5 else f"{s:.0f} s"
-    return f"{s / 60:.0f} min" if s < 7200 else f"{s / 3600:.1f} h"
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if s >= 2 * length:
+            return f"{s / length:.1f} {unit}"
+    return "under 0.1 s" if s < 0.1 else f"{s:.0f} s" if s >= 9.5 else f"{s:.1f} s"
 
 
 def _bytes(n: float) -> str:
     power = min(3, max(1, int(np.log2(max(n, 1)) // 10)))
-    return f"{n / 2 ** (10 * power):.2g} {['KiB', 'MiB', 'GiB'][power - 1]}"
+    n /= 2 ** (10 * power)
+    return f"{n:.0f}" * (n >= 9.5) + f"{n:.1f}" * (n < 9.5) + f" {('KiB', 'MiB', 'GiB')[power - 1]}"
 
 
 def _value_text(value: Any) -> str:

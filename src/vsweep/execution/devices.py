@@ -23,17 +23,20 @@ _ONE_KERNEL = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_thresho
 def prepare() -> bool:
     """Start JAX with one CPU device per core: trials, not products, go in parallel.
 
-    Programs that it compiles are kept for the next start. Returns whether devices could be asked for:
-    where JAX runs already, they stay as they are.
+    Programs that it compiles are kept for the next start. Where JAX runs already, its devices stay as
+    they are, and so does their number where a person has set it. Returns whether a CPU's compiler was
+    told to make one kernel of a training.
     """
     flags = os.environ.get("XLA_FLAGS")
     try:
-        if jax.config.values["jax_num_cpu_devices"] < 0:
+        asked = "xla_force_host_platform_device_count" in (flags or "")
+        if jax.config.values["jax_num_cpu_devices"] < 0 and not asked:
             jax.config.update("jax_num_cpu_devices", cores())
     except RuntimeError:
         _keep_compiled()
         return False
-    if "xla_backend_extra_options" not in (flags or ""):
+    free = "xla_backend_extra_options" not in (flags or "")
+    if free:
         os.environ["XLA_FLAGS"] = f"{flags or ''} {_ONE_KERNEL}".strip()
     _keep_compiled()
     try:
@@ -44,13 +47,19 @@ def prepare() -> bool:
             os.environ.pop("XLA_FLAGS", None)
         else:
             os.environ["XLA_FLAGS"] = flags
-    return True
+    return free
 
 
 def _keep_compiled() -> None:
     """Keep compiled programs in the user's cache, unless a place for them is set."""
     directory = cache_directory()
     if directory is None or jax.config.values["jax_compilation_cache_dir"] is not None:
+        return
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    if not os.access(directory, os.W_OK):
         return
     jax.config.update("jax_compilation_cache_dir", str(directory / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
@@ -72,8 +81,10 @@ def shortcoming(mesh: Mesh) -> str:
     """What is less than it could be, in a sentence; empty where nothing is."""
     count = mesh.devices.size
     if mesh.devices.flat[0].platform != "cpu" or count >= cores():
+        if jax.config.values["jax_compilation_cache_dir"] is None and cache_directory() is not None:
+            return f"{cache_directory()} cannot be written: programs are compiled anew at every start"
         return ""
     return (
         f"{count} of {cores()} cores: JAX was running in this process before vsweep could ask for a device"
-        " per core; call vsweep.devices() before anything else uses JAX"
+        " per core; in a new process, call vsweep.devices() before anything else uses JAX"
     )

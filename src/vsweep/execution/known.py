@@ -11,6 +11,8 @@ from vsweep.results.files import write_whole
 
 # Entries that are kept; the oldest go first.
 _MOST = 2000
+# What no measurement reaches, of times since 1970 either.
+_LARGEST = 1e12
 
 
 class Known:
@@ -22,12 +24,11 @@ class Known:
     def __init__(self, path: Path | None = None) -> None:
         """path: the file; None for a table that is never written."""
         self.path = path
+        self._noted: set[str] = set()
         self._table: dict[str, dict[str, Any]] = {}
         if path is not None:
             with suppress(OSError, ValueError):
-                table = json.loads(path.read_text(encoding="utf-8"))
-                if isinstance(table, dict) and all(isinstance(entry, dict) for entry in table.values()):
-                    self._table = table
+                self._table = _checked(json.loads(path.read_text(encoding="utf-8")))
 
     def get(self, name: str) -> Mapping[str, Any]:
         """What is known of a name; empty for nothing."""
@@ -36,6 +37,7 @@ class Known:
     def note(self, name: str, **measured: Any) -> None:
         """Add to what is known of a name; `save` writes it."""
         self._table[name] = {**self._table.pop(name, {}), **measured}
+        self._noted.add(name)
 
     def mean(self, name: str, **measured: float) -> None:
         """Note running means, in which the newest counts for a third."""
@@ -43,13 +45,27 @@ class Known:
         self.note(name, **{key: v + (before.get(key, v) - v) * 2 / 3 for key, v in measured.items()})
 
     def save(self) -> None:
-        """Write the table."""
+        """Write what was noted into the table as it is by now: another process may have written too."""
         if self.path is None:
             return
-        text = json.dumps(dict(list(self._table.items())[-_MOST:]), indent=0)
+        others = Known(self.path)._table
+        noted = {name: entry for name, entry in self._table.items() if name in self._noted}
+        table = {name: entry for name, entry in others.items() if name not in noted} | noted
+        text = json.dumps(dict(list(table.items())[-_MOST:]), indent=0)
         with suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(self.path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def _checked(table: Any) -> dict[str, dict[str, Any]]:
+    """What a person, or a file system, may have changed is left out: all values are positive numbers."""
+
+    def positive(value: Any) -> bool:
+        return isinstance(value, int | float) and 0 <= value < _LARGEST
+
+    entries = table.items() if isinstance(table, dict) else ()
+    kept = ((name, entry) for name, entry in entries if isinstance(entry, dict))
+    return {name: entry for name, entry in kept if all(map(positive, entry.values()))}
 
 
 def known() -> Known:

@@ -1,6 +1,7 @@
 """Which arrangement of a program is the fastest here, by trying a few of them for a few steps."""
 
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -8,10 +9,11 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from vsweep.config import OWN
 from vsweep.descent.program import Static
 from vsweep.execution.arrange import Arrangement, most_lanes
 from vsweep.execution.compiler import Compiler, block_hparams, free_bytes
-from vsweep.execution.costs import Costs, as_measured, guess_step_s, machine_name
+from vsweep.execution.costs import Costs, guess_step_s, machine_name
 from vsweep.execution.known import Known
 from vsweep.execution.plan import Plan, Program
 from vsweep.execution.run import Spent
@@ -32,26 +34,30 @@ def measured(plan: Plan, mesh: Mesh, known: Known) -> Plan:
     costs = Costs(plan.hardware, known)
     programs = []
     for program in plan.programs:
+        about = program.inputs, program.width, len(program.rows)
         tried = candidates(program, plan)
         worth = program.train_s > _WORTH * len(tried) * _CANDIDATE_S
-        if plan.asked is None and worth and len(tried) > 1 and "lanes" not in known.get(program.name):
-            known.note(program.name, **_best(program, tried, mesh))
-        known_of = known.get(program.name)
-        if "lanes" in known_of:
-            arrangement = costs.arrange(program.inputs, program.width, len(program.rows), plan.asked)
-            step_s = float(known_of.get("step_s", program.step_s))
-            program = replace(program, arrangement=arrangement, step_s=step_s)
+        if plan.asked is None and worth and len(tried) > 1 and not costs.tried(*about):
+            room = most_lanes(*about, plan.hardware.platform, plan.hardware.devices)
+            found = _fastest(program, tried, mesh)
+            if found is not None:
+                step_s, best = found
+                # Its block hangs on the sweep's length.
+                known.note(program.name, lanes=best.lanes, fused=best.fused, room=room, step_s=step_s)
+                known.save()
+                arrangement = costs.arrange(*about, plan.asked)
+                program = replace(program, arrangement=arrangement, step_s=step_s)
         programs.append(program)
     return replace(plan, programs=tuple(programs))
 
 
 def candidates(program: Program, plan: Plan) -> list[Arrangement]:
     """The arrangements to try: the guess first, then others of the platform."""
-    platform, devices, _ = plan.hardware
+    platform, devices, *_ = plan.hardware
     room = most_lanes(program.inputs, program.width, len(program.rows), platform, devices)
     found = [program.arrangement]
-    for lanes in _LANES[platform]:
-        fused = platform == "cpu" and lanes == 1 and program.inputs.fusable(program.width)
+    for lanes in _LANES.get(platform, _LANES["gpu"]):
+        fused = lanes == 1 and plan.hardware.fuses(program.inputs, program.width)
         if lanes <= room:
             found.append(Arrangement(devices * lanes, lanes, fused))
     distinct = {(a.lanes, a.fused): a for a in reversed(found)}
@@ -60,38 +66,36 @@ def candidates(program: Program, plan: Plan) -> list[Arrangement]:
     ]
 
 
-def _best(program: Program, tried: list[Arrangement], mesh: Mesh) -> dict[str, Any]:
-    """What is noted of the fastest: its lanes, its seconds a step, its bytes on a device."""
-    short = _short(program)
+def _fastest(program: Program, tried: list[Arrangement], mesh: Mesh) -> tuple[float, Arrangement] | None:
+    """The fastest, and its seconds a step and trial; None where none could be run."""
     compiler = Compiler(mesh)
-    fastest: tuple[float, Arrangement] | None = None
+    found: list[tuple[float, Arrangement]] = []
     bytes_at: dict[int, int] = {}
-    for arrangement in tried:
-        if _expected_bytes(bytes_at, arrangement.lanes) > free_bytes(mesh):
-            continue
-        try:
-            ready = compiler.compile(short, arrangement)
-            bytes_at[ready.arrangement.lanes] = ready.device_bytes
-            seconds = _run_s(short, ready.call, ready.data, ready.arrangement, mesh)
-        except jax.errors.JaxRuntimeError:
-            continue
-        seconds /= ready.arrangement.block * short.static.length.steps
-        if fastest is None or seconds < fastest[0]:
-            fastest = seconds, ready.arrangement
-    compiler.close()
-    if fastest is None:
-        return {}
-    return {**as_measured(fastest[1]), "step_s": fastest[0], "device_bytes": bytes_at[fastest[1].lanes]}
+    try:
+        for arrangement in tried:
+            if _expected_bytes(bytes_at, arrangement.lanes) > free_bytes(mesh):
+                continue
+            short = _short(program, arrangement)
+            # What cannot be tried is not chosen; whether it can be trained, the sweep finds.
+            with suppress(Exception):
+                ready = compiler.compile(short, arrangement)
+                bytes_at[ready.arrangement.lanes] = ready.device_bytes
+                seconds = _run_s(short, ready.call, ready.data, ready.arrangement, mesh)
+                steps = ready.arrangement.block * short.static.length.steps
+                found.append((seconds / steps, ready.arrangement))
+    finally:
+        compiler.close()
+    return min(found, default=None)
 
 
-def _short(program: Program) -> Program:
+def _short(program: Program, arrangement: Arrangement) -> Program:
     """The same program for a few steps, that begins at zero: drawing costs a compile more than it tells."""
     length = program.static.length
-    steps = max(1, int(_RUN_S / program.step_s / 16))
+    steps = max(1, int(_RUN_S / program.step_s / arrangement.block))
     steps = min(length.steps, max(length.record_every, steps))
     static: Static = replace(program.static, length=length._replace(steps=steps))
     task: Any = static.task
-    if "init" in dict(task.static):
+    if program.inputs.config.model.name != OWN and "init" in dict(task.static):
         fields = tuple((name, ("zeros",) if name == "init" else value) for name, value in task.static)
         static = replace(static, task=replace(task, static=fields))
     return replace(program, static=static)
@@ -121,17 +125,17 @@ def remember(plan: Plan, spent: Spent, known: Known) -> None:
     machine, costs = machine_name(plan.hardware), Costs(plan.hardware, known)
     ratios = []
     for program in plan.programs:
-        seconds, steps = spent.by_program.get(program.name, (0.0, 0))
-        if seconds < _RUN_S and program.name not in spent.too_large:
-            continue
-        limit = costs.block_limit(program.inputs, program.width)
-        limits = {**known.get(program.name).get("limits", {}), str(program.static.length.steps): limit}
         if program.name in spent.too_large:
             most = spent.too_large[program.name]
-            known.note(program.name, most=most.lanes, most_block=most.block)
-        known.note(program.name, limits=limits)
-        known.mean(program.name, step_s=seconds / steps)
-        ratios.append(seconds / steps / guess_step_s(program.inputs, program.width, plan.hardware))
+            known.note(program.name, most_lanes=most.lanes, most_block=most.block, too_large_at=time.time())
+        seconds, steps = spent.by_program.get(program.name, (0.0, 0))
+        if not steps:
+            continue
+        limit = costs.block_limit(program.inputs, program.width)
+        known.note(program.name, limit=limit, block=program.arrangement.block)
+        if seconds > _RUN_S:
+            known.mean(program.name, step_s=seconds / steps)
+            ratios.append(seconds / steps / guess_step_s(program.inputs, program.width, plan.hardware))
     if ratios:
         known.mean(machine, ratio=float(np.median(ratios)))
     if spent.cold_compiles:

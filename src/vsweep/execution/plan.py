@@ -71,11 +71,6 @@ class Plan:
     note: str = ""
 
     @property
-    def measured(self) -> bool:
-        """Whether predictions rest on earlier sweeps of these programs."""
-        return all(program.measured for program in self.programs)
-
-    @property
     def predicted_s(self) -> float:
         """The seconds until all is trained: compiles overlap, two at a time, and with training."""
         compiles = [program.compile_s for program in self.programs]
@@ -128,6 +123,7 @@ def _program(grid: Grid, inputs: Inputs, rows: np.ndarray, costs: Costs, block: 
     waste = 0.0
     if each is not None:
         waste = 1.0 - float(np.mean([inputs.flops(w) for w in each.tolist()])) / inputs.flops(width)
+    arrangement = costs.arrange(inputs, width, len(rows), block)
     return Program(
         inputs,
         static,
@@ -135,11 +131,11 @@ def _program(grid: Grid, inputs: Inputs, rows: np.ndarray, costs: Costs, block: 
         hparams,
         width,
         waste,
-        costs.arrange(inputs, width, len(rows), block),
+        arrangement,
         costs.name(inputs, width),
         costs.step_s(inputs, width),
-        costs.compile_s(inputs, width),
-        costs.measured(inputs, width),
+        costs.compile_s(inputs, width, arrangement.block),
+        costs.measured(inputs, width, arrangement.block),
     )
 
 
@@ -148,22 +144,6 @@ def _split_by_width(grid: Grid, inputs: Inputs, rows: np.ndarray, costs: Costs) 
     each = widths(grid, inputs.config, rows)
     if each is None:
         return [rows]
-    distinct, counts = np.unique(each, return_counts=True)
-    trial_s = [inputs.config.steps * costs.step_s(inputs, w) for w in distinct.tolist()]
-    compile_s = [costs.compile_s(inputs, w) for w in distinct.tolist()]
-    # best[end]: the least cost of the first `end` widths, and where its last part begins.
-    best = [(0.0, 0)]
-    for end in range(1, len(distinct) + 1):
-        best.append(
-            min(
-                (best[begin][0] + compile_s[end - 1] + counts[begin:end].sum() * trial_s[end - 1], begin)
-                for begin in range(end)
-            )
-        )
-    parts: list[np.ndarray] = []
-    end = len(distinct)
-    while end:
-        begin = best[end][1]
-        parts.insert(0, rows[np.isin(each, distinct[begin:end])])
-        end = begin
-    return parts
+    bounds = costs.split(inputs, *np.unique(each, return_counts=True))
+    part = np.searchsorted(bounds, each)
+    return [rows[part == i] for i in range(len(bounds))]

@@ -96,7 +96,7 @@ class _Run:
         self._arrangements = {id(program): program.arrangement for program in plan.programs}
         self._compiled: set[int] = set()
         self._waiting = deque(block for program in plan.programs for block in _blocks(program))
-        self._flight: deque[tuple[_Block, Future[_Called]]] = deque()
+        self._flight: deque[tuple[_Block, Arrangement, Future[_Called]]] = deque()
 
     def close(self) -> None:
         """Begin no more; what is under way is not waited for."""
@@ -107,24 +107,25 @@ class _Run:
         """Train, and yield what is done."""
         while self._waiting or self._flight:
             self._dispatch()
-            block, future = self._flight.popleft()
+            block, arrangement, future = self._flight.popleft()
             try:
                 done = self._fetch(block, future.result())
             except Exception as error:
-                smaller = self._smaller(block.program) if out_of_memory(error) else None
-                if smaller is None:
+                if not out_of_memory(error) or not self._halve(block.program, arrangement):
                     # What is under way behind it is not lost.
                     yield from self._rest()
                     raise
-                self._arrangements[id(block.program)] = smaller
                 self._waiting.appendleft(block)
             else:
+                # It holds the block's arrays on the devices.
+                del future
                 yield done
 
     def _dispatch(self) -> None:
         while self._waiting and len(self._flight) < _AHEAD:
             block = self._waiting.popleft()
-            self._flight.append((block, self._caller.submit(self._call, block)))
+            arrangement = self._arrangements[id(block.program)]
+            self._flight.append((block, arrangement, self._caller.submit(self._call, block, arrangement)))
         now = self._flight[0][0].program
         first = next(i for i, program in enumerate(self._programs) if program is now)
         for program in self._programs[max(0, first - 1) : first]:
@@ -132,10 +133,10 @@ class _Run:
         for program in self._programs[first : first + 1 + _COMPILED_AHEAD]:
             self._compiler.start(program, self._arrangements[id(program)])
 
-    def _call(self, block: _Block) -> _Called:
+    def _call(self, block: _Block, arrangement: Arrangement) -> _Called:
         """Train a block; in the thread that calls."""
         program = block.program
-        ready = self._compiler.start(program, self._arrangements[id(program)]).result()
+        ready = self._compiler.start(program, arrangement).result()
         size = ready.arrangement.block
         begun = time.perf_counter()
         curves = []
@@ -160,15 +161,22 @@ class _Run:
             self._spent.compiled(called.ready)
         return finished
 
-    def _smaller(self, program: Program) -> Arrangement | None:
-        arrangement = self._arrangements[id(program)].smaller(self._mesh.devices.size)
-        if arrangement is not None:
-            self._spent.too_large[program.name] = arrangement
-        return arrangement
+    def _halve(self, program: Program, used: Arrangement) -> bool:
+        """Arrange a program's blocks in halves of what ran out of memory; False where they cannot be less."""
+        if used != self._arrangements[id(program)]:
+            # The block ahead of it found the same.
+            return True
+        # The compiler may have made it smaller already.
+        compiled = self._compiler.start(program, used).result().arrangement
+        smaller = compiled.smaller(self._mesh.devices.size)
+        if smaller is None:
+            return False
+        self._arrangements[id(program)] = self._spent.too_large[program.name] = smaller
+        return True
 
     def _rest(self) -> Iterator[Finished]:
         while self._flight:
-            block, future = self._flight.popleft()
+            block, _, future = self._flight.popleft()
             try:
                 done = self._fetch(block, future.result())
             except Exception:

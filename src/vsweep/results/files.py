@@ -8,7 +8,7 @@ from typing import Any
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Let `write` make a file under a name that no reader looks at, then give it its own at once."""
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     write(part)
     with part.open("rb") as file:
         os.fsync(file.fileno())

@@ -68,13 +68,13 @@ class Store:
         text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
         write_whole(directory / "config.yaml", lambda path: path.write_text(text, encoding="utf-8"))
         self._record = dict(plan)
-        self.note("happened", None)
+        self.note()
 
-    def note(self, name: str, value: Any) -> None:
+    def note(self, **record: Any) -> None:
         """Add to `plan.json` what is known only later."""
-        self._record[name] = value
-        record = json.dumps(self._record, indent=1, ensure_ascii=False)
-        write_whole(self.directory / "plan.json", lambda path: path.write_text(record, encoding="utf-8"))
+        self._record |= record
+        text = json.dumps(self._record, indent=1, ensure_ascii=False)
+        write_whole(self.directory / "plan.json", lambda path: path.write_text(text, encoding="utf-8"))
 
     def add(self, done: Finished) -> None:
         """Write the curves of trials that are done; their rows follow within seconds."""

@@ -27,7 +27,7 @@ def affine(w: Array, b: Array, x: Array) -> Array:
     """`w x + b` for every example.
 
     w: `(out, in)`. b: `(out,)`. x: `(in, examples)`. Returns `(out, examples)`. Only reverse-mode
-    derivatives, once.
+    derivatives.
     """
     return _times(w, x) + b[:, None]
 
@@ -88,7 +88,11 @@ def _transposed_times(w: Array, g: Array) -> Array:
 
 
 def _outer_products(w: Array, x: Array) -> Array:
-    return reduce(jnp.add, [w[:, i, None] * x[None, i] for i in range(w.shape[1])])
+    dtype = jnp.result_type(w, x)
+    # A sum in bfloat16 would round at every term, where a library's product does not.
+    kept = jnp.float32 if dtype == jnp.bfloat16 else dtype
+    w, x = w.astype(kept), x.astype(kept)
+    return reduce(jnp.add, [w[:, i, None] * x[None, i] for i in range(w.shape[1])]).astype(dtype)
 
 
 def _on_cpu(form: Callable[..., Array], elsewhere: Callable[..., Array], *operands: Any) -> Array:

@@ -106,7 +106,10 @@ def _timing(happened: Mapping[str, Any]) -> str:
         for what in took
         if what != "total"
     )
-    return f"{took['total']:.1f} s, {predicted['total']:.1f} were predicted: {parts}"
+    memory = f"{happened['device_bytes'] / 2**20:.0f} MiB a device"
+    memory += f" ({happened['predicted_device_bytes'] / 2**20:.0f})"
+    total = f"{took['total']:.1f} s (predicted {predicted['total']:.1f})"
+    return f"trained in {total}: {parts}; {memory}"
 
 
 def best_table(sweep: Sweep) -> Table:
