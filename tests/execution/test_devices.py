@@ -4,14 +4,19 @@ import os
 import subprocess
 import sys
 
+import numpy as np
+import pytest
+
+import vsweep
+
 CODE = """
 import os, sys
 if "late" in sys.argv:
     import jax
     jax.local_devices()
 import vsweep
-words = ["data=iris", "model=logistic", "steps=2", "tracker=none", "dir=kept"]
-vsweep.sweep(words)
+words = ["data=iris", "model=logistic", "steps=2", "tracker=none", "dir=kept", *sys.argv[1:]]
+vsweep.sweep([word for word in words if word != "late"])
 import jax
 print(jax.local_device_count(), os.environ.get("XLA_FLAGS"), jax.config.jax_compilation_cache_dir)
 """
@@ -45,3 +50,19 @@ def test_where_jax_runs_already_it_is_said(tmp_path, environment):
     # On one core there is nothing to say.
     assert ("call vsweep.devices() before anything else uses JAX" in err) == (devices < (os.cpu_count() or 1))
     assert "1 of" in err or devices > 1 or os.cpu_count() == 1
+
+
+@pytest.mark.parametrize("devices", [1, 8])
+def test_the_same_curves_on_any_number_of_devices(tmp_path, environment, small, devices):
+    words = ["grid.model.name=[logistic,mlp]", "grid.model.width=[2,3]", "grid.optimizer.lr=[0.1,1e6]"]
+    words += ["seeds=[5,3]", "steps=5", "record_every=2"]
+    out, _ = run(tmp_path, environment, *words, JAX_NUM_CPU_DEVICES=str(devices))
+    assert out.split()[0] == str(devices)
+    other = vsweep.load(tmp_path / "kept")
+    ok = small.trials["status"] == "ok"
+    assert other.trials["status"].tolist() == small.trials["status"].tolist()
+    assert other.trials["diverged_at"].equals(small.trials["diverged_at"])
+    both = [sweep.curves[sweep.curves["trial"].isin(small.trials["trial"][ok])] for sweep in (small, other)]
+    here, there = (curves.sort_values(["trial", "step"])["train_loss"].to_numpy() for curves in both)
+    assert len(here) == ok.sum() * 4
+    np.testing.assert_allclose(there, here, rtol=1e-5)

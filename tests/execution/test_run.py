@@ -144,7 +144,7 @@ def test_predictions_come_from_what_was_measured(tmp_path):
     known = Known()
     measure.remember(planned, run.Spent(by_program={name: (0.001, steps)}), known)
     assert plan_of(known=known).programs[0].measured
-    assert plan_of(known=known).programs[0].compile_s < 1.0
+    assert plan_of(known=known).programs[0].compile_s < 2.0
     known = Known(tmp_path / "measured.json")
     # A program that was not seen is scaled by how wrong the guess was.
     other = plan_of("data=wine", known=known)

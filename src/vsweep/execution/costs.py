@@ -18,7 +18,7 @@ from vsweep.execution.known import Known, short_name
 # nothing, multiply-adds a second of one core and of an accelerator, and the seconds to load a program
 # that was compiled before.
 _COMPILE_S = 4.0
-_LOAD_S = 0.3
+_LOAD_S = 1.0
 _STEP_S = 4.0e-6
 # How long a block that ran out of memory bounds those after it: others may have held the device then.
 _TOO_LARGE_FOR_S = 7 * 24 * 3600.0
