@@ -20,9 +20,9 @@ from vsweep.execution.known import Known, short_name
 _COMPILE_S = 4.0
 _LOAD_S = 1.0
 _STEP_S = 4.0e-6
+_FLOPS = {"cpu": 1.0e10, "gpu": 2.0e12, "tpu": 2.0e12}
 # How long a block that ran out of memory bounds those after it: others may have held the device then.
 _TOO_LARGE_FOR_S = 7 * 24 * 3600.0
-_FLOPS = {"cpu": 1.0e10, "gpu": 2.0e12, "tpu": 2.0e12}
 
 
 class Hardware(NamedTuple):
@@ -75,7 +75,7 @@ class Costs:
     def step_s(self, inputs: Inputs, width: int) -> float:
         """The seconds of a step and trial, with others beside it on all devices."""
         measured = self._known.get(self.name(inputs, width)).get("step_s")
-        if measured is not None:
+        if measured:
             return float(measured)
         return guess_step_s(inputs, width, self.hardware) * float(self._machine.get("ratio", 1.0))
 
@@ -146,7 +146,7 @@ class Costs:
         """The largest block and the most lanes by what ran out of memory not long ago."""
         if time.time() - before.get("too_large_at", 0) > _TOO_LARGE_FOR_S:
             return math.inf, math.inf
-        return before["most_block"], before["most_lanes"]
+        return before.get("most_block", math.inf), before.get("most_lanes", math.inf)
 
 
 def guess_step_s(inputs: Inputs, width: int, hardware: Hardware) -> float:
