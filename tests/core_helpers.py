@@ -58,6 +58,7 @@ def make_hparams(
     *,
     trials: int | None = None,
     seed: Any = 0,
+    twin: Any = False,
     diverge_above: Any = 1000.0,
     width: Any = None,
     init: Any = None,
@@ -86,6 +87,7 @@ def make_hparams(
     model = {name: full(v, np.int32) for name, v in whole.items()}
     return HParams(
         seed=full(seed, np.uint32),
+        twin=full(twin, bool),
         diverge_above=full(diverge_above, floating),
         task={
             "model": model | {"init_scale": full(init_scale, floating)},

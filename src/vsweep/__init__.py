@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from vsweep.errors import ConfigError
 
 if TYPE_CHECKING:
-    from vsweep.api import load, plan, sweep
+    from vsweep.api import load, plan, resume, sweep
     from vsweep.execution.devices import devices
     from vsweep.results.sweep import Sweep
     from vsweep.tasks.dataset import Dataset
     from vsweep.tasks.models import Model
 
-__all__ = ["ConfigError", "Dataset", "Model", "Sweep", "devices", "load", "plan", "sweep"]
+__all__ = ["ConfigError", "Dataset", "Model", "Sweep", "devices", "load", "plan", "resume", "sweep"]
 
 _WHERE = {
     "Dataset": "vsweep.tasks.dataset",
@@ -25,6 +25,7 @@ _WHERE = {
     "devices": "vsweep.execution.devices",
     "load": "vsweep.api",
     "plan": "vsweep.api",
+    "resume": "vsweep.api",
     "sweep": "vsweep.api",
 }
 

@@ -3,16 +3,19 @@
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from vsweep.errors import ConfigError, nearest
+from vsweep.errors import ConfigError, StoreError, Terminated, nearest
 
-_COMMANDS = ("run", "plan")
+_COMMANDS = ("run", "plan", "resume")
 _USAGE = """\
 vsweep trains a grid of models in a few compiled programs, and keeps every curve.
 
   vsweep run  [sweep=NAME] [field=value ...]    train it; the last line printed is its directory
   vsweep plan [sweep=NAME] [field=value ...]    say what would run, and train nothing
+  vsweep resume DIR [field=value ...]           train what is missing of it, or more seeds, values, steps
 
   axes:    grid.optimizer.lr='{logspace:[1e-3,1,8]}'  grid.model.width='[8,16]'  ~grid.model.init
   groups:  data= model= loss= optimizer= schedule= tracker=
@@ -32,17 +35,26 @@ def main() -> None:
         if command not in _COMMANDS:
             raise ConfigError("command", f"no such command {command!r}", nearest(command, _COMMANDS))
         _import_quietly()
+        signal.signal(signal.SIGTERM, _terminated)
         from vsweep.commands import perform
 
         perform(command, words)
     except ConfigError as error:
         print(f"vsweep: {error}", file=sys.stderr)
         raise SystemExit(2) from error
+    except StoreError as error:
+        print(f"vsweep: {error}", file=sys.stderr)
+        raise SystemExit(1) from error
     except KeyboardInterrupt as stop:
-        print(f"vsweep: {stop or 'stopped; nothing was written'}", file=sys.stderr, flush=True)
+        with suppress(OSError):
+            print(f"vsweep: {stop or 'stopped; nothing was written'}", file=sys.stderr, flush=True)
+            sys.stdout.flush()
         # At once: a compile or a block that is under way does not survive the interpreter's own end.
-        sys.stdout.flush()
-        os._exit(130)
+        os._exit(getattr(stop, "status", 130))
+
+
+def _terminated(number: int, frame: Any) -> None:
+    raise Terminated
 
 
 def _import_quietly() -> None:

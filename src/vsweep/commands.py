@@ -18,7 +18,7 @@ from vsweep.execution.describe import as_text
 def perform(command: str, words: Sequence[str]) -> None:
     """Do what a command says. Raises `ConfigError`."""
     register_sweeps(words)
-    if any(word.startswith(("-", "hydra")) for word in words):
+    if command in ("run", "plan") and any(word.startswith(("-", "hydra")) for word in words):
         _through_hydra(command, words)
     else:
         _COMMANDS[command](words)
@@ -33,7 +33,18 @@ def _plan(words: Sequence[str]) -> None:
     print(as_text(made.name, planned))
 
 
-_COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {"run": _run, "plan": _plan}
+def _resume(words: Sequence[str]) -> None:
+    print(api.resume(_directory("resume", words), words[1:]).directory, flush=True)
+
+
+def _directory(command: str, words: Sequence[str]) -> str:
+    """The directory that a command is about, its first word."""
+    if not words or "=" in words[0]:
+        raise ConfigError(command, "got no directory", f"vsweep {command} DIR takes a sweep's directory")
+    return words[0]
+
+
+_COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {"run": _run, "plan": _plan, "resume": _resume}
 
 
 def _words() -> list[str]:

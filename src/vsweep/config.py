@@ -35,6 +35,7 @@ class Config:
     data: Part
     batch_size: int | None
     val_fraction: float
+    test_fraction: float | str
     split_seed: int
     standardize: bool
     model: Part
@@ -156,7 +157,7 @@ def _own_part(group: str, given: Mapping[str, Any], function: Any) -> Part:
 
 
 def _refuse_unknown(raw: Mapping[str, Any], parts: Mapping[str, Part]) -> None:
-    known = [*FIELDS, *SWEEP_FIELDS, *GROUPS, "tracker", "grid", "seeds"]
+    known = [*FIELDS, *SWEEP_FIELDS, *GROUPS, "tracker", "keep", "grid", "seeds"]
     for path, _ in leaves({key: value for key, value in raw.items() if key != "grid"}):
         group, _, key = path.partition(".")
         owns = group in parts and parts[group].name == OWN

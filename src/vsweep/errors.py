@@ -13,8 +13,23 @@ class ConfigError(ValueError):
         super().__init__(f"{field}: {got}; {takes}" if takes else f"{field}: {got}")
 
 
+class StoreError(OSError):
+    """A sweep's directory that can no longer be written: says what is kept, and how to go on."""
+
+
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C in the middle of a sweep: says what is kept, and where."""
+    """Ctrl-C or SIGTERM in the middle of a sweep: says what is kept, and where."""
+
+    def __init__(self, message: str, status: int = 130) -> None:
+        """status: what the process ends with."""
+        super().__init__(message)
+        self.status = status
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM."""
+
+    status = 143
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -70,6 +70,14 @@ def _or_null(takes: Takes) -> Takes:
     return Takes(f"{takes.text}, or null", lambda v: None if v is None else takes.parse(v))
 
 
+def _share_or_auto(given: Any) -> float | str:
+    return AUTO if given == AUTO else _UNIT.parse(given)
+
+
+def _count_or_all(given: Any) -> int | str:
+    return given if given == "all" else int(_whole(0).parse(given))
+
+
 _PATH = Takes("text", _text)
 _UNIT = _real("from 0 to below 1", 0.0, 1.0)
 _POSITIVE = _real("above 0", 0.0, ends=(False, False))
@@ -97,6 +105,7 @@ FIELDS: dict[str, Takes] = {
     "data.seed": _whole(0),
     "data.batch_size": _or_null(_whole(1)),
     "data.val_fraction": _UNIT,
+    "data.test_fraction": Takes(f"{_UNIT.text}, or auto", _share_or_auto),
     "data.split_seed": _whole(0),
     "data.standardize": Takes("true or false", _flag),
     "model.width": _whole(1, 65536),
@@ -126,12 +135,16 @@ FIELDS: dict[str, Takes] = {
 SWEEP_FIELDS: dict[str, Takes] = {
     "dir": _or_null(Takes("a directory", _text)),
     "block": _or_null(_whole(1)),
+    "segment": _or_null(_whole(1)),
+    "keep.params": Takes("an integer of at least 0, or all", _count_or_all),
+    "keep.state": Takes("true or false", _flag),
+    "verify": Takes("true or false", _flag),
     "tracker.wandb.mode": _one_of(["auto", "online", "offline", "disabled"]),
     "tracker.wandb.project": Takes("text", _text),
     "tracker.wandb.entity": _or_null(Takes("text", _text)),
 }
 # Fields of every data set, and those of no group.
-EVERY_DATASET = ("batch_size", "val_fraction", "split_seed", "standardize")
+EVERY_DATASET = ("batch_size", "val_fraction", "test_fraction", "split_seed", "standardize")
 TOP = [path for path in FIELDS if "." not in path]
 
 

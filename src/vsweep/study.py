@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vsweep.compose import Composed, compose, options, register_sweeps
-from vsweep.config import Config, check, leaves, parse_axis, taken, with_values
+from vsweep.config import Config, as_dict, check, leaves, parse_axis, taken, with_values
 from vsweep.errors import ConfigError, nearest
 from vsweep.grid import Axis, Grid, axis_values, expand, is_space, seed_list
 from vsweep.schema import FIELDS, GROUPS, OWN
@@ -37,6 +37,12 @@ class Study:
     group_axes: tuple[int, ...]
     own: Mapping[str, Any]
 
+    def record(self) -> dict[str, Any]:
+        """What `recorded_study` needs beside the resolved config, of plain types."""
+        variants = [{"choice": list(key), "config": as_dict(config)} for key, config in self.variants.items()]
+        words = [word.removeprefix("++") for word in self.words]
+        return {"name": self.name, "words": words, "variants": variants}
+
     def cell(self, number: int) -> Config:
         """The config of a cell, by its number. Raises `KeyError` where there is none."""
         row = int(np.searchsorted(self.grid.cells, number))
@@ -56,20 +62,48 @@ def make_study(words: Sequence[str], own: Mapping[str, Any] | None = None) -> St
     Raises `ConfigError`.
     """
     own = dict(own or {})
-    words = [word for word in words if _key(word) not in own] + [f"{group}={OWN}" for group in own]
+    words = [word for word in words if key_of(word) not in own] + [f"{group}={OWN}" for group in own]
     register_sweeps(words)
     base = compose(words)
-    raw = base.raw
-    written = _written_axes(raw.get("grid"))
+    written = _written_axes(base.raw.get("grid"))
     group_axes = tuple(i for i, (path, _) in enumerate(written) if path in GROUPS)
     variants = _variants(words, base, own, written, group_axes)
+    name = base.choices.get("sweep") or _name(variants.values())
+    return _study(name, words, base.raw, variants, own)
+
+
+def recorded_study(
+    raw: Mapping[str, Any], record: Mapping[str, Any], own: Mapping[str, Any] | None = None
+) -> Study:
+    """The sweep of a directory, without composing it again: defaults and sweep files may have changed.
+
+    raw: its `config.yaml`. record: what `Study.record` gave. own: as in `make_study`.
+
+    Raises `ConfigError`.
+    """
+    own = dict(own or {})
+    variants = {
+        tuple(variant["choice"]): check({**raw, **variant["config"]}, own) for variant in record["variants"]
+    }
+    return _study(record["name"], record["words"], raw, variants, own)
+
+
+def _study(
+    name: str,
+    words: Sequence[str],
+    raw: Mapping[str, Any],
+    variants: Mapping[Choice, Config],
+    own: Mapping[str, Any],
+) -> Study:
+    written = _written_axes(raw.get("grid"))
+    group_axes = tuple(i for i, (path, _) in enumerate(written) if path in GROUPS)
     axes = [_checked_axis(path, values, list(variants.values())) for path, values in written]
     grid = expand(axes, seed_list(raw.get("seeds")), *_collapse(axes, group_axes, variants))
-    name = base.choices.get("sweep") or _name(variants.values())
     return Study(name, tuple(words), raw, grid, variants, group_axes, own)
 
 
-def _key(word: str) -> str:
+def key_of(word: str) -> str:
+    """The field that an override is of."""
     return word.partition("=")[0].lstrip("+")
 
 
@@ -132,7 +166,7 @@ def _chosen(
     """The raw config with these choices of groups. parts: that of each choice, as far as composed."""
 
     def composed(choices: Mapping[str, str]) -> Mapping[str, Any]:
-        kept = [word for word in words if _key(word) not in choices]
+        kept = [word for word in words if key_of(word) not in choices]
         return compose([*kept, *(f"{group}={value}" for group, value in choices.items())]).raw
 
     if base.interpolated:

@@ -33,15 +33,19 @@ class Curve(NamedTuple):
         where there are minibatches; at records that of all training examples) was not finite, or above
         the limit; -1 where it never was.
     params: the parameters after the last step.
+    test: the metrics on the test's examples after the last step, scalars; empty where there are none.
+    state: the trial after the last step, from which it can go on; None of a trial trained whole.
     """
 
     metrics: Metrics
     diverged_at: Array
     params: Any
+    test: Metrics
+    state: "State | None"
 
 
 class State(NamedTuple):
-    """A trial between two steps. order: int32 `(examples,)`, this epoch's; empty for the full batch."""
+    """A trial between two steps. order: int32 `(examples,)`, this epoch's; of one for the full batch."""
 
     step: Array
     params: Any
@@ -56,21 +60,73 @@ def recorded_steps(length: Length) -> np.ndarray:
     return np.append(np.arange(0, length.steps, length.record_every), length.steps)
 
 
+def stretches(length: Length) -> np.ndarray:
+    """Of each record, which of a program's loops follows it, int32 `(records,)`; 0 is no step at all."""
+    return np.unique(_updates(length), return_inverse=True)[1].astype(np.int32)
+
+
+def _updates(length: Length) -> np.ndarray:
+    """The updates between each record and the next, 0 after the last."""
+    return np.diff(recorded_steps(length), append=length.steps)
+
+
 def curve_metrics(task_metrics: Sequence[str], *, held_out: bool) -> list[str]:
     """The names of a curve's metrics, from the task's own (`loss`, `accuracy`)."""
     parts = ["train", "val"] if held_out else ["train"]
     return [f"{part}_{name}" for part in parts for name in task_metrics] + ["grad_norm", "param_norm"]
 
 
-def train(
-    task: Task, optimizer: Optimizer, data: Data, length: Length, diverge_above: Array, key: Array
-) -> Curve:
-    """Train one trial.
+class Trial(NamedTuple):
+    """What a trial is made of.
 
     diverge_above: floating scalar: a loss above this many times the absolute first one has diverged.
     key: the trial's own; the first weights and the order of its minibatches are drawn from it.
     """
-    state = _start(task, optimizer, data, length, key)
+
+    task: Task
+    optimizer: Optimizer
+    data: Data
+    length: Length
+    diverge_above: Array
+    key: Array
+
+
+def train(trial: Trial, twin: Array) -> Curve:
+    """Train a trial from its first weights to its last record; `twin` as in `start`."""
+    state = start(trial, twin)
+    return advance(trial, state, jnp.asarray(stretches(trial.length)))._replace(state=None)
+
+
+def start(trial: Trial, twin: Array) -> State:
+    """A trial before its first step.
+
+    twin: bool scalar: whether each first weight that is not 0 is moved by one unit in the last place.
+    """
+    params = trial.task.init(random.fold_in(trial.key, 0))
+
+    def moved(p: Array) -> Array:
+        return jnp.where(twin & (p != 0), jnp.nextafter(p, jnp.full_like(p, jnp.inf)), p)
+
+    params = jax.tree.map(moved, params)
+    examples = 1 if trial.length.batch_size is None else trial.data.train.y.shape[0]
+    first = jax.tree.leaves(params)[0]
+    return State(
+        step=jnp.int32(0),
+        params=params,
+        optimizer=trial.optimizer.init(params),
+        order=jnp.zeros(examples, jnp.int32),
+        limit=jnp.full((), jnp.inf, first.dtype),
+        diverged_at=jnp.int32(-1),
+    )
+
+
+def advance(trial: Trial, state: State, which: Array) -> Curve:
+    """Train a trial on, for some records.
+
+    which: int32 `(records,)`, a part of `stretches`, from the record that the state stands at; zeros after
+    it record the same again.
+    """
+    task, optimizer, data, length, diverge_above, key = trial
     update = partial(_update, optimizer)
     observe = partial(_observe, task, data, diverge_above)
     order_key = random.fold_in(key, 1)
@@ -82,36 +138,28 @@ def train(
         (loss, _), grads = jax.value_and_grad(task.loss, has_aux=True)(state.params, examples)
         return update(_judge(state, loss), grads)
 
-    def advance(updates: int, state: State, grads: Any) -> State:
+    def go_on(updates: int, state: State, grads: Any) -> State:
         """So many updates after a record, whose gradient on the full batch is the first step's."""
         if updates and length.batch_size is None:
             state, updates = update(state, grads), updates - 1
         return lax.fori_loop(0, updates, step, state) if updates else state
 
     # How often each loop runs is static: on a GPU, a count that is traced is asked for at every step.
-    counts, which = np.unique(np.diff(recorded_steps(length), append=length.steps), return_inverse=True)
-    advances = [partial(advance, int(updates)) for updates in counts]
+    loops = [partial(go_on, int(updates)) for updates in np.unique(_updates(length))]
 
     def stretch(state: State, which: Array) -> tuple[State, Metrics]:
         state, metrics, grads = observe(state)
-        return lax.switch(which, advances, state, grads), metrics
+        return lax.switch(which, loops, state, grads), metrics
 
-    state, metrics = lax.scan(stretch, state, jnp.asarray(which, jnp.int32))
-    return Curve(metrics, state.diverged_at, state.params)
+    state, metrics = lax.scan(stretch, state, which)
+    return Curve(metrics, state.diverged_at, state.params, _test(task, data, state), state)
 
 
-def _start(task: Task, optimizer: Optimizer, data: Data, length: Length, key: Array) -> State:
-    params = task.init(random.fold_in(key, 0))
-    examples = 0 if length.batch_size is None else data.train.y.shape[0]
-    first = jax.tree.leaves(params)[0]
-    return State(
-        step=jnp.int32(0),
-        params=params,
-        optimizer=optimizer.init(params),
-        order=jnp.zeros(examples, jnp.int32),
-        limit=jnp.full((), jnp.inf, first.dtype),
-        diverged_at=jnp.int32(-1),
-    )
+def _test(task: Task, data: Data, state: State) -> Metrics:
+    if data.test is None:
+        return {}
+    loss, more = task.loss(state.params, data.test)
+    return {"test_loss": loss, **{f"test_{name}": m for name, m in more.items()}}
 
 
 def _observe(task: Task, data: Data, diverge_above: Array, state: State) -> tuple[State, Metrics, Any]:

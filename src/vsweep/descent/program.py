@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -11,9 +12,13 @@ import jax.numpy as jnp
 from jax import Array, lax, random
 from jax.sharding import Mesh, PartitionSpec
 
-from vsweep.descent.loop import Curve, Length, train
+from vsweep.descent import loop
+from vsweep.descent.loop import Curve, Length, State, Trial
 from vsweep.descent.optimizer import make_optimizer
 from vsweep.tasks.task import Data, MakeTask, kept_dtype
+
+# The version of the numbers: to be raised where a change moves a curve by more than rounding.
+NUMERICS = 1
 
 # NumPy on the host, JAX on a device, tracers inside a program.
 Leaf: TypeAlias = Any
@@ -37,11 +42,13 @@ class Static:
 class HParams(NamedTuple):
     """What differs between the trials of one program; traced, each leaf `(trials,)`.
 
-    seed: uint32. diverge_above and the fields of optimizer and schedule: floating. task: the traced
-    fields of the task's parts.
+    seed: uint32. twin: bool, whether the trial's first weights are moved by one unit in the last place, to
+    see how far rounding carries it. diverge_above and the fields of optimizer and schedule: floating. task:
+    the traced fields of the task's parts.
     """
 
     seed: Leaf
+    twin: Leaf
     diverge_above: Leaf
     task: Mapping[str, Mapping[str, Leaf]]
     optimizer: Mapping[str, Leaf]
@@ -60,7 +67,7 @@ def numerics(static: Static) -> Iterator[None]:
         yield
 
 
-def train_one(static: Static, hparams: HParams, data: Data) -> Curve:
+def _trial(static: Static, hparams: HParams, data: Data) -> Trial:
     """One trial: `hparams` of scalars."""
     as_dtype = partial(_as_dtype, jnp.dtype(kept_dtype(static.dtype)))
     hparams, data = jax.tree.map(as_dtype, (hparams, data))
@@ -72,49 +79,94 @@ def train_one(static: Static, hparams: HParams, data: Data) -> Curve:
         dict(hparams.schedule),
     )
     task, key = static.task(hparams.task), random.key(hparams.seed, impl="threefry2x32")
-    return train(task, optimizer, data, static.length, hparams.diverge_above, key)
+    return Trial(task, optimizer, data, static.length, hparams.diverge_above, key)
+
+
+def train_one(static: Static, hparams: HParams, data: Data) -> Curve:
+    """One trial, whole: `hparams` of scalars."""
+    return loop.train(_trial(static, hparams, data), hparams.twin)
+
+
+def start_one(static: Static, hparams: HParams, data: Data) -> State:
+    """One trial before its first step: `hparams` of scalars."""
+    return loop.start(_trial(static, hparams, data), hparams.twin)
+
+
+def advance_one(static: Static, which: Array, trial: tuple[HParams, State], data: Data) -> Curve:
+    """One trial for some records: see `loop.advance`; `hparams` and `state` of scalars."""
+    hparams, state = trial
+    return loop.advance(_trial(static, hparams, data), state, which)
 
 
 def _as_dtype(dtype: Any, x: Array) -> Array:
     return x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x
 
 
+class Part(Enum):
+    """What of a trial a program trains: all, its first state, or a segment of its records."""
+
+    WHOLE = "whole"
+    START = "start"
+    SEGMENT = "segment"
+
+
 def lower_block(
-    static: Static, hparams: HParams, data: Data, *, lanes: int, mesh: Mesh, platforms: tuple[str, ...] = ()
+    static: Static,
+    hparams: HParams,
+    data: Data,
+    *more: Any,
+    lanes: int,
+    mesh: Mesh,
+    part: Part = Part.WHOLE,
+    platforms: tuple[str, ...] = (),
 ) -> jax.stages.Lowered:
     """Lower the training of a block of trials.
 
     static: what to compile for. hparams, data: examples of the arguments; only shapes, dtypes and
-    shardings matter. lanes: how many trials go side by side (`vmap`) at a time; the others follow one
-    another (`lax.map`) in the same program. mesh: one axis, `trials`, over which the block is split.
-    The block's size divided by the number of devices must be a multiple of lanes. platforms: to lower
-    for, of `cpu`, `cuda`, `tpu`; that of the mesh where it is empty.
+    shardings matter. more: of a segment, the state `(trials, ...)` that it begins with, and `which`, int32
+    `(records,)`: see `loop.advance`. lanes: how many trials go side by side (`vmap`) at a time; the
+    others follow one another (`lax.map`) in the same program. mesh: one axis, `trials`, over which the
+    block is split. The block's size divided by the number of devices must be a multiple of lanes. part: of
+    the training. platforms: to lower for, of `cpu`, `cuda`, `tpu`; that of the mesh where it is empty.
 
-    What it compiles to is a function of `(hparams, data)` that gives a `Curve` whose leaves begin with
-    `(trials,)`.
+    What it compiles to is a function of `(hparams, data, *more)` that gives a `Curve`, or a `State` from the
+    start, whose leaves begin with `(trials,)`.
     """
 
-    def block(hparams: HParams, data: Data) -> Curve:
-        one = partial(train_one, static, data=data)
-        return lax.map(one, hparams, batch_size=lanes if lanes > 1 else None)
+    def block(hparams: HParams, data: Data, *more: Any) -> Any:
+        trials: Any = hparams
+        if part is Part.SEGMENT:
+            state, which = more
+            trials = hparams, state
+            one: Any = partial(advance_one, static, which, data=data)
+        else:
+            whole: Any = train_one if part is Part.WHOLE else start_one
+            one = partial(whole, static, data=data)
+        return lax.map(one, trials, batch_size=lanes if lanes > 1 else None)
 
-    spread = PartitionSpec("trials")
-    many = jax.shard_map(
-        block, mesh=mesh, in_specs=(spread, PartitionSpec()), out_specs=spread, check_vma=False
-    )
+    spread, everywhere = PartitionSpec("trials"), PartitionSpec()
+    specs = (spread, everywhere, spread, everywhere)[: 2 + len(more)]
+    many = jax.shard_map(block, mesh=mesh, in_specs=specs, out_specs=spread, check_vma=False)
     with numerics(static):
-        traced = jax.jit(many).trace(hparams, data)
+        traced = jax.jit(many).trace(hparams, data, *more)
         return traced.lower(lowering_platforms=platforms or None)
 
 
 def compile_block(
-    static: Static, hparams: HParams, data: Data, *, lanes: int, mesh: Mesh, fused: bool = False
+    static: Static,
+    hparams: HParams,
+    data: Data,
+    *more: Any,
+    lanes: int,
+    mesh: Mesh,
+    part: Part = Part.WHOLE,
+    fused: bool = False,
 ) -> jax.stages.Compiled:
     """Compile what `lower_block` lowers.
 
     fused: whether a CPU should run a trial as one kernel, without a library's products.
     """
-    lowered = lower_block(static, hparams, data, lanes=lanes, mesh=mesh)
+    lowered = lower_block(static, hparams, data, *more, lanes=lanes, mesh=mesh, part=part)
     with numerics(static):
         if mesh.devices.flat[0].platform != "cpu":
             return lowered.compile()

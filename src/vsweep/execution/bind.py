@@ -70,6 +70,7 @@ def bind(grid: Grid, inputs: Inputs, rows: np.ndarray) -> tuple[Static, HParams]
     names = config.optimizer.name, config.schedule.name
     hparams = HParams(
         seed=grid.trials()[2][rows].astype(np.uint32),
+        twin=np.zeros(len(rows), bool),
         diverge_above=_floats(grid, config, "diverge_above", rows),
         task={"model": model, "loss": loss},
         optimizer=_numbers(grid, config, "optimizer", rows),

@@ -10,8 +10,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from vsweep.descent.loop import Curve
-from vsweep.descent.program import HParams, compile_block, numerics
+from vsweep.descent.loop import Curve, stretches
+from vsweep.descent.program import HParams, Part, compile_block, numerics
 from vsweep.execution.arrange import Arrangement
 from vsweep.execution.inputs import arrays
 from vsweep.execution.plan import Program
@@ -25,9 +25,15 @@ _KEPT = 16
 
 
 class Ready(NamedTuple):
-    """A program that can be called. arrangement: as it was compiled. device_bytes: what a call takes."""
+    """A program that can be called.
 
-    call: Callable[[HParams, Data], Curve]
+    call: trains a block, or, where it is cut into segments, one of them: see `lower_block`. start: makes the
+    state that the first segment begins with; None of a whole training. arrangement: as it was compiled.
+    device_bytes: what a call takes.
+    """
+
+    call: Callable[..., Curve]
+    start: Any
     data: Data
     arrangement: Arrangement
     compile_s: float
@@ -66,21 +72,21 @@ class Compiler:
         """Compile a program, for the largest arrangement up to this one that the memory holds."""
         begun = time.perf_counter()
         while True:
-            executable, data = self._executable(program, arrangement)
+            executable, start, data = self._executable(program, arrangement)
             needed = device_bytes(executable)
             smaller = arrangement.smaller(self._mesh.devices.size)
             if smaller is None or needed <= _SHARE * free_bytes(self._mesh):
                 break
             arrangement = smaller
-        return Ready(executable, data, arrangement, time.perf_counter() - begun, needed)
+        return Ready(executable, start, data, arrangement, time.perf_counter() - begun, needed)
 
-    def _executable(self, program: Program, arrangement: Arrangement) -> tuple[Any, Data]:
-        """One for the same static and shapes is used again, for other data."""
+    def _executable(self, program: Program, arrangement: Arrangement) -> tuple[Any, Any, Data]:
+        """What to call, and to start with; used again for other data of the same static and shapes."""
         static, _, lanes, fused = program.static, *arrangement
         data = self._on_devices(program)
         hparams = block_hparams(program, self._mesh, np.zeros(arrangement.block, np.int64))
         leaves, tree = jax.tree.flatten((hparams, data))
-        key = static, lanes, fused, tree, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+        key = static, program.segment, lanes, fused, tree, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
         with self._lock:
             begun = self._executables.get(key)
             future = self._executables.setdefault(key, Future()) if begun is None else begun
@@ -88,14 +94,23 @@ class Compiler:
                 del self._executables[next(iter(self._executables))]
         if begun is None:
             try:
-                future.set_result(
-                    compile_block(static, hparams, data, lanes=lanes, mesh=self._mesh, fused=fused)
-                )
+                future.set_result(self._compiled(program, arrangement, hparams, data))
             except BaseException as error:
                 with self._lock:
                     self._executables.pop(key, None)
                 future.set_exception(error)
-        return future.result(), data
+        return *future.result(), data
+
+    def _compiled(
+        self, program: Program, arrangement: Arrangement, hparams: HParams, data: Data
+    ) -> tuple[Any, Any]:
+        options: dict[str, Any] = {"lanes": arrangement.lanes, "mesh": self._mesh, "fused": arrangement.fused}
+        if not program.segment:
+            return compile_block(program.static, hparams, data, **options), None
+        start = compile_block(program.static, hparams, data, part=Part.START, **options)
+        which = segment_of(program, 0, self._mesh)
+        more = start(hparams, data), which
+        return compile_block(program.static, hparams, data, *more, part=Part.SEGMENT, **options), start
 
     def _on_devices(self, program: Program) -> Data:
         floating = program.hparams.diverge_above.dtype
@@ -110,9 +125,21 @@ class Compiler:
 
 def block_hparams(program: Program, mesh: Mesh, places: np.ndarray) -> HParams:
     """The hyperparameters of a program's trials at these places, `(trials,)`, on the devices."""
-    chosen = jax.tree.map(lambda leaf: leaf[places], program.hparams)
+    return on_devices(program, mesh, jax.tree.map(lambda leaf: leaf[places], program.hparams))
+
+
+def segment_of(program: Program, record: int, mesh: Mesh) -> Any:
+    """Which loops follow the records of a segment that begins at one, on the devices; int32 `(records,)`."""
+    which = stretches(program.static.length)[record : record + program.segment]
+    padded = np.zeros(program.segment, np.int32)
+    padded[: len(which)] = which
+    return jax.device_put(padded, NamedSharding(mesh, PartitionSpec()))
+
+
+def on_devices(program: Program, mesh: Mesh, leaves: Any) -> Any:
+    """Leaves of `(trials, ...)` on the devices that train them."""
     with numerics(program.static):
-        return jax.device_put(chosen, NamedSharding(mesh, PartitionSpec("trials")))
+        return jax.device_put(leaves, NamedSharding(mesh, PartitionSpec("trials")))
 
 
 def device_bytes(executable: Any) -> int:

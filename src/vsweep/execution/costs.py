@@ -47,8 +47,11 @@ class Costs:
     Guesses are scaled by the mean ratio, over earlier sweeps, of what was measured to what was guessed.
     """
 
-    def __init__(self, hardware: Hardware, known: Known) -> None:
-        self.hardware, self._known = hardware, known
+    def __init__(
+        self, hardware: Hardware, known: Known, families: Mapping[str, list[int]] | None = None
+    ) -> None:
+        """families: splits by width that are settled, by the name that `split` gives."""
+        self.hardware, self._known, self._families = hardware, known, families or {}
         self._machine = known.get(machine_name(hardware))
 
     @property
@@ -87,17 +90,17 @@ class Costs:
         """The seconds until a program can be called: of loading it, where it was compiled before."""
         return _LOAD_S if self.measured(inputs, width, block) else self.cold_compile_s
 
-    def split(self, inputs: Inputs, widths: np.ndarray, counts: np.ndarray) -> list[int]:
-        """The widest widths of programs such that compiling and padding cost least together.
+    def split(self, inputs: Inputs, widths: np.ndarray, counts: np.ndarray) -> tuple[str, list[int]]:
+        """A name, and the widest widths of programs such that compiling and padding cost least together.
 
         widths: of trials, rising. counts: how many there are of each. Decided once: what a machine is
         found to be tomorrow may not move a trial into another program.
         """
         facts = {"widths": widths.tolist(), "counts": counts.tolist()}
         name = short_name(program=self.name(inputs, 0), **facts)
-        before = self._known.get(name)
-        if before and set(before.values()) <= set(facts["widths"]):
-            return sorted(before.values())
+        before = self._families.get(name) or list(self._known.get(name).values())
+        if before and set(before) <= set(facts["widths"]) and max(before) == facts["widths"][-1]:
+            return name, sorted(before)
         trial_s = [inputs.config.steps * self.step_s(inputs, w) for w in facts["widths"]]
         # best[end]: the least cost of the first `end` widths, and where its last part begins.
         best = [(0.0, 0)]
@@ -110,7 +113,7 @@ class Costs:
             bounds.insert(0, facts["widths"][end - 1])
             end = best[end][1]
         self._known.note(name, **{str(i): bound for i, bound in enumerate(bounds)})
-        return bounds
+        return name, bounds
 
     def arrange(self, inputs: Inputs, width: int, trials: int, asked: int | None) -> Arrangement:
         """How trials lie on the devices: as measured, or as guessed."""

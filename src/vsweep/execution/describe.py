@@ -15,6 +15,7 @@ def as_record(plan: Plan) -> dict[str, Any]:
         "cells": len(plan.grid.cells),
         "collapsed_cells": plan.grid.collapsed,
         "devices": plan.hardware._asdict(),
+        "asked": list(plan.asked),
         "programs": [_program_record(program) for program in plan.programs],
         "data": {key: _data_record(split) for key, split in plan.splits.items()},
     }
@@ -23,6 +24,8 @@ def as_record(plan: Plan) -> dict[str, Any]:
 def _program_record(program: Program) -> dict[str, Any]:
     static = program.static
     return {
+        "name": program.name,
+        "family": program.family,
         "model": program.inputs.config.model.name,
         "static": {name: _plain(value) for name, value in static.task.static},
         "data": program.inputs.key,
@@ -39,6 +42,7 @@ def _program_record(program: Program) -> dict[str, Any]:
         },
         "blocks": program.blocks,
         **program.arrangement._asdict(),
+        "segment": program.segment,
         "padded_width": program.width or None,
         "padding_waste": round(program.waste, 4),
     }
@@ -48,6 +52,7 @@ def _data_record(split: Any) -> dict[str, Any]:
     return {
         "train_rows": len(split.y[0]),
         "val_rows": 0 if split.y[1] is None else len(split.y[1]),
+        "test_rows": 0 if split.y[2] is None else len(split.y[2]),
         "features": list(split.dataset.features),
         "classes": list(split.dataset.classes),
         "mean": split.mean.tolist(),
@@ -120,6 +125,8 @@ def _program_text(program: Program) -> str:
         f"{program.blocks} × a block of {program.arrangement.block},"
         f" {_count(program.arrangement.lanes, 'lane')}{' fused' if program.arrangement.fused else ''}",
     ]
+    if program.segment:
+        parts.append(f"its state saved every {_count(program.segment * config.record_every, 'step')}")
     if program.waste:
         parts.append(f"padded to width {program.width}: {program.waste:.0%} of the work is padding")
     parts.append(

@@ -91,13 +91,14 @@ def arrays(data: Split, floating: np.dtype) -> Data:
 
     train = part(0)
     assert train is not None
-    return Data(train, part(1))
+    return Data(train, part(1), part(2))
 
 
 def _data_key(config: Config) -> str:
     fields: Mapping[str, Any] = {
         **config.data.fields,
         "val_fraction": config.val_fraction,
+        "test_fraction": config.test_fraction,
         "split_seed": config.split_seed,
         "standardize": config.standardize,
     }
@@ -120,7 +121,13 @@ def _load(config: Config) -> Split:
         dataset = own_dataset(made, "data._target_")
     else:
         dataset = own_dataset(function, "data")
-    return split(dataset, config.val_fraction, config.split_seed, standardize=config.standardize)
+    return split(
+        dataset,
+        config.val_fraction,
+        config.split_seed,
+        test_fraction=config.test_fraction,
+        standardize=config.standardize,
+    )
 
 
 def _loss(config: Config, classes: int) -> Loss:

@@ -15,6 +15,7 @@ from vsweep.execution.arrange import Arrangement, most_lanes
 from vsweep.execution.compiler import Compiler, block_hparams, free_bytes
 from vsweep.execution.costs import Costs, guess_step_s, machine_name
 from vsweep.execution.known import Known
+from vsweep.execution.pins import segment_records
 from vsweep.execution.plan import Plan, Program
 from vsweep.execution.run import Spent
 
@@ -37,7 +38,13 @@ def measured(plan: Plan, mesh: Mesh, known: Known) -> Plan:
         about = program.inputs, program.width, len(program.rows)
         tried = candidates(program, plan)
         worth = program.train_s > _WORTH * len(tried) * _CANDIDATE_S
-        if plan.asked is None and worth and len(tried) > 1 and not costs.tried(*about):
+        if (
+            plan.asked.block is None
+            and not plan.pinned
+            and worth
+            and len(tried) > 1
+            and not costs.tried(*about)
+        ):
             room = most_lanes(*about, plan.hardware.platform, plan.hardware.devices)
             found = _fastest(program, tried, mesh)
             if found is not None:
@@ -45,8 +52,9 @@ def measured(plan: Plan, mesh: Mesh, known: Known) -> Plan:
                 # Its block hangs on the sweep's length.
                 known.note(program.name, lanes=best.lanes, fused=best.fused, room=room, step_s=step_s)
                 known.save()
-                arrangement = costs.arrange(*about, plan.asked)
-                program = replace(program, arrangement=arrangement, step_s=step_s)
+                arrangement = costs.arrange(*about, plan.asked.block)
+                segment = segment_records(program.inputs.config, plan.asked, arrangement.block * step_s)
+                program = replace(program, arrangement=arrangement, step_s=step_s, segment=segment)
         programs.append(program)
     return replace(plan, programs=tuple(programs))
 
@@ -98,7 +106,7 @@ def _short(program: Program, arrangement: Arrangement) -> Program:
     if program.inputs.config.model.name != OWN and "init" in dict(task.static):
         fields = tuple((name, ("zeros",) if name == "init" else value) for name, value in task.static)
         static = replace(static, task=replace(task, static=fields))
-    return replace(program, static=static)
+    return replace(program, static=static, segment=0)
 
 
 def _run_s(program: Program, call: Any, data: Any, arrangement: Arrangement, mesh: Mesh) -> float:

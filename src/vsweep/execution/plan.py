@@ -1,7 +1,8 @@
 """Which programs a sweep needs, which trials each trains, and in blocks of what size."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from vsweep.execution.bind import bind, is_traced, try_own, widths
 from vsweep.execution.costs import Costs, Hardware
 from vsweep.execution.inputs import Inputs, load_inputs
 from vsweep.execution.known import Known
+from vsweep.execution.pins import NOTHING_ASKED, Asked, pinned, segment_records
 from vsweep.grid import Grid
 from vsweep.tasks.dataset import Split
 
@@ -24,7 +26,8 @@ class Program:
     `(trials,)`. width: the padded width, 0 where there is none. waste: the share of the work that
     padding adds. arrangement: how they lie on the devices. name: of what is known of its speed.
     step_s: the seconds of a step and trial, others beside it; compile_s: of its compile; both predicted.
-    measured: whether such a program was trained before.
+    measured: whether such a program was trained before. family: names the programs that differ from it in
+    width alone. segment: the records between two looks of the host; 0 for the whole training at once.
     """
 
     inputs: Inputs
@@ -38,6 +41,8 @@ class Program:
     step_s: float
     compile_s: float
     measured: bool
+    family: str = ""
+    segment: int = 0
 
     @property
     def blocks(self) -> int:
@@ -60,14 +65,16 @@ class Program:
 class Plan:
     """All programs of a sweep, and the data that they train on, by key.
 
-    asked: the trials of a block that a person asked for. note: what a person should know of the devices.
+    asked: what a person asked for. pinned: whether programs and blocks are those of an earlier plan. note:
+    what a person should know of the devices.
     """
 
     grid: Grid
     programs: tuple[Program, ...]
     splits: Mapping[str, Split]
     hardware: Hardware
-    asked: int | None = None
+    asked: Asked = NOTHING_ASKED
+    pinned: bool = False
     note: str = ""
 
     @property
@@ -86,13 +93,15 @@ def make_plan(
     variants: Mapping[tuple[str, ...], Config],
     group_axes: Sequence[int],
     hardware: Hardware,
-    block: int | None = None,
+    asked: Asked = NOTHING_ASKED,
     known: Known | None = None,
+    before: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Group the cells by what has to be compiled, and load what they train on.
 
-    variants: the config by the values on the axes over groups. block: trials of one call, None to
-    choose. known: what earlier sweeps measured.
+    variants: the config by the values on the axes over groups. known: what earlier sweeps measured.
+    before: the record of a plan; where it is of the same trials on the same hardware, its programs and
+    blocks are taken, so that every curve is what it would have been then.
 
     Raises `ConfigError` where data cannot be had, do not go with the model or the loss, or a person's
     own function fails.
@@ -100,7 +109,8 @@ def make_plan(
     compiled = [i for i, axis in enumerate(grid.axes) if not is_traced(axis, variants.values())]
     combinations, which = np.unique(grid.index[:, compiled], axis=0, return_inverse=True)
     cell_of_trial = grid.trials()[1]
-    costs = Costs(hardware, known or Known())
+    pins = pinned(before, asked, len(grid))
+    costs = Costs(hardware, known or Known(), pins.families)
     splits: dict[str, Split] = {}
     programs: list[Program] = []
     for i, combination in enumerate(combinations):
@@ -110,12 +120,19 @@ def make_plan(
         inputs = load_inputs(with_values(variant, values), splits)
         rows = np.flatnonzero((which.ravel() == i)[cell_of_trial])
         programs += [
-            _program(grid, inputs, part, costs, block) for part in _split_by_width(grid, inputs, rows, costs)
+            _program(grid, inputs, part, costs, asked, family)
+            for part, family in _split_by_width(grid, inputs, rows, costs)
         ]
-    return Plan(grid, tuple(programs), splits, hardware, block)
+    if pins.fit(programs):
+        placed = zip(programs, pins.arrangements, pins.segments, strict=True)
+        programs = [replace(p, arrangement=a, segment=segment) for p, a, segment in placed]
+        return Plan(grid, tuple(programs), splits, hardware, asked, pinned=True)
+    return Plan(grid, tuple(programs), splits, hardware, asked)
 
 
-def _program(grid: Grid, inputs: Inputs, rows: np.ndarray, costs: Costs, block: int | None) -> Program:
+def _program(
+    grid: Grid, inputs: Inputs, rows: np.ndarray, costs: Costs, asked: Asked, family: str
+) -> Program:
     static, hparams = bind(grid, inputs, rows)
     try_own(inputs, static, hparams)
     each = widths(grid, inputs.config, rows)
@@ -123,7 +140,8 @@ def _program(grid: Grid, inputs: Inputs, rows: np.ndarray, costs: Costs, block: 
     waste = 0.0
     if each is not None:
         waste = 1.0 - float(np.mean([inputs.flops(w) for w in each.tolist()])) / inputs.flops(width)
-    arrangement = costs.arrange(inputs, width, len(rows), block)
+    arrangement = costs.arrange(inputs, width, len(rows), asked.block)
+    step_s = costs.step_s(inputs, width)
     return Program(
         inputs,
         static,
@@ -133,17 +151,24 @@ def _program(grid: Grid, inputs: Inputs, rows: np.ndarray, costs: Costs, block: 
         waste,
         arrangement,
         costs.name(inputs, width),
-        costs.step_s(inputs, width),
+        step_s,
         costs.compile_s(inputs, width, arrangement.block),
         costs.measured(inputs, width, arrangement.block),
+        family,
+        segment_records(inputs.config, asked, arrangement.block * step_s),
     )
 
 
-def _split_by_width(grid: Grid, inputs: Inputs, rows: np.ndarray, costs: Costs) -> list[np.ndarray]:
-    """The rows in parts of neighbouring widths, such that compiling and padding cost least together."""
+def _split_by_width(
+    grid: Grid, inputs: Inputs, rows: np.ndarray, costs: Costs
+) -> list[tuple[np.ndarray, str]]:
+    """The rows in parts of neighbouring widths, such that compiling and padding cost least together.
+
+    Each with the name of their family.
+    """
     each = widths(grid, inputs.config, rows)
     if each is None:
-        return [rows]
-    bounds = costs.split(inputs, *np.unique(each, return_counts=True))
+        return [(rows, "")]
+    family, bounds = costs.split(inputs, *np.unique(each, return_counts=True))
     part = np.searchsorted(bounds, each)
-    return [rows[part == i] for i in range(len(bounds))]
+    return [(rows[part == i], family) for i in range(len(bounds))]

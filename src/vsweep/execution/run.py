@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -13,9 +13,10 @@ from jax.sharding import Mesh
 
 from vsweep.descent.loop import Curve, curve_metrics, recorded_steps
 from vsweep.execution.arrange import Arrangement
-from vsweep.execution.compiler import Compiler, Ready, block_hparams
+from vsweep.execution.blocks import Block, begun_blocks, fetch, finished, under_way
+from vsweep.execution.compiler import Compiler, Ready, block_hparams, on_devices, segment_of
 from vsweep.execution.plan import Plan, Program
-from vsweep.results.finished import Finished
+from vsweep.results.finished import Finished, Underway
 
 # Blocks under way at a time, and programs that are compiled ahead of the one that trains.
 _AHEAD = 2
@@ -58,13 +59,6 @@ class Spent:
             self.cold_compiles.append(ready.compile_s)
 
 
-class _Block(NamedTuple):
-    """Trials of a program that are kept together. places: int64, in `program.rows`."""
-
-    program: Program
-    places: np.ndarray
-
-
 class _Called(NamedTuple):
     """A block's curves, of one call or of several in turn, and when they began and ended (None: not yet)."""
 
@@ -74,13 +68,23 @@ class _Called(NamedTuple):
     ended: float | None
 
 
-def train(plan: Plan, mesh: Mesh, spent: Spent | None = None) -> Iterator[Finished]:
-    """Train every trial of the plan, and yield the blocks as they are done.
+def train(
+    plan: Plan,
+    mesh: Mesh,
+    spent: Spent | None = None,
+    *,
+    done: np.ndarray | None = None,
+    underway: Sequence[Underway] = (),
+) -> Iterator[Finished | Underway]:
+    """Train the trials of the plan, and yield blocks as they are done, and between their segments.
+
+    done: bool `(trials,)`: those that are not to be trained. underway: blocks to go on with.
 
     A block that is too large for the memory of its devices is trained in halves, and so are those of its
     program that follow.
     """
-    run = _Run(plan, mesh, spent or Spent())
+    done = np.zeros(len(plan.grid), bool) if done is None else done
+    run = _Run(plan, mesh, spent or Spent(), list(begun_blocks(plan, done, underway)))
     try:
         yield from run.blocks()
     finally:
@@ -88,28 +92,29 @@ def train(plan: Plan, mesh: Mesh, spent: Spent | None = None) -> Iterator[Finish
 
 
 class _Run:
-    def __init__(self, plan: Plan, mesh: Mesh, spent: Spent) -> None:
+    def __init__(self, plan: Plan, mesh: Mesh, spent: Spent, waiting: list[Block]) -> None:
         self._mesh, self._spent, self._programs = mesh, spent, plan.programs
         self._compiler = Compiler(mesh)
         # On a CPU a call returns when it is done: one thread calls, another stores what came before.
         self._caller = ThreadPoolExecutor(1, "vsweep-train")
         self._arrangements = {id(program): program.arrangement for program in plan.programs}
         self._compiled: set[int] = set()
-        self._waiting = deque(block for program in plan.programs for block in _blocks(program))
-        self._flight: deque[tuple[_Block, Arrangement, Future[_Called]]] = deque()
+        self._keep_state = plan.asked.keep_state
+        self._waiting = deque(waiting)
+        self._flight: deque[tuple[Block, Arrangement, Future[_Called]]] = deque()
 
     def close(self) -> None:
         """Begin no more; what is under way is not waited for."""
         self._compiler.close()
         self._caller.shutdown(wait=False, cancel_futures=True)
 
-    def blocks(self) -> Iterator[Finished]:
+    def blocks(self) -> Iterator[Finished | Underway]:
         """Train, and yield what is done."""
         while self._waiting or self._flight:
             self._dispatch()
             block, arrangement, future = self._flight.popleft()
             try:
-                done = self._fetch(block, future.result())
+                block, done = self._fetch(block, future.result())
             except Exception as error:
                 if not out_of_memory(error) or not self._halve(block.program, arrangement):
                     # What is under way behind it is not lost.
@@ -119,6 +124,8 @@ class _Run:
             else:
                 # It holds the block's arrays on the devices.
                 del future
+                if isinstance(done, Underway):
+                    self._waiting.appendleft(block)
                 yield done
 
     def _dispatch(self) -> None:
@@ -133,33 +140,46 @@ class _Run:
         for program in self._programs[first : first + 1 + _COMPILED_AHEAD]:
             self._compiler.start(program, self._arrangements[id(program)])
 
-    def _call(self, block: _Block, arrangement: Arrangement) -> _Called:
-        """Train a block; in the thread that calls."""
+    def _call(self, block: Block, arrangement: Arrangement) -> _Called:
+        """Train a block, or its next segment; in the thread that calls."""
         program = block.program
         ready = self._compiler.start(program, arrangement).result()
         size = ready.arrangement.block
         begun = time.perf_counter()
         curves = []
         for i in range(0, len(block.places), size):
-            places = np.resize(block.places[i : i + size], size)
-            places[len(block.places) - i :] = block.places[-1]
-            curves.append(ready.call(block_hparams(program, self._mesh, places), ready.data))
+            within = np.resize(np.arange(i, min(i + size, len(block.places))), size)
+            within[len(block.places) - i :] = len(block.places) - 1
+            curves.append(self._call_piece(block, ready, within))
         if self._mesh.devices.flat[0].platform != "cpu":
             return _Called(curves, ready, begun, None)
         jax.block_until_ready(curves)
         return _Called(curves, ready, begun, time.perf_counter())
 
-    def _fetch(self, block: _Block, called: _Called) -> Finished:
+    def _call_piece(self, block: Block, ready: Ready, within: np.ndarray) -> Curve:
+        program = block.program
+        hparams = block_hparams(program, self._mesh, block.places[within])
+        if ready.start is None:
+            return ready.call(hparams, ready.data)
+        state = ready.start(hparams, ready.data) if block.state is None else None
+        if state is None:
+            leaves = [leaf[within] for leaf in block.state or ()]
+            state = on_devices(program, self._mesh, jax.tree.unflatten(ready.start.out_tree, leaves))
+        return ready.call(hparams, ready.data, state, segment_of(program, block.records, self._mesh))
+
+    def _fetch(self, block: Block, called: _Called) -> tuple[Block, Finished | Underway]:
         """Wait for a block, and bring its curves to the host."""
-        program, rows = block.program, block.program.rows[block.places]
-        finished = fetch(program, rows, called.curves)
+        program = block.program
+        block = fetch(block, called.curves)
         ended = time.perf_counter() if called.ended is None else called.ended
         trials = len(called.curves) * called.ready.arrangement.block
         self._spent.trained(program, trials, called.begun, ended)
         if id(program) not in self._compiled:
             self._compiled.add(id(program))
             self._spent.compiled(called.ready)
-        return finished
+        if block.records < len(recorded_steps(program.static.length)):
+            return block, under_way(block, block.records)
+        return block, finished(block, called.curves, keep_state=self._keep_state)
 
     def _halve(self, program: Program, used: Arrangement) -> bool:
         """Arrange a program's blocks in halves of what ran out of memory; False where they cannot be less."""
@@ -174,11 +194,11 @@ class _Run:
         self._arrangements[id(program)] = self._spent.too_large[program.name] = smaller
         return True
 
-    def _rest(self) -> Iterator[Finished]:
+    def _rest(self) -> Iterator[Finished | Underway]:
         while self._flight:
             block, _, future = self._flight.popleft()
             try:
-                done = self._fetch(block, future.result())
+                _, done = self._fetch(block, future.result())
             except Exception:
                 return
             yield done
@@ -191,14 +211,6 @@ def out_of_memory(error: Exception) -> bool:
     )
 
 
-def fetch(program: Program, rows: np.ndarray, curves: Sequence[Curve]) -> Finished:
-    """Bring the curves of trials to the host, without what pads them."""
-    parts: Any = jax.device_get([(curve.metrics, curve.diverged_at) for curve in curves])
-    metrics, diverged_at = jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(rows)], *parts)
-    metrics = {name: values.astype(np.float32) for name, values in metrics.items()}
-    return Finished(rows, recorded_steps(program.static.length), metrics, diverged_at)
-
-
 def metric_names(plan: Plan) -> list[str]:
     """The metrics that any program of the plan records, in the order of a curve's columns."""
     names: dict[str, None] = {}
@@ -208,7 +220,10 @@ def metric_names(plan: Plan) -> list[str]:
     return list(names)
 
 
-def _blocks(program: Program) -> Iterator[_Block]:
-    size = program.arrangement.block
-    for i in range(0, len(program.rows), size):
-        yield _Block(program, np.arange(i, min(i + size, len(program.rows))))
+def test_names(plan: Plan) -> list[str]:
+    """The metrics on the test's examples that any program of the plan gives."""
+    names: dict[str, None] = {}
+    for program in plan.programs:
+        if program.inputs.split.x[2] is not None:
+            names |= dict.fromkeys(f"test_{name}" for name in program.static.task.metrics)
+    return list(names)

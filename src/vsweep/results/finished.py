@@ -1,19 +1,45 @@
-"""Trials that are done, on their way from the devices to the store."""
+"""Trials on their way from the devices to the store: done, or under way."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+Params = dict[str, np.ndarray]
+
+
+def no_params(places: np.ndarray) -> list[Params]:
+    """Of trials whose parameters are not at hand."""
+    return [{} for _ in places]
 
 
 class Finished(NamedTuple):
     """Trials that are done.
 
     rows: int64 `(trials,)`, places in the table of trials. steps: int64 `(records,)`. metrics: each
-    float32 `(trials, records)`. diverged_at: int32 `(trials,)`, -1 for never.
+    float32 `(trials, records)`. diverged_at: int32 `(trials,)`, -1 for never. test: the metrics on the
+    test's examples after the last step, each float32 `(trials,)`. params: the parameters of some of them,
+    by their places in `rows`, each as arrays of their true shapes by name. state: from which more steps
+    can go on; None where it is not kept.
     """
 
     rows: np.ndarray
     steps: np.ndarray
     metrics: Mapping[str, np.ndarray]
     diverged_at: np.ndarray
+    test: Mapping[str, np.ndarray] = {}
+    params: Callable[[np.ndarray], list[Params]] = no_params
+    state: "Underway | None" = None
+
+
+class Underway(NamedTuple):
+    """Trials of one block between two segments.
+
+    rows: int64 `(trials,)`. records: how many of their records are made. metrics: each float32
+    `(trials, records)`. state: its leaves, each `(trials, ...)`.
+    """
+
+    rows: np.ndarray
+    records: int
+    metrics: Mapping[str, np.ndarray]
+    state: Sequence[np.ndarray]

@@ -10,8 +10,7 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from vsweep.results.select import axes_of, default_metric, rank_cells
-from vsweep.results.store import higher_is_better
+from vsweep.results.select import axes_of, default_metric, higher_is_better, rank_cells
 
 _DPI = 120
 # A legend of more values names some of them.

@@ -1,13 +1,22 @@
 """Which cells are best: pure functions of the table of trials."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from vsweep.results.store import higher_is_better
-
 _PREFERRED = ("val_accuracy", "val_loss", "train_accuracy", "train_loss")
+
+
+def higher_is_better(metric: str) -> bool:
+    """Whether more of a metric is better: of accuracies it is, of losses and norms it is not."""
+    return metric.endswith("accuracy")
+
+
+def preferred(metrics: Iterable[str]) -> str:
+    """Of metrics that are recorded, the one that ranks: of held-out examples, and accuracy before loss."""
+    known = set(metrics)
+    return next((name for name in _PREFERRED if name in known), "train_loss")
 
 
 def axes_of(trials: pd.DataFrame) -> list[str]:

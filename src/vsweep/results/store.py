@@ -1,100 +1,155 @@
-"""A sweep's directory: written block by block while it trains, read back as data frames."""
+"""A sweep's directory: written block by block while it trains, and opened again to go on."""
 
 import json
-import signal
-import threading
+import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
 from vsweep.errors import ConfigError
+from vsweep.results.extend import STATES, TRIALS, earlier_states, extend, finish, summary_at
 from vsweep.results.files import write_whole
-from vsweep.results.finished import Finished
+from vsweep.results.finished import Finished, Underway
+from vsweep.results.keep import Keeper
+from vsweep.results.ledger import CURVES, ROWS, Ledger
+from vsweep.results.lock import Lock
+from vsweep.results.saved import Saved, read_saved, write_saved
+from vsweep.results.signals import uninterrupted
+from vsweep.results.summary import summary_of
+from vsweep.results.table import Table, read_rows, write_rows
 
+# Of a directory's files: raised where an older directory cannot be gone on with.
+FORMAT = 2
 # How long rows of `trials.parquet` may wait to be written while blocks come in.
 _TRIALS_EVERY_S = 5.0
+_CONFIG, _PLAN, _UNDERWAY = "config.yaml", "plan.json", "underway"
+# What a directory may hold of a sweep that ended before its plan was written.
+_OURS = {".lock", _CONFIG, "curves", ROWS}
 
 
-def higher_is_better(metric: str) -> bool:
-    """Whether more of a metric is better: of accuracies it is, of losses and norms it is not."""
-    return metric.endswith("accuracy")
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C back until the end, so that what belongs together is written together."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    held: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if held:
-        raise KeyboardInterrupt
+def no_steps(steps: int) -> np.ndarray:
+    """Of a table whose trials do not begin as shorter ones."""
+    return np.asarray([""])
 
 
 class Store:
-    """Writes a sweep's directory."""
+    """Writes a sweep's directory, and holds its lock until it is closed."""
 
     def __init__(
         self,
         directory: Path,
-        config: Mapping[str, Any],
-        plan: Mapping[str, Any],
-        trials: pd.DataFrame,
-        metrics: Sequence[str],
+        table: Table,
+        *,
+        keep: int | str = 0,
+        numerics: int = 0,
+        at_steps: Callable[[int], np.ndarray] = no_steps,
     ) -> None:
-        """Make the directory, with `config.yaml` and `plan.json`.
+        """Make the directory, or open it with what it holds of these trials.
 
-        trials: one row per trial: `trial`, `cell`, `seed` and the axes. metrics: of all programs. Raises
-        `ConfigError` where the directory cannot be made, or holds something already.
+        keep: of how many of the best trials the parameters are kept, or `all`. numerics: the version of
+        the numbers. at_steps: the identities of the trials, had they so many steps; empty text where a
+        longer training does not begin as a shorter one.
+
+        Raises `ConfigError` where the directory cannot be written, is written by another process, or
+        holds what is not of this sweep; nothing is changed then.
         """
-        self.directory = directory
-        self._trials, self._metrics = trials, tuple(metrics)
-        self._summaries: list[pd.DataFrame] = []
-        self._parts, self._written, self._pending = 0, time.monotonic(), False
+        self.directory, self.table = directory, table
+        # What a person should know of what was found.
+        self.notes: list[str] = []
+        self._at_steps, self._numerics = at_steps, numerics
+        self._ledger, self._keeper = Ledger(directory), Keeper(directory, keep, table.metrics)
+        self._written = time.monotonic()
         _make(directory)
+        self._lock = Lock(directory)
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        before = read_plan(self.directory)
+        refuse_foreign(self.directory, before, self._numerics)
+        finish(self.directory)
+        aside = self._ledger.open()
+        if aside:
+            self.notes.append(f"damaged, set aside and trained again: {', '.join(aside)}")
+        if self._ledger.blocks and before.get("table") != self.table.digest():
+            extend(self._ledger, self.table, before, self._at_steps)
+            self._ledger.open()
+        self._summaries = [
+            summary_at(self.table, read_rows(self._ledger.path(ROWS, block.part)))
+            for block in self._ledger.blocks
+        ]
+        self.done = np.zeros(len(self.table.rows), bool)
+        for summary in self._summaries:
+            self.done[summary.index] = True
+        if self._summaries:
+            every = pd.concat(self._summaries)
+            self._keeper.open(self.table.identities[every.index], every)
+        self._pending = bool(self._summaries)
+        self._record = {**before, "format": FORMAT, "numerics": self._numerics}
+
+    def describe(self, config: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+        """Write `config.yaml` and `plan.json`."""
         text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
-        write_whole(directory / "config.yaml", lambda path: path.write_text(text, encoding="utf-8"))
-        self._record = dict(plan)
-        self.note()
+        write_whole(self.directory / _CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
+        self.note(**record, table=self.table.digest())
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """`plan.json`, as it is or was found."""
+        return self._record
 
     def note(self, **record: Any) -> None:
-        """Add to `plan.json` what is known only later."""
+        """Add to `plan.json`."""
         self._record |= record
         text = json.dumps(self._record, indent=1, ensure_ascii=False)
-        write_whole(self.directory / "plan.json", lambda path: path.write_text(text, encoding="utf-8"))
+        write_whole(self.directory / _PLAN, lambda path: path.write_text(text, encoding="utf-8"))
+
+    def underway(self) -> list[Underway]:
+        """Blocks of trials that are not done, to go on from where they were saved."""
+        places = pd.Index(self.table.identities)
+        found = [read_saved(path) for path in sorted((self.directory / _UNDERWAY).glob("*.npz"))]
+        saved = [s for s in (*found, *earlier_states(self.directory, self.table, self._at_steps)) if s]
+        begun, taken = [], self.done.copy()
+        for each in sorted(saved, key=lambda each: -each.records):
+            rows = places.get_indexer(each.identities)
+            left = (rows >= 0) & ~taken[rows]
+            if left.any():
+                taken[rows[left]] = True
+                metrics = {name: values[left] for name, values in each.metrics.items()}
+                begun.append(Underway(rows[left], each.records, metrics, [leaf[left] for leaf in each.state]))
+        return begun
+
+    def save(self, block: Underway) -> None:
+        """Keep a block between two segments."""
+        self._write_saved(self.directory / _UNDERWAY / self._saved_name(block.rows), block)
 
     def add(self, done: Finished) -> None:
-        """Write the curves of trials that are done; their rows follow within seconds."""
-        trials, records = len(done.rows), len(done.steps)
-        numbers = self._trials["trial"].to_numpy()[done.rows]
-        columns: dict[str, Any] = {
-            "trial": np.repeat(numbers, records),
-            "step": np.tile(done.steps, trials),
-        }
-        for name in self._metrics:
-            values = done.metrics.get(name)
-            missing = pa.nulls(trials * records, pa.float32())
-            columns[name] = missing if values is None else values.ravel()
-        table = pa.table(columns)
-        path = self.directory / "curves" / f"part-{self._parts:06d}.parquet"
-        summary = _summary(done, self._metrics)
-        with _uninterrupted():
-            write_whole(path, lambda part: pq.write_table(table, part))
-            self._parts += 1
+        """Write trials that are done; their rows of `trials.parquet` follow within seconds."""
+        identities = self.table.identities[done.rows]
+        curves = self.table.curves(done)
+        summary = summary_of(done, self.table.metrics, self.table.tests)
+        with uninterrupted():
+            stem = self._ledger.next_stem
+            self._keeper.add(done, identities, summary, stem)
+            if done.state is not None:
+                self._write_saved(self.directory / STATES / f"{stem}.npz", done.state)
+            self._ledger.add(
+                len(identities),
+                lambda path: pq.write_table(curves, path),
+                lambda path: write_rows(path, identities, summary),
+            )
+            (self.directory / _UNDERWAY / self._saved_name(done.rows)).unlink(missing_ok=True)
             self._summaries.append(summary)
+            self.done[done.rows] = True
             self._pending = True
         if time.monotonic() - self._written > _TRIALS_EVERY_S:
             self.write_trials()
@@ -102,64 +157,76 @@ class Store:
     @property
     def finished(self) -> int:
         """How many trials are written."""
-        return sum(len(summary) for summary in self._summaries)
+        return int(self.done.sum())
 
     def write_trials(self) -> None:
         """Write `trials.parquet`: a row for every trial that is done."""
         if not self._pending:
             return
-        self._pending = False
         summary = pd.concat(self._summaries).sort_index()
+        write_whole(self.directory / TRIALS, lambda path: self.table.write(path, summary))
         self._summaries = [summary]
-        table = self._trials.iloc[summary.index].reset_index(drop=True)
-        table = pd.concat([table, summary.reset_index(drop=True)], axis=1)
-        write_whole(self.directory / "trials.parquet", lambda path: table.to_parquet(path, index=False))
-        self._written = time.monotonic()
+        self._written, self._pending = time.monotonic(), False
+        if self.done.all():
+            shutil.rmtree(self.directory / _UNDERWAY, ignore_errors=True)
+
+    def close(self) -> None:
+        """Let another process write the directory."""
+        self._lock.release()
+
+    def _write_saved(self, path: Path, block: Underway) -> None:
+        identities = self.table.identities[block.rows]
+        write_saved(path, Saved(identities, block.records, block.metrics, block.state))
+
+    def _saved_name(self, rows: np.ndarray) -> str:
+        return f"{self.table.identities[rows[0]]}.npz"
+
+
+def read_trials(directory: Path) -> pd.DataFrame:
+    """`trials.parquet`. Raises `FileNotFoundError` where no trial is done."""
+    return pd.read_parquet(directory / TRIALS)
+
+
+def read_curves(directory: Path) -> pd.DataFrame:
+    """All curves, by trial and step."""
+    curves = pd.read_parquet(directory / CURVES)
+    return curves.sort_values(["trial", "step"], kind="stable", ignore_index=True)
+
+
+def read_plan(directory: Path) -> dict[str, Any]:
+    """`plan.json`; empty where there is none. Raises `ConfigError` for one that is none of ours."""
+    try:
+        plan = json.loads((directory / _PLAN).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            "dir", f"cannot read {str(directory / _PLAN)!r} ({reason})", "give another"
+        ) from error
+    return plan if isinstance(plan, dict) else {}
 
 
 def _make(directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        if any(directory.iterdir()):
-            raise ConfigError("dir", f"{str(directory)!r} is not empty", "it takes a new directory")
-        (directory / "curves").mkdir()
+        names = {path.name for path in directory.iterdir() if not path.name.endswith(".part")}
     except OSError as error:
         reason = f"cannot make {str(directory)!r} ({error.strerror})"
         raise ConfigError("dir", reason, "it takes a directory that can be written") from error
+    if _PLAN not in names and not names <= _OURS:
+        takes = "it takes a new directory, or a sweep's"
+        raise ConfigError("dir", f"{str(directory)!r} is not empty", takes)
 
 
-def _summary(done: Finished, metrics: Sequence[str]) -> pd.DataFrame:
-    """Status, final and best values of trials that are done, by their place in the table."""
-    diverged = done.diverged_at >= 0
-    columns: dict[str, Any] = {
-        "status": np.where(diverged, "diverged", "ok"),
-        "diverged_at": pd.array(done.diverged_at.astype(np.int64), "Int64"),
-    }
-    columns["diverged_at"][~diverged] = pd.NA
-    # What came after a trial diverged is not its best.
-    alive = ~diverged[:, None] | (done.steps[None, :] < done.diverged_at[:, None])
-    for name in metrics:
-        values = done.metrics.get(name)
-        if values is None:
-            columns[f"final_{name}"] = columns[f"best_{name}"] = np.float32("nan")
-            continue
-        columns[f"final_{name}"] = values[:, -1]
-        columns[f"best_{name}"] = _best(np.where(alive, values, np.nan), higher=higher_is_better(name))
-    return pd.DataFrame(columns, index=done.rows)
-
-
-def _best(values: np.ndarray, *, higher: bool) -> np.ndarray:
-    """The best of each row that is not NaN, or NaN where all are."""
-    best = np.fmax.reduce(values, axis=1) if higher else np.fmin.reduce(values, axis=1)
-    return np.asarray(best, np.float32)
-
-
-def read_trials(directory: Path) -> pd.DataFrame:
-    """`trials.parquet`. Raises `FileNotFoundError` where no trial is done."""
-    return pd.read_parquet(directory / "trials.parquet")
-
-
-def read_curves(directory: Path) -> pd.DataFrame:
-    """All curves, by trial and step."""
-    curves = pd.read_parquet(directory / "curves")
-    return curves.sort_values(["trial", "step"], kind="stable", ignore_index=True)
+def refuse_foreign(directory: Path, plan: Mapping[str, Any], numerics: int) -> None:
+    """Raise `ConfigError` for a sweep of another version."""
+    if not plan:
+        return
+    made = f"{str(directory)!r} was made by vsweep {plan.get('versions', {}).get('vsweep', '(unknown)')}"
+    if plan.get("format") != FORMAT:
+        got = f"{made}, whose directories this version can read but not add to"
+        raise ConfigError("dir", got, "give another dir, or go on with that version")
+    if plan.get("numerics") != numerics:
+        got = f"{made}, whose numbers differ from this version's"
+        raise ConfigError("dir", got, "give another dir, or go on with that version")

@@ -10,6 +10,7 @@ import yaml
 
 from vsweep.errors import ConfigError
 from vsweep.results import select
+from vsweep.results.extend import unfinished
 from vsweep.results.store import read_curves, read_trials
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ class Sweep:
     def __init__(self, directory: str | Path) -> None:
         """Raises `ConfigError` where there is no sweep with a finished trial."""
         self.directory = Path(directory)
+        if unfinished(self.directory):
+            got = f"{str(directory)!r} was left in the middle of being extended"
+            raise ConfigError("dir", got, f"vsweep resume {directory}")
         if not (self.directory / "trials.parquet").is_file():
             begun = (self.directory / "plan.json").is_file()
             got = "no trial was finished in" if begun else "no sweep in"

@@ -7,6 +7,9 @@ import numpy as np
 
 from vsweep.errors import ConfigError
 
+# What `test_fraction=auto` holds out.
+_AUTO_TEST = 0.1
+
 
 class Dataset(NamedTuple):
     """Examples as they came.
@@ -52,36 +55,53 @@ def own_dataset(made: Any, where: str) -> Dataset:
 
 @dataclass(frozen=True)
 class Split:
-    """Examples ready to train on, features first; val is None where nothing is held out.
+    """Examples ready to train on, features first; val and test are None where nothing is held out for them.
 
-    x: float64 `(features, examples)`, y: `(examples,)`, each as (train, val). mean, std: float64
+    x: float64 `(features, examples)`, y: `(examples,)`, each as (train, val, test). mean, std: float64
     `(features,)`, those of the training split, or 0 and 1.
     """
 
-    x: tuple[np.ndarray, np.ndarray | None]
-    y: tuple[np.ndarray, np.ndarray | None]
+    x: tuple[np.ndarray, np.ndarray | None, np.ndarray | None]
+    y: tuple[np.ndarray, np.ndarray | None, np.ndarray | None]
     mean: np.ndarray
     std: np.ndarray
     dataset: Dataset
 
 
-def split(dataset: Dataset, val_fraction: float, split_seed: int, *, standardize: bool) -> Split:
-    """Hold out `val_fraction` of the examples, drawn from `split_seed`, and standardise both parts.
+def split(
+    dataset: Dataset,
+    val_fraction: float,
+    split_seed: int,
+    *,
+    test_fraction: float | str = 0.0,
+    standardize: bool,
+) -> Split:
+    """Hold out examples for validation and for the test, drawn from `split_seed`, and standardise all parts.
+
+    The held-out examples for validation do not depend on how many are held out for the test.
+    test_fraction: `auto` is a tenth where `val_fraction` holds any out, else none.
 
     Raises `ConfigError` where a part would be empty, or the data cannot be trained on.
     """
     _check(dataset)
     rows = len(dataset.y)
-    held_out = round(rows * val_fraction)
-    if held_out >= rows or (val_fraction > 0 and held_out == 0):
-        part = "training" if held_out else "held-out"
+    n_val, n_test = round(rows * val_fraction), _test_rows(rows, val_fraction, test_fraction)
+    if n_val >= rows or (val_fraction > 0 and n_val == 0):
+        part = "training" if n_val else "held-out"
         raise ConfigError(
             "data.val_fraction",
             f"{val_fraction} of {rows} rows leaves no {part} rows",
             "it takes a share that leaves both, or 0",
         )
+    if n_val + n_test >= rows or (test_fraction not in ("auto", 0.0) and n_test == 0):
+        part = "test" if n_test == 0 else "training"
+        raise ConfigError(
+            "data.test_fraction",
+            f"{test_fraction} of {rows} rows leaves no {part} rows",
+            "it takes a share that leaves both, or 0",
+        )
     order = np.random.default_rng(split_seed).permutation(rows)
-    val, train = np.sort(order[:held_out]), np.sort(order[held_out:])
+    val, test, train = (np.sort(part) for part in np.split(order, [n_val, n_val + n_test]))
     mean, std = np.zeros(dataset.x.shape[1]), np.ones(dataset.x.shape[1])
     if standardize:
         mean = dataset.x[train].mean(axis=0)
@@ -89,9 +109,17 @@ def split(dataset: Dataset, val_fraction: float, split_seed: int, *, standardize
         # A feature that is constant in training says nothing: it is centred and left unscaled.
         std = np.where(spread > 1e-12 * np.abs(mean), spread, 1.0)
     x = (dataset.x - mean) / std
-    if not held_out:
-        return Split((x.T, None), (dataset.y, None), mean, std, dataset)
-    return Split((x[train].T, x[val].T), (dataset.y[train], dataset.y[val]), mean, std, dataset)
+    x_val, x_test = (x[part].T if len(part) else None for part in (val, test))
+    y_val, y_test = (dataset.y[part] if len(part) else None for part in (val, test))
+    return Split((x[train].T, x_val, x_test), (dataset.y[train], y_val, y_test), mean, std, dataset)
+
+
+def _test_rows(rows: int, val_fraction: float, test_fraction: float | str) -> int:
+    if isinstance(test_fraction, str):
+        # Of a handful of examples none can be spared.
+        n_test = round(rows * _AUTO_TEST) if val_fraction > 0 else 0
+        return n_test if round(rows * val_fraction) + n_test < rows else 0
+    return round(rows * test_fraction)
 
 
 def _check(dataset: Dataset) -> None:

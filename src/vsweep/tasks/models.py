@@ -57,6 +57,17 @@ def _layer(
     return {"w": w, "b": jnp.zeros(shape[:1], w.dtype)}
 
 
+def unpadded(params: Params, width: int) -> Params:
+    """The parameters of an `mlp` of this width, out of those of a wider one that is masked to it."""
+
+    def layer(i: int, each: Mapping[str, Any]) -> dict[str, Any]:
+        rows = len(each["b"]) if i == len(params) - 1 else width
+        columns = each["w"].shape[1] if i == 0 else width
+        return {"w": each["w"][:rows, :columns], "b": each["b"][:rows]}
+
+    return [layer(i, each) for i, each in enumerate(params)]
+
+
 def _affine(layer: Mapping[str, Array], x: Array) -> Array:
     return affine(layer["w"], layer["b"], x)
 

@@ -22,10 +22,11 @@ class Examples(NamedTuple):
 
 
 class Data(NamedTuple):
-    """The training examples, and the held-out ones, if any."""
+    """The training examples, and the held-out ones, if any: for selection, and for the test at the end."""
 
     train: Examples
     val: Examples | None
+    test: Examples | None = None
 
 
 class Task(NamedTuple):
@@ -33,10 +34,12 @@ class Task(NamedTuple):
 
     init: `key -> params`, a tree of arrays.
     loss: `(params, examples) -> (mean loss, further metrics)`, scalars.
+    apply: `(params, x) -> outputs`, of x `(n_features, examples)` outputs `(n_outputs, examples)`.
     """
 
     init: Callable[[Array], Params]
     loss: Callable[[Params, Examples], tuple[Array, Metrics]]
+    apply: Callable[[Params, Array], Array]
 
 
 def kept_dtype(dtype: str) -> str:
@@ -97,20 +100,23 @@ class Supervised:
             params = model.init(key, self.n_features, self.n_outputs)
             return jax.tree.map(lambda p: jnp.asarray(p).astype(kept), params)
 
-        def loss(params: Params, examples: Examples) -> tuple[Array, Metrics]:
-            params, x = jax.tree.map(lambda p: p.astype(self.dtype), (params, examples.x))
+        def apply(params: Params, x: Array) -> Array:
+            params, x = jax.tree.map(lambda p: p.astype(self.dtype), (params, x))
             outputs = model.apply(params, x).astype(kept)
-            n_examples = examples.x.shape[1]
-            _expect("the model gave", outputs, (self.n_outputs, n_examples))
+            _expect("the model gave", outputs, (self.n_outputs, x.shape[1]))
+            return outputs
+
+        def loss(params: Params, examples: Examples) -> tuple[Array, Metrics]:
+            outputs = apply(params, examples.x)
             each = self.loss.value(outputs, examples.y, **loss_fields)
-            _expect("the loss gave", each, (n_examples,))
+            _expect("the loss gave", each, (examples.x.shape[1],))
             value = jnp.mean(each)
             if self.loss.classify is None:
                 return value, {}
             right = self.loss.classify(outputs) == examples.y
             return value, {"accuracy": jnp.mean(right, dtype=value.dtype)}
 
-        return Task(init, loss)
+        return Task(init, loss, apply)
 
 
 def _expect(what: str, x: Array, shape: tuple[int, ...]) -> None:

@@ -1,0 +1,156 @@
+"""Which trials are in the store: a line of a log for every block, written last.
+
+A block is two files, `curves/part-N.parquet` and `ledger/part-N.parquet` (a row per trial: its identity and
+its summary), and then a line of `ledger/log.jsonl` with the checksums of both. Without its line a block is
+not there; what does not fit its line is damaged, and is set aside.
+"""
+
+import json
+import os
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vsweep.results.files import checksum, sync_directory, write_whole
+
+CURVES, ROWS, ASIDE = "curves", "ledger", "damaged"
+_LOG = "log.jsonl"
+
+
+class Block(NamedTuple):
+    """A line of the log. part: the number of its files. trials: how many. curves, rows: checksums."""
+
+    part: int
+    trials: int
+    curves: str
+    rows: str
+
+    @property
+    def name(self) -> str:
+        """Of both of its files."""
+        return f"part-{self.part:06d}.parquet"
+
+
+class Ledger:
+    """The log of a directory, read once and added to."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.blocks: list[Block] = []
+
+    def begin(self) -> None:
+        """Make the folders of a new directory."""
+        for name in (CURVES, ROWS):
+            (self.directory / name).mkdir(exist_ok=True)
+
+    def open(self) -> list[str]:
+        """Read the log, and leave the files that it speaks of: whole, and no others.
+
+        Returns the names of what was damaged, now in `damaged/`.
+        """
+        self.begin()
+        lines, whole = _read(self.directory / ROWS / _LOG)
+        kept = {block.part: block for block in lines}
+        damaged = [block for block in kept.values() if not self._fits(block)]
+        self.blocks = [block for block in kept.values() if block not in damaged]
+        if damaged or not whole or len(kept) < len(lines):
+            self.write_log(self.directory / ROWS, self.blocks)
+        aside = [name for block in damaged for name in self._set_aside(block)]
+        known = {block.name for block in self.blocks}
+        for folder in (CURVES, ROWS):
+            for path in (self.directory / folder).iterdir():
+                if path.name not in known and path.name != _LOG:
+                    # A block that was not counted, or a file that was not whole.
+                    path.unlink()
+        return aside
+
+    def path(self, folder: str, part: int) -> Path:
+        """Where a block's file is."""
+        return self.directory / folder / Block(part, 0, "", "").name
+
+    @property
+    def next_stem(self) -> str:
+        """What the files of the next block are called, without their suffix."""
+        return f"part-{self._next:06d}"
+
+    @property
+    def _next(self) -> int:
+        return 1 + max((block.part for block in self.blocks), default=-1)
+
+    def add(self, trials: int, write_curves: Callable[[Path], Any], write_rows: Callable[[Path], Any]) -> int:
+        """Write a block's files, then its line; returns its number."""
+        part = self._next
+        sums = []
+        for folder, write in ((CURVES, write_curves), (ROWS, write_rows)):
+            path = self.path(folder, part)
+            write_whole(path, write)
+            sums.append(checksum(path))
+        block = Block(part, trials, *sums)
+        log = self.directory / ROWS / _LOG
+        new = not log.exists()
+        before = 0 if new else log.stat().st_size
+        with log.open("ab") as file:
+            try:
+                file.write(_line(block))
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                # No half a line, to which a later one would be added.
+                os.truncate(log, before)
+                raise
+        if new:
+            sync_directory(log.parent)
+        self.blocks.append(block)
+        return part
+
+    @staticmethod
+    def write_log(folder: Path, blocks: Sequence[Block]) -> None:
+        """Write a whole log."""
+        text = b"".join(map(_line, blocks))
+        write_whole(folder / _LOG, lambda path: path.write_bytes(text))
+
+    def _fits(self, block: Block) -> bool:
+        pairs = ((CURVES, block.curves), (ROWS, block.rows))
+        try:
+            return all(checksum(self.path(folder, block.part)) == said for folder, said in pairs)
+        except OSError:
+            return False
+
+    def _set_aside(self, block: Block) -> Iterator[str]:
+        aside = self.directory / ASIDE
+        aside.mkdir(exist_ok=True)
+        for folder in (CURVES, ROWS):
+            path = self.path(folder, block.part)
+            if path.exists():
+                target = _free(aside / f"{folder}-{path.name}")
+                path.rename(target)
+                yield f"{ASIDE}/{target.name}"
+
+
+def _free(path: Path) -> Path:
+    """The path, or one like it that is not taken."""
+    i, found = 1, path
+    while found.exists():
+        i += 1
+        found = path.with_name(f"{path.stem}_{i}{path.suffix}")
+    return found
+
+
+def _line(block: Block) -> bytes:
+    text = json.dumps(block._asdict())
+    return f"{zlib.crc32(text.encode()):08x} {text}\n".encode()
+
+
+def _read(log: Path) -> tuple[list[Block], bool]:
+    """The blocks of the lines that are whole, and whether all are."""
+    try:
+        lines = log.read_bytes().splitlines(keepends=True)
+    except FileNotFoundError:
+        return [], True
+    blocks = []
+    for line in lines:
+        said, _, text = line.rstrip(b"\n").partition(b" ")
+        if line.endswith(b"\n") and said == b"%08x" % zlib.crc32(text):
+            blocks.append(Block(**json.loads(text)))
+    return blocks, len(blocks) == len(lines)

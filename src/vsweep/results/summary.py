@@ -1,0 +1,38 @@
+"""A row per trial from its curve: status, final and best values."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vsweep.results.finished import Finished
+from vsweep.results.select import higher_is_better
+
+
+def summary_of(done: Finished, metrics: Sequence[str], tests: Sequence[str] = ()) -> pd.DataFrame:
+    """Status, final and best values of trials that are done, by their place in the table."""
+    diverged = done.diverged_at >= 0
+    columns: dict[str, Any] = {
+        "status": np.where(diverged, "diverged", "ok"),
+        "diverged_at": pd.array(done.diverged_at.astype(np.int64), "Int64"),
+    }
+    columns["diverged_at"][~diverged] = pd.NA
+    # What came after a trial diverged is not its best.
+    alive = ~diverged[:, None] | (done.steps[None, :] < done.diverged_at[:, None])
+    for name in metrics:
+        values = done.metrics.get(name)
+        if values is None:
+            columns[f"final_{name}"] = columns[f"best_{name}"] = np.float32("nan")
+            continue
+        columns[f"final_{name}"] = values[:, -1]
+        columns[f"best_{name}"] = _best(np.where(alive, values, np.nan), higher=higher_is_better(name))
+    for name in tests:
+        columns[f"final_{name}"] = np.asarray(done.test.get(name, np.float32("nan")), np.float32)
+    return pd.DataFrame(columns, index=done.rows)
+
+
+def _best(values: np.ndarray, *, higher: bool) -> np.ndarray:
+    """The best of each row that is not NaN, or NaN where all are."""
+    best = np.fmax.reduce(values, axis=1) if higher else np.fmin.reduce(values, axis=1)
+    return np.asarray(best, np.float32)

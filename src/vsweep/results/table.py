@@ -1,0 +1,74 @@
+"""The trials that a sweep's directory is to hold, and how they stand in its files."""
+
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vsweep.results.finished import Finished
+
+
+class Table(NamedTuple):
+    """The trials of a sweep.
+
+    rows: `trial`, `cell`, `seed` and the axes, a row per trial. identities: text `(trials,)`: what
+    determines each, and not where it stands. metrics: of all programs, in a curve's order. tests: those on
+    the test's examples.
+    """
+
+    rows: pd.DataFrame
+    identities: np.ndarray
+    metrics: Sequence[str]
+    tests: Sequence[str] = ()
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """The number of each trial, int64 `(trials,)`."""
+        return self.rows["trial"].to_numpy()
+
+    def digest(self) -> str:
+        """What the files of two tables have in common if it is the same: numbers, axes and columns."""
+        digest = sha256("\n".join([*self.rows.columns, "", *self.metrics, "", *self.tests]).encode())
+        digest.update("\n".join(self.identities.tolist()).encode())
+        digest.update(self.numbers.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+    def curves(self, done: Finished) -> pa.Table:
+        """The curves of trials that are done: `trial`, `step` and a float32 column per metric."""
+        trials, records = len(done.rows), len(done.steps)
+        columns = {"trial": np.repeat(self.numbers[done.rows], records), "step": np.tile(done.steps, trials)}
+        for name in self.metrics:
+            values = done.metrics.get(name)
+            missing = pa.nulls(trials * records, pa.float32())
+            columns[name] = missing if values is None else values.ravel()
+        return pa.table(columns)
+
+    def renumbered(self, curves: pa.Table, places: np.ndarray) -> pa.Table:
+        """Curves of the trials at these places, in that order, as another table of trials numbered them."""
+        records = curves.num_rows // len(places)
+        columns = {"trial": pa.array(np.repeat(self.numbers[places], records)), "step": curves["step"]}
+        for name in self.metrics:
+            missing = pa.nulls(curves.num_rows, pa.float32())
+            columns[name] = curves[name] if name in curves.column_names else missing
+        return pa.table(columns)
+
+    def write(self, path: Path, summary: pd.DataFrame) -> None:
+        """Write `trials.parquet`. summary: the trials that are done, by their place; see `summary_of`."""
+        table = self.rows.iloc[summary.index].reset_index(drop=True)
+        table = pd.concat([table, summary.reset_index(drop=True)], axis=1)
+        table.to_parquet(path, index=False)
+
+
+def write_rows(path: Path, identities: np.ndarray, summary: pd.DataFrame) -> None:
+    """Write the ledger's rows of a block: the identity of each trial, and its summary."""
+    pq.write_table(pa.Table.from_pandas(summary.assign(identity=identities), preserve_index=False), path)
+
+
+def read_rows(path: Path) -> pd.DataFrame:
+    """What `write_rows` wrote, `identity` being the index."""
+    return pq.read_table(path).to_pandas().set_index("identity")
