@@ -12,11 +12,26 @@ from vsweep.errors import ConfigError
 if TYPE_CHECKING:
     from vsweep.api import load, plan, resume, sweep
     from vsweep.execution.devices import devices
+    from vsweep.prove import confirm, overrides, reproduce, verify
     from vsweep.results.sweep import Sweep
     from vsweep.tasks.dataset import Dataset
     from vsweep.tasks.models import Model
 
-__all__ = ["ConfigError", "Dataset", "Model", "Sweep", "devices", "load", "plan", "resume", "sweep"]
+__all__ = [
+    "ConfigError",
+    "Dataset",
+    "Model",
+    "Sweep",
+    "confirm",
+    "devices",
+    "load",
+    "overrides",
+    "plan",
+    "reproduce",
+    "resume",
+    "sweep",
+    "verify",
+]
 
 _WHERE = {
     "Dataset": "vsweep.tasks.dataset",
@@ -24,6 +39,10 @@ _WHERE = {
     "Sweep": "vsweep.results.sweep",
     "devices": "vsweep.execution.devices",
     "load": "vsweep.api",
+    "confirm": "vsweep.prove",
+    "overrides": "vsweep.prove",
+    "reproduce": "vsweep.prove",
+    "verify": "vsweep.prove",
     "plan": "vsweep.api",
     "resume": "vsweep.api",
     "sweep": "vsweep.api",

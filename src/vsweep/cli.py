@@ -9,13 +9,17 @@ from typing import Any
 
 from vsweep.errors import ConfigError, StoreError, Terminated, nearest
 
-_COMMANDS = ("run", "plan", "resume")
+_COMMANDS = ("run", "plan", "resume", "verify", "confirm")
 _USAGE = """\
 vsweep trains a grid of models in a few compiled programs, and keeps every curve.
 
   vsweep run  [sweep=NAME] [field=value ...]    train it; the last line printed is its directory
   vsweep plan [sweep=NAME] [field=value ...]    say what would run, and train nothing
   vsweep resume DIR [field=value ...]           train what is missing of it, or more seeds, values, steps
+
+  vsweep verify DIR [k=8] [seed=0]              train some trials again, alone, and compare
+  vsweep confirm DIR [top=5] [seeds=8]          train the best cells again on fresh seeds
+  vsweep run trial=N from=DIR                   train one trial of a sweep again, and keep its parameters
 
   axes:    grid.optimizer.lr='{logspace:[1e-3,1,8]}'  grid.model.width='[8,16]'  ~grid.model.init
   groups:  data= model= loss= optimizer= schedule= tracker=

@@ -1,18 +1,23 @@
 """What the command line's words do, and how Hydra's multirun comes to them."""
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from vsweep import api
+from vsweep import api, prove
 from vsweep.compose import CONF, forced, jobs, readable_errors, register_sweeps
 from vsweep.errors import ConfigError
 from vsweep.execution.describe import as_text
+from vsweep.results.sweep import VERIFIED, Sweep
+from vsweep.study import key_of
+from vsweep.trackers.proofs import print_confirmed, print_verified
 
 
 def perform(command: str, words: Sequence[str]) -> None:
@@ -25,7 +30,21 @@ def perform(command: str, words: Sequence[str]) -> None:
 
 
 def _run(words: Sequence[str]) -> None:
-    print(api.sweep(words).directory, flush=True)
+    keys = [key_of(word) for word in words]
+    if "trial" in keys or "from" in keys:
+        print(_reproduce(words).directory, flush=True)
+    else:
+        print(api.sweep(words).directory, flush=True)
+
+
+def _reproduce(words: Sequence[str]) -> Sweep:
+    """`trial=N from=DIR [dir=DIR]`."""
+    given = _given("run", words, ("trial", "from", "dir"))
+    if not given.get("from"):
+        raise ConfigError("from", "got nothing", "trial=N from=DIR takes a sweep's directory")
+    trial = _count("trial", given.get("trial"), 0)
+    print("vsweep run " + shlex.join(prove.overrides(given["from"], trial)), file=sys.stderr)
+    return prove.reproduce(given["from"], trial, to=given.get("dir"), quiet=False).sweep
 
 
 def _plan(words: Sequence[str]) -> None:
@@ -44,7 +63,51 @@ def _directory(command: str, words: Sequence[str]) -> str:
     return words[0]
 
 
-_COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {"run": _run, "plan": _plan, "resume": _resume}
+def _verify(words: Sequence[str]) -> None:
+    directory = _directory("verify", words)
+    given = _given("verify", words[1:], ("k", "seed"))
+    k, seed = _count("k", given.get("k", "8"), 0), _count("seed", given.get("seed", "0"), 0)
+    found = prove.verify(directory, k=k, seed=seed)
+    print_verified(found)
+    print(Path(directory) / VERIFIED, flush=True)
+
+
+def _confirm(words: Sequence[str]) -> None:
+    directory = _directory("confirm", words)
+    given = _given("confirm", words[1:], ("top", "seeds", "metric"))
+    seeds = _count("seeds", given["seeds"], 1) if "seeds" in given else None
+    top = _count("top", given.get("top", "5"), 1)
+    cells, metric = prove.confirm(directory, top=top, seeds=seeds, metric=given.get("metric"))
+    print_confirmed(cells, metric)
+    print(directory, flush=True)
+
+
+def _given(command: str, words: Sequence[str], known: Sequence[str]) -> dict[str, str]:
+    """Words of `key=value`, of these keys."""
+    given = {}
+    takes = "it takes " + ", ".join(f"{name}=…" for name in known)
+    for word in words:
+        key, equals, value = word.partition("=")
+        if key not in known or not equals:
+            raise ConfigError(command, f"got {word!r}", takes)
+        given[key] = value
+    return given
+
+
+def _count(field: str, given: str | None, least: int) -> int:
+    if given is None or not given.isdecimal() or int(given) < least:
+        got = "got nothing" if given is None else f"got {given!r}"
+        raise ConfigError(field, got, f"it takes an integer of at least {least}")
+    return int(given)
+
+
+_COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+    "run": _run,
+    "plan": _plan,
+    "resume": _resume,
+    "verify": _verify,
+    "confirm": _confirm,
+}
 
 
 def _words() -> list[str]:

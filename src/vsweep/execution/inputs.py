@@ -68,7 +68,7 @@ def load_inputs(config: Config, loaded: dict[str, Split]) -> Inputs:
 
     Raises `ConfigError` where data cannot be had, or do not go with the model, the loss or the batch.
     """
-    key = _data_key(config)
+    key = data_key(config)
     if key not in loaded:
         loaded[key] = _load(config)
     data = loaded[key]
@@ -76,7 +76,7 @@ def load_inputs(config: Config, loaded: dict[str, Split]) -> Inputs:
     if config.batch_size is not None and config.batch_size > rows:
         got = f"got {config.batch_size}, and there are {rows} training rows"
         raise ConfigError("data.batch_size", got, "it takes at most as many as there are, or null")
-    return Inputs(config, key, data, _loss(config, len(data.dataset.classes)))
+    return Inputs(config, key, data, loss_of(config, len(data.dataset.classes)))
 
 
 def arrays(data: Split, floating: np.dtype) -> Data:
@@ -94,7 +94,8 @@ def arrays(data: Split, floating: np.dtype) -> Data:
     return Data(train, part(1), part(2))
 
 
-def _data_key(config: Config) -> str:
+def data_key(config: Config) -> str:
+    """The name of a config's data, the same for the same data."""
     fields: Mapping[str, Any] = {
         **config.data.fields,
         "val_fraction": config.val_fraction,
@@ -130,7 +131,8 @@ def _load(config: Config) -> Split:
     )
 
 
-def _loss(config: Config, classes: int) -> Loss:
+def loss_of(config: Config, classes: int) -> Loss:
+    """The loss of a config, by how many classes there are. Raises `ConfigError` where they do not fit."""
     kind = f"data={config.data.name} has {classes} classes" if classes else "its target is a number"
     if config.model.name == "linear" and classes:
         raise ConfigError("model", f"got linear, and {kind}", "it takes logistic or mlp")

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and what they hold in a few digits."""
 
+import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,6 +25,12 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
             part.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def write_json(path: Path, record: Any) -> None:
+    """Write plain values as JSON, whole or not at all."""
+    text = json.dumps(record, indent=1, ensure_ascii=False)
+    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def sync_directory(directory: Path) -> None:

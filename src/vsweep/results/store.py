@@ -14,7 +14,7 @@ import yaml
 
 from vsweep.errors import ConfigError
 from vsweep.results.extend import STATES, TRIALS, earlier_states, extend, finish, summary_at
-from vsweep.results.files import write_whole
+from vsweep.results.files import write_json, write_whole
 from vsweep.results.finished import Finished, Underway
 from vsweep.results.keep import Keeper
 from vsweep.results.ledger import CURVES, ROWS, Ledger
@@ -100,7 +100,9 @@ class Store:
         """Write `config.yaml` and `plan.json`."""
         text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
         write_whole(self.directory / _CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
-        self.note(**record, table=self.table.digest())
+        # When it began is when its first trial did.
+        kept = {key: self._record[key] for key in ("started",) if key in self._record}
+        self.note(**{**record, **kept}, table=self.table.digest())
 
     @property
     def record(self) -> Mapping[str, Any]:
@@ -110,8 +112,7 @@ class Store:
     def note(self, **record: Any) -> None:
         """Add to `plan.json`."""
         self._record |= record
-        text = json.dumps(self._record, indent=1, ensure_ascii=False)
-        write_whole(self.directory / _PLAN, lambda path: path.write_text(text, encoding="utf-8"))
+        write_json(self.directory / _PLAN, self._record)
 
     def underway(self) -> list[Underway]:
         """Blocks of trials that are not done, to go on from where they were saved."""

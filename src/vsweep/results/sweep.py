@@ -1,27 +1,38 @@
 """A sweep that was trained, or is training still: its tables, its best cells, its pictures."""
 
 import json
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
 from vsweep.errors import ConfigError
 from vsweep.results import select
 from vsweep.results.extend import unfinished
+from vsweep.results.keep import params_of
 from vsweep.results.store import read_curves, read_trials
 
 if TYPE_CHECKING:
     from vsweep.results.plots import Plots
 
 
+MakePredictor = Callable[["Sweep", int, dict[str, np.ndarray]], Callable[[Any], np.ndarray]]
+VERIFIED = "verify.json"
+
+
 class Sweep:
     """A sweep's directory, read when asked."""
 
-    def __init__(self, directory: str | Path) -> None:
-        """Raises `ConfigError` where there is no sweep with a finished trial."""
+    def __init__(self, directory: str | Path, predictor: MakePredictor | None = None) -> None:
+        """predictor: makes one from the sweep, a cell's number and a trial's parameters.
+
+        Raises `ConfigError` where there is no sweep with a finished trial.
+        """
+        self._predictor = predictor
         self.directory = Path(directory)
         if unfinished(self.directory):
             got = f"{str(directory)!r} was left in the middle of being extended"
@@ -58,6 +69,38 @@ class Sweep:
     def best(self, metric: str | None = None) -> pd.Series:
         """The best cell: its axes, `mean`, `std`, `seeds`, `diverged`. Raises as `cells` does."""
         return self.cells(metric).astype(object).iloc[0]
+
+    def params(self, trial: int) -> dict[str, np.ndarray]:
+        """A trial's parameters after its last step, by name, of its own shapes.
+
+        Raises `KeyError` for a trial that is not there, or whose parameters were not kept: those of the best
+        are, or all with `keep.params=all`, and `vsweep.reproduce` trains any trial again.
+        """
+        found = params_of(self.directory, self._trial(trial)["identity"])
+        if found is None:
+            raise KeyError(f"the parameters of trial {trial} were not kept; vsweep.reproduce trains it again")
+        return found
+
+    def predictor(self, trial: int) -> Callable[[Any], np.ndarray]:
+        """A function of examples `(examples, features)`, as they came, that gives classes or numbers.
+
+        Raises as `params` does.
+        """
+        if self._predictor is None:
+            raise RuntimeError("a predictor comes from vsweep.load(directory)")
+        return self._predictor(self, int(self._trial(trial)["cell"]), self.params(trial))
+
+    def _trial(self, trial: int) -> pd.Series:
+        found = self.trials[self.trials["trial"] == trial]
+        if found.empty:
+            raise KeyError(f"no trial {trial} is done in {self.directory}")
+        return found.iloc[0]
+
+    @property
+    def verified(self) -> dict[str, Any] | None:
+        """What `vsweep verify` found; None before it."""
+        path = self.directory / VERIFIED
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
     @property
     def plot(self) -> "Plots":

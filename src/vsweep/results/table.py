@@ -61,6 +61,7 @@ class Table(NamedTuple):
         """Write `trials.parquet`. summary: the trials that are done, by their place; see `summary_of`."""
         table = self.rows.iloc[summary.index].reset_index(drop=True)
         table = pd.concat([table, summary.reset_index(drop=True)], axis=1)
+        table["identity"] = self.identities[summary.index]
         table.to_parquet(path, index=False)
 
 

@@ -1,0 +1,89 @@
+"""Predictions by a trained model, from its parameters as they are kept."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vsweep.config import OWN, Config
+from vsweep.descent.loop import Length
+from vsweep.descent.program import Static, numerics
+from vsweep.errors import ConfigError
+from vsweep.execution.blocks import leaf_name
+from vsweep.execution.inputs import data_key, loss_of
+from vsweep.results.finished import Params
+from vsweep.tasks.losses import Loss
+from vsweep.tasks.task import Supervised, kept_dtype
+
+
+class Predictor:
+    """A function of examples, `(examples, features)` as they came, before any standardising.
+
+    It gives the label of each example's class, or a number each, `(examples,)`.
+    """
+
+    def __init__(self, config: Config, data: Mapping[str, Any], params: Params) -> None:
+        """config: of the trial's cell. data: the record of its data in `plan.json`. params: by name."""
+        self._data, self._loss = data, loss_of(config, len(data["classes"]))
+        supervised, fields = _task(config, self._loss, len(data["features"]), len(data["classes"]))
+        self._static = Static(supervised, "", "", Length(0, 1, None), config.dtype, config.precision)
+        with numerics(self._static):
+            self._task = supervised(fields)
+            template = jax.eval_shape(self._task.init, jax.random.key(0))
+        paths, tree = jax.tree_util.tree_flatten_with_path(template)
+        self._params = jax.tree.unflatten(tree, [params[leaf_name(path)] for path, _ in paths])
+
+    def outputs(self, x: Any) -> np.ndarray:
+        """The model's raw outputs (logits, of classes), `(examples, n_outputs)`.
+
+        Raises `ValueError` where x has not as many features as the data.
+        """
+        x = np.asarray(x, np.float64)
+        names = self._data["features"]
+        if x.ndim != 2 or x.shape[1] != len(names):
+            takes = f"(examples, {len(names)}): {', '.join(names)}"
+            raise ValueError(f"x has the shape {x.shape}; it takes {takes}")
+        x = (x - np.asarray(self._data["mean"])) / np.asarray(self._data["std"])
+        with numerics(self._static):
+            dtype = kept_dtype(self._static.dtype)
+            return np.asarray(self._task.apply(self._params, jnp.asarray(x.T, dtype))).T
+
+    def __call__(self, x: Any) -> np.ndarray:
+        """The label of each example's class, or its number."""
+        outputs = self.outputs(x)
+        if self._loss.classify is None:
+            return outputs[:, 0]
+        found = np.asarray(self._loss.classify(jnp.asarray(outputs.T)))
+        return np.asarray(self._data["classes"])[found]
+
+
+def predictor(config: Config, record: Mapping[str, Any], params: Params) -> Predictor:
+    """The predictor of a trial. record: the sweep's `plan.json`. Raises `ConfigError`."""
+    try:
+        data = record["data"][data_key(config)]
+    except KeyError as error:
+        raise ConfigError("data", "the plan has no record of them", "train the sweep again") from error
+    return Predictor(config, data, params)
+
+
+def _task(config: Config, loss: Loss, n_features: int, n_classes: int) -> tuple[Supervised, dict[str, Any]]:
+    """The task of a trial alone, and its traced fields; those that draw weights do not matter here."""
+    static, traced = dict(config.model.fields), {}
+    if config.model.name != OWN:
+        traced = {"init": np.int32(0), "init_scale": np.float32(1.0)}
+        static |= {"init": (static["init"],)}
+        static.pop("init_scale")
+        if "width" in static:
+            traced["width"] = np.int32(static["width"])
+    made = Supervised(
+        config.model.function,
+        loss,
+        n_features,
+        loss.n_outputs(n_classes),
+        tuple(static.items()),
+        tuple(config.loss.fields.items()),
+        config.dtype,
+    )
+    return made, {"model": traced, "loss": {}}

@@ -1,0 +1,168 @@
+"""A sweep's results held against trainings of their own: verify, reproduce, confirm."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from vsweep.errors import ConfigError
+from vsweep.execution.known import known as measurements
+from vsweep.execution.verify import picks
+from vsweep.execution.verify import verify as verify_trials
+from vsweep.results.files import write_json
+from vsweep.results.select import axes_of, default_metric, higher_is_better, rank_cells
+from vsweep.results.sweep import VERIFIED, Sweep
+from vsweep.runner import planned, recorded, run_study
+from vsweep.study import Study, make_study
+from vsweep.words import words_of
+
+_CONFIRMED = "confirm.json"
+
+
+def verify(
+    directory: str | Path, *, k: int = 8, seed: int = 0, own: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Train some trials of a sweep again, each alone, and hold them against their curves.
+
+    The best trial, one that diverged, the first and the last of the program that is padded most, and `k`
+    drawn from `seed`. Each is trained unpadded and one at a time, and so is its twin: the same trial, its
+    first weights moved by one unit in the last place. A trial whose twin's curve is more than 1 % from its
+    own is chaotic: its curve is one of many. own: your own `model`, `loss` and `data`, as they were given.
+
+    Returns what it writes to `verify.json`. Raises `ConfigError` where there is no sweep.
+    """
+    sweep = Sweep(directory)
+    made = recorded(sweep.directory, own)
+    plan, mesh = planned(made, measurements(), sweep.plan)
+    chosen = picks(plan, sweep.trials, k, seed)
+    found = verify_trials(plan, mesh, measurements(), sweep.trials, sweep.curves, chosen)
+    write_json(sweep.directory / VERIFIED, found)
+    return found
+
+
+def overrides(directory: str | Path, trial: int, own: Mapping[str, Any] | None = None) -> list[str]:
+    """The exact config of a trial of a sweep, as overrides: all of its fields and its seed.
+
+    Raises `ConfigError` where there is no such trial.
+    """
+    made = recorded(Path(directory), own)
+    number, row, seeds = made.grid.trials()
+    at = int(np.searchsorted(number, trial))
+    if at == len(number) or number[at] != trial:
+        got = f"no trial {trial} in {str(directory)!r}"
+        raise ConfigError("trial", got, f"it takes one of its {len(number):,}, up to {number[-1]}")
+    return words_of(made.cell(int(made.grid.cells[row[at]])), int(seeds[at]))
+
+
+class Reproduced(NamedTuple):
+    """A trial that was trained again, alone.
+
+    overrides: its exact config. sweep: of this one trial. params: its parameters, by name. predictor: a
+    function of examples `(examples, features)`, as they came, that gives classes or numbers.
+    """
+
+    overrides: list[str]
+    sweep: Sweep
+    params: dict[str, np.ndarray]
+    predictor: Callable[[Any], np.ndarray]
+
+
+def reproduce(
+    directory: str | Path,
+    trial: int,
+    *,
+    to: str | Path | None = None,
+    own: Mapping[str, Any] | None = None,
+    quiet: bool = True,
+) -> Reproduced:
+    """Train a trial of a sweep again, alone.
+
+    trial: its number. to: the new directory; by default `outputs/trial-NUMBER/TIME`. own: your own `model`,
+    `loss` and `data`, as they were given.
+
+    Raises `ConfigError` where there is no such trial.
+    """
+    words = overrides(directory, trial, own)
+    more = ["keep.params=all", "verify=false", "tracker=none"]
+    made = replace(make_study([*words, *more], own), name=f"trial-{trial}")
+    sweep = run_study(made, None if to is None else Path(to), quiet=quiet)
+    (number,) = sweep.trials["trial"]
+    return Reproduced(words, sweep, sweep.params(number), sweep.predictor(number))
+
+
+class Confirmed(NamedTuple):
+    """The best cells of a sweep, beside what fresh seeds give: see `confirm`."""
+
+    cells: pd.DataFrame
+    metric: str
+
+
+def confirm(
+    directory: str | Path,
+    *,
+    top: int = 5,
+    seeds: int | None = None,
+    metric: str | None = None,
+    own: Mapping[str, Any] | None = None,
+    quiet: bool = False,
+) -> Confirmed:
+    """Train the best cells of a sweep again on fresh seeds: what was best by luck shrinks.
+
+    top: how many cells. seeds: how many fresh ones, by default as many as the sweep has, and 8 at least.
+    metric: that chose them; by default the one that ranks. The trials are kept in `confirm/` in the sweep's
+    directory, where those that are done already are not trained again.
+
+    Returns the metric, and a row per cell, in the sweep's order: `cell`, the axes, `mean` and `sem` of the
+    sweep, and of the fresh seeds `confirmed`, `confirmed_sem`, `diverged`, `rank` (from 1), and `shrinkage`:
+    how much worse than in the sweep (the winner's curse). It is written to `confirm.json` too. Raises
+    `ConfigError`.
+    """
+    sweep = Sweep(directory)
+    made = recorded(sweep.directory, own)
+    metric = metric or default_metric(sweep.trials)
+    before = rank_cells(sweep.trials, metric).head(top)
+    again = _fresh(made, before["cell"].to_numpy(np.int64), seeds)
+    named = f"{again.grid.cells.tolist()} {again.grid.seeds}"
+    folder = sweep.directory / "confirm" / sha256(named.encode()).hexdigest()[:12]
+    after = rank_cells(run_study(again, folder, quiet=quiet).trials, metric)
+    table = shrinkage(before, after, axes_of(sweep.trials), metric)
+    record = {"metric": metric, "seeds": list(again.grid.seeds), "cells": _plain(table)}
+    write_json(sweep.directory / _CONFIRMED, record)
+    return Confirmed(table, metric)
+
+
+def _fresh(made: Study, cells: np.ndarray, seeds: int | None) -> Study:
+    """The same study of these cells alone, on seeds that it did not have."""
+    grid = made.grid
+    rows = np.flatnonzero(np.isin(grid.cells, cells))
+    count = seeds or max(len(grid.seeds), 8)
+    first = max(grid.seeds) + 1
+    fresh = tuple(range(first, first + count))
+    if fresh[-1] >= 2**32:
+        raise ConfigError("seeds", f"{count} after {first - 1}", "seeds are below 4294967296")
+    quiet = {"wandb": {**made.raw["tracker"]["wandb"], "mode": "disabled"}}
+    raw = {**made.raw, "seeds": list(fresh), "verify": False, "tracker": quiet}
+    few = replace(grid, cells=grid.cells[rows], index=grid.index[rows], seeds=fresh)
+    return replace(made, name=f"{made.name}, confirmed", raw=raw, grid=few)
+
+
+def shrinkage(before: pd.DataFrame, after: pd.DataFrame, axes: list[str], metric: str) -> pd.DataFrame:
+    """Cells as they were ranked, beside what fresh seeds give. See `confirm`."""
+    fresh = after.set_index("cell")
+    table = before[["cell", *axes, "mean", "sem"]].reset_index(drop=True)
+    chosen = fresh.loc[table["cell"]]
+    table["confirmed"], table["confirmed_sem"] = chosen["mean"].to_numpy(), chosen["sem"].to_numpy()
+    table["diverged"] = chosen["diverged"].to_numpy()
+    table["rank"] = [int(after.index[after["cell"] == cell][0]) + 1 for cell in table["cell"]]
+    worse = 1.0 if higher_is_better(metric) else -1.0
+    table["shrinkage"] = worse * (table["mean"] - table["confirmed"])
+    return table
+
+
+def _plain(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return json.loads(table.to_json(orient="records", double_precision=15))

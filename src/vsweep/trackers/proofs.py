@@ -1,0 +1,80 @@
+"""What verifying and confirming found, in words and as a table."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from vsweep.results.select import short, short_names
+
+# Names of trials that are printed.
+_NAMED = 5
+
+
+def verified_line(found: Mapping[str, Any]) -> str:
+    """What `verify.json` says, in a sentence or two."""
+    if not found["checked"]:
+        return "not verified: a twentieth of its time is too short to train a trial again; vsweep verify does"
+    count = f"{found['checked']} of {found['of']:,} trials"
+    line = f"verified: {count} trained again alone, curves within {found['largest_difference']:.1g}"
+    line += f" (their twins, one unit in the last place apart at the start: {found['largest_twin']:.1g})"
+    changed = found["changed"]
+    line += f"; {_names(changed)} changed its verdict" if changed else "; no verdict changed"
+    if found["chaotic"]:
+        line += f"; chaotic, each of whose curves is one of many: {_names(found['chaotic'])}"
+    return line
+
+
+def _names(trials: Sequence[int]) -> str:
+    shown = ", ".join(map(str, trials[:_NAMED])) + (", …" if len(trials) > _NAMED else "")
+    return f"trial{'' if len(trials) == 1 else 's'} {shown}"
+
+
+def print_verified(found: Mapping[str, Any]) -> None:
+    """Each trial that was trained again, then the sentence."""
+    console = Console(stderr=True, highlight=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for name in ("trial", "seed", "why", "difference", "in", "its twin's", "verdict"):
+        table.add_column(name, justify="left" if name in ("why", "in", "verdict") else "right")
+    for each in found["trials"]:
+        verdict = ", ".join(each["changed"]) or ("chaotic" if each["chaotic"] else "the same")
+        apart, twin = f"{each['difference']:.1e}", f"{each['twin']:.1e}"
+        table.add_row(
+            str(each["trial"]), str(each["seed"]), each["why"], apart, each["metric"], twin, verdict
+        )
+    console.print(table)
+    console.print(verified_line(found), soft_wrap=True)
+
+
+def print_confirmed(cells: pd.DataFrame, metric: str) -> None:
+    """The cells that were trained again, and how much the first one shrank."""
+    console = Console(stderr=True, highlight=False)
+    axes = [
+        name for name in cells.columns[1 : list(cells.columns).index("mean")] if cells[name].nunique() > 1
+    ]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for name in (*short_names(axes).values(), "in the sweep", "on fresh seeds", "shrinkage", "rank"):
+        table.add_column(name, justify="right")
+    for row in cells.to_dict("records"):
+        table.add_row(
+            *(short(row[axis]) for axis in axes),
+            _mean(row["mean"], row["sem"]),
+            _mean(row["confirmed"], row["confirmed_sem"]),
+            short(row["shrinkage"]),
+            str(row["rank"]),
+        )
+    console.print(table)
+    first, mean_loss = cells.iloc[0], float(cells["shrinkage"].mean())
+    place = "still the first" if first["rank"] == 1 else f"number {first['rank']}"
+    console.print(
+        f"{metric} of the best cell: {short(first['mean'])} in the sweep, {short(first['confirmed'])} on"
+        f" fresh seeds, {place} of {len(cells)}; these cells shrank by {short(mean_loss)} on average",
+        soft_wrap=True,
+    )
+
+
+def _mean(mean: float, sem: float) -> str:
+    return short(mean) + ("" if pd.isna(sem) else f" ± {sem:.2g}")
