@@ -25,11 +25,11 @@ from jax.sharding import Mesh, PartitionSpec
 
 from vsweep.config import check
 from vsweep.descent.loop import recorded_steps
+from vsweep.execution.blocks import Block, fetch, finished
 from vsweep.execution.compiler import Compiler, block_hparams
 from vsweep.execution.costs import Hardware
 from vsweep.execution.devices import cores, prepare, trial_mesh
 from vsweep.execution.plan import Program, make_plan
-from vsweep.execution.run import fetch
 from vsweep.grid import Axis, expand
 
 CASES = [
@@ -47,7 +47,8 @@ def program_of(case: tuple[str, str, int], trials: int, steps: int, devices: int
     if model == "mlp":
         fields |= {"width": width, "depth": 1, "activation": "tanh"}
     spirals = {"rows": 400, "arms": 4, "noise": 0.05, "seed": 0} if data == "spirals" else {}
-    common = {"batch_size": None, "val_fraction": 0.0, "split_seed": 0, "standardize": True}
+    fractions = {"val_fraction": 0.0, "test_fraction": 0.0}
+    common = {"batch_size": None, **fractions, "split_seed": 0, "standardize": True}
     raw = {
         "data": {"name": data, **spirals, **common},
         "model": {"name": model, **fields},
@@ -55,6 +56,8 @@ def program_of(case: tuple[str, str, int], trials: int, steps: int, devices: int
         "optimizer": {"name": "sgd", "lr": 0.1, "weight_decay": 0.0},
         "schedule": {"name": "constant"},
         "tracker": {"wandb": {"mode": "disabled", "project": "vsweep"}},
+        "keep": {"params": 0, "state": False},
+        "verify": False,
         "steps": steps,
         "record_every": 10,
         "diverge_above": 1e3,
@@ -75,7 +78,7 @@ def vsweep(program: Program) -> Callable[[], Any]:
 
     def run() -> Any:
         curves = [ready.call(block_hparams(program, mesh, places), ready.data) for places in blocks]
-        return fetch(program, program.rows, curves)
+        return finished(fetch(Block(program, np.arange(trials)), curves), curves, keep_state=False)
 
     return run
 

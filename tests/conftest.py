@@ -124,3 +124,23 @@ def small(tmp_path_factory):
         f"dir='{tmp_path_factory.mktemp('small') / 'kept'}'",
     ]
     return vsweep.sweep(words, quiet=True)
+
+
+@pytest.fixture(scope="session")
+def zygote(environment, tmp_path_factory):
+    """Starts sweeps as processes that can be killed: see `fault_helpers.Zygote`."""
+    from fault_helpers import Zygote
+
+    made = Zygote({**environment, "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))})
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(zygote, tmp_path_factory):
+    """The directory of the sweep of faults, trained with nothing in its way."""
+    from fault_helpers import WORDS
+
+    folder = tmp_path_factory.mktemp("undisturbed")
+    assert zygote.run(folder, "run", *WORDS, "dir=kept") == 0, (folder / "err").read_text()
+    return folder / "kept"

@@ -55,6 +55,12 @@ def test_plan_trains_and_writes_nothing_and_finds_ones_own_sweep(command, tmp_pa
     assert [path.name for path in tmp_path.rglob("*")] == ["sweeps", "mine.yaml"]
 
 
+def stopped(of):
+    """The last line of a sweep in `kept` that is stopped. of: how many trials of how many are done."""
+    kept = f"vsweep: stopped; {of} trials are kept in kept"
+    return f"{kept}, blocks under way are dropped; to go on: vsweep resume kept\n"
+
+
 def test_ctrl_c_keeps_what_is_finished(environment, tmp_path):
     # A shell may have told its children to ignore the signal.
     code = "import signal, runpy; signal.signal(signal.SIGINT, signal.default_int_handler); "
@@ -83,7 +89,7 @@ def test_ctrl_c_keeps_what_is_finished(environment, tmp_path):
     assert out == ""
     assert "Traceback" not in err
     made = vsweep.load(tmp_path / "kept")
-    assert err.endswith(f"vsweep: stopped; {len(made.trials):,} of 20,000 trials are kept in kept\n")
+    assert err.endswith(stopped(f"{len(made.trials):,} of 20,000"))
     assert 12 <= len(made.trials) < 20_000
     assert set(made.trials["trial"]) == set(made.curves["trial"])
     assert (made.curves.groupby("trial").size() == 2).all()
@@ -113,7 +119,7 @@ def test_ctrl_c_before_anything_is_finished_ends_at_once(environment, tmp_path):
         process.kill()
         process.wait()
     assert process.returncode == 130
-    assert err.endswith("vsweep: stopped; 0 of 64 trials are kept in kept\n")
+    assert err.endswith(stopped("0 of 64"))
 
 
 @pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"], []])
@@ -157,7 +163,13 @@ BAD = {
     "seeds=[1,2,1]": "seeds: 1 is given twice",
     "seeds=0": "seeds: got 0; it takes a count",
     "data.val_fraction=0.0001": "data.val_fraction: 0.0001 of 1797 rows leaves no held-out rows",
-    "data.batch_size=1439": "data.batch_size: got 1439, and there are 1438 training rows",
+    "data.test_fraction=0.0001": "data.test_fraction: 0.0001 of 1797 rows leaves no test rows",
+    "data.test_fraction=0.8": "data.test_fraction: 0.8 of 1797 rows leaves no training rows",
+    "data.test_fraction=some": "data.test_fraction: got 'some'; it takes a number from 0 to below 1, or auto",
+    "data.batch_size=1259": "data.batch_size: got 1259, and there are 1258 training rows",
+    "data.test_fraction=0 data.batch_size=1439": "data.batch_size: got 1439, and there are 1438 training",
+    "keep.params=some": "keep.params: got 'some'; it takes an integer of at least 0, or all",
+    "segment=0": "segment: got 0; it takes an integer of at least 1, or null",
     "model=mpl": "model: no such choice 'mpl'; did you mean mlp?",
     "grid.model=[mpl]": "grid.model: no such choice 'mpl'; did you mean mlp?",
     "sweep=digit": "sweep: no such choice 'digit'; did you mean digits?",
@@ -189,7 +201,8 @@ def test_bad_words_are_one_clear_line(cli, here, words):
 def test_a_directory_that_is_not_empty_is_refused(cli, here):
     (here / "kept").mkdir()
     (here / "kept" / "mine.txt").write_text("")
-    refused(cli("run", *SMALL, "dir=kept"), "dir: 'kept' is not empty", here, ["kept"])
+    message = "dir: 'kept' is not empty; it takes a new directory, or a sweep's"
+    refused(cli("run", *SMALL, "dir=kept"), message, here, ["kept"])
     assert [path.name for path in (here / "kept").iterdir()] == ["mine.txt"]
 
 

@@ -8,12 +8,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vsweep.api import _as_words
 from vsweep.compose import CONF
 from vsweep.config import FIELDS, GROUPS, SWEEP_FIELDS, as_dict, check, parse_field
 from vsweep.errors import ConfigError
 from vsweep.study import make_study as study
 from vsweep.tasks.registry import fields
+from vsweep.words import as_words
 
 NAN, INF = float("nan"), float("inf")
 NOT_WHOLE = ["three", 2.5, True, None, [1], NAN, INF]
@@ -31,6 +31,7 @@ REFUSED = {
     "data.seed": [*NOT_WHOLE, -1],
     "data.batch_size": ["half", 2.5, True, 0, -1],
     "data.val_fraction": [*NOT_NUMBER, -0.1, 1.0, 1, 20],
+    "data.test_fraction": [*NOT_NUMBER, -0.1, 1.0, 1, 20],
     "data.split_seed": [*NOT_WHOLE, -1],
     "data.standardize": ["yes", 1, 0, None],
     "model.width": [*NOT_WHOLE, 0, -1, 65537],
@@ -57,11 +58,15 @@ REFUSED = {
     "precision": ["best", 1, None],
     "dir": [3, "", True],
     "block": ["all", 2.5, True, 0],
+    "segment": ["all", 2.5, True, 0],
+    "keep.params": [*NOT_WHOLE, -1, "none"],
+    "keep.state": ["yes", 1, 0, None],
+    "verify": ["yes", 1, 0, None],
     "tracker.wandb.mode": ["on", True, None],
     "tracker.wandb.project": NOT_TEXT,
     "tracker.wandb.entity": [3, "", True],
 }
-EVERY_DATASET = ("batch_size", "val_fraction", "split_seed", "standardize")
+EVERY_DATASET = ("batch_size", "val_fraction", "test_fraction", "split_seed", "standardize")
 REGISTERED = [(group, name) for group in GROUPS for name in GROUPS[group]]
 
 
@@ -182,6 +187,7 @@ VALID = dict.fromkeys(FIELDS, numbers) | {
     "data.seed": counts,
     "data.batch_size": st.none() | counts,
     "data.val_fraction": unit,
+    "data.test_fraction": st.just("auto") | unit,
     "data.split_seed": counts,
     "data.standardize": st.booleans(),
     "model.width": st.integers(1, 65536),
@@ -228,7 +234,10 @@ def test_to_yaml_and_back(nested):
     again = yaml.safe_load(yaml.safe_dump(raw, allow_unicode=True))
     assert check(again, {}) == checked
     resolved = yaml.safe_load(yaml.safe_dump(as_dict(checked), allow_unicode=True))
-    assert check({"tracker": raw["tracker"], **resolved}, {}) == checked
+    # Those that no cell differs in are no part of it.
+    of_the_sweep = {path.partition(".")[0] for path in SWEEP_FIELDS}
+    assert not of_the_sweep & set(resolved)
+    assert check({key: raw[key] for key in of_the_sweep} | resolved, {}) == checked
 
 
 @settings(max_examples=12)
@@ -236,7 +245,7 @@ def test_to_yaml_and_back(nested):
 def test_nested_fields_are_what_they_were_after_hydra(nested):
     nested["data"] |= {key: "x y" for key in ("path", "target") if key in nested["data"]}
     nested["data"] |= {"features": ["a b"]} if "features" in nested["data"] else {}
-    made = study(_as_words({"tracker": "none", **nested}))
+    made = study(as_words({"tracker": "none", **nested}))
     config = as_dict(made.variants[()])
     for group in GROUPS:
         assert {key: config[group][key] for key in nested[group]} == nested[group]
@@ -252,11 +261,11 @@ AWKWARD = ["a'b", 'a"b', "C:\\data\\x", "ends\\", "a, b", "[a]", "{a: 1}", "a=b"
 
 def test_awkward_text_arrives_as_it_was_given():
     nested = {"name": "csv", "path": "p", "target": "t", "features": AWKWARD}
-    made = study(_as_words({"tracker": "none", "data": nested}))
+    made = study(as_words({"tracker": "none", "data": nested}))
     assert made.raw["data"]["features"] == AWKWARD
     wrong = {}
     for text in ["C:\\data\\x", "null", "1", "true", "a'b"]:
-        path = study(_as_words({"tracker": "none", "data": nested | {"path": text}})).raw["data"]["path"]
+        path = study(as_words({"tracker": "none", "data": nested | {"path": text}})).raw["data"]["path"]
         if path != text:
             wrong[text] = path
     assert not wrong
@@ -366,6 +375,10 @@ def test_optimizers_as_an_axis_take_what_they_have():
         ("grid.seeds=[1,2]", "grid.seeds: not an axis; give `seeds` for the sweep as a whole"),
         ("grid.dir=[a,b]", "grid.dir: not an axis"),
         ("grid.block=[1,2]", "grid.block: not an axis"),
+        ("grid.segment=[1,2]", "grid.segment: not an axis"),
+        ("grid.keep.params=[1,all]", "grid.keep.params: not an axis"),
+        ("grid.keep.state=[true,false]", "grid.keep.state: not an axis"),
+        ("grid.verify=[true,false]", "grid.verify: not an axis"),
         ("grid.tracker.wandb.mode=[online]", "grid.tracker.wandb.mode: not an axis"),
         ("grid.model=[mlp,mpl]", "grid.model: no such choice 'mpl'; did you mean mlp?"),
         ("grid.model.widht=[3]", "grid.model.widht: no such field; did you mean model.width?"),
@@ -384,10 +397,21 @@ def test_an_axis_given_twice_is_refused():
         study(["tracker=none", "grid={model:{name:[mlp]},model.name:[logistic]}"])
 
 
+# What each field of the sweep takes, where that is no text.
+OF_THE_SWEEP = {
+    "block": [3, None],
+    "segment": [3, None],
+    "keep.params": [0, 3, "all"],
+    "keep.state": [True, False],
+    "verify": [True, False],
+}
+
+
 @pytest.mark.parametrize("path", SWEEP_FIELDS)
 def test_fields_of_the_sweep_are_read_as_their_type(path):
-    value = {"block": 3}.get(path, "online")
-    assert parse_field(path, value) == value
+    for value in OF_THE_SWEEP.get(path, ["online"]):
+        assert parse_field(path, value) == value
+        assert type(parse_field(path, value)) is type(value)
 
 
 def test_a_sweep_file_may_name_its_groups(here):

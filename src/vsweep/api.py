@@ -4,14 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from vsweep.descent.program import NUMERICS
 from vsweep.errors import ConfigError
 from vsweep.execution.costs import Hardware
 from vsweep.execution.known import known as measurements
 from vsweep.execution.plan import Plan, make_plan
-from vsweep.results.store import read_plan
+from vsweep.results.store import read_plan, refuse_foreign, whole
 from vsweep.results.sweep import Sweep
 from vsweep.runner import loaded, planned, recorded, run_study
 from vsweep.study import Study, key_of, make_study
+from vsweep.trackers.console import ConsoleTracker
 from vsweep.words import Words, as_words, literal
 
 
@@ -68,6 +70,12 @@ def resume(
         changed = {key_of(word) for word in changes} | {"dir"}
         kept = [word for word in record["study"]["words"] if key_of(word) not in changed | set(own)]
         return run_study(make_study([*kept, *changes, f"dir={literal(str(directory))}"], own), quiet=quiet)
+    refuse_foreign(directory, record, NUMERICS)
+    if whole(directory, record):
+        sweep = loaded(directory)
+        if not quiet:
+            ConsoleTracker().show(sweep, f"all {record['trials']:,} trials are in {directory} already")
+        return sweep
     return run_study(recorded(directory, own), directory, quiet=quiet)
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -15,6 +16,7 @@ from vsweep.execution.known import known as measurements
 from vsweep.execution.verify import picks
 from vsweep.execution.verify import verify as verify_trials
 from vsweep.results.files import write_json
+from vsweep.results.lock import Lock
 from vsweep.results.select import axes_of, default_metric, higher_is_better, rank_cells
 from vsweep.results.sweep import VERIFIED, Sweep
 from vsweep.runner import planned, recorded, run_study
@@ -40,8 +42,9 @@ def verify(
     made = recorded(sweep.directory, own)
     plan, mesh = planned(made, measurements(), sweep.plan)
     chosen = picks(plan, sweep.trials, k, seed)
-    found = verify_trials(plan, mesh, measurements(), sweep.trials, sweep.curves, chosen)
-    write_json(sweep.directory / VERIFIED, found)
+    with closing(Lock(sweep.directory)):
+        found = verify_trials(plan, mesh, measurements(), sweep.trials, sweep.curves, chosen)
+        write_json(sweep.directory / VERIFIED, found)
     return found
 
 
@@ -129,10 +132,11 @@ def confirm(
     again = _fresh(made, before["cell"].to_numpy(np.int64), seeds)
     named = f"{again.grid.cells.tolist()} {again.grid.seeds}"
     folder = sweep.directory / "confirm" / sha256(named.encode()).hexdigest()[:12]
-    after = rank_cells(run_study(again, folder, quiet=quiet).trials, metric)
-    table = shrinkage(before, after, axes_of(sweep.trials), metric)
-    record = {"metric": metric, "seeds": list(again.grid.seeds), "cells": _plain(table)}
-    write_json(sweep.directory / _CONFIRMED, record)
+    with closing(Lock(sweep.directory)):
+        after = rank_cells(run_study(again, folder, quiet=quiet).trials, metric)
+        table = shrinkage(before, after, axes_of(sweep.trials), metric)
+        record = {"metric": metric, "seeds": list(again.grid.seeds), "cells": _plain(table)}
+        write_json(sweep.directory / _CONFIRMED, record)
     return Confirmed(table, metric)
 
 

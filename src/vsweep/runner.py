@@ -1,5 +1,6 @@
 """From a study to its directory: plan, open the store, train what is missing, tell the trackers."""
 
+import os
 import platform
 import shlex
 import time
@@ -70,8 +71,9 @@ def run_study(made: Study, directory: Path | None = None, *, quiet: bool) -> Swe
     except KeyboardInterrupt as stop:
         raise Interrupted(f"stopped; {_kept(store)}", getattr(stop, "status", 130)) from None
     except OSError as error:
-        reason = f"cannot write in {store.directory} ({error.strerror or error})"
-        raise StoreError(f"{reason}; {_kept(store)}") from error
+        # Arrow gives the number, and words of its own.
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise StoreError(f"cannot write in {store.directory} ({why}); {_kept(store)}") from error
     finally:
         store.close()
     return trained
@@ -106,6 +108,8 @@ def _train(plan: Plan, mesh: Any, known: Known, store: Store, trackers: Trackers
                 store.add(block)
                 trackers.trained(len(block.rows))
             writing += time.perf_counter() - stored
+            # It holds parameters on the devices.
+            del block
     finally:
         store.write_trials()
         seconds = {

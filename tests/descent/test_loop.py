@@ -122,10 +122,13 @@ class _Visits(NamedTuple):
     static: tuple = ()
 
     def __call__(self, hparams):
-        def loss(params, part):
-            return -jnp.mean(params["w"] @ part.x), {}
+        def apply(params, x):
+            return params["w"] @ x
 
-        return Task(lambda key: {"w": jnp.zeros((1, ROWS), jnp.float64)}, loss)
+        def loss(params, part):
+            return -jnp.mean(apply(params, part.x)), {}
+
+        return Task(lambda key: {"w": jnp.zeros((1, ROWS), jnp.float64)}, loss, apply)
 
 
 def _visits(size, seeds, steps=18, lanes=1):

@@ -5,6 +5,7 @@ import pytest
 
 from vsweep.execution.costs import Hardware
 from vsweep.execution.describe import as_text
+from vsweep.execution.pins import Asked
 from vsweep.execution.plan import make_plan
 from vsweep.study import make_study
 
@@ -13,7 +14,7 @@ CPU, GPU = Hardware("cpu", 2), Hardware("gpu", 1)
 
 def plan(*words, hardware=CPU, block=None):
     made = make_study(["tracker=none", *words])
-    return make_plan(made.grid, made.variants, made.group_axes, hardware, block)
+    return make_plan(made.grid, made.variants, made.group_axes, hardware, Asked(block=block))
 
 
 def test_every_trial_is_in_one_program():

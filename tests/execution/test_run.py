@@ -12,6 +12,7 @@ from vsweep.execution.arrange import Arrangement
 from vsweep.execution.costs import Costs, Hardware
 from vsweep.execution.devices import trial_mesh
 from vsweep.execution.known import Known
+from vsweep.execution.pins import Asked
 from vsweep.execution.plan import make_plan
 from vsweep.study import make_study
 
@@ -23,7 +24,7 @@ def plan_of(*words, known=None, block=None):
     made = make_study([*WORDS, *words])
     mesh = trial_mesh()
     hardware = Hardware("cpu", mesh.devices.size)
-    return make_plan(made.grid, made.variants, made.group_axes, hardware, block, known)
+    return make_plan(made.grid, made.variants, made.group_axes, hardware, Asked(block=block), known)
 
 
 def curves_of(planned, spent=None):
@@ -53,9 +54,9 @@ def test_a_block_that_runs_out_of_memory_is_halved(whole, monkeypatch):
     sizes = []
     compile_block = compiler.compile_block
 
-    def small_device(static, hparams, data, **options):
+    def small_device(static, hparams, data, *more, **options):
         size = len(hparams.seed)
-        executable = compile_block(static, hparams, data, **options)
+        executable = compile_block(static, hparams, data, *more, **options)
 
         def call(*arguments):
             sizes.append(size)

@@ -1,6 +1,7 @@
-"""A sweep's directory: what is written is read, whole or not at all."""
+"""A sweep's directory: what is written is read, whole or not at all, and opened again to go on."""
 
 import json
+import os
 from io import BytesIO
 from pathlib import Path
 
@@ -14,22 +15,47 @@ import vsweep
 from vsweep.errors import ConfigError
 from vsweep.execution.devices import trial_mesh
 from vsweep.execution.run import train
-from vsweep.results.store import Finished, Store, higher_is_better, read_curves, read_trials
+from vsweep.results.finished import Finished
+from vsweep.results.select import higher_is_better
+from vsweep.results.store import Store, read_curves, read_trials
+from vsweep.results.table import Table
+from vsweep.tasks.data import DATASETS
+from vsweep.tasks.dataset import split
 
 STEPS = np.array([0, 2, 4, 5])
 METRICS = ["train_loss", "val_accuracy"]
+TESTS = ["test_loss"]
 
 
 def table(trials):
     number = np.arange(trials, dtype=np.int64)
-    return pd.DataFrame(
+    rows = pd.DataFrame(
         {"trial": 10 * number, "cell": number, "seed": 0 * number, "optimizer.lr": number / 7}
     )
+    return Table(rows, np.array([f"{7919 * i:032x}" for i in range(trials)]), METRICS, TESTS)
 
 
 @pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "kept", {"steps": 5, "name": "ünï"}, {"trials": 6}, table(6), METRICS)
+def opened(tmp_path):
+    """Opens the store of six trials, as a process that comes after the one before it: `opened() -> Store`."""
+    made = []
+
+    def call():
+        for each in made:
+            each.close()
+        made.append(Store(tmp_path / "kept", table(6)))
+        return made[-1]
+
+    yield call
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def store(opened):
+    made = opened()
+    made.describe({"steps": 5, "name": "ünï"}, {"trials": 6})
+    return made
 
 
 def finished(rows, diverged_at=None, **metrics):
@@ -38,7 +64,41 @@ def finished(rows, diverged_at=None, **metrics):
     shape = len(rows), len(STEPS)
     drawn = {name: rng.normal(size=shape).astype(np.float32) for name in METRICS} | metrics
     never = np.full(len(rows), -1, np.int32)
-    return Finished(rows, STEPS, drawn, never if diverged_at is None else np.asarray(diverged_at, np.int32))
+    diverged_at = never if diverged_at is None else np.asarray(diverged_at, np.int32)
+    return Finished(rows, STEPS, drawn, diverged_at, {"test_loss": rng.normal(size=len(rows))})
+
+
+def names(directory):
+    """All files in it by their paths, hidden ones included."""
+    return {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
+
+
+def assert_holds(store, *blocks):
+    """A store holds these blocks to the bit, and nothing else, in its files too."""
+    rows = np.concatenate([np.zeros(0, np.int64), *(block.rows for block in blocks)])
+    assert np.flatnonzero(store.done).tolist() == sorted(rows.tolist())
+    assert store.finished == len(rows)
+    store.write_trials()
+    curves, trials = read_curves(store.directory), read_trials(store.directory)
+    assert curves["trial"].tolist() == np.repeat(10 * np.sort(rows), len(STEPS)).tolist()
+    assert curves["step"].tolist() == STEPS.tolist() * len(rows)
+    assert trials["trial"].tolist() == sorted(10 * rows)
+    assert trials["identity"].tolist() == table(6).identities[np.sort(rows)].tolist()
+    curves, trials = curves.set_index("trial"), trials.set_index("trial")
+    for block in blocks:
+        for name in METRICS:
+            read = curves.loc[10 * block.rows, name].to_numpy()
+            assert read.tobytes() == block.metrics[name].tobytes()
+            final = trials.loc[10 * block.rows, f"final_{name}"].to_numpy()
+            assert final.tobytes() == block.metrics[name][:, -1].tobytes()
+        test = trials.loc[10 * block.rows, "final_test_loss"].to_numpy()
+        assert test.tobytes() == block.test["test_loss"].astype(np.float32).tobytes()
+    parts = [{p.name for p in (store.directory / folder).iterdir()} for folder in ("curves", "ledger")]
+    assert parts[1] - parts[0] == {"log.jsonl"}
+    assert len(parts[0]) == len(parts[1]) - 1 == len(blocks)
+    log = (store.directory / "ledger" / "log.jsonl").read_bytes()
+    assert (log.count(b"\n"), log[-1:]) == (len(blocks), b"\n")
+    assert not any(name.endswith(".part") for name in names(store.directory))
 
 
 def test_what_is_read_is_what_was_added_to_the_bit(store):
@@ -58,7 +118,12 @@ def test_what_is_read_is_what_was_added_to_the_bit(store):
             assert read.dtype == np.float32
             assert read.tobytes() == block.metrics[name].tobytes()
     trials = read_trials(store.directory)
-    pd.testing.assert_frame_equal(trials[table(6).columns], table(6))
+    axes = table(6).rows
+    pd.testing.assert_frame_equal(trials[axes.columns], axes)
+    assert trials["identity"].tolist() == table(6).identities.tolist()
+    for block in blocks:
+        test = trials.set_index("trial").loc[10 * block.rows, "final_test_loss"].to_numpy()
+        assert test.tobytes() == block.test["test_loss"].astype(np.float32).tobytes()
     pd.testing.assert_frame_equal(pd.read_parquet(store.directory / "curves")[:8], curves.iloc[
         [*range(16, 20), *range(4, 8)]].reset_index(drop=True))  # fmt: skip
 
@@ -68,7 +133,7 @@ def test_what_is_stored_is_what_was_trained(tmp_path):
     words += ["steps=4", "record_every=2", "block=4"]
     _, planned = vsweep.plan(words)
     blocks = list(train(planned, trial_mesh()))
-    assert len(blocks) == 2
+    assert [type(block) for block in blocks] == [Finished] * 2
     made = vsweep.sweep([*words, f"dir='{tmp_path / 'kept'}'"], quiet=True)
     number, _, _ = planned.grid.trials()
     by_trial = made.curves.set_index("trial")
@@ -80,6 +145,11 @@ def test_what_is_stored_is_what_was_trained(tmp_path):
     for name in blocks[0].metrics:
         final = made.trials.set_index("trial")[f"final_{name}"]
         assert final.to_numpy().tobytes() == last[name].to_numpy().tobytes()
+    assert set(blocks[0].test) == {"test_loss", "test_accuracy"}
+    for block in blocks:
+        for name, values in block.test.items():
+            final = made.trials.set_index("trial").loc[number[block.rows], f"final_{name}"]
+            assert final.to_numpy().tobytes() == values.tobytes()
 
 
 def test_columns_are_those_of_the_contract(small):
@@ -88,8 +158,11 @@ def test_columns_are_those_of_the_contract(small):
     trials = small.trials
     head = ["trial", "cell", "seed", *axes, "status", "diverged_at"]
     assert list(trials.columns[: len(head)]) == head
+    tests = ["final_test_loss", "final_test_accuracy"]
     expected = {f"{kind}_{name}" for kind in ("final", "best") for name in metrics}
-    assert set(trials.columns[len(head) :]) == expected
+    assert set(trials.columns[len(head) : -3]) == expected
+    assert trials.columns[len(head) :].is_unique
+    assert list(trials.columns[-3:]) == [*tests, "identity"]
     types = trials.dtypes.astype(str)
     assert types[["trial", "cell", "seed"]].tolist() == ["int64"] * 3
     assert (types["optimizer.lr"], types["model.width"], types["diverged_at"]) == (
@@ -97,7 +170,10 @@ def test_columns_are_those_of_the_contract(small):
         "Int64",
         "Int64",
     )
-    assert {types[name] for name in expected} == {"float32"}
+    assert {types[name] for name in expected | set(tests)} == {"float32"}
+    assert types["identity"] == types["status"] == "str"
+    assert trials["identity"].str.fullmatch("[0-9a-f]{32}").all()
+    assert trials["identity"].is_unique
     # Logistic has no width: its two widths are one cell.
     assert trials["trial"].tolist() == [0, 1, 2, 3, *range(8, 16)]
     assert (trials["cell"] == trials["trial"] // 2).all()
@@ -128,10 +204,27 @@ def test_finals_and_bests_are_those_of_the_curves(small):
     last = curves[curves["step"] == 5].set_index("trial")
     alive = curves[curves["diverged_at"].isna() | (curves["step"] < curves["diverged_at"])].groupby("trial")
     trials = small.trials.set_index("trial")
-    for name in [c.removeprefix("final_") for c in trials if c.startswith("final_")]:
+    recorded = [c.removeprefix("best_") for c in trials if c.startswith("best_")]
+    finals = [c.removeprefix("final_") for c in trials if c.startswith("final_")]
+    # The test is for those that were selected: no best is chosen by it.
+    assert set(finals) - set(recorded) == {"test_loss", "test_accuracy"}
+    assert set(recorded) == set(curves) - {"trial", "step", "diverged_at"}
+    for name in recorded:
         best = alive[name].max() if name.endswith("accuracy") else alive[name].min()
         np.testing.assert_array_equal(trials[f"final_{name}"], last[name])
         np.testing.assert_array_equal(trials[f"best_{name}"], best.reindex(trials.index))
+
+
+def test_finals_of_the_test_are_of_the_rows_that_were_kept_for_it(small):
+    iris = DATASETS["iris"]()
+    numbered = iris._replace(y=np.arange(150.0), classes=())
+    rows = split(numbered, 0.2, 0, test_fraction="auto", standardize=True).y[2].astype(int)
+    assert len(rows) == 15
+    ok = small.trials[small.trials["status"] == "ok"]
+    assert len(ok) == 6
+    for _, trial in ok.iterrows():
+        right = small.predictor(trial["trial"])(iris.x[rows]) == np.array(iris.classes)[iris.y[rows]]
+        assert trial["final_test_accuracy"] == pytest.approx(right.mean(), rel=1e-6)
 
 
 def test_the_best_is_of_what_came_before_a_trial_diverged(store):
@@ -169,6 +262,7 @@ def test_config_and_plan_are_kept(store):
     text = (store.directory / "config.yaml").read_text(encoding="utf-8")
     assert yaml.safe_load(text) == {"steps": 5, "name": "ünï"}
     assert json.loads((store.directory / "plan.json").read_text(encoding="utf-8"))["trials"] == 6
+    assert "format" in json.loads((store.directory / "plan.json").read_text(encoding="utf-8"))
 
 
 def test_the_config_that_is_kept_trains_the_same(small):
@@ -185,17 +279,43 @@ def test_the_config_that_is_kept_trains_the_same(small):
 
 @pytest.fixture
 def dying(monkeypatch):
-    """From its call on, every table is written to half and no further."""
-    whole = pq.write_table
+    """From its call on, every table but the next `more` is written to half and no further."""
+    whole, left = pq.write_table, [0]
 
     def half(written, where, **options):
+        left[0] -= 1
+        if left[0] >= 0:
+            whole(written, where, **options)
+            return
         made = BytesIO()
         whole(written, made)
         part = made.getvalue()[: made.tell() // 2]
         Path(where).write_bytes(part) if isinstance(where, str | Path) else where.write(part)
         raise OSError("the disk is full")
 
-    return lambda: monkeypatch.setattr(pq, "write_table", half)
+    def call(more=0):
+        left[0] = more
+        monkeypatch.setattr(pq, "write_table", half)
+
+    return call
+
+
+@pytest.fixture
+def full_log(monkeypatch):
+    """From its call on, no line of the log gets to the disk, though some of it may."""
+    sync = os.fsync
+
+    def call(directory):
+        log = (directory / "ledger" / "log.jsonl").stat()
+
+        def full(handle):
+            if os.path.samestat(os.fstat(handle), log):
+                raise OSError("the disk is full")
+            sync(handle)
+
+        monkeypatch.setattr(os, "fsync", full)
+
+    return call
 
 
 def seen(directory):
@@ -203,35 +323,93 @@ def seen(directory):
     return set(pd.read_parquet(directory / "curves")["trial"]), set(vsweep.load(directory).trials["trial"])
 
 
-def test_a_writer_that_dies_leaves_whole_parts_alone(store, dying):
-    store.add(finished([0, 1]))
+def test_a_writer_that_dies_leaves_whole_parts_alone(store, opened, dying, monkeypatch):
+    block, lost = finished([0, 1]), finished([2, 3])
+    store.add(block)
     store.write_trials()
+    before = names(store.directory)
     dying()
     with pytest.raises(OSError, match="full"):
-        store.add(finished([2, 3]))
+        store.add(lost)
     assert seen(store.directory) == ({0, 10}, {0, 10})
     assert len(read_curves(store.directory)) == 8
+    assert names(store.directory) == before
+    monkeypatch.undo()
+    assert_holds(store, block)
+    again = opened()
+    assert again.notes == []
+    assert_holds(again, block)
+    again.add(lost)
+    assert_holds(again, block, lost)
 
 
-def test_a_table_of_trials_that_is_written_to_half_is_the_one_before(store, dying):
-    store.add(finished([0]))
+def test_a_writer_that_dies_between_a_blocks_files_has_not_counted_it(store, opened, dying, monkeypatch):
+    block, lost = finished([0, 1]), finished([2, 3])
+    store.add(block)
     store.write_trials()
-    store.add(finished([1]))
-    before = (store.directory / "trials.parquet").read_bytes()
+    before = names(store.directory)
+    dying(more=1)
+    with pytest.raises(OSError, match="full"):
+        store.add(lost)
+    # Its curves are whole, and nobody counts on them.
+    assert seen(store.directory) == ({0, 10, 20, 30}, {0, 10})
+    assert names(store.directory) - before == {"curves/part-000001.parquet"}
+    assert store.done.tolist() == [True] * 2 + [False] * 4
+    monkeypatch.undo()
+    again = opened()
+    assert again.notes == []
+    assert names(again.directory) == before
+    assert_holds(again, block)
+    again.add(lost)
+    assert_holds(again, block, lost)
+
+
+def test_a_line_that_the_log_did_not_take_is_not_there(store, opened, full_log, monkeypatch):
+    block, lost = finished([0, 1]), finished([2, 3])
+    store.add(block)
+    store.write_trials()
+    log = store.directory / "ledger" / "log.jsonl"
+    before = log.read_bytes()
+    full_log(store.directory)
+    with pytest.raises(OSError, match="full"):
+        store.add(lost)
+    assert log.read_bytes() == before
+    assert store.done.tolist() == [True] * 2 + [False] * 4
+    monkeypatch.undo()
+    # The one that could not write it can go on, and so can the next.
+    store.add(lost)
+    assert_holds(store, block, lost)
+    assert_holds(opened(), block, lost)
+
+
+def test_a_table_of_trials_that_is_written_to_half_is_the_one_before(store, opened, dying, monkeypatch):
+    blocks = finished([0]), finished([1])
+    store.add(blocks[0])
+    store.write_trials()
+    store.add(blocks[1])
+    before, files = (store.directory / "trials.parquet").read_bytes(), names(store.directory)
     dying()
     with pytest.raises(OSError, match="full"):
         store.write_trials()
     assert (store.directory / "trials.parquet").read_bytes() == before
     assert seen(store.directory) == ({0, 10}, {0})
+    assert names(store.directory) == files
+    monkeypatch.undo()
+    # Both were counted: what the table lacks is written from the ledger.
+    assert_holds(opened(), *blocks)
 
 
-def test_no_trials_where_the_first_writing_died(store, dying):
-    store.add(finished([0]))
+def test_no_trials_where_the_first_writing_died(store, opened, dying, monkeypatch):
+    block = finished([0])
+    store.add(block)
     dying()
     with pytest.raises(OSError, match="full"):
         store.write_trials()
     with pytest.raises(ConfigError, match=r"^dir: no trial was finished in"):
         vsweep.load(store.directory)
+    assert not any(name.endswith(".part") for name in names(store.directory))
+    monkeypatch.undo()
+    assert_holds(opened(), block)
 
 
 def test_a_reader_in_the_middle_sees_whole_parts_alone(store, monkeypatch):
@@ -253,37 +431,249 @@ def test_a_reader_in_the_middle_sees_whole_parts_alone(store, monkeypatch):
     store.add(finished([2, 3]))
     monkeypatch.undo()
     store.write_trials()
-    assert looks == [({0}, {0}), ({0, 10}, {0})]
+    # Of each block the curves, and then its rows in the ledger.
+    assert looks == [({0}, {0}), ({0, 10}, {0}), ({0, 10}, {0}), ({0, 10, 20, 30}, {0})]
     assert seen(store.directory) == ({0, 10, 20, 30}, {0, 10, 20, 30})
 
 
 def test_nothing_of_the_writing_is_left(store):
     store.add(finished([0]))
     store.write_trials()
-    files = {str(path.relative_to(store.directory)) for path in store.directory.rglob("*") if path.is_file()}
-    assert len(files) == 4
-    assert files >= {"config.yaml", "plan.json", "trials.parquet"}
+    parts = {f"{folder}/part-000000.parquet" for folder in ("curves", "ledger")}
+    ours = {"config.yaml", "plan.json", "trials.parquet", "ledger/log.jsonl", ".lock"}
+    assert names(store.directory) == ours | parts
 
 
 def test_a_directory_that_holds_something_is_refused(tmp_path):
     (tmp_path / "mine.txt").write_text("keep me")
-    with pytest.raises(ConfigError, match=r"^dir: .* is not empty; it takes a new directory"):
-        Store(tmp_path, {}, {}, table(1), METRICS)
+    with pytest.raises(ConfigError, match=r"^dir: .* is not empty; it takes a new directory, or a sweep's$"):
+        Store(tmp_path, table(1))
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_an_empty_directory_is_taken(tmp_path):
-    Store(tmp_path, {}, {}, table(1), METRICS)
+    store = Store(tmp_path, table(1))
+    store.describe({}, {})
+    store.close()
     assert (tmp_path / "plan.json").is_file()
 
 
 def test_where_no_directory_can_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"^dir: cannot make"):
-        Store(tmp_path / "file" / "kept", {}, {}, table(1), METRICS)
+        Store(tmp_path / "file" / "kept", table(1))
 
 
 @pytest.mark.parametrize("where", ["nowhere", "."])
 def test_where_no_sweep_is_is_told(here, where):
     with pytest.raises(ConfigError, match=r"^dir: no sweep in .*; it takes a sweep's directory"):
         vsweep.load(where)
+
+
+# A directory that is opened again, of which something is damaged.
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def corrupted(path, place=None):
+    body = bytearray(path.read_bytes())
+    body[len(body) // 2 if place is None else place] ^= 0x20
+    path.write_bytes(bytes(body))
+
+
+@pytest.fixture
+def three(store):
+    """The blocks of a store that was closed with five of its six trials done."""
+    blocks = finished([0, 1]), finished([4, 2], [3, -1]), finished([5])
+    for block in blocks:
+        store.add(block)
+    store.write_trials()
+    store.close()
+    return blocks
+
+
+def test_a_store_is_opened_again_with_all_that_it_held(store, opened, three):
+    before = {name: (store.directory / name).read_bytes() for name in names(store.directory)}
+    again = opened()
+    assert again.notes == []
+    assert again.done.tolist() == [True, True, True, False, True, True]
+    after = {name: (store.directory / name).read_bytes() for name in names(store.directory)}
+    assert after == before
+    assert_holds(again, *three)
+    again.add(finished([3]))
+    assert_holds(again, *three, finished([3]))
+    assert seen(store.directory) == ({0, 10, 20, 30, 40, 50}, {0, 10, 20, 30, 40, 50})
+
+
+def test_what_is_read_of_a_store_that_is_opened_again_is_its_status_too(store, opened, three):
+    opened().write_trials()
+    trials = read_trials(store.directory)
+    assert trials["status"].tolist() == ["ok", "ok", "ok", "diverged", "ok"]
+    assert [None if pd.isna(v) else v for v in trials["diverged_at"]] == [None, None, None, 3, None]
+    best = three[1].metrics["train_loss"][0, :2].min()
+    assert trials.set_index("trial").loc[40, "best_train_loss"] == best
+
+
+def assert_trained_again(store, opened, three, lost, aside):
+    """Opened, the store holds all blocks but those of these places; they can be trained again."""
+    kept = [block for i, block in enumerate(three) if i not in lost]
+    again = opened()
+    missing = sorted([3, *(row for i in lost for row in three[i].rows.tolist())])
+    assert np.flatnonzero(~again.done).tolist() == missing
+    found = {name for name in names(store.directory) if name.startswith("damaged/")}
+    assert found == {f"damaged/{name}" for name in aside}
+    assert_holds(again, *kept)
+    # Whatever was found is settled, and is not found again.
+    again = opened()
+    assert again.notes == []
+    assert_holds(again, *kept)
+    for i in lost:
+        again.add(three[i])
+    assert_holds(again, *kept, *(three[i] for i in lost))
+    again.add(finished([3]))
+    again = opened()
+    assert again.notes == []
+    assert_holds(again, *three, finished([3]))
+    found = {name for name in names(store.directory) if name.startswith("damaged/")}
+    assert found == {f"damaged/{name}" for name in aside}
+
+
+@pytest.mark.parametrize("part", [0, 1, 2])
+@pytest.mark.parametrize("damage", [truncated, corrupted, Path.unlink])
+@pytest.mark.parametrize("folder", ["curves", "ledger"])
+def test_a_damaged_part_is_set_aside_and_trained_again(store, opened, three, folder, damage, part):
+    """A truncated part, a byte that has changed, a part that is not there."""
+    path = store.directory / folder / f"part-{part:06d}.parquet"
+    damage(path)
+    left = [each for each in ("curves", "ledger") if (each, damage) != (folder, Path.unlink)]
+    aside = [f"{each}-{path.name}" for each in left]
+    bodies = [(store.directory / each / path.name).read_bytes() for each in left]
+    again = opened()
+    assert [(store.directory / "damaged" / name).read_bytes() for name in aside] == bodies
+    (note,) = again.notes
+    assert note.startswith("damaged, set aside and trained again: ")
+    assert all(f"damaged/{name}" in note for name in aside)
+    assert_trained_again(store, opened, three, [part], aside)
+
+
+def test_a_byte_may_have_changed_anywhere_in_a_part(store, opened, three):
+    path = store.directory / "ledger" / "part-000001.parquet"
+    whole = path.read_bytes()
+    for place in (0, 4, len(whole) // 3, len(whole) - 9, len(whole) - 1):
+        path.write_bytes(whole)
+        corrupted(path, place)
+        again = opened()
+        assert again.done.tolist() == [True, True, False, False, False, True]
+        again.add(three[1])
+        assert_holds(again, three[0], three[2], three[1])
+        path = store.directory / "ledger" / max(names(store.directory / "curves"))
+        assert path.read_bytes() == whole
+
+
+def test_the_same_part_may_be_damaged_twice(store, opened, three):
+    """The last one, whose number is given again."""
+    paths = [store.directory / folder / "part-000002.parquet" for folder in ("curves", "ledger")]
+    for i in range(3):
+        truncated(paths[i % 2])
+        again = opened()
+        assert_holds(again, *three[:2])
+        again.add(three[2])
+        assert_holds(again, *three)
+    found = {name for name in names(store.directory) if name.startswith("damaged/")}
+    assert found == {
+        f"damaged/{folder}-part-000002{suffix}.parquet"
+        for folder in ("curves", "ledger")
+        for suffix in ("", "_2", "_3")
+    }
+
+
+def test_all_may_be_damaged(store, opened, three):
+    for path in (store.directory / "curves").iterdir():
+        truncated(path)
+    again = opened()
+    assert not again.done.any()
+    assert len(names(store.directory / "damaged")) == 6
+    for block in three:
+        again.add(block)
+    assert_holds(again, *three)
+
+
+def test_no_table_speaks_of_trials_of_which_all_are_damaged(store, opened, three):
+    """Where a sweep is stopped again before it has trained one of them."""
+    for path in (store.directory / "curves").iterdir():
+        truncated(path)
+    opened().write_trials()
+    with pytest.raises(ConfigError, match=r"^dir: no trial was finished in"):
+        vsweep.load(store.directory)
+
+
+@pytest.mark.parametrize("cut", [1, 2, 40, "all"])
+def test_a_torn_last_line_is_a_block_that_was_not_counted(store, opened, three, cut):
+    log = store.directory / "ledger" / "log.jsonl"
+    body = log.read_bytes()
+    last = body.splitlines(keepends=True)[-1]
+    log.write_bytes(body[: -len(last) + 1 if cut == "all" else -cut])
+    assert_trained_again(store, opened, three, [2], [])
+
+
+@pytest.mark.parametrize("place", [0, 3, 8, 9, 60, -2])
+def test_a_line_in_the_middle_that_is_corrupted_costs_its_block_alone(store, opened, three, place):
+    """A byte of its checksum, or of what it says."""
+    log = store.directory / "ledger" / "log.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    corrupted(log, len(lines[0]) + (place if place >= 0 else len(lines[1]) + place))
+    assert_trained_again(store, opened, three, [1], [])
+
+
+def test_two_lines_that_have_become_one_cost_both(store, opened, three):
+    log = store.directory / "ledger" / "log.jsonl"
+    corrupted(log, len(log.read_bytes().splitlines(keepends=True)[0]) - 1)
+    assert_trained_again(store, opened, three, [0, 1], [])
+
+
+@pytest.mark.parametrize("folder", ["curves", "ledger"])
+def test_a_part_without_a_line_is_no_part(store, opened, three, folder):
+    here = store.directory / folder
+    (here / "part-000003.parquet").write_bytes((here / "part-000000.parquet").read_bytes())
+    (here / "part-000009.parquet").write_bytes(b"PAR1")
+    assert opened().notes == []
+    assert_trained_again(store, opened, three, [], [])
+
+
+@pytest.mark.parametrize("folder", ["curves", "ledger"])
+def test_a_part_that_is_not_whole_is_in_nobodys_way(store, opened, three, folder):
+    """A process that is killed leaves what it was writing under a name of its own."""
+    here = store.directory / folder
+    for number in (1, 3):
+        stale = here / f".part-{number:06d}.parquet.4242.part"
+        stale.write_bytes((here / "part-000000.parquet").read_bytes()[:40])
+    # Nor in that of a reader, before the store is opened again.
+    assert seen(store.directory) == ({0, 10, 20, 40, 50}, {0, 10, 20, 40, 50})
+    assert opened().notes == []
+    assert_trained_again(store, opened, three, [], [])
+
+
+@pytest.fixture
+def stale(store, three):
+    """What a process that was killed may have left of writing the other files of a store."""
+    (store.directory / "params").mkdir()
+    for name in (".trials.parquet", ".plan.json", ".config.yaml", "params/.best.npz"):
+        (store.directory / f"{name}.4242.part").write_bytes(b"PAR1")
+
+
+def test_what_was_left_of_writing_the_other_files_is_in_nobodys_way(store, opened, stale):
+    assert seen(store.directory) == ({0, 10, 20, 40, 50}, {0, 10, 20, 40, 50})
+    again = opened()
+    assert again.notes == []
+    assert again.done.tolist() == [True, True, True, False, True, True]
+    again.add(finished([3]))
+    again.write_trials()
+    assert seen(store.directory) == ({0, 10, 20, 30, 40, 50}, {0, 10, 20, 30, 40, 50})
+    assert opened().done.all()
+
+
+def test_what_was_left_of_writing_the_other_files_is_removed(store, opened, stale):
+    opened()
+    assert not [name for name in names(store.directory) if name.endswith(".part")]

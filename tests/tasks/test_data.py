@@ -137,7 +137,7 @@ def test_the_mapping_of_labels_is_kept_with_the_sweep(here):
     (record,) = made.plan["data"].values()
     assert record["classes"] == ["a", "b", "c"]
     assert record["features"] == ["width", "count"]
-    assert record["train_rows"] + record["val_rows"] == 12
+    assert [record[f"{part}_rows"] for part in ("train", "val", "test")] == [9, 2, 1]
     (again,) = json.loads((here / "kept" / "plan.json").read_text())["data"].values()
     assert again == record
 
@@ -295,34 +295,107 @@ def numbered(rows, columns=2):
     return Dataset(x, np.arange(rows, dtype=np.float64), (), tuple(f"x{i}" for i in range(columns)))
 
 
-@given(st.integers(2, 60), st.floats(0.0, 0.999), st.integers(0, 3))
-def test_a_split_takes_every_row_once(rows, fraction, seed):
+def parts_of(made):
+    """The rows of each part of a split of `numbered`: training, validation, test."""
+    for x, y in zip(made.x, made.y, strict=True):
+        assert (x is None) == (y is None)
+        assert x is None or x.shape == (2, len(y))
+    return [[] if y is None else y.astype(int).tolist() for y in made.y]
+
+
+fractions = st.just(0.0) | st.floats(0.0, 0.999)
+
+
+@given(st.integers(2, 60), fractions, fractions | st.just("auto"), st.integers(0, 3))
+def test_a_split_takes_every_row_once(rows, fraction, test_fraction, seed):
+    def made(test_fraction):
+        return split(numbered(rows), fraction, seed, test_fraction=test_fraction, standardize=True)
+
     held_out = round(rows * fraction)
     if held_out >= rows or (fraction > 0 and held_out == 0):
-        with pytest.raises(ConfigError, match=r"^data\.val_fraction: .* rows leaves no"):
-            split(numbered(rows), fraction, seed, standardize=True)
+        part = "training" if held_out else "held-out"
+        with pytest.raises(ConfigError, match=rf"^data\.val_fraction: .* rows leaves no {part} rows"):
+            made(test_fraction)
         return
-    made = split(numbered(rows), fraction, seed, standardize=True)
-    val = [] if made.y[1] is None else made.y[1].tolist()
-    assert len(val) == held_out
-    assert sorted([*made.y[0], *val]) == list(range(rows))
-    assert made.x[0].shape == (2, rows - held_out)
+    if test_fraction == "auto":
+        tested = round(rows / 10) if fraction > 0 else 0
+        tested = tested if held_out + tested < rows else 0
+    else:
+        tested = round(rows * test_fraction)
+        if held_out + tested >= rows or (test_fraction > 0 and tested == 0):
+            part = "training" if tested else "test"
+            with pytest.raises(ConfigError, match=rf"^data\.test_fraction: .* rows leaves no {part} rows"):
+                made(test_fraction)
+            return
+    train, val, test = parts_of(made(test_fraction))
+    assert [len(train), len(val), len(test)] == [rows - held_out - tested, held_out, tested]
+    assert sorted([*train, *val, *test]) == list(range(rows))
+    without = parts_of(made(0.0))
+    assert (without[1], without[2]) == (val, [])
+    # What is kept for the test is taken from training alone.
+    assert without[0] == sorted([*train, *test])
+
+
+def test_every_part_follows_the_splits_seed():
+    parts = [
+        parts_of(split(numbered(50), 0.2, seed, test_fraction=0.2, standardize=True)) for seed in (0, 0, 1)
+    ]
+    assert parts[0] == parts[1]
+    assert all(one != other for one, other in zip(parts[0], parts[2], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("rows", "fraction", "parts"),
+    [
+        (3, 0.34, [2, 1, 0]),
+        # Half a row is none, and what would leave nothing to train on is not held out.
+        (5, 0.2, [4, 1, 0]),
+        (6, 0.2, [4, 1, 1]),
+        (6, 0.8, [1, 5, 0]),
+        (150, 0.2, [105, 30, 15]),
+        (150, 0.0, [150, 0, 0]),
+    ],
+)
+def test_a_tenth_is_kept_for_the_test_where_it_can_be_spared(rows, fraction, parts):
+    made = split(numbered(rows), fraction, 0, test_fraction="auto", standardize=True)
+    assert [len(part) for part in parts_of(made)] == parts
+    assert [x is None for x in made.x] == [not n for n in parts]
+
+
+def test_without_a_word_nothing_is_kept_for_the_test():
+    made = split(numbered(50), 0.2, 0, standardize=True)
+    assert (made.x[2], made.y[2]) == (None, None)
+
+
+def test_a_test_without_validation():
+    made = split(numbered(50), 0.0, 0, test_fraction=0.1, standardize=True)
+    assert [len(part) for part in parts_of(made)] == [45, 0, 5]
+
+
+@pytest.mark.parametrize(("fraction", "part"), [(0.01, "test"), (0.8, "training"), (0.9, "training")])
+def test_a_test_fraction_that_leaves_a_part_empty_is_refused(fraction, part):
+    with pytest.raises(ConfigError) as error:
+        split(numbered(20), 0.2, 0, test_fraction=fraction, standardize=True)
+    assert error.value.field == "data.test_fraction"
+    assert error.value.got == f"{fraction} of 20 rows leaves no {part} rows"
 
 
 def test_standardised_by_the_training_rows_alone():
     data = numbered(40)
-    made = split(data, 0.25, 3, standardize=True)
-    train, val = made.y[0].astype(int), made.y[1].astype(int)
+    made = split(data, 0.25, 3, test_fraction=0.1, standardize=True)
+    train, val, test = (part.astype(int) for part in made.y)
     mean, std = data.x[train].mean(axis=0), data.x[train].std(axis=0)
     np.testing.assert_allclose(made.x[0], ((data.x[train] - mean) / std).T, rtol=1e-12)
     np.testing.assert_allclose(made.x[1], ((data.x[val] - mean) / std).T, rtol=1e-12)
+    np.testing.assert_allclose(made.x[2], ((data.x[test] - mean) / std).T, rtol=1e-12)
     np.testing.assert_array_equal(made.mean, mean)
     np.testing.assert_array_equal(made.std, std)
     other = data._replace(x=data.x.copy())
-    other.x[val] = 1e6
-    again = split(other, 0.25, 3, standardize=True)
+    other.x[[*val, *test]] = 1e6
+    again = split(other, 0.25, 3, test_fraction=0.1, standardize=True)
     np.testing.assert_array_equal(again.x[0], made.x[0])
     assert (again.x[1] != made.x[1]).all()
+    assert (again.x[2] != made.x[2]).all()
 
 
 def test_a_constant_feature_is_centred_and_left_unscaled():
@@ -337,7 +410,7 @@ def test_as_it_is_where_not_standardised():
     data = numbered(10)
     made = split(data, 0.0, 0, standardize=False)
     np.testing.assert_array_equal(made.x[0], data.x.T)
-    assert (made.x[1], made.y[1]) == (None, None)
+    assert made.x[1:] == made.y[1:] == (None, None)
 
 
 def test_the_split_follows_its_own_seed():
@@ -351,6 +424,9 @@ def test_trials_of_all_seeds_have_the_same_split():
     assert len(planned.splits) == 1
     _, planned = vsweep.plan(["data=iris", "model=logistic", "tracker=none", "grid.data.split_seed=[0,1]"])
     assert len(planned.splits) == 2
+    words = ["data=iris", "model=logistic", "tracker=none", "grid.data.test_fraction=[0.0,0.1,auto]"]
+    _, planned = vsweep.plan(words)
+    assert len(planned.splits) == 3
 
 
 @pytest.mark.parametrize(
@@ -371,10 +447,17 @@ def test_what_cannot_be_trained_on_is_refused(change, message):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["data.batch_size=121"], "data.batch_size: got 121, and there are 120 training rows"),
+        (["data.batch_size=106"], "data.batch_size: got 106, and there are 105 training rows"),
+        (
+            ["data.batch_size=121", "data.test_fraction=0"],
+            "data.batch_size: got 121, and there are 120 training rows",
+        ),
+        (["data.test_fraction=0.001"], "data.test_fraction: 0.001 of 150 rows leaves no test rows"),
+        (["data.test_fraction=0.8"], "data.test_fraction: 0.8 of 150 rows leaves no training rows"),
         (["data.val_fraction=0.001"], "data.val_fraction: 0.001 of 150 rows leaves no held-out rows"),
         (["data.val_fraction=0.999"], "data.val_fraction: 0.999 of 150 rows leaves no training rows"),
-        (["grid.data.batch_size=[10,121]"], "data.batch_size: got 121"),
+        (["grid.data.batch_size=[10,106]"], "data.batch_size: got 106"),
+        (["grid.data.test_fraction=[0.1,0.8]"], "data.test_fraction: 0.8 of 150 rows"),
     ],
 )
 def test_a_sweep_whose_rows_do_not_suffice_is_refused(words, message):
@@ -384,7 +467,9 @@ def test_a_sweep_whose_rows_do_not_suffice_is_refused(words, message):
 
 
 def test_a_batch_of_all_training_rows_is_taken():
-    vsweep.plan(["data=iris", "model=logistic", "tracker=none", "data.batch_size=120"])
+    words = ["data=iris", "model=logistic", "tracker=none"]
+    vsweep.plan([*words, "data.batch_size=105"])
+    vsweep.plan([*words, "data.batch_size=120", "data.test_fraction=0"])
 
 
 # A person's own arrays.

@@ -108,15 +108,34 @@ def params_of(
     """The parameters of chosen trials of a block, of their true shapes."""
     size = len(curves[0].diverged_at)
     widths = program.hparams.task["model"].get("width") if program.width else None
-    made = []
-    fetched = {i: jax.device_get(curves[i].params) for i in sorted(set((chosen // size).tolist()))}
-    for place in chosen.tolist():
-        params = jax.tree.map(lambda leaf, at=place % size: leaf[at], fetched[place // size])
-        if widths is not None:
-            params = unpadded(params, int(widths[places[place]]))
-        leaves, _ = jax.tree_util.tree_flatten_with_path(params)
-        made.append({leaf_name(path): np.asarray(leaf) for path, leaf in leaves})
+    made: list[Params] = [{} for _ in chosen]
+    for i, curve in enumerate(curves):
+        mine = np.flatnonzero(chosen // size == i)
+        leaves, tree = jax.tree.flatten(curve.params)
+        fetched = [rows_of(leaf, chosen[mine] % size) for leaf in leaves]
+        for n, at in enumerate(mine.tolist()):
+            params = jax.tree.unflatten(tree, [leaf[n] for leaf in fetched])
+            if widths is not None:
+                params = unpadded(params, int(widths[places[chosen[at]]]))
+            made[at] = {
+                leaf_name(path): np.asarray(leaf)
+                for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]
+            }
     return made
+
+
+def rows_of(leaf: Any, rows: np.ndarray) -> np.ndarray:
+    """Some rows of an array on the devices; no more than these come to the host, where they are few."""
+    found = np.empty((len(rows), *leaf.shape[1:]), leaf.dtype)
+    for shard in leaf.addressable_shards:
+        begin, end, _ = shard.index[0].indices(leaf.shape[0])
+        mine = np.flatnonzero((rows >= begin) & (rows < end))
+        if shard.device.platform == "cpu" or 4 * len(mine) > end - begin:
+            found[mine] = np.asarray(shard.data)[rows[mine] - begin]
+        else:
+            for i in mine.tolist():
+                found[i] = np.asarray(shard.data[int(rows[i]) - begin])
+    return found
 
 
 def leaf_name(path: Any) -> str:

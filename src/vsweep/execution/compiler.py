@@ -14,6 +14,7 @@ from vsweep.descent.loop import Curve, stretches
 from vsweep.descent.program import HParams, Part, compile_block, numerics
 from vsweep.execution.arrange import Arrangement
 from vsweep.execution.inputs import arrays
+from vsweep.execution.memory import free_bytes
 from vsweep.execution.plan import Program
 from vsweep.tasks.task import Data
 
@@ -143,32 +144,17 @@ def on_devices(program: Program, mesh: Mesh, leaves: Any) -> Any:
 
 
 def device_bytes(executable: Any) -> int:
-    """The bytes that a call takes on each device, as the compiler predicts; 0 where it does not say."""
+    """The bytes that calls take on each device, as the compiler predicts; 0 where it does not say.
+
+    What one gave is being stored while another waits to be, and a third is under way.
+    """
     try:
         memory = executable.memory_analysis()
         return int(
             memory.temp_size_in_bytes
             + memory.argument_size_in_bytes
-            + memory.output_size_in_bytes
+            + 3 * memory.output_size_in_bytes
             - memory.alias_size_in_bytes
         )
     except (AttributeError, TypeError, jax.errors.JaxRuntimeError):
         return 0
-
-
-def free_bytes(mesh: Mesh) -> float:
-    """The bytes that are free on the fullest device; of a CPU's memory, its share."""
-    devices = mesh.devices.flatten().tolist()
-    if devices[0].platform == "cpu":
-        return _free_on_host() / len(devices)
-    stats = [device.memory_stats() or {} for device in devices]
-    return min(s.get("bytes_limit", np.inf) - s.get("bytes_in_use", 0) for s in stats)
-
-
-def _free_on_host() -> float:
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:  # noqa: PTH123
-            kilobytes = dict(line.split(":") for line in file)["MemAvailable"]
-        return float(kilobytes.split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return float("inf")

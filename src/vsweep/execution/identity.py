@@ -26,13 +26,14 @@ def identities(plan: Plan, steps: int | None = None) -> np.ndarray:
     It is a hash of the trial's resolved config, of its data themselves (and not of where they lie), of the
     source of a person's own functions, of its seed, and of the version of the numbers.
 
-    steps: had they so many steps; empty text where a longer training does not begin as a shorter one.
+    steps: had they so many steps; empty text where that is not fewer, or where a longer training does not
+    begin as a shorter one.
     """
     made = np.full(len(plan.grid), "", "U32")
     for program in plan.programs:
         config = program.inputs.config
         if steps is not None:
-            if config.schedule.name in _OF_ALL_STEPS:
+            if config.schedule.name in _OF_ALL_STEPS or steps >= config.steps:
                 continue
             config = replace(config, steps=steps)
         made[program.rows] = _of_program(plan.grid, program, config)

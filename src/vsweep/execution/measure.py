@@ -12,9 +12,10 @@ from jax.sharding import Mesh
 from vsweep.config import OWN
 from vsweep.descent.program import Static
 from vsweep.execution.arrange import Arrangement, most_lanes
-from vsweep.execution.compiler import Compiler, block_hparams, free_bytes
+from vsweep.execution.compiler import Compiler, block_hparams
 from vsweep.execution.costs import Costs, guess_step_s, machine_name
 from vsweep.execution.known import Known
+from vsweep.execution.memory import free_bytes
 from vsweep.execution.pins import segment_records
 from vsweep.execution.plan import Plan, Program
 from vsweep.execution.run import Spent

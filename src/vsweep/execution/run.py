@@ -127,6 +127,8 @@ class _Run:
                 if isinstance(done, Underway):
                     self._waiting.appendleft(block)
                 yield done
+                # It holds parameters on the devices.
+                del done
 
     def _dispatch(self) -> None:
         while self._waiting and len(self._flight) < _AHEAD:
@@ -206,9 +208,8 @@ class _Run:
 
 def out_of_memory(error: Exception) -> bool:
     """Whether a device, or the host for one, ran out of memory."""
-    return isinstance(error, jax.errors.JaxRuntimeError) and (
-        "RESOURCE_EXHAUSTED" in str(error) or "out of memory" in str(error).lower()
-    )
+    said = "RESOURCE_EXHAUSTED" in str(error) or "out of memory" in str(error).lower()
+    return isinstance(error, MemoryError) or (isinstance(error, jax.errors.JaxRuntimeError) and said)
 
 
 def metric_names(plan: Plan) -> list[str]:

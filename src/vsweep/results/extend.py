@@ -43,9 +43,9 @@ def finish(directory: Path) -> None:
         shutil.rmtree(beside)
 
 
-def summary_at(table: Table, rows: pd.DataFrame) -> pd.DataFrame:
-    """A block's summary by the places of its trials; -1 for those that the table does not have."""
-    return rows.set_axis(pd.Index(table.identities).get_indexer(rows.index), axis=0)
+def summary_at(places: pd.Index, rows: pd.DataFrame) -> pd.DataFrame:
+    """A block's summary by the places of its trials. places: the table's identities."""
+    return rows.set_axis(places.get_indexer(rows.index), axis=0)
 
 
 def extend(ledger: Ledger, table: Table, before: Mapping[str, Any], at_steps: AtSteps) -> list[int]:
@@ -59,7 +59,8 @@ def extend(ledger: Ledger, table: Table, before: Mapping[str, Any], at_steps: At
     directory = ledger.directory
     rows = {block: read_rows(ledger.path(ROWS, block.part)) for block in ledger.blocks}
     held = pd.Index([identity for each in rows.values() for identity in each.index])
-    strange = held.difference(pd.Index(table.identities))
+    places = pd.Index(table.identities)
+    strange = held.difference(places)
     steps = {program["steps"] for program in before["programs"]}
     if len(strange):
         shorter = at_steps(min(steps)) if len(steps) == 1 else np.asarray([""])
@@ -75,7 +76,7 @@ def extend(ledger: Ledger, table: Table, before: Mapping[str, Any], at_steps: At
     summaries = []
     lines = []
     for block in kept:
-        summaries.append(summary_at(table, rows[block]))
+        summaries.append(summary_at(places, rows[block]))
         curves = table.renumbered(
             pq.read_table(ledger.path(CURVES, block.part)), summaries[-1].index.to_numpy()
         )

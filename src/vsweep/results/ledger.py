@@ -65,6 +65,11 @@ class Ledger:
                     path.unlink()
         return aside
 
+    def holds(self, trials: int) -> bool:
+        """Whether the blocks of the log are whole, and have so many trials; changes nothing."""
+        blocks, whole = _read(self.directory / ROWS / _LOG)
+        return whole and sum(block.trials for block in blocks) == trials and all(map(self._fits, blocks))
+
     def path(self, folder: str, part: int) -> Path:
         """Where a block's file is."""
         return self.directory / folder / Block(part, 0, "", "").name

@@ -46,7 +46,7 @@ class Lock:
             file.flush()
         self._file = file
 
-    def release(self) -> None:
+    def close(self) -> None:
         """Let go."""
         if self._file is not None:
             with suppress(OSError):

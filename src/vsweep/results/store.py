@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from vsweep.errors import ConfigError
-from vsweep.results.extend import STATES, TRIALS, earlier_states, extend, finish, summary_at
+from vsweep.results.extend import STATES, TRIALS, earlier_states, extend, finish, summary_at, unfinished
 from vsweep.results.files import write_json, write_whole
 from vsweep.results.finished import Finished, Underway
 from vsweep.results.keep import Keeper
@@ -83,8 +83,9 @@ class Store:
         if self._ledger.blocks and before.get("table") != self.table.digest():
             extend(self._ledger, self.table, before, self._at_steps)
             self._ledger.open()
+        places = pd.Index(self.table.identities)
         self._summaries = [
-            summary_at(self.table, read_rows(self._ledger.path(ROWS, block.part)))
+            summary_at(places, read_rows(self._ledger.path(ROWS, block.part)))
             for block in self._ledger.blocks
         ]
         self.done = np.zeros(len(self.table.rows), bool)
@@ -173,7 +174,7 @@ class Store:
 
     def close(self) -> None:
         """Let another process write the directory."""
-        self._lock.release()
+        self._lock.close()
 
     def _write_saved(self, path: Path, block: Underway) -> None:
         identities = self.table.identities[block.rows]
@@ -192,6 +193,20 @@ def read_curves(directory: Path) -> pd.DataFrame:
     """All curves, by trial and step."""
     curves = pd.read_parquet(directory / CURVES)
     return curves.sort_values(["trial", "step"], kind="stable", ignore_index=True)
+
+
+def whole(directory: Path, plan: Mapping[str, Any]) -> bool:
+    """Whether all trials of a directory's plan are in it, and none of its files is damaged.
+
+    Raises `ConfigError` where another process writes it.
+    """
+    if plan.get("format") != FORMAT or not (directory / TRIALS).is_file() or unfinished(directory):
+        return False
+    lock = Lock(directory)
+    try:
+        return Ledger(directory).holds(plan["trials"])
+    finally:
+        lock.close()
 
 
 def read_plan(directory: Path) -> dict[str, Any]:

@@ -93,6 +93,11 @@ class ConsoleTracker:
         self.console.print(f"{shown if cells > 1 else 'one cell'}, by {metric} at the last step:")
         self.console.print(best_table(sweep))
 
+    def show(self, sweep: Sweep, line: str) -> None:
+        """A sweep of which nothing had to be trained. line: that says so."""
+        self.console.print(line, soft_wrap=True)
+        self.end(sweep)
+
     def close(self) -> None:
         """Stop the bar."""
         self._progress.stop()

@@ -1,0 +1,137 @@
+"""A sweep's directory that is damaged, moved, copied, older than it says, or written by another process."""
+
+import os
+import shutil
+import signal
+
+import pytest
+from fault_helpers import WORDS, parts, same, when
+
+import vsweep
+
+
+@pytest.fixture
+def kept(undisturbed, tmp_path):
+    """A copy of the finished sweep."""
+    return shutil.copytree(undisturbed, tmp_path / "kept")
+
+
+def truncate(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def corrupt(path):
+    body = bytearray(path.read_bytes())
+    body[len(body) // 2] ^= 0x10
+    path.write_bytes(bytes(body))
+
+
+def remove(path):
+    path.unlink()
+
+
+@pytest.mark.parametrize("harm", [truncate, corrupt, remove])
+@pytest.mark.parametrize("folder", ["curves", "ledger"])
+def test_a_damaged_part_is_set_aside_by_name_and_trained_again(
+    zygote, undisturbed, kept, tmp_path, folder, harm
+):
+    part = "part-000003.parquet"
+    harm(kept / folder / part)
+    harmed = (kept / folder / part).read_bytes() if harm is not remove else None
+    assert zygote.run(tmp_path, "resume", "kept") == 0
+    err = (tmp_path / "err").read_text()
+    assert "44 of 48 trials are in kept already" in err
+    assert "damaged, set aside and trained again" in err
+    if harmed is not None:
+        assert f"damaged/{folder}-{part}" in err
+        assert (kept / "damaged" / f"{folder}-{part}").read_bytes() == harmed
+    same(kept, undisturbed)
+
+
+def test_a_damaged_log_keeps_what_its_other_lines_say(zygote, undisturbed, kept, tmp_path):
+    log = kept / "ledger" / "log.jsonl"
+    lines = log.read_text().splitlines(keepends=True)
+    log.write_text("".join([*lines[:2], "x" + lines[2][1:], *lines[3:-1], lines[-1][:40]]))
+    assert zygote.run(tmp_path, "resume", "kept") == 0
+    assert "40 of 48 trials are in kept already" in (tmp_path / "err").read_text()
+    same(kept, undisturbed)
+
+
+def test_a_damaged_table_of_trials_is_made_again(zygote, undisturbed, kept, tmp_path):
+    corrupt(kept / "trials.parquet")
+    remove(kept / "curves" / "part-000000.parquet")
+    assert zygote.run(tmp_path, "resume", "kept") == 0
+    same(kept, undisturbed)
+
+
+def test_a_directory_that_was_moved_goes_on(zygote, undisturbed, tmp_path):
+    pid = zygote.start(tmp_path, "run", *WORDS, "dir=kept")
+    when(lambda: parts(tmp_path / "kept") >= 3)
+    zygote.kill(pid, signal.SIGKILL)
+    zygote.ended(pid)
+    (tmp_path / "elsewhere").mkdir()
+    shutil.copytree(tmp_path / "kept", tmp_path / "elsewhere" / "copy")
+    (tmp_path / "kept").rename(tmp_path / "moved")
+    assert zygote.run(tmp_path, "resume", "moved") == 0
+    assert zygote.run(tmp_path / "elsewhere", "resume", "copy") == 0
+    assert not (tmp_path / "kept").exists()
+    same(tmp_path / "moved", undisturbed)
+    same(tmp_path / "elsewhere" / "copy", undisturbed)
+
+
+def test_a_clock_that_is_set_back_changes_nothing(zygote, undisturbed, tmp_path):
+    pid = zygote.start(tmp_path, "run", *WORDS, "dir=kept")
+    when(lambda: parts(tmp_path / "kept") >= 3)
+    zygote.kill(pid, signal.SIGKILL)
+    zygote.ended(pid)
+    # All that was written is of a time that is still to come.
+    plan = tmp_path / "kept" / "plan.json"
+    year = plan.read_text().partition('"started": "')[2][:4]
+    plan.write_text(plan.read_text().replace(f'"started": "{year}', f'"started": "{int(year) + 9}'))
+    for path in [tmp_path / "kept", *(tmp_path / "kept").rglob("*")]:
+        os.utime(path, (2.2e9, 2.2e9))
+    assert zygote.run(tmp_path, "resume", "kept") == 0
+    same(tmp_path / "kept", undisturbed)
+
+
+def test_a_second_process_is_told_and_a_dead_ones_lock_is_taken_over(zygote, undisturbed, tmp_path):
+    first = zygote.start(tmp_path, "run", *WORDS, "dir=kept")
+    when(lambda: parts(tmp_path / "kept") >= 1)
+    os.kill(first, signal.SIGSTOP)
+    for words in (["resume", "kept"], ["run", *WORDS, "dir=kept"]):
+        assert zygote.run(tmp_path, *words) == 2
+        said = (tmp_path / "err").read_text()
+        assert said.startswith(f"vsweep: dir: process {first} on ")
+        assert said.endswith("is training in 'kept'; wait for it, or stop it: one process at a time\n")
+        assert (tmp_path / "out").read_text() == ""
+    zygote.kill(first, signal.SIGKILL)
+    zygote.ended(first)
+    assert (tmp_path / "kept" / ".lock").read_text() != ""
+    assert zygote.run(tmp_path, "resume", "kept") == 0
+    same(tmp_path / "kept", undisturbed)
+
+
+def test_a_finished_sweep_trains_nothing(zygote, undisturbed, kept, tmp_path):
+    before = {path: path.stat().st_mtime_ns for path in (kept / "curves").iterdir()}
+    for words in (["resume", "kept"], ["run", *WORDS, "dir=kept"]):
+        assert zygote.run(tmp_path, *words) == 0
+        assert (tmp_path / "out").read_text().splitlines()[-1] == "kept"
+        assert "48 trials are in kept already" in (tmp_path / "err").read_text()
+    assert {path: path.stat().st_mtime_ns for path in (kept / "curves").iterdir()} == before
+    same(kept, undisturbed)
+
+
+@pytest.mark.parametrize("change", [{"format": 1}, {"format": None}, {"numerics": 0}])
+def test_a_directory_of_another_version_is_refused(zygote, kept, tmp_path, change):
+    import json
+
+    plan = json.loads((kept / "plan.json").read_text()) | change
+    (kept / "plan.json").write_text(json.dumps(plan))
+    before = {path: path.read_bytes() for path in kept.rglob("*.parquet")}
+    for words in (["resume", "kept"], ["run", *WORDS, "dir=kept", "seeds=13"]):
+        assert zygote.run(tmp_path, *words) == 2
+        said = (tmp_path / "err").read_text()
+        assert said.startswith("vsweep: dir: 'kept' was made by vsweep 0.1.0, whose ")
+        assert "give another dir, or go on with that version" in said
+    assert {path: path.read_bytes() for path in kept.rglob("*.parquet")} == before
+    assert len(vsweep.load(kept).trials) == 48
