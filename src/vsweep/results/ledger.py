@@ -9,6 +9,7 @@ import json
 import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,25 +51,32 @@ class Ledger:
         Returns the names of what was damaged, now in `damaged/`.
         """
         self.begin()
-        lines, whole = _read(self.directory / ROWS / _LOG)
+        lines, state = _read(self.directory / ROWS / _LOG)
         kept = {block.part: block for block in lines}
         damaged = [block for block in kept.values() if not self._fits(block)]
         self.blocks = [block for block in kept.values() if block not in damaged]
-        if damaged or not whole or len(kept) < len(lines):
+        if damaged or state is not _Log.WHOLE or len(kept) < len(lines):
             self.write_log(self.directory / ROWS, self.blocks)
         aside = [name for block in damaged for name in self._set_aside(block)]
         known = {block.name for block in self.blocks}
-        for folder in (CURVES, ROWS):
-            for path in (self.directory / folder).iterdir():
-                if path.name not in known and path.name != _LOG:
-                    # A block that was not counted, or a file that was not whole.
-                    path.unlink()
+        stray = [p for p in self._files() if p.name not in known]
+        # A block that was being written is the only one that a sound log does not know.
+        lost = state is _Log.DAMAGED or len({path.name for path in stray}) > 1
+        for path in stray:
+            if lost and not path.name.endswith(".part"):
+                aside.append(self._move_aside(path))
+            else:
+                path.unlink()
         return aside
 
     def holds(self, trials: int) -> bool:
         """Whether the blocks of the log are whole, and have so many trials; changes nothing."""
-        blocks, whole = _read(self.directory / ROWS / _LOG)
-        return whole and sum(block.trials for block in blocks) == trials and all(map(self._fits, blocks))
+        blocks, state = _read(self.directory / ROWS / _LOG)
+        return (
+            state is _Log.WHOLE
+            and sum(block.trials for block in blocks) == trials
+            and all(map(self._fits, blocks))
+        )
 
     def path(self, folder: str, part: int) -> Path:
         """Where a block's file is."""
@@ -122,15 +130,24 @@ class Ledger:
         except OSError:
             return False
 
+    def _files(self) -> Iterator[Path]:
+        """The files of blocks, and what is left of writing them; what others put there is theirs."""
+        for folder in (CURVES, ROWS):
+            for pattern in ("part-*.parquet", ".*.part"):
+                yield from (self.directory / folder).glob(pattern)
+
     def _set_aside(self, block: Block) -> Iterator[str]:
-        aside = self.directory / ASIDE
-        aside.mkdir(exist_ok=True)
         for folder in (CURVES, ROWS):
             path = self.path(folder, block.part)
             if path.exists():
-                target = _free(aside / f"{folder}-{path.name}")
-                path.rename(target)
-                yield f"{ASIDE}/{target.name}"
+                yield self._move_aside(path)
+
+    def _move_aside(self, path: Path) -> str:
+        aside = self.directory / ASIDE
+        aside.mkdir(exist_ok=True)
+        target = _free(aside / f"{path.parent.name}-{path.name}")
+        path.rename(target)
+        return f"{ASIDE}/{target.name}"
 
 
 def _free(path: Path) -> Path:
@@ -147,15 +164,25 @@ def _line(block: Block) -> bytes:
     return f"{zlib.crc32(text.encode()):08x} {text}\n".encode()
 
 
-def _read(log: Path) -> tuple[list[Block], bool]:
-    """The blocks of the lines that are whole, and whether all are."""
+class _Log(Enum):
+    """How a log is: a process that dies may leave its last line in half, and no more."""
+
+    WHOLE = "whole"
+    TORN = "torn"
+    DAMAGED = "damaged"
+
+
+def _read(log: Path) -> tuple[list[Block], _Log]:
+    """The blocks of the lines that are whole."""
     try:
         lines = log.read_bytes().splitlines(keepends=True)
     except FileNotFoundError:
-        return [], True
+        return [], _Log.WHOLE
     blocks = []
     for line in lines:
         said, _, text = line.rstrip(b"\n").partition(b" ")
         if line.endswith(b"\n") and said == b"%08x" % zlib.crc32(text):
             blocks.append(Block(**json.loads(text)))
-    return blocks, len(blocks) == len(lines)
+    bad = len(lines) - len(blocks)
+    torn = bad == 1 and not lines[-1].endswith(b"\n")
+    return blocks, _Log.WHOLE if not bad else _Log.TORN if torn else _Log.DAMAGED

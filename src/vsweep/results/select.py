@@ -3,7 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+
+from vsweep.results.compare import against_first, by_seed
 
 _PREFERRED = ("val_accuracy", "val_loss", "train_accuracy", "train_loss")
 
@@ -34,31 +37,55 @@ def default_metric(trials: pd.DataFrame) -> str:
     return "train_loss"
 
 
-def rank_cells(trials: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
+def rank_cells(trials: pd.DataFrame, metric: str | None = None, report: str | None = None) -> pd.DataFrame:
     """One row per cell, best first.
 
     metric: ranks by its mean final value over the seeds that did not diverge; None is
-    `default_metric`. A cell of which fewer seeds diverged comes before one of which more did.
+    `default_metric`. A cell of which fewer seeds diverged comes before one of which more did. report:
+    another metric, whose mean and standard error are given too.
 
-    Columns: `cell`, the axes, `mean`, `std` (over seeds, n - 1; NaN for one seed), `seeds`, `diverged`.
-    Raises `KeyError` for a metric that was not recorded.
+    Columns: `cell`, the axes, `mean`, `std` (over seeds, n - 1; NaN for one seed), `sem` (the mean's
+    standard error, `std / sqrt n`), `seeds`, `diverged`, `chance` (that the first cell is really better than
+    this one) and `more_seeds` (that would tell them apart; 0 where they are): see `compare`. Of `report`,
+    its own name and `<report>_sem`. Raises `KeyError` for a metric that was not recorded.
     """
     metric = metric or default_metric(trials)
+    ok = _final(trials, metric)
+    grouped = trials.assign(_value=ok, _diverged=trials["status"] == "diverged").groupby("cell")
+    cells = grouped[axes_of(trials)].first() if axes_of(trials) else pd.DataFrame(index=grouped.size().index)
+    cells["mean"], cells["std"] = grouped["_value"].mean(), grouped["_value"].std()
+    cells["sem"] = cells["std"] / np.sqrt(grouped["_value"].count())
+    cells["seeds"] = grouped.size()
+    cells["diverged"] = grouped["_diverged"].sum()
+    ascending = [True, not higher_is_better(metric)]
+    cells = cells.reset_index().sort_values(
+        ["diverged", "mean"], ascending=ascending, na_position="last", ignore_index=True, kind="stable"
+    )
+    values = by_seed(trials, f"final_{metric}", cells["cell"].tolist())
+    cells["chance"], more = against_first(values, higher=higher_is_better(metric))
+    cells["more_seeds"] = pd.array(more, "Float64").astype("Int64")
+    if report is not None:
+        other = trials.assign(_value=_final(trials, report)).groupby("cell")["_value"]
+        sem: pd.Series = other.std() / np.sqrt(other.count())
+        cells[report] = cells["cell"].map(other.mean())
+        cells[f"{report}_sem"] = cells["cell"].map(sem)
+    return cells
+
+
+def _final(trials: pd.DataFrame, metric: str) -> pd.Series:
+    """The final value of a metric, NaN where the trial diverged."""
     column = f"final_{metric}"
     if column not in trials:
         known = [c.removeprefix("final_") for c in map(str, trials) if c.startswith("final_")]
         raise KeyError(f"no metric {metric!r}: there are {', '.join(known)}")
-    ok = trials[column].where(trials["status"] == "ok").astype(float)
-    grouped = trials.assign(_value=ok, _diverged=trials["status"] == "diverged").groupby("cell")
-    cells = grouped[axes_of(trials)].first() if axes_of(trials) else pd.DataFrame(index=grouped.size().index)
-    cells["mean"] = grouped["_value"].mean()
-    cells["std"] = grouped["_value"].std()
-    cells["seeds"] = grouped.size()
-    cells["diverged"] = grouped["_diverged"].sum()
-    ascending = [True, not higher_is_better(metric)]
-    return cells.reset_index().sort_values(
-        ["diverged", "mean"], ascending=ascending, na_position="last", ignore_index=True, kind="stable"
-    )
+    return trials[column].where(trials["status"] == "ok").astype(float)
+
+
+def test_metric(trials: pd.DataFrame, metric: str) -> str | None:
+    """The same metric on the test's examples, where there are any: `val_accuracy`'s is `test_accuracy`."""
+    name = "test_" + metric.partition("_")[2]
+    known = name != metric and f"final_{name}" in trials and trials[f"final_{name}"].notna().any()
+    return name if known else None
 
 
 def label(row: Mapping[str, Any], axes: Sequence[str]) -> str:

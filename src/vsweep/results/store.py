@@ -95,6 +95,13 @@ class Store:
             every = pd.concat(self._summaries)
             self._keeper.open(self.table.identities[every.index], every)
         self._pending = bool(self._summaries)
+        if aside:
+            # The table speaks of what is there no more.
+            (self.directory / TRIALS).unlink(missing_ok=True)
+            self.write_trials()
+        for folder in (".", "params", STATES, _UNDERWAY):
+            for part in (self.directory / folder).glob(".*.part"):
+                part.unlink()
         self._record = {**before, "format": FORMAT, "numerics": self._numerics}
 
     def describe(self, config: Mapping[str, Any], record: Mapping[str, Any]) -> None:
@@ -200,7 +207,12 @@ def whole(directory: Path, plan: Mapping[str, Any]) -> bool:
 
     Raises `ConfigError` where another process writes it.
     """
-    if plan.get("format") != FORMAT or not (directory / TRIALS).is_file() or unfinished(directory):
+    if plan.get("format") != FORMAT or unfinished(directory):
+        return False
+    try:
+        if len(read_trials(directory)) != plan["trials"]:
+            return False
+    except (OSError, ValueError):
         return False
     lock = Lock(directory)
     try:

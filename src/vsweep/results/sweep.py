@@ -62,13 +62,24 @@ class Sweep:
         """A row per trial and recorded step, by both: `trial`, `step`, and float32 metrics."""
         return read_curves(self.directory)
 
-    def cells(self, metric: str | None = None) -> pd.DataFrame:
+    def cells(self, metric: str | None = None, report: str | None = None) -> pd.DataFrame:
         """A row per cell, best first: see `vsweep.results.select.rank_cells`."""
-        return select.rank_cells(self.trials, metric)
+        return select.rank_cells(self.trials, metric, report)
 
-    def best(self, metric: str | None = None) -> pd.Series:
-        """The best cell: its axes, `mean`, `std`, `seeds`, `diverged`. Raises as `cells` does."""
-        return self.cells(metric).astype(object).iloc[0]
+    def best(self, metric: str | None = None, report: str | None = None) -> pd.Series:
+        """The best cell: its axes, `mean`, `std`, `sem`, `seeds`, `diverged`, and more.
+
+        metric: that chooses it. report: another one, given for it alone; by default the same metric on the
+        test's examples, which has no part in choosing. `chance` is here that it is really better than the
+        second cell; NaN where there is none, or one seed. Raises as `cells` does.
+        """
+        metric = metric or select.default_metric(self.trials)
+        cells = self.cells(metric, report or select.test_metric(self.trials, metric))
+        chance = cells["chance"].iloc[1] if len(cells) > 1 else np.nan
+        more = cells["more_seeds"].iloc[1] if len(cells) > 1 else pd.NA
+        first = cells.astype(object).iloc[0].copy()
+        first["chance"], first["more_seeds"] = chance, more
+        return first
 
     def params(self, trial: int) -> dict[str, np.ndarray]:
         """A trial's parameters after its last step, by name, of its own shapes.

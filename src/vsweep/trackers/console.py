@@ -19,9 +19,11 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from vsweep.results.select import axes_of, default_metric, short, short_names
+from vsweep.results.compare import alike, said
+from vsweep.results.select import axes_of, default_metric, short, short_names, test_metric
 from vsweep.results.sweep import Sweep
 from vsweep.trackers.bar import Bar
+from vsweep.trackers.proofs import verified_line
 
 _ROWS = 5
 # Where no bar can be redrawn, a line this often.
@@ -85,13 +87,18 @@ class ConsoleTracker:
         happened = sweep.plan.get("happened")
         if happened:
             self.console.print(_timing(happened), soft_wrap=True)
-        metric, cells = default_metric(sweep.trials), sweep.trials["cell"].nunique()
-        diverged = int((sweep.trials["status"] == "diverged").sum())
-        if diverged == len(sweep.trials):
+        trials, metric = sweep.trials, default_metric(sweep.trials)
+        cells = sweep.cells(metric)
+        diverged = int((trials["status"] == "diverged").sum())
+        if diverged == len(trials):
             self.console.print(f"all {diverged:,} trials diverged")
-        shown = f"the best {_ROWS} of {cells:,} cells" if cells > _ROWS else f"{cells} cells, best first"
-        self.console.print(f"{shown if cells > 1 else 'one cell'}, by {metric} at the last step:")
+        every = f"{len(cells):,} cells"
+        shown = f"the best {_ROWS} of {every}" if len(cells) > _ROWS else f"{every}, best first"
+        self.console.print(f"{shown if len(cells) > 1 else 'one cell'}, by {metric} at the last step:")
         self.console.print(best_table(sweep))
+        for line in (said(cells), _tested(sweep, metric), _verified(sweep)):
+            if line:
+                self.console.print(line, soft_wrap=True)
 
     def show(self, sweep: Sweep, line: str) -> None:
         """A sweep of which nothing had to be trained. line: that says so."""
@@ -117,18 +124,41 @@ def _timing(happened: Mapping[str, Any]) -> str:
     return f"trained in {total}: {parts}; {memory}"
 
 
+def _tested(sweep: Sweep, metric: str) -> str:
+    """The chosen cell's value on the test's examples, which had no part in choosing it."""
+    name = test_metric(sweep.trials, metric)
+    best = sweep.best(metric)
+    if name is None or pd.isna(best[name]):
+        return ""
+    value = _with_error(best[name], best[f"{name}_sem"])
+    return f"the first on the test's examples, which had no part in choosing it: {name} {value}"
+
+
+def _verified(sweep: Sweep) -> str:
+    return "" if sweep.verified is None else verified_line(sweep.verified)
+
+
+def _with_error(mean: float, sem: float) -> str:
+    return short(mean) + ("" if pd.isna(sem) else f" ± {sem:.2g}")
+
+
 def best_table(sweep: Sweep) -> Table:
-    """The best cells, with the spread of the metric over seeds and how many seeds diverged."""
-    metric = default_metric(sweep.trials)
-    cells = sweep.cells(metric)
+    """The best cells: the metric's mean and standard error over seeds, and whether they can be told apart."""
+    cells = sweep.cells()
     axes = [axis for axis in axes_of(sweep.trials) if cells[axis].nunique(dropna=False) > 1]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name in short_names(axes).values():
         table.add_column(name, justify="right", overflow="fold")
-    table.add_column("mean ± sd", justify="right", no_wrap=True)
-    table.add_column("diverged", justify="right", no_wrap=True)
-    for row in cells.head(_ROWS).to_dict("records"):
-        spread = "" if pd.isna(row["std"]) else f" ± {row['std']:.2g}"
-        value = short(row["mean"]) + spread
-        table.add_row(*(short(row[axis]) for axis in axes), value, f"{row['diverged']}/{row['seeds']}")
+    for name in ("mean ± se", "diverged", "P(worse)"):
+        table.add_column(name, justify="right", no_wrap=True)
+    tied = alike(cells).tolist()
+    for i, row in enumerate(cells.head(_ROWS).to_dict("records")):
+        chance = "" if i == 0 else "–" if pd.isna(row["chance"]) else f"{row['chance']:.2f}"
+        chance += " ≈" if tied[i] else ""
+        table.add_row(
+            *(short(row[axis]) for axis in axes),
+            _with_error(row["mean"], row["sem"]),
+            f"{row['diverged']}/{row['seeds']}",
+            chance,
+        )
     return table
