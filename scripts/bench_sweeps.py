@@ -1,8 +1,9 @@
 """Time whole sweeps through the command line: what is not training, memory, and the second start.
 
-Three figures, each of fresh processes with a cache of compiled programs that a first run has filled: the
+Four figures, each of fresh processes with a cache of compiled programs that a first run has filled: the
 share of a sweep of 10,000 short trainings that is not the devices' own work; the seconds from the start of
-its process to its first trained block; and the peak memory of 100,000 trainings over that of 1,000.
+its process to its first trained block; the peak memory of 100,000 trainings over that of 1,000; and what it
+takes to resume these.
 """
 
 import json
@@ -14,7 +15,13 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-_LOGISTIC = ["model=logistic", "data=spirals", "tracker=none", "grid.optimizer.lr={logspace:[1e-3,1,100]}"]
+_LOGISTIC = [
+    "model=logistic",
+    "data=spirals",
+    "tracker=none",
+    "verify=false",
+    "grid.optimizer.lr={logspace:[1e-3,1,100]}",
+]
 
 
 class Ran(NamedTuple):
@@ -44,6 +51,13 @@ def sweep(directory: Path, *words: str) -> Ran:
     return Ran(wall, first or wall, happened["seconds"]["training"], kilobytes / 1024)
 
 
+def seconds(*words: str) -> float:
+    """The seconds that a process takes."""
+    begun = time.perf_counter()
+    subprocess.run([sys.executable, *words], check=True, capture_output=True)
+    return time.perf_counter() - begun
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XDG_CACHE_HOME"] = str(Path(folder) / "cache")
@@ -59,6 +73,15 @@ def main() -> None:
         few = sweep(Path(folder) / "few", *_LOGISTIC, "seeds=10", "steps=50").mebibytes
         many = sweep(Path(folder) / "many", *_LOGISTIC, "seeds=1000", "steps=50").mebibytes
         print(f"peak memory: {many:.0f} MiB for 100,000 trials, {few:.0f} for 1,000: {many / few:.2f} times")
+        kept, last = Path(folder) / "many", sorted((Path(folder) / "many" / "curves").iterdir())[-1]
+        imports = seconds("-c", "import vsweep.commands")
+        finished = min(seconds("-m", "vsweep", "resume", str(kept)) for _ in range(3))
+        last.unlink()
+        missing = seconds("-m", "vsweep", "resume", str(kept))
+        print(
+            f"resume of 100,000 finished trials: {finished:.1f} s, {imports:.1f} of them imports;"
+            f" with one of {len(list(kept.glob('curves/part-*')))} blocks missing: {missing:.1f} s"
+        )
 
 
 if __name__ == "__main__":
