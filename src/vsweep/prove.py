@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from vsweep.execution.verify import verify as verify_trials
 from vsweep.results.files import write_json
 from vsweep.results.lock import Lock
 from vsweep.results.select import axes_of, default_metric, higher_is_better, rank_cells
+from vsweep.results.store import read_curves
 from vsweep.results.sweep import VERIFIED, Sweep
 from vsweep.runner import planned, recorded, run_study
 from vsweep.study import Study, make_study
@@ -43,7 +45,8 @@ def verify(
     plan, mesh = planned(made, measurements(), sweep.plan)
     chosen = picks(plan, sweep.trials, k, seed)
     with closing(Lock(sweep.directory)):
-        found = verify_trials(plan, mesh, measurements(), sweep.trials, sweep.curves, chosen)
+        curves_of = partial(read_curves, sweep.directory)
+        found = verify_trials(plan, mesh, measurements(), sweep.trials, curves_of, chosen)
         write_json(sweep.directory / VERIFIED, found)
     return found
 

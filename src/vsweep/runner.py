@@ -34,7 +34,7 @@ from vsweep.execution.run import Spent, metric_names, test_names, train
 from vsweep.execution.verify import affordable, picks, summarised, verify
 from vsweep.results.files import write_json
 from vsweep.results.finished import Underway
-from vsweep.results.store import Store, read_plan, refuse_foreign
+from vsweep.results.store import Store, read_curves, read_plan, refuse_foreign
 from vsweep.results.sweep import VERIFIED, Sweep
 from vsweep.results.table import Table
 from vsweep.schema import parse_field
@@ -62,7 +62,8 @@ def run_study(made: Study, directory: Path | None = None, *, quiet: bool) -> Swe
         with closing(Trackers(_trackers(made, quiet=quiet))) as trackers:
             text = describe.as_text(made.name, plan)
             trackers.begin(made.name, len(plan.grid), "\n".join([text, *_found(store)]))
-            trackers.trained(store.finished)
+            if 0 < store.finished < len(store.done):
+                trackers.trained(store.finished)
             _train(plan, mesh, known, store, trackers, time.perf_counter() - begun)
             trained = loaded(store.directory)
             if parse_field("verify", made.raw.get("verify")):
@@ -71,12 +72,15 @@ def run_study(made: Study, directory: Path | None = None, *, quiet: bool) -> Swe
     except KeyboardInterrupt as stop:
         raise Interrupted(f"stopped; {_kept(store)}", getattr(stop, "status", 130)) from None
     except OSError as error:
-        # Arrow gives the number, and words of its own.
-        why = os.strerror(error.errno) if error.errno else str(error)
-        raise StoreError(f"cannot write in {store.directory} ({why}); {_kept(store)}") from error
+        raise StoreError(f"cannot write in {store.directory} ({_why(error)}); {_kept(store)}") from error
     finally:
         store.close()
     return trained
+
+
+def _why(error: OSError) -> str:
+    """What the system says; Arrow gives its number, and words of its own."""
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def _found(store: Store) -> list[str]:
@@ -129,9 +133,16 @@ def _verify(plan: Plan, mesh: Any, known: Known, trained: Sweep, seconds: float)
     path = trained.directory / VERIFIED
     if path.exists() or not seconds:
         return
-    trials, nothing = trained.trials, summarised([], len(trained.trials))
-    chosen = affordable(plan, known, picks(plan, trials, _AT_RANDOM), _SHARE * seconds)
-    write_json(path, verify(plan, mesh, known, trials, trained.curves, chosen) if chosen else nothing)
+    trials = trained.trials
+    found = summarised([], len(trials))
+    try:
+        chosen = affordable(plan, known, picks(plan, trials, _AT_RANDOM), _SHARE * seconds)
+        if chosen:
+            found = verify(plan, mesh, known, trials, partial(read_curves, trained.directory), chosen)
+    except Exception as error:
+        # What was trained is there, whatever comes of this.
+        found |= {"failed": " ".join(f"{type(error).__name__}: {error}".split())}
+    write_json(path, found)
 
 
 def loaded(directory: str | Path) -> Sweep:
@@ -175,7 +186,10 @@ def _open_store(made: Study, planned: Plan, directory: Path | None) -> Store:
     keep = parse_field("keep.params", made.raw["keep"]["params"])
     at_steps = partial(identities, planned)
     place = directory or _new_directory(made.name)
-    return Store(place, table, keep=keep, numerics=NUMERICS, at_steps=at_steps)
+    try:
+        return Store(place, table, keep=keep, numerics=NUMERICS, at_steps=at_steps)
+    except OSError as error:
+        raise StoreError(f"cannot write in {place} ({_why(error)}); what is in it is kept") from error
 
 
 def _table(planned: Plan) -> Table:

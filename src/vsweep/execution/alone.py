@@ -31,9 +31,8 @@ def lone_programs(plan: Plan, rows: Sequence[int]) -> list[Program]:
     its program is compiled for; those of which nothing compiled differs share one.
     """
     groups: dict[tuple[Static, str], list[tuple[int, HParams, Program]]] = {}
-    of_row = {row: program for program in plan.programs for row in program.rows.tolist()}
     for row in rows:
-        program = of_row[row]
+        program = next(program for program in plan.programs if row in program.rows)
         static, hparams = bind(plan.grid, program.inputs, np.asarray([row]))
         groups.setdefault((static, program.inputs.key), []).append((row, hparams, program))
     made = []

@@ -1,6 +1,6 @@
 """Does a sweep hold what its trials give alone? Some are trained again, and held against their curves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,12 +75,13 @@ def verify(
     mesh: Mesh,
     known: Known,
     trials: pd.DataFrame,
-    curves: pd.DataFrame,
+    curves_of: Callable[[list[int]], pd.DataFrame],
     chosen: Mapping[int, str],
 ) -> dict[str, Any]:
     """Train the chosen trials again, each alone and beside its twin, and hold them against their curves.
 
-    trials, curves: as in the store. Returns what `verify.json` holds.
+    trials: as in the store. curves_of: gives the curves of trials, by their numbers. Returns what
+    `verify.json` holds.
     """
     spent = Spent()
     programs = lone_programs(plan, list(chosen))
@@ -93,8 +94,8 @@ def verify(
     metric = default_metric(trials)
     ranked = pd.Series(signed(trials, metric), trials["trial"])
     number, _, seeds = plan.grid.trials()
-    grouped = curves[curves["trial"].isin(number[list(again)])].groupby("trial")
-    parts: dict[Any, pd.DataFrame] = dict(list(grouped))
+    curves = curves_of(number[list(again)].tolist())
+    parts: dict[Any, pd.DataFrame] = dict(list(curves.groupby("trial")))
     checked = []
     for row, why in chosen.items():
         trial = int(number[row])

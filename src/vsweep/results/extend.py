@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from vsweep.errors import ConfigError
-from vsweep.results.files import checksum, write_whole
+from vsweep.results.files import checksum, write_json, write_whole
 from vsweep.results.ledger import CURVES, ROWS, Block, Ledger
 from vsweep.results.saved import Saved, read_saved
 from vsweep.results.table import Table, read_rows
@@ -89,6 +89,8 @@ def extend(ledger: Ledger, table: Table, before: Mapping[str, Any], at_steps: At
         write_whole(beside / TRIALS, lambda part: table.write(part, pd.concat(summaries).sort_index()))
     (beside / ROWS).mkdir(exist_ok=True)
     ledger.write_log(beside / ROWS, lines)
+    # What stands in the files, whoever opens them next, and with whatever config.
+    write_json(beside / "plan.json", {**before, "table": table.digest()})
     write_whole(beside / _READY, lambda part: part.touch())
     if not summaries:
         (directory / TRIALS).unlink(missing_ok=True)

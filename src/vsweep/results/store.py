@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +74,9 @@ class Store:
             raise
 
     def _open(self) -> None:
-        before = read_plan(self.directory)
-        refuse_foreign(self.directory, before, self._numerics)
+        refuse_foreign(self.directory, read_plan(self.directory), self._numerics)
         finish(self.directory)
+        before = read_plan(self.directory)
         aside = self._ledger.open()
         if aside:
             self.notes.append(f"damaged, set aside and trained again: {', '.join(aside)}")
@@ -102,7 +102,8 @@ class Store:
         for folder in (".", "params", STATES, _UNDERWAY):
             for part in (self.directory / folder).glob(".*.part"):
                 part.unlink()
-        self._record = {**before, "format": FORMAT, "numerics": self._numerics}
+        found = read_plan(self.directory)
+        self._record = {**found, "format": FORMAT, "numerics": self._numerics}
 
     def describe(self, config: Mapping[str, Any], record: Mapping[str, Any]) -> None:
         """Write `config.yaml` and `plan.json`."""
@@ -196,9 +197,10 @@ def read_trials(directory: Path) -> pd.DataFrame:
     return pd.read_parquet(directory / TRIALS)
 
 
-def read_curves(directory: Path) -> pd.DataFrame:
-    """All curves, by trial and step."""
-    curves = pd.read_parquet(directory / CURVES)
+def read_curves(directory: Path, trials: Sequence[int] | None = None) -> pd.DataFrame:
+    """Curves by trial and step: all of them, or those of some trials."""
+    chosen = None if trials is None else [("trial", "in", list(trials))]
+    curves = pd.read_parquet(directory / CURVES, filters=chosen)
     return curves.sort_values(["trial", "step"], kind="stable", ignore_index=True)
 
 

@@ -16,6 +16,8 @@ _NAMED = 5
 
 def verified_line(found: Mapping[str, Any]) -> str:
     """What `verify.json` says, in a sentence or two."""
+    if "failed" in found:
+        return f"not verified ({found['failed']}); vsweep verify tries again"
     if not found["checked"]:
         return "not verified: a twentieth of its time is too short to train a trial again; vsweep verify does"
     count = f"{found['checked']} of {found['of']:,} trials"

@@ -1,0 +1,124 @@
+"""A directory that is extended has one numbering, wherever a process dies in between."""
+
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from vsweep.errors import ConfigError
+from vsweep.results.finished import Finished
+from vsweep.results.store import Store, read_curves, read_trials
+from vsweep.results.sweep import Sweep
+from vsweep.results.table import Table
+
+STEPS = np.array([0, 1])
+PLAN = {"programs": [{"steps": 1}], "versions": {}}
+
+
+def table(seeds):
+    """Two cells; a trial's identity says its cell and seed, as its loss does."""
+    cells = np.repeat([0, 1], len(seeds))
+    seed = np.tile(seeds, 2)
+    rows = pd.DataFrame({"trial": np.arange(len(cells)), "cell": cells, "seed": seed, "x": cells})
+    return Table(rows, np.array([f"{c}-{s}" for c, s in zip(cells, seed, strict=True)]), ["train_loss"])
+
+
+def opened(directory, seeds):
+    store = Store(directory, table(seeds))
+    store.describe({}, PLAN)
+    return store
+
+
+def fill(store):
+    """Train what is not there."""
+    for row in np.flatnonzero(~store.done).tolist():
+        cell, seed = store.table.rows.loc[row, ["cell", "seed"]]
+        loss = np.full((1, 2), 100 * cell + seed, np.float32)
+        store.add(Finished(np.array([row]), STEPS, {"train_loss": loss}, np.array([-1], np.int32)))
+    store.write_trials()
+    store.close()
+
+
+def check(directory, seeds):
+    """Every trial is there once, under its own number."""
+    rows = table(seeds).rows.set_index("trial")
+    curves, trials = read_curves(directory), read_trials(directory).set_index("trial")
+    assert curves["trial"].tolist() == np.repeat(rows.index, 2).tolist()
+    expected = 100 * rows["cell"] + rows["seed"]
+    assert curves["train_loss"].tolist() == np.repeat(expected, 2).tolist()
+    assert trials["final_train_loss"].tolist() == expected.tolist()
+    assert trials[["cell", "seed"]].to_numpy().tolist() == rows[["cell", "seed"]].to_numpy().tolist()
+
+
+class Died(BaseException):
+    pass
+
+
+def dying(monkeypatch, at):
+    """From its `at`-th change of a name on, nothing more is done; counts them."""
+    changes = []
+
+    def watched(method):
+        def call(self, *arguments, **options):
+            changes.append(self)
+            if len(changes) > at:
+                raise Died
+            return method(self, *arguments, **options)
+
+        return call
+
+    for name in ("replace", "unlink", "rename"):
+        monkeypatch.setattr(Path, name, watched(getattr(Path, name)))
+    return changes
+
+
+def test_wherever_it_dies_both_configs_find_one_numbering(tmp_path, monkeypatch):
+    at = 0
+    while True:
+        for seeds in ([1, 2], [0, 1, 2]):
+            directory = tmp_path / f"{at}-{len(seeds)}"
+            fill(opened(directory, [1, 2]))
+            ended = False
+            with monkeypatch.context() as patch:
+                dying(patch, at)
+                try:
+                    Store(directory, table([0, 1, 2])).close()
+                    ended = True
+                except Died:
+                    pass
+            # A reader is told, or finds one numbering.
+            with suppress(ConfigError):
+                found = Sweep(directory)
+                kept = found.curves.groupby("trial")["train_loss"].first()
+                numbered = found.trials.set_index("trial")
+                assert (kept == 100 * numbered["cell"] + numbered["seed"]).all()
+            fill(opened(directory, seeds))
+            check(directory, seeds)
+        if ended:
+            break
+        at += 1
+    assert at > 8, "it died at every change of a name"
+
+
+def test_more_metrics_leave_gaps_and_no_other_schema(tmp_path):
+    fill(opened(tmp_path / "kept", [1, 2]))
+    more = table([0, 1, 2])._replace(metrics=["train_loss", "val_loss"], tests=["test_loss"])
+    store = Store(tmp_path / "kept", more)
+    store.describe({}, PLAN)
+    fill(store)
+    check(tmp_path / "kept", [0, 1, 2])
+    assert read_curves(tmp_path / "kept")["val_loss"].isna().all()
+    schemas = {str(pq.read_schema(path)) for path in (tmp_path / "kept" / "curves").iterdir()}
+    assert len(schemas) == 1
+
+
+@pytest.mark.parametrize("seeds", [[1], [0, 2], [3, 4]])
+def test_fewer_are_refused_and_nothing_changes(tmp_path, seeds):
+    fill(opened(tmp_path / "kept", [1, 2]))
+    before = {path: path.read_bytes() for path in (tmp_path / "kept").rglob("*.parquet")}
+    with pytest.raises(ConfigError, match="trials that are not in this sweep"):
+        Store(tmp_path / "kept", table(seeds))
+    assert {path: path.read_bytes() for path in (tmp_path / "kept").rglob("*.parquet")} == before
