@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -10,18 +11,20 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from vsweep import api
-from vsweep.compose import CONF, forced, jobs, readable_errors, register_sweeps
+from vsweep.compose import CONF, forced, jobs, readable_errors, refuse, register_sweeps
 from vsweep.errors import ConfigError
 from vsweep.execution.describe import as_text
+from vsweep.words import is_hydras, split_flags
 
 
 def perform(command: str, words: Sequence[str]) -> None:
     """Do what a command says. Raises `ConfigError`."""
-    register_sweeps(words)
-    if any(word.startswith(("-", "hydra")) for word in words):
-        _through_hydra(command, words)
+    flags, others = split_flags(words)
+    register_sweeps(others)
+    if flags or any(map(is_hydras, others)):
+        _through_hydra(command, flags, others)
     else:
-        _COMMANDS[command](words)
+        _COMMANDS[command](others)
 
 
 def _run(words: Sequence[str]) -> None:
@@ -67,13 +70,28 @@ def _plan_job(_: DictConfig) -> None:
     _job("plan")
 
 
-def _through_hydra(command: str, words: Sequence[str]) -> None:
+def _through_hydra(command: str, flags: Sequence[str], words: Sequence[str]) -> None:
     """Let Hydra make the jobs, once each of them is known to run."""
-    if {"-m", "--multirun"} & set(words):
-        for job in jobs([word for word in words if not word.startswith("-")]):
-            api.check([word for word in job if not word.startswith("hydra")])
+    refuse(words, multirun="--multirun" in flags)
+    if "--multirun" in flags:
+        for job in jobs(words):
+            api.check([word for word in job if not is_hydras(word)])
     # Hydra raises what it would else print, and `readable_errors` says it in a sentence.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv = [sys.argv[0], *forced(words)]
-    with readable_errors(words):
+    # Flags first: Hydra takes no words on both sides of one.
+    sys.argv = [sys.argv[0], *flags, *forced(words)]
+    with readable_errors(words), _hydras_directories(words):
         {"run": _run_job, "plan": _plan_job}[command]()
+
+
+@contextmanager
+def _hydras_directories(words: Sequence[str]) -> Iterator[None]:
+    """Name the word that gave Hydra a directory, where that one cannot be made."""
+    try:
+        yield
+    except OSError as error:
+        for word in filter(is_hydras, words):
+            key, _, value = word.partition("=")
+            if error.filename and value.strip("'\"").startswith(str(error.filename)):
+                raise ConfigError(key, f"cannot make {value} ({error.strerror})", "it takes a directory") from error
+        raise

@@ -11,8 +11,10 @@ from urllib.request import urlopen
 
 import numpy as np
 
-from vsweep.errors import ConfigError, nearest
+from vsweep.errors import ConfigError, nearest, shown
 from vsweep.tasks.dataset import Dataset
+
+_SCHEMES = ("http://", "https://", "ftp://", "file://")
 
 
 def csv(*, path: str, target: str, features: Sequence[str] | None, targets: str) -> Dataset:
@@ -34,15 +36,22 @@ def local_copy(path: str) -> Path:
 
     Raises `ConfigError` where there is none.
     """
-    if urlparse(path).scheme not in ("http", "https", "ftp", "file"):
-        here = Path(path).expanduser()
-        if not here.is_file():
-            raise ConfigError("data.path", f"no file at {path!r}", "it takes a file's path or URL")
-        return here
+    if not path.startswith(_SCHEMES):
+        try:
+            here = Path(path).expanduser()
+            if here.is_file():
+                return here
+        except (OSError, ValueError, RuntimeError):
+            # A name that no file can have, or the home of nobody.
+            pass
+        raise ConfigError("data.path", f"no file at {shown(path)}", "it takes a file's path or URL")
     from platformdirs import user_cache_path
 
-    # With its suffixes, by which pandas knows what is compressed.
-    suffixes = "".join(Path(urlparse(path).path).suffixes)
+    try:
+        # With its suffixes, by which pandas knows what is compressed.
+        suffixes = "".join(Path(urlparse(path).path).suffixes)
+    except ValueError as error:
+        raise ConfigError("data.path", f"no URL: {shown(path)} ({error})", "it takes a path or URL") from error
     digest = hashlib.sha256(path.encode()).hexdigest()[:32]
     kept = user_cache_path("vsweep") / "data" / f"{digest}{suffixes}"
     if not kept.exists():
