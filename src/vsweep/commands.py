@@ -20,7 +20,6 @@ from vsweep.words import is_hydras, split_flags
 def perform(command: str, words: Sequence[str]) -> None:
     """Do what a command says. Raises `ConfigError`."""
     flags, others = split_flags(words)
-    register_sweeps(others)
     if flags or any(map(is_hydras, others)):
         _through_hydra(command, flags, others)
     else:
@@ -72,6 +71,7 @@ def _plan_job(_: DictConfig) -> None:
 
 def _through_hydra(command: str, flags: Sequence[str], words: Sequence[str]) -> None:
     """Let Hydra make the jobs, once each of them is known to run."""
+    register_sweeps(words)
     refuse(words, multirun="--multirun" in flags)
     if "--multirun" in flags:
         for job in jobs(words):

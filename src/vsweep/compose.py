@@ -1,7 +1,7 @@
 """From a person's words to a resolved config, through Hydra; and what Hydra refuses, in a sentence."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
@@ -58,23 +58,38 @@ def register_sweeps(words: Sequence[str]) -> None:
             nodes[name] = sweepfile.read(file, known)
         except ConfigError as error:
             refused[name] = error
+    for name in nodes:
+        if name in _within([name], nodes):
+            got = f"the sweep {name} is in the defaults of its own defaults"
+            refused[name] = ConfigError("defaults", got, "leave it out of one of them")
     # Those of another folder, or of before they were edited, are no choices any more.
     store.repo.pop("sweep", None)
     for name, node in nodes.items():
-        store.store(group="sweep", name=name, node=node, package="_global_")
-    for name in _chosen_sweeps(words, nodes):
+        if name not in refused:
+            store.store(group="sweep", name=name, node=node, package="_global_")
+    chosen = _named(words)
+    for name in [*chosen, *sorted(_within(chosen, nodes))]:
         if name in refused:
             raise refused[name]
 
 
-def _chosen_sweeps(words: Sequence[str], nodes: Mapping[str, DictConfig]) -> list[str]:
-    """The sweeps that these words choose, and those in their defaults."""
-    values = [value for key, _, value in (word.partition("=") for word in words) if key.lstrip("+") == "sweep"]
-    chosen = [name for value in values for name in re.split(r"[\s,'\"\[\]()]+", value)]
-    for name in chosen:
-        inner = nodes[name].get("defaults", []) if name in nodes else []
-        chosen += [one for one in inner if isinstance(one, str) and one not in chosen]
-    return chosen
+def _named(words: Sequence[str]) -> list[str]:
+    """The sweeps that these words name, by any of Hydra's ways to write one or several."""
+    given = [word.partition("=") for word in words]
+    values = [value for key, _, value in given if key.lstrip("+") == "sweep"]
+    return [name for value in values for name in re.split(r"[\s,'\"\[\]()]+", value)]
+
+
+def _within(names: Iterable[str], nodes: Mapping[str, DictConfig]) -> set[str]:
+    """The sweeps in the defaults of these, and in the defaults of those."""
+    found: set[str] = set()
+    rest = list(names)
+    while rest:
+        node = nodes.get(rest.pop(), {})
+        inner = {one for one in node.get("defaults", []) if isinstance(one, str)} - found
+        found |= inner
+        rest += inner
+    return found
 
 
 def forced(words: Sequence[str]) -> list[str]:

@@ -18,6 +18,8 @@ from vsweep.schema import GROUPS
 _MOST_BYTES = 1_000_000
 _MOST_NODES = 200_000
 _MOST_NESTED = 50
+# To measure with, in C where there is one: OmegaConf's own reads once more.
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read(file: Path, options: Mapping[str, list[str]]) -> DictConfig:
@@ -31,12 +33,17 @@ def read(file: Path, options: Mapping[str, list[str]]) -> DictConfig:
         text = file.read_text(encoding="utf-8")
         _refuse_bombs(text)
         node = OmegaConf.load(io.StringIO(text))
-        if not isinstance(node, DictConfig):
+        if not isinstance(node, DictConfig) or not node:
             raise ValueError("it holds no fields")
+        # Integers of more digits than can be written raise here, and not where they are shown.
+        OmegaConf.to_yaml(node)
         _refuse(node)
         _choose_named(node, options)
-        if isinstance(node.get("grid"), DictConfig):
-            node["grid"] = normal_axes(OmegaConf.to_container(node["grid"]))
+        axes = OmegaConf.to_container(node).get("grid", {})  # type: ignore[union-attr, call-arg]
+        if not isinstance(axes, dict):
+            raise ConfigError("grid", f"got {shown(axes)}", "it takes fields and their values")
+        if axes:
+            node["grid"] = normal_axes(axes)
     except ConfigError as error:
         raise ConfigError(error.field, f"in {file}: {error.got}", error.takes) from error
     except (yaml.YAMLError, OmegaConfBaseException, OSError, ValueError, RecursionError, TypeError) as error:
@@ -48,7 +55,7 @@ def read(file: Path, options: Mapping[str, list[str]]) -> DictConfig:
 def _refuse_bombs(text: str) -> None:
     """Raise ValueError for aliases that would be many nodes when written out, or too deep ones."""
     depth = 0
-    for event in yaml.parse(text, yaml.SafeLoader):
+    for event in yaml.parse(text, _LOADER):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _MOST_NESTED:
             raise ValueError(f"it is nested more than {_MOST_NESTED} deep")
@@ -63,7 +70,7 @@ def _refuse_bombs(text: str) -> None:
             sizes[id(node)] = 1 + sum(map(size, flat))
         return sizes[id(node)]
 
-    root = yaml.compose(text, yaml.SafeLoader)
+    root = yaml.compose(text, _LOADER)
     if root is not None and size(root) > _MOST_NODES:
         raise ValueError(f"it holds more than {_MOST_NODES:,} values once its aliases are written out")
 
@@ -96,6 +103,9 @@ def _choose_named(node: DictConfig, options: Mapping[str, list[str]]) -> None:
     if not isinstance(defaults, list):
         raise ConfigError("defaults", f"got {shown(defaults)}", "it takes a list")
     for group in options:
+        if group in node and not isinstance(node.get(group), str | DictConfig):
+            known = options[group]
+            raise ConfigError(group, f"no such choice {shown(node.get(group))}", nearest("", known))
         if isinstance(node.get(group), str):
             defaults = [*defaults, {f"override /{group}": node.pop(group)}]
     for one in defaults:

@@ -24,6 +24,7 @@ _FLAGS: dict[str, tuple[str, ...]] = {
 _SHORT = {"-m": "--multirun", "-c": "--cfg", "-i": "--info", "-h": "--help"}
 # What may be said of Hydra's own config: where and how its jobs run. The rest imports, calls and loads.
 _HYDRAS = re.compile(r"hydra\.(launcher|sweeper|sweep|run|job)\.[\w.]+|hydra\.(output_subdir|verbose)")
+_LONGEST = 200
 _PLUGINS = ("hydra/launcher", "hydra/sweeper")
 
 
@@ -85,9 +86,10 @@ def refuse(words: Sequence[str], options: Mapping[str, list[str]], *, multirun: 
     for word in words:
         try:
             (override,) = OverridesParser.create().parse_overrides([word])
-        except OverrideParseException as error:
-            said = str(error.override).removeprefix("++")
-            raise ConfigError("override", f"cannot parse {shown(said)}", "it takes path=value") from error
+        except (OverrideParseException, ValueError) as error:
+            # ValueError: an integer of more digits than Python reads.
+            got = f"cannot parse {shown(word.removeprefix('++'))}"
+            raise ConfigError("override", got, "it takes path=value") from error
         _refuse_one(override, options, multirun=multirun)
 
 
@@ -99,7 +101,8 @@ def _refuse_one(override: Override, options: Mapping[str, list[str]], *, multiru
             takes = "of Hydra's own it takes hydra/launcher=, hydra/sweeper=, their fields, and directories"
             raise ConfigError(key, "not to be set here", takes)
         return
-    if override.package is not None or "/" in key or not key:
+    # Hydra looks for a group's folder of that name, which no file system has of any length.
+    if override.package is not None or "/" in key or not 0 < len(key) <= _LONGEST:
         raise ConfigError(override.get_key_element() or "override", "no such field", nearest(key, options))
     if key.endswith("_target_") and key not in ("data._target_", "model._target_", "loss._target_"):
         raise ConfigError(key, "no such field", "own functions are data=own, model=own and loss=own")

@@ -84,14 +84,23 @@ def split(dataset: Dataset, val_fraction: float, split_seed: int, *, standardize
     val, train = np.sort(order[:held_out]), np.sort(order[held_out:])
     mean, std = np.zeros(dataset.x.shape[1]), np.ones(dataset.x.shape[1])
     if standardize:
-        mean = dataset.x[train].mean(axis=0)
-        spread = dataset.x[train].std(axis=0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = dataset.x[train].mean(axis=0)
+            spread = dataset.x[train].std(axis=0)
+        _refuse_huge(dataset, np.isfinite(mean) & np.isfinite(spread))
         # A feature that is constant in training says nothing: it is centred and left unscaled.
         std = np.where(spread > 1e-12 * np.abs(mean), spread, 1.0)
     x = (dataset.x - mean) / std
     if not held_out:
         return Split((x.T, None), (dataset.y, None), mean, std, dataset)
     return Split((x[train].T, x[val].T), (dataset.y[train], dataset.y[val]), mean, std, dataset)
+
+
+def _refuse_huge(dataset: Dataset, fine: np.ndarray) -> None:
+    if not fine.all():
+        name = dataset.features[int((~fine).argmax())]
+        got = f"feature {name!r} is too large to be standardised"
+        raise ConfigError("data", got, "it takes numbers up to some 1e150")
 
 
 def _check(dataset: Dataset) -> None:

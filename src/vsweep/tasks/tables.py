@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from http.client import HTTPException
 from pathlib import Path
@@ -19,9 +20,7 @@ _SCHEMES = ("http://", "https://", "ftp://", "file://")
 
 def csv(*, path: str, target: str, features: Sequence[str] | None, targets: str) -> Dataset:
     """A person's own CSV file, with a header."""
-    import pandas as pd
-
-    return _table(_read(pd.read_csv, path), target, features, targets)
+    return _table(_read(_csv_frame, path), target, features, targets)
 
 
 def parquet(*, path: str, target: str, features: Sequence[str] | None, targets: str) -> Dataset:
@@ -69,13 +68,30 @@ def local_copy(path: str) -> Path:
     return kept
 
 
+def _csv_frame(file: Path) -> Any:
+    """A CSV file as a frame. Raises ValueError where pandas would rename, shift or drop columns."""
+    import pandas as pd
+
+    names = pd.read_csv(file, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0].tolist()
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two columns are called {name!r}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:
+            return pd.read_csv(file, low_memory=False, index_col=False)
+        except pd.errors.ParserWarning as error:
+            raise ValueError("rows have more columns than the header") from error
+
+
 def _read(reader: Callable[[Path], Any], path: str) -> Any:
     file = local_copy(path)
     try:
         return reader(file)
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError("data.path", f"cannot read {path!r} ({reason})", "") from error
+        lines = str(error).splitlines() or [type(error).__name__]
+        kind = "a Parquet file" if reader is not _csv_frame else "a CSV file in UTF-8, with a header"
+        raise ConfigError("data.path", f"cannot read {shown(path)} ({lines[0]})", f"it takes {kind}") from error
 
 
 def _table(frame: Any, target: str, features: Sequence[str] | None, targets: str) -> Dataset:
@@ -83,9 +99,15 @@ def _table(frame: Any, target: str, features: Sequence[str] | None, targets: str
     columns = list(map(str, frame.columns))
     frame.columns = columns
     names = [name for name in columns if name != target] if features is None else list(features)
+    for name in columns:
+        if columns.count(name) > 1:
+            raise ConfigError("data.path", f"two columns are called {name!r}", "names are distinct")
     for field, name in [("data.target", target), *(("data.features", name) for name in names)]:
         if name not in columns:
             raise ConfigError(field, f"no column {name!r}", nearest(name, columns))
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError("data.features", f"{name!r} is named twice", "names are distinct")
     if target in names:
         raise ConfigError("data.features", f"{target!r} is the target too", "leave it out")
     if not len(frame):
