@@ -56,6 +56,7 @@ REFUSED = {
     "dtype": ["float16", "f32", 32, None],
     "precision": ["best", 1, None],
     "dir": [3, "", True],
+    "allow_targets": ["os", 3, [3], [""], ["a b"], ["a/b"], ["os."], True],
     "block": ["all", 2.5, True, 0],
     "tracker.wandb.mode": ["on", True, None],
     "tracker.wandb.project": NOT_TEXT,
@@ -386,8 +387,8 @@ def test_an_axis_given_twice_is_refused():
 
 @pytest.mark.parametrize("path", SWEEP_FIELDS)
 def test_fields_of_the_sweep_are_read_as_their_type(path):
-    value = {"block": 3}.get(path, "online")
-    assert parse_field(path, value) == value
+    value, kept = {"block": (3, 3), "allow_targets": (["a.b"], ("a.b",))}.get(path, ("online", "online"))
+    assert parse_field(path, value) == kept
 
 
 def test_a_sweep_file_may_name_its_groups(here):

@@ -93,5 +93,7 @@ def _hydras_directories(words: Sequence[str]) -> Iterator[None]:
         for word in filter(is_hydras, words):
             key, _, value = word.partition("=")
             if error.filename and value.strip("'\"").startswith(str(error.filename)):
-                raise ConfigError(key, f"cannot make {value} ({error.strerror})", "it takes a directory") from error
+                raise ConfigError(
+                    key, f"cannot make {value} ({error.strerror})", "it takes a directory"
+                ) from error
         raise

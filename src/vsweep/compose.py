@@ -25,6 +25,7 @@ _PACKAGE = Path(__file__).parent
 # Beside the package in an installed wheel, at the top in a checkout.
 _ROOT = _PACKAGE if (_PACKAGE / "conf").is_dir() else _PACKAGE.parents[1]
 CONF = _ROOT / "conf"
+_SECRETS = "variables may be secrets: write the value"
 CHOICES = [*GROUPS, "tracker", "sweep"]
 
 
@@ -85,8 +86,9 @@ def _within(names: Iterable[str], nodes: Mapping[str, DictConfig]) -> set[str]:
     found: set[str] = set()
     rest = list(names)
     while rest:
-        node = nodes.get(rest.pop(), {})
-        inner = {one for one in node.get("defaults", []) if isinstance(one, str)} - found
+        name = rest.pop()
+        defaults = nodes[name].get("defaults", []) if name in nodes else []
+        inner = {one for one in defaults if isinstance(one, str)} - found
         found |= inner
         rest += inner
     return found
@@ -140,7 +142,9 @@ def _no_environment() -> Iterator[None]:
     """Keep variables of the environment, which may be secrets, out of what is kept of a sweep."""
 
     def refuse_it(name: str, *_: Any) -> None:
-        raise ConfigError("config", f"${{oc.env:{name}}} is refused", "variables may be secrets: write the value")
+        raise ConfigError(
+            "config", f"${{oc.env:{name}}} is refused", "variables may be secrets: write the value"
+        )
 
     OmegaConf.register_new_resolver("oc.env", refuse_it, replace=True)
     try:
@@ -191,7 +195,7 @@ def _translated(error: Exception, words: Sequence[str]) -> ConfigError:
     reason = " ".join(str(error).split())
     path = getattr(error, "full_key", None) or getattr(error.__cause__, "full_key", None)
     if found := re.search(r"\$\{oc\.env:.*? is refused", reason):
-        return ConfigError(path or "config", found[0], "variables may be secrets: write the value")
+        return ConfigError(path or "config", found[0], _SECRETS)
     if found := re.search(r"Could not find '([\w/]+)/([^'/]+)'", reason):
         group, choice = found.groups()
         known = options(group) if group in CHOICES else _plugins(reason)
@@ -199,13 +203,16 @@ def _translated(error: Exception, words: Sequence[str]) -> ConfigError:
     if found := re.search(r"'([\w.]+)' does not exist", reason):
         return ConfigError(found[1], "is not there to be taken out", f"leave ~{found[1]} out")
     if found := re.search(r"The value of '([\w.]+)' is (.*) and not", reason):
-        return ConfigError(found[1], f"is {found[2]}, and another value was to be taken out", f"give ~{found[1]}")
+        got = f"is {found[2]}, and another value was to be taken out"
+        return ConfigError(found[1], got, f"give ~{found[1]}")
     if found := re.search(r"Could not delete '(\w+)=(\w+)'", reason):
-        return ConfigError(found[1], f"is not {found[2]}, which was to be taken out", f"leave ~{found[1]} out")
+        got = f"is not {found[2]}, which was to be taken out"
+        return ConfigError(found[1], got, f"leave ~{found[1]} out")
     if "Missing mandatory value" in reason:
         return ConfigError(path or "config", "got ???, which stands for no value", "give one")
     if found := re.search(r"(?:Could not override|Error merging override) '?\+*([\w./@-]+)", reason):
-        return ConfigError(found[1], "cannot be given there", f"{_word_of(found[1], words)} does not fit its field")
+        takes = f"{_word_of(found[1], words)} does not fit its field"
+        return ConfigError(found[1], "cannot be given there", takes)
     return ConfigError(path or "config", reason.split(" full_key:")[0], "give plain values, as path=value")
 
 

@@ -5,22 +5,24 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-# What ends a line on some terminal, or moves its cursor.
-_UNPRINTED = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-
 
 class ConfigError(ValueError):
     """A field that cannot be used: names the field, what came, and what is taken."""
 
     def __init__(self, field: str, got: str, takes: str) -> None:
         """One sentence on one line: `field: got; takes`."""
-        field, got, takes = (_UNPRINTED.sub(" ", part) for part in (field, got, takes))
-        self.field, self.got, self.takes = _cut(field, 120), _cut(got, 600), takes
+        field, got, takes = map(_one_line, (field, got, takes))
+        self.field, self.got, self.takes = _cut(field, 120) or "''", _cut(got, 600), takes
         super().__init__(f"{self.field}: {self.got}; {takes}" if takes else f"{self.field}: {self.got}")
 
 
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C in the middle of a sweep: says what is kept, and where."""
+
+
+def _one_line(text: str) -> str:
+    """Text without what ends a line on some terminal, or moves its cursor."""
+    return re.sub(r" +$", "", "".join(one if one.isprintable() else " " for one in text))
 
 
 def _cut(text: str, most: int) -> str:

@@ -39,7 +39,7 @@ def read(file: Path, options: Mapping[str, list[str]]) -> DictConfig:
         OmegaConf.to_yaml(node)
         _refuse(node)
         _choose_named(node, options)
-        axes = OmegaConf.to_container(node).get("grid", {})  # type: ignore[union-attr, call-arg]
+        axes = OmegaConf.to_container(node).get("grid", {})  # type: ignore[union-attr]
         if not isinstance(axes, dict):
             raise ConfigError("grid", f"got {shown(axes)}", "it takes fields and their values")
         if axes:
@@ -48,7 +48,9 @@ def read(file: Path, options: Mapping[str, list[str]]) -> DictConfig:
         raise ConfigError(error.field, f"in {file}: {error.got}", error.takes) from error
     except (yaml.YAMLError, OmegaConfBaseException, OSError, ValueError, RecursionError, TypeError) as error:
         reason = str(error).replace("\n", " ") or type(error).__name__
-        raise ConfigError("sweep", f"cannot read {file} ({' '.join(reason.split())})", "it takes YAML") from error
+        raise ConfigError(
+            "sweep", f"cannot read {file} ({' '.join(reason.split())})", "it takes YAML"
+        ) from error
     return node
 
 
@@ -99,7 +101,7 @@ def _refuse(node: DictConfig) -> None:
 
 def _choose_named(node: DictConfig, options: Mapping[str, list[str]]) -> None:
     """Let `data: iris` in a sweep file be what `override /data: iris` in its defaults is."""
-    defaults = OmegaConf.to_container(node).get("defaults", [])  # type: ignore[union-attr, call-arg]
+    defaults = OmegaConf.to_container(node).get("defaults", [])  # type: ignore[union-attr]
     if not isinstance(defaults, list):
         raise ConfigError("defaults", f"got {shown(defaults)}", "it takes a list")
     for group in options:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -103,7 +102,8 @@ def _refuse_one(override: Override, options: Mapping[str, list[str]], *, multiru
         return
     # Hydra looks for a group's folder of that name, which no file system has of any length.
     if override.package is not None or "/" in key or not 0 < len(key) <= _LONGEST:
-        raise ConfigError(override.get_key_element() or "override", "no such field", nearest(key, options))
+        said = f"{key}@{override.package}" if override.package is not None else key
+        raise ConfigError(said or "override", "no such field", nearest(key, options))
     if key.endswith("_target_") and key not in ("data._target_", "model._target_", "loss._target_"):
         raise ConfigError(key, "no such field", "own functions are data=own, model=own and loss=own")
     if override.is_sweep_override():

@@ -110,12 +110,18 @@ PARQUET = {
     "a bomb between its marks": (lambda: b"PAR1" + pickle.dumps(Bomb()) + b"PAR1", "data.path: cannot read"),
     "no rows": (parquet(a=[], y=[]), "data.path: the table has no rows"),
     "text column": (parquet(a=list("ab") * 10, y=Y), "data.features: column 'a' holds text or dates"),
-    "dates": (parquet(a=pd.date_range("2026", periods=20), y=Y), "data.features: column 'a' holds text or dates"),
+    "dates": (
+        parquet(a=pd.date_range("2026", periods=20), y=Y),
+        "data.features: column 'a' holds text or dates",
+    ),
     "lists": (parquet(a=[[1, 2]] * 20, y=Y), "data.features: column 'a' holds text"),
     "maps": (parquet(a=[{"k": 1}] * 20, y=Y), "data.features: column 'a' holds text"),
     "nulls": (parquet(a=[None] * 20, y=Y), "data.features: column 'a' has 20 missing values"),
     "infinities": (parquet(a=[np.inf] * 20, y=Y), "data: feature 'a' is not finite in row 0"),
-    "date targets": (parquet(a=range(20), y=pd.date_range("2026", periods=20)), "data.target: column 'y' holds"),
+    "date targets": (
+        parquet(a=range(20), y=pd.date_range("2026", periods=20)),
+        "data.target: column 'y' holds",
+    ),
     "pickled cells": (
         lambda: parquet(a=[pickle.dumps(Bomb())] * 20, y=Y),
         "data.features: column 'a' holds text or dates",
@@ -145,6 +151,8 @@ OPTIONS = {
     "data.path=s3://bucket/x": "data.path: no file at 's3://bucket/x'",
     "data.path=gopher://h/x": "data.path: no file at 'gopher://h/x'",
     "data.path='http://[bad'": "data.path: no URL: 'http://[bad'",
+    f"data.path=http://127.0.0.1:1/x.{'y' * 400}": "data.path: could not fetch 'http://127.0.0.1:1/x.yyy",
+    "data.path=http://127.0.0.1:1/../..": "data.path: could not fetch",
     "data.path=http://": "data.path: could not fetch 'http://'",
     "data.path='http://127.0.0.1:1/x y'": "data.path: could not fetch",
     "data.path=http://127.0.0.1:1/own.csv": "data.path: could not fetch 'http://127.0.0.1:1/own.csv'",
@@ -162,8 +170,9 @@ def with_metadata(value):
 
 
 def plan(kind, path, *more):
-    own = ["tracker=none", f"data={kind}", f"data.path={path}"]
-    return ["plan", *own, *([] if any(word.startswith("data.target=") for word in more) else ["data.target=y"]), *more]
+    own = ["plan", "tracker=none", f"data={kind}", f"data.path={path}"]
+    said = any(word.startswith("data.target=") for word in more)
+    return [*own, *([] if said else ["data.target=y"]), *more]
 
 
 def write(path, content):

@@ -61,14 +61,14 @@ PERSONS = {
     "hydra: {callbacks: {x: {_target_: os.system}}}\n": "hydra: in sweeps/odd.yaml",
     "hydra.run.dir: /tmp/x\n": "hydra.run.dir: in sweeps/odd.yaml",
     "hydra/launcher: joblib\n": "hydra/launcher: in sweeps/odd.yaml",
-    "defaults: [override hydra/launcher: joblib]\n": "defaults: in sweeps/odd.yaml: got {'override hydra/launch",
+    "defaults: [override hydra/launcher: joblib]\n": "defaults: in sweeps/odd.yaml: got {'override",
     "defaults: [{override /hydra/launcher: joblib}]\n": "defaults: in sweeps/odd.yaml",
     "defaults: [digits@hydra]\n": "defaults: in sweeps/odd.yaml: got 'digits@hydra'",
     "defaults: [/data@hydra: iris]\n": "defaults: in sweeps/odd.yaml",
-    "defaults: [/data: iris]\n": "defaults: in sweeps/odd.yaml: got {'/data': 'iris'}; an entry is `override /",
+    "defaults: [/data: iris]\n": "defaults: in sweeps/odd.yaml: got {'/data': 'iris'}; an entry is",
     "defaults: [override /data: ../x]\n": "data: in sweeps/odd.yaml: no such choice '../x'",
     "defaults: [override /data: [iris]]\n": "data: in sweeps/odd.yaml: no such choice ['iris']",
-    "defaults: [override /model: mpl]\n": "model: in sweeps/odd.yaml: no such choice 'mpl'; did you mean mlp?",
+    "defaults: [override /model: mpl]\n": "model: in sweeps/odd.yaml: no such choice 'mpl'; did you mean",
     "defaults: [override /nosuch: x]\n": "defaults: in sweeps/odd.yaml: got {'override /nosuch': 'x'}",
     "defaults: [nosuch]\n": "defaults: in sweeps/odd.yaml: got 'nosuch'",
     "defaults: [../../x]\n": "defaults: in sweeps/odd.yaml: got '../../x'",
@@ -81,17 +81,17 @@ PERSONS = {
     "tracker: nosuch\n": "tracker: in sweeps/odd.yaml: no such choice 'nosuch'",
     "tracker: {wandb: {project: '${oc.env:CANARY}'}}\n": "tracker.wandb.project: ${oc.env:CANARY} is refused",
     "tracker: {wandb: {project: '${oc.${dtype}:CANARY}'}}\ndtype: env\n": "tracker.wandb.project: ${oc.env:",
-    "tracker: {wandb: {project: '${oc.decode:${dtype}}'}}\ndtype: \"$\\\\{oc.env:HOME}\"\n": "tracker.wandb.project: ",
+    "tracker: {wandb: {project: '${oc.decode:${dtype}}'}}\ndtype: \"$\\\\{oc.env:HOME}\"\n": "tracker.wandb",
     "model: {name: own, _target_: os.system}\n": "model._target_: 'os.system' is in the module os",
-    "model: {name: own, _target_: mine.os.system}\n": "model._target_: 'mine.os.system' is in the module mine",
-    "data: {name: own, _target_: numpy.load, file: x}\n": "data._target_: 'numpy.load' is in the module numpy",
+    "model: {name: own, _target_: mine.os.system}\n": "model._target_: 'mine.os.system' is in the",
+    "data: {name: own, _target_: numpy.load, file: x}\n": "data._target_: 'numpy.load' is in the",
     "x: {_target_: os.system}\n": "x._target_: no such field",
 }
 FIELDS = {
     "stpes: 3\n": "stpes: no such field; did you mean steps?",
     "3: 4\n": "3: no such field",
     "'a\\nb': 4\n": "a\\nb: no such field",
-    "\"a\\nb\": 4\n": "a b: no such field",
+    '"a\\nb": 4\n': "a b: no such field",
     "null: 4\n": "sweep: cannot read sweeps/odd.yaml (Incompatible key type",
     "steps: '3'\n": "steps: got '3'; it takes an integer",
     "steps: [3]\n": "steps: got [3]",
@@ -216,7 +216,9 @@ def mine(here, monkeypatch):
     ],
 )
 def test_a_path_through_ones_own_module_is_held_to_the_same(refused, mine, target, message):
-    begins = f"model._target_: '{target}' {message}" if message else f"model._target_: cannot import '{target}'"
+    begins = (
+        f"model._target_: '{target}' {message}" if message else f"model._target_: cannot import '{target}'"
+    )
     refused(begins, "run", "tracker=none", "data=iris", "model=own", f"model._target_={target}")
 
 
@@ -243,3 +245,18 @@ def test_what_is_allowed_on_the_command_line_is_taken(cli, tmp_path_factory, her
     words = ["tracker=none", "data=diabetes", "model=own", "model._target_=theirs.line"]
     done = cli("plan", *words, "allow_targets=[theirs]")
     assert (done.status, done.err) == (0, "")
+
+
+def test_what_a_sweep_is_called_is_one_folder(here, cli):
+    (here / "..a\\b\t.csv").write_text("a,y\n" + "1,x\n2,z\n" * 10)
+    words = [
+        "data=csv",
+        "data.path='..a\\b\t.csv'",
+        "data.target=y",
+        "tracker=none",
+        "model=logistic",
+        "steps=1",
+    ]
+    done = cli("run", *words)
+    assert (done.status, done.err.count("Traceback")) == (0, 0)
+    assert [path.name for path in (here / "outputs").iterdir()] == ["a_b_-logistic"]

@@ -21,15 +21,21 @@ many = settings(max_examples=300, suppress_health_check=list(HealthCheck))
 
 PATHS = [*FIELDS, *SWEEP_FIELDS, *GROUPS, "tracker", "seeds", "grid", *(f"{group}.name" for group in GROUPS)]
 NUMBERS = [0, 1, 2, 3, -1, 0.5, 1.5, 1e-60, 1e60, 1e308, float("nan"), float("inf"), 2**31, 2**63, 10**40]
-TEXTS = ["", " ", "mlp", "sgd", "own", "zeros", "../x", "${steps}", "${nosuch}", "${oc.env:HOME}", "???", "a\nb", "ü",
-         "'", '"', "\\", "{", "[1", "\x00", "\u2028", "x" * 400, "os.system", "hydra", "null", "1e3"]  # fmt: skip
+TEXTS = ["", " ", "mlp", "sgd", "own", "zeros", "../x", "${steps}", "${nosuch}", "${oc.env:HOME}", "???",
+         "a\nb", "ü", "'", '"', "\\", "{", "[1", "\x00", "\u2028", "\u202e", "x" * 400, "os.system", "hydra",
+         "null", "1e3"]  # fmt: skip
 scalars = st.sampled_from([*NUMBERS, *TEXTS, None, True, False]) | st.text(max_size=8) | st.integers()
-keys = st.sampled_from(["logspace", "linspace", "range", "name", "_target_", "width", "a", ""]) | st.text(max_size=4)
+keys = st.sampled_from(["logspace", "linspace", "range", "name", "_target_", "width", "a", ""]) | st.text(
+    max_size=4
+)
 junk = st.recursive(
     scalars, lambda part: st.lists(part, max_size=3) | st.dictionaries(keys, part, max_size=3), max_leaves=6
 )
 spaces = st.dictionaries(
-    st.sampled_from(["logspace", "linspace", "range"]), st.lists(st.sampled_from(NUMBERS), max_size=4), min_size=1, max_size=2
+    st.sampled_from(["logspace", "linspace", "range"]),
+    st.lists(st.sampled_from(NUMBERS), max_size=4),
+    min_size=1,
+    max_size=2,
 )
 
 
@@ -59,12 +65,12 @@ def settled(cli, here, monkeypatch, tmp_path_factory):
 
 
 def refuses_or_takes(call, *given):
+    refused = None
     try:
         call(*given)
     except ConfigError as error:
-        assert str(error).isprintable()
-        assert error.field
-        assert len(str(error)) < 2000
+        refused = error
+    assert refused is None or (refused.field and str(refused).isprintable() and len(str(refused)) < 2000)
 
 
 @many
@@ -81,9 +87,14 @@ def test_any_value_of_an_axis_and_of_seeds(value):
 
 
 BASE = yaml.safe_load((CONF / "config.yaml").read_text())
-CHOSEN = {group: choice for one in BASE.pop("defaults") for group, choice in (one.items() if isinstance(one, dict) else ())}
+CHOSEN = {
+    group: choice
+    for one in BASE.pop("defaults")
+    for group, choice in (one.items() if isinstance(one, dict) else ())
+}
 BASE = {key: value for key, value in BASE.items() if key != "hydra"} | {
-    group: yaml.safe_load((CONF / group / f"{CHOSEN[group]}.yaml").read_text()) for group in [*GROUPS, "tracker"]
+    group: yaml.safe_load((CONF / group / f"{CHOSEN[group]}.yaml").read_text())
+    for group in [*GROUPS, "tracker"]
 }
 
 
@@ -112,7 +123,9 @@ def test_any_change_of_a_composed_config(raw):
 
 
 @few
-@given(st.sampled_from(PATHS), junk, st.sampled_from(["", "grid."]), st.sampled_from(sorted(GROUPS["optimizer"])))
+@given(
+    st.sampled_from(PATHS), junk, st.sampled_from(["", "grid."]), st.sampled_from(sorted(GROUPS["optimizer"]))
+)
 def test_any_words(settled, path, value, prefix, optimizer):
     try:
         words = _as_words({f"{prefix}{path}": value})
@@ -132,7 +145,10 @@ def test_any_characters_in_a_word(settled, text, path, data):
 
 SWEEP = {
     "defaults": [{"override /data": "iris"}, {"override /model": "mlp"}],
-    "grid": {"model": {"init": ["he_normal", "zeros"], "width": [4, 8]}, "optimizer.lr": {"logspace": [0.1, 1, 3]}},
+    "grid": {
+        "model": {"init": ["he_normal", "zeros"], "width": [4, 8]},
+        "optimizer.lr": {"logspace": [0.1, 1, 3]},
+    },
     "optimizer": {"lr": 0.3},
     "tracker": {"wandb": {"mode": "disabled"}},
     "seeds": 2,
@@ -168,20 +184,25 @@ def test_any_bytes_as_a_data_file(settled, here, kind, data):
     good = as_bytes(kind)
     start = data.draw(st.integers(0, len(good)))
     cut = data.draw(st.integers(0, 8))
-    text = data.draw(st.binary(max_size=8) | st.sampled_from([b"inf", b"1e300", b",", b"\n", b'"', b"", b"nan", b"9" * 400]))
+    text = data.draw(
+        st.binary(max_size=8)
+        | st.sampled_from([b"inf", b"1e300", b",", b"\n", b'"', b"", b"nan", b"9" * 400])
+    )
     content = data.draw(st.sampled_from([good[:start] + text + good[start + cut :], text * 20]))
     (here / "own.dat").write_bytes(content)
     settled("tracker=none", "model=logistic", f"data={kind}", "data.path=own.dat", "data.target=y")
 
 
 PARTS = st.sampled_from(
-    ["os", "sys", "system", "mine", "numpy", "load", "vsweep", "tasks", "tables", "api", "sweep", "__main__", "cli",
-     "main", "builtins", "eval", "json", "posix", "subprocess", "run", "__builtins__", "__class__", "", "line"]
+    ["os", "sys", "system", "mine", "numpy", "load", "vsweep", "tasks", "tables", "api", "sweep", "__main__",
+     "cli", "main", "builtins", "eval", "json", "posix", "subprocess", "run", "__class__", "", "line"]
 )  # fmt: skip
 
 
 @few
-@given(st.sampled_from(["model", "loss", "data"]), st.lists(PARTS, min_size=1, max_size=4), st.sampled_from(".:"))
+@given(
+    st.sampled_from(["model", "loss", "data"]), st.lists(PARTS, min_size=1, max_size=4), st.sampled_from(".:")
+)
 def test_any_function_by_name(settled, here, group, parts, mark):
     mine = "import os, sys, json, subprocess\nimport numpy\nfrom numpy import load\n__builtins__['x'] = 1\n"
     (here / "mine.py").write_text(mine)

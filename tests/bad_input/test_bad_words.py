@@ -45,10 +45,10 @@ MULTIRUN = {
     "-m model.width=[8,16],[3]": "model.width: got [8, 16]; it takes an integer",
     "-m grid.steps=[1],[0]": "grid.steps: got 0",
     "-m sweep=digits,digit": "sweep: no such choice 'digit'; did you mean digits?",
-    "-m hydra/launcher=nosuch steps=1,2 data=iris": "hydra/launcher: no such choice 'nosuch'; it takes one of",
+    "-m hydra/launcher=nosuch steps=1,2 data=iris": "hydra/launcher: no such choice 'nosuch'",
     "-m hydra/sweeper=nosuch steps=1,2 data=iris": "hydra/sweeper: no such choice 'nosuch'",
     "-m hydra.sweep.dir=/proc/x/y steps=1,2 data=iris": "hydra.sweep.dir: cannot make /proc/x/y",
-    "-m hydra/launcher=joblib hydra.launcher.n_jobs=x data=iris": "hydra.launcher.n_jobs: cannot be given there",
+    "-m hydra/launcher=joblib hydra.launcher.n_jobs=x data=iris": "hydra.launcher.n_jobs: cannot be",
 }
 HYDRAS = {
     "hydra=3": "hydra: not to be set here",
@@ -220,8 +220,8 @@ AXES = {
     "grid={model:{name:[mlp]},model.name:[logistic]}": "grid.model: given twice",
 }
 TARGETS = {
-    "os.system": "'os.system' is in the module os, which is not in the folder where you stand; if you trust it, "
-    "give allow_targets=[os]",
+    "os.system": "'os.system' is in the module os, which is not in the folder where you stand; if you trust "
+    "it, give allow_targets=[os] on the command line",
     "os:system": "'os:system' is in the module os",
     "os.path.join": "'os.path.join' is in the module os.path",
     "subprocess.run": "'subprocess.run' is in the module subprocess",

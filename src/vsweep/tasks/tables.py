@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from http.client import HTTPException
@@ -48,9 +49,13 @@ def local_copy(path: str) -> Path:
 
     try:
         # With its suffixes, by which pandas knows what is compressed.
-        suffixes = "".join(Path(urlparse(path).path).suffixes)
+        suffixes = "".join(
+            one for one in Path(urlparse(path).path).suffixes[-2:] if re.fullmatch(r"\.\w{1,9}", one)
+        )
     except ValueError as error:
-        raise ConfigError("data.path", f"no URL: {shown(path)} ({error})", "it takes a path or URL") from error
+        raise ConfigError(
+            "data.path", f"no URL: {shown(path)} ({error})", "it takes a path or URL"
+        ) from error
     digest = hashlib.sha256(path.encode()).hexdigest()[:32]
     kept = user_cache_path("vsweep") / "data" / f"{digest}{suffixes}"
     if not kept.exists():
@@ -91,7 +96,9 @@ def _read(reader: Callable[[Path], Any], path: str) -> Any:
     except Exception as error:
         lines = str(error).splitlines() or [type(error).__name__]
         kind = "a Parquet file" if reader is not _csv_frame else "a CSV file in UTF-8, with a header"
-        raise ConfigError("data.path", f"cannot read {shown(path)} ({lines[0]})", f"it takes {kind}") from error
+        raise ConfigError(
+            "data.path", f"cannot read {shown(path)} ({lines[0]})", f"it takes {kind}"
+        ) from error
 
 
 def _table(frame: Any, target: str, features: Sequence[str] | None, targets: str) -> Dataset:
