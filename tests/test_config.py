@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from vsweep.compose import CONF
 from vsweep.config import FIELDS, GROUPS, SWEEP_FIELDS, as_dict, check, parse_field
 from vsweep.errors import ConfigError
+from vsweep.overrides import as_words
 from vsweep.study import make_study as study
 from vsweep.tasks.registry import fields
-from vsweep.words import as_words
 
 NAN, INF = float("nan"), float("inf")
 NOT_WHOLE = ["three", 2.5, True, None, [1], NAN, INF]
@@ -57,6 +57,7 @@ REFUSED = {
     "dtype": ["float16", "f32", 32, None],
     "precision": ["best", 1, None],
     "dir": [3, "", True],
+    "allow_targets": ["os", 3, [3], [""], ["a b"], ["a/b"], ["os."], True],
     "block": ["all", 2.5, True, 0],
     "segment": ["all", 2.5, True, 0],
     "keep.params": [*NOT_WHOLE, -1, "none"],
@@ -404,14 +405,16 @@ OF_THE_SWEEP = {
     "keep.params": [0, 3, "all"],
     "keep.state": [True, False],
     "verify": [True, False],
+    "allow_targets": [["a.b"]],
 }
 
 
 @pytest.mark.parametrize("path", SWEEP_FIELDS)
 def test_fields_of_the_sweep_are_read_as_their_type(path):
     for value in OF_THE_SWEEP.get(path, ["online"]):
-        assert parse_field(path, value) == value
-        assert type(parse_field(path, value)) is type(value)
+        kept = tuple(value) if isinstance(value, list) else value
+        assert parse_field(path, value) == kept
+        assert type(parse_field(path, value)) is type(kept)
 
 
 def test_a_sweep_file_may_name_its_groups(here):

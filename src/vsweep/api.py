@@ -9,12 +9,12 @@ from vsweep.errors import ConfigError
 from vsweep.execution.costs import Hardware
 from vsweep.execution.known import known as measurements
 from vsweep.execution.plan import Plan, make_plan
+from vsweep.overrides import Words, as_words, literal
 from vsweep.results.store import read_plan, refuse_foreign, whole
 from vsweep.results.sweep import Sweep
 from vsweep.runner import loaded, planned, recorded, run_study
 from vsweep.study import Study, key_of, make_study
 from vsweep.trackers.console import ConsoleTracker
-from vsweep.words import Words, as_words, literal
 
 
 def sweep(
@@ -38,8 +38,7 @@ def sweep(
     Raises `ConfigError`, before anything is written, for what cannot be run, and `Interrupted` (a
     `KeyboardInterrupt`) on Ctrl-C, with what is finished kept.
     """
-    given = {"model": model, "loss": loss, "data": data}
-    own = {group: function for group, function in given.items() if function is not None}
+    own = own_of(model=model, loss=loss, data=data)
     return run_study(make_study(as_words(config), own), quiet=quiet)
 
 
@@ -63,20 +62,25 @@ def resume(
     record = read_plan(directory)
     if not record:
         raise ConfigError("dir", f"no sweep in {str(directory)!r}", "it takes a sweep's directory")
-    given = {"model": model, "loss": loss, "data": data}
-    own = {group: function for group, function in given.items() if function is not None}
-    changes = list(as_words(config))
+    own = own_of(model=model, loss=loss, data=data)
+    changes = as_words(config)
     if changes:
-        changed = {key_of(word) for word in changes} | {"dir"}
+        # What a directory says may be imported counts for nothing: it may come from others.
+        changed = {key_of(word) for word in changes} | {"dir", "allow_targets"}
         kept = [word for word in record["study"]["words"] if key_of(word) not in changed | set(own)]
         return run_study(make_study([*kept, *changes, f"dir={literal(str(directory))}"], own), quiet=quiet)
     refuse_foreign(directory, record, NUMERICS)
     if whole(directory, record):
-        sweep = loaded(directory)
+        sweep = loaded(directory, own)
         if not quiet:
             ConsoleTracker().show(sweep, f"all {record['trials']:,} trials are in {directory} already")
         return sweep
     return run_study(recorded(directory, own), directory, quiet=quiet)
+
+
+def own_of(**given: Any) -> dict[str, Any]:
+    """A person's own functions, those that were given, by group."""
+    return {group: function for group, function in given.items() if function is not None}
 
 
 def plan(config: Words = ()) -> tuple[Study, Plan]:
@@ -92,6 +96,17 @@ def check(config: Words) -> None:
     make_plan(made.grid, made.variants, made.group_axes, Hardware("cpu", 1))
 
 
-def load(directory: str | Path) -> Sweep:
-    """The sweep in a directory. Raises `ConfigError` where there is none."""
-    return loaded(directory)
+def load(
+    directory: str | Path,
+    *,
+    model: Callable[..., Any] | None = None,
+    loss: Callable[..., Any] | None = None,
+    data: Any = None,
+) -> Sweep:
+    """The sweep in a directory.
+
+    model, loss, data: your own, as they were given to `sweep`; only `Sweep.predictor` asks for them.
+
+    Raises `ConfigError` where there is none.
+    """
+    return loaded(directory, own_of(model=model, loss=loss, data=data))

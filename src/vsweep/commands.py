@@ -3,7 +3,8 @@
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import hydra
@@ -12,21 +13,22 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from vsweep import api, prove
-from vsweep.compose import CONF, forced, jobs, readable_errors, register_sweeps
+from vsweep.compose import CONF, forced, jobs, readable_errors, refuse, register_sweeps
 from vsweep.errors import ConfigError
 from vsweep.execution.describe import as_text
 from vsweep.results.sweep import VERIFIED, Sweep
 from vsweep.study import key_of
 from vsweep.trackers.proofs import print_confirmed, print_verified
+from vsweep.words import is_hydras, split_flags
 
 
 def perform(command: str, words: Sequence[str]) -> None:
     """Do what a command says. Raises `ConfigError`."""
-    register_sweeps(words)
-    if command in ("run", "plan") and any(word.startswith(("-", "hydra")) for word in words):
-        _through_hydra(command, words)
+    flags, others = split_flags(words)
+    if command in ("run", "plan") and (flags or any(map(is_hydras, others))):
+        _through_hydra(command, flags, others)
     else:
-        _COMMANDS[command](words)
+        _COMMANDS[command](others)
 
 
 def _run(words: Sequence[str]) -> None:
@@ -39,12 +41,15 @@ def _run(words: Sequence[str]) -> None:
 
 def _reproduce(words: Sequence[str]) -> Sweep:
     """`trial=N from=DIR [dir=DIR]`."""
-    given = _given("run", words, ("trial", "from", "dir"))
+    given = _given("run", words, ("trial", "from", "dir", "allow_targets"))
     if not given.get("from"):
         raise ConfigError("from", "got nothing", "trial=N from=DIR takes a sweep's directory")
     trial = _count("trial", given.get("trial"), 0)
-    print("vsweep run " + shlex.join(prove.overrides(given["from"], trial)), file=sys.stderr)
-    return prove.reproduce(given["from"], trial, to=given.get("dir"), quiet=False).sweep
+    allowed = _names(given)
+    words = prove.overrides(given["from"], trial, allow_targets=allowed)
+    print("vsweep run " + shlex.join(words), file=sys.stderr)
+    to = given.get("dir")
+    return prove.reproduce(given["from"], trial, to=to, allow_targets=allowed, quiet=False).sweep
 
 
 def _plan(words: Sequence[str]) -> None:
@@ -65,20 +70,22 @@ def _directory(command: str, words: Sequence[str]) -> str:
 
 def _verify(words: Sequence[str]) -> None:
     directory = _directory("verify", words)
-    given = _given("verify", words[1:], ("k", "seed"))
+    given = _given("verify", words[1:], ("k", "seed", "allow_targets"))
     k, seed = _count("k", given.get("k", "8"), 0), _count("seed", given.get("seed", "0"), 0)
-    found = prove.verify(directory, k=k, seed=seed)
+    found = prove.verify(directory, k=k, seed=seed, allow_targets=_names(given))
     print_verified(found)
     print(Path(directory) / VERIFIED, flush=True)
 
 
 def _confirm(words: Sequence[str]) -> None:
     directory = _directory("confirm", words)
-    given = _given("confirm", words[1:], ("top", "seeds", "metric"))
+    given = _given("confirm", words[1:], ("top", "seeds", "metric", "allow_targets"))
     seeds = _count("seeds", given["seeds"], 1) if "seeds" in given else None
     top = _count("top", given.get("top", "5"), 1)
-    cells, metric = prove.confirm(directory, top=top, seeds=seeds, metric=given.get("metric"))
-    print_confirmed(cells, metric)
+    found = prove.confirm(
+        directory, top=top, seeds=seeds, metric=given.get("metric"), allow_targets=_names(given)
+    )
+    print_confirmed(*found)
     print(directory, flush=True)
 
 
@@ -92,6 +99,11 @@ def _given(command: str, words: Sequence[str], known: Sequence[str]) -> dict[str
             raise ConfigError(command, f"got {word!r}", takes)
         given[key] = value
     return given
+
+
+def _names(given: Mapping[str, str]) -> list[str]:
+    """The modules of `allow_targets=[a,b]`."""
+    return [name for name in given.get("allow_targets", "").strip("[]").split(",") if name]
 
 
 def _count(field: str, given: str | None, least: int) -> int:
@@ -141,13 +153,31 @@ def _plan_job(_: DictConfig) -> None:
     _job("plan")
 
 
-def _through_hydra(command: str, words: Sequence[str]) -> None:
+def _through_hydra(command: str, flags: Sequence[str], words: Sequence[str]) -> None:
     """Let Hydra make the jobs, once each of them is known to run."""
-    if {"-m", "--multirun"} & set(words):
-        for job in jobs([word for word in words if not word.startswith("-")]):
-            api.check([word for word in job if not word.startswith("hydra")])
+    register_sweeps(words)
+    refuse(words, multirun="--multirun" in flags)
+    if "--multirun" in flags:
+        for job in jobs(words):
+            api.check([word for word in job if not is_hydras(word)])
     # Hydra raises what it would else print, and `readable_errors` says it in a sentence.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv = [sys.argv[0], *forced(words)]
-    with readable_errors(words):
+    # Flags first: Hydra takes no words on both sides of one.
+    sys.argv = [sys.argv[0], *flags, *forced(words)]
+    with readable_errors(words), _hydras_directories(words):
         {"run": _run_job, "plan": _plan_job}[command]()
+
+
+@contextmanager
+def _hydras_directories(words: Sequence[str]) -> Iterator[None]:
+    """Name the word that gave Hydra a directory, where that one cannot be made."""
+    try:
+        yield
+    except OSError as error:
+        for word in filter(is_hydras, words):
+            key, _, value = word.partition("=")
+            if error.filename and value.strip("'\"").startswith(str(error.filename)):
+                raise ConfigError(
+                    key, f"cannot make {value} ({error.strerror})", "it takes a directory"
+                ) from error
+        raise

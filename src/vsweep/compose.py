@@ -1,7 +1,7 @@
 """From a person's words to a resolved config, through Hydra; and what Hydra refuses, in a sentence."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
@@ -14,16 +14,18 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+from omegaconf.resolvers import oc
 
-from vsweep.errors import ConfigError, nearest
-from vsweep.grid import is_space
+from vsweep import sweepfile
+from vsweep import words as _words
+from vsweep.errors import ConfigError, nearest, shown
 from vsweep.schema import GROUPS
 
 _PACKAGE = Path(__file__).parent
 # Beside the package in an installed wheel, at the top in a checkout.
 _ROOT = _PACKAGE if (_PACKAGE / "conf").is_dir() else _PACKAGE.parents[1]
 CONF = _ROOT / "conf"
+_SECRETS = "variables may be secrets: write the value"
 CHOICES = [*GROUPS, "tracker", "sweep"]
 
 
@@ -34,83 +36,77 @@ def options(group: str) -> list[str]:
     return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
 
 
+def _all_options() -> dict[str, list[str]]:
+    return {group: options(group) for group in CHOICES}
+
+
 def _sweep_files() -> dict[str, Path]:
     """Sweep files by name: those shipped, and those in `./sweeps`, which come first."""
     files = [*(_ROOT / "sweeps").glob("*.yaml"), *Path("sweeps").glob("*.yaml")]
-    return {file.stem: file for file in sorted(files, key=lambda file: file.stem)}
+    return {file.stem: file for file in sorted(files, key=lambda file: file.stem) if file.stem.strip(".")}
 
 
 def register_sweeps(words: Sequence[str]) -> None:
     """Make every sweep file a choice of `sweep=`.
 
-    Raises `ConfigError` for one that cannot be read, if these words choose it.
+    Raises `ConfigError` for one that cannot be used, if these words choose it.
     """
+    store, known = ConfigStore.instance(), _all_options()
+    nodes: dict[str, DictConfig] = {}
+    refused: dict[str, ConfigError] = {}
     for name, file in _sweep_files().items():
         try:
-            node = OmegaConf.load(file)
-            if not isinstance(node, DictConfig):
-                raise ValueError("it holds no fields")
-            _choose_named(node)
-            if isinstance(node.get("grid"), DictConfig):
-                node["grid"] = _normal_axes(OmegaConf.to_container(node["grid"]))
-        except (YAMLError, OmegaConfBaseException, OSError, ValueError) as error:
-            if f"sweep={name}" in words:
-                reason = " ".join(str(error).split())
-                raise ConfigError("sweep", f"cannot read {file} ({reason})", "it takes YAML") from error
-            continue
-        ConfigStore.instance().store(group="sweep", name=name, node=node, package="_global_")
+            nodes[name] = sweepfile.read(file, known)
+        except ConfigError as error:
+            refused[name] = error
+    for name in nodes:
+        if name in _within([name], nodes):
+            got = f"the sweep {name} is in the defaults of its own defaults"
+            refused[name] = ConfigError("defaults", got, "leave it out of one of them")
+    # Those of another folder, or of before they were edited, are no choices any more.
+    store.repo.pop("sweep", None)
+    for name, node in nodes.items():
+        if name not in refused:
+            store.store(group="sweep", name=name, node=node, package="_global_")
+    chosen = _named(words)
+    for name in [*chosen, *sorted(_within(chosen, nodes))]:
+        if name in refused:
+            raise refused[name]
 
 
-def _choose_named(node: DictConfig) -> None:
-    """Let `data: iris` in a sweep file be what `override /data: iris` in its defaults is."""
-    for group in CHOICES:
-        if isinstance(node.get(group), str):
-            chosen = {f"override /{group}": node.pop(group)}
-            node["defaults"] = [*node.get("defaults", []), chosen]
+def _named(words: Sequence[str]) -> list[str]:
+    """The sweeps that these words name, by any of Hydra's ways to write one or several."""
+    given = [word.partition("=") for word in words]
+    values = [value for key, _, value in given if key.lstrip("+") == "sweep"]
+    return [name for value in values for name in re.split(r"[\s,'\"\[\]()]+", value)]
 
 
-def _normal_axes(tree: Any) -> dict[str, Any]:
-    """A `grid:` tree in which every axis is a list, at the nested place of its dotted path.
-
-    Hydra cannot put a list where a mapping stands, and would merge two mappings: as lists, axes replace
-    one another.
-    """
-    made: dict[str, Any] = {}
-
-    def visit(node: Any, path: str) -> None:
-        if isinstance(node, Mapping) and not is_space(node):
-            for key, value in node.items():
-                visit(value, f"{path}.{key}" if path else str(key))
-            return
-        *parents, last = (f"{path}.name" if path in GROUPS else path).split(".")
-        place = made
-        for key in parents:
-            place = place.setdefault(key, {})
-        place[last] = [node] if isinstance(node, Mapping) else node
-
-    visit(tree, "")
-    return made
+def _within(names: Iterable[str], nodes: Mapping[str, DictConfig]) -> set[str]:
+    """The sweeps in the defaults of these, and in the defaults of those."""
+    found: set[str] = set()
+    rest = list(names)
+    while rest:
+        name = rest.pop()
+        defaults = nodes[name].get("defaults", []) if name in nodes else []
+        inner = {one for one in defaults if isinstance(one, str)} - found
+        found |= inner
+        rest += inner
+    return found
 
 
 def forced(words: Sequence[str]) -> list[str]:
-    """Hydra overrides such that any field can be given as `path=value`, new keys included.
+    """Hydra overrides such that any field can be given as `path=value`; see `words.forced`."""
+    return _words.forced(words, CHOICES)
 
-    What is no field is refused later, by the schema, with the nearest name.
-    """
-    made = []
-    for word in words:
-        key, equals, value = word.partition("=")
-        if equals and key not in CHOICES and key.split(".")[0] != "hydra" and re.match(r"[\w.]+$", key):
-            axis = key.removeprefix("grid.")
-            key = f"{key}.name" if key != axis and axis in GROUPS else key
-            value = f"[{value}]" if key != axis and value.startswith("{") else value
-            word = f"++{key}={value}"
-        made.append(word)
-    return made
+
+def refuse(words: Sequence[str], *, multirun: bool = False) -> None:
+    """Raise `ConfigError` for overrides that Hydra would take, and that are no fields here."""
+    _words.refuse(forced(words), _all_options(), multirun=multirun)
 
 
 def jobs(words: Sequence[str]) -> list[list[str]]:
     """The words of every job of Hydra's multirun: the product of the choices they sweep over."""
+    refuse(words, multirun=True)
     with readable_errors(words):
         parsed = OverridesParser.create().parse_overrides(forced(words))
         each = []
@@ -141,6 +137,22 @@ def _hydra() -> Iterator[None]:
         running.hydra = kept
 
 
+@contextmanager
+def _no_environment() -> Iterator[None]:
+    """Keep variables of the environment, which may be secrets, out of what is kept of a sweep."""
+
+    def refuse_it(name: str, *_: Any) -> None:
+        raise ConfigError(
+            "config", f"${{oc.env:{name}}} is refused", "variables may be secrets: write the value"
+        )
+
+    OmegaConf.register_new_resolver("oc.env", refuse_it, replace=True)
+    try:
+        yield
+    finally:
+        OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)
+
+
 class Composed(NamedTuple):
     """raw: the resolved config. choices: of each group. interpolated: whether fields stood for others."""
 
@@ -151,7 +163,11 @@ class Composed(NamedTuple):
 
 def compose(words: Sequence[str]) -> Composed:
     """The config of these overrides; sweep files have to be registered. Raises `ConfigError`."""
-    with _hydra(), readable_errors(words, ValueError):
+    for word in words:
+        if _words.is_hydras(word):
+            raise ConfigError(word.partition("=")[0], "not of a sweep", "it is for the command line")
+    refuse(words)
+    with _hydra(), readable_errors(words, ValueError), _no_environment():
         cfg = hydra.compose("config", forced(words), return_hydra_config=True)
         choices = dict(cfg.hydra.runtime.choices)
         fields = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
@@ -169,23 +185,43 @@ def readable_errors(words: Sequence[str], *more: type[Exception]) -> Iterator[No
         raise
     except OverrideParseException as error:
         word = str(error.override).removeprefix("++")
-        raise ConfigError("override", f"cannot parse {word!r}", "it takes path=value") from error
+        raise ConfigError("override", f"cannot parse {shown(word)}", "it takes path=value") from error
     except (HydraException, OmegaConfBaseException, *more) as error:
         raise _translated(error, words) from error
 
 
 def _translated(error: Exception, words: Sequence[str]) -> ConfigError:
     """The field, and what was wrong with it, out of Hydra's own words."""
-    for word in words:
-        group, _, choice = word.partition("=")
-        known = options(group) if group in CHOICES else []
-        if known and choice not in known and "," not in choice:
-            return ConfigError(group, f"no such choice {choice!r}", nearest(choice, known))
     reason = " ".join(str(error).split())
-    if found := re.search(r"Could not find '(\w+)/(\w+)'", reason):
+    path = getattr(error, "full_key", None) or getattr(error.__cause__, "full_key", None)
+    if found := re.search(r"\$\{oc\.env:.*? is refused", reason):
+        return ConfigError(path or "config", found[0], _SECRETS)
+    if found := re.search(r"Could not find '([\w/]+)/([^'/]+)'", reason):
         group, choice = found.groups()
-        return ConfigError(group, f"no such choice {choice!r}", nearest(choice, options(group)))
+        known = options(group) if group in CHOICES else _plugins(reason)
+        return ConfigError(group, f"no such choice {choice!r}", nearest(choice, known))
     if found := re.search(r"'([\w.]+)' does not exist", reason):
         return ConfigError(found[1], "is not there to be taken out", f"leave ~{found[1]} out")
-    path = getattr(error, "full_key", None) or getattr(error.__cause__, "full_key", None)
-    return ConfigError(path or "config", reason.split(" full_key:")[0], "")
+    if found := re.search(r"The value of '([\w.]+)' is (.*) and not", reason):
+        got = f"is {found[2]}, and another value was to be taken out"
+        return ConfigError(found[1], got, f"give ~{found[1]}")
+    if found := re.search(r"Could not delete '(\w+)=(\w+)'", reason):
+        got = f"is not {found[2]}, which was to be taken out"
+        return ConfigError(found[1], got, f"leave ~{found[1]} out")
+    if "Missing mandatory value" in reason:
+        return ConfigError(path or "config", "got ???, which stands for no value", "give one")
+    if found := re.search(r"(?:Could not override|Error merging override) '?\+*([\w./@-]+)", reason):
+        takes = f"{_word_of(found[1], words)} does not fit its field"
+        return ConfigError(found[1], "cannot be given there", takes)
+    return ConfigError(path or "config", reason.split(" full_key:")[0], "give plain values, as path=value")
+
+
+def _word_of(path: str, words: Sequence[str]) -> str:
+    """The word that gave a path, as far as it can be told."""
+    return next((repr(word) for word in reversed(words) if word.lstrip("+~").startswith(path)), "it")
+
+
+def _plugins(reason: str) -> list[str]:
+    """Of a group of Hydra's own the choices, out of what it says."""
+    found = re.search(r"Available options in '[\w/]+': (.*?) Config search path", reason)
+    return found[1].split() if found else []

@@ -1,14 +1,14 @@
 """A composed config, checked, as plain frozen values."""
 
 import inspect
-import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vsweep.errors import ConfigError, nearest
+from vsweep.errors import ConfigError, nearest, shown
 from vsweep.grid import distinct
 from vsweep.schema import AUTO, EVERY_DATASET, FIELDS, GROUPS, OWN, SWEEP_FIELDS, TOP, parse_field
+from vsweep.targets import resolve
 from vsweep.tasks.registry import fields
 
 # The groups in which a person can bring their own.
@@ -73,7 +73,8 @@ def check(raw: Mapping[str, Any], own: Mapping[str, Any], *, strict: bool = True
 
     Raises `ConfigError`.
     """
-    parts = {group: _part(group, raw.get(group), own.get(group), strict=strict) for group in GROUPS}
+    allowed = parse_field("allow_targets", raw.get("allow_targets"))
+    parts = {group: _part(group, raw.get(group), own.get(group), allowed, strict=strict) for group in GROUPS}
     _refuse_unknown(raw, parts)
     common = {name: parse_field(f"data.{name}", raw["data"].get(name)) for name in EVERY_DATASET}
     top = {path: parse_field(path, raw.get(path)) for path in TOP}
@@ -89,32 +90,29 @@ def _at(tree: Any, path: str) -> Any:
     return tree
 
 
-def _part(group: str, raw: Any, own: Any, *, strict: bool) -> Part:
+def _part(group: str, raw: Any, own: Any, allowed: Sequence[str], *, strict: bool) -> Part:
     if not isinstance(raw, Mapping):
-        raise ConfigError(group, f"got {raw!r}", f"it takes one of {', '.join(GROUPS[group])}")
+        raise ConfigError(group, f"got {shown(raw)}", f"it takes one of {', '.join(GROUPS[group])}")
     name, target = raw.get("name"), raw.get("_target_")
     common = {"name", "_target_", *(EVERY_DATASET if group == "data" else ())}
     given = {key: value for key, value in raw.items() if key not in common}
     if name == OWN and group in _OWN_GROUPS:
         if own is None and target is None:
             raise ConfigError(f"{group}._target_", "got nothing", "it takes a function's dotted path")
-        return _own_part(group, given, own if own is not None else _resolve(group, target))
-    if target is not None and strict:
-        raise ConfigError(
-            f"{group}._target_", f"got {target!r}, and {group}={name}", f"give {group}={OWN} too"
-        )
+        return _own_part(group, given, _of(own, group, target, allowed))
+    if target is not None and strict and group in _OWN_GROUPS:
+        got = f"got {shown(target)}, and {group}={shown(name)}"
+        raise ConfigError(f"{group}._target_", got, f"give {group}={OWN} too")
     if name == AUTO and group == "loss":
+        if strict:
+            _refuse_untaken(group, AUTO, given, ())
         return Part(AUTO, None, {})
     if not isinstance(name, str) or name not in GROUPS[group]:
-        raise ConfigError(group, f"no such choice {name!r}", nearest(str(name), GROUPS[group]))
+        raise ConfigError(group, f"no such choice {shown(name)}", nearest(shown(name), GROUPS[group]))
     function = GROUPS[group][name]
     taken = _fields_of(group, function)
-    for key in given:
-        if f"{group}.{key}" in FIELDS and key not in taken and strict:
-            choices = ", ".join([*taken, *(EVERY_DATASET if group == "data" else ())])
-            raise ConfigError(
-                f"{group}.{key}", f"{group}={name} has no such field", f"it takes {choices or 'none'}"
-            )
+    if strict:
+        _refuse_untaken(group, name, given, taken)
     values = {key: parse_field(f"{group}.{key}", given.get(key)) for key in taken}
     return Part(name, function, values)
 
@@ -125,15 +123,16 @@ def _fields_of(group: str, function: Any) -> tuple[str, ...]:
     return fields(function.value if group == "loss" else function)
 
 
-def _resolve(group: str, target: Any) -> Any:
-    field, takes = f"{group}._target_", "it takes a function's dotted path, as module.function"
-    if not isinstance(target, str) or "." not in target.replace(":", "."):
-        raise ConfigError(field, f"got {target!r}", takes)
-    try:
-        return pkgutil.resolve_name(target)
-    except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ConfigError(field, f"cannot import {target!r} ({reason})", takes) from error
+def _refuse_untaken(group: str, name: str, given: Iterable[str], taken: Sequence[str]) -> None:
+    for key in given:
+        if f"{group}.{key}" in FIELDS and key not in taken:
+            choices = ", ".join([*taken, *(EVERY_DATASET if group == "data" else ())])
+            got = f"{group}={name} has no such field"
+            raise ConfigError(f"{group}.{key}", got, f"it takes {choices or 'none'}")
+
+
+def _of(own: Any, group: str, target: Any, allowed: Sequence[str]) -> Any:
+    return own if own is not None else resolve(f"{group}._target_", target, allowed)
 
 
 def _own_part(group: str, given: Mapping[str, Any], function: Any) -> Part:
@@ -161,7 +160,8 @@ def _refuse_unknown(raw: Mapping[str, Any], parts: Mapping[str, Part]) -> None:
     for path, _ in leaves({key: value for key, value in raw.items() if key != "grid"}):
         group, _, key = path.partition(".")
         owns = group in parts and parts[group].name == OWN
-        fine = path in known or owns or (group in GROUPS and key in ("name", "_target_"))
+        fine = path in known or owns or (group in GROUPS and key == "name")
+        fine = fine or (group in _OWN_GROUPS and key == "_target_")
         if not fine:
             raise ConfigError(path, "no such field", nearest(path, known))
 

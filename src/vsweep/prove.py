@@ -1,7 +1,7 @@
 """A sweep's results held against trainings of their own: verify, reproduce, confirm."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -16,6 +16,7 @@ from vsweep.errors import ConfigError
 from vsweep.execution.known import known as measurements
 from vsweep.execution.verify import picks
 from vsweep.execution.verify import verify as verify_trials
+from vsweep.overrides import literal, words_of
 from vsweep.results.files import write_json
 from vsweep.results.lock import Lock
 from vsweep.results.select import axes_of, default_metric, higher_is_better, rank_cells
@@ -23,25 +24,30 @@ from vsweep.results.store import read_curves
 from vsweep.results.sweep import VERIFIED, Sweep
 from vsweep.runner import planned, recorded, run_study
 from vsweep.study import Study, make_study
-from vsweep.words import words_of
 
 _CONFIRMED = "confirm.json"
 
 
 def verify(
-    directory: str | Path, *, k: int = 8, seed: int = 0, own: Mapping[str, Any] | None = None
+    directory: str | Path,
+    *,
+    k: int = 8,
+    seed: int = 0,
+    own: Mapping[str, Any] | None = None,
+    allow_targets: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train some trials of a sweep again, each alone, and hold them against their curves.
 
     The best trial, one that diverged, the first and the last of the program that is padded most, and `k`
     drawn from `seed`. Each is trained unpadded and one at a time, and so is its twin: the same trial, its
     first weights moved by one unit in the last place. A trial whose twin's curve is more than 1 % from its
-    own is chaotic: its curve is one of many. own: your own `model`, `loss` and `data`, as they were given.
+    own is chaotic: its curve is one of many. own: your own `model`, `loss` and `data`, as they were
+    given. allow_targets: modules that the sweep's config may name functions of.
 
     Returns what it writes to `verify.json`. Raises `ConfigError` where there is no sweep.
     """
     sweep = Sweep(directory)
-    made = recorded(sweep.directory, own)
+    made = recorded(sweep.directory, own, allow_targets)
     plan, mesh = planned(made, measurements(), sweep.plan)
     chosen = picks(plan, sweep.trials, k, seed)
     with closing(Lock(sweep.directory)):
@@ -51,12 +57,17 @@ def verify(
     return found
 
 
-def overrides(directory: str | Path, trial: int, own: Mapping[str, Any] | None = None) -> list[str]:
+def overrides(
+    directory: str | Path,
+    trial: int,
+    own: Mapping[str, Any] | None = None,
+    allow_targets: Sequence[str] = (),
+) -> list[str]:
     """The exact config of a trial of a sweep, as overrides: all of its fields and its seed.
 
     Raises `ConfigError` where there is no such trial.
     """
-    made = recorded(Path(directory), own)
+    made = recorded(Path(directory), own, allow_targets)
     number, row, seeds = made.grid.trials()
     at = int(np.searchsorted(number, trial))
     if at == len(number) or number[at] != trial:
@@ -84,18 +95,20 @@ def reproduce(
     *,
     to: str | Path | None = None,
     own: Mapping[str, Any] | None = None,
+    allow_targets: Sequence[str] = (),
     quiet: bool = True,
 ) -> Reproduced:
     """Train a trial of a sweep again, alone.
 
     trial: its number. to: the new directory; by default `outputs/trial-NUMBER/TIME`. own: your own `model`,
-    `loss` and `data`, as they were given.
+    `loss` and `data`, as they were given. allow_targets: as in `verify`.
 
     Raises `ConfigError` where there is no such trial.
     """
-    words = overrides(directory, trial, own)
+    words = overrides(directory, trial, own, allow_targets)
     more = ["keep.params=all", "verify=false", "tracker=none"]
-    made = replace(make_study([*words, *more], own), name=f"trial-{trial}")
+    allowed = f"allow_targets={literal(list(allow_targets))}"
+    made = replace(make_study([*words, *more, allowed], own), name=f"trial-{trial}")
     sweep = run_study(made, None if to is None else Path(to), quiet=quiet)
     (number,) = sweep.trials["trial"]
     return Reproduced(words, sweep, sweep.params(number), sweep.predictor(number))
@@ -115,6 +128,7 @@ def confirm(
     seeds: int | None = None,
     metric: str | None = None,
     own: Mapping[str, Any] | None = None,
+    allow_targets: Sequence[str] = (),
     quiet: bool = False,
 ) -> Confirmed:
     """Train the best cells of a sweep again on fresh seeds: what was best by luck shrinks.
@@ -129,9 +143,12 @@ def confirm(
     `ConfigError`.
     """
     sweep = Sweep(directory)
-    made = recorded(sweep.directory, own)
+    made = recorded(sweep.directory, own, allow_targets)
     metric = metric or default_metric(sweep.trials)
-    before = rank_cells(sweep.trials, metric).head(top)
+    try:
+        before = rank_cells(sweep.trials, metric).head(top)
+    except KeyError as error:
+        raise ConfigError("metric", str(error.args[0]), "") from error
     again = _fresh(made, before["cell"].to_numpy(np.int64), seeds)
     named = f"{again.grid.cells.tolist()} {again.grid.seeds}"
     folder = sweep.directory / "confirm" / sha256(named.encode()).hexdigest()[:12]

@@ -4,7 +4,7 @@ import os
 import platform
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
@@ -65,7 +65,7 @@ def run_study(made: Study, directory: Path | None = None, *, quiet: bool) -> Swe
             if 0 < store.finished < len(store.done):
                 trackers.trained(store.finished)
             _train(plan, mesh, known, store, trackers, time.perf_counter() - begun)
-            trained = loaded(store.directory)
+            trained = loaded(store.directory, made.own)
             if parse_field("verify", made.raw.get("verify")):
                 _verify(plan, mesh, known, trained, time.perf_counter() - begun)
             trackers.end(trained)
@@ -145,22 +145,28 @@ def _verify(plan: Plan, mesh: Any, known: Known, trained: Sweep, seconds: float)
     write_json(path, found)
 
 
-def loaded(directory: str | Path) -> Sweep:
-    """The sweep in a directory. Raises `ConfigError` where there is none."""
+def loaded(directory: str | Path, own: Mapping[str, Any] | None = None) -> Sweep:
+    """The sweep in a directory. own: as in `recorded`. Raises `ConfigError` where there is none."""
 
     def make(sweep: Sweep, cell: int, params: dict[str, np.ndarray]) -> Any:
-        return predictor(recorded(sweep.directory).cell(cell), sweep.plan, params)
+        return predictor(recorded(sweep.directory, own).cell(cell), sweep.plan, params)
 
     return Sweep(directory, make)
 
 
-def recorded(directory: Path, own: Mapping[str, Any] | None = None) -> Study:
-    """The sweep that a directory was made for. Raises `ConfigError`."""
+def recorded(
+    directory: Path, own: Mapping[str, Any] | None = None, allow_targets: Sequence[str] = ()
+) -> Study:
+    """The sweep that a directory was made for.
+
+    own: a person's own functions by group. allow_targets: modules that they trust; what the directory itself
+    says of it counts for nothing, since it may come from others. Raises `ConfigError`.
+    """
     record = read_plan(directory)
     refuse_foreign(directory, record, NUMERICS)
     try:
         raw = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
-        return recorded_study(raw, record["study"], own)
+        return recorded_study({**raw, "allow_targets": list(allow_targets)}, record["study"], own)
     except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         got = f"cannot read the sweep in {str(directory)!r} ({reason})"

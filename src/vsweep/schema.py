@@ -1,12 +1,13 @@
 """The typed schema: every field of a config, and what it takes."""
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
 from vsweep.descent.optimizer import OPTIMIZERS, SCHEDULES
-from vsweep.errors import ConfigError
+from vsweep.errors import ConfigError, shown
 from vsweep.tasks.data import DATASETS
 from vsweep.tasks.initializers import INITIALIZERS
 from vsweep.tasks.losses import LOSSES
@@ -45,6 +46,12 @@ def _text(given: Any) -> str:
     return given
 
 
+def _directory(given: Any) -> str:
+    if "\x00" in _text(given):
+        raise ValueError
+    return str(given)
+
+
 def _flag(given: Any) -> bool:
     if not isinstance(given, bool):
         raise ValueError
@@ -64,6 +71,21 @@ def _names(given: Any) -> tuple[str, ...]:
     if not isinstance(given, list) or not given or not all(isinstance(name, str) for name in given):
         raise ValueError
     return tuple(given)
+
+
+def _modules(given: Any) -> tuple[str, ...]:
+    if given is None:
+        return ()
+    names = given if isinstance(given, list) else [None]
+    if not all(isinstance(name, str) and re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", name) for name in names):
+        raise ValueError
+    return tuple(names)
+
+
+def _project(given: Any) -> str:
+    if not isinstance(given, str) or not re.fullmatch(r"[^/\\#?%:\x00-\x1f\x7f]{1,128}", given):
+        raise ValueError
+    return given
 
 
 def _or_null(takes: Takes) -> Takes:
@@ -99,8 +121,8 @@ FIELDS: dict[str, Takes] = {
     "data.target": Takes("a column's name", _text),
     "data.features": _or_null(Takes("a list of columns' names", _names)),
     "data.targets": _one_of(["auto", "classes", "numbers"]),
-    "data.rows": _whole(2),
-    "data.arms": _whole(2),
+    "data.rows": _whole(2, 10_000_000),
+    "data.arms": _whole(2, 1000),
     "data.noise": _NOT_NEGATIVE,
     "data.seed": _whole(0),
     "data.batch_size": _or_null(_whole(1)),
@@ -133,14 +155,15 @@ FIELDS: dict[str, Takes] = {
 }
 # Fields of the sweep as a whole, which no cell can differ in.
 SWEEP_FIELDS: dict[str, Takes] = {
-    "dir": _or_null(Takes("a directory", _text)),
+    "dir": _or_null(Takes("a directory", _directory)),
+    "allow_targets": Takes("a list of modules' names", _modules),
     "block": _or_null(_whole(1)),
     "segment": _or_null(_whole(1)),
     "keep.params": Takes("an integer of at least 0, or all", _count_or_all),
     "keep.state": Takes("true or false", _flag),
     "verify": Takes("true or false", _flag),
     "tracker.wandb.mode": _one_of(["auto", "online", "offline", "disabled"]),
-    "tracker.wandb.project": Takes("text", _text),
+    "tracker.wandb.project": Takes("up to 128 characters, none of them / \\\\ # ? % :", _project),
     "tracker.wandb.entity": _or_null(Takes("text", _text)),
 }
 # Fields of every data set, and those of no group.
@@ -154,4 +177,4 @@ def parse_field(path: str, given: Any, field: str | None = None) -> Any:
     try:
         return takes.parse(given)
     except (ValueError, OverflowError, TypeError):
-        raise ConfigError(field or path, f"got {given!r}", f"it takes {takes.text}") from None
+        raise ConfigError(field or path, f"got {shown(given)}", f"it takes {takes.text}") from None

@@ -234,4 +234,6 @@ def _name(variants: Iterable[Config]) -> str:
             name = getattr(part.function, "__name__", "arrays") if part.name == OWN else part.name
             path = part.fields.get("path")
             found[Path(path).stem if isinstance(path, str) else name] = None
-    return "-".join("+".join(found) for found in names.values())
+    # It names a directory: one, and not one above.
+    name = "-".join("+".join(found) for found in names.values())[:120]
+    return "".join("_" if one in "/\\" or not one.isprintable() else one for one in name).lstrip(".")

@@ -1,68 +1,116 @@
-"""A config as Hydra overrides: of nested mappings, and of one cell."""
+"""The words of a command line: Hydra's flags apart, and what no override may be."""
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import numpy as np
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import OverrideParseException
 
-from vsweep.compose import CHOICES
-from vsweep.config import Config, as_dict
+from vsweep.errors import ConfigError, nearest, shown
 from vsweep.schema import GROUPS
 
-Words = Sequence[str] | Mapping[str, Any]
-# What Hydra takes for something else where it is not quoted.
-_NOT_TEXT = ("true", "false", "null", "nan", "inf")
+# Hydra's flags that are known here, and the values that each takes. Others load configs from elsewhere.
+_FLAGS: dict[str, tuple[str, ...]] = {
+    "--multirun": (),
+    "--cfg": ("job", "hydra", "all"),
+    "--resolve": (),
+    "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
+    "--hydra-help": (),
+    "--help": (),
+    "--version": (),
+}
+_SHORT = {"-m": "--multirun", "-c": "--cfg", "-i": "--info", "-h": "--help"}
+# What may be said of Hydra's own config: where and how its jobs run. The rest imports, calls and loads.
+_HYDRAS = re.compile(r"hydra\.(launcher|sweeper|sweep|run|job)\.[\w.]+|hydra\.(output_subdir|verbose)")
+_LONGEST = 200
+_PLUGINS = ("hydra/launcher", "hydra/sweeper")
 
 
-def as_words(config: Words) -> list[str]:
-    """A config that a person gives, as overrides."""
-    if isinstance(config, Mapping):
-        return _nested(config)
-    return [config] if isinstance(config, str) else list(config)
+def split_flags(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Hydra's flags, in their long form, and the other words. Raises `ConfigError`."""
+    flags: list[str] = []
+    others: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-"):
+            others.append(word)
+            continue
+        name, equals, value = word.partition("=")
+        flag = _SHORT.get(name, name)
+        if flag not in _FLAGS:
+            raise ConfigError(name, "no such flag", nearest(name, [*_FLAGS, *_SHORT]))
+        takes = _FLAGS[flag]
+        if takes and not equals and (flag == "--cfg" or (rest and rest[0] in takes)):
+            value, equals = rest.pop(0) if rest else "", "="
+        if equals and value not in takes:
+            text = f"it takes one of {', '.join(takes)}" if takes else "it takes no value"
+            raise ConfigError(name, f"got {value!r}", text)
+        flags.append(f"{flag}={value}" if equals else flag)
+    return flags, others
 
 
-def _nested(config: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Nested mappings as Hydra overrides."""
-    words = []
-    for key, value in config.items():
-        path = f"{prefix}{key}"
-        if isinstance(value, Mapping) and not set(value) & {"logspace", "linspace", "range"}:
-            words += _nested(value, f"{path}.")
-        elif path.endswith(".name") and path.count(".") == 1 and not path.startswith("grid."):
-            words.insert(0, f"{prefix[:-1]}={value}")
-        else:
-            words.append(f"{path}={value if path in CHOICES else literal(value)}")
-    return words
+def is_hydras(word: str) -> bool:
+    """Whether an override is of Hydra's own config."""
+    return bool(re.match(r"[+~]*hydra\b", word))
 
 
-def literal(value: Any) -> str:
-    """A value in the grammar of Hydra's overrides."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{k}:{literal(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, list | tuple | range | np.ndarray):
-        return "[" + ",".join(literal(v) for v in value) + "]"
-    if isinstance(value, np.generic):
-        return literal(value.item())
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z]\w*", value) and value.lower() not in _NOT_TEXT:
-        return value
-    if isinstance(value, str):
-        # Backslashes are themselves, but before a quote, before an interpolation, and at the end.
-        return "'" + re.sub(r"(\\*)('|\$\{|$)", _escape, value) + "'"
-    return str(value)
+def forced(words: Sequence[str], choices: Sequence[str]) -> list[str]:
+    """Hydra overrides such that any field can be given as `path=value`, new keys included.
+
+    What is no field is refused later, by the schema, with the nearest name.
+    """
+    made = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        key = key.lstrip("+") if re.match(r"\+{1,2}\w", key) and not is_hydras(key) else key
+        if equals and key in choices:
+            word = f"{key}={value}"
+        elif equals and not is_hydras(key) and re.match(r"[\w.]+$", key):
+            axis = key.removeprefix("grid.")
+            key = f"{key}.name" if key != axis and axis in GROUPS else key
+            value = f"[{value}]" if key != axis and value.startswith("{") else value
+            word = f"++{key}={value}"
+        made.append(word)
+    return made
 
 
-def _escape(found: re.Match[str]) -> str:
-    slashes, what = found.groups()
-    return slashes * 2 + (f"\\{what}" if what else "")
+def refuse(words: Sequence[str], options: Mapping[str, list[str]], *, multirun: bool = False) -> None:
+    """Raise `ConfigError` for overrides that Hydra would take, and that are no fields here.
+
+    words: as `forced` makes them. options: the choices of every group. multirun: whether each may hold
+    the values of several jobs.
+    """
+    for word in words:
+        try:
+            (override,) = OverridesParser.create().parse_overrides([word])
+        except (OverrideParseException, ValueError) as error:
+            # ValueError: an integer of more digits than Python reads.
+            got = f"cannot parse {shown(word.removeprefix('++'))}"
+            raise ConfigError("override", got, "it takes path=value") from error
+        _refuse_one(override, options, multirun=multirun)
 
 
-def words_of(config: Config, seed: int) -> list[str]:
-    """The overrides of which one trial's config is composed, whatever the defaults are."""
-    nested = as_dict(config)
-    words = [f"{group}={nested[group].pop('name')}" for group in GROUPS]
-    for group in GROUPS:
-        words += [f"{group}.{key}={literal(value)}" for key, value in nested.pop(group).items()]
-    return [*words, *(f"{key}={literal(value)}" for key, value in nested.items()), f"seeds=[{seed}]"]
+def _refuse_one(override: Override, options: Mapping[str, list[str]], *, multirun: bool) -> None:
+    key, value = override.key_or_group, override.value()
+    if is_hydras(key):
+        plugin = key in _PLUGINS and re.fullmatch(r"\w+", str(value))
+        if not (plugin or _HYDRAS.fullmatch(key)) or "_target_" in str(override.input_line):
+            takes = "of Hydra's own it takes hydra/launcher=, hydra/sweeper=, their fields, and directories"
+            raise ConfigError(key, "not to be set here", takes)
+        return
+    # Hydra looks for a group's folder of that name, which no file system has of any length.
+    if override.package is not None or "/" in key or not 0 < len(key) <= _LONGEST:
+        said = f"{key}@{override.package}" if override.package is not None else key
+        raise ConfigError(said or "override", "no such field", nearest(key, options))
+    if key.endswith("_target_") and key not in ("data._target_", "model._target_", "loss._target_"):
+        raise ConfigError(key, "no such field", "own functions are data=own, model=own and loss=own")
+    if override.is_sweep_override():
+        if not multirun:
+            text = override.get_value_string()
+            takes = f"give -m for a job of each, or grid.{key}=[…] for an axis"
+            raise ConfigError(key, f"got several values, {shown(text)}", takes)
+    elif key in options and not override.is_delete() and value not in options[key]:
+        said = override.get_value_string() if not isinstance(value, str) else value
+        raise ConfigError(key, f"no such choice {shown(said)}", nearest(said, options[key]))

@@ -11,7 +11,7 @@ from vsweep.errors import ConfigError
 from vsweep.tasks.dataset import Split, own_dataset, split
 from vsweep.tasks.losses import LOSSES, Loss, default_loss, own_loss
 from vsweep.tasks.products import has_library_calls
-from vsweep.tasks.task import Data, Examples
+from vsweep.tasks.task import Data, Examples, kept_dtype
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,22 @@ def load_inputs(config: Config, loaded: dict[str, Split]) -> Inputs:
     if key not in loaded:
         loaded[key] = _load(config)
     data = loaded[key]
+    _refuse_beyond(data, kept_dtype(config.dtype), config.dtype)
     rows = data.x[0].shape[1]
     if config.batch_size is not None and config.batch_size > rows:
         got = f"got {config.batch_size}, and there are {rows} training rows"
         raise ConfigError("data.batch_size", got, "it takes at most as many as there are, or null")
     return Inputs(config, key, data, loss_of(config, len(data.dataset.classes)))
+
+
+def _refuse_beyond(data: Split, dtype: Any, said: str) -> None:
+    """Refuse numbers that the program's dtype cannot hold."""
+    most = float(np.finfo(np.dtype(dtype)).max)
+    for field, parts in (("data", data.x), ("data.target", data.y)):
+        for part in parts:
+            largest = 0.0 if part is None or not part.size else float(np.abs(part).max())
+            if largest > most:
+                raise ConfigError(field, f"got {largest:.3g}", f"{said} holds numbers up to {most:.2g}")
 
 
 def arrays(data: Split, floating: np.dtype) -> Data:

@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import re
+import warnings
 from collections.abc import Callable, Sequence
 from http.client import HTTPException
 from pathlib import Path
@@ -11,15 +13,15 @@ from urllib.request import urlopen
 
 import numpy as np
 
-from vsweep.errors import ConfigError, nearest
+from vsweep.errors import ConfigError, nearest, shown
 from vsweep.tasks.dataset import Dataset
+
+_SCHEMES = ("http://", "https://", "ftp://", "file://")
 
 
 def csv(*, path: str, target: str, features: Sequence[str] | None, targets: str) -> Dataset:
     """A person's own CSV file, with a header."""
-    import pandas as pd
-
-    return _table(_read(pd.read_csv, path), target, features, targets)
+    return _table(_read(_csv_frame, path), target, features, targets)
 
 
 def parquet(*, path: str, target: str, features: Sequence[str] | None, targets: str) -> Dataset:
@@ -34,15 +36,26 @@ def local_copy(path: str) -> Path:
 
     Raises `ConfigError` where there is none.
     """
-    if urlparse(path).scheme not in ("http", "https", "ftp", "file"):
-        here = Path(path).expanduser()
-        if not here.is_file():
-            raise ConfigError("data.path", f"no file at {path!r}", "it takes a file's path or URL")
-        return here
+    if not path.startswith(_SCHEMES):
+        try:
+            here = Path(path).expanduser()
+            if here.is_file():
+                return here
+        except (OSError, ValueError, RuntimeError):
+            # A name that no file can have, or the home of nobody.
+            pass
+        raise ConfigError("data.path", f"no file at {shown(path)}", "it takes a file's path or URL")
     from platformdirs import user_cache_path
 
-    # With its suffixes, by which pandas knows what is compressed.
-    suffixes = "".join(Path(urlparse(path).path).suffixes)
+    try:
+        # With its suffixes, by which pandas knows what is compressed.
+        suffixes = "".join(
+            one for one in Path(urlparse(path).path).suffixes[-2:] if re.fullmatch(r"\.\w{1,9}", one)
+        )
+    except ValueError as error:
+        raise ConfigError(
+            "data.path", f"no URL: {shown(path)} ({error})", "it takes a path or URL"
+        ) from error
     digest = hashlib.sha256(path.encode()).hexdigest()[:32]
     kept = user_cache_path("vsweep") / "data" / f"{digest}{suffixes}"
     if not kept.exists():
@@ -60,13 +73,32 @@ def local_copy(path: str) -> Path:
     return kept
 
 
+def _csv_frame(file: Path) -> Any:
+    """A CSV file as a frame. Raises ValueError where pandas would rename, shift or drop columns."""
+    import pandas as pd
+
+    names = pd.read_csv(file, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0].tolist()
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two columns are called {name!r}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:
+            return pd.read_csv(file, low_memory=False, index_col=False)
+        except pd.errors.ParserWarning as error:
+            raise ValueError("rows have more columns than the header") from error
+
+
 def _read(reader: Callable[[Path], Any], path: str) -> Any:
     file = local_copy(path)
     try:
         return reader(file)
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError("data.path", f"cannot read {path!r} ({reason})", "") from error
+        lines = str(error).splitlines() or [type(error).__name__]
+        kind = "a Parquet file" if reader is not _csv_frame else "a CSV file in UTF-8, with a header"
+        raise ConfigError(
+            "data.path", f"cannot read {shown(path)} ({lines[0]})", f"it takes {kind}"
+        ) from error
 
 
 def _table(frame: Any, target: str, features: Sequence[str] | None, targets: str) -> Dataset:
@@ -74,9 +106,15 @@ def _table(frame: Any, target: str, features: Sequence[str] | None, targets: str
     columns = list(map(str, frame.columns))
     frame.columns = columns
     names = [name for name in columns if name != target] if features is None else list(features)
+    for name in columns:
+        if columns.count(name) > 1:
+            raise ConfigError("data.path", f"two columns are called {name!r}", "names are distinct")
     for field, name in [("data.target", target), *(("data.features", name) for name in names)]:
         if name not in columns:
             raise ConfigError(field, f"no column {name!r}", nearest(name, columns))
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError("data.features", f"{name!r} is named twice", "names are distinct")
     if target in names:
         raise ConfigError("data.features", f"{target!r} is the target too", "leave it out")
     if not len(frame):

@@ -1,0 +1,238 @@
+"""Data files that cannot be trained on; none of them is ever unpickled."""
+
+import gzip
+import io
+import os
+import pickle
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+GOOD = "a,b,y\n" + "".join(f"{i},{i * i % 7},{'xz'[i % 2]}\n" for i in range(20))
+CELLS = [line.split(",") for line in GOOD.splitlines()]
+
+
+def with_cell(value, row=5, column=0):
+    """The good table, with one cell changed."""
+    cells = [list(line) for line in CELLS]
+    cells[row][column] = value
+    return "\n".join(map(",".join, cells)) + "\n"
+
+
+class Bomb:
+    """What makes a file where it is unpickled."""
+
+    def __reduce__(self):
+        return os.system, (f"touch '{os.environ['CANARY']}'",)
+
+
+def zipped(*names):
+    kept = io.BytesIO()
+    with zipfile.ZipFile(kept, "w") as archive:
+        for name in names:
+            archive.writestr(name, GOOD)
+    return kept.getvalue()
+
+
+def parquet(**columns):
+    kept = io.BytesIO()
+    pq.write_table(pa.table(columns), kept)
+    return kept.getvalue()
+
+
+def npy(values):
+    kept = io.BytesIO()
+    np.save(kept, values, allow_pickle=True)
+    return kept.getvalue()
+
+
+READ = "data.path: cannot read 'own.csv' ("
+Y = ["x", "z"] * 10
+# What `own.csv` holds, and how the message begins.
+CSV = {
+    "empty": ("", READ + "No columns to parse from file); it takes a CSV file in UTF-8, with a header"),
+    "blank lines": ("\n\n\n", READ),
+    "no rows": ("a,b,y\n", "data.path: the table has no rows; it takes at least two"),
+    "one row": ("a,b,y\n1,2,x\n", "data.target: one class only"),
+    "no such target": (GOOD.replace("y", "w", 1), "data.target: no column 'y'; it takes one of a, b, w"),
+    "no header": (GOOD.partition("\n")[2], READ + "two columns are called '0')"),
+    "target alone": ("y\nx\nz\n" * 5, "data.features: no column beside 'y'"),
+    "two of a name": (GOOD.replace("b", "a", 1), READ + "two columns are called 'a')"),
+    "two targets": (GOOD.replace("b", "y", 1), READ + "two columns are called 'y')"),
+    "two without a name": (GOOD.replace("a,b", ",", 1), READ + "two columns are called '')"),
+    "longer rows": (GOOD.replace("\n", ",9\n").replace(",9", "", 1), READ + "rows have more columns than"),
+    "one longer row": (with_cell("1,2,3"), READ),
+    "one shorter row": (GOOD + "3,4\n", "data.target: column 'y' has 1 missing values (first in row 20)"),
+    "an empty cell": (with_cell(""), "data.features: column 'a' has 1 missing values (first in row 4)"),
+    "an empty target": (with_cell("", 5, 2), "data.target: column 'y' has 1 missing values"),
+    "NA": (with_cell("NA"), "data.features: column 'a' has 1 missing values"),
+    "text": (with_cell("two"), "data.features: column 'a' holds text or dates"),
+    "a comma for a point": (with_cell('"1,5"'), "data.features: column 'a' holds text"),
+    "a date": (with_cell("2026-01-01"), "data.features: column 'a' holds text or dates"),
+    "a complex number": (with_cell("1+2j"), "data.features: column 'a' holds text"),
+    "an infinity": (with_cell("inf"), "data: feature 'a' is not finite in row 4"),
+    "minus infinity": (with_cell("-inf"), "data: feature 'a' is not finite in row 4"),
+    "beyond a float": (with_cell("1e999"), "data: feature 'a' is not finite in row 4"),
+    "a huge number": (with_cell("1e300"), "data: got 1.84e+299; float32 holds numbers up to"),
+    "huge numbers": (GOOD.replace("0,", "1e300,"), "data: feature 'a' is too large to be standardised"),
+    "a huge integer": (with_cell("9" * 400), "data.features: column 'a' holds text"),
+    "a long integer": (with_cell("9" * 5000), "data."),
+    "one class": (GOOD.replace("z", "x"), "data.target: one class only ('x'); it takes two or more"),
+    "an infinite target": (GOOD.replace("x", "inf").replace("z", "1.5"), "data.target: not finite in row 0"),
+    "a huge target": (GOOD.replace("x", "1e60").replace("z", "1.5"), "data.target: got 1e+60; float32 holds"),
+    "semicolons": (GOOD.replace(",", ";"), "data.target: no column 'y'; it takes one of a;b;y"),
+    "an open quote": (with_cell('"1'), READ),
+    "JSON": ('{"a": [1, 2], "y": [3, 4]}', "data.target: no column 'y'"),
+    "HTML": ("<!doctype html><html><body>404</body></html>", "data.target: no column 'y'"),
+    "NULs": ("\x00" * 100, ""),
+    "a NUL": (with_cell("1\x002"), "data.features: column 'a' holds text"),
+    "junk": (bytes(range(256)) * 4, READ),
+    "UTF-16": (GOOD.encode("utf-16"), READ + "'utf-8' codec can't decode"),
+    "Latin-1": (GOOD.replace("x", "é").encode("latin-1"), READ + "'utf-8' codec can't decode"),
+    "a Parquet file": (parquet(a=[1, 2], y=["x", "z"]), READ),
+    "a pickle": (lambda: pickle.dumps(Bomb()), READ),
+    "a pickle as text": (lambda: pickle.dumps(Bomb(), protocol=0), "data.target: no column 'y'"),
+    "a pickled frame": (lambda: pickle.dumps(pd.DataFrame({"a": [1], "y": [Bomb()]})), READ),
+    "NumPy's objects": (lambda: npy(np.array([Bomb()], object)), READ),
+    "a cell that is a pickle": (with_cell("cos\nsystem\n(S'touch $CANARY'\ntR."), ""),
+}
+PARQUET = {
+    "empty": (b"", "data.path: cannot read 'own.parquet' ("),
+    "text": (GOOD.encode(), "data.path: cannot read 'own.parquet' ("),
+    "junk": (bytes(range(256)) * 4, "data.path: cannot read 'own.parquet' ("),
+    "its marks alone": (b"PAR1" + b"\xff" * 50 + b"PAR1", "data.path: cannot read 'own.parquet' ("),
+    "cut off": (parquet(a=range(20), y=Y)[:-20], "data.path: cannot read 'own.parquet' ("),
+    "a pickle": (lambda: pickle.dumps(Bomb()), "data.path: cannot read 'own.parquet' ("),
+    "a bomb between its marks": (lambda: b"PAR1" + pickle.dumps(Bomb()) + b"PAR1", "data.path: cannot read"),
+    "no rows": (parquet(a=[], y=[]), "data.path: the table has no rows"),
+    "text column": (parquet(a=list("ab") * 10, y=Y), "data.features: column 'a' holds text or dates"),
+    "dates": (
+        parquet(a=pd.date_range("2026", periods=20), y=Y),
+        "data.features: column 'a' holds text or dates",
+    ),
+    "lists": (parquet(a=[[1, 2]] * 20, y=Y), "data.features: column 'a' holds text"),
+    "maps": (parquet(a=[{"k": 1}] * 20, y=Y), "data.features: column 'a' holds text"),
+    "nulls": (parquet(a=[None] * 20, y=Y), "data.features: column 'a' has 20 missing values"),
+    "infinities": (parquet(a=[np.inf] * 20, y=Y), "data: feature 'a' is not finite in row 0"),
+    "date targets": (
+        parquet(a=range(20), y=pd.date_range("2026", periods=20)),
+        "data.target: column 'y' holds",
+    ),
+    "pickled cells": (
+        lambda: parquet(a=[pickle.dumps(Bomb())] * 20, y=Y),
+        "data.features: column 'a' holds text or dates",
+    ),
+    "pickled metadata": (lambda: with_metadata(pickle.dumps(Bomb())), "data."),
+    "pandas metadata that is odd": (lambda: with_metadata(b'{"columns": 3, "index_columns": "x"}'), "data."),
+}
+OPTIONS = {
+    "data.target=w": "data.target: no column 'w'; it takes one of a, b, y",
+    "data.target=A": "data.target: no column 'A'",
+    "data.features=[a,w]": "data.features: no column 'w'; it takes one of a, b, y",
+    "data.features=[a,y]": "data.features: 'y' is the target too; leave it out",
+    "data.features=[a,a]": "data.features: 'a' is named twice",
+    "data.features=[]": "data.features: got []",
+    "data.targets=numbers": "data.target: column 'y' holds text; data.targets=numbers takes numbers",
+    "data.val_fraction=0.99": "data.val_fraction: 0.99 of 20 rows leaves no training rows",
+    "data.val_fraction=0.001": "data.val_fraction: 0.001 of 20 rows leaves no held-out rows",
+    "data.batch_size=17": "data.batch_size: got 17, and there are 16 training rows",
+    "model=linear": "model: got linear, and data=csv has 2 classes",
+    "loss=huber": "loss: got huber, and data=csv has 2 classes",
+    "data.path=.": "data.path: no file at '.'; it takes a file's path or URL",
+    "data.path=nosuch.csv": "data.path: no file at 'nosuch.csv'",
+    "data.path=/dev/zero": "data.path: no file at '/dev/zero'",
+    "data.path='~nobody_of_this_name/x'": "data.path: no file at '~nobody",
+    f"data.path={'x' * 5000}": "data.path: no file at 'xxx",
+    "data.path='a\x00b'": "data.path: no file at 'a",
+    "data.path=s3://bucket/x": "data.path: no file at 's3://bucket/x'",
+    "data.path=gopher://h/x": "data.path: no file at 'gopher://h/x'",
+    "data.path='http://[bad'": "data.path: no URL: 'http://[bad'",
+    f"data.path=http://127.0.0.1:1/x.{'y' * 400}": "data.path: could not fetch 'http://127.0.0.1:1/x.yyy",
+    "data.path=http://127.0.0.1:1/../..": "data.path: could not fetch",
+    "data.path=http://": "data.path: could not fetch 'http://'",
+    "data.path='http://127.0.0.1:1/x y'": "data.path: could not fetch",
+    "data.path=http://127.0.0.1:1/own.csv": "data.path: could not fetch 'http://127.0.0.1:1/own.csv'",
+    "data.path=http://127.0.0.1:99999/own.csv": "data.path: could not fetch",
+    "data.path=file:///nosuch/own.csv": "data.path: could not fetch 'file:///nosuch/own.csv'",
+    "data.path=file://nosuch.invalid/own.csv": "data.path: could not fetch",
+}
+
+
+def with_metadata(value):
+    """A table whose notes for pandas are these bytes."""
+    kept = io.BytesIO()
+    pq.write_table(pa.table({"a": list("ab") * 10, "y": Y}).replace_schema_metadata({b"pandas": value}), kept)
+    return kept.getvalue()
+
+
+def plan(kind, path, *more):
+    own = ["plan", "tracker=none", f"data={kind}", f"data.path={path}"]
+    said = any(word.startswith("data.target=") for word in more)
+    return [*own, *([] if said else ["data.target=y"]), *more]
+
+
+def write(path, content):
+    content = content() if callable(content) else content
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@pytest.mark.parametrize("case", CSV)
+def test_a_csv_file_that_cannot_be_trained_on(refused, here, case):
+    content, begins = CSV[case]
+    write(here / "own.csv", content)
+    refused(begins, *plan("csv", "own.csv"))
+
+
+@pytest.mark.parametrize("case", PARQUET)
+def test_a_parquet_file_that_cannot_be_trained_on(refused, here, case):
+    content, begins = PARQUET[case]
+    write(here / "own.parquet", content)
+    refused(begins, *plan("parquet", "own.parquet"))
+
+
+@pytest.mark.parametrize("word", OPTIONS)
+def test_a_good_file_that_these_words_do_not_fit(refused, here, word):
+    write(here / "own.csv", GOOD)
+    refused(OPTIONS[word], *plan("csv", "own.csv", word))
+
+
+# Endings by which pandas picks how to unpack, or might be thought to.
+ENDINGS = {
+    "own.csv.pkl": lambda: pickle.dumps(Bomb()),
+    "own.pkl": lambda: pickle.dumps(Bomb()),
+    "own.pickle.gz": lambda: gzip.compress(pickle.dumps(Bomb())),
+    "own.csv.gz": lambda: b"\x1f\x8b" + b"x" * 50,
+    "cut.csv.gz": lambda: gzip.compress(GOOD.encode())[:-12],
+    "own.csv.zip": lambda: zipped("one.csv", "two.csv"),
+    "empty.csv.zip": lambda: zipped(),
+    "junk.csv.zip": lambda: b"PK\x03\x04junk",
+    "own.csv.bz2": lambda: b"BZh9junk",
+    "own.csv.xz": lambda: b"\xfd7zXZ\x00junk",
+    "own.csv.zst": lambda: b"\x28\xb5\x2f\xfdjunk",
+    "own.tar": lambda: b"junk" * 300,
+    "own.npy": lambda: npy(np.array([Bomb()], object)),
+}
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("name", ENDINGS)
+def test_what_a_file_is_called_does_not_make_it_run(refused, here, kind, name):
+    write(here / name, ENDINGS[name])
+    refused("data.path: cannot read", *plan(kind, name))
+
+
+@pytest.mark.parametrize("name", ["own.csv", "own.parquet"])
+def test_the_bomb_is_one(here, monkeypatch, name):
+    # Without this the tests above could pass for want of a bomb.
+    monkeypatch.setenv("CANARY", str(here / "canary"))
+    pickle.loads(pickle.dumps(Bomb()))
+    assert (here / "canary").exists()
+
+
+def test_a_pickle_in_a_process_of_its_own(refused, command, here):
+    write(here / "own.csv", lambda: pickle.dumps(Bomb()))
+    refused(READ, *plan("csv", "own.csv"), ran=lambda *words: command(here, *words))
