@@ -149,7 +149,8 @@ def best_table(sweep: Sweep) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name in short_names(axes).values():
         table.add_column(name, justify="right", overflow="fold")
-    for name in ("mean ± se", "diverged", "P(worse)"):
+    several = len(cells) > 1
+    for name in ("mean ± se", "diverged", *(["P(worse)"] if several else [])):
         table.add_column(name, justify="right", no_wrap=True)
     tied = alike(cells).tolist()
     for i, row in enumerate(cells.head(_ROWS).to_dict("records")):
@@ -159,6 +160,6 @@ def best_table(sweep: Sweep) -> Table:
             *(short(row[axis]) for axis in axes),
             _with_error(row["mean"], row["sem"]),
             f"{row['diverged']}/{row['seeds']}",
-            chance,
+            *([chance] if several else []),
         )
     return table

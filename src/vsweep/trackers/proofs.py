@@ -20,9 +20,11 @@ def verified_line(found: Mapping[str, Any]) -> str:
         return f"not verified ({found['failed']}); vsweep verify tries again"
     if not found["checked"]:
         return "not verified: a twentieth of its time is too short to train a trial again; vsweep verify does"
-    count = f"{found['checked']} of {found['of']:,} trials"
-    line = f"verified: {count} trained again alone, curves within {found['largest_difference']:.1g}"
-    line += f" (their twins, one unit in the last place apart at the start: {found['largest_twin']:.1g})"
+    steady = [each for each in found["trials"] if not each["chaotic"]]
+    line = f"verified: {found['checked']} of {found['of']:,} trials trained again, alone"
+    if steady:
+        apart, twin = (max(each[key] for each in steady) for key in ("difference", "twin"))
+        line += f": their curves differ by {apart:.0e} at most, those of their twins by {twin:.0e}"
     changed = found["changed"]
     line += f"; {_names(changed)} changed its verdict" if changed else "; no verdict changed"
     if found["chaotic"]:
@@ -70,7 +72,7 @@ def print_confirmed(cells: pd.DataFrame, metric: str) -> None:
         )
     console.print(table)
     first, mean_loss = cells.iloc[0], float(cells["shrinkage"].mean())
-    place = "still the first" if first["rank"] == 1 else f"number {first['rank']}"
+    place = "still the first" if first["rank"] == 1 else f"number {int(first['rank'])}"
     console.print(
         f"{metric} of the best cell: {short(first['mean'])} in the sweep, {short(first['confirmed'])} on"
         f" fresh seeds, {place} of {len(cells)}; these cells shrank by {short(mean_loss)} on average",
