@@ -99,7 +99,9 @@ def _refuse_one(override: Override, options: Mapping[str, list[str]], *, multiru
     if is_hydras(key):
         plugin = key in _PLUGINS and isinstance(value, str) and re.fullmatch(r"\w+", value)
         if not (plugin or _HYDRAS.fullmatch(key)) or "_target_" in str(override.input_line):
-            takes = "of Hydra's own it takes hydra/launcher=, hydra/sweeper=, their fields, and directories"
+            takes = (
+                "of Hydra's own it takes hydra/launcher, hydra/sweeper, their fields, run.dir and sweep.dir"
+            )
             raise ConfigError(key, "not to be set here", takes)
         return
     # Hydra looks for a group's folder of that name, which no file system has of any length.
