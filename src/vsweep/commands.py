@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import walk_tb
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -164,20 +165,26 @@ def _through_hydra(command: str, flags: Sequence[str], words: Sequence[str]) -> 
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # Flags first: Hydra takes no words on both sides of one.
     sys.argv = [sys.argv[0], *flags, *forced(words)]
-    with readable_errors(words), _hydras_directories(words):
+    with readable_errors(words), _hydras_own(words):
         {"run": _run_job, "plan": _plan_job}[command]()
 
 
 @contextmanager
-def _hydras_directories(words: Sequence[str]) -> Iterator[None]:
-    """Name the word that gave Hydra a directory, where that one cannot be made."""
+def _hydras_own(words: Sequence[str]) -> Iterator[None]:
+    """Name the word of Hydra's own that it cannot use; what a job raises is no word's."""
+    given = [word.partition("=") for word in words if is_hydras(word)]
     try:
         yield
     except OSError as error:
-        for word in filter(is_hydras, words):
-            key, _, value = word.partition("=")
+        for key, _, value in given:
             if error.filename and value.strip("'\"").startswith(str(error.filename)):
-                raise ConfigError(
-                    key, f"cannot make {value} ({error.strerror})", "it takes a directory"
-                ) from error
+                got = f"cannot make {value} ({error.strerror})"
+                raise ConfigError(key, got, "it takes a directory") from error
         raise
+    except (AssertionError, TypeError, ValueError) as error:
+        frames = [frame.f_code.co_name for frame, _ in walk_tb(error.__traceback__)]
+        # Another process's error has that one's traceback as its cause.
+        if isinstance(error, ConfigError) or not given or _job.__name__ in frames or error.__cause__:
+            raise
+        got = f"Hydra cannot use it ({type(error).__name__}: {error})"
+        raise ConfigError(given[-1][0], got, "leave it out, or give another value") from error

@@ -25,6 +25,7 @@ _PACKAGE = Path(__file__).parent
 # Beside the package in an installed wheel, at the top in a checkout.
 _ROOT = _PACKAGE if (_PACKAGE / "conf").is_dir() else _PACKAGE.parents[1]
 CONF = _ROOT / "conf"
+_PROVIDER = "vsweep"
 _SECRETS = "variables may be secrets: write the value"
 CHOICES = [*GROUPS, "tracker", "sweep"]
 
@@ -64,10 +65,12 @@ def register_sweeps(words: Sequence[str]) -> None:
             got = f"the sweep {name} is in the defaults of its own defaults"
             refused[name] = ConfigError("defaults", got, "leave it out of one of them")
     # Those of another folder, or of before they were edited, are no choices any more.
-    store.repo.pop("sweep", None)
+    for key, kept in list(store.repo.get("sweep", {}).items()):
+        if kept.provider == _PROVIDER:
+            del store.repo["sweep"][key]
     for name, node in nodes.items():
         if name not in refused:
-            store.store(group="sweep", name=name, node=node, package="_global_")
+            store.store(group="sweep", name=name, node=node, package="_global_", provider=_PROVIDER)
     chosen = _named(words)
     for name in [*chosen, *sorted(_within(chosen, nodes))]:
         if name in refused:

@@ -30,7 +30,7 @@ def _nested(config: Mapping[str, Any], prefix: str = "") -> list[str]:
         if isinstance(value, Mapping) and not set(value) & {"logspace", "linspace", "range"}:
             words += _nested(value, f"{path}.")
         elif path.endswith(".name") and path.count(".") == 1 and not path.startswith("grid."):
-            words.insert(0, f"{prefix[:-1]}={value}")
+            words.insert(0, f"{path.removesuffix('.name')}={value}")
         else:
             words.append(f"{path}={value if path in CHOICES else literal(value)}")
     return words

@@ -28,9 +28,13 @@ def read(file: Path, options: Mapping[str, list[str]]) -> DictConfig:
     options: the choices of every group, `sweep` included. Raises `ConfigError`.
     """
     try:
-        if not file.is_file() or file.stat().st_size > _MOST_BYTES:
-            raise ValueError(f"it is no file, or has more than {_MOST_BYTES:,} bytes")
-        text = file.read_text(encoding="utf-8")
+        if not file.is_file():
+            raise ValueError("it is no file")
+        with file.open("rb") as opened:
+            held = opened.read(_MOST_BYTES + 1)
+        if len(held) > _MOST_BYTES:
+            raise ValueError(f"it has more than {_MOST_BYTES:,} bytes")
+        text = held.decode()
         _refuse_bombs(text)
         node = OmegaConf.load(io.StringIO(text))
         if not isinstance(node, DictConfig) or not node:

@@ -22,7 +22,9 @@ _FLAGS: dict[str, tuple[str, ...]] = {
 }
 _SHORT = {"-m": "--multirun", "-c": "--cfg", "-i": "--info", "-h": "--help"}
 # What may be said of Hydra's own config: where and how its jobs run. The rest imports, calls and loads.
-_HYDRAS = re.compile(r"hydra\.(launcher|sweeper|sweep|run|job)\.[\w.]+|hydra\.(output_subdir|verbose)")
+_HYDRAS = re.compile(
+    r"hydra\.(launcher\.[\w.]+|sweeper\.(?!params)[\w.]+)|hydra\.(run\.dir|sweep\.dir|sweep\.subdir)"
+)
 _LONGEST = 200
 _PLUGINS = ("hydra/launcher", "hydra/sweeper")
 
@@ -85,8 +87,8 @@ def refuse(words: Sequence[str], options: Mapping[str, list[str]], *, multirun: 
     for word in words:
         try:
             (override,) = OverridesParser.create().parse_overrides([word])
-        except (OverrideParseException, ValueError) as error:
-            # ValueError: an integer of more digits than Python reads.
+        except (OverrideParseException, ValueError, RecursionError) as error:
+            # An integer of more digits than Python reads, or brackets without end.
             got = f"cannot parse {shown(word.removeprefix('++'))}"
             raise ConfigError("override", got, "it takes path=value") from error
         _refuse_one(override, options, multirun=multirun)
@@ -95,9 +97,11 @@ def refuse(words: Sequence[str], options: Mapping[str, list[str]], *, multirun: 
 def _refuse_one(override: Override, options: Mapping[str, list[str]], *, multirun: bool) -> None:
     key, value = override.key_or_group, override.value()
     if is_hydras(key):
-        plugin = key in _PLUGINS and re.fullmatch(r"\w+", str(value))
+        plugin = key in _PLUGINS and isinstance(value, str) and re.fullmatch(r"\w+", value)
         if not (plugin or _HYDRAS.fullmatch(key)) or "_target_" in str(override.input_line):
-            takes = "of Hydra's own it takes hydra/launcher=, hydra/sweeper=, their fields, and directories"
+            takes = (
+                "of Hydra's own it takes hydra/launcher, hydra/sweeper, their fields, run.dir and sweep.dir"
+            )
             raise ConfigError(key, "not to be set here", takes)
         return
     # Hydra looks for a group's folder of that name, which no file system has of any length.

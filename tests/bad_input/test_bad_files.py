@@ -32,7 +32,7 @@ UNREADABLE = {
     BOMB: "sweep: cannot read sweeps/odd.yaml (it holds more than 200,000 values once",
     f"a: {'[' * 5000}": "sweep: cannot read sweeps/odd.yaml (it is nested more than 50 deep)",
     f"a: {'{b: ' * 400}": "sweep: cannot read sweeps/odd.yaml (it is nested more than 50 deep)",
-    f"# {'x' * 1_000_000}\nsteps: 3\n": "sweep: cannot read sweeps/odd.yaml (it is no file, or has more than",
+    f"# {'x' * 1_000_000}\nsteps: 3\n": "sweep: cannot read sweeps/odd.yaml (it has more than",
     b"steps: 3\n# \xff\xfe\n": "sweep: cannot read sweeps/odd.yaml (",
     b"\x80\x04\x95\x0b": "sweep: cannot read sweeps/odd.yaml (",
     "steps: 3\n".encode("utf-16"): "sweep: cannot read sweeps/odd.yaml (",
