@@ -9,11 +9,11 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vsweep.api import _as_words
 from vsweep.compose import CONF
 from vsweep.config import check
 from vsweep.errors import ConfigError
 from vsweep.grid import axis_values, seed_list
+from vsweep.overrides import as_words
 from vsweep.schema import FIELDS, GROUPS, SWEEP_FIELDS, parse_field
 
 few = settings(max_examples=40, suppress_health_check=list(HealthCheck))
@@ -127,7 +127,7 @@ def test_any_change_of_a_composed_config(raw):
     st.sampled_from(PATHS), junk, st.sampled_from(["", "grid."]), st.sampled_from(sorted(GROUPS["optimizer"]))
 )
 def test_any_words(settled, path, value, prefix, optimizer):
-    words = _as_words({f"{prefix}{path}": value})
+    words = as_words({f"{prefix}{path}": value})
     settled("tracker=none", "data=iris", f"optimizer={optimizer}", *words)
 
 

@@ -1,6 +1,7 @@
 """A sweep's directory: written block by block while it trains, and opened again to go on."""
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -225,10 +226,11 @@ def whole(directory: Path, plan: Mapping[str, Any]) -> bool:
 
 def read_plan(directory: Path) -> dict[str, Any]:
     """`plan.json`; empty where there is none. Raises `ConfigError` for one that is none of ours."""
+    # Not `Path.is_file`, which raises of a name that is too long.
+    if not os.path.isfile(directory / _PLAN):  # noqa: PTH113
+        return {}
     try:
         plan = json.loads((directory / _PLAN).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(
