@@ -56,6 +56,7 @@ def main() -> None:
             )
             sound &= most <= WITHIN and times <= TIMES and not found["changed"]
     print("all within bounds" if sound else "NOT within bounds")
+    raise SystemExit(not sound)
 
 
 if __name__ == "__main__":

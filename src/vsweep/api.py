@@ -1,6 +1,6 @@
 """A sweep from words to results; the command line is a thin shell over it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,7 @@ def resume(
     record = read_plan(directory)
     if not record:
         raise ConfigError("dir", f"no sweep in {str(directory)!r}", "it takes a sweep's directory")
+    refuse_foreign(directory, record, NUMERICS)
     own = own_of(model=model, loss=loss, data=data)
     changes = as_words(config)
     if changes:
@@ -69,7 +70,6 @@ def resume(
         changed = {key_of(word) for word in changes} | {"dir", "allow_targets"}
         kept = [word for word in record["study"]["words"] if key_of(word) not in changed | set(own)]
         return run_study(make_study([*kept, *changes, f"dir={literal(str(directory))}"], own), quiet=quiet)
-    refuse_foreign(directory, record, NUMERICS)
     if whole(directory, record):
         sweep = loaded(directory, own)
         if not quiet:
@@ -102,11 +102,13 @@ def load(
     model: Callable[..., Any] | None = None,
     loss: Callable[..., Any] | None = None,
     data: Any = None,
+    allow_targets: Sequence[str] = (),
 ) -> Sweep:
     """The sweep in a directory.
 
-    model, loss, data: your own, as they were given to `sweep`; only `Sweep.predictor` asks for them.
+    model, loss, data: your own, as they were given to `sweep`. allow_targets: modules whose functions the
+    sweep's config may name. Only `Sweep.predictor` asks for these.
 
     Raises `ConfigError` where there is none.
     """
-    return loaded(directory, own_of(model=model, loss=loss, data=data))
+    return loaded(directory, own_of(model=model, loss=loss, data=data), allow_targets)

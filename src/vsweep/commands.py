@@ -26,6 +26,8 @@ from vsweep.words import is_hydras, split_flags
 def perform(command: str, words: Sequence[str]) -> None:
     """Do what a command says. Raises `ConfigError`."""
     flags, others = split_flags(words)
+    if flags and command not in ("run", "plan"):
+        raise ConfigError(flags[0], f"vsweep {command} has no flags", "leave it out")
     if command in ("run", "plan") and (flags or any(map(is_hydras, others))):
         _through_hydra(command, flags, others)
     else:

@@ -13,7 +13,9 @@ import numpy as np
 import pandas as pd
 
 from vsweep.errors import ConfigError
+from vsweep.execution.identity import identities
 from vsweep.execution.known import known as measurements
+from vsweep.execution.plan import Plan
 from vsweep.execution.verify import picks
 from vsweep.execution.verify import verify as verify_trials
 from vsweep.overrides import literal, words_of
@@ -21,11 +23,9 @@ from vsweep.results.files import write_json
 from vsweep.results.lock import Lock
 from vsweep.results.select import axes_of, default_metric, higher_is_better, rank_cells
 from vsweep.results.store import read_curves
-from vsweep.results.sweep import VERIFIED, Sweep
+from vsweep.results.sweep import CONFIRMED, VERIFIED, Sweep
 from vsweep.runner import planned, recorded, run_study
 from vsweep.study import Study, make_study
-
-_CONFIRMED = "confirm.json"
 
 
 def verify(
@@ -49,6 +49,7 @@ def verify(
     sweep = Sweep(directory)
     made = recorded(sweep.directory, own, allow_targets)
     plan, mesh = planned(made, measurements(), sweep.plan)
+    _refuse_others(plan, sweep)
     chosen = picks(plan, sweep.trials, k, seed)
     with closing(Lock(sweep.directory)):
         curves_of = partial(read_curves, sweep.directory)
@@ -109,6 +110,7 @@ def reproduce(
     more = ["keep.params=all", "verify=false", "tracker=none"]
     allowed = f"allow_targets={literal(list(allow_targets))}"
     made = replace(make_study([*words, *more, allowed], own), name=f"trial-{trial}")
+    _refuse_others(planned(made, measurements(), {})[0], Sweep(directory), [trial])
     sweep = run_study(made, None if to is None else Path(to), quiet=quiet)
     (number,) = sweep.trials["trial"]
     return Reproduced(words, sweep, sweep.params(number), sweep.predictor(number))
@@ -150,14 +152,34 @@ def confirm(
     except KeyError as error:
         raise ConfigError("metric", str(error.args[0]), "") from error
     again = _fresh(made, before["cell"].to_numpy(np.int64), seeds)
-    named = f"{again.grid.cells.tolist()} {again.grid.seeds}"
+    _refuse_others(planned(made, measurements(), sweep.plan)[0], sweep)
+    # By what they are: their numbers change when the sweep is extended.
+    of_cells = sweep.trials[sweep.trials["cell"].isin(before["cell"])]
+    named = f"{of_cells['identity'].tolist()} {again.grid.seeds}"
     folder = sweep.directory / "confirm" / sha256(named.encode()).hexdigest()[:12]
     with closing(Lock(sweep.directory)):
         after = rank_cells(run_study(again, folder, quiet=quiet).trials, metric)
         table = shrinkage(before, after, axes_of(sweep.trials), metric)
         record = {"metric": metric, "seeds": list(again.grid.seeds), "cells": _plain(table)}
-        write_json(sweep.directory / _CONFIRMED, record)
+        write_json(sweep.directory / CONFIRMED, record)
     return Confirmed(table, metric)
+
+
+def _refuse_others(plan: Plan, sweep: Sweep, only: Sequence[int] = ()) -> None:
+    """Raise `ConfigError` where what is to be trained is not what the sweep trained.
+
+    plan: of the sweep's trials, or of the one trial that `only` names.
+    """
+    trials = sweep.trials
+    recorded_ids = trials.set_index("trial")["identity"]
+    if only:
+        same = all(number not in recorded_ids or recorded_ids[number] in identities(plan) for number in only)
+    else:
+        now = pd.Series(identities(plan), plan.grid.trials()[0])
+        same = bool((now.reindex(recorded_ids.index) == recorded_ids).all())
+    if not same:
+        got = f"the data, or your own functions, are not those that {str(sweep.directory)!r} was trained on"
+        raise ConfigError("dir", got, "bring back the ones of then")
 
 
 def _fresh(made: Study, cells: np.ndarray, seeds: int | None) -> Study:

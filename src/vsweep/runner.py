@@ -30,12 +30,12 @@ from vsweep.execution.measure import measured, remember
 from vsweep.execution.pins import Asked
 from vsweep.execution.plan import Plan, make_plan
 from vsweep.execution.predict import predictor
-from vsweep.execution.run import Spent, metric_names, test_names, train
+from vsweep.execution.run import Spent, metric_names, out_of_memory, test_names, train
 from vsweep.execution.verify import affordable, picks, summarised, verify
 from vsweep.results.files import write_json
 from vsweep.results.finished import Underway
 from vsweep.results.store import Store, read_curves, read_plan, refuse_foreign
-from vsweep.results.sweep import VERIFIED, Sweep
+from vsweep.results.sweep import CONFIRMED, VERIFIED, Sweep
 from vsweep.results.table import Table
 from vsweep.schema import parse_field
 from vsweep.study import Study, recorded_study
@@ -57,15 +57,15 @@ def run_study(made: Study, directory: Path | None = None, *, quiet: bool) -> Swe
         plan = measured(plan, mesh, known) if not store.done.any() else plan
         # A curve that is not as it was is not verified.
         if not store.done.all():
-            (store.directory / VERIFIED).unlink(missing_ok=True)
+            for name in (VERIFIED, CONFIRMED):
+                (store.directory / name).unlink(missing_ok=True)
         store.describe(_config(made), _record(made, plan))
-        with closing(Trackers(_trackers(made, quiet=quiet))) as trackers:
+        missing = not store.done.all()
+        with closing(Trackers(_trackers(made, quiet=quiet, missing=missing))) as trackers:
             text = describe.as_text(made.name, plan)
-            trackers.begin(made.name, len(plan.grid), "\n".join([text, *_found(store)]))
-            if 0 < store.finished < len(store.done):
-                trackers.trained(store.finished)
+            trackers.begin(made.name, len(store.done) - store.finished, "\n".join([text, *_found(store)]))
             _train(plan, mesh, known, store, trackers, time.perf_counter() - begun)
-            trained = loaded(store.directory, made.own)
+            trained = loaded(store.directory, made.own, made.raw.get("allow_targets") or ())
             if parse_field("verify", made.raw.get("verify")):
                 _verify(plan, mesh, known, trained, time.perf_counter() - begun)
             trackers.end(trained)
@@ -73,6 +73,10 @@ def run_study(made: Study, directory: Path | None = None, *, quiet: bool) -> Swe
         raise Interrupted(f"stopped; {_kept(store)}", getattr(stop, "status", 130)) from None
     except OSError as error:
         raise StoreError(f"cannot write in {store.directory} ({_why(error)}); {_kept(store)}") from error
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        raise StoreError(f"a block of one trial a device does not fit the memory; {_kept(store)}") from error
     finally:
         store.close()
     return trained
@@ -145,11 +149,17 @@ def _verify(plan: Plan, mesh: Any, known: Known, trained: Sweep, seconds: float)
     write_json(path, found)
 
 
-def loaded(directory: str | Path, own: Mapping[str, Any] | None = None) -> Sweep:
-    """The sweep in a directory. own: as in `recorded`. Raises `ConfigError` where there is none."""
+def loaded(
+    directory: str | Path, own: Mapping[str, Any] | None = None, allow_targets: Sequence[str] = ()
+) -> Sweep:
+    """The sweep in a directory.
+
+    own, allow_targets: as in `recorded`; its predictors need them. Raises `ConfigError` where there is none.
+    """
 
     def make(sweep: Sweep, cell: int, params: dict[str, np.ndarray]) -> Any:
-        return predictor(recorded(sweep.directory, own).cell(cell), sweep.plan, params)
+        made = recorded(sweep.directory, own, allow_targets)
+        return predictor(made.cell(cell), sweep.plan, params)
 
     return Sweep(directory, make)
 
@@ -164,6 +174,9 @@ def recorded(
     """
     record = read_plan(directory)
     refuse_foreign(directory, record, NUMERICS)
+    if Path.cwd().resolve().is_relative_to(directory.resolve()):
+        # Functions are imported from where one stands, and a sweep's directory may come from others.
+        raise ConfigError("dir", "you stand in the sweep's own directory", "go out of it: cd ..")
     try:
         raw = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
         return recorded_study({**raw, "allow_targets": list(allow_targets)}, record["study"], own)
@@ -193,7 +206,10 @@ def _open_store(made: Study, planned: Plan, directory: Path | None) -> Store:
     at_steps = partial(identities, planned)
     place = directory or _new_directory(made.name)
     try:
-        return Store(place, table, keep=keep, numerics=NUMERICS, at_steps=at_steps)
+        described = _config(made), _record(made, planned)
+        return Store(place, table, keep=keep, numerics=NUMERICS, at_steps=at_steps, described=described)
+    except KeyboardInterrupt as stop:
+        raise Interrupted(f"stopped; what {place} holds is kept", getattr(stop, "status", 130)) from None
     except OSError as error:
         raise StoreError(f"cannot write in {place} ({_why(error)}); what is in it is kept") from error
 
@@ -254,10 +270,11 @@ def _new_directory(name: str) -> Path:
     raise ConfigError("dir", f"a thousand sweeps began in one second in {str(parent)!r}", "give dir=…")
 
 
-def _trackers(made: Study, *, quiet: bool) -> list[Tracker]:
+def _trackers(made: Study, *, quiet: bool, missing: bool) -> list[Tracker]:
     trackers: list[Tracker] = [] if quiet else [ConsoleTracker()]
     options = made.raw["tracker"]["wandb"]
-    if options["mode"] != "disabled":
+    # Of a sweep that was finished before, W&B has all.
+    if options["mode"] != "disabled" and missing:
         from vsweep.trackers.wandb import WandbTracker
 
         trackers.append(WandbTracker(lambda cell: as_dict(made.cell(cell)), quiet=quiet, **options))

@@ -1,6 +1,5 @@
 """What determines a trial, as a hash: the same wherever the trial stands in whichever grid."""
 
-import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,6 +10,7 @@ import numpy as np
 
 from vsweep.config import OWN, Config, as_dict, leaves
 from vsweep.descent.program import NUMERICS
+from vsweep.execution.fingerprint import fingerprint
 from vsweep.execution.plan import Plan, Program
 from vsweep.grid import Grid
 from vsweep.tasks.dataset import Split
@@ -37,7 +37,7 @@ def identities(plan: Plan, steps: int | None = None) -> np.ndarray:
                 continue
             config = replace(config, steps=steps)
         made[program.rows] = _of_program(plan.grid, program, config)
-    return made if steps is not None else _distinct(made)
+    return _distinct(made)
 
 
 def _of_program(grid: Grid, program: Program, config: Config) -> list[str]:
@@ -92,15 +92,8 @@ def _data_digest(split: Split) -> str:
 
 
 def _sources(config: Config) -> str:
-    """The source of a person's own functions, or where that is not to be had, their code."""
-    texts = []
-    for part in (config.model, config.loss):
-        if part.name == OWN:
-            try:
-                texts.append(inspect.getsource(part.function))
-            except (OSError, TypeError):
-                code = getattr(part.function, "__code__", None)
-                texts.append("" if code is None else code.co_code.hex())
+    """What a person's own functions do, as a hash."""
+    texts = [fingerprint(part.function) for part in (config.model, config.loss) if part.name == OWN]
     return sha256("\n".join(texts).encode()).hexdigest()
 
 
@@ -110,6 +103,8 @@ def _distinct(made: np.ndarray) -> np.ndarray:
     if len(np.unique(made)) == len(made):
         return made
     for i, identity in enumerate(made.tolist()):
+        if not identity:
+            continue
         seen[identity] = seen.get(identity, -1) + 1
         if seen[identity]:
             made[i] = blake2b(f"{identity} {seen[identity]}".encode(), digest_size=16).hexdigest()

@@ -3,16 +3,26 @@
 Seed s gives the same data order and the same draw in every cell, so cells are compared by the differences
 over the seeds that they share, as in the paired t-test (Student 1908): with a flat prior, the chance that the
 mean difference is above zero is the t distribution's, of n - 1 degrees of freedom, at `mean / (sd / sqrt n)`.
+
+That is of a pair alone. The first was chosen for being first, among many, and so a cell is told apart from
+it only above `1 - 0.05 / (cells - 1)` (Bonferroni): then the cell that is really best is among those that are
+not told apart, with a chance of 95 % (Gupta 1965).
 """
 
 from collections.abc import Iterable
+from math import comb
 
 import numpy as np
 import pandas as pd
 
-# The chance from which two cells are told apart.
-TOLD = 0.95
+# The chance with which the best cell may be missed.
+_MISSED = 0.05
 _MOST_SEEDS = 1_000_000
+
+
+def told_from(cells: int) -> float:
+    """The chance from which a cell is told apart from the first, of so many cells."""
+    return 1.0 - _MISSED / max(cells - 1, 1)
 
 
 def by_seed(trials: pd.DataFrame, column: str, cells: Iterable[int]) -> np.ndarray:
@@ -41,15 +51,23 @@ def against_first(values: np.ndarray, *, higher: bool) -> tuple[np.ndarray, np.n
     square = np.nansum((apart - mean[:, None]) ** 2, axis=1)
     sd = np.sqrt(np.divide(square, count - 1, out=np.full(len(values), np.nan), where=count > 1))
     error = sd / np.sqrt(np.maximum(count, 1))
-    # Differences that are all the same leave nothing to chance.
+    # Accuracies come in steps of one example: differences that are all the same may be up to a step apart.
+    error = np.maximum(error, _resolution(values) * np.sqrt(2 / 12) / np.sqrt(np.maximum(count, 1)))
     score = np.divide(mean, error, out=np.copysign(np.inf, mean), where=error > 0)
     score[mean == 0] = 0.0
     chance = np.where(count > 1, stdtr(np.maximum(count - 1, 1), score), np.nan)
     chance[0] = np.nan
-    return chance, _more(count, np.abs(mean), sd, told=chance >= TOLD)
+    told = told_from(len(values))
+    return chance, _more(count, np.abs(mean), error * np.sqrt(count), chance >= told, told)
 
 
-def _more(count: np.ndarray, mean: np.ndarray, sd: np.ndarray, *, told: np.ndarray) -> np.ndarray:
+def _resolution(values: np.ndarray) -> float:
+    """The smallest step between two values."""
+    steps = np.diff(np.unique(values[np.isfinite(values)]))
+    return float(steps.min()) if len(steps) else 0.0
+
+
+def _more(count: np.ndarray, mean: np.ndarray, sd: np.ndarray, told: np.ndarray, level: float) -> np.ndarray:
     """The fewest seeds with which a difference so large would be told apart, less those that there are."""
     from scipy.special import stdtrit
 
@@ -61,7 +79,7 @@ def _more(count: np.ndarray, mean: np.ndarray, sd: np.ndarray, *, told: np.ndarr
     low, high = np.full(len(mean), 2), np.full(len(mean), _MOST_SEEDS)
     while (low < high).any():
         middle = (low + high) // 2
-        enough = stdtrit(middle - 1, TOLD) * sd / np.sqrt(middle) <= mean
+        enough = stdtrit(middle - 1, level) * sd / np.sqrt(middle) <= mean
         low, high = np.where(enough, low, middle + 1), np.where(enough, middle, high)
     # Of one that is better by the mean alone in the wrong direction, at least one more seed is needed.
     found = np.maximum(low - count[open_], 1).astype(float)
@@ -75,7 +93,8 @@ def alike(cells: pd.DataFrame) -> pd.Series:
 
     cells: as `rank_cells` gives them, with their `chance`. A cell of which more seeds diverged is another.
     """
-    near = (cells["chance"] < TOLD) & (cells["diverged"] == cells["diverged"].iloc[0])
+    near = cells["chance"] < told_from(len(cells))
+    near &= cells["diverged"] == cells["diverged"].iloc[0]
     near.iloc[0] = near.iloc[1:].any()
     return near
 
@@ -86,16 +105,25 @@ def said(cells: pd.DataFrame) -> str:
         return ""
     first, second = cells.iloc[0], cells.iloc[1]
     if first["diverged"] != second["diverged"]:
-        return "the first diverges less often than the second"
+        text = "the first diverges less often than the second"
+        return text + (", which may be chance" if _fewer_by_chance(first, second) > _MISSED else "")
     if pd.isna(second["chance"]):
         return "with so few seeds nothing says whether the first is better or lucky; give seeds=8"
     count = int(alike(cells).sum())
     if not count:
         return f"the first is really better than the second with a chance of {second['chance']:.3g}"
-    text = f"{count:,} cells (≈), the first among them, cannot be told apart ({TOLD:.0%})"
+    text = f"{count:,} cells (≈), the first among them, cannot be told apart (95%)"
     if pd.notna(second["more_seeds"]) and second["more_seeds"] > 0:
         seeds = int(second["more_seeds"])
         text += f"; some {seeds:,} more seed{'' if seeds == 1 else 's'} would tell the first from the second"
     elif second["mean"] == first["mean"]:
         text += "; the first two are equal, and no number of seeds can be named"
     return text
+
+
+def _fewer_by_chance(first: pd.Series, second: pd.Series) -> float:
+    """How probable so few diverged seeds of the first are, were both the same (Fisher's exact test)."""
+    n, m = int(first["seeds"]), int(second["seeds"])
+    total = int(first["diverged"] + second["diverged"])
+    ways = [comb(n, k) * comb(m, total - k) for k in range(int(first["diverged"]) + 1)]
+    return sum(ways) / comb(n + m, total)

@@ -15,14 +15,14 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from vsweep.errors import ConfigError
-from vsweep.results.files import checksum, write_json, write_whole
+from vsweep.results.files import checksum, write_whole
 from vsweep.results.ledger import CURVES, ROWS, Block, Ledger
 from vsweep.results.saved import Saved, read_saved
 from vsweep.results.table import Table, read_rows
 
 AtSteps = Callable[[int], np.ndarray]
 TRIALS, STATES, EARLIER = "trials.parquet", "states", "earlier"
-_BESIDE, _READY = ".extended", "ready"
+_BESIDE, _READY, _GONE = ".extended", "ready", "gone"
 
 
 def unfinished(directory: Path) -> bool:
@@ -34,8 +34,11 @@ def finish(directory: Path) -> None:
     """Put what was written whole in its place, and drop what was not."""
     beside = directory / _BESIDE
     if unfinished(directory):
+        gone = (beside / _GONE).read_text(encoding="utf-8").split() if (beside / _GONE).exists() else []
+        for name in gone:
+            (directory / name).unlink(missing_ok=True)
         for path in sorted(beside.rglob("*")):
-            if path.is_file() and path.name != _READY:
+            if path.is_file() and path.name not in (_READY, _GONE):
                 target = directory / path.relative_to(beside)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 path.replace(target)
@@ -48,11 +51,18 @@ def summary_at(places: pd.Index, rows: pd.DataFrame) -> pd.DataFrame:
     return rows.set_axis(places.get_indexer(rows.index), axis=0)
 
 
-def extend(ledger: Ledger, table: Table, before: Mapping[str, Any], at_steps: AtSteps) -> list[int]:
-    """Renumber what a directory holds for a table; returns the blocks that are left.
+def extend(
+    ledger: Ledger,
+    table: Table,
+    before: Mapping[str, Any],
+    at_steps: AtSteps,
+    write_description: Callable[[Path], Any],
+) -> None:
+    """Renumber what a directory holds for a table.
 
     before: its `plan.json`. at_steps: the identities of the table's trials, had they so many steps. A
-    trial that is to have more steps is laid aside.
+    trial that is to have more steps is laid aside. write_description: writes `config.yaml` and `plan.json` of
+    the new sweep into a folder.
 
     Raises `ConfigError` where the directory holds a trial that is in neither way the table's.
     """
@@ -71,7 +81,11 @@ def extend(ledger: Ledger, table: Table, before: Mapping[str, Any], at_steps: At
                 "it takes the same sweep, or one with more seeds, values or steps; give another dir",
             )
     beside = directory / _BESIDE
-    _copy_aside(ledger, [b for b in rows if rows[b].index.isin(strange).any()], beside, min(steps, default=0))
+    if beside.exists():
+        shutil.rmtree(beside)
+    gone = _copy_aside(
+        ledger, [b for b in rows if rows[b].index.isin(strange).any()], beside, min(steps, default=0)
+    )
     kept = [block for block in rows if not rows[block].index.isin(strange).any()]
     summaries = []
     lines = []
@@ -85,21 +99,22 @@ def extend(ledger: Ledger, table: Table, before: Mapping[str, Any], at_steps: At
         write_whole(path, partial(pq.write_table, curves))
         lines.append(block._replace(curves=checksum(path)))
     beside.mkdir(exist_ok=True)
-    if summaries:
+    if not summaries:
+        gone.append(TRIALS)
+    else:
         write_whole(beside / TRIALS, lambda part: table.write(part, pd.concat(summaries).sort_index()))
     (beside / ROWS).mkdir(exist_ok=True)
     ledger.write_log(beside / ROWS, lines)
-    # What stands in the files, whoever opens them next, and with whatever config.
-    write_json(beside / "plan.json", {**before, "table": table.digest()})
+    # Whoever opens it next, with whatever config, finds what stands in the files.
+    write_description(beside)
+    write_whole(beside / _GONE, lambda part: part.write_text("\n".join(gone), encoding="utf-8"))
     write_whole(beside / _READY, lambda part: part.touch())
-    if not summaries:
-        (directory / TRIALS).unlink(missing_ok=True)
     finish(directory)
-    return [block.part for block in kept]
 
 
-def _copy_aside(ledger: Ledger, blocks: list[Block], beside: Path, steps: int) -> None:
-    """Copy blocks to where shorter trainings are kept."""
+def _copy_aside(ledger: Ledger, blocks: list[Block], beside: Path, steps: int) -> list[str]:
+    """Copy blocks to where shorter trainings are kept; returns what is to go from where it was."""
+    gone = []
     for block in blocks:
         state = ledger.directory / STATES / f"{Path(block.name).stem}.npz"
         for path in (ledger.path(CURVES, block.part), ledger.path(ROWS, block.part), state):
@@ -107,6 +122,8 @@ def _copy_aside(ledger: Ledger, blocks: list[Block], beside: Path, steps: int) -
                 target = beside / EARLIER / f"steps-{steps}" / path.relative_to(ledger.directory)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(path, target)
+                gone.append(str(path.relative_to(ledger.directory)))
+    return gone
 
 
 def earlier_states(directory: Path, table: Table, at_steps: AtSteps) -> Iterator[Saved]:

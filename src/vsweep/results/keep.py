@@ -23,13 +23,14 @@ class Keeper:
         self._metric = preferred(metrics)
         self._best: list[tuple[float, str, Params]] = []
 
-    def open(self, identities: np.ndarray, summary: pd.DataFrame) -> None:
-        """Go on with what was kept of trials that are in the store."""
+    def open(self, identities: np.ndarray, summary: pd.DataFrame) -> int:
+        """Go on with what was kept of trials that are in the store; returns how many of the best are not."""
         if self._keep == ALL:
-            return
+            return 0
         kept = dict(read_params(self._folder / _BEST)) if (self._folder / _BEST).is_file() else {}
         ranked = sorted(zip(self._scores(summary), identities.tolist(), strict=True))[: int(self._keep)]
         self._best = [(score, name, kept.get(name, {})) for score, name in ranked if np.isfinite(score)]
+        return sum(not each for *_, each in self._best)
 
     def _scores(self, summary: pd.DataFrame) -> list[float]:
         """What trials are ranked by, the lowest first; infinite for what is never kept."""

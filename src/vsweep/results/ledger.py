@@ -78,6 +78,10 @@ class Ledger:
             and all(map(self._fits, blocks))
         )
 
+    def rows(self) -> list[Path]:
+        """The files of the log's blocks that hold the rows of their trials."""
+        return [self.path(ROWS, block.part) for block in _read(self.directory / ROWS / _LOG)[0]]
+
     def path(self, folder: str, part: int) -> Path:
         """Where a block's file is."""
         return self.directory / folder / Block(part, 0, "", "").name

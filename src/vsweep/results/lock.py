@@ -23,11 +23,12 @@ class Lock:
     def __init__(self, directory: Path) -> None:
         """Raises `ConfigError` where another process holds it, or the directory cannot be written."""
         self._file: IO[Any] | None = None
+        refuse_links(directory)
         if fcntl is None:
             return
-        path = directory / _NAME
         try:
-            file = path.open("a+", encoding="utf-8")
+            handle = os.open(directory / _NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+            file = os.fdopen(handle, "r+", encoding="utf-8")
         except OSError as error:
             got = f"cannot write in {str(directory)!r} ({error.strerror})"
             raise ConfigError("dir", got, "it takes a directory that can be written") from error
@@ -52,6 +53,14 @@ class Lock:
             with suppress(OSError):
                 self._file.close()
             self._file = None
+
+
+def refuse_links(directory: Path) -> None:
+    """Raise `ConfigError` where a name in a sweep's directory leads elsewhere: it may come from others."""
+    for path in (*directory.glob("*"), *directory.glob(".*"), *directory.glob("ledger/*")):
+        if path.is_symlink():
+            got = f"{str(path)!r} is a link, through which files elsewhere would be written"
+            raise ConfigError("dir", got, "it takes a directory that holds its own files")
 
 
 def _said(text: str) -> str:

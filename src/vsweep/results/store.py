@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +51,14 @@ class Store:
         keep: int | str = 0,
         numerics: int = 0,
         at_steps: Callable[[int], np.ndarray] = no_steps,
+        described: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None,
     ) -> None:
         """Make the directory, or open it with what it holds of these trials.
 
         keep: of how many of the best trials the parameters are kept, or `all`. numerics: the version of
         the numbers. at_steps: the identities of the trials, had they so many steps; empty text where a
-        longer training does not begin as a shorter one.
+        longer training does not begin as a shorter one. described: the config and the record of the plan,
+        as for `describe`, that a directory which is extended has from the same moment on as its new numbers.
 
         Raises `ConfigError` where the directory cannot be written, is written by another process, or
         holds what is not of this sweep; nothing is changed then.
@@ -69,12 +72,12 @@ class Store:
         _make(directory)
         self._lock = Lock(directory)
         try:
-            self._open()
+            self._open(described)
         except BaseException:
             self.close()
             raise
 
-    def _open(self) -> None:
+    def _open(self, described: tuple[Mapping[str, Any], Mapping[str, Any]] | None) -> None:
         refuse_foreign(self.directory, read_plan(self.directory), self._numerics)
         finish(self.directory)
         before = read_plan(self.directory)
@@ -82,7 +85,8 @@ class Store:
         if aside:
             self.notes.append(f"damaged, set aside and trained again: {', '.join(aside)}")
         if self._ledger.blocks and before.get("table") != self.table.digest():
-            extend(self._ledger, self.table, before, self._at_steps)
+            write = partial(self._write_description, before, *(described or (None, before)))
+            extend(self._ledger, self.table, before, self._at_steps, write)
             self._ledger.open()
         places = pd.Index(self.table.identities)
         self._summaries = [
@@ -94,7 +98,10 @@ class Store:
             self.done[summary.index] = True
         if self._summaries:
             every = pd.concat(self._summaries)
-            self._keeper.open(self.table.identities[every.index], every)
+            missing = self._keeper.open(self.table.identities[every.index], every)
+            if missing:
+                again = f"vsweep run trial=N from={self.directory} trains one again"
+                self.notes.append(f"the parameters of {missing} of the best trials are not there; {again}")
         self._pending = bool(self._summaries)
         if aside:
             # The table speaks of what is there no more.
@@ -108,11 +115,24 @@ class Store:
 
     def describe(self, config: Mapping[str, Any], record: Mapping[str, Any]) -> None:
         """Write `config.yaml` and `plan.json`."""
-        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
-        write_whole(self.directory / _CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
+        self._record = self._write_description(self._record, config, record, self.directory)
+
+    def _write_description(
+        self,
+        before: Mapping[str, Any],
+        config: Mapping[str, Any] | None,
+        record: Mapping[str, Any],
+        folder: Path,
+    ) -> dict[str, Any]:
         # When it began is when its first trial did.
-        kept = {key: self._record[key] for key in ("started",) if key in self._record}
-        self.note(**{**record, **kept}, table=self.table.digest())
+        kept = {key: before[key] for key in ("started",) if key in before}
+        made = {**before, **record, **kept, "format": FORMAT, "numerics": self._numerics}
+        made["table"] = self.table.digest()
+        if config is not None:
+            text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+            write_whole(folder / _CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
+        write_json(folder / _PLAN, made)
+        return made
 
     @property
     def record(self) -> Mapping[str, Any]:
@@ -213,15 +233,24 @@ def whole(directory: Path, plan: Mapping[str, Any]) -> bool:
     if plan.get("format") != FORMAT or unfinished(directory):
         return False
     try:
-        if len(read_trials(directory)) != plan["trials"]:
-            return False
+        trials = read_trials(directory)
     except (OSError, ValueError):
         return False
     lock = Lock(directory)
     try:
-        return Ledger(directory).holds(plan["trials"])
+        ledger = Ledger(directory)
+        return ledger.holds(plan.get("trials", -1)) and _says(ledger, trials)
     finally:
         lock.close()
+
+
+def _says(ledger: Ledger, trials: pd.DataFrame) -> bool:
+    """Whether a table of trials is what the ledger's rows say."""
+    rows = pd.concat([read_rows(path) for path in ledger.rows()])
+    try:
+        return bool(rows.loc[trials["identity"]].reset_index(drop=True).equals(trials[rows.columns]))
+    except KeyError:
+        return False
 
 
 def read_plan(directory: Path) -> dict[str, Any]:
@@ -253,8 +282,11 @@ def _make(directory: Path) -> None:
 
 def refuse_foreign(directory: Path, plan: Mapping[str, Any], numerics: int) -> None:
     """Raise `ConfigError` for a sweep of another version."""
-    if not plan:
+    if not plan and not (directory / ROWS / "log.jsonl").exists():
         return
+    if not plan or not isinstance(plan.get("versions", {}), Mapping):
+        got = f"{str(directory)!r} holds trials, and its plan.json says nothing of them"
+        raise ConfigError("dir", got, "give another dir")
     made = f"{str(directory)!r} was made by vsweep {plan.get('versions', {}).get('vsweep', '(unknown)')}"
     if plan.get("format") != FORMAT:
         got = f"{made}, whose directories this version can read but not add to"

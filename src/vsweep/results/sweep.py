@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 MakePredictor = Callable[["Sweep", int, dict[str, np.ndarray]], Callable[[Any], np.ndarray]]
-VERIFIED = "verify.json"
+VERIFIED, CONFIRMED = "verify.json", "confirm.json"
 
 
 class Sweep:

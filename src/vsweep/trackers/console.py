@@ -124,6 +124,12 @@ def _timing(happened: Mapping[str, Any]) -> str:
     return f"trained in {total}: {parts}; {memory}"
 
 
+def _chaotic_cells(sweep: Sweep) -> set[int]:
+    """The cells of which a trial was found to be chaotic."""
+    checked = [] if sweep.verified is None else sweep.verified["trials"]
+    return {each["cell"] for each in checked if each["chaotic"]}
+
+
 def _tested(sweep: Sweep, metric: str) -> str:
     """The chosen cell's value on the test's examples, which had no part in choosing it."""
     name = test_metric(sweep.trials, metric)
@@ -152,14 +158,14 @@ def best_table(sweep: Sweep) -> Table:
     several = len(cells) > 1
     for name in ("mean ± se", "diverged", *(["P(worse)"] if several else [])):
         table.add_column(name, justify="right", no_wrap=True)
-    tied = alike(cells).tolist()
+    tied, chaotic = alike(cells).tolist(), _chaotic_cells(sweep)
     for i, row in enumerate(cells.head(_ROWS).to_dict("records")):
         chance = "" if i == 0 else "–" if pd.isna(row["chance"]) else f"{row['chance']:.2f}"
         chance += " ≈" if tied[i] else ""
         table.add_row(
             *(short(row[axis]) for axis in axes),
             _with_error(row["mean"], row["sem"]),
-            f"{row['diverged']}/{row['seeds']}",
+            f"{row['diverged']}/{row['seeds']}" + (" chaotic" if row["cell"] in chaotic else ""),
             *([chance] if several else []),
         )
     return table
