@@ -12,7 +12,7 @@ from vsweep.execution.plan import Plan, make_plan
 from vsweep.overrides import Words, as_words, literal
 from vsweep.results.store import read_plan, refuse_foreign, whole
 from vsweep.results.sweep import Sweep
-from vsweep.runner import loaded, planned, recorded, run_study
+from vsweep.runner import loaded, planned, recorded, recorded_words, run_study
 from vsweep.study import Study, key_of, make_study
 from vsweep.trackers.console import ConsoleTracker
 
@@ -68,7 +68,8 @@ def resume(
     if changes:
         # What a directory says may be imported counts for nothing: it may come from others.
         changed = {key_of(word) for word in changes} | {"dir", "allow_targets"}
-        kept = [word for word in record["study"]["words"] if key_of(word) not in changed | set(own)]
+        words = recorded_words(directory, record)
+        kept = [word for word in words if key_of(word) not in changed | set(own)]
         return run_study(make_study([*kept, *changes, f"dir={literal(str(directory))}"], own), quiet=quiet)
     if whole(directory, record):
         sweep = loaded(directory, own)

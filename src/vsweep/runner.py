@@ -186,6 +186,15 @@ def recorded(
         raise ConfigError("dir", got, "it takes a sweep's directory") from error
 
 
+def recorded_words(directory: Path, record: Mapping[str, Any]) -> list[str]:
+    """The words that a directory's sweep was composed from. Raises `ConfigError`."""
+    try:
+        return list(map(str, record["study"]["words"]))
+    except (KeyError, TypeError) as error:
+        got = f"cannot read the sweep in {str(directory)!r} (its plan.json has no words)"
+        raise ConfigError("dir", got, "it takes a sweep's directory") from error
+
+
 def planned(made: Study, known: Known, before: Mapping[str, Any]) -> tuple[Plan, Any]:
     """What is to be trained, and the devices to do it. before: the record of an earlier plan of it."""
     mesh = trial_mesh()

@@ -1,0 +1,183 @@
+"""Directories that come from others, data that changed since, and processes that die between two configs."""
+
+import json
+import shutil
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import vsweep
+from vsweep import ConfigError, Model
+from vsweep.execution.fingerprint import fingerprint
+from vsweep.results.store import Store
+
+WORDS = ["model=logistic", "steps=4", "record_every=2", "seeds=2", "tracker=none", "verify=false"]
+ROWS = "a,b,y\n" + "".join(f"{i % 7},{i % 5},{'xz'[i % 3 == 0]}\n" for i in range(40))
+
+
+@pytest.fixture
+def kept(here):
+    """A sweep of a file of one's own, in `kept`."""
+    (here / "own.csv").write_text(ROWS)
+    words = ["data=csv", "data.path=own.csv", "data.target=y", *WORDS, "dir=kept"]
+    return vsweep.sweep(words, quiet=True).directory
+
+
+class Died(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("after", [True, False])
+def test_dying_while_it_is_extended_to_more_steps_loses_no_trial(here, monkeypatch, after):
+    words = ["data=iris", *WORDS, "dir=kept"]
+    vsweep.sweep([*words, "keep.state=true", "segment=2"], quiet=True)
+    describe = Store.describe
+
+    def die(self, *arguments):
+        if after:
+            describe(self, *arguments)
+        raise Died
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "describe", die)
+        with pytest.raises(Died):
+            vsweep.resume("kept", ["steps=8"], quiet=True)
+    # What was advised goes on to more steps, from the state that was kept.
+    sweep = vsweep.resume("kept", quiet=True)
+    assert sweep.config["steps"] == 8
+    assert sweep.curves.groupby("trial")["step"].max().tolist() == [8, 8]
+    whole = vsweep.sweep([*words[:-1], "keep.state=true", "segment=2", "steps=8", "dir=whole"], quiet=True)
+    assert sweep.curves["train_loss"].tolist() == whole.curves["train_loss"].tolist()
+    assert not (here / "kept" / "damaged").exists()
+
+
+def test_other_data_are_not_taken_for_those_of_the_sweep(here, kept):
+    (here / "own.csv").write_text(ROWS.replace("6,", "9,"))
+    for prove in (
+        lambda: vsweep.verify(kept),
+        lambda: vsweep.confirm(kept),
+        lambda: vsweep.reproduce(kept, 0),
+    ):
+        with pytest.raises(ConfigError, match=r"^dir: the data, or your own functions, are not those that"):
+            prove()
+
+
+@pytest.mark.parametrize("name", [".lock", "curves", "plan.json", "params", "ledger/log.jsonl"])
+def test_a_link_out_of_a_directory_is_refused_and_nothing_is_written_through_it(here, kept, name, cli):
+    victim = here / "victim"
+    if (kept / name).is_dir():
+        shutil.copytree(kept / name, victim)
+        shutil.rmtree(kept / name)
+    else:
+        victim.write_bytes((kept / name).read_bytes() if (kept / name).exists() else b"mine")
+        (kept / name).unlink(missing_ok=True)
+    (kept / name).symlink_to(victim)
+    files = [victim] if victim.is_file() else sorted(victim.iterdir())
+    before = [path.read_bytes() for path in files]
+    for words in (["resume", "kept"], ["resume", "kept", "seeds=3"], ["verify", "kept"], ["confirm", "kept"]):
+        done = cli(*words)
+        assert done.status == 2, done.err
+        assert "is a link, through which files elsewhere would be written" in done.err
+        assert done.err.count("\n") == 1
+    assert [path.read_bytes() for path in files] == before
+
+
+OWN = """
+from pathlib import Path
+Path("canary").write_text("imported")
+import vsweep
+def line():
+    return vsweep.Model(lambda key, n, m: {"a": 0.0}, lambda params, x: params["a"] * x)
+"""
+
+
+@pytest.mark.parametrize("command", ["resume", "verify", "confirm"])
+def test_a_directory_that_one_stands_in_runs_no_code(here, kept, cli, monkeypatch, command):
+    (kept / "theirs.py").write_text(OWN)
+    plan = json.loads((kept / "plan.json").read_text())
+    plan["study"]["variants"][0]["config"]["model"] = {"name": "own", "_target_": "theirs.line"}
+    plan["trials"] = 3
+    (kept / "plan.json").write_text(json.dumps(plan))
+    monkeypatch.chdir(kept)
+    done = cli(command, ".")
+    assert done.status == 2, done.err
+    assert "you stand in the sweep's own directory" in done.err
+    assert not (kept / "canary").exists()
+
+
+def test_a_recorded_function_is_asked_for_by_allow_targets(here, kept, cli):
+    """What the directory says may be imported counts for nothing."""
+    (kept / "ledger" / "log.jsonl").unlink()
+    plan = json.loads((kept / "plan.json").read_text())
+    plan["study"]["variants"][0]["config"]["model"] = {"name": "own", "_target_": "os.getcwd"}
+    (kept / "plan.json").write_text(json.dumps(plan))
+    config = (kept / "config.yaml").read_text().replace("allow_targets: []", "allow_targets: [os, posix]")
+    (kept / "config.yaml").write_text(config)
+    done = cli("resume", "kept")
+    assert done.status == 2
+    assert "give allow_targets=[os] on the command line" in done.err
+
+
+@pytest.mark.parametrize(
+    "plan", [{}, {"format": 2}, {"format": 2, "numerics": 1}, {"format": 2, "numerics": 1, "versions": 3}, []]
+)
+def test_a_plan_that_says_too_little_is_one_message(kept, cli, plan):
+    (kept / "plan.json").write_text(json.dumps(plan))
+    before = {path: path.read_bytes() for path in kept.rglob("*.parquet")}
+    for words in (["resume", "kept"], ["resume", "kept", "seeds=3"], ["verify", "kept"]):
+        done = cli(*words)
+        assert done.status == 2, (words, done.err)
+        assert done.err.startswith("vsweep: dir: ")
+        assert done.err.count("\n") == 1
+    assert {path: path.read_bytes() for path in kept.rglob("*.parquet")} == before
+
+
+def make(factor, table=(1, 2)):
+    def loss(outputs, targets, power=2.0):
+        return factor * abs(outputs[0] - targets) ** power + table[0]
+
+    return loss
+
+
+def test_a_function_is_known_by_all_that_it_uses():
+    one = fingerprint(make(1.0))
+    assert fingerprint(make(1.0)) == one
+    assert fingerprint(make(2.0)) != one
+    assert fingerprint(make(1.0, (3, 2))) != one
+    spaces = [{}, {}]
+    for space, constant in zip(spaces, ("1.0", "5.0"), strict=True):
+        exec(f"C = {constant}\ndef f(z, y):\n    return C * z[0]\n", space)
+    assert fingerprint(spaces[0]["f"]) != fingerprint(spaces[1]["f"])
+    arrays = [make(np.arange(3.0)), make(np.arange(3.0) + 1e-9)]
+    assert fingerprint(arrays[0]) != fingerprint(arrays[1])
+
+
+def test_another_closure_is_another_trial(here):
+    x = np.linspace(0.0, 1.0, 20)
+
+    def model(scale):
+        def line():
+            return Model(lambda key, n, m: {"a": jnp.float32(0.1)}, lambda p, x: scale * p["a"] * x)
+
+        return line
+
+    words = ["steps=2", "tracker=none", "verify=false", "dir=kept"]
+    vsweep.sweep(words, model=model(1.0), data=(x, x), quiet=True)
+    with pytest.raises(ConfigError, match="holds 1 trials that are not in this sweep"):
+        vsweep.sweep(words, model=model(5.0), data=(x, x), quiet=True)
+
+
+def test_a_trial_that_does_not_fit_the_memory_is_one_message(here, cli, monkeypatch):
+    from vsweep.execution import run
+
+    def full(self, block, arrangement):
+        raise MemoryError("no more")
+
+    monkeypatch.setattr(run._Run, "_call", full)
+    monkeypatch.setattr(run._Run, "_halve", lambda self, program, used: False)
+    done = cli("run", "data=iris", *WORDS, "dir=kept")
+    assert done.status == 1
+    last = done.err.splitlines()[-1]
+    assert last.startswith("vsweep: a block of one trial a device does not fit the memory; 0 of 2 trials")
+    assert (here / "kept").is_dir()
