@@ -61,9 +61,10 @@ class Ledger:
         known = {block.name for block in self.blocks}
         stray = [p for p in self._files() if p.name not in known]
         # A block that was being written is the only one that a sound log does not know.
-        lost = state is _Log.DAMAGED or len({path.name for path in stray}) > 1
+        whole = {path.name for path in stray if path.suffix != ".part"}
+        lost = state is _Log.DAMAGED or len(whole) > 1
         for path in stray:
-            if lost and not path.name.endswith(".part"):
+            if lost and path.name in whole:
                 aside.append(self._move_aside(path))
             else:
                 path.unlink()
