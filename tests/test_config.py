@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from vsweep.compose import CONF
 from vsweep.config import FIELDS, GROUPS, SWEEP_FIELDS, as_dict, check, parse_field
 from vsweep.errors import ConfigError
-from vsweep.overrides import as_words
+from vsweep.spelling import as_words
 from vsweep.study import make_study as study
 from vsweep.tasks.registry import fields
 

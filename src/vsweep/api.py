@@ -9,10 +9,10 @@ from vsweep.errors import ConfigError
 from vsweep.execution.costs import Hardware
 from vsweep.execution.known import known as measurements
 from vsweep.execution.plan import Plan, make_plan
-from vsweep.overrides import Words, as_words, literal
 from vsweep.results.store import read_plan, refuse_foreign, whole
 from vsweep.results.sweep import Sweep
 from vsweep.runner import loaded, planned, recorded, recorded_words, run_study
+from vsweep.spelling import Words, as_words, literal
 from vsweep.study import Study, key_of, make_study
 from vsweep.trackers.console import ConsoleTracker
 

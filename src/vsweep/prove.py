@@ -18,13 +18,13 @@ from vsweep.execution.known import known as measurements
 from vsweep.execution.plan import Plan
 from vsweep.execution.verify import picks
 from vsweep.execution.verify import verify as verify_trials
-from vsweep.overrides import literal, words_of
 from vsweep.results.files import write_json
 from vsweep.results.lock import Lock
 from vsweep.results.select import axes_of, default_metric, higher_is_better, rank_cells
 from vsweep.results.store import read_curves
 from vsweep.results.sweep import CONFIRMED, VERIFIED, Sweep
 from vsweep.runner import planned, recorded, run_study
+from vsweep.spelling import literal, words_of
 from vsweep.study import Study, make_study
 
 

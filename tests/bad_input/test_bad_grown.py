@@ -13,8 +13,8 @@ from vsweep.compose import CONF
 from vsweep.config import check
 from vsweep.errors import ConfigError
 from vsweep.grid import axis_values, seed_list
-from vsweep.overrides import as_words
 from vsweep.schema import FIELDS, GROUPS, SWEEP_FIELDS, parse_field
+from vsweep.spelling import as_words
 
 few = settings(max_examples=40, suppress_health_check=list(HealthCheck))
 many = settings(max_examples=300, suppress_health_check=list(HealthCheck))

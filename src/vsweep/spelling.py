@@ -1,4 +1,4 @@
-"""A config as Hydra overrides: of nested mappings, and of one cell."""
+"""A config spelt as Hydra overrides: of nested mappings, and of one cell."""
 
 import re
 from collections.abc import Mapping, Sequence
