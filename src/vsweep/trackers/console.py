@@ -26,6 +26,7 @@ from vsweep.trackers.bar import Bar
 from vsweep.trackers.proofs import verified_line
 
 _ROWS = 5
+_WIDTH = 110
 # Where no bar can be redrawn, a line this often.
 _LINE_EVERY_S = 10.0
 
@@ -95,7 +96,8 @@ class ConsoleTracker:
         every = f"{len(cells):,} cells"
         shown = f"the best {_ROWS} of {every}" if len(cells) > _ROWS else f"{every}, best first"
         self.console.print(f"{shown if len(cells) > 1 else 'one cell'}, by {metric} at the last step:")
-        self.console.print(best_table(sweep))
+        # A file or a pipe has no width of its own.
+        self.console.print(best_table(sweep), width=None if self.console.is_terminal else _WIDTH)
         for line in (said(cells), _tested(sweep, metric), _verified(sweep)):
             if line:
                 self.console.print(line, soft_wrap=True)
