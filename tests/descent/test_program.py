@@ -14,10 +14,13 @@ from core_helpers import (
     train_block,
     trial_of,
 )
+from jax.sharding import Mesh
 from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.linear_model import LogisticRegression
 
-from vsweep.tasks.task import Examples
+from vsweep.descent.loop import stretches
+from vsweep.descent.program import Part, compile_block, numerics
+from vsweep.tasks.task import Data, Examples
 
 LOSS = "softmax_cross_entropy"
 TRAIN, VAL = examples(LOSS), examples(LOSS, rows=11, seed=1)
@@ -164,7 +167,13 @@ def _replace(block, place, one):
 # (model, lanes, devices): one after another, side by side, and on two devices.
 @pytest.fixture(
     scope="module",
-    params=[("mlp", 1, 1), ("mlp", 8, 1), ("logistic", 1, 1), ("logistic", 8, 1), ("logistic", 2, 2)],
+    params=[
+        ("mlp", 1, 1),
+        ("mlp", 8, 1),
+        ("logistic", 1, 1),
+        ("logistic", 8, 1),
+        ("logistic", 2, 2),
+    ],
     ids=lambda p: f"{p[0]}-lanes{p[1]}-devices{p[2]}",
 )
 def program(request):
@@ -199,3 +208,127 @@ def test_a_diverging_trial_changes_no_other(program):
         for i in set(range(BLOCK)) - {place}:
             assert_same_bits(trial_of(got, i), trial_of(want, i))
             assert got.diverged_at[i] == -1
+
+
+# A training in segments: a state goes to the host after each, and may be gone on with later.
+
+SEGMENTED = [
+    ("nesterov", None, {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.01}),
+    ("adam", 7, {"lr": 0.02, "b1": 0.9, "b2": 0.99, "eps": 1e-8}),
+]
+
+
+class InSegments:
+    """Trains a block of trials, so many records at a time."""
+
+    def __init__(self, static, hparams, records):
+        self._static, self._hparams, self._records = static, hparams, records
+        parts = (Examples(part.x.astype(np.float32), part.y) for part in (TRAIN, VAL, TRAIN))
+        data = Data(*parts)
+        mesh = Mesh(jax.local_devices()[:1], ("trials",))
+        self._data = data
+        self._start = compile_block(static, hparams, data, lanes=BLOCK, mesh=mesh, part=Part.START)
+        self._state = jax.eval_shape(lambda: self.start())
+        which = np.zeros(records, np.int32)
+        self._call = compile_block(
+            static, hparams, data, self._state, which, lanes=BLOCK, mesh=mesh, part=Part.SEGMENT
+        )
+
+    def start(self):
+        with numerics(self._static):
+            return self._start(self._hparams, self._data)
+
+    def rest(self, state, made=0, hparams=None):
+        """The curves from a record on: the metrics of all of its segments, and the last one's curve."""
+        which, metrics = stretches(self._static.length), []
+        while made < len(which):
+            part = np.zeros(self._records, np.int32)
+            due = which[made : made + self._records]
+            part[: len(due)] = due
+            with numerics(self._static):
+                curve = self._call(self._hparams if hparams is None else hparams, self._data, state, part)
+            curve = jax.device_get(curve)
+            metrics.append({name: values[:, : len(due)] for name, values in curve.metrics.items()})
+            state, made = curve.state, made + len(due)
+            yield made, curve
+        self.metrics = {name: np.concatenate([m[name] for m in metrics], axis=1) for name in metrics[0]}
+
+
+@pytest.fixture(scope="module", params=SEGMENTED, ids=lambda p: f"{p[0]}-{p[1]}")
+def cut(request):
+    """`(static, hparams, whole, in_segments)`; in_segments gives the program of a length of segments."""
+    optimizer, batch_size, numbers = request.param
+    static = make_static(
+        width=WIDTH,
+        inits=("lecun_normal", "zeros"),
+        optimizer=optimizer,
+        schedule="exponential",
+        steps=22,
+        batch_size=batch_size,
+    )
+    hparams = make_hparams(
+        static,
+        seed=np.arange(BLOCK),
+        width=[5, 3, 1, 5, 4, 2, 5, 5],
+        init=["lecun_normal"] * 7 + ["zeros"],
+        schedule={"decay_rate": 0.5, "decay_steps": 10.0},
+        **numbers,
+    )
+    # One of them diverges.
+    hparams.optimizer["lr"][4] = 1e30
+    made = {}
+
+    def in_segments(records):
+        if records not in made:
+            with jax.numpy_dtype_promotion(promotion):
+                made[records] = InSegments(static, hparams, records)
+        return made[records]
+
+    # optax's Adam raises a traced number to the power of an integer count.
+    promotion = "standard" if optimizer.startswith("adam") else "strict"
+    with jax.numpy_dtype_promotion(promotion):
+        whole = train_block(static, hparams, TRAIN, VAL, lanes=BLOCK)
+    return static, hparams, whole, in_segments
+
+
+@pytest.mark.parametrize("records", [1, 2, 4, 6, 9])
+def test_segments_of_any_length_give_the_whole_curve(cut, records):
+    """Of 6 records, of which the last comes after fewer steps; a segment may be longer than all of them."""
+    _, _, whole, in_segments = cut
+    assert whole.state is None
+    program = in_segments(records)
+    *_, (made, curve) = program.rest(program.start())
+    assert made == 6
+    fine = np.arange(BLOCK) != 4
+    assert np.ptp(whole.metrics["train_loss"][0]) > 1e-3
+    for name, values in whole.metrics.items():
+        got = program.metrics[name]
+        assert got.shape == values.shape == (BLOCK, 6)
+        np.testing.assert_allclose(got[fine], values[fine], rtol=1e-6, atol=1e-7, err_msg=name)
+    np.testing.assert_array_equal(curve.diverged_at, whole.diverged_at)
+    assert curve.diverged_at[4] > 0
+    assert (curve.diverged_at[fine] == -1).all()
+    assert curve.state.step.tolist() == [22] * BLOCK
+    for got, want in zip(jax.tree.leaves(curve.params), jax.tree.leaves(whole.params), strict=True):
+        np.testing.assert_allclose(got[fine], want[fine], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("records", [1, 2, 4])
+def test_from_a_saved_state_the_rest_is_the_same_to_the_bit(cut, records):
+    """Though its trials stand in other places of the block then."""
+    _, hparams, _, in_segments = cut
+    program = in_segments(records)
+    stops = list(program.rest(program.start()))
+    uncut, last = program.metrics, stops[-1][1]
+    order = np.array([6, 4, 0, 7, 2, 1, 3, 5])
+    for made, curve in stops[:-1]:
+        saved = jax.tree.map(lambda leaf: np.array(leaf)[order], curve.state)
+        *_, (_, again) = program.rest(saved, made, take(hparams, order))
+        assert_same_bits(program.metrics, {name: v[order, made:] for name, v in uncut.items()})
+        for got, want in (
+            (again.state, last.state),
+            (again.params, last.params),
+            (again.diverged_at, last.diverged_at),
+            (again.test, last.test),
+        ):
+            assert_same_bits(got, jax.tree.map(lambda leaf: leaf[order], want))

@@ -14,17 +14,18 @@ from vsweep.execution.devices import trial_mesh
 from vsweep.execution.known import Known
 from vsweep.execution.pins import Asked
 from vsweep.execution.plan import make_plan
+from vsweep.results.finished import Finished, Underway
 from vsweep.study import make_study
 
 WORDS = ["data=iris", "model=logistic", "model.init=normal", "steps=4", "seeds=12", "tracker=none"]
 WORDS += ["grid.optimizer.lr=[0.1,0.3]"]
 
 
-def plan_of(*words, known=None, block=None):
+def plan_of(*words, known=None, block=None, segment=None):
     made = make_study([*WORDS, *words])
     mesh = trial_mesh()
     hardware = Hardware("cpu", mesh.devices.size)
-    return make_plan(made.grid, made.variants, made.group_axes, hardware, Asked(block=block), known)
+    return make_plan(made.grid, made.variants, made.group_axes, hardware, Asked(block, segment), known)
 
 
 def curves_of(planned, spent=None):
@@ -48,6 +49,42 @@ def test_any_block_gives_the_same_curves(whole, block):
     rows, losses, _ = curves_of(plan_of(block=block))
     assert rows.tolist() == list(range(24))
     np.testing.assert_allclose(losses, whole[1], rtol=1e-5)
+
+
+SEGMENTED = ["optimizer=momentum", "data.batch_size=16", "steps=10", "record_every=2", "seeds=3"]
+
+
+@pytest.fixture(scope="module")
+def uncut():
+    """6 trials of minibatches and 6 records, whole."""
+    return curves_of(plan_of(*SEGMENTED, segment=1000))
+
+
+def test_a_segment_as_long_as_the_training_is_no_segment(uncut):
+    assert plan_of(*SEGMENTED, segment=1000).programs[0].segment == 0
+    assert [type(block) for block in uncut[2]] == [Finished]
+
+
+@pytest.mark.parametrize("segment", [1, 4, 7])
+def test_any_segment_gives_the_same_curves_and_its_rest_to_the_bit(uncut, segment):
+    """A block is on its way to the host after each; from any of these moments on, the rest is as it was."""
+    planned = plan_of(*SEGMENTED, segment=segment)
+    size = planned.programs[0].segment
+    assert size == max(1, segment // 2)
+    *moments, last = list(run.train(planned, trial_mesh()))
+    assert [moment.records for moment in moments] == list(range(size, 6, size))
+    assert {type(moment) for moment in moments} == {Underway}
+    assert isinstance(last, Finished)
+    np.testing.assert_array_equal(last.rows, uncut[0])
+    for name, values in uncut[2][0].metrics.items():
+        np.testing.assert_allclose(last.metrics[name], values, rtol=1e-6, atol=1e-7, err_msg=name)
+    for moment in moments:
+        *later, again = list(run.train(planned, trial_mesh(), underway=[moment]))
+        assert [each.records for each in later] == list(range(moment.records + size, 6, size))
+        assert again.rows.tolist() == last.rows.tolist()
+        for kind in ("metrics", "test"):
+            for name, values in getattr(last, kind).items():
+                assert getattr(again, kind)[name].tobytes() == values.tobytes(), name
 
 
 def test_a_block_that_runs_out_of_memory_is_halved(whole, monkeypatch):

@@ -9,6 +9,8 @@ from fault_helpers import WORDS, parts, same, when
 
 import vsweep
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def kept(undisturbed, tmp_path):

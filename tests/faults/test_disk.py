@@ -9,6 +9,8 @@ from fault_helpers import WORDS, same
 
 import vsweep
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def in_namespace():

@@ -13,6 +13,8 @@ from vsweep.results.saved import read_saved, write_saved
 
 KILLS = 100
 
+pytestmark = pytest.mark.slow
+
 
 def counted(directory):
     """The trials that a reader finds, by identity."""
@@ -22,7 +24,6 @@ def counted(directory):
         return set()
 
 
-@pytest.mark.slow
 def test_a_hundred_kills_lose_nothing(zygote, undisturbed, tmp_path):
     """A sweep is killed at random moments until it ends all the same; then the next one begins."""
     draw, kills, sweeps = random.Random(0), 0, 0

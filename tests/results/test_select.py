@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vsweep.results.compare import alike, said, told_from
 from vsweep.results.select import axes_of, default_metric, label, rank_cells
+from vsweep.results.select import test_metric as of_the_test
 
 
 def frame(rows, metric="val_loss"):
@@ -40,13 +42,33 @@ ROWS = [
 
 def test_ranked_by_the_mean_over_seeds():
     cells = rank_cells(frame(ROWS), "val_loss")
-    assert list(cells.columns) == ["cell", "optimizer.lr", "mean", "std", "seeds", "diverged"]
+    assert list(cells.columns) == [
+        "cell", "optimizer.lr", "mean", "std", "sem", "seeds", "diverged", "chance", "more_seeds"
+    ]  # fmt: skip
     assert cells["cell"].tolist() == [5, 0, 2, 7]
     assert cells["optimizer.lr"].tolist() == [0.3, 0.1, 0.2, 0.4]
     np.testing.assert_allclose(cells["mean"], [2.25, 4.0, 1.0, np.nan])
     np.testing.assert_allclose(cells["std"], [np.sqrt(0.125), np.sqrt(2), np.nan, np.nan])
+    np.testing.assert_allclose(cells["sem"], [0.25, 1.0, np.nan, np.nan])
     assert cells["seeds"].tolist() == [2, 2, 2, 2]
     assert cells["diverged"].tolist() == [0, 0, 1, 2]
+    # No two of these cells share a seed.
+    assert cells["chance"].isna().all()
+    assert cells["more_seeds"].dtype == "Int64"
+    assert cells["more_seeds"].isna().all()
+
+
+def test_another_metric_is_reported_and_ranks_nothing():
+    trials = frame(ROWS)
+    plain = rank_cells(trials, "val_loss")
+    other = np.float32([8, 4, 7, np.nan, 1, 2, np.nan, np.nan])
+    cells = rank_cells(trials.assign(final_test_loss=other), "val_loss", report="test_loss")
+    assert list(cells.columns) == [*plain.columns, "test_loss", "test_loss_sem"]
+    pd.testing.assert_frame_equal(cells[plain.columns], plain)
+    np.testing.assert_allclose(cells["test_loss"], [1.5, 6.0, 7.0, np.nan])
+    np.testing.assert_allclose(cells["test_loss_sem"], [0.5, 2.0, np.nan, np.nan])
+    with pytest.raises(KeyError, match=r"no metric 'test_accuracy': there are val_loss"):
+        rank_cells(trials, "val_loss", report="test_accuracy")
 
 
 def test_more_accuracy_is_better():
@@ -83,6 +105,21 @@ def test_a_diverged_trial_never_ranks_above_one_that_is_not(drawn, metric):
         np.testing.assert_allclose(cell["mean"], expected, rtol=1e-5, atol=1e-6)
 
 
+@given(rows, st.sampled_from(["val_loss", "val_accuracy"]))
+def test_no_cell_makes_the_columns_of_luck_fail(drawn, metric):
+    trials = frame([(cell, cell / 10, status, value) for cell, status, value in drawn], metric)
+    trials["seed"] = trials.groupby("cell").cumcount()
+    cells = rank_cells(trials, metric)
+    assert np.isnan(cells["chance"].iloc[0])
+    assert cells["chance"].dropna().between(0.0, 1.0).all()
+    assert (cells["more_seeds"].dropna() >= 0).all()
+    told = cells["chance"] >= told_from(len(cells))
+    assert (cells.loc[told, "more_seeds"] == 0).all()
+    assert not (cells.loc[~told, "more_seeds"] == 0).fillna(False).any()
+    assert isinstance(said(cells), str)
+    assert alike(cells).dtype == bool
+
+
 def test_one_trial_and_no_axes():
     trials = frame(ROWS[:1]).drop(columns="optimizer.lr")
     assert axes_of(trials) == []
@@ -117,6 +154,39 @@ def test_the_metric_by_default():
     assert default_metric(trials("train_loss", "val_loss")) == "val_loss"
     assert default_metric(trials("train_loss", "train_accuracy")) == "train_accuracy"
     assert default_metric(trials("train_loss", "grad_norm")) == "train_loss"
+
+
+NAMES = [
+    "test_accuracy",
+    "test_loss",
+    "train_loss",
+    "val_loss",
+    "train_accuracy",
+    "val_accuracy",
+    "grad_norm",
+]
+
+
+@given(st.lists(st.sampled_from(NAMES), unique=True))
+def test_no_metric_by_default_is_of_the_test(names):
+    trials = pd.DataFrame({f"final_{name}": [1.0, np.nan] for name in names})
+    assert not default_metric(trials).startswith("test_")
+
+
+def test_a_metric_that_no_trial_has_is_not_the_default():
+    """The column of the held-out examples, of a sweep that holds none out."""
+    trials = pd.DataFrame({"final_val_loss": [np.nan], "final_train_loss": [1.0], "final_test_loss": [0.5]})
+    assert default_metric(trials) == "train_loss"
+
+
+def test_the_metric_on_the_test_that_goes_with_one():
+    trials = pd.DataFrame(
+        {"final_val_loss": [1.0], "final_test_loss": [2.0], "final_test_accuracy": [np.nan]}
+    )
+    assert of_the_test(trials, "val_loss") == "test_loss"
+    assert of_the_test(trials, "train_loss") == "test_loss"
+    for none in ("val_accuracy", "test_loss", "grad_norm"):
+        assert of_the_test(trials, none) is None
 
 
 def test_a_metric_that_was_not_recorded_is_told():

@@ -79,6 +79,21 @@ def assert_holds(store, *blocks):
     assert np.flatnonzero(store.done).tolist() == sorted(rows.tolist())
     assert store.finished == len(rows)
     store.write_trials()
+    assert (store.directory / "trials.parquet").exists() == bool(blocks)
+    if blocks:
+        assert_reads(store, rows, *blocks)
+    parts = [{p.name for p in (store.directory / folder).iterdir()} for folder in ("curves", "ledger")]
+    assert parts[1] - parts[0] <= {"log.jsonl"}
+    assert parts[0] == parts[1] - {"log.jsonl"}
+    assert len(parts[0]) == len(blocks)
+    log = store.directory / "ledger" / "log.jsonl"
+    body = log.read_bytes() if log.exists() else b""
+    assert (body.count(b"\n"), body[-1:]) == (len(blocks), b"\n" if blocks else b"")
+    assert not any(name.endswith(".part") for name in names(store.directory))
+
+
+def assert_reads(store, rows, *blocks):
+    """What is read of a store are these blocks to the bit."""
     curves, trials = read_curves(store.directory), read_trials(store.directory)
     assert curves["trial"].tolist() == np.repeat(10 * np.sort(rows), len(STEPS)).tolist()
     assert curves["step"].tolist() == STEPS.tolist() * len(rows)
@@ -93,12 +108,6 @@ def assert_holds(store, *blocks):
             assert final.tobytes() == block.metrics[name][:, -1].tobytes()
         test = trials.loc[10 * block.rows, "final_test_loss"].to_numpy()
         assert test.tobytes() == block.test["test_loss"].astype(np.float32).tobytes()
-    parts = [{p.name for p in (store.directory / folder).iterdir()} for folder in ("curves", "ledger")]
-    assert parts[1] - parts[0] == {"log.jsonl"}
-    assert len(parts[0]) == len(parts[1]) - 1 == len(blocks)
-    log = (store.directory / "ledger" / "log.jsonl").read_bytes()
-    assert (log.count(b"\n"), log[-1:]) == (len(blocks), b"\n")
-    assert not any(name.endswith(".part") for name in names(store.directory))
 
 
 def test_what_is_read_is_what_was_added_to_the_bit(store):
@@ -609,37 +618,170 @@ def test_no_table_speaks_of_trials_of_which_all_are_damaged(store, opened, three
         vsweep.load(store.directory)
 
 
+# A log that is damaged, or lost: blocks whose lines are gone are kept, out of the way.
+
+
+def files_of(*parts):
+    """What the files of blocks are called when they are set aside."""
+    return [f"{folder}-part-{part:06d}.parquet" for folder in ("curves", "ledger") for part in parts]
+
+
+def assert_set_aside(store, opened, three, lost):
+    """Opened, the store has moved these blocks' files to `damaged/` as they were, and says so."""
+    before = {
+        f"{path.parent.name}-{path.name}": path.read_bytes()
+        for folder in ("curves", "ledger")
+        for path in (store.directory / folder).glob("part-*")
+    }
+    (note,) = opened().notes
+    told = note.removeprefix("damaged, set aside and trained again: ").split(", ")
+    aside = files_of(*lost)
+    assert sorted(told) == sorted(f"damaged/{name}" for name in aside)
+    assert [(store.directory / "damaged" / name).read_bytes() for name in aside] == [
+        before[name] for name in aside
+    ]
+    assert_trained_again(store, opened, three, lost, aside)
+
+
 @pytest.mark.parametrize("cut", [1, 2, 40, "all"])
 def test_a_torn_last_line_is_a_block_that_was_not_counted(store, opened, three, cut):
     log = store.directory / "ledger" / "log.jsonl"
     body = log.read_bytes()
     last = body.splitlines(keepends=True)[-1]
     log.write_bytes(body[: -len(last) + 1 if cut == "all" else -cut])
+    assert opened().notes == []
+    assert_trained_again(store, opened, three, [2], [])
+
+
+def test_the_last_block_may_lack_its_line(store, opened, three):
+    """A process that is killed before it wrote one."""
+    log = store.directory / "ledger" / "log.jsonl"
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:-1]))
+    assert opened().notes == []
     assert_trained_again(store, opened, three, [2], [])
 
 
 @pytest.mark.parametrize("place", [0, 3, 8, 9, 60, -2])
-def test_a_line_in_the_middle_that_is_corrupted_costs_its_block_alone(store, opened, three, place):
-    """A byte of its checksum, or of what it says."""
+@pytest.mark.parametrize("line", [0, 1, 2])
+def test_a_line_that_is_corrupted_costs_its_block_alone(store, opened, three, line, place):
+    """A byte of its checksum, or of what it says; the last line too, which is whole to its end."""
     log = store.directory / "ledger" / "log.jsonl"
     lines = log.read_bytes().splitlines(keepends=True)
-    corrupted(log, len(lines[0]) + (place if place >= 0 else len(lines[1]) + place))
+    corrupted(log, sum(map(len, lines[:line])) + (place if place >= 0 else len(lines[line]) + place))
+    assert_set_aside(store, opened, three, [line])
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_two_lines_that_have_become_one_cost_both(store, opened, three, first):
+    log = store.directory / "ledger" / "log.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    corrupted(log, sum(map(len, lines[: first + 1])) - 1)
+    assert_set_aside(store, opened, three, [first, first + 1])
+
+
+def test_a_line_that_is_missing_in_the_middle_costs_a_block_that_nothing_tells_from_one_underway(
+    store, opened, three
+):
+    log = store.directory / "ledger" / "log.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(lines[0] + lines[2])
+    assert opened().notes == []
     assert_trained_again(store, opened, three, [1], [])
 
 
-def test_two_lines_that_have_become_one_cost_both(store, opened, three):
+@pytest.mark.parametrize("left", [0, 1, 40])
+def test_a_log_that_is_cut_far_before_its_end_is_no_torn_line(store, opened, three, left):
+    """The line of the first block is left, and so much of the next one's."""
     log = store.directory / "ledger" / "log.jsonl"
-    corrupted(log, len(log.read_bytes().splitlines(keepends=True)[0]) - 1)
-    assert_trained_again(store, opened, three, [0, 1], [])
+    body = log.read_bytes()
+    log.write_bytes(body[: len(body.splitlines(keepends=True)[0]) + left])
+    assert_set_aside(store, opened, three, [1, 2])
+
+
+@pytest.mark.parametrize("loss", ["missing", "empty", "zeros"])
+def test_a_log_that_is_lost_costs_no_file(store, opened, three, loss):
+    log = store.directory / "ledger" / "log.jsonl"
+    body = log.read_bytes()
+    log.unlink() if loss == "missing" else log.write_bytes(b"" if loss == "empty" else b"\0" * len(body))
+    assert_set_aside(store, opened, three, [0, 1, 2])
+
+
+def test_a_log_that_is_missing_beside_a_single_block_is_one_that_was_not_begun(store, opened):
+    store.add(finished([0, 1]))
+    store.close()
+    (store.directory / "ledger" / "log.jsonl").unlink()
+    again = opened()
+    assert again.notes == []
+    assert not (store.directory / "damaged").exists()
+    assert_holds(again)
+    again.add(finished([0, 1]))
+    assert_holds(again, finished([0, 1]))
+
+
+def test_a_lost_log_and_a_damaged_part_are_told_together(store, opened, three):
+    log = store.directory / "ledger" / "log.jsonl"
+    corrupted(log, 3)
+    corrupted(store.directory / "curves" / "part-000002.parquet")
+    assert_set_aside(store, opened, three, [0, 2])
+
+
+def test_no_table_speaks_of_trials_whose_lines_are_lost(store, opened, three):
+    (store.directory / "ledger" / "log.jsonl").unlink()
+    opened().write_trials()
+    with pytest.raises(ConfigError, match=r"^dir: no trial was finished in"):
+        vsweep.load(store.directory)
 
 
 @pytest.mark.parametrize("folder", ["curves", "ledger"])
 def test_a_part_without_a_line_is_no_part(store, opened, three, folder):
     here = store.directory / folder
     (here / "part-000003.parquet").write_bytes((here / "part-000000.parquet").read_bytes())
-    (here / "part-000009.parquet").write_bytes(b"PAR1")
     assert opened().notes == []
     assert_trained_again(store, opened, three, [], [])
+
+
+def test_a_block_that_was_being_written_is_no_block(store, opened, three):
+    """A process that is killed between its two files, of which the second is not whole."""
+    body = (store.directory / "curves" / "part-000000.parquet").read_bytes()
+    (store.directory / "curves" / "part-000003.parquet").write_bytes(body)
+    (store.directory / "ledger" / ".part-000003.parquet.4242.part").write_bytes(body[:40])
+    assert opened().notes == []
+    assert_trained_again(store, opened, three, [], [])
+
+
+@pytest.mark.parametrize("folder", ["curves", "ledger"])
+def test_more_parts_without_lines_than_a_kill_leaves_are_set_aside(store, opened, three, folder):
+    here = store.directory / folder
+    for number in (3, 9):
+        (here / f"part-{number:06d}.parquet").write_bytes(b"PAR1")
+    aside = [f"{folder}-part-{number:06d}.parquet" for number in (3, 9)]
+    (note,) = opened().notes
+    assert all(f"damaged/{name}" in note for name in aside)
+    assert_trained_again(store, opened, three, [], aside)
+
+
+@pytest.mark.parametrize("damage", [False, True])
+def test_what_others_put_beside_the_parts_is_left_alone(store, opened, three, damage):
+    """A notebook's checkpoints, a file manager's notes, a person's own folder."""
+    theirs = []
+    for folder in ("curves", "ledger"):
+        theirs += [store.directory / folder / name for name in (".DS_Store", "_notes/mine.txt")]
+        theirs.append(store.directory / folder / ".ipynb_checkpoints" / "part-000000-checkpoint.parquet")
+    for path in theirs:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"theirs")
+    if damage:
+        (store.directory / "ledger" / "log.jsonl").unlink()
+    again = opened()
+    assert again.done.sum() == (0 if damage else 5)
+    assert all(path.read_bytes() == b"theirs" for path in theirs)
+    for block in three if damage else ():
+        again.add(block)
+    again.add(finished([3]))
+    again.write_trials()
+    assert seen(store.directory) == ({0, 10, 20, 30, 40, 50}, {0, 10, 20, 30, 40, 50})
+    assert opened().done.all()
+    assert all(path.read_bytes() == b"theirs" for path in theirs)
 
 
 @pytest.mark.parametrize("folder", ["curves", "ledger"])
@@ -658,8 +800,10 @@ def test_a_part_that_is_not_whole_is_in_nobodys_way(store, opened, three, folder
 @pytest.fixture
 def stale(store, three):
     """What a process that was killed may have left of writing the other files of a store."""
-    (store.directory / "params").mkdir()
-    for name in (".trials.parquet", ".plan.json", ".config.yaml", "params/.best.npz"):
+    for folder in ("params", "states", "underway"):
+        (store.directory / folder).mkdir()
+    inside = ("params/.best.npz", "states/.part-000003.npz", "underway/.00.npz")
+    for name in (".trials.parquet", ".plan.json", ".config.yaml", *inside):
         (store.directory / f"{name}.4242.part").write_bytes(b"PAR1")
 
 

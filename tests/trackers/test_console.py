@@ -1,11 +1,31 @@
 """What the person at the terminal sees."""
 
 import re
+from io import StringIO
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import vsweep
+from vsweep.results.compare import alike, said
+from vsweep.trackers.console import ConsoleTracker
+from vsweep.trackers.proofs import verified_line
+
+ROW = re.compile(r"^ *(\S+) +([\d.]+) ± (\S+) +(\d+/\d+)(?: chaotic)? *([\d.]+|–)? *(≈)?$")
+
+
+def rows_of(text):
+    """The rows of the table: the axis, the mean, its error, `diverged/seeds`, the chance and the mark."""
+    return [found.groups() for line in text.splitlines() if (found := ROW.match(line.rstrip()))]
+
+
+def again(sweep):
+    """What a sweep of which nothing had to be trained shows."""
+    tracker = ConsoleTracker()
+    tracker.console = Console(file=StringIO(), width=100, highlight=False)
+    tracker.show(sweep, "all are there")
+    return tracker.console.file.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -37,18 +57,91 @@ def test_a_line_of_progress_without_a_terminal(shown):
 def test_the_table_shows_the_five_best_cells(shown):
     sweep, text = shown
     assert "the best 5 of 7 cells, by val_accuracy at the last step" in text
-    means = [float(m) for m in re.findall(r"([\d.]+) ± [\d.]+", text)]
+    means = [float(mean) for _, mean, *_ in rows_of(text)]
     trials = sweep.trials
     ok = trials[trials["status"] == "ok"].groupby("cell")["final_val_accuracy"]
     whole = ok.mean()[ok.size() == 2].sort_values(ascending=False)
     assert means == pytest.approx(whole.head(5).round(4).tolist())
     assert means == sorted(means, reverse=True)
-    assert text.count("0/2") == 5
+    assert [row[3] for row in rows_of(text)] == ["0/2"] * 5
+    assert [float(row[0]) for row in rows_of(text)] == sweep.cells()["optimizer.lr"].head(5).tolist()
 
 
-def test_the_spread_is_over_seeds(shown):
+def test_the_columns_are_the_axes_and_what_is_known_of_a_cell(shown):
+    _, text = shown
+    (head,) = [line for line in text.splitlines() if "P(worse)" in line]
+    assert head.split() == ["lr", "mean", "±", "se", "diverged", "P(worse)"]
+
+
+def test_the_error_is_that_of_the_mean_over_seeds(shown):
     sweep, text = shown
-    values = sweep.trials[sweep.trials["cell"] == sweep.best()["cell"]]["final_val_accuracy"].to_numpy(
-        np.float64
+    for (_, mean, error, *_), (_, cell) in zip(rows_of(text), sweep.cells().head(5).iterrows(), strict=True):
+        trials = sweep.trials[sweep.trials["cell"] == cell["cell"]]
+        values = trials["final_val_accuracy"].to_numpy(np.float64)
+        assert mean == f"{values.mean():.4g}"
+        assert error == f"{values.std(ddof=1) / np.sqrt(2):.2g}"
+
+
+def test_the_chance_and_the_marks_are_those_of_the_cells(shown):
+    sweep, text = shown
+    cells = sweep.cells().head(5)
+    chances = [row[4] for row in rows_of(text)]
+    assert chances == [None, *(f"{chance:.2f}" for chance in cells["chance"][1:])]
+    marks = [row[5] == "≈" for row in rows_of(text)]
+    assert marks == alike(sweep.cells()).head(5).tolist()
+    assert any(marks)
+
+
+def test_below_the_table_is_whether_it_is_luck_and_what_the_test_says(shown):
+    sweep, text = shown
+    lines = text.splitlines()
+    last = lines.index(said(sweep.cells()))
+    assert all(ROW.match(line.rstrip()) is None for line in lines[last:])
+    best = sweep.best()
+    value = f"{best['test_accuracy']:.4g} ± {best['test_accuracy_sem']:.2g}"
+    assert lines[last + 1] == (
+        f"the first on the test's examples, which had no part in choosing it: test_accuracy {value}"
     )
-    assert f"{values.mean():.4g} ± {values.std(ddof=1):.2g}" in text
+    assert lines[last + 2] == verified_line(sweep.verified)
+    assert len(lines) == last + 3
+
+
+def test_a_sweep_that_was_verified_says_so(shown, monkeypatch):
+    sweep, _ = shown
+    first = int(sweep.best()["cell"])
+    steady = {"trial": 3, "cell": first + 1, "difference": 2e-7, "twin": 4e-6, "chaotic": False}
+    chaotic = {"trial": 5, "cell": first, "difference": 0.3, "twin": 0.4, "chaotic": True}
+    found = {"checked": 2, "of": 14, "changed": [5], "chaotic": [5], "trials": [steady, chaotic]}
+    monkeypatch.setattr(type(sweep), "verified", property(lambda self: found))
+    text = again(sweep)
+    last = text.splitlines()[-1]
+    assert len(rows_of(text)) == 5
+    assert ["chaotic" in line for line in text.splitlines() if ROW.match(line.rstrip())] == [True] + [
+        False
+    ] * 4
+    assert last == verified_line(found)
+    assert last == (
+        "verified: 2 of 14 trials trained again, alone: their curves differ by 2e-07 at most, those of their"
+        " twins by 4e-06; trial 5 changed its verdict; chaotic, each of whose curves is one of many: trial 5"
+    )
+
+
+def test_of_one_seed_and_no_test_nothing_is_claimed(here):
+    words = ["data=iris", "data.test_fraction=0", "model=logistic", "steps=2", "seeds=1", "tracker=none"]
+    sweep = vsweep.sweep([*words, "grid.optimizer.lr=[0.1,0.3]", "dir=kept", "verify=false"], quiet=True)
+    text = again(sweep)
+    rows = [line.split() for line in text.splitlines() if line.rstrip().endswith("–")]
+    assert len(rows) == 1, "the first is held against nothing"
+    assert "±" not in text.replace("mean ± se", "")
+    assert "≈" not in text
+    assert text.splitlines()[-1] == said(sweep.cells())
+    assert text.splitlines()[-1].startswith("with so few seeds nothing says")
+
+
+def test_one_cell_has_no_column_of_chance(here):
+    words = ["data=iris", "model=logistic", "steps=2", "seeds=2", "tracker=none", "dir=kept", "verify=false"]
+    text = again(vsweep.sweep(words, quiet=True))
+    assert "one cell, by val_accuracy at the last step:" in text
+    assert "P(worse)" not in text
+    assert "≈" not in text
+    assert "the first on the test's examples" in text

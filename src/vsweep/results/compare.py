@@ -51,8 +51,9 @@ def against_first(values: np.ndarray, *, higher: bool) -> tuple[np.ndarray, np.n
     square = np.nansum((apart - mean[:, None]) ** 2, axis=1)
     sd = np.sqrt(np.divide(square, count - 1, out=np.full(len(values), np.nan), where=count > 1))
     error = sd / np.sqrt(np.maximum(count, 1))
-    # Accuracies come in steps of one example: differences that are all the same may be up to a step apart.
-    error = np.maximum(error, _resolution(values) * np.sqrt(2 / 12) / np.sqrt(np.maximum(count, 1)))
+    if higher:
+        # Accuracies come in steps of one example: differences that are all the same may be a step apart.
+        error = np.maximum(error, _resolution(values) * np.sqrt(2 / 12) / np.sqrt(np.maximum(count, 1)))
     score = np.divide(mean, error, out=np.copysign(np.inf, mean), where=error > 0)
     score[mean == 0] = 0.0
     chance = np.where(count > 1, stdtr(np.maximum(count - 1, 1), score), np.nan)

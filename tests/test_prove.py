@@ -1,0 +1,793 @@
+"""A sweep held against trainings of their own: verify, overrides, reproduce, confirm, what is kept."""
+
+import json
+import shlex
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from core_helpers import examples, make_hparams, make_static
+
+import vsweep
+from vsweep import ConfigError, Model, prove
+from vsweep.descent.program import numerics, start_one
+from vsweep.execution import run
+from vsweep.execution.alone import Again
+from vsweep.execution.identity import identities
+from vsweep.execution.known import Known
+from vsweep.execution.verify import BEST, DIVERGED, FIRST, LAST, RANDOM, difference, picks, signed
+from vsweep.results.select import rank_cells
+from vsweep.runner import planned
+from vsweep.study import make_study
+from vsweep.tasks.data import DATASETS
+from vsweep.tasks.dataset import split
+from vsweep.tasks.task import Data
+from vsweep.trackers.proofs import verified_line
+
+QUIET = ["tracker=none", "verify=false"]
+WORDS = [
+    "data=iris",
+    "model=mlp",
+    "grid.model.width=[2,3]",
+    "grid.optimizer.lr=[0.3,1e6]",
+    "seeds=[5,3,8]",
+    "steps=12",
+    "record_every=3",
+    *QUIET,
+]
+# Of the steps at which ReLU's kinks lie between a trial and its twin.
+CHAOS = [
+    "data=spirals",
+    "data.rows=60",
+    "model=mlp",
+    "model.width=8",
+    "model.depth=2",
+    "model.activation=relu",
+    "grid.optimizer.lr=[0.05,2.0]",
+    "diverge_above=1e9",
+    "steps=100",
+    "record_every=10",
+    *QUIET,
+]
+GROUPS = [
+    "data=iris",
+    "grid.model.name=[logistic,mlp]",
+    "grid.model.width=[2,3]",
+    "grid.optimizer.name=[sgd,momentum]",
+    "schedule=exponential",
+    "schedule.decay_steps=2",
+    "model.init=normal",
+    "seeds=[4,1]",
+    "steps=6",
+    "record_every=2",
+    *QUIET,
+]
+
+
+def shallow(scale=1.0, hidden=2):
+    """A model of one's own: `scale` is traced, `hidden` is compiled for."""
+
+    def init(key, n_features, n_outputs):
+        ramp = jnp.linspace(-1.0, 1.0, hidden * n_features).astype(jnp.float32)
+        return {
+            "into": ramp.reshape(hidden, n_features),
+            "out": jnp.linspace(0.1, 0.9, n_outputs * hidden).astype(jnp.float32).reshape(n_outputs, hidden),
+        }
+
+    def apply(params, x):
+        return params["out"] @ jnp.tanh(scale * (params["into"] @ x))
+
+    return Model(init, apply)
+
+
+def trained_in(tmp_path_factory, words, **own):
+    return vsweep.sweep([*words, f"dir='{tmp_path_factory.mktemp('prove') / 'kept'}'"], quiet=True, **own)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """12 trials of padded widths in a program, of which those with lr=1e6 diverged; all parameters kept."""
+    made = trained_in(tmp_path_factory, [*WORDS, "keep.params=all"])
+    (program,) = made.plan["programs"]
+    assert program["padding_waste"] > 0
+    return made
+
+
+@pytest.fixture(scope="module")
+def groups(tmp_path_factory):
+    """A sweep over models and optimizers."""
+    return trained_in(tmp_path_factory, GROUPS)
+
+
+@pytest.fixture(scope="module")
+def ones_own(tmp_path_factory):
+    """A sweep of one's own model and data."""
+    x = np.linspace(-1.0, 2.0, 40).reshape(20, 2)
+    data = x, (x.sum(axis=1) > 0.7).astype(int)
+    words = ["grid.model.scale=[0.5,1.5]", "grid.model.hidden=[2,3]", "steps=5", "seeds=2", *QUIET]
+    own = {"model": shallow, "data": data}
+    return trained_in(tmp_path_factory, words, **own), own
+
+
+@pytest.fixture(scope="module")
+def verified(made):
+    """What verify found of all of the trials of the honest sweep."""
+    return prove.verify(made.directory, k=20)
+
+
+@pytest.fixture
+def copied(made, tmp_path):
+    """A copy of the sweep, to tamper with."""
+    return shutil.copytree(made.directory, tmp_path / "copied")
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """How many trials were trained, block by block."""
+    seen = []
+    finished = run.finished
+
+    def count(block, curves, **options):
+        seen.append(len(block.places))
+        return finished(block, curves, **options)
+
+    monkeypatch.setattr(run, "finished", count)
+    return seen
+
+
+def curve_of(sweep, trial):
+    return sweep.curves[sweep.curves["trial"] == trial].drop(columns="trial").reset_index(drop=True)
+
+
+def trial_of(sweep, trial):
+    return sweep.trials.set_index("trial").loc[trial]
+
+
+def by_trial(found):
+    return {each["trial"]: each for each in found["trials"]}
+
+
+# What is public.
+
+
+@pytest.mark.parametrize("name", ["verify", "overrides", "reproduce", "confirm"])
+def test_each_is_there_by_its_name(name):
+    """Whatever was imported before."""
+    assert getattr(vsweep, name) is getattr(prove, name)
+
+
+# Verify.
+
+
+def test_an_honest_sweep_is_what_its_trials_give_alone(made, verified):
+    assert verified["checked"] == verified["of"] == 12
+    assert verified["changed"] == verified["chaotic"] == []
+    assert verified["largest_difference"] <= 1e-5
+    assert 0 < verified["largest_twin"] <= 1e-5
+    for each in verified["trials"]:
+        trial = trial_of(made, each["trial"])
+        assert (each["cell"], each["seed"]) == (trial["cell"], trial["seed"])
+        assert each["difference"] <= verified["largest_difference"]
+        assert each["twin"] > 0, "its twin is another trial"
+    assert verified_line(verified).startswith("verified: 12 of 12 trials trained again, alone: ")
+    assert verified_line(verified).endswith("; no verdict changed")
+
+
+def test_what_was_found_is_kept(made, verified):
+    assert json.loads((made.directory / "verify.json").read_text()) == verified
+    assert vsweep.load(made.directory).verified == verified
+
+
+def test_why_each_was_chosen_is_told(made, verified):
+    why = [each["why"] for each in verified["trials"]]
+    assert why[:2] == [BEST, DIVERGED]
+    assert set(why[2:4]) == {FIRST, LAST}
+    assert set(why[4:]) == {RANDOM}
+    first = by_trial(verified)[verified["trials"][0]["trial"]]
+    assert (
+        trial_of(made, first["trial"])["final_val_accuracy"]
+        == made.trials.loc[made.trials["status"] == "ok", "final_val_accuracy"].max()
+    )
+
+
+def test_models_and_optimizers_of_many_kinds_are_verified(groups):
+    found = prove.verify(groups.directory, k=20)
+    assert found["checked"] == 12
+    assert found["changed"] == []
+    assert found["largest_difference"] <= 1e-5
+
+
+def test_ones_own_functions_are_verified(ones_own):
+    sweep, own = ones_own
+    found = prove.verify(sweep.directory, k=20, own=own)
+    assert found["checked"] == 8
+    assert found["changed"] == []
+    assert found["largest_difference"] <= 1e-5
+
+
+def test_a_trial_whose_twin_goes_elsewhere_is_chaotic(tmp_path_factory):
+    sweep = trained_in(tmp_path_factory, CHAOS)
+    assert (sweep.trials["status"] == "ok").all()
+    found = prove.verify(sweep.directory, k=2)
+    steady, chaotic = by_trial(found)[0], by_trial(found)[1]
+    assert steady["twin"] < 1e-3 < 0.1 < chaotic["twin"]
+    assert (steady["chaotic"], chaotic["chaotic"]) == (False, True)
+    assert found["chaotic"] == [1]
+    assert verified_line(found).endswith("; chaotic, each of whose curves is one of many: trial 1")
+
+
+def rewrite(path, change):
+    frame = pd.read_parquet(path)
+    schema = pq.read_schema(path)
+    change(frame)
+    frame.to_parquet(path, index=False)
+    assert pq.read_schema(path).names == schema.names
+
+
+def test_a_curve_that_was_tampered_with_is_found(made, copied):
+    best = picks_of(made)[0]
+
+    def change(curves):
+        mine = (curves["trial"] == best) & (curves["step"] == 6)
+        assert mine.sum() == 1
+        curves.loc[mine, "val_loss"] *= np.float32(1.25)
+
+    rewrite(copied / "curves" / "part-000000.parquet", change)
+    found = prove.verify(copied, k=2)
+    each = by_trial(found)[best]
+    assert each["difference"] == pytest.approx(0.2, rel=1e-4)
+    assert each["metric"] == "val_loss"
+    assert found["largest_difference"] == each["difference"]
+    others = [other["difference"] for other in found["trials"] if other["trial"] != best]
+    assert max(others) <= 1e-5
+
+
+def picks_of(sweep):
+    """The numbers of the trials in order, the best first."""
+    return sweep.trials["trial"].to_numpy()[np.argsort(signed(sweep.trials, "val_accuracy"), kind="stable")]
+
+
+def test_a_trial_that_is_said_to_be_the_best_and_is_not_changes_its_verdict(made, copied):
+    worst = int(picks_of(made)[5])
+    assert trial_of(made, worst)["status"] == "ok"
+
+    def change(trials):
+        trials.loc[trials["trial"] == worst, "final_val_accuracy"] = np.float32(1.0)
+
+    rewrite(copied / "trials.parquet", change)
+    found = prove.verify(copied, k=0)
+    assert by_trial(found)[worst]["why"] == BEST
+    assert by_trial(found)[worst]["changed"] == ["not best"]
+    assert found["changed"] == [worst]
+    assert f"; trial {worst} changed its verdict" in verified_line(found)
+
+
+def test_the_best_that_is_said_not_to_be_changes_its_verdict(made, copied):
+    best = int(picks_of(made)[0])
+
+    def change(trials):
+        trials.loc[trials["trial"] == best, "final_val_accuracy"] = np.float32(0.0)
+
+    rewrite(copied / "trials.parquet", change)
+    found = prove.verify(copied, k=20)
+    assert by_trial(found)[best]["changed"] == ["best"]
+    assert best in found["changed"]
+
+
+@pytest.mark.parametrize("said", ["diverged", "ok"])
+def test_a_trial_whose_status_is_another_changes_its_verdict(made, copied, said):
+    other = "ok" if said == "diverged" else "diverged"
+    trial = int(made.trials.loc[made.trials["status"] == other, "trial"].iloc[-1])
+
+    def change(trials):
+        mine = trials["trial"] == trial
+        trials.loc[mine, "status"] = said
+        trials.loc[mine, "diverged_at"] = 3 if said == "diverged" else pd.NA
+
+    rewrite(copied / "trials.parquet", change)
+    changed = by_trial(prove.verify(copied, k=20))[trial]["changed"]
+    assert ("not diverged" if said == "diverged" else "diverged") in changed
+
+
+# The twin.
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("init", ["lecun_normal", "normal", "orthogonal", "zeros"])
+def test_the_first_weights_of_a_twin_are_a_unit_in_the_last_place_away(init, dtype):
+    """Those that are not 0: what pads a layer, biases, and weights of zero stay what they are."""
+    static = make_static(width=8, inits=(init,), dtype=dtype)
+    data = Data(examples("softmax_cross_entropy"), None)
+    data = jax.tree.map(lambda leaf: leaf if leaf.dtype == np.int32 else leaf.astype(dtype), data)
+    hparams = make_hparams(static, trials=2, seed=3, twin=[False, True], width=5)
+    with numerics(static):
+        states = jax.vmap(lambda one: start_one(static, one, data))(hparams)
+        states = jax.device_get(states)
+    plain, twin = ([leaf[i] for leaf in jax.tree.leaves(states.params)] for i in range(2))
+    moved = 0
+    for one, other in zip(plain, twin, strict=True):
+        assert one.dtype == other.dtype == dtype
+        want = np.where(one == 0, one, np.nextafter(one, np.asarray(np.inf, dtype)))
+        np.testing.assert_array_equal(other, want, strict=True)
+        moved += (one != other).sum()
+    # 5 of 8 units of 3 features, and as many weights of 3 outputs.
+    assert moved == (0 if init == "zeros" else 30)
+    assert twin_free(states, 0) == twin_free(states, 1)
+
+
+def twin_free(states, place):
+    """All of a trial's first state but its parameters."""
+    rest = states._replace(params=())
+    return [leaf[place].tobytes() for leaf in jax.tree.leaves(rest)]
+
+
+# The difference of two curves.
+
+
+def again(diverged_at=-1, **metrics):
+    return Again({name: np.float32(values) for name, values in metrics.items()}, diverged_at)
+
+
+def test_the_difference_of_two_curves():
+    nan = np.nan
+    one = again(train_loss=[4.0, 2.0, 1.0], val_accuracy=[0.5, 0.1, 0.9])
+    assert difference(one, one) == (0.0, "")
+    other = again(train_loss=[4.0, 2.5, 1.0], val_accuracy=[0.5, 0.1, 0.8])
+    assert difference(one, other) == (pytest.approx(0.2), "train_loss")
+    assert difference(other, one) == (pytest.approx(0.2), "train_loss")
+    # An accuracy's is taken as it is.
+    other = again(train_loss=[4.0, 2.0, 1.0], val_accuracy=[0.5, 0.2, 0.9])
+    assert difference(one, other) == (pytest.approx(0.1), "val_accuracy")
+    # What follows the first record that is not finite in either is left out.
+    wild = again(train_loss=[4.0, nan, 77.0], val_accuracy=[0.5, 0.1, 0.9])
+    assert difference(one, wild) == difference(wild, one) == (0.0, "")
+    assert difference(again(train_loss=[0.0, 1.0]), again(train_loss=[0.0, 1.0])) == (0.0, "")
+    assert difference(again(train_loss=[0.0]), again(train_loss=[-2.0])) == (1.0, "train_loss")
+
+
+def test_no_sweep_is_told(here):
+    for call in (prove.verify, prove.confirm):
+        with pytest.raises(ConfigError, match=r"^dir: no sweep in 'nowhere'"):
+            call("nowhere")
+    with pytest.raises(ConfigError, match=r"^dir: "):
+        prove.overrides("nowhere", 0)
+
+
+# Which trials are verified.
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return vsweep.plan(WORDS)[1]
+
+
+@pytest.mark.parametrize("count", [0, 1, 4])
+def test_the_trials_that_are_chosen(made, plan, count):
+    chosen = picks(plan, made.trials, count)
+    why = list(chosen.values())
+    (program,) = plan.programs
+    assert why.count(RANDOM) == count
+    assert why[0] == BEST
+    assert next(iter(chosen)) == picks_of(made)[0]
+    assert made.trials["status"].iloc[list(chosen)[1]] == "diverged"
+    assert {program.rows[0], program.rows[-1]} <= set(chosen)
+
+
+def test_more_than_there_are_is_all_of_them(made, plan):
+    assert sorted(picks(plan, made.trials, 1000)) == list(range(12))
+
+
+def test_those_at_random_hang_on_the_seed_alone(made, plan):
+    one = picks(plan, made.trials, 3, seed=1)
+    assert picks(plan, made.trials, 3, seed=1) == one
+    assert any(picks(plan, made.trials, 3, seed=seed) != one for seed in range(2, 8))
+
+
+def test_of_those_that_are_done(made, plan):
+    """A sweep that was stopped has no others to be verified."""
+    some = made.trials.iloc[[1, 4, 7, 8]]
+    chosen = picks(plan, some, 1000)
+    assert sorted(chosen) == [1, 4, 7, 8]
+    assert chosen[1] == FIRST
+    assert chosen[4] == DIVERGED
+
+
+def test_where_all_diverged_there_is_no_best(made, plan):
+    chosen = picks(plan, made.trials[made.trials["status"] == "diverged"], 1)
+    assert BEST not in chosen.values()
+    assert next(iter(chosen.values())) == DIVERGED
+
+
+# Overrides.
+
+
+def composed(words, own=None):
+    """The plan of a sweep of these words."""
+    return planned(make_study(words, own), Known(), {})[0]
+
+
+@pytest.mark.parametrize("which", ["made", "groups", "ones_own"])
+def test_the_overrides_of_a_trial_are_that_trial_alone(which, request):
+    sweep, own = request.getfixturevalue(which), None
+    if which == "ones_own":
+        sweep, own = sweep
+    for _, trial in sweep.trials.iterrows():
+        words = prove.overrides(sweep.directory, trial["trial"], own)
+        assert identities(composed(words, own)).tolist() == [trial["identity"]]
+
+
+@pytest.mark.parametrize("trial", [-1, 12, 10_000])
+def test_a_trial_that_is_not_there_is_told(made, trial):
+    for call in (prove.overrides, prove.reproduce):
+        with pytest.raises(ConfigError) as refused:
+            call(made.directory, trial)
+        assert str(refused.value) == (
+            f"trial: no trial {trial} in {str(made.directory)!r}; it takes one of its 12, up to 11"
+        )
+
+
+def test_a_number_that_was_collapsed_is_no_trial(groups):
+    """Logistic has no width: its two widths are one cell."""
+    numbers = set(groups.trials["trial"])
+    gone = set(range(max(numbers))) - numbers
+    assert gone
+    for trial in gone:
+        with pytest.raises(ConfigError, match=rf"^trial: no trial {trial} in "):
+            prove.overrides(groups.directory, trial)
+
+
+# Reproduce.
+
+
+def assert_reproduces(found, sweep, trial):
+    alone = found.sweep
+    assert alone.trials["identity"].tolist() == [trial_of(sweep, trial)["identity"]]
+    (number,) = alone.trials["trial"]
+    got, want = curve_of(alone, number), curve_of(sweep, trial)
+    assert got["step"].tolist() == want["step"].tolist()
+    for name in set(want) - {"step"}:
+        if want[name].notna().any():
+            np.testing.assert_allclose(got[name], want[name], rtol=1e-6, atol=1e-7, err_msg=name)
+
+
+@pytest.mark.parametrize("trial", [1, 6, 11])
+def test_a_trial_that_is_trained_again_is_the_same(made, tmp_path, trial):
+    """Of a padded program, of its own width, and one that diverged."""
+    found = prove.reproduce(made.directory, trial, to=tmp_path / "again")
+    assert found.sweep.directory == tmp_path / "again"
+    assert found.overrides == prove.overrides(made.directory, trial)
+    assert_reproduces(found, made, trial)
+    kept = made.params(trial)
+    width = trial_of(made, trial)["model.width"]
+    assert {name: leaf.shape for name, leaf in found.params.items()} == {
+        "0.w": (width, 4),
+        "0.b": (width,),
+        "1.w": (3, width),
+        "1.b": (3,),
+    }
+    for name, leaf in kept.items():
+        np.testing.assert_allclose(found.params[name], leaf, rtol=1e-6, atol=1e-6, err_msg=name)
+
+
+def test_a_trial_of_other_groups_is_trained_again(groups, here):
+    trial = int(groups.trials["trial"].iloc[-1])
+    assert trial_of(groups, trial)["optimizer"] == "momentum"
+    found = prove.reproduce(groups.directory, trial)
+    assert found.sweep.directory.parts[:2] == ("outputs", f"trial-{trial}")
+    assert_reproduces(found, groups, trial)
+
+
+def test_ones_own_functions_are_trained_again(ones_own, tmp_path):
+    sweep, own = ones_own
+    found = prove.reproduce(sweep.directory, 7, to=tmp_path / "again", own=own)
+    assert_reproduces(found, sweep, 7)
+    assert {name: leaf.shape for name, leaf in found.params.items()} == {"into": (3, 2), "out": (1, 3)}
+    x, y = own["data"]
+    held = split(DATASETS["iris"]()._replace(x=x, y=np.arange(20.0), classes=(), features=("a", "b")), 0.2, 0,
+                 test_fraction="auto", standardize=True).y[1].astype(int)  # fmt: skip
+    right = found.predictor(x[held]) == np.array(["0", "1"])[y[held]]
+    assert right.mean() == pytest.approx(trial_of(sweep, 7)["final_val_accuracy"], rel=1e-6)
+
+
+def test_ones_own_model_is_found_by_its_name_where_that_is_allowed(tmp_path_factory, tmp_path):
+    words = ["data=iris", "grid.model.scale=[0.5,1.5]", "steps=3", *QUIET]
+    sweep = trained_in(tmp_path_factory, words, model=shallow)
+    with pytest.raises(ConfigError, match=r"^model\._target_: .*allow_targets"):
+        prove.verify(sweep.directory)
+    allowed = [__name__]
+    assert prove.verify(sweep.directory, allow_targets=allowed)["changed"] == []
+    found = prove.reproduce(sweep.directory, 1, to=tmp_path / "again", allow_targets=allowed)
+    assert_reproduces(found, sweep, 1)
+
+
+def held_out(dataset):
+    """The examples for validation as they came, by the numbers of their rows."""
+    numbered = dataset._replace(y=np.arange(float(len(dataset.y))), classes=())
+    rows = split(numbered, 0.2, 0, test_fraction="auto", standardize=True).y[1].astype(int)
+    return dataset.x[rows], dataset.y[rows]
+
+
+@pytest.mark.parametrize("trial", [0, 7, 11])
+def test_predictions_on_the_held_out_examples_give_their_accuracy(made, tmp_path, trial):
+    iris = DATASETS["iris"]()
+    x, y = held_out(iris)
+    again = prove.reproduce(made.directory, trial, to=tmp_path / "again").predictor
+    for predictor in (made.predictor(trial), again):
+        right = int((predictor(x) == np.array(iris.classes)[y]).sum())
+        assert np.float32(right) / np.float32(len(y)) == pytest.approx(
+            trial_of(made, trial)["final_val_accuracy"], rel=1e-6
+        )
+
+
+def test_predictions_of_numbers_give_their_loss(tmp_path_factory, tmp_path):
+    words = ["data=diabetes", "grid.model.name=[linear,mlp]", "grid.model.width=[2,3]", "steps=10"]
+    words += ["optimizer.lr=0.01", *QUIET]
+    sweep = trained_in(tmp_path_factory, words)
+    x, y = held_out(DATASETS["diabetes"]())
+    for trial in sweep.trials["trial"]:
+        predictor = sweep.predictor(trial)
+        assert predictor(x).shape == y.shape
+        loss = np.mean((predictor(x).astype(float) - y) ** 2)
+        assert loss == pytest.approx(trial_of(sweep, trial)["final_val_loss"], rel=1e-5)
+    last = int(sweep.trials["trial"].iloc[-1])
+    found = prove.reproduce(sweep.directory, last, to=tmp_path / "again")
+    np.testing.assert_allclose(found.predictor(x), sweep.predictor(last)(x), rtol=1e-5)
+    with pytest.raises(ValueError, match=r"x has the shape \(3, 2\); it takes \(examples, 10\): age, "):
+        predictor(np.zeros((3, 2)))
+
+
+# What is kept of the parameters.
+
+
+def kept_in(sweep):
+    """The trials of which the parameters are kept."""
+    found = []
+    for trial in sweep.trials["trial"]:
+        try:
+            sweep.params(trial)
+        except KeyError:
+            continue
+        found.append(trial)
+    return found
+
+
+def assert_readable(sweep):
+    """NumPy reads each file of them, without unpickling anything."""
+    files = sorted((sweep.directory / "params").glob("*"))
+    assert files
+    for path in files:
+        with np.load(path, allow_pickle=False) as file:
+            assert all(file[name].dtype.kind in "fS" for name in file)
+
+
+def assert_own_shapes(sweep, trials):
+    for trial in trials:
+        width = trial_of(sweep, trial)["model.width"]
+        shapes = {name: leaf.shape for name, leaf in sweep.params(trial).items()}
+        assert shapes == {"0.w": (width, 4), "0.b": (width,), "1.w": (3, width), "1.b": (3,)}
+        norm = np.sqrt(sum(float((leaf.astype(float) ** 2).sum()) for leaf in sweep.params(trial).values()))
+        assert norm == pytest.approx(trial_of(sweep, trial)["final_param_norm"], rel=1e-5)
+
+
+def test_all_parameters_are_kept(made):
+    assert kept_in(made) == list(range(12))
+    assert_readable(made)
+    assert_own_shapes(made, range(12))
+
+
+def test_no_parameters_are_kept(tmp_path):
+    sweep = vsweep.sweep([*WORDS, "keep.params=0", f"dir='{tmp_path / 'kept'}'"], quiet=True)
+    assert kept_in(sweep) == []
+    assert not list(tmp_path.rglob("*.npz"))
+    with pytest.raises(KeyError, match=r"the parameters of trial 6 were not kept; vsweep\.reproduce trains"):
+        sweep.predictor(6)
+    with pytest.raises(KeyError, match=r"no trial 77 is done"):
+        sweep.params(77)
+
+
+@pytest.mark.parametrize("more", [[], ["block=2"]])
+def test_the_best_parameters_are_kept(tmp_path, more):
+    words = [*WORDS, "keep.params=3", "grid.optimizer.lr=[0.3,1e6,1.0]", *more, f"dir='{tmp_path / 'kept'}'"]
+    sweep = vsweep.sweep(words, quiet=True)
+    assert_best_three(sweep)
+
+
+def test_the_best_are_kept_of_a_sweep_that_has_grown(tmp_path):
+    words = [*WORDS, "keep.params=3", f"dir='{tmp_path / 'kept'}'"]
+    less = vsweep.sweep([*words, "seeds=[3]"], quiet=True)
+    assert len(kept_in(less)) == 2, "of two trials that did not diverge"
+    assert_best_three(vsweep.sweep([*words, "grid.optimizer.lr=[0.3,1e6,1.0]"], quiet=True))
+
+
+def assert_best_three(sweep):
+    kept = kept_in(sweep)
+    assert len(kept) == 3
+    ok = sweep.trials[sweep.trials["status"] == "ok"].set_index("trial")["final_val_accuracy"]
+    assert len(ok) > 3
+    assert sorted(ok[kept]) == sorted(ok)[-3:]
+    assert_readable(sweep)
+    assert_own_shapes(sweep, kept)
+
+
+# Confirm.
+
+
+@pytest.fixture(scope="module")
+def confirmed(made):
+    """The three best cells of the sweep on two fresh seeds, and where these were trained."""
+    found = prove.confirm(made.directory, top=3, seeds=2, quiet=True)
+    (folder,) = (made.directory / "confirm").iterdir()
+    return found, vsweep.load(folder)
+
+
+def test_cells_are_confirmed_on_seeds_that_the_sweep_did_not_have(made, confirmed):
+    _, fresh = confirmed
+    seeds = set(fresh.trials["seed"])
+    assert len(seeds) == 2
+    assert not seeds & set(made.trials["seed"])
+    assert not set(fresh.trials["identity"]) & set(made.trials["identity"])
+    assert len(fresh.trials) == 6
+
+
+def test_the_cells_that_are_confirmed_are_the_best_in_order(made, confirmed):
+    found, fresh = confirmed
+    before = made.cells().head(3)
+    assert found.metric == "val_accuracy"
+    assert list(found.cells) == [
+        "cell", "model.width", "optimizer.lr", "mean", "sem", "confirmed", "confirmed_sem", "diverged",
+        "rank", "shrinkage",
+    ]  # fmt: skip
+    pd.testing.assert_frame_equal(
+        found.cells[["cell", "model.width", "optimizer.lr", "mean", "sem"]],
+        before[["cell", "model.width", "optimizer.lr", "mean", "sem"]],
+    )
+    for _, row in found.cells.iterrows():
+        mine = fresh.trials[fresh.trials["cell"] == row["cell"]]
+        # A cell is the same cell by its number too.
+        assert mine["model.width"].unique().tolist() == [row["model.width"]]
+        assert mine["optimizer.lr"].unique().tolist() == [row["optimizer.lr"]]
+        values = mine.loc[mine["status"] == "ok", "final_val_accuracy"].astype(float)
+        assert row["diverged"] == 2 - len(values)
+        if len(values):
+            assert row["confirmed"] == pytest.approx(values.mean())
+            assert row["confirmed_sem"] == pytest.approx(values.std() / np.sqrt(2))
+            assert row["shrinkage"] == pytest.approx(row["mean"] - row["confirmed"])
+        else:
+            assert np.isnan(row["confirmed"])
+    order = rank_cells(fresh.trials, "val_accuracy")["cell"].tolist()
+    assert found.cells["rank"].tolist() == [order.index(cell) + 1 for cell in found.cells["cell"]]
+    assert sorted(found.cells["rank"]) == [1, 2, 3]
+
+
+def test_what_was_confirmed_is_kept(made, confirmed):
+    found, fresh = confirmed
+    record = json.loads((made.directory / "confirm.json").read_text())
+    assert record["metric"] == "val_accuracy"
+    assert record["seeds"] == sorted(set(fresh.trials["seed"]))
+    kept = pd.DataFrame(record["cells"]).astype(found.cells.dtypes)
+    pd.testing.assert_frame_equal(kept, found.cells)
+
+
+def test_what_is_confirmed_already_is_not_trained_again(copied, trained):
+    first = prove.confirm(copied, top=2, seeds=2, quiet=True)
+    assert sum(trained) == 4
+    del trained[:]
+    second = prove.confirm(copied, top=2, seeds=2, quiet=True)
+    assert trained == []
+    pd.testing.assert_frame_equal(second.cells, first.cells)
+    prove.confirm(copied, top=1, seeds=3, quiet=True)
+    assert sum(trained) == 3
+
+
+def test_as_many_seeds_as_eight_by_default(copied, trained):
+    before = {path.name: path.read_bytes() for path in copied.glob("*.parquet")}
+    prove.confirm(copied, top=1, quiet=True)
+    assert sum(trained) == 8
+    assert {path.name: path.read_bytes() for path in copied.glob("*.parquet")} == before
+
+
+def test_a_loss_shrinks_upwards(made, copied):
+    found = prove.confirm(copied, top=2, seeds=2, metric="val_loss", quiet=True)
+    assert found.metric == "val_loss"
+    assert found.cells["cell"].tolist() == made.cells("val_loss")["cell"].head(2).tolist()
+    np.testing.assert_allclose(found.cells["shrinkage"], found.cells["confirmed"] - found.cells["mean"])
+
+
+def test_a_metric_that_was_not_recorded_confirms_nothing(made, trained):
+    with pytest.raises(ConfigError, match=r"^metric: no metric 'val_acc': there are train_loss, "):
+        prove.confirm(made.directory, metric="val_acc", quiet=True)
+    assert trained == []
+
+
+def test_ones_own_functions_are_confirmed(ones_own):
+    sweep, own = ones_own
+    found = prove.confirm(sweep.directory, top=2, seeds=1, own=own, quiet=True)
+    assert found.cells["cell"].tolist() == sweep.cells()["cell"].head(2).tolist()
+    assert found.cells["confirmed"].notna().all()
+
+
+@pytest.mark.parametrize("metric", ["val_accuracy", "val_loss"])
+def test_shrinkage_is_how_much_worse(metric):
+    higher = metric == "val_accuracy"
+    before = pd.DataFrame({"cell": [4, 7], "lr": [0.1, 0.2], "mean": [0.9, 0.8], "sem": [0.01, 0.02]})
+    after = pd.DataFrame(
+        {"cell": [7, 4], "mean": [0.85, 0.7], "sem": [0.03, 0.04], "diverged": [0, 1]}, index=[0, 1]
+    )
+    table = prove.shrinkage(before, after, ["lr"], metric)
+    sign = 1 if higher else -1
+    np.testing.assert_allclose(table["shrinkage"], [sign * 0.2, sign * -0.05])
+    assert table["rank"].tolist() == [2, 1]
+    assert table["confirmed"].tolist() == [0.7, 0.85]
+    assert table["confirmed_sem"].tolist() == [0.04, 0.03]
+    assert table["diverged"].tolist() == [1, 0]
+
+
+# The command line.
+
+
+def test_the_command_verifies(cli, copied):
+    done = cli("verify", str(copied), "k=1", "seed=2")
+    assert (done.status, done.out) == (0, f"{copied / 'verify.json'}\n")
+    found = json.loads((copied / "verify.json").read_text())
+    assert [each["why"] for each in found["trials"]].count(RANDOM) == 1
+    lines = done.err.strip().splitlines()
+    assert lines[0].split() == ["trial", "seed", "why", "difference", "in", "its", "twin's", "verdict"]
+    assert lines[-1] == verified_line(found)
+    shown = [line.split()[0] for line in lines if line.strip() and line.split()[0].isdecimal()]
+    assert shown == [str(each["trial"]) for each in found["trials"]]
+
+
+def test_the_command_confirms(cli, copied):
+    done = cli("confirm", str(copied), "top=2", "seeds=2", "metric=val_loss")
+    assert (done.status, done.out) == (0, f"{copied}\n")
+    record = json.loads((copied / "confirm.json").read_text())
+    assert (record["metric"], len(record["cells"]), len(record["seeds"])) == ("val_loss", 2, 2)
+    last = done.err.splitlines()[-1]
+    first = record["cells"][0]
+    assert last.startswith(
+        f"val_loss of the best cell: {first['mean']:.4g} in the sweep, {first['confirmed']:.4g} on fresh"
+    )
+    (head,) = [line for line in done.err.splitlines() if "shrinkage " in line]
+    assert head.split() == ["width", "in", "the", "sweep", "on", "fresh", "seeds", "shrinkage", "rank"]
+
+
+def test_the_command_trains_a_trial_again(cli, made, here):
+    done = cli("run", "trial=7", f"from={made.directory}", "dir=again")
+    assert (done.status, done.out) == (0, "again\n")
+    alone = vsweep.load(here / "again")
+    assert alone.trials["identity"].tolist() == [trial_of(made, 7)["identity"]]
+    (line,) = [line for line in done.err.splitlines() if line.startswith("vsweep run ")]
+    words = shlex.split(line)[2:]
+    assert words == prove.overrides(made.directory, 7)
+    assert identities(composed(words)).tolist() == alone.trials["identity"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["verify"], "verify: got no directory; vsweep verify DIR takes a sweep's directory"),
+        (["confirm"], "confirm: got no directory; vsweep confirm DIR takes a sweep's directory"),
+        (["verify", "k=1"], "verify: got no directory; vsweep verify DIR takes a sweep's directory"),
+        (["verify", "DIR", "k=-1"], "k: got '-1'; it takes an integer of at least 0"),
+        (["verify", "DIR", "top=1"], "verify: got 'top=1'; it takes k=…, seed=…, allow_targets=…"),
+        (["confirm", "DIR", "top=0"], "top: got '0'; it takes an integer of at least 1"),
+        (["confirm", "DIR", "seeds=0"], "seeds: got '0'; it takes an integer of at least 1"),
+        (["confirm", "DIR", "k"], "confirm: got 'k'; it takes top=…, seeds=…, metric=…, allow_targets=…"),
+        (["run", "trial=1"], "from: got nothing; trial=N from=DIR takes a sweep's directory"),
+        (["run", "from=DIR"], "trial: got nothing; it takes an integer of at least 0"),
+        (["run", "trial=x", "from=DIR"], "trial: got 'x'; it takes an integer of at least 0"),
+        (["run", "trial=99", "from=DIR"], "trial: no trial 99 in 'DIR'; it takes one of its 12, up to 11"),
+        (["run", "trial=1", "from=DIR", "steps=2"], "run: got 'steps=2'; it takes trial=…, from=…, dir=…"),
+    ],
+)
+def test_words_that_say_nothing_are_told(cli, made, here, words, said):
+    shutil.copytree(made.directory, here / "DIR")
+    before = {path for path in here.rglob("*") if path.name != ".lock"}
+    done = cli(*words)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith(f"vsweep: {said}")
+    assert {path for path in here.rglob("*") if path.name != ".lock"} == before
