@@ -5,7 +5,6 @@ import os
 import platform
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
 
 from vsweep.errors import ConfigError
 
@@ -18,41 +17,40 @@ _NAME = ".lock"
 
 
 class Lock:
-    """Held until it is released, or its process ends, however it ends: the system lets go of it then."""
+    """Held until it is closed, or its process ends, however it ends: the system lets go of it then."""
 
     def __init__(self, directory: Path) -> None:
         """Raises `ConfigError` where another process holds it, or the directory cannot be written."""
-        self._file: IO[Any] | None = None
+        self._handle: int | None = None
         refuse_links(directory)
         if fcntl is None:
             return
         try:
-            handle = os.open(directory / _NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-            file = os.fdopen(handle, "r+", encoding="utf-8")
+            handle = os.open(directory / _NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         except OSError as error:
             got = f"cannot write in {str(directory)!r} ({error.strerror})"
             raise ConfigError("dir", got, "it takes a directory that can be written") from error
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            file.seek(0)
-            holder = _said(file.read())
-            file.close()
+            holder = _said(os.read(handle, 1000))
+            os.close(handle)
             got = f"{holder} is training in {str(directory)!r}"
             raise ConfigError("dir", got, "wait for it, or stop it: one process at a time") from error
-        file.truncate(0)
-        file.write(json.dumps({"pid": os.getpid(), "host": platform.node()}))
+        self._handle = handle
         # On a full disk, who holds it cannot be said, and it is held all the same.
         with suppress(OSError):
-            file.flush()
-        self._file = file
+            os.truncate(handle, 0)
+            os.write(handle, json.dumps({"pid": os.getpid(), "host": platform.node()}).encode())
 
     def close(self) -> None:
         """Let go."""
-        if self._file is not None:
-            with suppress(OSError):
-                self._file.close()
-            self._file = None
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            os.close(handle)
+
+    def __del__(self) -> None:
+        self.close()
 
 
 def refuse_links(directory: Path) -> None:
@@ -63,7 +61,7 @@ def refuse_links(directory: Path) -> None:
             raise ConfigError("dir", got, "it takes a directory that holds its own files")
 
 
-def _said(text: str) -> str:
+def _said(text: bytes) -> str:
     try:
         said = json.loads(text)
         return f"process {said['pid']} on {said['host']}"
