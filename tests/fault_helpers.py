@@ -46,7 +46,8 @@ class Zygote:
         )
         self._answers = Queue()
         self._ended = {}
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self):
         for line in self._process.stdout:
@@ -88,6 +89,8 @@ class Zygote:
     def close(self):
         self._process.stdin.close()
         self._process.wait(timeout=60)
+        self._reader.join(timeout=60)
+        self._process.stdout.close()
 
 
 def contents(directory):
