@@ -129,7 +129,7 @@ class Store:
         made = {**before, **record, **kept, "format": FORMAT, "numerics": self._numerics}
         made["table"] = self.table.digest()
         if config is not None:
-            text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+            text = yaml.safe_dump(dict(config), sort_keys=False)
             write_whole(folder / _CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
         write_json(folder / _PLAN, made)
         return made
