@@ -49,10 +49,10 @@ def _reproduce(words: Sequence[str]) -> Sweep:
         raise ConfigError("from", "got nothing", "trial=N from=DIR takes a sweep's directory")
     trial = _count("trial", given.get("trial"), 0)
     allowed = _names(given)
-    words = prove.overrides(given["from"], trial, allow_targets=allowed)
-    print("vsweep run " + shlex.join(words), file=sys.stderr)
     to = given.get("dir")
-    return prove.reproduce(given["from"], trial, to=to, allow_targets=allowed, quiet=False).sweep
+    made = prove.reproduce(given["from"], trial, to=to, allow_targets=allowed, quiet=False)
+    print("the same: vsweep run " + shlex.join(made.overrides), file=sys.stderr)
+    return made.sweep
 
 
 def _plan(words: Sequence[str]) -> None:

@@ -55,12 +55,12 @@ def run_study(made: Study, directory: Path | None = None, *, quiet: bool) -> Swe
     store = _open_store(made, plan, given)
     try:
         plan = measured(plan, mesh, known) if not store.done.any() else plan
-        # A curve that is not as it was is not verified.
-        if not store.done.all():
+        missing = not store.done.all()
+        # What is added to was not verified.
+        if missing:
             for name in (VERIFIED, CONFIRMED):
                 (store.directory / name).unlink(missing_ok=True)
         store.describe(_config(made), _record(made, plan))
-        missing = not store.done.all()
         with closing(Trackers(_trackers(made, quiet=quiet, missing=missing))) as trackers:
             text = describe.as_text(made.name, plan)
             trackers.begin(made.name, len(store.done) - store.finished, "\n".join([text, *_found(store)]))

@@ -34,11 +34,13 @@ def begun_blocks(plan: Plan, done: np.ndarray, underway: Sequence[Underway]) -> 
     left = ~done
     for program in plan.programs:
         for each in underway:
-            at = np.searchsorted(program.rows, each.rows)
             mine = np.isin(each.rows, program.rows) & left[each.rows]
-            if mine.all() and _goes_on(program, each):
-                left[each.rows] = False
-                yield Block(program, at, each.records, each.metrics, each.state)
+            if mine.any() and _goes_on(program, each):
+                rows = each.rows[mine]
+                left[rows] = False
+                metrics = {name: values[mine] for name, values in each.metrics.items()}
+                state = [leaf[mine] for leaf in each.state]
+                yield Block(program, np.searchsorted(program.rows, rows), each.records, metrics, state)
         places = np.flatnonzero(left[program.rows])
         size = program.arrangement.block
         for i in range(0, len(places), size):

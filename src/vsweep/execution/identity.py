@@ -23,8 +23,8 @@ _OF_ALL_STEPS = ("cosine", "warmup_cosine")
 def identities(plan: Plan, steps: int | None = None) -> np.ndarray:
     """The identity of every trial, text `(trials,)` of 32 hexadecimal digits.
 
-    It is a hash of the trial's resolved config, of its data themselves (and not of where they lie), of the
-    source of a person's own functions, of its seed, and of the version of the numbers.
+    It is a hash of the trial's resolved config, of its data themselves (and not of where they lie), of what
+    a person's own functions do, of its seed, and of the version of the numbers.
 
     steps: had they so many steps; empty text where that is not fewer, or where a longer training does not
     begin as a shorter one.

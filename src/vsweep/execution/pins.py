@@ -61,10 +61,9 @@ class Pins(NamedTuple):
 
 def pinned(record: Mapping[str, Any] | None, asked: Asked, trials: int) -> Pins:
     """What an earlier plan's record settles: nothing, where another block or segment was asked for."""
-    nothing = Pins({}, [], [], [])
+    made = Pins({}, [], [], [])
     if not record or record.get("asked") != list(asked) or record.get("trials") != trials:
-        return nothing
-    made = nothing
+        return made
     try:
         for program in record["programs"]:
             if program["family"]:

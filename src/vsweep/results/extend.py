@@ -71,7 +71,7 @@ def extend(
     held = pd.Index([identity for each in rows.values() for identity in each.index])
     places = pd.Index(table.identities)
     strange = held.difference(places)
-    steps = {program["steps"] for program in before["programs"]}
+    steps = {program["steps"] for program in before.get("programs", [])}
     if len(strange):
         shorter = at_steps(min(steps)) if len(steps) == 1 else np.asarray([""])
         if not strange.isin(shorter).all():

@@ -40,17 +40,13 @@ class Ledger:
         self.directory = directory
         self.blocks: list[Block] = []
 
-    def begin(self) -> None:
-        """Make the folders of a new directory."""
-        for name in (CURVES, ROWS):
-            (self.directory / name).mkdir(exist_ok=True)
-
     def open(self) -> list[str]:
         """Read the log, and leave the files that it speaks of: whole, and no others.
 
         Returns the names of what was damaged, now in `damaged/`.
         """
-        self.begin()
+        for name in (CURVES, ROWS):
+            (self.directory / name).mkdir(exist_ok=True)
         lines, state = _read(self.directory / ROWS / _LOG)
         kept = {block.part: block for block in lines}
         damaged = [block for block in kept.values() if not self._fits(block)]
@@ -96,8 +92,10 @@ class Ledger:
     def _next(self) -> int:
         return 1 + max((block.part for block in self.blocks), default=-1)
 
-    def add(self, trials: int, write_curves: Callable[[Path], Any], write_rows: Callable[[Path], Any]) -> int:
-        """Write a block's files, then its line; returns its number."""
+    def add(
+        self, trials: int, write_curves: Callable[[Path], Any], write_rows: Callable[[Path], Any]
+    ) -> None:
+        """Write a block's files, then its line."""
         part = self._next
         sums = []
         for folder, write in ((CURVES, write_curves), (ROWS, write_rows)):
@@ -120,7 +118,6 @@ class Ledger:
         if new:
             sync_directory(log.parent)
         self.blocks.append(block)
-        return part
 
     @staticmethod
     def write_log(folder: Path, blocks: Sequence[Block]) -> None:

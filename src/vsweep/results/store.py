@@ -134,11 +134,6 @@ class Store:
         write_json(folder / _PLAN, made)
         return made
 
-    @property
-    def record(self) -> Mapping[str, Any]:
-        """`plan.json`, as it is or was found."""
-        return self._record
-
     def note(self, **record: Any) -> None:
         """Add to `plan.json`."""
         self._record |= record

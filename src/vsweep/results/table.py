@@ -1,9 +1,9 @@
 """The trials that a sweep's directory is to hold, and how they stand in its files."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -40,22 +40,20 @@ class Table(NamedTuple):
 
     def curves(self, done: Finished) -> pa.Table:
         """The curves of trials that are done: `trial`, `step` and a float32 column per metric."""
-        trials, records = len(done.rows), len(done.steps)
-        columns = {"trial": np.repeat(self.numbers[done.rows], records), "step": np.tile(done.steps, trials)}
-        for name in self.metrics:
-            values = done.metrics.get(name)
-            missing = pa.nulls(trials * records, pa.float32())
-            columns[name] = missing if values is None else values.ravel()
-        return pa.table(columns)
+        steps = np.tile(done.steps, len(done.rows))
+        flat = {name: values.ravel() for name, values in done.metrics.items()}
+        return self._curves(done.rows, steps, flat)
 
     def renumbered(self, curves: pa.Table, places: np.ndarray) -> pa.Table:
         """Curves of the trials at these places, in that order, as another table of trials numbered them."""
-        records = curves.num_rows // len(places)
-        columns = {"trial": pa.array(np.repeat(self.numbers[places], records)), "step": curves["step"]}
-        for name in self.metrics:
-            missing = pa.nulls(curves.num_rows, pa.float32())
-            columns[name] = curves[name] if name in curves.column_names else missing
-        return pa.table(columns)
+        columns = dict(zip(curves.column_names, curves.columns, strict=True))
+        return self._curves(places, curves["step"], columns)
+
+    def _curves(self, places: np.ndarray, steps: Any, metrics: Mapping[str, Any]) -> pa.Table:
+        records = len(steps) // len(places)
+        missing = pa.nulls(len(steps), pa.float32())
+        columns = {name: metrics.get(name, missing) for name in self.metrics}
+        return pa.table({"trial": np.repeat(self.numbers[places], records), "step": steps, **columns})
 
     def write(self, path: Path, summary: pd.DataFrame) -> None:
         """Write `trials.parquet`. summary: the trials that are done, by their place; see `summary_of`."""
