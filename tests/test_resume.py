@@ -133,7 +133,8 @@ def test_more_steps_go_on_from_the_state_that_is_kept(trained, tmp_path, monkeyp
     assert min(started) == 2, "steps 0 and 5 are there"
     whole = sweep(*words, "steps=20", f"dir='{tmp_path / 'whole'}'")
     same(long.directory, whole.directory)
-    # The shorter trainings are not lost.
+    # The shorter trainings are not lost, and are not taken for damaged.
+    assert not (tmp_path / "kept" / "damaged").exists()
     kept = pd.read_parquet(tmp_path / "kept" / "earlier" / "steps-10" / "curves")
     assert kept["train_loss"].sum() == pytest.approx(total, rel=1e-6)
 

@@ -51,7 +51,7 @@ def _reproduce(words: Sequence[str]) -> Sweep:
     allowed = _names(given)
     to = given.get("dir")
     made = prove.reproduce(given["from"], trial, to=to, allow_targets=allowed, quiet=False)
-    print("the same: vsweep run " + shlex.join(made.overrides), file=sys.stderr)
+    print("vsweep run " + shlex.join(made.overrides), file=sys.stderr)
     return made.sweep
 
 
