@@ -29,7 +29,8 @@ def identities(plan: Plan, steps: int | None = None) -> np.ndarray:
     steps: had they so many steps; empty text where that is not fewer, or where a longer training does not
     begin as a shorter one.
     """
-    made = np.full(len(plan.grid), "", "U32")
+    # As bytes: of a hundred thousand, text is four times as large.
+    made = np.zeros(len(plan.grid), "S32")
     for program in plan.programs:
         config = program.inputs.config
         if steps is not None:
@@ -37,15 +38,16 @@ def identities(plan: Plan, steps: int | None = None) -> np.ndarray:
                 continue
             config = replace(config, steps=steps)
         made[program.rows] = _of_program(plan.grid, program, config)
-    return _distinct(made)
+    return _distinct(made).astype(str)
 
 
-def _of_program(grid: Grid, program: Program, config: Config) -> list[str]:
+def _of_program(grid: Grid, program: Program, config: Config) -> np.ndarray:
     _, cell_row, seeds = grid.trials()
     cells = np.unique(cell_row[program.rows])
     digests = dict(zip(cells.tolist(), _of_cells(grid, cells, program, config), strict=True))
     pairs = zip(cell_row[program.rows].tolist(), seeds[program.rows].tolist(), strict=True)
-    return [blake2b(b"%b %d" % (digests[c], seed), digest_size=16).hexdigest() for c, seed in pairs]
+    each = (blake2b(b"%b %d" % (digests[c], seed), digest_size=16).hexdigest().encode() for c, seed in pairs)
+    return np.fromiter(each, "S32", len(program.rows))
 
 
 def _of_cells(grid: Grid, cells: np.ndarray, program: Program, config: Config) -> list[bytes]:
@@ -99,7 +101,7 @@ def _sources(config: Config) -> str:
 
 def _distinct(made: np.ndarray) -> np.ndarray:
     """Trials that nothing tells apart (two files of the same data) by their order."""
-    seen: dict[str, int] = {}
+    seen: dict[bytes, int] = {}
     if len(np.unique(made)) == len(made):
         return made
     for i, identity in enumerate(made.tolist()):
@@ -107,5 +109,6 @@ def _distinct(made: np.ndarray) -> np.ndarray:
             continue
         seen[identity] = seen.get(identity, -1) + 1
         if seen[identity]:
-            made[i] = blake2b(f"{identity} {seen[identity]}".encode(), digest_size=16).hexdigest()
+            text = b"%b %d" % (identity, seen[identity])
+            made[i] = blake2b(text, digest_size=16).hexdigest().encode()
     return made

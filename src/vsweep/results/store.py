@@ -88,7 +88,8 @@ class Store:
             write = partial(self._write_description, before, *(described or (None, before)))
             extend(self._ledger, self.table, before, self._at_steps, write)
             self._ledger.open()
-        places = pd.Index(self.table.identities)
+        # Of a new directory, no index of a hundred thousand trials is made.
+        places = pd.Index(self.table.identities if self._ledger.blocks else [])
         self._summaries = [
             summary_at(places, read_rows(self._ledger.path(ROWS, block.part)))
             for block in self._ledger.blocks
@@ -141,9 +142,11 @@ class Store:
 
     def underway(self) -> list[Underway]:
         """Blocks of trials that are not done, to go on from where they were saved."""
-        places = pd.Index(self.table.identities)
         found = [read_saved(path) for path in sorted((self.directory / _UNDERWAY).glob("*.npz"))]
         saved = [s for s in (*found, *earlier_states(self.directory, self.table, self._at_steps)) if s]
+        if not saved:
+            return []
+        places = pd.Index(self.table.identities)
         begun, taken = [], self.done.copy()
         for each in sorted(saved, key=lambda each: -each.records):
             rows = places.get_indexer(each.identities)

@@ -34,7 +34,7 @@ class Table(NamedTuple):
     def digest(self) -> str:
         """What the files of two tables have in common if it is the same: numbers, axes and columns."""
         digest = sha256("\n".join([*self.rows.columns, "", *self.metrics, "", *self.tests]).encode())
-        digest.update("\n".join(self.identities.tolist()).encode())
+        digest.update(self.identities.astype("S").tobytes())
         digest.update(self.numbers.astype("<i8").tobytes())
         return digest.hexdigest()
 
