@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty, Queue
 
@@ -78,13 +79,10 @@ class Zygote:
         return self.ended(self.start(folder, *words))
 
     def kill(self, pid, number):
-        """Send a process a signal, unless it has ended; whether it was sent."""
-        try:
-            self.ended(pid, timeout=0.0)
-        except TimeoutError:
-            os.kill(pid, number)
-            return True
-        return False
+        """Send a process a signal, unless it has ended, which it may do at any moment."""
+        with suppress(ProcessLookupError):
+            if pid not in self._ended:
+                os.kill(pid, number)
 
     def close(self):
         self._process.stdin.close()
