@@ -1,5 +1,6 @@
 """Examples as they came, and as they are trained on: split and standardised."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,12 +18,19 @@ class Dataset(NamedTuple):
     x: float64 `(examples, features)`. y: `(examples,)`, int64 classes from 0, or float64 numbers.
     classes: the label of each class, in order; empty where targets are numbers.
     features: the name of each column of x.
+    truth: float64 `(examples,)`, the numbers without their noise; None where nobody knows them.
+    draw: `(key, size) -> (x, y)`, JAX arrays of shapes `(features, size)` and `(size,)`: fresh examples, of
+        which each step of a training draws its own; None where steps take those that are here.
+    note: what a person should know of where they come from.
     """
 
     x: np.ndarray
     y: np.ndarray
     classes: tuple[str, ...]
     features: tuple[str, ...]
+    truth: np.ndarray | None = None
+    draw: Callable[[Any, int], tuple[Any, Any]] | None = None
+    note: str = ""
 
 
 def own_dataset(made: Any, where: str) -> Dataset:
