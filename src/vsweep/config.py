@@ -7,8 +7,22 @@ from typing import Any
 
 from vsweep.errors import ConfigError, nearest, shown
 from vsweep.grid import distinct
-from vsweep.schema import AUTO, EVERY_DATASET, FIELDS, GROUPS, OWN, SWEEP_FIELDS, TOP, parse_field
+from vsweep.schema import (
+    AUTO,
+    COORDINATE,
+    EVERY_DATASET,
+    FIELDS,
+    GROUPS,
+    OWN,
+    POINT,
+    SWEEP_FIELDS,
+    TOP,
+    parse,
+    parse_field,
+)
 from vsweep.targets import resolve
+from vsweep.tasks.functions import FUNCTIONS, coordinates
+from vsweep.tasks.losses import Loss
 from vsweep.tasks.registry import fields
 
 # The groups in which a person can bring their own.
@@ -44,6 +58,7 @@ class Config:
     schedule: Part
     steps: int
     record_every: int
+    record_params: bool
     diverge_above: float
     dtype: str
     precision: str
@@ -74,7 +89,17 @@ def check(raw: Mapping[str, Any], own: Mapping[str, Any], *, strict: bool = True
     Raises `ConfigError`.
     """
     allowed = parse_field("allow_targets", raw.get("allow_targets"))
-    parts = {group: _part(group, raw.get(group), own.get(group), allowed, strict=strict) for group in GROUPS}
+    chosen = raw.get("model")
+    of_point = isinstance(chosen, Mapping) and chosen.get("name") == POINT
+    loss = _part("loss", raw.get("loss"), own.get("loss"), allowed, strict=strict, of_point=of_point)
+    parts = {
+        group: _part(group, raw.get(group), own.get(group), allowed, strict=strict)
+        for group in GROUPS
+        if group != "loss" and not (group == "model" and of_point)
+    }
+    if isinstance(chosen, Mapping) and of_point:
+        parts["model"] = _point(chosen, loss, strict=strict)
+    parts = {group: {**parts, "loss": loss}[group] for group in GROUPS}
     _refuse_unknown(raw, parts)
     common = {name: parse_field(f"data.{name}", raw["data"].get(name)) for name in EVERY_DATASET}
     top = {path: parse_field(path, raw.get(path)) for path in TOP}
@@ -90,7 +115,10 @@ def _at(tree: Any, path: str) -> Any:
     return tree
 
 
-def _part(group: str, raw: Any, own: Any, allowed: Sequence[str], *, strict: bool) -> Part:
+def _part(
+    group: str, raw: Any, own: Any, allowed: Sequence[str], *, strict: bool, of_point: bool = False
+) -> Part:
+    """What a group chose. of_point: whether the loss is a function of a point."""
     if not isinstance(raw, Mapping):
         raise ConfigError(group, f"got {shown(raw)}", f"it takes one of {', '.join(GROUPS[group])}")
     name, target = raw.get("name"), raw.get("_target_")
@@ -99,7 +127,7 @@ def _part(group: str, raw: Any, own: Any, allowed: Sequence[str], *, strict: boo
     if name == OWN and group in _OWN_GROUPS:
         if own is None and target is None:
             raise ConfigError(f"{group}._target_", "got nothing", "it takes a function's dotted path")
-        return _own_part(group, given, _of(own, group, target, allowed))
+        return _own_part(group, given, _of(own, group, target, allowed), of_point=of_point)
     if target is not None and strict and group in _OWN_GROUPS:
         got = f"got {shown(target)}, and {group}={shown(name)}"
         raise ConfigError(f"{group}._target_", got, f"give {group}={OWN} too")
@@ -120,7 +148,7 @@ def _part(group: str, raw: Any, own: Any, allowed: Sequence[str], *, strict: boo
 def _fields_of(group: str, function: Any) -> tuple[str, ...]:
     if group == "optimizer":
         return ("lr", *fields(function))
-    return fields(function.value if group == "loss" else function)
+    return fields(function.value if isinstance(function, Loss) else function)
 
 
 def _refuse_untaken(group: str, name: str, given: Iterable[str], taken: Sequence[str]) -> None:
@@ -135,7 +163,40 @@ def _of(own: Any, group: str, target: Any, allowed: Sequence[str]) -> Any:
     return own if own is not None else resolve(f"{group}._target_", target, allowed)
 
 
-def _own_part(group: str, given: Mapping[str, Any], function: Any) -> Part:
+def _point(raw: Mapping[str, Any], loss: Part, *, strict: bool) -> Part:
+    """A point: where each coordinate of the function starts, by its name."""
+    function = loss.function
+    if not callable(function):
+        takes = f"it takes a function of a point: {', '.join(FUNCTIONS)}, {OWN}"
+        raise ConfigError("loss", f"got {loss.name}, and model={POINT}", takes)
+    names, common = coordinates(function), fields(GROUPS["model"][POINT])
+    given = {key: value for key, value in raw.items() if key not in ("name", *common)}
+    if not names or set(names) & {"name", *common}:
+        got = f"loss={loss.name} has the coordinates {', '.join(names) or 'none'}"
+        takes = "a function's first parameters, those without a default, are its coordinates"
+        raise ConfigError("loss", got, f"{takes}, and are not called name, {' or '.join(common)}")
+    for key in given:
+        if key not in names and strict:
+            takes = f"it takes {', '.join([*names, *common])}"
+            raise ConfigError(f"model.{key}", f"loss={loss.name} has no such coordinate", takes)
+    values = {key: parse_field(f"model.{key}", raw.get(key)) for key in common}
+    if not set(values["fixed"]) < set(names):
+        got = f"got {', '.join(values['fixed'])}"
+        raise ConfigError("model.fixed", got, f"it takes some of {', '.join(names)}, but not all")
+    for name in names:
+        start = given.get(name)
+        values[name] = None if start is None else parse(COORDINATE, f"model.{name}", start)
+    return Part(POINT, GROUPS["model"][POINT], values)
+
+
+def is_coordinate(config: Config, path: str) -> bool:
+    """Whether a field is where a coordinate of a point starts."""
+    group, _, key = path.partition(".")
+    part = config.model
+    return group == "model" and part.name == POINT and key in part.fields and key not in fields(part.function)
+
+
+def _own_part(group: str, given: Mapping[str, Any], function: Any, *, of_point: bool) -> Part:
     """A person's own function (data: or a pair of arrays, which takes no fields)."""
     if not callable(function):
         if group == "data" and not given:
@@ -143,7 +204,8 @@ def _own_part(group: str, given: Mapping[str, Any], function: Any) -> Part:
         raise ConfigError(group, f"got {type(function).__name__}", "it takes a function")
     known = parameters(function)
     if group == "loss":
-        known = dict(list(known.items())[2:])
+        # Before its fields it has the coordinates, or outputs and targets.
+        known = dict(list(known.items())[len(coordinates(function)) if of_point else 2 :])
     for key in given:
         if key not in known:
             paths = [f"{group}.{name}" for name in known]
@@ -159,7 +221,7 @@ def _refuse_unknown(raw: Mapping[str, Any], parts: Mapping[str, Part]) -> None:
     known = [*FIELDS, *SWEEP_FIELDS, *GROUPS, "tracker", "keep", "grid", "seeds"]
     for path, _ in leaves({key: value for key, value in raw.items() if key != "grid"}):
         group, _, key = path.partition(".")
-        owns = group in parts and parts[group].name == OWN
+        owns = group in parts and parts[group].name in (OWN, POINT)
         fine = path in known or owns or (group in GROUPS and key == "name")
         fine = fine or (group in _OWN_GROUPS and key == "_target_")
         if not fine:
@@ -185,6 +247,8 @@ def parse_axis(path: str, values: tuple[Any, ...], candidates: list[Config]) -> 
     takers = [c for c in candidates if group in GROUPS and key in getattr(c, group).fields]
     if takers and all(getattr(c, group).name == OWN for c in takers):
         return values
+    if takers and all(is_coordinate(config, path) for config in takers):
+        return distinct(path, [parse(COORDINATE, path, value, f"grid.{path}") for value in values])
     if path not in FIELDS:
         raise ConfigError(f"grid.{path}", "no such field", nearest(path, [*FIELDS, *GROUPS]))
     return distinct(path, [parse_field(path, value, f"grid.{path}") for value in values])

@@ -30,12 +30,12 @@ from vsweep.execution.measure import measured, remember
 from vsweep.execution.pins import Asked
 from vsweep.execution.plan import Plan, make_plan
 from vsweep.execution.predict import predictor
-from vsweep.execution.run import Spent, metric_names, out_of_memory, test_names, train
+from vsweep.execution.run import Spent, column_names, metric_names, out_of_memory, test_names, train
 from vsweep.execution.verify import affordable, picks, summarised, verify
-from vsweep.results.files import write_json
+from vsweep.results.files import write_json, write_whole
 from vsweep.results.finished import Underway
 from vsweep.results.store import Store, read_curves, read_plan, refuse_foreign
-from vsweep.results.sweep import CONFIRMED, VERIFIED, Sweep
+from vsweep.results.sweep import CONFIRMED, EXAMPLES, VERIFIED, Sweep
 from vsweep.results.table import Table
 from vsweep.schema import parse_field
 from vsweep.study import Study, recorded_study
@@ -51,6 +51,7 @@ def run_study(made: Study, directory: Path | None = None, *, quiet: bool) -> Swe
     begun = time.perf_counter()
     known = measurements()
     given = directory or (Path(made.raw["dir"]) if made.raw["dir"] else None)
+    pictures = _pictures(made)
     plan, mesh = planned(made, known, read_plan(given) if given else {})
     store = _open_store(made, plan, given)
     try:
@@ -61,6 +62,7 @@ def run_study(made: Study, directory: Path | None = None, *, quiet: bool) -> Swe
             for name in (VERIFIED, CONFIRMED):
                 (store.directory / name).unlink(missing_ok=True)
         store.describe(_config(made), _record(made, plan))
+        _keep_examples(plan, store.directory)
         with closing(Trackers(_trackers(made, quiet=quiet, missing=missing))) as trackers:
             text = describe.as_text(made.name, plan)
             trackers.begin(made.name, len(store.done) - store.finished, "\n".join([text, *_found(store)]))
@@ -68,7 +70,9 @@ def run_study(made: Study, directory: Path | None = None, *, quiet: bool) -> Swe
             trained = loaded(store.directory, made.own, made.raw.get("allow_targets") or ())
             if parse_field("verify", made.raw.get("verify")):
                 _verify(plan, mesh, known, trained, time.perf_counter() - begun)
-            trackers.end(trained)
+            if pictures:
+                _draw(store, trained, pictures)
+            trackers.end(loaded(store.directory, made.own, made.raw.get("allow_targets") or ()))
     except KeyboardInterrupt as stop:
         raise Interrupted(f"stopped; {_kept(store)}", getattr(stop, "status", 130)) from None
     except OSError as error:
@@ -80,6 +84,36 @@ def run_study(made: Study, directory: Path | None = None, *, quiet: bool) -> Swe
     finally:
         store.close()
     return trained
+
+
+def _pictures(made: Study) -> list[tuple[str, dict[str, Any]]]:
+    """The pictures that are asked for. Raises `ConfigError`."""
+    wanted = parse_field("pictures", made.raw.get("pictures"))
+    if not wanted:
+        return []
+    # Only here: matplotlib takes half a second to import.
+    from vsweep.results.plots import asked
+
+    return asked(wanted)
+
+
+def _draw(store: Store, trained: Sweep, pictures: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+    from vsweep.results.plots import make
+
+    store.note(pictures=make(trained, pictures))
+
+
+def _keep_examples(plan: Plan, directory: Path) -> None:
+    """Keep what can be drawn of the data."""
+    for i, split in enumerate(plan.splits.values()):
+        frame = describe.examples(split)
+        if frame is not None:
+            (directory / EXAMPLES).mkdir(exist_ok=True)
+            write_whole(directory / EXAMPLES / f"{i}.parquet", partial(_write_frame, frame))
+
+
+def _write_frame(frame: pd.DataFrame, path: Path) -> None:
+    frame.to_parquet(path, index=False)
 
 
 def _why(error: OSError) -> str:
@@ -229,7 +263,8 @@ def _table(planned: Plan) -> Table:
     columns: dict[str, Any] = {"trial": number, "cell": grid.cells[row], "seed": seed}
     for i, axis in enumerate(grid.axes):
         columns[axis.path] = _column(grid.column(i))[row]
-    return Table(pd.DataFrame(columns), identities(planned), metric_names(planned), test_names(planned))
+    names = metric_names(planned), test_names(planned), column_names(planned)
+    return Table(pd.DataFrame(columns), identities(planned), *names)
 
 
 def _config(made: Study) -> dict[str, Any]:

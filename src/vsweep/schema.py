@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from vsweep.descent.optimizer import OPTIMIZERS, SCHEDULES
 from vsweep.errors import ConfigError, shown
 from vsweep.tasks.data import DATASETS
+from vsweep.tasks.functions import FUNCTIONS, point
 from vsweep.tasks.initializers import INITIALIZERS
 from vsweep.tasks.losses import LOSSES
 from vsweep.tasks.models import ACTIVATIONS, MODELS
@@ -73,6 +74,31 @@ def _names(given: Any) -> tuple[str, ...]:
     return tuple(given)
 
 
+def _some_names(given: Any) -> tuple[str, ...]:
+    return () if given is None or given == [] else _names(given)
+
+
+def _numbers(given: Any) -> tuple[float, ...]:
+    if not isinstance(given, list) or not given:
+        raise ValueError
+    return tuple(float(_FINITE.parse(number)) for number in given)
+
+
+def _coordinate(given: Any) -> float | tuple[float, ...]:
+    return _numbers(given) if isinstance(given, list) else float(_FINITE.parse(given))
+
+
+def _pictures(given: Any) -> tuple[dict[str, dict[str, Any]], ...]:
+    """Of a list of names, and of mappings from a name to its arguments, all as mappings."""
+    made: list[dict[str, dict[str, Any]]] = []
+    for entry in given if isinstance(given, list) else [given]:
+        named = {entry: {}} if isinstance(entry, str) else entry
+        if not isinstance(named, Mapping) or not all(isinstance(v, Mapping) for v in named.values()):
+            raise ValueError
+        made.append({str(name): dict(arguments) for name, arguments in named.items()})
+    return tuple(made)
+
+
 def _modules(given: Any) -> tuple[str, ...]:
     if given is None:
         return ()
@@ -101,20 +127,25 @@ def _count_or_all(given: Any) -> int | str:
 
 
 _PATH = Takes("text", _text)
+_FINITE = Takes("a number", partial(_number, low=-math.inf, high=math.inf, ends=(False, False), whole=False))
+# Where a coordinate of a point starts: a field by its name, whatever function it is of.
+COORDINATE = Takes("a number, or a list of numbers", _coordinate)
 _UNIT = _real("from 0 to below 1", 0.0, 1.0)
 _POSITIVE = _real("above 0", 0.0, ends=(False, False))
 _NOT_NEGATIVE = _real("of at least 0", 0.0)
 
+OWN = "own"
+AUTO = "auto"
+# The model that is no model: the parameters are a point, and the loss is a function of it.
+POINT = "point"
 # Each group's registry: what `name` chooses from. `own` stands for a person's own, by `_target_`.
 GROUPS: dict[str, Mapping[str, Any]] = {
     "data": DATASETS,
-    "model": MODELS,
-    "loss": LOSSES,
+    "model": {**MODELS, POINT: point},
+    "loss": {**LOSSES, **FUNCTIONS},
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
 }
-OWN = "own"
-AUTO = "auto"
 
 FIELDS: dict[str, Takes] = {
     "data.path": _PATH,
@@ -135,6 +166,10 @@ FIELDS: dict[str, Takes] = {
     "model.activation": _one_of(ACTIVATIONS),
     "model.init": _one_of(INITIALIZERS),
     "model.init_scale": _NOT_NEGATIVE,
+    "model.bias_init": _one_of(["zeros", "normal", "uniform"]),
+    "model.start": _or_null(Takes("a list of numbers: the weights, then the biases", _numbers)),
+    "model.spread": _NOT_NEGATIVE,
+    "model.fixed": Takes("a list of coordinates' names", _some_names),
     "loss.delta": _POSITIVE,
     "optimizer.lr": _POSITIVE,
     "optimizer.momentum": _UNIT,
@@ -149,6 +184,7 @@ FIELDS: dict[str, Takes] = {
     "schedule.decay_steps": _whole(1),
     "steps": _whole(1),
     "record_every": _whole(1),
+    "record_params": Takes("true or false", _flag),
     "diverge_above": _real("above 1", 1.0, ends=(False, False)),
     "dtype": _one_of(["float32", "float64", "bfloat16"]),
     "precision": _one_of(["highest", "high", "default"]),
@@ -162,6 +198,7 @@ SWEEP_FIELDS: dict[str, Takes] = {
     "keep.params": Takes("an integer of at least 0, or all", _count_or_all),
     "keep.state": Takes("true or false", _flag),
     "verify": Takes("true or false", _flag),
+    "pictures": Takes("a list of pictures' names, or of {name: {argument: value}}", _pictures),
     "tracker.wandb.mode": _one_of(["auto", "online", "offline", "disabled"]),
     "tracker.wandb.project": Takes("up to 128 characters, none of them / \\\\ # ? % :", _project),
     "tracker.wandb.entity": _or_null(Takes("text", _text)),
@@ -173,7 +210,11 @@ TOP = [path for path in FIELDS if "." not in path]
 
 def parse_field(path: str, given: Any, field: str | None = None) -> Any:
     """A field's value as its type. Raises `ConfigError`, naming `field` (by default the path)."""
-    takes = FIELDS.get(path) or SWEEP_FIELDS[path]
+    return parse(FIELDS.get(path) or SWEEP_FIELDS[path], path, given, field)
+
+
+def parse(takes: Takes, path: str, given: Any, field: str | None = None) -> Any:
+    """The same of what no table of fields has."""
     try:
         return takes.parse(given)
     except (ValueError, OverflowError, TypeError):

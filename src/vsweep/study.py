@@ -13,7 +13,7 @@ from vsweep.compose import Composed, compose, options, register_sweeps
 from vsweep.config import Config, as_dict, check, leaves, parse_axis, taken, with_values
 from vsweep.errors import ConfigError, nearest
 from vsweep.grid import Axis, Grid, axis_values, expand, is_space, seed_list
-from vsweep.schema import FIELDS, GROUPS, OWN
+from vsweep.schema import FIELDS, GROUPS, OWN, POINT
 
 _INIT, _INIT_SCALE = "model.init", "model.init_scale"
 Written = list[tuple[str, tuple[Any, ...]]]
@@ -232,8 +232,13 @@ def _name(variants: Iterable[Config]) -> str:
         for group, found in names.items():
             part = getattr(config, group)
             name = getattr(part.function, "__name__", "arrays") if part.name == OWN else part.name
+            if config.model.name == POINT:
+                # Of a function there is no more to say.
+                part, function = config.loss, config.loss.function
+                found[getattr(function, "__name__", part.name)] = None
+                continue
             path = part.fields.get("path")
             found[Path(path).stem if isinstance(path, str) else name] = None
     # It names a directory: one, and not one above.
-    name = "-".join("+".join(found) for found in names.values())[:120]
+    name = "-".join(dict.fromkeys("+".join(found) for found in names.values()))[:120]
     return "".join("_" if one in "/\\" or not one.isprintable() else one for one in name).lstrip(".")

@@ -1,6 +1,5 @@
 """One trial's descent, from its first weights to its curve."""
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ import optax
 from jax import Array, lax, random
 
 from vsweep.descent.optimizer import Optimizer
-from vsweep.tasks.task import Data, Examples, Metrics, Task
+from vsweep.tasks.task import Data, Draw, Examples, MakeTask, Metrics, Task
 
 
 class Length(NamedTuple):
@@ -34,6 +33,7 @@ class Curve(NamedTuple):
         the limit; -1 where it never was.
     params: the parameters after the last step.
     test: the metrics on the test's examples after the last step, scalars; empty where there are none.
+    end: what the task finds out about the parameters after the last step.
     state: the trial after the last step, from which it can go on; None of a trial trained whole.
     """
 
@@ -41,6 +41,7 @@ class Curve(NamedTuple):
     diverged_at: Array
     params: Any
     test: Metrics
+    end: Metrics
     state: "State | None"
 
 
@@ -70,17 +71,25 @@ def _updates(length: Length) -> np.ndarray:
     return np.diff(recorded_steps(length), append=length.steps)
 
 
-def curve_metrics(task_metrics: Sequence[str], *, held_out: bool) -> list[str]:
-    """The names of a curve's metrics, from the task's own (`loss`, `accuracy`)."""
+def curve_metrics(task: MakeTask, *, held_out: bool) -> list[str]:
+    """The names of a curve's metrics, from the task's own (`loss`, `accuracy`) and its parameters'."""
     parts = ["train", "val"] if held_out else ["train"]
-    return [f"{part}_{name}" for part in parts for name in task_metrics] + ["grad_norm", "param_norm"]
+    metrics = [f"{part}_{name}" for part in parts for name in task.metrics]
+    return [*metrics, "grad_norm", "param_norm", *map(_of_parameter, task.recorded)]
+
+
+def _of_parameter(name: str) -> str:
+    """The name of the metric that is a parameter."""
+    return f"param.{name}"
 
 
 class Trial(NamedTuple):
     """What a trial is made of.
 
-    diverge_above: floating scalar: a loss above this many times the absolute first one has diverged.
+    diverge_above: floating scalar: a loss above this many times the absolute first one (or, where that is
+        less, the task's `unit`) has diverged.
     key: the trial's own; the first weights and the order of its minibatches are drawn from it.
+    draw: gives every step examples of its own; None for those of the data.
     """
 
     task: Task
@@ -89,6 +98,7 @@ class Trial(NamedTuple):
     length: Length
     diverge_above: Array
     key: Array
+    draw: Draw | None = None
 
 
 def train(trial: Trial, twin: Array) -> Curve:
@@ -108,7 +118,8 @@ def start(trial: Trial, twin: Array) -> State:
         return jnp.where(twin & (p != 0), jnp.nextafter(p, jnp.full_like(p, jnp.inf)), p)
 
     params = jax.tree.map(moved, params)
-    examples = 1 if trial.length.batch_size is None else trial.data.train.y.shape[0]
+    shuffled = trial.length.batch_size is not None and trial.draw is None
+    examples = trial.data.train.y.shape[0] if shuffled else 1
     first = jax.tree.leaves(params)[0]
     return State(
         step=jnp.int32(0),
@@ -126,14 +137,17 @@ def advance(trial: Trial, state: State, which: Array) -> Curve:
     which: int32 `(records,)`, a part of `stretches`, from the record that the state stands at; zeros after
     it record the same again.
     """
-    task, optimizer, data, length, diverge_above, key = trial
+    task, optimizer, data, length, diverge_above, key, draw = trial
     update = partial(_update, optimizer)
     observe = partial(_observe, task, data, diverge_above)
     order_key = random.fold_in(key, 1)
 
     def step(_: int, state: State) -> State:
         examples = data.train
-        if length.batch_size is not None:
+        if draw is not None and length.batch_size is not None:
+            x, y = draw(random.fold_in(order_key, state.step), length.batch_size)
+            examples = Examples(x.astype(data.train.x.dtype), y.astype(data.train.y.dtype))
+        elif length.batch_size is not None:
             state, examples = _next_batch(state, data.train, length.batch_size, order_key)
         (loss, _), grads = jax.value_and_grad(task.loss, has_aux=True)(state.params, examples)
         return update(_judge(state, loss), grads)
@@ -152,7 +166,8 @@ def advance(trial: Trial, state: State, which: Array) -> Curve:
         return lax.switch(which, loops, state, grads), metrics
 
     state, metrics = lax.scan(stretch, state, which)
-    return Curve(metrics, state.diverged_at, state.params, _test(task, data, state), state)
+    test, end = _test(task, data, state), task.end(state.params)
+    return Curve(metrics, state.diverged_at, state.params, test, end, state)
 
 
 def _test(task: Task, data: Data, state: State) -> Metrics:
@@ -171,7 +186,9 @@ def _observe(task: Task, data: Data, diverge_above: Array, state: State) -> tupl
         metrics |= {"val_loss": val_loss, **{f"val_{name}": m for name, m in more.items()}}
     metrics["grad_norm"] = optax.tree.norm(grads)
     metrics["param_norm"] = optax.tree.norm(state.params)
-    limit = jnp.where(state.step == 0, diverge_above * jnp.abs(loss), state.limit)
+    metrics |= {_of_parameter(name): value for name, value in task.path(state.params).items()}
+    first = diverge_above * jnp.maximum(jnp.abs(loss), task.unit)
+    limit = jnp.where(state.step == 0, first, state.limit)
     return _judge(state._replace(limit=limit), loss), metrics, grads
 
 

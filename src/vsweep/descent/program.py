@@ -79,7 +79,7 @@ def _trial(static: Static, hparams: HParams, data: Data) -> Trial:
         dict(hparams.schedule),
     )
     task, key = static.task(hparams.task), random.key(hparams.seed, impl="threefry2x32")
-    return Trial(task, optimizer, data, static.length, hparams.diverge_above, key)
+    return Trial(task, optimizer, data, static.length, hparams.diverge_above, key, static.task.draw)
 
 
 def train_one(static: Static, hparams: HParams, data: Data) -> Curve:

@@ -118,4 +118,5 @@ def activation_bytes(inputs: Inputs, width: int) -> float:
 
 def curve_bytes(inputs: Inputs) -> float:
     """The bytes of a trial's curve."""
-    return (inputs.config.steps / inputs.config.record_every + 2) * _COLUMNS * 4
+    columns = _COLUMNS + (inputs.weights(0) if inputs.config.record_params else 0)
+    return (inputs.config.steps / inputs.config.record_every + 2) * columns * 4

@@ -89,8 +89,8 @@ def finished(block: Block, curves: Sequence[Curve], *, keep_state: bool) -> Fini
     """A block whose last record is made."""
     program, trials = block.program, len(block.places)
     length = program.static.length
-    parts: Any = jax.device_get([(curve.diverged_at, curve.test) for curve in curves])
-    diverged_at, test = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:trials], *parts)
+    parts: Any = jax.device_get([(curve.diverged_at, curve.test, curve.end) for curve in curves])
+    diverged_at, test, end = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:trials], *parts)
     # Only from where a record is due can more steps go on, bit for bit.
     again = keep_state and length.steps % length.record_every == 0
     return Finished(
@@ -99,6 +99,8 @@ def finished(block: Block, curves: Sequence[Curve], *, keep_state: bool) -> Fini
         block.metrics,
         diverged_at,
         {name: values.astype(np.float32) for name, values in test.items()},
+        program.static.task.conclude(end)
+        | {name: np.full(trials, value) for name, value in program.reference.items()},
         partial(params_of, program, block.places, curves),
         under_way(block, length.steps // length.record_every) if again else None,
     )

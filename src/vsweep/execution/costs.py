@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from vsweep.config import OWN, name_of
+from vsweep.config import OWN, is_coordinate, name_of
 from vsweep.execution.arrange import Arrangement, arrange, block_limit, guess_lanes, most_lanes
 from vsweep.execution.inputs import Inputs
 from vsweep.execution.known import Known, short_name
@@ -62,7 +62,8 @@ class Costs:
     def name(self, inputs: Inputs, width: int) -> str:
         """The name of what is known of a program on this hardware: all that its speed hangs on."""
         config = inputs.config
-        model = dict(config.model.fields) | {"init": "", "init_scale": "", "width": width}
+        starts = {name: "" for name in config.model.fields if is_coordinate(config, f"model.{name}")}
+        model = {**config.model.fields, **starts, "init": "", "init_scale": "", "start": "", "width": width}
         return short_name(
             versions=_versions(),
             hardware=self.hardware,

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from vsweep.execution.plan import Plan, Program
+from vsweep.tasks.dataset import Split
 
 
 def as_record(plan: Plan) -> dict[str, Any]:
@@ -48,7 +50,7 @@ def _program_record(program: Program) -> dict[str, Any]:
     }
 
 
-def _data_record(split: Any) -> dict[str, Any]:
+def _data_record(split: Split) -> dict[str, Any]:
     return {
         "train_rows": len(split.y[0]),
         "val_rows": 0 if split.y[1] is None else len(split.y[1]),
@@ -57,7 +59,28 @@ def _data_record(split: Any) -> dict[str, Any]:
         "classes": list(split.dataset.classes),
         "mean": split.mean.tolist(),
         "std": split.std.tolist(),
+        "note": split.dataset.note,
     }
+
+
+# What can be drawn is kept: examples of up to so many features, and so many of them.
+_FEATURES, _ROWS = 2, 100_000
+
+
+def examples(split: Split) -> pd.DataFrame | None:
+    """Examples as they came: a column per feature, `target`, `part` and, where it is known, `truth`.
+
+    target: a number, or a class by its place among the labels. None where they are too many to be drawn.
+    """
+    dataset = split.dataset
+    if not 1 <= len(dataset.features) <= _FEATURES or len(dataset.y) > _ROWS:
+        return None
+    frame = pd.DataFrame(dataset.x, columns=list(dataset.features))
+    part = np.empty(len(dataset.y), object)
+    for name, places in zip(("train", "val", "test"), split.places, strict=True):
+        part[places] = name
+    more = {} if dataset.truth is None else {"truth": dataset.truth}
+    return pd.concat([frame, pd.DataFrame({"target": dataset.y, "part": part, **more})], axis=1)
 
 
 def _plain(value: Any) -> Any:
@@ -82,8 +105,9 @@ def as_text(name: str, plan: Plan) -> str:
         note = "" if not without else f", not for {without:,} of the cells"
         note = note if without < len(grid.cells) else ", collapsed: no cell has this field"
         lines.append(f"  {axis.path}: {', '.join(shown)} ({len(values)}){note}")
-    if plan.note:
-        lines.insert(0, f"note: {plan.note}")
+    for note in (plan.note, *(split.dataset.note for split in plan.splits.values())):
+        if note:
+            lines.insert(0, f"note: {note}")
     lines += [f"  program {i}: {_program_text(program)}" for i, program in enumerate(plan.programs, 1)]
     lines.append(f"  predicted: {_prediction(plan)}")
     return "\n".join(lines)

@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from vsweep.config import OWN, Config
+from vsweep.config import OWN, POINT, Config
 from vsweep.errors import ConfigError
+from vsweep.schema import AUTO
+from vsweep.tasks.data import NO_DATA
 from vsweep.tasks.dataset import Split, own_dataset, split
+from vsweep.tasks.functions import FUNCTIONS
 from vsweep.tasks.losses import LOSSES, Loss, default_loss, own_loss
 from vsweep.tasks.products import has_library_calls
-from vsweep.tasks.task import Data, Examples, kept_dtype
+from vsweep.tasks.task import Data, Draw, Examples, kept_dtype
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,12 @@ class Inputs:
         return self.loss.n_outputs(len(self.split.dataset.classes))
 
     @property
+    def draw(self) -> Draw | None:
+        """Fresh examples for every step, standardised as the others; None where steps take those."""
+        draw = self.split.dataset.draw
+        return None if draw is None else _Fresh(draw, tuple(self.split.mean), tuple(self.split.std))
+
+    @property
     def examples(self) -> int:
         """Examples of one step."""
         return self.config.batch_size or self.split.x[0].shape[1]
@@ -54,6 +63,8 @@ class Inputs:
 
     def fusable(self, width: int) -> bool:
         """Whether a CPU can run a step of this model as one kernel: no product is left to a library."""
+        if self.config.model.name == POINT:
+            return self.config.loss.name != OWN
         if self.config.model.name == OWN:
             return False
         depth = self.config.model.fields.get("depth", 1) if width else 0
@@ -63,21 +74,51 @@ class Inputs:
         )
 
 
+@dataclass(frozen=True)
+class _Fresh:
+    """Fresh examples, standardised; equal where it draws the same. mean, std: of each feature."""
+
+    draw: Draw
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, key: Any, size: int) -> tuple[Any, Any]:
+        x, y = self.draw(key, size)
+        mean, std = (np.asarray(each, x.dtype)[:, None] for each in (self.mean, self.std))
+        return (x - mean) / std, y
+
+
 def load_inputs(config: Config, loaded: dict[str, Split]) -> Inputs:
     """The inputs of a config; its split is taken from, or added to, what is loaded.
 
     Raises `ConfigError` where data cannot be had, or do not go with the model, the loss or the batch.
     """
+    _refuse_mismatch(config)
     key = data_key(config)
     if key not in loaded:
         loaded[key] = _load(config)
     data = loaded[key]
     _refuse_beyond(data, kept_dtype(config.dtype), config.dtype)
     rows = data.x[0].shape[1]
-    if config.batch_size is not None and config.batch_size > rows:
+    if data.dataset.draw is not None and config.batch_size is None:
+        raise ConfigError("data.batch_size", "got null", "it takes how many fresh examples a step draws")
+    if data.dataset.draw is None and config.batch_size is not None and config.batch_size > rows:
         got = f"got {config.batch_size}, and there are {rows} training rows"
         raise ConfigError("data.batch_size", got, "it takes at most as many as there are, or null")
     return Inputs(config, key, data, loss_of(config, len(data.dataset.classes)))
+
+
+def _refuse_mismatch(config: Config) -> None:
+    """Refuse data for a function of a point, and none for what is trained on data."""
+    if config.model.name == POINT and config.data.name != NO_DATA:
+        got = f"got {config.data.name}, and model={POINT} is trained on none"
+        raise ConfigError("data", got, f"it takes data={NO_DATA}")
+    if config.model.name != POINT and config.data.name == NO_DATA:
+        got = f"got {NO_DATA}, and model={config.model.name} is trained on some"
+        raise ConfigError("data", got, f"it takes data, or model={POINT} with a function to minimise")
+    if config.model.name != POINT and config.loss.name in FUNCTIONS:
+        got = f"got {config.loss.name}, a function of a point, and model={config.model.name}"
+        raise ConfigError("loss", got, f"it takes {AUTO}, or model={POINT}")
 
 
 def _refuse_beyond(data: Split, dtype: Any, said: str) -> None:
@@ -144,6 +185,8 @@ def _load(config: Config) -> Split:
 
 def loss_of(config: Config, classes: int) -> Loss:
     """The loss of a config, by how many classes there are. Raises `ConfigError` where they do not fit."""
+    if config.model.name == POINT:
+        return own_loss(config.loss.function, 0)
     kind = f"data={config.data.name} has {classes} classes" if classes else "its target is a number"
     if config.model.name == "linear" and classes:
         raise ConfigError("model", f"got linear, and {kind}", "it takes logistic or mlp")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,12 @@ class Program:
     measured: bool
     family: str = ""
     segment: int = 0
+
+    @cached_property
+    def reference(self) -> dict[str, float]:
+        """What is known of its training examples in closed form, by the name of a column."""
+        split = self.inputs.split
+        return self.static.task.reference(split.x[0], split.y[0])
 
     @property
     def blocks(self) -> int:

@@ -7,30 +7,33 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vsweep.config import OWN, Config
+from vsweep.config import OWN, POINT, Config
 from vsweep.descent.loop import Length
 from vsweep.descent.program import Static, numerics
 from vsweep.errors import ConfigError
 from vsweep.execution.blocks import leaf_name
 from vsweep.execution.inputs import data_key, loss_of
 from vsweep.results.finished import Params
+from vsweep.tasks.functions import Minimise, coordinates
 from vsweep.tasks.losses import Loss
-from vsweep.tasks.task import Supervised, kept_dtype
+from vsweep.tasks.task import MakeTask, Supervised, kept_dtype
 
 
 class Predictor:
     """A function of examples, `(examples, features)` as they came, before any standardising.
 
-    It gives the label of each example's class, or a number each, `(examples,)`.
+    It gives the label of each example's class, or a number each, `(examples,)`. Of a function that was
+    minimised, examples are points `(points, coordinates)`, whatever the trial, and it gives its value there.
     """
 
     def __init__(self, config: Config, data: Mapping[str, Any], params: Params) -> None:
         """config: of the trial's cell. data: the record of its data in `plan.json`. params: by name."""
         self._data, self._loss = data, loss_of(config, len(data["classes"]))
-        supervised, fields = _task(config, self._loss, len(data["features"]), len(data["classes"]))
-        self._static = Static(supervised, "", "", Length(0, 1, None), config.dtype, config.precision)
+        maker, fields = _task(config, self._loss, len(data["features"]), len(data["classes"]))
+        self._names = maker.recorded if isinstance(maker, Minimise) else data["features"]
+        self._static = Static(maker, "", "", Length(0, 1, None), config.dtype, config.precision)
         with numerics(self._static):
-            self._task = supervised(fields)
+            self._task = maker(fields)
             template = jax.eval_shape(self._task.init, jax.random.key(0))
         paths, tree = jax.tree_util.tree_flatten_with_path(template)
         self._params = jax.tree.unflatten(tree, [params[leaf_name(path)] for path, _ in paths])
@@ -41,11 +44,12 @@ class Predictor:
         Raises `ValueError` where x has not as many features as the data.
         """
         x = np.asarray(x, np.float64)
-        names = self._data["features"]
+        names = self._names
         if x.ndim != 2 or x.shape[1] != len(names):
             takes = f"(examples, {len(names)}): {', '.join(names)}"
             raise ValueError(f"x has the shape {x.shape}; it takes {takes}")
-        x = (x - np.asarray(self._data["mean"])) / np.asarray(self._data["std"])
+        if self._data["features"]:
+            x = (x - np.asarray(self._data["mean"])) / np.asarray(self._data["std"])
         with numerics(self._static):
             dtype = kept_dtype(self._static.dtype)
             return np.asarray(self._task.apply(self._params, jnp.asarray(x.T, dtype))).T
@@ -68,13 +72,21 @@ def predictor(config: Config, record: Mapping[str, Any], params: Params) -> Pred
     return Predictor(config, data, params)
 
 
-def _task(config: Config, loss: Loss, n_features: int, n_classes: int) -> tuple[Supervised, dict[str, Any]]:
+def _task(config: Config, loss: Loss, n_features: int, n_classes: int) -> tuple[MakeTask, dict[str, Any]]:
     """The task of a trial alone, and its traced fields; those that draw weights do not matter here."""
+    if config.model.name == POINT:
+        function, dtype = config.loss.function, kept_dtype(config.dtype)
+        starts = {name: np.asarray(config.model.fields[name], dtype) for name in coordinates(function)}
+        sizes = tuple((name, (*start.shape, None)[0]) for name, start in starts.items())
+        fields = tuple(config.loss.fields.items())
+        point = Minimise(function, sizes, config.model.fields["fixed"], fields, config.dtype)
+        return point, {"model": {**starts, "spread": np.zeros((), dtype)}, "loss": {}}
     static, traced = dict(config.model.fields), {}
     if config.model.name != OWN:
         traced = {"init": np.int32(0), "init_scale": np.float32(1.0)}
         static |= {"init": (static["init"],)}
         static.pop("init_scale")
+        static.pop("start", None)
         if "width" in static:
             traced["width"] = np.int32(static["width"])
     made = Supervised(

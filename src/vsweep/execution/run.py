@@ -217,8 +217,13 @@ def metric_names(plan: Plan) -> list[str]:
     names: dict[str, None] = {}
     for program in plan.programs:
         held_out = program.inputs.split.x[1] is not None
-        names |= dict.fromkeys(curve_metrics(program.static.task.metrics, held_out=held_out))
+        names |= dict.fromkeys(curve_metrics(program.static.task, held_out=held_out))
     return list(names)
+
+
+def column_names(plan: Plan) -> list[str]:
+    """What else is said of a trial by any program of the plan."""
+    return list(dict.fromkeys(name for program in plan.programs for name in program.static.task.columns))
 
 
 def test_names(plan: Plan) -> list[str]:

@@ -18,9 +18,10 @@ class Finished(NamedTuple):
 
     rows: int64 `(trials,)`, places in the table of trials. steps: int64 `(records,)`. metrics: each
     float32 `(trials, records)`. diverged_at: int32 `(trials,)`, -1 for never. test: the metrics on the
-    test's examples after the last step, each float32 `(trials,)`. params: the parameters of some of them,
-    by their places in `rows`, each as arrays of their true shapes by name. state: from which more steps
-    can go on; None where it is not kept.
+    test's examples after the last step, each float32 `(trials,)`. columns: what else is to be said of each,
+    by name, numbers or text `(trials,)`. params: the parameters of some of them, by their places in `rows`,
+    each as arrays of their true shapes by name. state: from which more steps can go on; None where it is
+    not kept.
     """
 
     rows: np.ndarray
@@ -28,6 +29,7 @@ class Finished(NamedTuple):
     metrics: Mapping[str, np.ndarray]
     diverged_at: np.ndarray
     test: Mapping[str, np.ndarray] = {}
+    columns: Mapping[str, np.ndarray] = {}
     params: Callable[[np.ndarray], list[Params]] = no_params
     state: "Underway | None" = None
 

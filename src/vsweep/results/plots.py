@@ -1,37 +1,37 @@
 """Pictures of a sweep, from its tables alone."""
 
-from collections.abc import Callable, Sequence
-from io import BytesIO
+import inspect
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from vsweep.errors import ConfigError, nearest
+from vsweep.results.drawing import colours, picture, plain, tick, written
 from vsweep.results.select import axes_of, default_metric, higher_is_better, rank_cells
 
-_DPI = 120
+if TYPE_CHECKING:
+    from vsweep.results.sweep import Sweep
+
+FOLDER = "pictures"
 # A legend of more values names some of them.
 _MOST_NAMED = 12
-
-
-class Picture(Figure):
-    """A figure that a notebook shows without pyplot."""
-
-    def _repr_png_(self) -> bytes:
-        png = BytesIO()
-        self.savefig(png, dpi=_DPI)
-        return png.getvalue()
 
 
 class Plots:
     """The pictures of one sweep; each gives a matplotlib figure."""
 
-    def __init__(self, trials: pd.DataFrame, curves: Callable[[], pd.DataFrame]) -> None:
-        """trials: as `Sweep.trials`. curves: gives what `Sweep.curves` is."""
-        self._trials, self._curves = trials, curves
+    def __init__(self, sweep: "Sweep") -> None:
+        """Nothing is read before a picture is asked for."""
+        self._sweep = sweep
+
+    @property
+    def _trials(self) -> pd.DataFrame:
+        return self._sweep.trials
 
     def heatmap(self, x: str, y: str, metric: str | None = None, path: str | Path | None = None) -> Figure:
         """The best mean over seeds of a metric, over all other axes, for each pair of values.
@@ -46,9 +46,9 @@ class Plots:
         mean = best.pivot(index=y, columns=x, values="mean")
         diverged = best.pivot(index=y, columns=x, values="diverged").reindex_like(mean)
         size = 2.4 + 0.62 * mean.shape[1], 1.4 + 0.5 * mean.shape[0]
-        figure = Picture(figsize=size, layout="constrained")
+        figure = picture(*size)
         _draw(figure, mean, diverged, metric)
-        return _written(figure, path)
+        return written(figure, path)
 
     def curves(self, by: str, metric: str | None = None, path: str | Path | None = None) -> Figure:
         """A curve for each value of an axis, of its best cell over all other axes.
@@ -62,12 +62,14 @@ class Plots:
         metric = metric or default_metric(self._trials)
         best = self._best(metric, by).sort_values(by, kind="stable")
         ok = self._trials.loc[self._trials["status"] == "ok", ["trial", "cell"]]
-        kept = ok[ok["cell"].isin(best["cell"])].merge(self._curves()[["trial", "step", metric]], on="trial")
+        kept = ok[ok["cell"].isin(best["cell"])].merge(
+            self._sweep.curves[["trial", "step", metric]], on="trial"
+        )
         over_seeds = kept.astype({metric: float}).groupby(["cell", "step"])[metric]
         lines = over_seeds.agg(["median", "min", "max"]).dropna()
-        figure = Picture(figsize=(7.2, 4.2), layout="constrained")
+        figure = picture(7.2, 4.2)
         _draw_lines(figure, best, lines, by, metric)
-        return _written(figure, path)
+        return written(figure, path)
 
     def _best(self, metric: str, *axes: str) -> pd.DataFrame:
         """The best cell for each combination of values of the axes."""
@@ -78,10 +80,40 @@ class Plots:
         return cells.dropna(subset=list(axes)).drop_duplicates(list(axes))
 
 
-def _written(figure: Figure, path: str | Path | None) -> Figure:
-    if path is not None:
-        figure.savefig(path, dpi=_DPI)
-    return figure
+def asked(given: Sequence[Mapping[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """The pictures that a config asks for, each with its arguments. Raises `ConfigError`."""
+    known = {name: f for name, f in vars(Plots).items() if not name.startswith("_")}
+    found = []
+    for entry in given:
+        for name, arguments in entry.items():
+            if name not in known:
+                raise ConfigError("pictures", f"no picture {name!r}", nearest(name, known))
+            parameters = dict(inspect.signature(known[name]).parameters)
+            takes = [key for key in parameters if key not in ("self", "path")]
+            for key in arguments:
+                if key not in takes:
+                    got = f"{name} has no argument {key!r}"
+                    raise ConfigError("pictures", got, f"it takes {', '.join(takes) or 'none'}")
+            for key in takes:
+                if parameters[key].default is inspect.Parameter.empty and key not in arguments:
+                    raise ConfigError("pictures", f"{name} lacks {key!r}", f"give {{{name}: {{{key}: …}}}}")
+            found.append((name, dict(arguments)))
+    return found
+
+
+def make(sweep: "Sweep", wanted: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, str]:
+    """Make pictures in the sweep's directory: of each file's name, why it could not be made, or nothing."""
+    made: dict[str, str] = {}
+    for name, arguments in wanted:
+        file = "-".join([name, *(tick(value).replace("/", "_") for value in arguments.values())]) + ".png"
+        try:
+            getattr(sweep.plot, name)(**arguments, path=sweep.directory / FOLDER / file)
+            made[file] = ""
+        except Exception as error:
+            # What was trained is there, whatever comes of its pictures.
+            reason = error.args[0] if isinstance(error, KeyError) and error.args else error
+            made[file] = " ".join(f"{type(error).__name__}: {reason}".split())
+    return made
 
 
 def _draw(figure: Figure, mean: pd.DataFrame, diverged: pd.DataFrame, metric: str) -> None:
@@ -90,8 +122,8 @@ def _draw(figure: Figure, mean: pd.DataFrame, diverged: pd.DataFrame, metric: st
     # Viridis runs from dark to light for every kind of sight; the better end is the lighter.
     colours = colormaps["viridis" if higher_is_better(metric) else "viridis_r"].with_extremes(bad="0.85")
     image = axes.imshow(values, cmap=colours, origin="lower", aspect="auto")
-    axes.set_xticks(range(mean.shape[1]), [_tick(v) for v in mean.columns])
-    axes.set_yticks(range(mean.shape[0]), [_tick(v) for v in mean.index])
+    axes.set_xticks(range(mean.shape[1]), [tick(v) for v in mean.columns])
+    axes.set_yticks(range(mean.shape[0]), [tick(v) for v in mean.index])
     axes.set_xlabel(str(mean.columns.name))
     axes.set_ylabel(str(mean.index.name))
     low, high = np.nanmin(values, initial=np.inf), np.nanmax(values, initial=-np.inf)
@@ -114,9 +146,9 @@ def _draw_lines(figure: Figure, best: pd.DataFrame, lines: pd.DataFrame, by: str
     values = best[by].tolist()
     named = set(np.linspace(0, len(values) - 1, min(len(values), _MOST_NAMED)).round().astype(int))
     cells = best[["cell", "diverged", "seeds"]].to_numpy(int)
-    for i, (colour, (cell, diverged, seeds)) in enumerate(zip(_colours(values), cells, strict=True)):
+    for i, (colour, (cell, diverged, seeds)) in enumerate(zip(colours(values), cells, strict=True)):
         line = lines[lines.index.get_level_values("cell") == cell].droplevel("cell")
-        name = _tick(values[i]) + (f" ({diverged}/{seeds} diverge)" if diverged else "")
+        name = tick(values[i]) + (f" ({diverged}/{seeds} diverge)" if diverged else "")
         axes.fill_between(line.index, line["min"], line["max"], color=colour, alpha=0.2, linewidth=0)
         axes.plot(line.index, line["median"], color=colour, label=name if i in named else "_")
     if not higher_is_better(metric) and len(lines) and lines["min"].min() > 0:
@@ -124,18 +156,6 @@ def _draw_lines(figure: Figure, best: pd.DataFrame, lines: pd.DataFrame, by: str
     axes.set_xlabel("step")
     axes.set_ylabel(metric)
     axes.margins(x=0.01)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain(axes)
     axes.set_title(f"{metric}: median and range over seeds, best over all other axes", fontsize=10)
     figure.legend(title=by, loc="outside right upper", frameon=False, fontsize=8, title_fontsize=8)
-
-
-def _colours(values: Sequence[object]) -> Any:
-    """A colour per value: of numbers from dark to light, of names such as differ."""
-    if len(values) <= 10 and all(isinstance(value, str) for value in values):
-        return colormaps["tab10"](range(len(values)))
-    return colormaps["viridis"](np.linspace(0.0, 0.92, len(values)))
-
-
-def _tick(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

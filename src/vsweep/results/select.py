@@ -16,6 +16,11 @@ def higher_is_better(metric: str) -> bool:
     return metric.endswith("accuracy")
 
 
+def is_parameter(metric: str) -> bool:
+    """Whether what is recorded is one of the parameters."""
+    return metric.startswith("param.")
+
+
 def preferred(metrics: Iterable[str]) -> str:
     """Of metrics that are recorded, the one that ranks: of held-out examples, and accuracy before loss."""
     known = set(metrics)

@@ -27,7 +27,7 @@ from vsweep.results.summary import summary_of
 from vsweep.results.table import Table, read_rows, write_rows
 
 # Of a directory's files: raised where an older directory cannot be gone on with.
-FORMAT = 2
+FORMAT = 3
 # How long rows of `trials.parquet` may wait to be written while blocks come in.
 _TRIALS_EVERY_S = 5.0
 _CONFIG, _PLAN, _UNDERWAY = "config.yaml", "plan.json", "underway"
@@ -165,7 +165,7 @@ class Store:
         """Write trials that are done; their rows of `trials.parquet` follow within seconds."""
         identities = self.table.identities[done.rows]
         curves = self.table.curves(done)
-        summary = summary_of(done, self.table.metrics, self.table.tests)
+        summary = summary_of(done, self.table.metrics, self.table.tests, self.table.more)
         with uninterrupted():
             stem = self._ledger.next_stem
             self._keeper.add(done, identities, summary, stem)

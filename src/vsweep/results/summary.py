@@ -7,11 +7,16 @@ import numpy as np
 import pandas as pd
 
 from vsweep.results.finished import Finished
-from vsweep.results.select import higher_is_better
+from vsweep.results.select import higher_is_better, is_parameter
 
 
-def summary_of(done: Finished, metrics: Sequence[str], tests: Sequence[str] = ()) -> pd.DataFrame:
-    """Status, final and best values of trials that are done, by their place in the table."""
+def summary_of(
+    done: Finished, metrics: Sequence[str], tests: Sequence[str] = (), more: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Status, final and best values of trials that are done, by their place in the table.
+
+    more: the columns that any of the table's trials has beside these.
+    """
     diverged = done.diverged_at >= 0
     columns: dict[str, Any] = {
         "status": np.where(diverged, "diverged", "ok"),
@@ -21,14 +26,18 @@ def summary_of(done: Finished, metrics: Sequence[str], tests: Sequence[str] = ()
     # What came after a trial diverged is not its best.
     alive = ~diverged[:, None] | (done.steps[None, :] < done.diverged_at[:, None])
     for name in metrics:
-        values = done.metrics.get(name)
-        if values is None:
-            columns[f"final_{name}"] = columns[f"best_{name}"] = np.float32("nan")
-            continue
+        values = done.metrics.get(name, np.full(alive.shape, np.nan, np.float32))
         columns[f"final_{name}"] = values[:, -1]
+        if is_parameter(name):
+            # No value of a parameter is better than another.
+            continue
         columns[f"best_{name}"] = _best(np.where(alive, values, np.nan), higher=higher_is_better(name))
     for name in tests:
         columns[f"final_{name}"] = np.asarray(done.test.get(name, np.float32("nan")), np.float32)
+    for name in more:
+        values = done.columns.get(name, np.full(len(done.rows), np.nan))
+        text = values.dtype == object
+        columns[name] = pd.array(values, "str") if text else values.astype(np.float64)
     return pd.DataFrame(columns, index=done.rows)
 
 

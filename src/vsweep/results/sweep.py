@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 MakePredictor = Callable[["Sweep", int, dict[str, np.ndarray]], Callable[[Any], np.ndarray]]
-VERIFIED, CONFIRMED = "verify.json", "confirm.json"
+VERIFIED, CONFIRMED, EXAMPLES = "verify.json", "confirm.json", "examples"
 
 
 class Sweep:
@@ -61,6 +61,19 @@ class Sweep:
     def curves(self) -> pd.DataFrame:
         """A row per trial and recorded step, by both: `trial`, `step`, and float32 metrics."""
         return read_curves(self.directory)
+
+    @property
+    def examples(self) -> pd.DataFrame:
+        """The examples of up to two features, as they came: a column per feature, `target`, `part`, `truth`.
+
+        `target` is a number, or a class by its place among the labels; `part` is `train`, `val` or `test`;
+        `truth`, where it is known, is the number without its noise. Of several data sets, the first. Raises
+        `KeyError` where there are none of up to two features.
+        """
+        path = self.directory / EXAMPLES / "0.parquet"
+        if not path.is_file():
+            raise KeyError("its examples are not kept: they have more than two features, or there are none")
+        return pd.read_parquet(path)
 
     def cells(self, metric: str | None = None, report: str | None = None) -> pd.DataFrame:
         """A row per cell, best first: see `vsweep.results.select.rank_cells`."""
@@ -119,7 +132,7 @@ class Sweep:
         # Only here: matplotlib takes half a second to import.
         from vsweep.results.plots import Plots
 
-        return Plots(self.trials, lambda: self.curves)
+        return Plots(self)
 
     def __repr__(self) -> str:
         """The directory and how much is in it."""

@@ -18,13 +18,14 @@ class Table(NamedTuple):
 
     rows: `trial`, `cell`, `seed` and the axes, a row per trial. identities: text `(trials,)`: what
     determines each, and not where it stands. metrics: of all programs, in a curve's order. tests: those on
-    the test's examples.
+    the test's examples. more: the names of what else is said of a trial.
     """
 
     rows: pd.DataFrame
     identities: np.ndarray
     metrics: Sequence[str]
     tests: Sequence[str] = ()
+    more: Sequence[str] = ()
 
     @property
     def numbers(self) -> np.ndarray:
@@ -33,7 +34,8 @@ class Table(NamedTuple):
 
     def digest(self) -> str:
         """What the files of two tables have in common if it is the same: numbers, axes and columns."""
-        digest = sha256("\n".join([*self.rows.columns, "", *self.metrics, "", *self.tests]).encode())
+        names = [*self.rows.columns, "", *self.metrics, "", *self.tests, "", *self.more]
+        digest = sha256("\n".join(names).encode())
         digest.update(self.identities.astype("S").tobytes())
         digest.update(self.numbers.astype("<i8").tobytes())
         return digest.hexdigest()

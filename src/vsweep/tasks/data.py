@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vsweep.tasks.dataset import Dataset
+from vsweep.tasks.dataset import NOTHING, Dataset
 from vsweep.tasks.tables import csv, parquet
 
 
@@ -73,7 +73,14 @@ def moons(*, rows: int, noise: float, seed: int) -> Dataset:
     return Dataset(x, y.astype(np.int64), ("upper", "lower"), ("x0", "x1"))
 
 
+def none() -> Dataset:
+    """No data, of a function to minimise: one example of nothing."""
+    return NOTHING
+
+
+NO_DATA = "none"
 DATASETS: dict[str, Callable[..., Dataset]] = {
+    NO_DATA: none,
     "digits": digits,
     "breast_cancer": breast_cancer,
     "iris": iris,

@@ -33,6 +33,10 @@ class Dataset(NamedTuple):
     note: str = ""
 
 
+# What a training that needs no data has.
+NOTHING = Dataset(np.zeros((1, 0)), np.zeros(1), (), ())
+
+
 def own_dataset(made: Any, where: str) -> Dataset:
     """What a person's own function (or pair of arrays) gave, as a data set.
 
@@ -66,7 +70,8 @@ class Split:
     """Examples ready to train on, features first; val and test are None where nothing is held out for them.
 
     x: float64 `(features, examples)`, y: `(examples,)`, each as (train, val, test). mean, std: float64
-    `(features,)`, those of the training split, or 0 and 1.
+    `(features,)`, those of the training split, or 0 and 1. places: int64, where the examples of each part
+    stand in the data set.
     """
 
     x: tuple[np.ndarray, np.ndarray | None, np.ndarray | None]
@@ -74,6 +79,7 @@ class Split:
     mean: np.ndarray
     std: np.ndarray
     dataset: Dataset
+    places: tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def split(
@@ -91,6 +97,10 @@ def split(
 
     Raises `ConfigError` where a part would be empty, or the data cannot be trained on.
     """
+    if dataset is NOTHING:
+        none, nowhere = np.zeros(0), np.zeros(0, np.int64)
+        places = np.zeros(1, np.int64), nowhere, nowhere
+        return Split((dataset.x.T, None, None), (dataset.y, None, None), none, none, dataset, places)
     _check(dataset)
     rows = len(dataset.y)
     n_val, n_test = round(rows * val_fraction), _test_rows(rows, val_fraction, test_fraction)
@@ -121,7 +131,8 @@ def split(
     x = (dataset.x - mean) / std
     x_val, x_test = (x[part].T if len(part) else None for part in (val, test))
     y_val, y_test = (dataset.y[part] if len(part) else None for part in (val, test))
-    return Split((x[train].T, x_val, x_test), (dataset.y[train], y_val, y_test), mean, std, dataset)
+    parts = (x[train].T, x_val, x_test), (dataset.y[train], y_val, y_test)
+    return Split(*parts, mean, std, dataset, (train, val, test))
 
 
 def _test_rows(rows: int, val_fraction: float, test_fraction: float | str) -> int:

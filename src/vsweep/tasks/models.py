@@ -48,13 +48,27 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 
 
+_BIASES = 2**31 - 1
+
+
 def _layer(
-    key: Array, shape: tuple[int, int], fans: tuple[Array, Array], init: Within, init_scale: Array
+    key: Array,
+    shape: tuple[int, int],
+    fans: tuple[Array, Array],
+    init: Within,
+    init_scale: Array,
+    bias_init: str,
 ) -> dict[str, Array]:
-    """Weights `(out, in)`, zero outside the true fans `(out, in)`, and biases `(out,)` of zero."""
+    """Weights `(out, in)` and biases `(out,)`, zero outside the true fans `(out, in)`."""
     draw = draw_weights(init.of, init.value, key, shape, *fans)
     w = jnp.where(inside(shape, *fans), draw.astype(init_scale.dtype) * init_scale, 0.0)
-    return {"w": w, "b": jnp.zeros(shape[:1], w.dtype)}
+    if bias_init == "zeros":
+        return {"w": w, "b": jnp.zeros(shape[:1], w.dtype)}
+    column, b_fans = (shape[0], 1), (fans[0], jnp.int32(1))
+    # A key that no row of weights has.
+    b_key = random.fold_in(key, _BIASES)
+    b = draw_weights((bias_init,), jnp.int32(0), b_key, column, *b_fans)
+    return {"w": w, "b": jnp.where(inside(column, *b_fans), b.astype(w.dtype), 0.0)[:, 0]}
 
 
 def unpadded(params: Params, width: int) -> Params:
@@ -72,17 +86,34 @@ def _affine(layer: Mapping[str, Array], x: Array) -> Array:
     return affine(layer["w"], layer["b"], x)
 
 
-def logistic(*, init: Within, init_scale: Array) -> Model:
-    """Logits (or, for a number, the prediction) as an affine function of the features."""
+def logistic(
+    *, init: Within, init_scale: Array, bias_init: str = "zeros", start: Array | None = None
+) -> Model:
+    """Logits (or, for a number, the prediction) as an affine function of the features.
 
-    def start(key: Array, n_features: int, n_outputs: int) -> Params:
+    start: floating `(n_outputs * (n_features + 1),)`, the weights `(n_outputs, n_features)` row by row and
+    then the biases, to begin with; None: they are drawn.
+    """
+
+    def begin(key: Array, n_features: int, n_outputs: int) -> Params:
+        if start is not None:
+            w, b = start[: n_outputs * n_features], start[n_outputs * n_features :]
+            return [{"w": w.reshape(n_outputs, n_features), "b": b}]
         fans = jnp.int32(n_outputs), jnp.int32(n_features)
-        return [_layer(key, (n_outputs, n_features), fans, init, init_scale)]
+        return [_layer(key, (n_outputs, n_features), fans, init, init_scale, bias_init)]
 
-    return Model(start, lambda params, x: _affine(params[0], x))
+    return Model(begin, lambda params, x: _affine(params[0], x))
 
 
-def mlp(*, width: Within, depth: int, activation: str, init: Within, init_scale: Array) -> Model:
+def mlp(
+    *,
+    width: Within,
+    depth: int,
+    activation: str,
+    init: Within,
+    init_scale: Array,
+    bias_init: str = "zeros",
+) -> Model:
     """`depth` hidden layers of `width` units, padded to the program's widest and masked."""
     f = ACTIVATIONS[activation]
     # Units outside the width have weights and biases of zero. Where f(0) = 0 they stay silent, and no
@@ -100,6 +131,7 @@ def mlp(*, width: Within, depth: int, activation: str, init: Within, init_scale:
                 (true[i + 1], true[i]),
                 init,
                 init_scale,
+                bias_init,
             )
             for i in range(depth + 1)
         ]

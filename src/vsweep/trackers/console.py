@@ -98,7 +98,7 @@ class ConsoleTracker:
         self.console.print(f"{shown if len(cells) > 1 else 'one cell'}, by {metric} at the last step:")
         # A file or a pipe has no width of its own.
         self.console.print(best_table(sweep), width=None if self.console.is_terminal else _WIDTH)
-        for line in (said(cells), _tested(sweep, metric), _verified(sweep)):
+        for line in (said(cells), _tested(sweep, metric), _verified(sweep), *_pictures(sweep)):
             if line:
                 self.console.print(line, soft_wrap=True)
 
@@ -140,6 +140,14 @@ def _tested(sweep: Sweep, metric: str) -> str:
         return ""
     value = _with_error(best[name], best[f"{name}_sem"])
     return f"the first on the test's examples, which had no part in choosing it: {name} {value}"
+
+
+def _pictures(sweep: Sweep) -> list[str]:
+    """The pictures that were made, and those that could not be."""
+    found = sweep.plan.get("pictures", {})
+    made = [name for name, why in found.items() if not why]
+    lines = [f"pictures in {sweep.directory / 'pictures'}: {', '.join(made)}"] if made else []
+    return [*lines, *(f"no picture {name} ({why})" for name, why in found.items() if why)]
 
 
 def _verified(sweep: Sweep) -> str:

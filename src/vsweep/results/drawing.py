@@ -1,0 +1,68 @@
+"""What all pictures have in common: their size, their colours, how numbers are written."""
+
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+_DPI = 120
+# Told apart by every kind of sight (Okabe and Ito 2008), the darkest first.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
+
+
+class Picture(Figure):
+    """A figure that a notebook shows without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        png = BytesIO()
+        self.savefig(png, dpi=_DPI)
+        return png.getvalue()
+
+
+def picture(width: float, height: float) -> Picture:
+    """An empty picture, inches."""
+    return Picture(figsize=(width, height), layout="constrained")
+
+
+def panels(
+    count: int, *, columns: int = 4, size: tuple[float, float] = (2.6, 2.7)
+) -> tuple[Picture, list[Axes]]:
+    """A picture of several panels in rows, with as many axes as are asked for."""
+    across = min(columns, count)
+    down = -(-count // across)
+    figure = picture(size[0] * across + 0.6, size[1] * down + 0.6)
+    axes = figure.subplots(down, across, squeeze=False).ravel().tolist()
+    for left in axes[count:]:
+        left.remove()
+    return figure, axes[:count]
+
+
+def written(figure: Figure, path: str | Path | None) -> Figure:
+    """The figure, written to a path if one is given."""
+    if path is not None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=_DPI)
+    return figure
+
+
+def plain(axes: Axes) -> None:
+    """Lines on a faint grid, without a frame."""
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def colours(values: Sequence[object]) -> Any:
+    """A colour per value: of numbers from dark to light, of names such as differ."""
+    if len(values) <= len(COLOURS) and all(isinstance(value, str) for value in values):
+        return list(COLOURS[: len(values)])
+    return colormaps["viridis"](np.linspace(0.0, 0.92, len(values)))
+
+
+def tick(value: object) -> str:
+    """A value as briefly as it can be read."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
