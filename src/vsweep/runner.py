@@ -191,7 +191,7 @@ def loaded(
     own, allow_targets: as in `recorded`; its predictors need them. Raises `ConfigError` where there is none.
     """
 
-    def make(sweep: Sweep, cell: int, params: dict[str, np.ndarray]) -> Any:
+    def make(sweep: Sweep, cell: int, params: dict[str, np.ndarray] | None) -> Any:
         made = recorded(sweep.directory, own, allow_targets)
         return predictor(made.cell(cell), sweep.plan, params)
 

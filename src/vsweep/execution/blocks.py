@@ -68,8 +68,11 @@ def fetch(block: Block, curves: Sequence[Curve]) -> Block:
         return np.concatenate(leaves)[:trials]
 
     metrics = jax.tree.map(whole, *jax.device_get([curve.metrics for curve in curves]))
+    # A curve is kept in float32; a loss beyond it is infinite there.
+    with np.errstate(over="ignore"):
+        metrics = {name: values.astype(np.float32) for name, values in metrics.items()}
     made = {
-        name: np.concatenate([block.metrics.get(name, values[:, :0]), values.astype(np.float32)], axis=1)
+        name: np.concatenate([block.metrics.get(name, values[:, :0]), values], axis=1)
         for name, values in metrics.items()
     }
     made = {name: values[:, :records] for name, values in made.items()}

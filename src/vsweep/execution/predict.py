@@ -26,8 +26,11 @@ class Predictor:
     minimised, examples are points `(points, coordinates)`, whatever the trial, and it gives its value there.
     """
 
-    def __init__(self, config: Config, data: Mapping[str, Any], params: Params) -> None:
-        """config: of the trial's cell. data: the record of its data in `plan.json`. params: by name."""
+    def __init__(self, config: Config, data: Mapping[str, Any], params: Params | None) -> None:
+        """config: of the trial's cell. data: the record of its data in `plan.json`.
+
+        params: by name; None where they do not matter, as those of a function's point.
+        """
         self._data, self._loss = data, loss_of(config, len(data["classes"]))
         maker, fields = _task(config, self._loss, len(data["features"]), len(data["classes"]))
         self._names = maker.recorded if isinstance(maker, Minimise) else data["features"]
@@ -36,7 +39,8 @@ class Predictor:
             self._task = maker(fields)
             template = jax.eval_shape(self._task.init, jax.random.key(0))
         paths, tree = jax.tree_util.tree_flatten_with_path(template)
-        self._params = jax.tree.unflatten(tree, [params[leaf_name(path)] for path, _ in paths])
+        leaves = [np.zeros(p.shape, p.dtype) if params is None else params[leaf_name(at)] for at, p in paths]
+        self._params = jax.tree.unflatten(tree, leaves)
 
     def outputs(self, x: Any) -> np.ndarray:
         """The model's raw outputs (logits, of classes), `(examples, n_outputs)`.
@@ -63,7 +67,7 @@ class Predictor:
         return np.asarray(self._data["classes"])[found]
 
 
-def predictor(config: Config, record: Mapping[str, Any], params: Params) -> Predictor:
+def predictor(config: Config, record: Mapping[str, Any], params: Params | None) -> Predictor:
     """The predictor of a trial. record: the sweep's `plan.json`. Raises `ConfigError`."""
     try:
         data = record["data"][data_key(config)]

@@ -11,6 +11,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from vsweep.errors import ConfigError, nearest
+from vsweep.results.descents import draw_basin, draw_loss_surface, draw_paths
 from vsweep.results.drawing import colours, picture, plain, tick, written
 from vsweep.results.select import axes_of, default_metric, higher_is_better, rank_cells
 
@@ -70,6 +71,38 @@ class Plots:
         figure = picture(7.2, 4.2)
         _draw_lines(figure, best, lines, by, metric)
         return written(figure, path)
+
+    def basin(self, x: str | None = None, y: str | None = None, path: str | Path | None = None) -> Figure:
+        """Where each descent of a function ends, over where it starts and how large its steps are.
+
+        x, y: axes; by default the first coordinate's start, and the second's or the learning rate. A panel
+        for each value of the others, or for six that are spread. Of several seeds, the first.
+
+        Raises `KeyError` for what is no sweep of functions over two axes.
+        """
+        return written(draw_basin(self._sweep, x, y), path)
+
+    def paths(self, path: str | Path | None = None) -> Figure:
+        """Descents from some starts, drawn on the function: a curve in 1-D, contours in 2-D.
+
+        A panel for each learning rate (or for six cells that are spread). Raises `KeyError` for what is no
+        sweep of functions of one or two coordinates.
+        """
+        return written(draw_paths(self._sweep, on_surface=False), path)
+
+    def surface(self, path: str | Path | None = None) -> Figure:
+        """A function of two coordinates as a surface, with the descents that most often arrive on it.
+
+        Raises `KeyError` for other sweeps.
+        """
+        return written(draw_paths(self._sweep, on_surface=True), path)
+
+    def loss_surface(self, path: str | Path | None = None) -> Figure:
+        """The squared error of a line over its intercept and slope, with the descents on it.
+
+        Raises `KeyError` for what is no sweep of `model=linear` on one feature with `record_params=true`.
+        """
+        return written(draw_loss_surface(self._sweep), path)
 
     def _best(self, metric: str, *axes: str) -> pd.DataFrame:
         """The best cell for each combination of values of the axes."""

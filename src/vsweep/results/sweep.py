@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vsweep.results.plots import Plots
 
 
-MakePredictor = Callable[["Sweep", int, dict[str, np.ndarray]], Callable[[Any], np.ndarray]]
+MakePredictor = Callable[["Sweep", int, dict[str, np.ndarray] | None], Callable[[Any], np.ndarray]]
 VERIFIED, CONFIRMED, EXAMPLES = "verify.json", "confirm.json", "examples"
 
 
@@ -28,7 +28,7 @@ class Sweep:
     """A sweep's directory, read when asked."""
 
     def __init__(self, directory: str | Path, predictor: MakePredictor | None = None) -> None:
-        """predictor: makes one from the sweep, a cell's number and a trial's parameters.
+        """predictor: makes one from the sweep, a cell's number and a trial's parameters (None: of no matter).
 
         Raises `ConfigError` where there is no sweep with a finished trial.
         """
@@ -113,6 +113,18 @@ class Sweep:
         if self._predictor is None:
             raise RuntimeError("a predictor comes from vsweep.load(directory)")
         return self._predictor(self, int(self._trial(trial)["cell"]), self.params(trial))
+
+    def landscape(self, trial: int) -> Callable[[Any], np.ndarray]:
+        """The function that a trial went down, of points `(points, coordinates)`; it gives `(points,)`.
+
+        Raises `KeyError` for a trial that is not there, or that went down none.
+        """
+        if self._predictor is None:
+            raise RuntimeError("a function comes from vsweep.load(directory)")
+        cell = int(self._trial(trial)["cell"])
+        if "kind" not in self.trials.columns:
+            raise KeyError("it is of functions to minimise: model=point")
+        return self._predictor(self, cell, None)
 
     def _trial(self, trial: int) -> pd.Series:
         found = self.trials[self.trials["trial"] == trial]

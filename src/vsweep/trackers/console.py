@@ -20,6 +20,8 @@ from rich.table import Table
 from rich.text import Text
 
 from vsweep.results.compare import alike, said
+from vsweep.results.ends import is_function
+from vsweep.results.ends import said as ended
 from vsweep.results.select import axes_of, default_metric, short, short_names, test_metric
 from vsweep.results.sweep import Sweep
 from vsweep.trackers.bar import Bar
@@ -98,7 +100,15 @@ class ConsoleTracker:
         self.console.print(f"{shown if len(cells) > 1 else 'one cell'}, by {metric} at the last step:")
         # A file or a pipe has no width of its own.
         self.console.print(best_table(sweep), width=None if self.console.is_terminal else _WIDTH)
-        for line in (said(cells), _tested(sweep, metric), _verified(sweep), *_pictures(sweep)):
+        # Descents of a function do not hang on their seeds, unless these move where they start.
+        alike_or_not = "" if is_function(trials) and len(cells) == len(trials) else said(cells)
+        for line in (
+            ended(trials),
+            alike_or_not,
+            _tested(sweep, metric),
+            _verified(sweep),
+            *_pictures(sweep),
+        ):
             if line:
                 self.console.print(line, soft_wrap=True)
 
