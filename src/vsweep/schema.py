@@ -101,6 +101,7 @@ def _count_or_all(given: Any) -> int | str:
 
 
 _PATH = Takes("text", _text)
+_ANY = Takes("a number", partial(_number, low=-math.inf, high=math.inf, ends=(False, False), whole=False))
 _UNIT = _real("from 0 to below 1", 0.0, 1.0)
 _POSITIVE = _real("above 0", 0.0, ends=(False, False))
 _NOT_NEGATIVE = _real("of at least 0", 0.0)
@@ -124,6 +125,9 @@ FIELDS: dict[str, Takes] = {
     "data.rows": _whole(2, 10_000_000),
     "data.arms": _whole(2, 1000),
     "data.noise": _NOT_NEGATIVE,
+    "data.slope": _ANY,
+    "data.intercept": _ANY,
+    "data.fresh": Takes("true or false", _flag),
     "data.seed": _whole(0),
     "data.batch_size": _or_null(_whole(1)),
     "data.val_fraction": _UNIT,
