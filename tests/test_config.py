@@ -43,6 +43,7 @@ REFUSED = {
     "model.init": ["he", 1, None, ["zeros"]],
     "model.init_scale": [*NOT_NUMBER, -1.0],
     "loss.delta": [*NOT_NUMBER, 0, -1.0],
+    "loss.eps": [*NOT_NUMBER, 0, -1e-8],
     "optimizer.lr": [*NOT_NUMBER, 0, 0.0, -1],
     "optimizer.momentum": [*NOT_NUMBER, -0.1, 1.0],
     "optimizer.b1": [*NOT_NUMBER, -0.1, 1],

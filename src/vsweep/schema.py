@@ -140,6 +140,7 @@ FIELDS: dict[str, Takes] = {
     "model.init": _one_of(INITIALIZERS),
     "model.init_scale": _NOT_NEGATIVE,
     "loss.delta": _POSITIVE,
+    "loss.eps": _POSITIVE,
     "optimizer.lr": _POSITIVE,
     "optimizer.momentum": _UNIT,
     "optimizer.b1": _UNIT,
