@@ -15,7 +15,14 @@ from vsweep.tasks.models import MODELS
 from vsweep.tasks.task import Data, Examples, Supervised
 
 INITS = tuple(INITIALIZERS)
-CLASSES = {"softmax_cross_entropy": 3, "sigmoid_cross_entropy": 2, "squared_error": 0, "huber": 0}
+CLASSES = {
+    "softmax_cross_entropy": 3,
+    "sigmoid_cross_entropy": 2,
+    "clipped_cross_entropy": 2,
+    "squared_error": 0,
+    "huber": 0,
+}
+EPS = 1e-8
 _compiled: dict[Any, Any] = {}
 
 
@@ -165,6 +172,10 @@ def np_loss(loss: str, z: np.ndarray, y: np.ndarray, delta: float = 1.0) -> tupl
     if loss == "sigmoid_cross_entropy":
         value = np.maximum(z, 0.0) + np.log1p(np.exp(-np.abs(z))) - y * z
         return value, (sigmoid(z) - y)[None]
+    if loss == "clipped_cross_entropy":
+        p, q = sigmoid(z), sigmoid(-z)
+        value = -(y * np.log(p + EPS) + (1 - y) * np.log(q + EPS))
+        return value, (p * q * ((1 - y) / (q + EPS) - y / (p + EPS)))[None]
     r = z - y
     if loss == "squared_error":
         return r**2, (2.0 * r)[None]

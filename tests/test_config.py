@@ -13,6 +13,7 @@ from vsweep.config import FIELDS, GROUPS, SWEEP_FIELDS, as_dict, check, parse_fi
 from vsweep.errors import ConfigError
 from vsweep.spelling import as_words
 from vsweep.study import make_study as study
+from vsweep.tasks.functions import FUNCTIONS
 from vsweep.tasks.registry import fields
 
 NAN, INF = float("nan"), float("inf")
@@ -28,6 +29,9 @@ REFUSED = {
     "data.rows": [*NOT_WHOLE, 1, -5],
     "data.arms": [*NOT_WHOLE, 1],
     "data.noise": [*NOT_NUMBER, -0.1],
+    "data.slope": NOT_NUMBER,
+    "data.intercept": NOT_NUMBER,
+    "data.fresh": ["yes", 1, 0, None],
     "data.seed": [*NOT_WHOLE, -1],
     "data.batch_size": ["half", 2.5, True, 0, -1],
     "data.val_fraction": [*NOT_NUMBER, -0.1, 1.0, 1, 20],
@@ -39,7 +43,12 @@ REFUSED = {
     "model.activation": ["rleu", 1, None, ["tanh"]],
     "model.init": ["he", 1, None, ["zeros"]],
     "model.init_scale": [*NOT_NUMBER, -1.0],
+    "model.bias_init": ["he_normal", 1, None, ["zeros"]],
+    "model.start": [3, "zeros", [], ["a"], [None], [[1.0]], [INF]],
+    "model.spread": [*NOT_NUMBER, -1.0],
+    "model.fixed": ["x", 3, [1]],
     "loss.delta": [*NOT_NUMBER, 0, -1.0],
+    "loss.eps": [*NOT_NUMBER, 0, -1e-8],
     "optimizer.lr": [*NOT_NUMBER, 0, 0.0, -1],
     "optimizer.momentum": [*NOT_NUMBER, -0.1, 1.0],
     "optimizer.b1": [*NOT_NUMBER, -0.1, 1],
@@ -53,6 +62,7 @@ REFUSED = {
     "schedule.decay_steps": [*NOT_WHOLE, 0],
     "steps": [*NOT_WHOLE, 0, -1, 2**31],
     "record_every": [*NOT_WHOLE, 0, -1],
+    "record_params": ["yes", 1, 0, None],
     "diverge_above": [*NOT_NUMBER, 1.0, 0],
     "dtype": ["float16", "f32", 32, None],
     "precision": ["best", 1, None],
@@ -63,6 +73,7 @@ REFUSED = {
     "keep.params": [*NOT_WHOLE, -1, "none"],
     "keep.state": ["yes", 1, 0, None],
     "verify": ["yes", 1, 0, None],
+    "pictures": [3, None, [3], [{"basin": 3}], [["basin"]]],
     "tracker.wandb.mode": ["on", True, None],
     "tracker.wandb.project": NOT_TEXT,
     "tracker.wandb.entity": [3, "", True],
@@ -74,7 +85,7 @@ REGISTERED = [(group, name) for group in GROUPS for name in GROUPS[group]]
 def taken(group, name):
     """The fields of a registered function, in its config file beside `name`."""
     entry = GROUPS[group][name]
-    own = fields(entry.value if group == "loss" else entry)
+    own = fields(getattr(entry, "value", entry))
     return [*(["lr"] if group == "optimizer" else []), *own, *(EVERY_DATASET if group == "data" else ())]
 
 
@@ -96,6 +107,7 @@ def with_field(path):
     """A valid config that has this field, and the mapping and key that hold it."""
     group, _, key = path.partition(".")
     chosen = next(({g: n} for g, n in REGISTERED if g == group and key in taken(g, n)), {})
+    chosen |= {"loss": "quartic"} if chosen.get("model") == "point" else {}
     raw = composed(**chosen)
     if chosen.get("data") in ("csv", "parquet"):
         raw["data"] |= {"path": "some.csv", "target": "y"}
@@ -163,7 +175,8 @@ def test_every_config_file_is_of_a_registered_entry(group):
     assert files == set(GROUPS[group]) | extra
 
 
-CHOICES = [[(g, n) for n in GROUPS[g] if n not in ("csv", "parquet")] for g in GROUPS]
+NOT_ALONE = ("csv", "parquet", "point", *FUNCTIONS)
+CHOICES = [[(g, n) for n in GROUPS[g] if n not in NOT_ALONE] for g in GROUPS]
 
 
 @pytest.mark.parametrize("chosen", list(itertools.zip_longest(*CHOICES)))
@@ -185,6 +198,9 @@ VALID = dict.fromkeys(FIELDS, numbers) | {
     "data.targets": st.sampled_from(["auto", "classes", "numbers"]),
     "data.rows": counts,
     "data.arms": counts,
+    "data.slope": st.floats(allow_nan=False, allow_infinity=False),
+    "data.intercept": st.floats(allow_nan=False, allow_infinity=False),
+    "data.fresh": st.booleans(),
     "data.seed": counts,
     "data.batch_size": st.none() | counts,
     "data.val_fraction": unit,
@@ -195,6 +211,9 @@ VALID = dict.fromkeys(FIELDS, numbers) | {
     "model.depth": counts,
     "model.activation": st.sampled_from(["tanh", "relu", "gelu", "sigmoid", "identity"]),
     "model.init": st.sampled_from(["zeros", "orthogonal", "he_normal", "glorot_uniform"]),
+    "model.bias_init": st.sampled_from(["zeros", "normal", "uniform"]),
+    "model.start": st.none() | st.lists(numbers, min_size=1, max_size=3),
+    "model.fixed": st.just([]),
     "optimizer.momentum": unit,
     "optimizer.b1": unit,
     "optimizer.b2": unit,
@@ -205,6 +224,7 @@ VALID = dict.fromkeys(FIELDS, numbers) | {
     "schedule.decay_steps": counts,
     "steps": st.integers(1, 2**31 - 1),
     "record_every": counts,
+    "record_params": st.booleans(),
     "diverge_above": st.floats(1.001, 1e30),
     "dtype": st.sampled_from(["float32", "float64", "bfloat16"]),
     "precision": st.sampled_from(["highest", "high", "default"]),
@@ -216,7 +236,12 @@ def given_configs(draw, text=None):
     """Nested fields that a person could give: a choice of each group, and some of its fields."""
     made = {}
     for group in GROUPS:
-        name = draw(st.sampled_from(sorted(GROUPS[group])))
+        names = sorted(GROUPS[group])
+        if group == "loss":
+            # A point goes down a function, and nothing else does.
+            of_point = made["model"]["name"] == "point"
+            names = [name for name in names if (name in FUNCTIONS) == of_point]
+        name = draw(st.sampled_from(names))
         some = [key for key in taken(group, name) if key in ("path", "target") or draw(st.booleans())]
         values = {key: draw(VALID[f"{group}.{key}"]) for key in some}
         made[group] = {"name": name, **values}
@@ -406,6 +431,7 @@ OF_THE_SWEEP = {
     "keep.state": [True, False],
     "verify": [True, False],
     "allow_targets": [["a.b"]],
+    "pictures": [[]],
 }
 
 

@@ -6,11 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from fault_helpers import contents, same
+from jax import random
 
 import vsweep
-from vsweep import ConfigError
+from vsweep import ConfigError, runner
 from vsweep.execution import run
 from vsweep.execution.identity import identities
+from vsweep.execution.known import Known
+from vsweep.study import make_study
+from vsweep.tasks.dataset import Dataset
 
 WORDS = [
     "data=iris",
@@ -216,6 +220,29 @@ def test_data_are_what_they_hold_and_not_where_they_lie(here):
         planned(*words, f"data.path={name}.csv")["identity"][0] for name in ("one", "other", "changed")
     )
     assert one == other != changed
+
+
+def test_data_are_known_by_what_draws_them_too():
+    words = ["data=curve", "model=linear"]
+    made, same, fixed = (planned(*words, *more)["identity"][0] for more in ([], [], ["data.fresh=false"]))
+    assert made == same != fixed
+    x, y = np.linspace(0.0, 1.0, 20)[:, None], np.linspace(0.0, 2.0, 20)
+
+    def identity(draw):
+        data = Dataset(x, y, (), ("x",), draw=draw)
+        made = make_study(["model=linear", "steps=1", "tracker=none"], {"data": lambda: data})
+        return identities(runner.planned(made, Known(), {})[0])[0]
+
+    def drawing(scale):
+        def draw(key, size):
+            x = scale * random.normal(key, (1, size))
+            return x, 2.0 * x[0]
+
+        return draw
+
+    one, again, other, none = map(identity, (drawing(1.0), drawing(1.0), drawing(2.0), None))
+    assert one == again
+    assert len({one, other, none}) == 3
 
 
 def test_ones_own_functions_are_their_source(here):

@@ -177,8 +177,8 @@ def _point(raw: Mapping[str, Any], loss: Part, *, strict: bool) -> Part:
         raise ConfigError("loss", got, f"{takes}, and are not called name, {' or '.join(common)}")
     for key in given:
         if key not in names and strict:
-            takes = f"it takes {', '.join([*names, *common])}"
-            raise ConfigError(f"model.{key}", f"loss={loss.name} has no such coordinate", takes)
+            paths = [f"model.{name}" for name in (*names, *common)]
+            raise ConfigError(f"model.{key}", "no such field", nearest(f"model.{key}", paths))
     values = {key: parse_field(f"model.{key}", raw.get(key)) for key in common}
     if not set(values["fixed"]) < set(names):
         got = f"got {', '.join(values['fixed'])}"

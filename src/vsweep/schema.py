@@ -81,11 +81,11 @@ def _some_names(given: Any) -> tuple[str, ...]:
 def _numbers(given: Any) -> tuple[float, ...]:
     if not isinstance(given, list) or not given:
         raise ValueError
-    return tuple(float(_FINITE.parse(number)) for number in given)
+    return tuple(float(_ANY.parse(number)) for number in given)
 
 
 def _coordinate(given: Any) -> float | tuple[float, ...]:
-    return _numbers(given) if isinstance(given, list) else float(_FINITE.parse(given))
+    return _numbers(given) if isinstance(given, list) else float(_ANY.parse(given))
 
 
 def _pictures(given: Any) -> tuple[dict[str, dict[str, Any]], ...]:
@@ -127,7 +127,7 @@ def _count_or_all(given: Any) -> int | str:
 
 
 _PATH = Takes("text", _text)
-_FINITE = Takes("a number", partial(_number, low=-math.inf, high=math.inf, ends=(False, False), whole=False))
+_ANY = Takes("a number", partial(_number, low=-math.inf, high=math.inf, ends=(False, False), whole=False))
 # Where a coordinate of a point starts: a field by its name, whatever function it is of.
 COORDINATE = Takes("a number, or a list of numbers", _coordinate)
 _UNIT = _real("from 0 to below 1", 0.0, 1.0)
@@ -155,6 +155,9 @@ FIELDS: dict[str, Takes] = {
     "data.rows": _whole(2, 10_000_000),
     "data.arms": _whole(2, 1000),
     "data.noise": _NOT_NEGATIVE,
+    "data.slope": _ANY,
+    "data.intercept": _ANY,
+    "data.fresh": Takes("true or false", _flag),
     "data.seed": _whole(0),
     "data.batch_size": _or_null(_whole(1)),
     "data.val_fraction": _UNIT,
@@ -171,6 +174,7 @@ FIELDS: dict[str, Takes] = {
     "model.spread": _NOT_NEGATIVE,
     "model.fixed": Takes("a list of coordinates' names", _some_names),
     "loss.delta": _POSITIVE,
+    "loss.eps": _POSITIVE,
     "optimizer.lr": _POSITIVE,
     "optimizer.momentum": _UNIT,
     "optimizer.b1": _UNIT,

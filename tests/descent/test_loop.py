@@ -120,6 +120,8 @@ class _Visits(NamedTuple):
 
     metrics: tuple[str, ...] = ("loss",)
     static: tuple = ()
+    recorded: tuple = ()
+    draw: None = None
 
     def __call__(self, hparams):
         def apply(params, x):

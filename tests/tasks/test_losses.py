@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from core_helpers import CLASSES, np_loss
+from core_helpers import CLASSES, EPS, np_loss
 
 from vsweep.tasks.losses import LOSSES, default_loss, own_loss
 
@@ -17,15 +17,16 @@ def _case(loss, rows=40, scale=3.0):
     return outputs, targets
 
 
-def _fields(loss, delta):
-    return {"delta": delta} if loss == "huber" else {}
+def _fields(loss, number):
+    """The loss's fields, as numbers of this kind."""
+    return {"huber": {"delta": number(0.7)}, "clipped_cross_entropy": {"eps": number(EPS)}}.get(loss, {})
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_value_and_gradient_of_each_example(loss):
     outputs, targets = _case(loss)
     with jax.enable_x64(True):
-        fields = _fields(loss, jnp.float64(0.7))
+        fields = _fields(loss, jnp.float64)
         value, pull = jax.vjp(lambda z: LOSSES[loss].value(z, jnp.asarray(targets), **fields), outputs)
         (gradient,) = pull(jnp.ones_like(value))
     want, want_gradient = np_loss(loss, outputs, targets, 0.7)
@@ -39,14 +40,37 @@ def test_huge_outputs_stay_finite(loss):
     outputs = (np.sign(outputs) * 1e4).astype(np.float32)
     outputs[:, -5:] = 0.0
     targets = targets if targets.dtype == np.int32 else targets.astype(np.float32)
-    fields = _fields(loss, jnp.float32(0.7))
+    fields = _fields(loss, jnp.float32)
     value, pull = jax.vjp(lambda z: LOSSES[loss].value(z, jnp.asarray(targets), **fields), outputs)
     (gradient,) = pull(jnp.ones_like(value))
     want, want_gradient = np_loss(loss, outputs.astype(np.float64), targets, 0.7)
     # A float32 of 1e4 is known to 1e-3, and so is its difference with another.
     np.testing.assert_allclose(value, want, rtol=1e-6, atol=2e-3)
     np.testing.assert_allclose(gradient, want_gradient, rtol=1e-5, atol=1e-6)
-    assert value.max() > 1e3
+    assert value.max() > (18.0 if loss == "clipped_cross_entropy" else 1e3)
+
+
+def test_a_clipped_loss_is_bounded_and_stops_teaching_where_it_is():
+    z = jnp.asarray([-np.inf, -200.0, -90.0, -40.0, -5.0, 0.0, 5.0, 40.0, 200.0, np.inf], jnp.float32)
+    value, pull = jax.vjp(
+        lambda z: LOSSES["clipped_cross_entropy"].value(
+            z[None], jnp.ones(10, jnp.int32), eps=jnp.float32(1e-8)
+        ),
+        z,
+    )
+    (gradient,) = pull(jnp.ones(10))
+    p = np.exp(-np.logaddexp(0.0, -np.asarray(z, np.float64)))
+    np.testing.assert_allclose(value, -np.log(p + 1e-8), rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(gradient, -p * (1.0 - p) / (p + 1e-8), rtol=1e-5, atol=1e-6)
+    assert abs(gradient[1]) < 1e-6 < 0.9 < abs(gradient[4])
+
+
+def test_clipped_and_exact_agree_where_eps_is_nothing():
+    outputs, targets = _case("clipped_cross_entropy")
+    outputs, targets = jnp.asarray(outputs, jnp.float32), jnp.asarray(targets)
+    clipped = LOSSES["clipped_cross_entropy"].value(outputs, targets, eps=jnp.float32(1e-30))
+    exact = LOSSES["sigmoid_cross_entropy"].value(outputs, targets)
+    np.testing.assert_allclose(clipped, exact, rtol=1e-5, atol=1e-6)
 
 
 def test_huber_is_smooth_where_it_turns():
@@ -60,9 +84,8 @@ def test_huber_is_smooth_where_it_turns():
 def test_classes_that_the_outputs_say():
     outputs = jnp.asarray([[0.1, 3.0, -1.0], [0.2, 2.0, -1.5], [0.0, 5.0, -2.0]])
     np.testing.assert_array_equal(LOSSES["softmax_cross_entropy"].classify(outputs), [1, 2, 0])
-    np.testing.assert_array_equal(
-        LOSSES["sigmoid_cross_entropy"].classify(jnp.asarray([[0.1, -0.1, 0.0]])), [1, 0, 0]
-    )
+    for name in ("sigmoid_cross_entropy", "clipped_cross_entropy"):
+        np.testing.assert_array_equal(LOSSES[name].classify(jnp.asarray([[0.1, -0.1, 0.0]])), [1, 0, 0])
     assert LOSSES["squared_error"].classify is LOSSES["huber"].classify is None
 
 

@@ -79,7 +79,13 @@ def test_rows_are_the_mean_and_spread_of_the_stores_curves(trained, runs):
 def test_config_is_the_cells_and_summary_counts_seeds(runs):
     run = runs["lr=1 init_scale=2"]
     assert run["config"]["optimizer"] == {"name": "sgd", "lr": 1.0, "weight_decay": 0.0}
-    assert run["config"]["model"] == {"name": "logistic", "init": "normal", "init_scale": 2.0}
+    assert run["config"]["model"] == {
+        "name": "logistic",
+        "init": "normal",
+        "init_scale": 2.0,
+        "bias_init": "zeros",
+        "start": None,
+    }
     assert run["config"]["data"]["name"] == "iris"
     assert (run["summary"]["seeds"], run["summary"]["diverged"]) == (3, 0)
 

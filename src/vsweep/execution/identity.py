@@ -13,7 +13,8 @@ from vsweep.descent.program import NUMERICS
 from vsweep.execution.fingerprint import fingerprint
 from vsweep.execution.plan import Plan, Program
 from vsweep.grid import Grid
-from vsweep.tasks.dataset import Split
+from vsweep.tasks.dataset import Dataset
+from vsweep.tasks.synthetic import DrawCurve
 
 _INIT, _SCALE = "model.init", "model.init_scale"
 # Schedules by which a longer training is another one from its first steps on.
@@ -68,7 +69,7 @@ def _of_cells(grid: Grid, cells: np.ndarray, program: Program, config: Config) -
             columns.append([_text(path, fields[path])] * len(cells))
     if _SCALE in fields and config.model.name != OWN:
         columns.append(_scales(grid, cells, axes, fields))
-    base = f"{NUMERICS} {_data_digest(program.inputs.split)} {_sources(config)}".encode()
+    base = f"{NUMERICS} {_data_digest(program.inputs.split.dataset)} {_sources(config)}".encode()
     rows = zip(*columns, strict=True)
     return [blake2b(base + b"\n".join(row), digest_size=16).digest() for row in rows]
 
@@ -85,12 +86,19 @@ def _text(path: str, value: Any) -> bytes:
     return f"{path}={json.dumps(value, sort_keys=True, default=str)}".encode()
 
 
-def _data_digest(split: Split) -> str:
-    dataset = split.dataset
+def _data_digest(dataset: Dataset) -> str:
+    """What data hold, as a hash: the examples, and by what fresh ones are drawn."""
     digest = sha256(json.dumps([list(dataset.classes), str(dataset.y.dtype), dataset.x.shape]).encode())
     for array in (dataset.x, dataset.y):
         digest.update(np.ascontiguousarray(array).tobytes())
+    if dataset.draw is not None:
+        digest.update(_drawn_by(dataset.draw).encode())
     return digest.hexdigest()
+
+
+def _drawn_by(draw: Any) -> str:
+    # A person's own function is shown by its address, which is another one in every process.
+    return repr(draw) if isinstance(draw, DrawCurve) else fingerprint(draw)
 
 
 def _sources(config: Config) -> str:

@@ -12,7 +12,7 @@ from vsweep.schema import AUTO
 from vsweep.tasks.data import NO_DATA
 from vsweep.tasks.dataset import Split, own_dataset, split
 from vsweep.tasks.functions import FUNCTIONS
-from vsweep.tasks.losses import LOSSES, Loss, default_loss, own_loss
+from vsweep.tasks.losses import LOSSES, Loss, default_loss, own_loss, positive
 from vsweep.tasks.products import has_library_calls
 from vsweep.tasks.task import Data, Draw, Examples, kept_dtype
 
@@ -198,6 +198,6 @@ def loss_of(config: Config, classes: int) -> Loss:
     if (LOSSES[name].classify is None) != (classes == 0):
         fitting = [n for n, loss in LOSSES.items() if (loss.classify is None) == (classes == 0)]
         raise ConfigError("loss", f"got {name}, and {kind}", f"it takes {', '.join(fitting)}")
-    if name == "sigmoid_cross_entropy" and classes != 2:
+    if LOSSES[name].classify is positive and classes != 2:
         raise ConfigError("loss", f"got {name}, and {kind}", "it takes softmax_cross_entropy")
     return LOSSES[name]

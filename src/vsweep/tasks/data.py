@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from vsweep.tasks.dataset import NOTHING, Dataset
+from vsweep.tasks.synthetic import curve, line, moons, spirals
 from vsweep.tasks.tables import csv, parquet
 
 
@@ -48,31 +49,6 @@ def diabetes() -> Dataset:
     return _bundled("diabetes")
 
 
-def spirals(*, rows: int, arms: int, noise: float, seed: int) -> Dataset:
-    """Points of the plane on `arms` interleaved spiral arms, one class each.
-
-    Each arm makes three quarters of a turn from radius 0.1 to 1; normal noise of standard deviation
-    `noise` is added to both coordinates.
-    """
-    rng = np.random.default_rng(seed)
-    y = np.arange(rows) % arms
-    radius = rng.uniform(0.1, 1.0, rows)
-    angle = 1.5 * np.pi * radius + 2.0 * np.pi * y / arms
-    x = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    # What is not finite is refused with every other data set's.
-    with np.errstate(over="ignore"):
-        x += noise * rng.standard_normal(x.shape)
-    return Dataset(x, y.astype(np.int64), tuple(f"arm {i}" for i in range(arms)), ("x0", "x1"))
-
-
-def moons(*, rows: int, noise: float, seed: int) -> Dataset:
-    """Two interleaved half circles with normal noise (scikit-learn's `make_moons`)."""
-    from sklearn.datasets import make_moons
-
-    x, y = make_moons(rows, noise=noise, random_state=seed)
-    return Dataset(x, y.astype(np.int64), ("upper", "lower"), ("x0", "x1"))
-
-
 def none() -> Dataset:
     """No data, of a function to minimise: one example of nothing."""
     return NOTHING
@@ -88,6 +64,8 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
     "diabetes": diabetes,
     "spirals": spirals,
     "moons": moons,
+    "line": line,
+    "curve": curve,
     "csv": csv,
     "parquet": parquet,
 }

@@ -7,6 +7,7 @@ A loss takes `(outputs, targets)`: outputs `(n_outputs, examples)`, targets `(ex
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -29,6 +30,19 @@ def sigmoid_cross_entropy(outputs: Array, targets: Array) -> Array:
     z = jnp.where(targets == 1, -outputs[0], outputs[0])
     # `where`, not `max` and `abs`: at z = 0 its derivative is that of the branch, 1/2.
     return jnp.where(z > 0, z, 0.0) + jnp.log1p(jnp.exp(jnp.where(z > 0, -z, z)))
+
+
+def clipped_cross_entropy(outputs: Array, targets: Array, *, eps: Array) -> Array:
+    """`-(y log(p + eps) + (1 - y) log(1 - p + eps))`, `p = sigmoid(z)` of one output z, y in {0, 1}.
+
+    eps, above 0, keeps the logarithm finite where p is rounded to 0 or 1. `sigmoid_cross_entropy`, from z
+    itself, needs no such guard and is the better loss: here no example costs more than `-log eps`, one
+    that is just right costs `-log(1 + eps)`, below 0, and where the probability of what is there falls
+    below eps the gradient vanishes, so that what is most wrong is no longer learnt.
+    """
+    # The probability of what is there, from the sign of z: 1 - p would lose its digits where p is near 1.
+    p = jax.nn.sigmoid(jnp.where(targets == 1, outputs[0], -outputs[0]))
+    return -jnp.log(p + eps)
 
 
 def squared_error(outputs: Array, targets: Array) -> Array:
@@ -77,6 +91,7 @@ def _one(classes: int) -> int:
 LOSSES: dict[str, Loss] = {
     "softmax_cross_entropy": Loss(softmax_cross_entropy, _one_each, most_likely),
     "sigmoid_cross_entropy": Loss(sigmoid_cross_entropy, _one, positive),
+    "clipped_cross_entropy": Loss(clipped_cross_entropy, _one, positive),
     "squared_error": Loss(squared_error, _one, None),
     "huber": Loss(huber, _one, None),
 }

@@ -32,6 +32,11 @@ class Data(NamedTuple):
     test: Examples | None = None
 
 
+def nothing(params: Params) -> Metrics:
+    """Of parameters of which nothing is recorded."""
+    return {}
+
+
 class Task(NamedTuple):
     """A trial's task.
 
@@ -47,8 +52,8 @@ class Task(NamedTuple):
     init: Callable[[Array], Params]
     loss: Callable[[Params, Examples], tuple[Array, Metrics]]
     apply: Callable[[Params, Array], Array]
-    path: Callable[[Params], Metrics]
-    end: Callable[[Params], Metrics]
+    path: Callable[[Params], Metrics] = nothing
+    end: Callable[[Params], Metrics] = nothing
     unit: float = 0.0
 
 
@@ -191,7 +196,7 @@ class Supervised:
         def path(params: Params) -> Metrics:
             return scalars(params) if self.recorded else {}
 
-        return Task(init, loss, apply, path, lambda params: {})
+        return Task(init, loss, apply, path)
 
 
 def _expect(what: str, x: Array, shape: tuple[int, ...]) -> None:
