@@ -101,12 +101,16 @@ class Minimise:
     @property
     def recorded(self) -> tuple[str, ...]:
         """As in `MakeTask`: all coordinates."""
-        return tuple(scalar_names({name: np.zeros(size or ()) for name, size in self.sizes}))
+        return self._numbers(tuple(name for name, _ in self.sizes))
 
     @property
     def _free(self) -> tuple[str, ...]:
-        free = {name: np.zeros(size or ()) for name, size in self.sizes if name not in self.fixed}
-        return tuple(scalar_names(free))
+        return self._numbers(tuple(name for name, _ in self.sizes if name not in self.fixed))
+
+    def _numbers(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """The names of the numbers in coordinates, in this order."""
+        sizes = dict(self.sizes)
+        return tuple(one for name in names for one in scalar_names({name: np.zeros(sizes[name] or ())}))
 
     @property
     def _eigenvalues(self) -> tuple[str, ...]:
@@ -189,10 +193,9 @@ class Minimise:
         kind = _kinds(values, np.asarray(end["step"], np.float64))
         at = np.asarray(end["nearby"], np.float64)
         near = (kind == "minimum") & (np.asarray(end["moved"]) <= _FAR)
-        # As ravelled: dictionaries are in the order of their keys.
-        free = {name: np.zeros(size or ()) for name, size in self.sizes if name not in self.fixed}
-        names = list(scalar_names(dict(sorted(free.items()))))
-        order = [names.index(name) for name in self._free]
+        # Ravelled, a dictionary is in the order of its keys.
+        ravelled = self._numbers(tuple(sorted(name for name, _ in self.sizes if name not in self.fixed)))
+        order = [ravelled.index(name) for name in self._free]
         minimum = [_place(self._free, row[order]) if ok else None for row, ok in zip(at, near, strict=True)]
         return {**found, "kind": kind, "minimum": np.asarray(minimum, object)}
 
