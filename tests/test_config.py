@@ -101,8 +101,10 @@ def with_field(path):
     group, _, key = path.partition(".")
     chosen = next(({g: n} for g, n in REGISTERED if g == group and key in taken(g, n)), {})
     raw = composed(**chosen)
-    if chosen.get("data") in ("csv", "parquet"):
-        raw["data"] |= {"path": "some.csv", "target": "y"}
+    # What has no default.
+    for one, value in {"path": "some.csv", "target": "y", "x": [1, 2], "y": [1, 2]}.items():
+        if "data" in chosen and one in taken("data", chosen["data"]):
+            raw["data"][one] = value
     check(raw, {})
     holder = raw
     *parents, last = path.split(".")

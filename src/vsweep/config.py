@@ -113,7 +113,7 @@ def _part(group: str, raw: Any, own: Any, allowed: Sequence[str], *, strict: boo
     taken = _fields_of(group, function)
     if strict:
         _refuse_untaken(group, name, given, taken)
-    values = {key: parse_field(f"{group}.{key}", given.get(key)) for key in taken}
+    values = {key: parse_field(f"{group}.{key}", given.get(key), choice=name) for key in taken}
     return Part(name, function, values)
 
 
@@ -187,7 +187,11 @@ def parse_axis(path: str, values: tuple[Any, ...], candidates: list[Config]) -> 
         return values
     if path not in FIELDS:
         raise ConfigError(f"grid.{path}", "no such field", nearest(path, [*FIELDS, *GROUPS]))
-    return distinct(path, [parse_field(path, value, f"grid.{path}") for value in values])
+    parsed = list(values)
+    # What one of the choices refuses stands in a cell of it.
+    for name in {getattr(c, group).name: None for c in takers} or [""]:
+        parsed = [parse_field(path, value, f"grid.{path}", name) for value in values]
+    return distinct(path, parsed)
 
 
 def with_values(config: Config, values: Mapping[str, Any]) -> Config:

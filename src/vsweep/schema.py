@@ -158,6 +158,8 @@ FIELDS: dict[str, Takes] = {
     "dtype": _one_of(["float32", "float64", "bfloat16"]),
     "precision": _one_of(["highest", "high", "default"]),
 }
+# What a choice of a group takes in a field that other choices have too, where that is not the same.
+CHOICE_FIELDS: dict[tuple[str, str], Takes] = {("food_water", "data.path"): _or_null(_PATH)}
 # Fields of the sweep as a whole, which no cell can differ in.
 SWEEP_FIELDS: dict[str, Takes] = {
     "dir": _or_null(Takes("a directory", _directory)),
@@ -176,9 +178,14 @@ EVERY_DATASET = ("batch_size", "val_fraction", "test_fraction", "split_seed", "s
 TOP = [path for path in FIELDS if "." not in path]
 
 
-def parse_field(path: str, given: Any, field: str | None = None) -> Any:
-    """A field's value as its type. Raises `ConfigError`, naming `field` (by default the path)."""
-    takes = FIELDS.get(path) or SWEEP_FIELDS[path]
+def parse_field(path: str, given: Any, field: str | None = None, choice: str = "") -> Any:
+    """A field's value as its type.
+
+    field: what to name it by, where that is not its path. choice: of its group.
+
+    Raises `ConfigError`.
+    """
+    takes = CHOICE_FIELDS.get((choice, path)) or FIELDS.get(path) or SWEEP_FIELDS[path]
     try:
         return takes.parse(given)
     except (ValueError, OverflowError, TypeError):

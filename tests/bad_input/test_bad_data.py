@@ -200,6 +200,34 @@ def test_a_good_file_that_these_words_do_not_fit(refused, here, word):
     refused(OPTIONS[word], *plan("csv", "own.csv", word))
 
 
+# What `own.csv` holds where it is said to be of prompts, and what the message holds.
+PROMPTS = {
+    "no such column": (GOOD, "data.path: no column 'Label'; it takes a CSV file with Embedding_dim_1"),
+    "one column": ("Label\nfood\n", "data.path: no column 'Embedding_dim_1'"),
+    "another label": (
+        "Embedding_dim_1,Embedding_dim_2,Label\n1,2,fire\n",
+        "data.path: column 'Label' holds 'fire'",
+    ),
+    "no rows": ("Embedding_dim_1,Embedding_dim_2,Label\n", "data.path: the table has no rows"),
+    "text": (
+        "Embedding_dim_1,Embedding_dim_2,Label\n1,two,food\n",
+        "data.path: column 'Embedding_dim_2' holds",
+    ),
+    "an infinity": (
+        "Embedding_dim_1,Embedding_dim_2,Label\n1,inf,food\n",
+        "data: feature 'Embedding_dim_2' is not",
+    ),
+    "a pickle": (lambda: pickle.dumps(Bomb()), READ),
+}
+
+
+@pytest.mark.parametrize("case", PROMPTS)
+def test_a_file_that_is_not_of_prompts(refused, here, case):
+    content, begins = PROMPTS[case]
+    write(here / "own.csv", content)
+    refused(begins, "plan", "tracker=none", "data=food_water", "data.path=own.csv")
+
+
 # Endings by which pandas picks how to unpack, or might be thought to.
 ENDINGS = {
     "own.csv.pkl": lambda: pickle.dumps(Bomb()),

@@ -1,8 +1,6 @@
 """Data sets: where they come from, and how they are split and standardised."""
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pandas as pd
@@ -194,47 +192,6 @@ def test_a_file_that_is_not_there_is_told(here, path):
 # By URL.
 
 
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """An empty cache of the user's own."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("no_proxy", "*")
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def server():
-    """Serves what is in `.files`, and notes what was asked for in `.asked`; `.stop()` ends it."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.server.asked.append(self.path)
-            body = self.server.files.get(self.path)
-            self.send_response(404 if body is None else 200)
-            self.end_headers()
-            self.wfile.write(body or b"")
-
-        def log_message(self, *_):
-            pass
-
-    made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.files, made.asked = {}, []
-    made.url = f"http://127.0.0.1:{made.server_port}"
-    thread = threading.Thread(target=made.serve_forever, args=(0.02,))
-    thread.start()
-
-    def stop():
-        made.shutdown()
-        thread.join()
-        made.server_close()
-
-    made.stop = stop
-    yield made
-    if thread.is_alive():
-        stop()
-
-
 def read(reader, path):
     return reader(path=path, target="kind", features=["width"], targets="auto")
 
@@ -283,6 +240,15 @@ def test_a_url_that_cannot_be_fetched_is_told_and_nothing_is_kept(cache, server)
     with pytest.raises(ConfigError, match=r"^data\.path: could not fetch"):
         local_copy("file:///nowhere/at/all.csv")
     assert not any(file.is_file() for file in cache.rglob("*"))
+
+
+def test_a_cache_that_cannot_be_written_is_told(cache, server):
+    server.files = {"/t.csv": TABLE.to_csv(index=False).encode()}
+    cache.write_text("a file where the folder should be")
+    with pytest.raises(
+        ConfigError, match=r"^data\.path: could not keep 'http.*t\.csv' in '.*cache/vsweep/data'"
+    ):
+        local_copy(f"{server.url}/t.csv")
 
 
 # Splitting and standardising.

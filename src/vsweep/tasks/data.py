@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from vsweep.tasks.dataset import Dataset
+from vsweep.tasks.food_water import food_water
 from vsweep.tasks.synthetic import curve, line, moons, spirals
 from vsweep.tasks.tables import csv, parquet
 
@@ -61,4 +62,5 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
     "curve": curve,
     "csv": csv,
     "parquet": parquet,
+    "food_water": food_water,
 }
