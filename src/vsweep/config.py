@@ -217,8 +217,11 @@ def as_dict(config: Config) -> dict[str, Any]:
 
 def _part_dict(part: Part) -> dict[str, Any]:
     target = {"_target_": name_of(part.function)} if part.name == OWN else {}
-    fields = {key: list(v) if isinstance(v, tuple) else v for key, v in part.fields.items()}
-    return {"name": part.name, **target, **fields}
+    return {"name": part.name, **target, **{key: _plain(value) for key, value in part.fields.items()}}
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(each) for each in value] if isinstance(value, tuple) else value
 
 
 def name_of(function: Any) -> str:

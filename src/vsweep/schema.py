@@ -67,6 +67,30 @@ def _one_of(names: Any) -> Takes:
     return Takes("one of " + ", ".join(names), parse)
 
 
+def _examples(given: Any) -> tuple[tuple[float, ...], ...]:
+    """Rows of numbers; of one feature, the numbers alone will do."""
+    if not isinstance(given, list) or not given:
+        raise ValueError
+    flat = not any(isinstance(row, list) for row in given)
+    rows = tuple(map(_numbers, [[one] for one in given] if flat else given))
+    if len(set(map(len, rows))) > 1:
+        raise ValueError
+    return rows
+
+
+def _numbers(given: Any) -> tuple[float, ...]:
+    if not isinstance(given, list) or not given:
+        raise ValueError
+    return tuple(map(_ANY.parse, given))
+
+
+def _classes(given: Any) -> tuple[str, ...]:
+    names = _names(given)
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise ValueError
+    return names
+
+
 def _names(given: Any) -> tuple[str, ...]:
     if not isinstance(given, list) or not given or not all(isinstance(name, str) for name in given):
         raise ValueError
@@ -123,6 +147,9 @@ FIELDS: dict[str, Takes] = {
     "data.features": _or_null(Takes("a list of columns' names", _names)),
     "data.targets": _one_of(["auto", "classes", "numbers"]),
     "data.rows": _whole(2, 10_000_000),
+    "data.x": Takes("rows of as many finite numbers each, [[…], …], or a list of numbers", _examples),
+    "data.y": Takes("a list of finite numbers", _numbers),
+    "data.classes": _or_null(Takes("a list of two or more names, all different", _classes)),
     "data.arms": _whole(2, 1000),
     "data.noise": _NOT_NEGATIVE,
     "data.slope": _ANY,
