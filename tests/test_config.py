@@ -29,6 +29,24 @@ REFUSED = {
     "data.rows": [*NOT_WHOLE, 1, -5],
     "data.arms": [*NOT_WHOLE, 1],
     "data.noise": [*NOT_NUMBER, -0.1],
+    "data.x": [
+        3,
+        "1",
+        None,
+        True,
+        [],
+        [[]],
+        [[1], []],
+        [[1, 2], [3]],
+        [[1], 2],
+        ["a"],
+        [[True]],
+        [NAN],
+        [[INF]],
+        [[[1]]],
+    ],
+    "data.y": [3, "1", None, True, [], ["a"], [[1]], [True], [NAN], [INF], [None]],
+    "data.classes": ["no", [], ["no"], ["no", "no"], [0, 1], 3, [["no", "yes"]], True],
     "data.slope": NOT_NUMBER,
     "data.intercept": NOT_NUMBER,
     "data.fresh": ["yes", 1, 0, None],
@@ -109,8 +127,10 @@ def with_field(path):
     chosen = next(({g: n} for g, n in REGISTERED if g == group and key in taken(g, n)), {})
     chosen |= {"loss": "quartic"} if chosen.get("model") == "point" else {}
     raw = composed(**chosen)
-    if chosen.get("data") in ("csv", "parquet"):
-        raw["data"] |= {"path": "some.csv", "target": "y"}
+    # What has no default.
+    for one, value in {"path": "some.csv", "target": "y", "x": [1, 2], "y": [1, 2]}.items():
+        if "data" in chosen and one in taken("data", chosen["data"]):
+            raw["data"][one] = value
     check(raw, {})
     holder = raw
     *parents, last = path.split(".")
@@ -175,7 +195,7 @@ def test_every_config_file_is_of_a_registered_entry(group):
     assert files == set(GROUPS[group]) | extra
 
 
-NOT_ALONE = ("csv", "parquet", "point", *FUNCTIONS)
+NOT_ALONE = ("csv", "parquet", "points", "point", *FUNCTIONS)
 CHOICES = [[(g, n) for n in GROUPS[g] if n not in NOT_ALONE] for g in GROUPS]
 
 
@@ -198,6 +218,11 @@ VALID = dict.fromkeys(FIELDS, numbers) | {
     "data.targets": st.sampled_from(["auto", "classes", "numbers"]),
     "data.rows": counts,
     "data.arms": counts,
+    "data.x": st.integers(1, 3).flatmap(
+        lambda n: st.lists(st.lists(numbers, min_size=n, max_size=n), min_size=1, max_size=3)
+    ),
+    "data.y": st.lists(numbers, min_size=1, max_size=3),
+    "data.classes": st.none() | st.lists(st.text(), min_size=2, max_size=3, unique=True),
     "data.slope": st.floats(allow_nan=False, allow_infinity=False),
     "data.intercept": st.floats(allow_nan=False, allow_infinity=False),
     "data.fresh": st.booleans(),
@@ -242,7 +267,9 @@ def given_configs(draw, text=None):
             of_point = made["model"]["name"] == "point"
             names = [name for name in names if (name in FUNCTIONS) == of_point]
         name = draw(st.sampled_from(names))
-        some = [key for key in taken(group, name) if key in ("path", "target") or draw(st.booleans())]
+        some = [
+            key for key in taken(group, name) if key in ("path", "target", "x", "y") or draw(st.booleans())
+        ]
         values = {key: draw(VALID[f"{group}.{key}"]) for key in some}
         made[group] = {"name": name, **values}
     for path in [path for path in FIELDS if "." not in path]:
@@ -270,7 +297,8 @@ def test_to_yaml_and_back(nested):
 @given(given_configs())
 def test_nested_fields_are_what_they_were_after_hydra(nested):
     nested["data"] |= {key: "x y" for key in ("path", "target") if key in nested["data"]}
-    nested["data"] |= {"features": ["a b"]} if "features" in nested["data"] else {}
+    for key, value in {"features": ["a b"], "classes": ["a b", "c"]}.items():
+        nested["data"] |= {key: value} if key in nested["data"] else {}
     made = study(as_words({"tracker": "none", **nested}))
     config = as_dict(made.variants[()])
     for group in GROUPS:
@@ -339,6 +367,23 @@ def test_values_of_an_axis_have_the_fields_type():
     made = axes("grid.model.width={linspace:[2,6,3]}", "grid.optimizer.lr=[1,2]")
     assert made == {"model.width": (2, 4, 6), "optimizer.lr": (1.0, 2.0)}
     assert [type(v) for values in made.values() for v in values] == [int] * 3 + [float] * 2
+
+
+def test_rows_of_one_number_may_be_numbers():
+    assert parse_field("data.x", [1, 2.5]) == parse_field("data.x", [[1], [2.5]]) == ((1.0,), (2.5,))
+
+
+def test_a_path_may_be_null_where_a_choice_has_it_so():
+    raw = composed(data="food_water")
+    assert check(raw, {}).data.fields["path"] is None
+    assert axes("data=food_water", "grid.data.path=[null,a.csv]") == {"data.path": (None, "a.csv")}
+    raw["data"]["path"] = 3
+    with pytest.raises(ConfigError, match=r"^data\.path: got 3; it takes text, or null$"):
+        check(raw, {})
+    # One of the cells would be of csv, and without a path.
+    words = ["grid.data=[food_water,csv]", "data.target=y", "grid.data.path=[a.csv,null]"]
+    with pytest.raises(ConfigError, match=r"^grid\.data\.path: got None; it takes text$"):
+        axes(*words)
 
 
 def test_the_same_value_written_in_two_ways_is_given_twice():

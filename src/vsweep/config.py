@@ -9,7 +9,6 @@ from vsweep.errors import ConfigError, nearest, shown
 from vsweep.grid import distinct
 from vsweep.schema import (
     AUTO,
-    COORDINATE,
     EVERY_DATASET,
     FIELDS,
     GROUPS,
@@ -20,6 +19,7 @@ from vsweep.schema import (
     parse,
     parse_field,
 )
+from vsweep.takes import COORDINATE
 from vsweep.targets import resolve
 from vsweep.tasks.functions import FUNCTIONS, coordinates
 from vsweep.tasks.losses import Loss
@@ -141,7 +141,7 @@ def _part(
     taken = _fields_of(group, function)
     if strict:
         _refuse_untaken(group, name, given, taken)
-    values = {key: parse_field(f"{group}.{key}", given.get(key)) for key in taken}
+    values = {key: parse_field(f"{group}.{key}", given.get(key), choice=name) for key in taken}
     return Part(name, function, values)
 
 
@@ -251,7 +251,11 @@ def parse_axis(path: str, values: tuple[Any, ...], candidates: list[Config]) -> 
         return distinct(path, [parse(COORDINATE, path, value, f"grid.{path}") for value in values])
     if path not in FIELDS:
         raise ConfigError(f"grid.{path}", "no such field", nearest(path, [*FIELDS, *GROUPS]))
-    return distinct(path, [parse_field(path, value, f"grid.{path}") for value in values])
+    parsed = list(values)
+    # What one of the choices refuses stands in a cell of it.
+    for name in {getattr(c, group).name: None for c in takers} or [""]:
+        parsed = [parse_field(path, value, f"grid.{path}", name) for value in values]
+    return distinct(path, parsed)
 
 
 def with_values(config: Config, values: Mapping[str, Any]) -> Config:
@@ -277,8 +281,11 @@ def as_dict(config: Config) -> dict[str, Any]:
 
 def _part_dict(part: Part) -> dict[str, Any]:
     target = {"_target_": name_of(part.function)} if part.name == OWN else {}
-    fields = {key: list(v) if isinstance(v, tuple) else v for key, v in part.fields.items()}
-    return {"name": part.name, **target, **fields}
+    return {"name": part.name, **target, **{key: _plain(value) for key, value in part.fields.items()}}
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(each) for each in value] if isinstance(value, tuple) else value
 
 
 def name_of(function: Any) -> str:

@@ -1,138 +1,40 @@
 """The typed schema: every field of a config, and what it takes."""
 
-import math
-import re
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 from vsweep.descent.optimizer import OPTIMIZERS, SCHEDULES
 from vsweep.errors import ConfigError, shown
+from vsweep.takes import (
+    ANY,
+    NOT_NEGATIVE,
+    PATH,
+    POSITIVE,
+    UNIT,
+    Takes,
+    classes,
+    count_or_all,
+    directory,
+    examples,
+    flag,
+    modules,
+    names,
+    numbers,
+    one_of,
+    or_null,
+    pictures,
+    project,
+    real,
+    share_or_auto,
+    some_names,
+    text,
+    whole,
+)
 from vsweep.tasks.data import DATASETS
 from vsweep.tasks.functions import FUNCTIONS, point
 from vsweep.tasks.initializers import INITIALIZERS
 from vsweep.tasks.losses import LOSSES
 from vsweep.tasks.models import ACTIVATIONS, MODELS
-
-
-class Takes(NamedTuple):
-    """What a field takes. text: in words. parse: the value as its type; raises ValueError."""
-
-    text: str
-    parse: Callable[[Any], Any]
-
-
-def _number(given: Any, low: float, high: float, *, ends: tuple[bool, bool], whole: bool) -> float | int:
-    if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given):
-        raise ValueError
-    above = given > low or (ends[0] and given == low)
-    below = given < high or (ends[1] and given == high)
-    if not (above and below) or (whole and given != int(given)):
-        raise ValueError
-    return int(given) if whole else float(given)
-
-
-def _real(text: str, low: float, high: float = math.inf, ends: tuple[bool, bool] = (True, False)) -> Takes:
-    return Takes(f"a number {text}", partial(_number, low=low, high=high, ends=ends, whole=False))
-
-
-def _whole(low: int, high: int = 2**31 - 1) -> Takes:
-    text = f"an integer of at least {low}" if high == 2**31 - 1 else f"an integer from {low} to {high}"
-    return Takes(text, partial(_number, low=low, high=high, ends=(True, True), whole=True))
-
-
-def _text(given: Any) -> str:
-    if not isinstance(given, str) or not given:
-        raise ValueError
-    return given
-
-
-def _directory(given: Any) -> str:
-    if "\x00" in _text(given):
-        raise ValueError
-    return str(given)
-
-
-def _flag(given: Any) -> bool:
-    if not isinstance(given, bool):
-        raise ValueError
-    return given
-
-
-def _one_of(names: Any) -> Takes:
-    def parse(given: Any) -> str:
-        if given not in names:
-            raise ValueError
-        return str(given)
-
-    return Takes("one of " + ", ".join(names), parse)
-
-
-def _names(given: Any) -> tuple[str, ...]:
-    if not isinstance(given, list) or not given or not all(isinstance(name, str) for name in given):
-        raise ValueError
-    return tuple(given)
-
-
-def _some_names(given: Any) -> tuple[str, ...]:
-    return () if given is None or given == [] else _names(given)
-
-
-def _numbers(given: Any) -> tuple[float, ...]:
-    if not isinstance(given, list) or not given:
-        raise ValueError
-    return tuple(float(_ANY.parse(number)) for number in given)
-
-
-def _coordinate(given: Any) -> float | tuple[float, ...]:
-    return _numbers(given) if isinstance(given, list) else float(_ANY.parse(given))
-
-
-def _pictures(given: Any) -> tuple[dict[str, dict[str, Any]], ...]:
-    """Of a list of names, and of mappings from a name to its arguments, all as mappings."""
-    made: list[dict[str, dict[str, Any]]] = []
-    for entry in given if isinstance(given, list) else [given]:
-        named = {entry: {}} if isinstance(entry, str) else entry
-        if not isinstance(named, Mapping) or not all(isinstance(v, Mapping) for v in named.values()):
-            raise ValueError
-        made.append({str(name): dict(arguments) for name, arguments in named.items()})
-    return tuple(made)
-
-
-def _modules(given: Any) -> tuple[str, ...]:
-    if given is None:
-        return ()
-    names = given if isinstance(given, list) else [None]
-    if not all(isinstance(name, str) and re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", name) for name in names):
-        raise ValueError
-    return tuple(names)
-
-
-def _project(given: Any) -> str:
-    if not isinstance(given, str) or not re.fullmatch(r"[^/\\#?%:\x00-\x1f\x7f]{1,128}", given):
-        raise ValueError
-    return given
-
-
-def _or_null(takes: Takes) -> Takes:
-    return Takes(f"{takes.text}, or null", lambda v: None if v is None else takes.parse(v))
-
-
-def _share_or_auto(given: Any) -> float | str:
-    return AUTO if given == AUTO else _UNIT.parse(given)
-
-
-def _count_or_all(given: Any) -> int | str:
-    return given if given == "all" else int(_whole(0).parse(given))
-
-
-_PATH = Takes("text", _text)
-_ANY = Takes("a number", partial(_number, low=-math.inf, high=math.inf, ends=(False, False), whole=False))
-# Where a coordinate of a point starts: a field by its name, whatever function it is of.
-COORDINATE = Takes("a number, or a list of numbers", _coordinate)
-_UNIT = _real("from 0 to below 1", 0.0, 1.0)
-_POSITIVE = _real("above 0", 0.0, ends=(False, False))
-_NOT_NEGATIVE = _real("of at least 0", 0.0)
 
 OWN = "own"
 AUTO = "auto"
@@ -148,73 +50,84 @@ GROUPS: dict[str, Mapping[str, Any]] = {
 }
 
 FIELDS: dict[str, Takes] = {
-    "data.path": _PATH,
-    "data.target": Takes("a column's name", _text),
-    "data.features": _or_null(Takes("a list of columns' names", _names)),
-    "data.targets": _one_of(["auto", "classes", "numbers"]),
-    "data.rows": _whole(2, 10_000_000),
-    "data.arms": _whole(2, 1000),
-    "data.noise": _NOT_NEGATIVE,
-    "data.slope": _ANY,
-    "data.intercept": _ANY,
-    "data.fresh": Takes("true or false", _flag),
-    "data.seed": _whole(0),
-    "data.batch_size": _or_null(_whole(1)),
-    "data.val_fraction": _UNIT,
-    "data.test_fraction": Takes(f"{_UNIT.text}, or auto", _share_or_auto),
-    "data.split_seed": _whole(0),
-    "data.standardize": Takes("true or false", _flag),
-    "model.width": _whole(1, 65536),
-    "model.depth": _whole(1, 4),
-    "model.activation": _one_of(ACTIVATIONS),
-    "model.init": _one_of(INITIALIZERS),
-    "model.init_scale": _NOT_NEGATIVE,
-    "model.bias_init": _one_of(["zeros", "normal", "uniform"]),
-    "model.start": _or_null(Takes("a list of numbers: the weights, then the biases", _numbers)),
-    "model.spread": _NOT_NEGATIVE,
-    "model.fixed": Takes("a list of coordinates' names", _some_names),
-    "loss.delta": _POSITIVE,
-    "loss.eps": _POSITIVE,
-    "optimizer.lr": _POSITIVE,
-    "optimizer.momentum": _UNIT,
-    "optimizer.b1": _UNIT,
-    "optimizer.b2": _UNIT,
-    "optimizer.eps": _POSITIVE,
-    "optimizer.decay": _UNIT,
-    "optimizer.weight_decay": _NOT_NEGATIVE,
-    "schedule.final": _real("from 0 to 1", 0.0, 1.0, (True, True)),
-    "schedule.warmup_steps": _whole(0),
-    "schedule.decay_rate": _real("above 0, up to 1", 0.0, 1.0, (False, True)),
-    "schedule.decay_steps": _whole(1),
-    "steps": _whole(1),
-    "record_every": _whole(1),
-    "record_params": Takes("true or false", _flag),
-    "diverge_above": _real("above 1", 1.0, ends=(False, False)),
-    "dtype": _one_of(["float32", "float64", "bfloat16"]),
-    "precision": _one_of(["highest", "high", "default"]),
+    "data.path": PATH,
+    "data.target": Takes("a column's name", text),
+    "data.features": or_null(Takes("a list of columns' names", names)),
+    "data.targets": one_of(["auto", "classes", "numbers"]),
+    "data.rows": whole(2, 10_000_000),
+    "data.x": Takes("rows of as many finite numbers each, [[…], …], or a list of numbers", examples),
+    "data.y": Takes("a list of finite numbers", numbers),
+    "data.classes": or_null(Takes("a list of two or more names, all different", classes)),
+    "data.arms": whole(2, 1000),
+    "data.noise": NOT_NEGATIVE,
+    "data.slope": ANY,
+    "data.intercept": ANY,
+    "data.fresh": Takes("true or false", flag),
+    "data.seed": whole(0),
+    "data.batch_size": or_null(whole(1)),
+    "data.val_fraction": UNIT,
+    "data.test_fraction": Takes(f"{UNIT.text}, or auto", share_or_auto),
+    "data.split_seed": whole(0),
+    "data.standardize": Takes("true or false", flag),
+    "model.width": whole(1, 65536),
+    "model.depth": whole(1, 4),
+    "model.activation": one_of(ACTIVATIONS),
+    "model.init": one_of(INITIALIZERS),
+    "model.init_scale": NOT_NEGATIVE,
+    "model.bias_init": one_of(["zeros", "normal", "uniform"]),
+    "model.start": or_null(Takes("a list of numbers: the weights, then the biases", numbers)),
+    "model.spread": NOT_NEGATIVE,
+    "model.fixed": Takes("a list of coordinates' names", some_names),
+    "loss.delta": POSITIVE,
+    "loss.eps": POSITIVE,
+    "optimizer.lr": POSITIVE,
+    "optimizer.momentum": UNIT,
+    "optimizer.b1": UNIT,
+    "optimizer.b2": UNIT,
+    "optimizer.eps": POSITIVE,
+    "optimizer.decay": UNIT,
+    "optimizer.weight_decay": NOT_NEGATIVE,
+    "schedule.final": real("from 0 to 1", 0.0, 1.0, (True, True)),
+    "schedule.warmup_steps": whole(0),
+    "schedule.decay_rate": real("above 0, up to 1", 0.0, 1.0, (False, True)),
+    "schedule.decay_steps": whole(1),
+    "steps": whole(1),
+    "record_every": whole(1),
+    "record_params": Takes("true or false", flag),
+    "diverge_above": real("above 1", 1.0, ends=(False, False)),
+    "dtype": one_of(["float32", "float64", "bfloat16"]),
+    "precision": one_of(["highest", "high", "default"]),
 }
+# What a choice of a group takes in a field that other choices have too, where that is not the same.
+CHOICE_FIELDS: dict[tuple[str, str], Takes] = {("food_water", "data.path"): or_null(PATH)}
 # Fields of the sweep as a whole, which no cell can differ in.
 SWEEP_FIELDS: dict[str, Takes] = {
-    "dir": _or_null(Takes("a directory", _directory)),
-    "allow_targets": Takes("a list of modules' names", _modules),
-    "block": _or_null(_whole(1)),
-    "segment": _or_null(_whole(1)),
-    "keep.params": Takes("an integer of at least 0, or all", _count_or_all),
-    "keep.state": Takes("true or false", _flag),
-    "verify": Takes("true or false", _flag),
-    "pictures": Takes("a list of pictures' names, or of {name: {argument: value}}", _pictures),
-    "tracker.wandb.mode": _one_of(["auto", "online", "offline", "disabled"]),
-    "tracker.wandb.project": Takes("up to 128 characters, none of them / \\\\ # ? % :", _project),
-    "tracker.wandb.entity": _or_null(Takes("text", _text)),
+    "dir": or_null(Takes("a directory", directory)),
+    "allow_targets": Takes("a list of modules' names", modules),
+    "block": or_null(whole(1)),
+    "segment": or_null(whole(1)),
+    "keep.params": Takes("an integer of at least 0, or all", count_or_all),
+    "keep.state": Takes("true or false", flag),
+    "verify": Takes("true or false", flag),
+    "pictures": Takes("a list of pictures' names, or of {name: {argument: value}}", pictures),
+    "tracker.wandb.mode": one_of(["auto", "online", "offline", "disabled"]),
+    "tracker.wandb.project": Takes("up to 128 characters, none of them / \\\\ # ? % :", project),
+    "tracker.wandb.entity": or_null(Takes("text", text)),
 }
 # Fields of every data set, and those of no group.
 EVERY_DATASET = ("batch_size", "val_fraction", "test_fraction", "split_seed", "standardize")
 TOP = [path for path in FIELDS if "." not in path]
 
 
-def parse_field(path: str, given: Any, field: str | None = None) -> Any:
-    """A field's value as its type. Raises `ConfigError`, naming `field` (by default the path)."""
-    return parse(FIELDS.get(path) or SWEEP_FIELDS[path], path, given, field)
+def parse_field(path: str, given: Any, field: str | None = None, choice: str = "") -> Any:
+    """A field's value as its type.
+
+    field: what to name it by, where that is not its path. choice: of its group.
+
+    Raises `ConfigError`.
+    """
+    takes = CHOICE_FIELDS.get((choice, path)) or FIELDS.get(path) or SWEEP_FIELDS[path]
+    return parse(takes, path, given, field)
 
 
 def parse(takes: Takes, path: str, given: Any, field: str | None = None) -> Any:

@@ -200,6 +200,75 @@ def test_a_good_file_that_these_words_do_not_fit(refused, here, word):
     refused(OPTIONS[word], *plan("csv", "own.csv", word))
 
 
+# What is said of examples that are written out, and how the message begins.
+POINTS = {
+    "": "data.x: got None; it takes rows of as many finite numbers each",
+    "data.x=[1]": "data.y: got None; it takes a list of finite numbers",
+    "data.x=[] data.y=[]": "data.x: got []",
+    "data.x=3 data.y=[1]": "data.x: got 3; it takes rows",
+    "data.x=[[1,2],[3]] data.y=[1,2]": "data.x: got [[1, 2], [3]]; it takes rows",
+    "data.x=[[1],2] data.y=[1,2]": "data.x: got [[1], 2]",
+    "data.x=[[[1]]] data.y=[1]": "data.x: got [[[1]]]",
+    "data.x=[[]] data.y=[1]": "data.x: got [[]]",
+    "data.x=[a] data.y=[1]": "data.x: got ['a']",
+    "data.x=[nan] data.y=[1]": "data.x: got [nan]",
+    "data.x=[1e400] data.y=[1]": "data.x: got [inf]",
+    "data.x=[{a:1}] data.y=[1]": "data.x: got [{'a': 1}]",
+    f"data.x=[{'9' * 400}] data.y=[1]": "data.x: got [999",
+    f"data.x={'[' * 30}1{']' * 30} data.y=[1]": "data.x: got [[[",
+    "data.x=[1e60] data.y=[1] model=linear": "data: got 1e+60; float32 holds",
+    "data.x=[1] data.y=[1e60] model=linear": "data.target: got 1e+60; float32 holds",
+    "data.x=[1,2] data.y=[1] model=linear": "data.y: got 1 for 2 rows of data.x; it takes one for",
+    "data.x=[1] data.y=1": "data.y: got 1; it takes a list of finite numbers",
+    "data.x=[1] data.y=[yes] data.classes=[no,yes]": "data.y: got ['yes']; it takes a list of finite",
+    "data.x=[1] data.y=[2] data.classes=[no,yes]": "data.y: got 2, and there are 2 classes; it takes",
+    "data.x=[1] data.y=[-1] data.classes=[no,yes]": "data.y: got -1, and there are 2 classes",
+    "data.x=[1] data.y=[0.5] data.classes=[no,yes]": "data.y: got 0.5, and there are 2 classes",
+    "data.x=[1] data.y=[0] data.classes=[no]": "data.classes: got ['no']; it takes a list of two or",
+    "data.x=[1] data.y=[0] data.classes=[a,a]": "data.classes: got ['a', 'a']",
+    "data.x=[1] data.y=[0] data.classes=[0,1]": "data.classes: got [0, 1]",
+    "data.x=[1] data.y=[0] data.classes=yes": "data.classes: got 'yes'",
+    "data.x=[1] data.y=[1] model=logistic": "model: got logistic, and its target is a number",
+    "data.x=[1] data.y=[1] data.val_fraction=0.2": "data.val_fraction: 0.2 of 1 rows leaves no",
+    "data.x=[1] data.y=[1] data.test_fraction=0.6": "data.test_fraction: 0.6 of 1 rows leaves no",
+    "data.x=[1] data.y=[1] data.batch_size=2 model=linear": "data.batch_size: got 2, and there are 1",
+    "data.x=[1] data.y=[1] data.seed=1": "data.seed: data=points has no such field",
+}
+
+
+@pytest.mark.parametrize("words", POINTS, ids=[words[:60] for words in POINTS])
+def test_points_that_cannot_be_trained_on(refused, here, words):
+    refused(POINTS[words], "plan", "tracker=none", "data=points", *words.split())
+
+
+# What `own.csv` holds where it is said to be of prompts, and what the message holds.
+PROMPTS = {
+    "no such column": (GOOD, "data.path: no column 'Label'; it takes a CSV file with Embedding_dim_1"),
+    "one column": ("Label\nfood\n", "data.path: no column 'Embedding_dim_1'"),
+    "another label": (
+        "Embedding_dim_1,Embedding_dim_2,Label\n1,2,fire\n",
+        "data.path: column 'Label' holds 'fire'",
+    ),
+    "no rows": ("Embedding_dim_1,Embedding_dim_2,Label\n", "data.path: the table has no rows"),
+    "text": (
+        "Embedding_dim_1,Embedding_dim_2,Label\n1,two,food\n",
+        "data.path: column 'Embedding_dim_2' holds",
+    ),
+    "an infinity": (
+        "Embedding_dim_1,Embedding_dim_2,Label\n1,inf,food\n",
+        "data: feature 'Embedding_dim_2' is not",
+    ),
+    "a pickle": (lambda: pickle.dumps(Bomb()), READ),
+}
+
+
+@pytest.mark.parametrize("case", PROMPTS)
+def test_a_file_that_is_not_of_prompts(refused, here, case):
+    content, begins = PROMPTS[case]
+    write(here / "own.csv", content)
+    refused(begins, "plan", "tracker=none", "data=food_water", "data.path=own.csv")
+
+
 # Endings by which pandas picks how to unpack, or might be thought to.
 ENDINGS = {
     "own.csv.pkl": lambda: pickle.dumps(Bomb()),

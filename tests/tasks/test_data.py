@@ -1,8 +1,6 @@
 """Data sets: where they come from, and how they are split and standardised."""
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pandas as pd
@@ -13,7 +11,7 @@ from sklearn import datasets
 
 import vsweep
 from vsweep.errors import ConfigError
-from vsweep.tasks.data import DATASETS
+from vsweep.tasks.data import DATASETS, points
 from vsweep.tasks.dataset import Dataset, own_dataset, split
 from vsweep.tasks.tables import csv, local_copy, parquet
 
@@ -194,47 +192,6 @@ def test_a_file_that_is_not_there_is_told(here, path):
 # By URL.
 
 
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """An empty cache of the user's own."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("no_proxy", "*")
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def server():
-    """Serves what is in `.files`, and notes what was asked for in `.asked`; `.stop()` ends it."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.server.asked.append(self.path)
-            body = self.server.files.get(self.path)
-            self.send_response(404 if body is None else 200)
-            self.end_headers()
-            self.wfile.write(body or b"")
-
-        def log_message(self, *_):
-            pass
-
-    made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.files, made.asked = {}, []
-    made.url = f"http://127.0.0.1:{made.server_port}"
-    thread = threading.Thread(target=made.serve_forever, args=(0.02,))
-    thread.start()
-
-    def stop():
-        made.shutdown()
-        thread.join()
-        made.server_close()
-
-    made.stop = stop
-    yield made
-    if thread.is_alive():
-        stop()
-
-
 def read(reader, path):
     return reader(path=path, target="kind", features=["width"], targets="auto")
 
@@ -283,6 +240,15 @@ def test_a_url_that_cannot_be_fetched_is_told_and_nothing_is_kept(cache, server)
     with pytest.raises(ConfigError, match=r"^data\.path: could not fetch"):
         local_copy("file:///nowhere/at/all.csv")
     assert not any(file.is_file() for file in cache.rglob("*"))
+
+
+def test_a_cache_that_cannot_be_written_is_told(cache, server):
+    server.files = {"/t.csv": TABLE.to_csv(index=False).encode()}
+    cache.write_text("a file where the folder should be")
+    with pytest.raises(
+        ConfigError, match=r"^data\.path: could not keep 'http.*t\.csv' in '.*cache/vsweep/data'"
+    ):
+        local_copy(f"{server.url}/t.csv")
 
 
 # Splitting and standardising.
@@ -470,6 +436,59 @@ def test_a_batch_of_all_training_rows_is_taken():
     words = ["data=iris", "model=logistic", "tracker=none"]
     vsweep.plan([*words, "data.batch_size=105"])
     vsweep.plan([*words, "data.batch_size=120", "data.test_fraction=0"])
+
+
+def test_classes_of_which_one_alone_is_there_are_trained_on():
+    data = numbered(4, 1)._replace(y=np.ones(4, np.int64), classes=("no", "yes"))
+    assert split(data, 0.25, 0, standardize=True).y[0].tolist() == [1, 1, 1]
+
+
+# Examples written out.
+
+
+def test_points_are_what_is_written():
+    made = points(x=[(-1.0, -2.0), (3.0, 0.5)], y=[1.0, 0.0], classes=("no", "yes"))
+    assert made.x.tolist() == [[-1.0, -2.0], [3.0, 0.5]]
+    assert (made.y.tolist(), made.y.dtype, made.classes) == ([1, 0], np.int64, ("no", "yes"))
+    assert made.features == ("x0", "x1")
+    numbers = points(x=[(1.0,), (2.0,)], y=[1.0, 0.5], classes=None)
+    assert (numbers.y.tolist(), numbers.y.dtype, numbers.classes) == ([1.0, 0.5], np.float64, ())
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"y": (1.0,)}, "data.y: got 1 for 2 rows of data.x; it takes one for each"),
+        ({"y": (1.0, 2.0)}, "data.y: got 2, and there are 2 classes; it takes integers from 0 to 1"),
+        ({"y": (-1.0, 0.0)}, "data.y: got -1, and there are 2 classes"),
+        ({"y": (0.5, 0.0)}, "data.y: got 0.5, and there are 2 classes"),
+    ],
+)
+def test_points_that_do_not_agree_are_refused(fields, message):
+    with pytest.raises(ConfigError) as error:
+        points(**{"x": ((1.0,), (2.0,)), "y": (0.0, 1.0), "classes": ("no", "yes")} | fields)
+    assert str(error.value).startswith(message)
+
+
+def test_a_sweep_of_a_single_point(here):
+    words = ["data=points", "data.x=[[-1,-2]]", "data.y=[1]", "data.classes=[no,yes]", "tracker=none"]
+    words += ["model=logistic", "model.init=zeros", "optimizer=sgd", "optimizer.lr=1", "verify=false"]
+    made = vsweep.sweep([*words, "steps=1", "dir=kept"], quiet=True)
+    # From zero, p = 1/2: the gradient in the output is -1/2.
+    (weights, bias) = (made.params(0)[name] for name in ("0.w", "0.b"))
+    np.testing.assert_allclose(weights, [[-0.5, -1.0]])
+    np.testing.assert_allclose(bias, [0.5])
+    np.testing.assert_allclose(made.curves["train_loss"], np.logaddexp(0.0, [0.0, -3.0]), rtol=1e-6)
+    assert made.predictor(0)([[-1.0, -2.0], [1.0, 2.0]]).tolist() == ["yes", "no"]
+    assert vsweep.load("kept").predictor(0)([[1.0, 2.0]]).tolist() == ["no"]
+
+
+def test_points_as_an_axis(here):
+    words = ["data=points", "data.x=[1,2,3]", "grid.data.y=[[1,2,3],[3,2,1]]", "model=linear", "steps=1"]
+    made = vsweep.sweep([*words, "tracker=none", "dir=kept"], quiet=True)
+    assert len(made.trials) == 2
+    again = vsweep.resume("kept", ["seeds=2"], quiet=True)
+    assert (len(again.trials), len(again.cells())) == (4, 2)
 
 
 # A person's own arrays.

@@ -4,11 +4,13 @@ A data set is a function whose keyword-only parameters are its config fields (`d
 them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from vsweep.errors import ConfigError
 from vsweep.tasks.dataset import NOTHING, Dataset
+from vsweep.tasks.food_water import food_water
 from vsweep.tasks.synthetic import curve, line, moons, spirals
 from vsweep.tasks.tables import csv, parquet
 
@@ -49,6 +51,24 @@ def diabetes() -> Dataset:
     return _bundled("diabetes")
 
 
+def points(*, x: Sequence[Sequence[float]], y: Sequence[float], classes: Sequence[str] | None) -> Dataset:
+    """Examples that are written out: x a row of features for each, y its number or the place of its class.
+
+    Not every class has to be there. Raises `ConfigError` where y is not of x, or not of the classes.
+    """
+    if len(x) != len(y):
+        raise ConfigError("data.y", f"got {len(y)} for {len(x)} rows of data.x", "it takes one for each")
+    features = tuple(f"x{i}" for i in range(len(x[0])))
+    exact = np.asarray(x, np.float64)
+    if classes is None:
+        return Dataset(exact, np.asarray(y, np.float64), (), features)
+    for one in y:
+        if one not in range(len(classes)):
+            takes = f"it takes integers from 0 to {len(classes) - 1}, the places in data.classes"
+            raise ConfigError("data.y", f"got {one:g}, and there are {len(classes)} classes", takes)
+    return Dataset(exact, np.asarray(y).astype(np.int64), tuple(classes), features)
+
+
 def none() -> Dataset:
     """No data, of a function to minimise: one example of nothing."""
     return NOTHING
@@ -68,4 +88,6 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
     "curve": curve,
     "csv": csv,
     "parquet": parquet,
+    "food_water": food_water,
+    "points": points,
 }

@@ -169,7 +169,5 @@ def _check(dataset: Dataset) -> None:
     if not np.isfinite(dataset.y).all():
         row = int((~np.isfinite(dataset.y)).argmax())
         raise ConfigError("data.target", f"not finite in row {row}", "targets are numbers or classes")
-    if dataset.classes and len(np.unique(dataset.y)) < 2:
-        raise ConfigError(
-            "data.target", f"one class only ({dataset.classes[dataset.y[0]]!r})", "it takes two or more"
-        )
+    if len(dataset.classes) == 1:
+        raise ConfigError("data.target", f"one class only ({dataset.classes[0]!r})", "it takes two or more")

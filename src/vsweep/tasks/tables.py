@@ -5,7 +5,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Sequence
-from http.client import HTTPException
+from http.client import HTTPException, InvalidURL
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -17,6 +17,10 @@ from vsweep.errors import ConfigError, nearest, shown
 from vsweep.tasks.dataset import Dataset
 
 _SCHEMES = ("http://", "https://", "ftp://", "file://")
+
+
+class FetchError(ConfigError):
+    """A URL that could not be fetched, though another time it might be."""
 
 
 def csv(*, path: str, target: str, features: Sequence[str] | None, targets: str) -> Dataset:
@@ -34,7 +38,7 @@ def parquet(*, path: str, target: str, features: Sequence[str] | None, targets: 
 def local_copy(path: str) -> Path:
     """The file at a path, or at a URL, which is fetched once and kept in the user's cache.
 
-    Raises `ConfigError` where there is none.
+    Raises `ConfigError` where there is none, `FetchError` where a URL cannot be fetched.
     """
     if not path.startswith(_SCHEMES):
         try:
@@ -59,18 +63,28 @@ def local_copy(path: str) -> Path:
     digest = hashlib.sha256(path.encode()).hexdigest()[:32]
     kept = user_cache_path("vsweep") / "data" / f"{digest}{suffixes}"
     if not kept.exists():
+        body = _fetched(path)
         part = kept.with_name(f".{kept.name}.{os.getpid()}.part")
         try:
-            with urlopen(path, timeout=30) as answer:
-                body = answer.read()
             kept.parent.mkdir(parents=True, exist_ok=True)
             part.write_bytes(body)
             part.replace(kept)
-        except (OSError, ValueError, HTTPException) as error:
-            raise ConfigError(
-                "data.path", f"could not fetch {path!r} ({error})", "it takes a file's path or URL"
-            ) from error
+        except OSError as error:
+            got = f"could not keep {shown(path)} in {str(kept.parent)!r} ({error})"
+            raise ConfigError("data.path", got, "it takes a cache that can be written") from error
     return kept
+
+
+def _fetched(url: str) -> bytes:
+    """What is at a URL. Raises `FetchError`, or `ConfigError` where there can never be anything."""
+    takes = "it takes a file's path or URL"
+    try:
+        with urlopen(url, timeout=30) as answer:
+            return answer.read()
+    except (OSError, ValueError, HTTPException) as error:
+        local = url.startswith("file://") or isinstance(error, ValueError | InvalidURL)
+        kind = ConfigError if local else FetchError
+        raise kind("data.path", f"could not fetch {url!r} ({error})", takes) from error
 
 
 def _csv_frame(file: Path) -> Any:
