@@ -349,6 +349,18 @@ def test_the_difference_of_two_curves():
     assert difference(again(train_loss=[0.0]), again(train_loss=[-2.0])) == (1.0, "train_loss")
 
 
+@pytest.mark.parametrize(
+    ("name", "first", "least"),
+    [("grad_norm", 4.0, 4e-3), ("param.x", 4.0, 4e-3), ("train_loss", 4.0, 4e-6), ("train_loss", -4.0, 4e-3)],
+)
+def test_what_is_left_by_rounding_is_no_difference(name, first, least):
+    """It is held against the least that a curve's own size lets be told from it."""
+    one, other = (again(**{name: [first, least * factor]}) for factor in (0.001, 0.101))
+    assert difference(one, other) == difference(other, one) == (pytest.approx(0.1, rel=1e-3), name)
+    larger = again(**{name: [first, least * 10.0]}), again(**{name: [first, least * 11.0]})
+    assert difference(*larger) == (pytest.approx(1.0 / 11.0, rel=1e-3), name)
+
+
 def test_no_sweep_is_told(here):
     for call in (prove.verify, prove.confirm):
         with pytest.raises(ConfigError, match=r"^dir: no sweep in 'nowhere'"):

@@ -133,14 +133,14 @@ class _Visits(NamedTuple):
         return Task(lambda key: {"w": jnp.zeros((1, ROWS), jnp.float64)}, loss, apply)
 
 
-def _visits(size, seeds, steps=18, lanes=1):
+def _visits(size, seeds, steps=18, lanes=1, draw=None):
     """`(trials, steps, examples)`: whether the example was in the step's batch.
 
     The rate halves at every step, so that the bits of a weight are the steps that saw its example.
     """
     static = replace(
         make_static("linear", "squared_error", dtype="float64", inits=("zeros",)),
-        task=_Visits(),
+        task=_Visits(draw=draw),
         schedule="exponential",
         length=Length(steps, steps, size),
     )
@@ -167,6 +167,42 @@ def test_an_epoch_sees_each_example_at_most_once():
     assert (seen[0] != seen[2]).any()
     assert (seen[2] != seen[3]).any()
     np.testing.assert_array_equal(seen, _visits(3, [0, 0, 1, 2], lanes=4))
+
+
+def _one_of_the_rows(key, size):
+    """Fresh examples of `_Visits`: of so many rows, each step has some, drawn anew."""
+    rows = jax.random.randint(key, (size,), 0, ROWS, jnp.int32)
+    return jax.nn.one_hot(rows, ROWS, dtype=jnp.float32).T, jnp.zeros(size, jnp.float32)
+
+
+def test_every_step_draws_fresh_examples_from_the_seed():
+    seen = _visits(1, [0, 0, 1, 2, 3, 4, 5, 6], draw=_one_of_the_rows)
+    assert (seen.sum(axis=2) == 1).all()
+    row = seen.argmax(axis=2)
+    np.testing.assert_array_equal(row[0], row[1])
+    # Uniform and independent: of 7 seeds and 18 steps, 126 draws of 10 rows; neighbours agree by chance.
+    counts = np.bincount(row[1:].ravel(), minlength=ROWS)
+    assert ((counts - 12.6) ** 2 / 12.6).sum() < 27.9
+    assert (row[1:, 1:] == row[1:, :-1]).mean() < 0.25
+    assert (row[1:-1] == row[2:]).mean() < 0.25
+    np.testing.assert_array_equal(seen, _visits(1, [0, 0, 1, 2, 3, 4, 5, 6], lanes=4, draw=_one_of_the_rows))
+
+
+def _the_same_ten(key, size):
+    part = examples("softmax_cross_entropy", rows=size, seed=5)
+    return jnp.asarray(part.x, jnp.float32), jnp.asarray(part.y)
+
+
+def test_a_step_descends_on_its_fresh_examples_and_records_on_those_that_stay():
+    loss = "softmax_cross_entropy"
+    train, val = examples(loss, rows=ROWS), examples(loss, rows=11, seed=1)
+    static = make_static("logistic", batch_size=7, steps=9, record_every=4, dtype="float64")
+    static = replace(static, task=replace(static.task, draw=_the_same_ten))
+    curve = train_block(static, make_hparams(static, lr=[LR], weight_decay=DECAY, init="zeros"), train, val)
+    drawn = examples(loss, rows=7, seed=5)
+    drawn = Examples(drawn.x.astype(np.float32).astype(np.float64), drawn.y)
+    path = _descent([(np.zeros((3, 3)), np.zeros(3))], drawn, loss, "identity", 9)
+    _assert_metrics(trial_of(curve, 0), static.length, path, train, val, loss, "identity", 1e-12)
 
 
 def test_minibatch_descent_is_that_of_numpy():

@@ -20,7 +20,7 @@ from core_helpers import (
 from jax import random
 
 from vsweep.descent.optimizer import make_optimizer
-from vsweep.tasks.models import ACTIVATIONS
+from vsweep.tasks.models import ACTIVATIONS, Within, logistic, mlp
 from vsweep.tasks.task import Examples
 
 FEATURES, WIDTH, PADDED, LR, DECAY, DELTA = 4, 5, 8, 0.3, 0.05, 0.7
@@ -151,3 +151,44 @@ def test_first_weights(start, init):
     if init != "zeros":
         assert np.abs(once[1][0][:3, :4] - once[2][0][:3, :4]).max() > 1e-3
         assert np.abs(once[1][0] - start(init, seed=1)[1][0]).max() > 1e-3
+
+
+@pytest.mark.parametrize("bias_init", ["normal", "uniform"])
+def test_first_biases_do_not_hang_on_the_width_that_is_padded_to(bias_init):
+    """They are drawn, masked like the weights, and leave the weights what they are."""
+    made = {}
+    for room, bias in itertools.product((WIDTH, PADDED), ("zeros", bias_init)):
+        width, init = Within(jnp.int32(WIDTH), room), Within(jnp.int32(0), ("lecun_normal",))
+        model = mlp(
+            width=width, depth=2, activation="tanh", init=init, init_scale=jnp.float32(1.0), bias_init=bias
+        )
+        made[room, bias] = model.init(random.key(3), FEATURES, 2)
+    for exact, padded, zeros in zip(
+        made[WIDTH, bias_init], made[PADDED, bias_init], made[PADDED, "zeros"], strict=True
+    ):
+        out, into = exact["w"].shape
+        np.testing.assert_array_equal(padded["b"][:out], exact["b"])
+        np.testing.assert_array_equal(padded["b"][out:], 0.0)
+        np.testing.assert_array_equal(padded["w"][:out, :into], exact["w"])
+        np.testing.assert_array_equal(padded["w"], zeros["w"])
+        assert (exact["b"] != 0.0).all()
+    assert not set(made[WIDTH, bias_init][0]["b"].tolist()) & set(made[WIDTH, bias_init][1]["b"].tolist())
+
+
+def test_many_first_biases_are_of_their_distribution():
+    for bias_init, std in (("normal", 1.0), ("uniform", 3.0**-0.5)):
+        init = Within(jnp.int32(0), ("zeros",))
+        model = logistic(init=init, init_scale=jnp.float32(1.0), bias_init=bias_init)
+        (layer,) = model.init(random.key(0), 1, 4000)
+        assert abs(float(layer["b"].mean())) < 4.0 * std / 4000**0.5
+        np.testing.assert_allclose(float(layer["b"].std()), std, rtol=0.05)
+        np.testing.assert_array_equal(layer["w"], 0.0)
+
+
+def test_a_start_is_the_weights_row_by_row_and_then_the_biases():
+    init = Within(jnp.int32(0), ("normal",))
+    given = jnp.arange(8.0, dtype=jnp.float32)
+    model = logistic(init=init, init_scale=jnp.float32(1.0), start=given)
+    (layer,) = model.init(random.key(0), 3, 2)
+    np.testing.assert_array_equal(layer["w"], [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]])
+    np.testing.assert_array_equal(layer["b"], [6.0, 7.0])

@@ -16,6 +16,8 @@ from vsweep.results.select import default_metric, higher_is_better
 
 # A trial whose twin's curve is further from its own than this, relatively, is chaotic.
 CHAOTIC = 0.01
+# Of a curve's largest value, what is rounding alone: of what cancels, and of losses.
+_CANCELS, _VANISHES = 1e-3, 1e-6
 BEST, DIVERGED, FIRST, LAST, RANDOM = "best", "diverged", "first of a padded program", "last of one", "random"
 
 
@@ -142,14 +144,20 @@ def difference(one: Again, other: Again) -> tuple[float, str]:
     """The largest relative difference of two curves, and the metric that has it.
 
     At each record `|a - b| / max(|a|, |b|)`, but for accuracies, whose difference is taken as it is, and
-    for what follows the first record that is not finite in either.
+    for what follows the first record that is not finite in either. What vanishes by cancelling (a gradient,
+    a parameter, a function that passes 0) is held against 1/1000 of the curve's largest value at least, and
+    a loss against a millionth of it: below that it is rounding alone.
     """
     largest = (0.0, "")
     for name, values in one.metrics.items():
         a, b = values.astype(np.float64), other.metrics[name].astype(np.float64)
         finite = np.logical_and.accumulate(np.isfinite(a) & np.isfinite(b))
         a, b = a[finite], b[finite]
-        scale = np.ones_like(a) if higher_is_better(name) else np.maximum(np.abs(a), np.abs(b))
+        scale = np.ones_like(a)
+        if not higher_is_better(name):
+            scale = np.maximum(np.abs(a), np.abs(b))
+            cancels = name == "grad_norm" or name.startswith("param") or bool((np.minimum(a, b) < 0.0).any())
+            scale = np.maximum(scale, (_CANCELS if cancels else _VANISHES) * scale.max(initial=0.0))
         apart = np.abs(a - b) / np.where(scale == 0.0, 1.0, scale)
         if apart.max(initial=0.0) > largest[0]:
             largest = float(apart.max()), name
