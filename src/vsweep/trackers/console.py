@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vsweep.results.compare import alike, said
-from vsweep.results.select import axes_of, default_metric, short, short_names, test_metric
+from vsweep.results.select import axes_of, default_metric, short, short_names, test_metric, with_error
 from vsweep.results.sweep import Sweep
 from vsweep.trackers.bar import Bar
 from vsweep.trackers.proofs import verified_line
@@ -138,7 +138,7 @@ def _tested(sweep: Sweep, metric: str) -> str:
     best = sweep.best(metric)
     if name is None or pd.isna(best[name]):
         return ""
-    value = _with_error(best[name], best[f"{name}_sem"])
+    value = with_error(best[name], best[f"{name}_sem"])
     return f"the first on the test's examples, which had no part in choosing it: {name} {value}"
 
 
@@ -152,10 +152,6 @@ def _pictures(sweep: Sweep) -> list[str]:
 
 def _verified(sweep: Sweep) -> str:
     return "" if sweep.verified is None else verified_line(sweep.verified)
-
-
-def _with_error(mean: float, sem: float) -> str:
-    return short(mean) + ("" if pd.isna(sem) else f" ± {sem:.2g}")
 
 
 def best_table(sweep: Sweep) -> Table:
@@ -174,7 +170,7 @@ def best_table(sweep: Sweep) -> Table:
         chance += " ≈" if tied[i] else ""
         table.add_row(
             *(short(row[axis]) for axis in axes),
-            _with_error(row["mean"], row["sem"]),
+            with_error(row["mean"], row["sem"]),
             f"{row['diverged']}/{row['seeds']}" + (" chaotic" if row["cell"] in chaotic else ""),
             *([chance] if several else []),
         )
