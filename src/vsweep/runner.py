@@ -72,7 +72,9 @@ def run_study(made: Study, directory: Path | None = None, *, quiet: bool) -> Swe
                 _verify(plan, mesh, known, trained, time.perf_counter() - begun)
             if pictures:
                 _draw(store, trained, pictures)
-            trackers.end(loaded(store.directory, made.own, made.raw.get("allow_targets") or ()))
+                # It was read before the store noted them.
+                trained = loaded(store.directory, made.own, made.raw.get("allow_targets") or ())
+            trackers.end(trained)
     except KeyboardInterrupt as stop:
         raise Interrupted(f"stopped; {_kept(store)}", getattr(stop, "status", 130)) from None
     except OSError as error:

@@ -36,6 +36,8 @@ def panels(
     across = min(columns, count)
     down = -(-count // across)
     figure = picture(size[0] * across + 0.6, size[1] * down + 0.6)
+    # Apart, so that a label is not taken for its neighbour's.
+    figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.06)
     axes = figure.subplots(down, across, squeeze=False).ravel().tolist()
     for left in axes[count:]:
         left.remove()

@@ -11,9 +11,10 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from vsweep.errors import ConfigError, nearest
+from vsweep.results import boundaries, parameters, predictions
 from vsweep.results.descents import draw_basin, draw_loss_surface, draw_paths
 from vsweep.results.drawing import colours, picture, plain, tick, written
-from vsweep.results.select import axes_of, default_metric, higher_is_better, rank_cells
+from vsweep.results.select import default_metric, higher_is_better, known_axis, rank_cells
 
 if TYPE_CHECKING:
     from vsweep.results.sweep import Sweep
@@ -104,12 +105,69 @@ class Plots:
         """
         return written(draw_loss_surface(self._sweep), path)
 
+    def fits(self, by: str | None = None, path: str | Path | None = None) -> Figure:
+        """What models say along one feature: the examples, the truth where it is known, and the fits.
+
+        by: an axis, by its dotted path: a panel for each of its values (of more than 12, for some), of the
+        best cell over all other axes, and before them one of the cells that lack it; None: the best cell
+        alone. path: where to write the picture. A thin line is the fit of a seed, the strong one their mean;
+        seeds that diverged have none. Least squares are drawn where the trials know them.
+
+        Raises `KeyError` for an axis that the sweep does not have, for data other than numbers over one
+        feature, for several data sets, and where no parameters were kept of what is to be drawn.
+        """
+        return written(predictions.fits(self._sweep, by), path)
+
+    def regions(self, by: str, path: str | Path | None = None) -> Figure:
+        """Which class models see where, over two features, with the examples on top.
+
+        by, path: as of `fits`. A panel's regions are those of its cell's best seed whose parameters were
+        kept; its title says the mean over all seeds. What is held out is hollow.
+
+        Raises `KeyError` for an axis that the sweep does not have, for data other than classes over two
+        features, for several data sets, and where no parameters were kept of what is to be drawn.
+        """
+        return written(predictions.regions(self._sweep, by), path)
+
+    def boundaries(self, path: str | Path | None = None) -> Figure:
+        """Where the best and the last cell of logistic regression, of two classes, see even odds.
+
+        path: where to write the picture. The last cell is that with the most diverged seeds, or else the
+        worst. Faint lines are all its seeds'; the strong one, and the probability behind it, are of the mean
+        logit over the seeds that did not diverge, or, where all did, of the first whose parameters are
+        finite. Parameters are those that were kept, or were recorded last.
+
+        Raises `KeyError` for data other than two classes over two features, for several data sets, where
+        there is no logistic regression, and where no parameters are known.
+        """
+        return written(boundaries.boundaries(self._sweep), path)
+
+    def first_steps(self, steps: int = 10, path: str | Path | None = None) -> Figure:
+        """Where logistic regression of two classes sees even odds, after each of its first steps.
+
+        steps: how many, beside step 0, which is before any. path: where to write the picture. A panel for
+        each learning rate (of many, six), of the best seed of its best cell.
+
+        Raises `KeyError` for data other than two classes over two features, for several data sets, where
+        there is no logistic regression, and where the parameters of every step were not recorded.
+        """
+        return written(boundaries.first_steps(self._sweep, steps), path)
+
+    def parameters(self, path: str | Path | None = None) -> Figure:
+        """Each recorded parameter against the step, of all trials that did not diverge, and their mean.
+
+        path: where to write the picture. Of more than 400 trials, as many are drawn, at random but ever the
+        same; of more than 12 parameters, the first. Least squares are drawn where the trials know them.
+
+        Raises `KeyError` where no parameters were recorded.
+        """
+        return written(parameters.parameters(self._sweep), path)
+
     def _best(self, metric: str, *axes: str) -> pd.DataFrame:
         """The best cell for each combination of values of the axes."""
         cells = rank_cells(self._trials, metric)
         for axis in axes:
-            if axis not in axes_of(self._trials):
-                raise KeyError(f"no axis {axis!r}: there are {', '.join(axes_of(self._trials))}")
+            known_axis(self._trials, axis)
         return cells.dropna(subset=list(axes)).drop_duplicates(list(axes))
 
 

@@ -33,6 +33,12 @@ def axes_of(trials: pd.DataFrame) -> list[str]:
     return columns[columns.index("seed") + 1 : columns.index("status")]
 
 
+def known_axis(trials: pd.DataFrame, axis: str) -> None:
+    """Raise `KeyError` for an axis that a table of trials does not have."""
+    if axis not in axes_of(trials):
+        raise KeyError(f"no axis {axis!r}: there are {', '.join(axes_of(trials))}")
+
+
 def default_metric(trials: pd.DataFrame) -> str:
     """The metric that ranks: of the held-out examples where there are any, accuracy before loss."""
     for name in _PREFERRED:
@@ -110,3 +116,8 @@ def short(value: object) -> str:
     if value is None or value is pd.NA or (isinstance(value, float) and value != value):
         return "–"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def with_error(mean: float, sem: float) -> str:
+    """A mean and its standard error, where there is one."""
+    return short(mean) + ("" if pd.isna(sem) else f" ± {sem:.2g}")

@@ -22,7 +22,7 @@ from rich.text import Text
 from vsweep.results.compare import alike, said
 from vsweep.results.ends import is_function
 from vsweep.results.ends import said as ended
-from vsweep.results.select import axes_of, default_metric, short, short_names, test_metric
+from vsweep.results.select import axes_of, default_metric, short, short_names, test_metric, with_error
 from vsweep.results.sweep import Sweep
 from vsweep.trackers.bar import Bar
 from vsweep.trackers.proofs import verified_line
@@ -148,7 +148,7 @@ def _tested(sweep: Sweep, metric: str) -> str:
     best = sweep.best(metric)
     if name is None or pd.isna(best[name]):
         return ""
-    value = _with_error(best[name], best[f"{name}_sem"])
+    value = with_error(best[name], best[f"{name}_sem"])
     return f"the first on the test's examples, which had no part in choosing it: {name} {value}"
 
 
@@ -162,10 +162,6 @@ def _pictures(sweep: Sweep) -> list[str]:
 
 def _verified(sweep: Sweep) -> str:
     return "" if sweep.verified is None else verified_line(sweep.verified)
-
-
-def _with_error(mean: float, sem: float) -> str:
-    return short(mean) + ("" if pd.isna(sem) else f" ± {sem:.2g}")
 
 
 def best_table(sweep: Sweep) -> Table:
@@ -184,7 +180,7 @@ def best_table(sweep: Sweep) -> Table:
         chance += " ≈" if tied[i] else ""
         table.add_row(
             *(short(row[axis]) for axis in axes),
-            _with_error(row["mean"], row["sem"]),
+            with_error(row["mean"], row["sem"]),
             f"{row['diverged']}/{row['seeds']}" + (" chaotic" if row["cell"] in chaotic else ""),
             *([chance] if several else []),
         )

@@ -1,0 +1,168 @@
+"""Pictures of logistic regression on two features: the lines where the probability is a half."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
+from matplotlib.colors import LinearSegmentedColormap, ListedColormap, Normalize
+from matplotlib.figure import Figure
+from scipy.special import expit
+
+from vsweep.results.drawing import COLOURS, colours, panels
+from vsweep.results.logits import across, after_steps, logits_of, unseen
+from vsweep.results.scene import (
+    Limits,
+    Row,
+    Scene,
+    headed,
+    legend,
+    ranked_trials,
+    rows_of,
+    scatter,
+    scene_of,
+    scored,
+    titled,
+)
+from vsweep.results.select import axes_of, default_metric, label, rank_cells, with_error
+
+if TYPE_CHECKING:
+    from vsweep.results.sweep import Sweep
+
+_LR, _MOST_RATES = "optimizer.lr", 6
+# Points along a feature at which a probability is shown.
+_ACROSS = 200
+# A probability's colours: from those of one class, through white, to those of the other.
+_BETWEEN = LinearSegmentedColormap.from_list("between", [COLOURS[0], "white", COLOURS[1]])
+_HEADING = "logistic regression: where the probability is 1/2"
+
+
+def boundaries(sweep: "Sweep") -> Figure:
+    """See `Plots.boundaries`."""
+    scene = scene_of(sweep, "boundaries", 2, "two classes")
+    trials, metric = sweep.trials, default_metric(sweep.trials)
+    cells = rows_of(_logistic(sweep, metric, "boundaries"))
+    rows = [("best", cells[0]), (f"last of {len(cells)}", cells[-1])][: len(cells)]
+    found = [logits_of(sweep, scene, trials[trials["cell"] == row["cell"]]) for _, row in rows]
+    if not any(len(lines) for lines, _ in found):
+        needs = "train the sweep with keep.params=all or record_params=true"
+        raise KeyError(f"the parameters of the best and of the last cell were not kept: {needs}")
+    figure, axes = panels(len(rows), size=(4.2, 3.7))
+    image = None
+    for panel, (words, row), (lines, ok) in zip(axes, rows, found, strict=True):
+        strong, mean = _strong(lines, ok)
+        image = _shade(panel, scene, strong) or image
+        scatter(panel, scene, COLOURS)
+        _draw_lines(panel, scene.limits, lines, strong, mean=mean)
+        cell = f"{words}: {label(row, axes_of(trials))}".removesuffix(": ")
+        score = [scored(row, metric), _diverged_score(trials, row, metric)]
+        titled(panel, [cell, *score, _unknown(row, lines), *unseen(lines, scene.limits, "seed")], 62)
+    if image is not None:
+        figure.colorbar(image, ax=axes, label=f"probability of {scene.classes[1]}", shrink=0.8)
+    headed(figure, _HEADING)
+    legend(figure)
+    return figure
+
+
+def first_steps(sweep: "Sweep", steps: int) -> Figure:
+    """See `Plots.first_steps`."""
+    scene = scene_of(sweep, "first_steps", 2, "two classes")
+    metric = default_metric(sweep.trials)
+    cells = _logistic(sweep, metric, "first_steps")
+    if _LR in axes_of(sweep.trials):
+        cells = cells.drop_duplicates(_LR).sort_values(_LR)
+        every = np.linspace(0, len(cells) - 1, min(len(cells), _MOST_RATES)).round().astype(int)
+        cells = cells.iloc[every]
+    else:
+        cells = cells.head(1)
+    trials = [rows_of(ranked_trials(sweep.trials, int(cell), metric))[0] for cell in cells["cell"]]
+    found = [after_steps(sweep.curves, scene, trial["trial"], steps) for trial in trials]
+    figure, axes = panels(len(trials), columns=3, size=(4.4, 3.8) if len(trials) == 1 else (3.1, 2.9))
+    shades = colours(range(max(map(len, found))))
+    for panel, trial, lines in zip(axes, trials, found, strict=True):
+        scatter(panel, scene, ("0.72", "0.45"))
+        ends = {i: end for i, line in enumerate(lines) if (end := across(line, scene.limits)) is not None}
+        # Where steps are small, what is below shows beside what is above.
+        widths = np.linspace(3.0, 1.2, len(shades))[list(ends)]
+        panel.add_collection(
+            LineCollection(list(ends.values()), colors=shades[list(ends)], linewidths=widths, zorder=3)
+        )
+        words = f"{label(trial, axes_of(sweep.trials))} seed={trial['seed']}".strip()
+        diverged = "" if trial["status"] == "ok" else f"diverges at step {trial['diverged_at']}"
+        titled(panel, [words, diverged, *unseen(lines, scene.limits, "step")], 46)
+    scale = ScalarMappable(Normalize(-0.5, len(shades) - 0.5), ListedColormap(shades))
+    ticks = np.unique(np.linspace(0, len(shades) - 1, min(len(shades), 6)).round().astype(int))
+    figure.colorbar(scale, ax=axes, label="step", shrink=0.8, ticks=ticks.tolist())
+    headed(figure, f"{_HEADING} after each of the first steps", _of_each(cells, sweep.trials))
+    legend(figure)
+    return figure
+
+
+def _logistic(sweep: "Sweep", metric: str, name: str) -> pd.DataFrame:
+    """The cells of logistic regression, best first. Raises `KeyError` where there are none."""
+    cells = rank_cells(sweep.trials, metric)
+    if "model" in cells:
+        cells = cells[cells["model"] == "logistic"]
+    elif sweep.config["model"]["name"] != "logistic":
+        cells = cells.head(0)
+    if cells.empty:
+        raise KeyError(f"{name} shows model=logistic, and this sweep has none")
+    return cells
+
+
+def _of_each(cells: pd.DataFrame, trials: pd.DataFrame) -> str:
+    if len(trials) == 1:
+        return ""
+    return f"the best seed of the best cell{' of each learning rate' if len(cells) > 1 else ''}"
+
+
+def _strong(lines: np.ndarray, ok: np.ndarray) -> tuple[np.ndarray | None, bool]:
+    """The mean over the seeds that did not diverge, or the first that is finite; and whether it is a mean."""
+    finite = np.isfinite(lines).all(axis=1)
+    if (finite & ok).any():
+        return lines[finite & ok].mean(axis=0), True
+    return (lines[finite][0] if finite.any() else None), False
+
+
+def _shade(axes: Axes, scene: Scene, line: np.ndarray | None) -> Any:
+    """The probability of the second class; None where there is none."""
+    if line is None:
+        return None
+    (left, right), (low, high) = scene.limits
+    x, y = np.linspace(left, right, _ACROSS)[None, :], np.linspace(low, high, _ACROSS)[:, None]
+    p = expit(line[0] * x + line[1] * y + line[2])
+    place = (left, right, low, high)
+    return axes.imshow(
+        p, cmap=_BETWEEN, vmin=0.0, vmax=1.0, alpha=0.45, extent=place, origin="lower", aspect="auto"
+    )
+
+
+def _draw_lines(
+    axes: Axes, limits: Sequence[Limits], lines: np.ndarray, strong: np.ndarray | None, *, mean: bool
+) -> None:
+    """A faint line for each of several seeds, and a strong one, dashed where it is no mean."""
+    ends = [each for each in (across(line, limits) for line in lines) if each is not None]
+    if len(lines) > 1 and ends:
+        drawn = LineCollection(ends, colors="0.25", linewidths=0.8, alpha=0.6, label="line of a seed")
+        axes.add_collection(drawn)
+    end = None if strong is None else across(strong, limits)
+    if end is not None:
+        text = "line of the mean logit" if len(lines) > 1 else "line"
+        text = text if mean else "line of the first seed, where all diverge"
+        axes.plot(*end.T, color="black", linewidth=2.2, linestyle="-" if mean else "--", label=text)
+
+
+def _unknown(row: Row, lines: np.ndarray) -> str:
+    known, seeds = len(lines), int(row["seeds"])
+    return "" if known == seeds else f"parameters kept of {known} of {seeds} seeds (keep.params=all: of all)"
+
+
+def _diverged_score(trials: pd.DataFrame, row: Row, metric: str) -> str:
+    """The metric of a cell of which no seed is left, as far as it has one."""
+    if row["diverged"] < row["seeds"]:
+        return ""
+    values = trials.loc[trials["cell"] == row["cell"], f"final_{metric}"].astype(float).dropna()
+    return f"{metric} at their end {with_error(values.mean(), values.sem())}" if len(values) else ""

@@ -1,0 +1,81 @@
+"""A picture of the parameters themselves, on their way."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+
+from vsweep.results.drawing import COLOURS, panels, plain
+from vsweep.results.scene import headed, legend
+from vsweep.results.select import is_parameter
+
+if TYPE_CHECKING:
+    from vsweep.results.sweep import Sweep
+
+_MOST_PARAMETERS, _MOST_LINES = 12, 400
+
+
+def parameters(sweep: "Sweep") -> Figure:
+    """See `Plots.parameters`."""
+    names = [name for name in map(str, sweep.curves) if is_parameter(name)]
+    if not names:
+        raise KeyError("no parameters were recorded: train the sweep with record_params=true")
+    shown = names[:_MOST_PARAMETERS]
+    trials, curves = sweep.trials, sweep.curves
+    ok = trials.loc[trials["status"] == "ok", "trial"].to_numpy()
+    rng = np.random.default_rng(0)
+    few = ok if len(ok) <= _MOST_LINES else rng.choice(ok, _MOST_LINES, replace=False)
+    kept = curves.loc[curves["trial"].isin(ok), ["trial", "step", *shown]].astype(dict.fromkeys(shown, float))
+    mean = kept.groupby("step")[shown].mean()
+    drawn = [group for _, group in kept[kept["trial"].isin(few)].groupby("trial")]
+    figure, axes = panels(len(shown), columns=3, size=(4.8, 3.2) if len(shown) == 1 else (3.0, 2.5))
+    for panel, name in zip(axes, shown, strict=True):
+        _lines(panel, drawn, mean[name])
+        _least_squares(panel, trials, name.removeprefix("param."))
+        panel.set(xlabel="step", ylabel=name.removeprefix("param."))
+        panel.set_xlim(0.0, float(curves["step"].max()))
+        plain(panel)
+    many = _many(len(trials), len(ok), len(few))
+    some = "parameters" if shown == names else f"the first {len(shown)} of {len(names)} parameters"
+    headed(figure, f"{some} against the step: {many}", _units(sweep))
+    legend(figure)
+    return figure
+
+
+def _lines(axes: Axes, drawn: list[pd.DataFrame], mean: pd.Series) -> None:
+    """A faint line for each trial that has the parameter, and the mean of all."""
+    name = str(mean.name)
+    having = [each[["step", name]].to_numpy(float) for each in drawn if each[name].notna().any()]
+    if not having:
+        return
+    faint = LineCollection(having, colors=COLOURS[0], linewidths=0.6, label="a trial")
+    faint.set_alpha(float(np.clip(8.0 / len(having), 0.12, 0.5)))
+    axes.add_collection(faint)
+    axes.plot(mean.index, mean, color=COLOURS[1], linewidth=2.0, label="mean of the trials")
+
+
+def _least_squares(axes: Axes, trials: pd.DataFrame, name: str) -> None:
+    """What least squares say of a parameter: as many lines as there are data sets."""
+    if f"least_squares_{name}" in trials:
+        for i, value in enumerate(trials[f"least_squares_{name}"].dropna().unique()):
+            text = "_" if i else "least squares"
+            axes.axhline(value, color="black", linestyle="--", linewidth=1.4, label=text)
+
+
+def _many(trials: int, ok: int, lines: int) -> str:
+    """How many trials are drawn, in words."""
+    if not ok:
+        return "the trial diverged" if trials == 1 else f"all {trials:,} trials diverged"
+    drawn = f"{lines:,} of {ok:,} trials, drawn at random" if lines < ok else f"{ok:,} trial{'s' * (ok > 1)}"
+    return f"{drawn}; {trials - ok:,} more diverged" if ok < trials else drawn
+
+
+def _units(sweep: "Sweep") -> str:
+    standardised = any(
+        set(data["mean"]) | {0.0} != {0.0} or set(data["std"]) | {1.0} != {1.0}
+        for data in sweep.plan["data"].values()
+    )
+    return "they are those of standardised features" if standardised else ""

@@ -1,0 +1,162 @@
+"""Pictures of what trained models predict: fits over one feature, regions over two."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+
+from vsweep.results.drawing import COLOURS, colours, panels, plain
+from vsweep.results.scene import (
+    MOST_PANELS,
+    Row,
+    Scene,
+    best_by,
+    headed,
+    legend,
+    predictors,
+    rows_of,
+    scatter,
+    scene_of,
+    scored,
+    spread,
+    titled,
+    with_margin,
+)
+from vsweep.results.select import axes_of, default_metric, label, rank_cells
+
+if TYPE_CHECKING:
+    from vsweep.results.sweep import Sweep
+
+# Points along a feature at which a model is asked.
+_ALONG, _ACROSS = 400, 240
+_NOT_KEPT = "the parameters of the trials to be drawn were not kept: train the sweep with keep.params=all"
+
+
+def fits(sweep: "Sweep", by: str | None) -> Figure:
+    """See `Plots.fits`."""
+    scene = scene_of(sweep, "fits", 1, "numbers")
+    metric = default_metric(sweep.trials)
+    if by is None:
+        row = rows_of(rank_cells(sweep.trials, metric))[0]
+        chosen = [(label(row, axes_of(sweep.trials)), row)]
+    else:
+        chosen = best_by(sweep.trials, metric, by)
+    x = np.linspace(scene.limits[0][0], scene.limits[0][1], _ALONG)
+    drawn = [[predict(x[:, None]) for predict in predictors(sweep, row, metric)] for _, row in chosen]
+    _refuse_nothing(chosen, [bool(each) for each in drawn])
+    figure, axes = panels(
+        len(chosen), columns=spread(len(chosen)), size=(4.8, 3.4) if len(chosen) == 1 else (2.8, 2.6)
+    )
+    shown = _shown(scene, [fit for each in drawn for fit in each])
+    for panel, (words, row), each in zip(axes, chosen, drawn, strict=True):
+        _points(panel, scene)
+        _fits(panel, x, each)
+        _least_squares(panel, scene, sweep.trials[sweep.trials["cell"] == row["cell"]], x)
+        panel.set(xlabel=scene.features[0], ylabel="target", xlim=scene.limits[0], ylim=shown)
+        plain(panel)
+        titled(panel, [words, scored(row, metric), _left_out(row, len(each))], 70 if by is None else 42)
+    headed(figure, _best(sweep.trials, metric, by))
+    legend(figure)
+    return figure
+
+
+def regions(sweep: "Sweep", by: str) -> Figure:
+    """See `Plots.regions`."""
+    scene = scene_of(sweep, "regions", 2, "classes")
+    metric = default_metric(sweep.trials)
+    chosen = best_by(sweep.trials, metric, by)
+    kept = [next(predictors(sweep, row, metric), None) for _, row in chosen]
+    _refuse_nothing(chosen, [predict is not None for predict in kept])
+    figure, axes = panels(
+        len(chosen), columns=spread(len(chosen)), size=(4.2, 4.0) if len(chosen) == 1 else (2.8, 2.8)
+    )
+    palette, (horizontal, vertical) = colours(scene.classes), scene.limits
+    grid = np.meshgrid(np.linspace(*horizontal, _ACROSS), np.linspace(*vertical, _ACROSS))
+    points = np.stack([each.ravel() for each in grid], axis=1)
+    for panel, (words, row), predict in zip(axes, chosen, kept, strict=True):
+        if predict is not None:
+            places = pd.Index(scene.classes).get_indexer(pd.Index(predict(points))).reshape(_ACROSS, _ACROSS)
+            panel.imshow(
+                places,
+                cmap=ListedColormap(palette),
+                vmin=-0.5,
+                vmax=len(palette) - 0.5,
+                alpha=0.3,
+                extent=(*horizontal, *vertical),
+                origin="lower",
+                aspect="auto",
+                interpolation="nearest",
+            )
+        scatter(panel, scene, palette)
+        titled(panel, [words, scored(row, metric), _left_out(row, int(predict is not None), 1)])
+    headed(figure, _best(sweep.trials, metric, by), "the regions of its best seed")
+    legend(figure)
+    return figure
+
+
+def _best(trials: pd.DataFrame, metric: str, by: str | None) -> str:
+    """Which cells are shown, in words."""
+    over, values = "", 0 if by is None else trials[by].nunique(dropna=False)
+    if values:
+        over = f" for {f'{MOST_PANELS} of {values} values of' if values > MOST_PANELS else 'each'} {by}"
+    error = ", mean ± se over seeds" if trials["seed"].nunique() > 1 else ""
+    return f"the best cell{over} by {metric}{error}"
+
+
+def _refuse_nothing(chosen: list[tuple[str, Row]], there: list[bool]) -> None:
+    """Raise `KeyError` where nothing is there to be drawn, unless all of it diverged."""
+    if not any(there) and any(row["diverged"] < row["seeds"] for _, row in chosen):
+        raise KeyError(_NOT_KEPT)
+
+
+def _left_out(row: Row, kept: int, needed: int | None = None) -> str:
+    """What a panel lacks, for parameters that were not kept."""
+    ok = int(row["seeds"] - row["diverged"])
+    if kept >= min(ok, needed or ok):
+        return ""
+    return f"{kept} of {ok} seeds kept" if kept else "not kept: keep.params=all"
+
+
+def _shown(scene: Scene, drawn: list[np.ndarray]) -> tuple[float, float]:
+    """From the lowest to the highest target, and of fits as much beyond it as is half of that."""
+    columns = [name for name in ("target", "truth") if name in scene.examples]
+    low, high = with_margin(scene.examples[columns].to_numpy(float))
+    beyond = (high - low) / 2.0
+    every = np.concatenate([*drawn, [low, high]])
+    every = every[np.isfinite(every)]
+    return max(float(every.min()), low - beyond), min(float(every.max()), high + beyond)
+
+
+def _points(axes: Axes, scene: Scene) -> None:
+    """The examples, hollow where held out, and the truth along the feature."""
+    feature, size = scene.features[0], float(np.clip(4000 / len(scene.examples), 3, 16))
+    for train, text in ((True, "training examples"), (False, "held-out examples")):
+        part = scene.part(train=train)
+        if len(part):
+            colour = COLOURS[0] if train else "none"
+            x, y = part[feature].to_numpy(float), part["target"].to_numpy(float)
+            axes.scatter(x, y, s=size, c=colour, edgecolors=COLOURS[0], linewidths=0.6, alpha=0.6, label=text)
+    if "truth" in scene.examples:
+        truth = scene.examples.sort_values(feature)
+        axes.plot(truth[feature], truth["truth"], color="black", linewidth=1.2, label="truth")
+
+
+def _fits(axes: Axes, x: np.ndarray, drawn: list[np.ndarray]) -> None:
+    """A thin line for each seed, and their mean."""
+    for i, fit in enumerate(drawn if len(drawn) > 1 else []):
+        axes.plot(x, fit, color=COLOURS[1], linewidth=0.7, alpha=0.45, label="_" if i else "fit of a seed")
+    if drawn:
+        text = "mean of the fits" if len(drawn) > 1 else "fit"
+        axes.plot(x, np.mean(drawn, axis=0), color=COLOURS[1], linewidth=2.0, label=text)
+
+
+def _least_squares(axes: Axes, scene: Scene, trials: pd.DataFrame, x: np.ndarray) -> None:
+    """The line of least squares, where the trials know it; it is of the standardised feature."""
+    if not {"least_squares_w", "least_squares_b"} <= set(trials):
+        return
+    w, b = trials[["least_squares_w", "least_squares_b"]].iloc[0].to_numpy(float)
+    y = w * (x - scene.mean[0]) / scene.std[0] + b
+    axes.plot(x, y, color="black", linestyle="--", linewidth=1.4, label="least squares")
