@@ -18,7 +18,7 @@ USE  := $(VENV)/.installed-$(ACCEL)
 TEST := $(VENV)/.installed-$(ACCEL)-test
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep plan test lint format bench aot picture clean
+.PHONY: help sweep plan check test lint format bench aot picture clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ sweep: $(USE) ## train a sweep and say where the results are
 
 plan: $(USE) ## say what a sweep would run, and train nothing
 	@$(BIN)/vsweep plan sweep=$(SWEEP) $(ARGS)
+
+check: $(USE) ## hold the gradients of a sweep against central differences; fail where one is wrong
+	@$(BIN)/vsweep check sweep=$(SWEEP) $(ARGS)
 
 test: $(TEST) ## run all the tests (ARGS="tests/test_grid.py -k order" for some)
 	$(BIN)/python -m pytest $(ARGS)

@@ -12,7 +12,7 @@ from vsweep.errors import ConfigError
 if TYPE_CHECKING:
     from vsweep.api import load, plan, resume, sweep
     from vsweep.execution.devices import devices
-    from vsweep.prove import confirm, overrides, reproduce, verify
+    from vsweep.prove import check, confirm, overrides, reproduce, verify
     from vsweep.results.sweep import Sweep
     from vsweep.tasks.dataset import Dataset
     from vsweep.tasks.models import Model
@@ -22,6 +22,7 @@ __all__ = [
     "Dataset",
     "Model",
     "Sweep",
+    "check",
     "confirm",
     "devices",
     "load",
@@ -39,6 +40,7 @@ _WHERE = {
     "Sweep": "vsweep.results.sweep",
     "devices": "vsweep.execution.devices",
     "load": "vsweep.api",
+    "check": "vsweep.prove",
     "confirm": "vsweep.prove",
     "overrides": "vsweep.prove",
     "reproduce": "vsweep.prove",

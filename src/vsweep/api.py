@@ -13,7 +13,7 @@ from vsweep.results.store import read_plan, refuse_foreign, whole
 from vsweep.results.sweep import Sweep
 from vsweep.runner import loaded, planned, recorded, recorded_words, run_study
 from vsweep.spelling import Words, as_words, literal
-from vsweep.study import Study, key_of, make_study
+from vsweep.study import Study, key_of, make_study, own_of
 from vsweep.trackers.console import ConsoleTracker
 
 
@@ -79,11 +79,6 @@ def resume(
     return run_study(recorded(directory, own), directory, quiet=quiet)
 
 
-def own_of(**given: Any) -> dict[str, Any]:
-    """A person's own functions, those that were given, by group."""
-    return {group: function for group, function in given.items() if function is not None}
-
-
 def plan(config: Words = ()) -> tuple[Study, Plan]:
     """What a sweep would train, and train nothing. Raises `ConfigError`."""
     made = make_study(as_words(config))
@@ -91,7 +86,7 @@ def plan(config: Words = ()) -> tuple[Study, Plan]:
     return made, planned(made, measurements(), before)[0]
 
 
-def check(config: Words) -> None:
+def try_plan(config: Words) -> None:
     """Raise `ConfigError` for a sweep that cannot be run; start no device."""
     made = make_study(as_words(config))
     make_plan(made.grid, made.variants, made.group_axes, Hardware("cpu", 1))

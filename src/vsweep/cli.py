@@ -9,12 +9,13 @@ from typing import Any
 
 from vsweep.errors import ConfigError, StoreError, Terminated, nearest
 
-_COMMANDS = ("run", "plan", "resume", "verify", "confirm")
+_COMMANDS = ("run", "plan", "resume", "verify", "confirm", "check")
 _USAGE = """\
 vsweep trains a grid of models in a few compiled programs, and keeps every curve.
 
   vsweep run  [sweep=NAME] [field=value ...]    train it; the last line printed is its directory
   vsweep plan [sweep=NAME] [field=value ...]    say what would run, and train nothing
+  vsweep check [sweep=NAME] [field=value ...]   hold its gradients against central differences
   vsweep resume DIR [field=value ...]           train what is missing of it, or more seeds, values, steps
 
   vsweep verify DIR [k=8] [seed=0]              train some trials again, alone, and compare

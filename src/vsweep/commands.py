@@ -19,7 +19,7 @@ from vsweep.errors import ConfigError
 from vsweep.execution.describe import as_text
 from vsweep.results.sweep import VERIFIED, Sweep
 from vsweep.study import key_of
-from vsweep.trackers.proofs import print_confirmed, print_verified
+from vsweep.trackers.proofs import checked_line, print_checked, print_confirmed, print_verified
 from vsweep.words import is_hydras, split_flags
 
 
@@ -92,6 +92,14 @@ def _confirm(words: Sequence[str]) -> None:
     print(directory, flush=True)
 
 
+def _check(words: Sequence[str]) -> None:
+    found = prove.check(words)
+    print_checked(found)
+    print(checked_line(found), flush=True)
+    if found.wrong:
+        raise SystemExit(1)
+
+
 def _given(command: str, words: Sequence[str], known: Sequence[str]) -> dict[str, str]:
     """Words of `key=value`, of these keys."""
     given = {}
@@ -122,6 +130,7 @@ _COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "resume": _resume,
     "verify": _verify,
     "confirm": _confirm,
+    "check": _check,
 }
 
 
@@ -162,7 +171,7 @@ def _through_hydra(command: str, flags: Sequence[str], words: Sequence[str]) -> 
     refuse(words, multirun="--multirun" in flags)
     if "--multirun" in flags:
         for job in jobs(words):
-            api.check([word for word in job if not is_hydras(word)])
+            api.try_plan([word for word in job if not is_hydras(word)])
     # Hydra raises what it would else print, and `readable_errors` says it in a sentence.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # Flags first: Hydra takes no words on both sides of one.

@@ -1,4 +1,4 @@
-"""A sweep's results held against trainings of their own: verify, reproduce, confirm."""
+"""A sweep held against what is found in another way: verify, reproduce, confirm, and check its gradients."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -13,19 +13,42 @@ import numpy as np
 import pandas as pd
 
 from vsweep.errors import ConfigError
+from vsweep.execution.gradients import THRESHOLD, check_gradients
 from vsweep.execution.identity import identities
 from vsweep.execution.known import known as measurements
 from vsweep.execution.plan import Plan
 from vsweep.execution.verify import picks
 from vsweep.execution.verify import verify as verify_trials
+from vsweep.results.checked import Checked
 from vsweep.results.files import write_json
 from vsweep.results.lock import Lock
 from vsweep.results.select import axes_of, default_metric, higher_is_better, rank_cells
 from vsweep.results.store import read_curves
 from vsweep.results.sweep import CONFIRMED, VERIFIED, Sweep
 from vsweep.runner import planned, recorded, run_study
-from vsweep.spelling import literal, words_of
-from vsweep.study import Study, make_study
+from vsweep.spelling import Words, as_words, literal, words_of
+from vsweep.study import Study, make_study, own_of
+
+
+def check(
+    config: Words = (),
+    *,
+    model: Callable[..., Any] | None = None,
+    loss: Callable[..., Any] | None = None,
+    data: Any = None,
+) -> Checked:
+    """Hold the gradients that a sweep would descend against central differences, in float64.
+
+    config, model, loss, data: as in `vsweep.sweep`. Of every program the training loss's gradient is taken in
+    the first and the last trial, at the first parameters and near them; where there are many parameters, in
+    some. Nothing is trained, and nothing is written.
+
+    Returns what was found, `wrong` where a gradient is off by more than a millionth and by more than
+    differences leave in doubt. Raises `ConfigError`.
+    """
+    made = make_study(as_words(config), own_of(model=model, loss=loss, data=data))
+    plan, _ = planned(made, measurements(), {})
+    return Checked(tuple(check_gradients(plan)), THRESHOLD)
 
 
 def verify(

@@ -102,6 +102,11 @@ def _study(
     return Study(name, tuple(words), raw, grid, variants, group_axes, own)
 
 
+def own_of(**given: Any) -> dict[str, Any]:
+    """A person's own functions, those that were given, by group."""
+    return {group: function for group, function in given.items() if function is not None}
+
+
 def key_of(word: str) -> str:
     """The field that an override is of."""
     return word.partition("=")[0].lstrip("+")

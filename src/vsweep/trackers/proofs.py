@@ -1,5 +1,6 @@
-"""What verifying and confirming found, in words and as a table."""
+"""What verifying, confirming and checking found, in words and as a table."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,10 +9,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from vsweep.results.checked import Checked, Derivative
 from vsweep.results.select import short, short_names
 
 # Names of trials that are printed.
 _NAMED = 5
+# What differences leave in doubt of a gradient before it is said: a hundred times what a right one is off.
+_ROUGH = 1e-4
 
 
 def verified_line(found: Mapping[str, Any]) -> str:
@@ -82,3 +86,39 @@ def print_confirmed(cells: pd.DataFrame, metric: str) -> None:
 
 def _mean(mean: float, sem: float) -> str:
     return short(mean) + ("" if pd.isna(sem) else f" ± {sem:.2g}")
+
+
+def checked_line(found: Checked) -> str:
+    """What a check of gradients found, in a sentence."""
+    of = f"{_count(len(found.programs), 'program')}, {_count(found.scalars, 'derivative')}"
+    if found.open:
+        of += f", of {found.open} of which differences say nothing"
+    if found.doubt > _ROUGH:
+        of += f"; the loss is rough: differences may be off by {found.doubt:.0e} of the largest"
+    worst = found.worst
+    if found.wrong:
+        return f"a gradient is wrong: {_both(worst)}, relative error {worst.error:.1e} ({of})"
+    return f"gradients agree: worst relative error {worst.error:.1e}, at {_place(worst)} ({of})"
+
+
+def print_checked(found: Checked) -> None:
+    """Of each program the derivative that is furthest from its differences."""
+    for program in found.programs:
+        of = f"{program.name}, {_count(program.scalars, 'derivative')}"
+        worst = program.worst
+        print(f"{of}: worst relative error {worst.error:.1e}, {_both(worst)}", file=sys.stderr)
+
+
+def _both(worst: Derivative) -> str:
+    values = f"the gradient is {worst.gradient:.8g}, and central differences give {worst.difference:.8g}"
+    return f"at {_place(worst)} (trial {worst.trial}) {values}"
+
+
+def _place(worst: Derivative) -> str:
+    """The parameter's name and its cell."""
+    cell = " ".join(f"{path}={short(value)}" for path, value in worst.cell.items())
+    return worst.parameter + (f" of {cell}" if cell else "")
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
