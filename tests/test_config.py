@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vsweep.compose import CONF
-from vsweep.config import FIELDS, GROUPS, SWEEP_FIELDS, as_dict, check, parse_field
+from vsweep.config import as_dict, check
 from vsweep.errors import ConfigError
+from vsweep.schema import FIELDS, GROUPS, SWEEP_FIELDS, parse_field
 from vsweep.spelling import as_words
 from vsweep.study import make_study as study
 from vsweep.tasks.functions import FUNCTIONS

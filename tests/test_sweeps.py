@@ -6,10 +6,10 @@ import pytest
 
 import vsweep
 from vsweep.compose import CONF
-from vsweep.config import GROUPS
 from vsweep.execution import compiler, run
 from vsweep.execution.devices import trial_mesh
 from vsweep.results.select import axes_of
+from vsweep.schema import GROUPS
 from vsweep.study import make_study as study
 
 FILES = sorted((CONF.parent / "sweeps").glob("*.yaml"))

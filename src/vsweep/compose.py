@@ -189,6 +189,8 @@ def readable_errors(words: Sequence[str], *more: type[Exception]) -> Iterator[No
     except OverrideParseException as error:
         word = str(error.override).removeprefix("++")
         raise ConfigError("override", f"cannot parse {shown(word)}", "it takes path=value") from error
+    except RecursionError as error:
+        raise ConfigError("config", "a value is nested too deeply", "give plain values") from error
     except (HydraException, OmegaConfBaseException, *more) as error:
         raise _translated(error, words) from error
 

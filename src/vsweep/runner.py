@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from vsweep.config import as_dict, name_of
+from vsweep.config import as_dict
 from vsweep.descent.program import NUMERICS
 from vsweep.errors import ConfigError, Interrupted, StoreError
 from vsweep.execution import describe
@@ -32,10 +32,12 @@ from vsweep.execution.plan import Plan, make_plan
 from vsweep.execution.predict import predictor
 from vsweep.execution.run import Spent, column_names, metric_names, out_of_memory, test_names, train
 from vsweep.execution.verify import affordable, picks, summarised, verify
-from vsweep.results.files import write_json, write_whole
+from vsweep.parts import name_of
+from vsweep.results.examples import keep_examples
+from vsweep.results.files import write_json
 from vsweep.results.finished import Underway
 from vsweep.results.store import Store, read_curves, read_plan, refuse_foreign
-from vsweep.results.sweep import CONFIRMED, EXAMPLES, VERIFIED, Sweep
+from vsweep.results.sweep import CONFIRMED, VERIFIED, Sweep
 from vsweep.results.table import Table
 from vsweep.schema import parse_field
 from vsweep.study import Study, recorded_study
@@ -62,7 +64,8 @@ def run_study(made: Study, directory: Path | None = None, *, quiet: bool) -> Swe
             for name in (VERIFIED, CONFIRMED):
                 (store.directory / name).unlink(missing_ok=True)
         store.describe(_config(made), _record(made, plan))
-        _keep_examples(plan, store.directory)
+        for number, frame in describe.examples(plan).items():
+            keep_examples(store.directory, number, frame)
         with closing(Trackers(_trackers(made, quiet=quiet, missing=missing))) as trackers:
             text = describe.as_text(made.name, plan)
             trackers.begin(made.name, len(store.done) - store.finished, "\n".join([text, *_found(store)]))
@@ -103,19 +106,6 @@ def _draw(store: Store, trained: Sweep, pictures: Sequence[tuple[str, Mapping[st
     from vsweep.results.plots import make
 
     store.note(pictures=make(trained, pictures))
-
-
-def _keep_examples(plan: Plan, directory: Path) -> None:
-    """Keep what can be drawn of the data."""
-    for i, split in enumerate(plan.splits.values()):
-        frame = describe.examples(split)
-        if frame is not None:
-            (directory / EXAMPLES).mkdir(exist_ok=True)
-            write_whole(directory / EXAMPLES / f"{i}.parquet", partial(_write_frame, frame))
-
-
-def _write_frame(frame: pd.DataFrame, path: Path) -> None:
-    frame.to_parquet(path, index=False)
 
 
 def _why(error: OSError) -> str:

@@ -7,12 +7,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from vsweep.config import OWN, POINT, Config, is_coordinate, parameters
+from vsweep.config import Config, is_coordinate
 from vsweep.descent.loop import Length
 from vsweep.descent.program import HParams, Static, numerics, train_one
 from vsweep.errors import ConfigError
 from vsweep.execution.inputs import Inputs, arrays
 from vsweep.grid import Axis, Grid
+from vsweep.parts import parameters
+from vsweep.schema import OWN, POINT
 from vsweep.tasks.functions import Minimise, coordinates
 from vsweep.tasks.task import Supervised, kept_dtype, scalar_names
 

@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from vsweep.config import OWN, is_coordinate, name_of
+from vsweep.config import is_coordinate
 from vsweep.execution.arrange import Arrangement, arrange, block_limit, guess_lanes, most_lanes
 from vsweep.execution.inputs import Inputs
 from vsweep.execution.known import Known, short_name
+from vsweep.parts import name_of
+from vsweep.schema import OWN
 
 # Guesses for a machine of which nothing is known: the seconds of a compile and of a step that does
 # nothing, multiply-adds a second of one core and of an accelerator, and the seconds to load a program

@@ -67,14 +67,21 @@ def _data_record(split: Split) -> dict[str, Any]:
 _FEATURES, _ROWS = 2, 100_000
 
 
-def examples(split: Split) -> pd.DataFrame | None:
-    """Examples as they came: a column per feature, `target`, `part` and, where it is known, `truth`.
+def examples(plan: Plan) -> dict[int, pd.DataFrame]:
+    """The examples of each data set as they came, by its place in the plan, unless they are too many to draw.
 
-    target: a number, or a class by its place among the labels. None where they are too many to be drawn.
+    A column per feature, `target` (a number, or a class by its place among the labels), `part` and, where it
+    is known, `truth`.
     """
+    return {
+        i: _examples(split)
+        for i, split in enumerate(plan.splits.values())
+        if 1 <= len(split.dataset.features) <= _FEATURES and len(split.dataset.y) <= _ROWS
+    }
+
+
+def _examples(split: Split) -> pd.DataFrame:
     dataset = split.dataset
-    if not 1 <= len(dataset.features) <= _FEATURES or len(dataset.y) > _ROWS:
-        return None
     frame = pd.DataFrame(dataset.x, columns=list(dataset.features))
     part = np.empty(len(dataset.y), object)
     for name, places in zip(("train", "val", "test"), split.places, strict=True):

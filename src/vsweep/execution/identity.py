@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from vsweep.config import OWN, Config, as_dict, leaves
+from vsweep.config import Config, as_dict, leaves
 from vsweep.descent.program import NUMERICS
 from vsweep.execution.fingerprint import fingerprint
 from vsweep.execution.plan import Plan, Program
 from vsweep.grid import Grid
+from vsweep.schema import OWN
 from vsweep.tasks.dataset import Dataset
 from vsweep.tasks.synthetic import DrawCurve
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from vsweep.config import OWN, POINT, Config
+from vsweep.config import Config
 from vsweep.errors import ConfigError
-from vsweep.schema import AUTO
+from vsweep.schema import AUTO, OWN, POINT
 from vsweep.tasks.data import NO_DATA
 from vsweep.tasks.dataset import Split, own_dataset, split
 from vsweep.tasks.functions import FUNCTIONS

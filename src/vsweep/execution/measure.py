@@ -9,7 +9,6 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from vsweep.config import OWN
 from vsweep.descent.program import Static
 from vsweep.execution.arrange import Arrangement, most_lanes
 from vsweep.execution.compiler import Compiler, block_hparams
@@ -19,6 +18,7 @@ from vsweep.execution.memory import free_bytes
 from vsweep.execution.pins import segment_records
 from vsweep.execution.plan import Plan, Program
 from vsweep.execution.run import Spent
+from vsweep.schema import OWN
 
 # A program is tried out where its training takes this many times what trying costs.
 _WORTH = 20

@@ -249,11 +249,20 @@ def _mesh(ways: Sequence[np.ndarray], value: Value) -> tuple[np.ndarray, np.ndar
     return xs, ys, value(np.stack([xs.ravel(), ys.ravel()], axis=1)).reshape(xs.shape)
 
 
-def _on_contours(axes: Axes, ways: Sequence[np.ndarray], value: Value, names: Sequence[str]) -> None:
-    xs, ys, heights = _mesh(ways, value)
+def _on_contours(
+    axes: Axes,
+    ways: Sequence[np.ndarray],
+    value: Value,
+    names: Sequence[str],
+    height: str = "",
+    more: np.ndarray | None = None,
+) -> None:
+    """height: what the function is called. more: other points to be seen."""
+    seen = [*ways, *([] if more is None else [more[i : i + 1] for i in range(len(more))])]
+    xs, ys, heights = _mesh(seen, value)
     drawn = axes.contourf(xs, ys, heights, levels=20, cmap="Greys", alpha=0.85)
     assert axes.figure is not None
-    axes.figure.colorbar(drawn, ax=axes, label=f"f({', '.join(names)})")
+    axes.figure.colorbar(drawn, ax=axes, label=height or f"f({', '.join(names)})")
     for i, way in enumerate(ways):
         colour = COLOURS[i % (len(COLOURS) - 1)]
         at, end = _inside(way, [xs.min(), ys.min()], [xs.max(), ys.max()])
@@ -294,7 +303,10 @@ def draw_loss_surface(sweep: "Sweep") -> Figure:
     train = sweep.examples[sweep.examples["part"] == "train"]
     x = (train.iloc[:, 0].to_numpy() - data["mean"][0]) / data["std"][0]
     trials = sweep.trials[sweep.trials["status"] == "ok"]
-    ways = _ways(sweep, _spread(trials, [LR] if LR in axes_of(trials) else []), ["b", "w"])
+    # The first of each learning rate: with all examples in a step, where that is the first on its axis.
+    trials = trials.drop_duplicates(LR) if LR in axes_of(trials) else trials
+    chosen = _evenly(trials["trial"].to_numpy(), _WAYS)
+    ways = _ways(sweep, chosen.tolist(), ["b", "w"])
     best = sweep.trials[["least_squares_b", "least_squares_w"]].iloc[0].to_numpy(float)
 
     def value(at: np.ndarray) -> np.ndarray:
@@ -303,8 +315,14 @@ def draw_loss_surface(sweep: "Sweep") -> Figure:
 
     figure = picture(6.6, 5.2)
     axes = figure.subplots()
-    _on_contours(axes, [*ways, np.stack([best, best])], value, ["intercept b", "slope w"])
-    axes.plot(*best, "X", color="black", markersize=9, markeredgecolor="white", label="least squares")
-    axes.set_title("training loss, and the ways down it", fontsize=10)
-    axes.legend(frameon=True, fontsize=9)
+    # So that the whole bowl is seen, what lies across its middle from where they start.
+    across = np.stack([2.0 * best - way[0] for way in ways])
+    _on_contours(axes, ways, value, ["intercept b", "slope w"], "training loss", across)
+    axes.plot(*best, "P", color="black", markersize=9, markeredgecolor="white", label="least squares")
+    rows: list[Any] = trials[trials["trial"].isin(chosen)].to_dict("records")
+    for i, row in enumerate(rows):
+        name = label(row, [axis for axis in axes_of(trials) if axis == LR])
+        axes.plot([], [], color=COLOURS[i % (len(COLOURS) - 1)], label=name or "a descent")
+    axes.set_title("the training loss of a line, and the ways down it", fontsize=10)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=9)
     return figure

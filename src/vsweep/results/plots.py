@@ -57,7 +57,8 @@ class Plots:
 
         by: an axis, by its dotted path. metric: by default the one that ranks; it chooses the best cells
         too. path: where to write the picture. A line is the median over the seeds that did not diverge,
-        and its band reaches from their lowest to their highest. Losses and norms are on a log scale.
+        and its band their middle half: from the first to the third quartile. Losses and norms are on a log
+        scale.
 
         Raises `KeyError` for an axis that the sweep does not have.
         """
@@ -68,7 +69,12 @@ class Plots:
             self._sweep.curves[["trial", "step", metric]], on="trial"
         )
         over_seeds = kept.astype({metric: float}).groupby(["cell", "step"])[metric]
-        lines = over_seeds.agg(["median", "min", "max"]).dropna()
+        lines = (
+            over_seeds.quantile(np.array([0.25, 0.5, 0.75]))
+            .unstack()
+            .set_axis(["low", "median", "high"], axis=1)
+        )
+        lines = lines.dropna()
         figure = picture(7.2, 4.2)
         _draw_lines(figure, best, lines, by, metric)
         return written(figure, path)
@@ -240,13 +246,13 @@ def _draw_lines(figure: Figure, best: pd.DataFrame, lines: pd.DataFrame, by: str
     for i, (colour, (cell, diverged, seeds)) in enumerate(zip(colours(values), cells, strict=True)):
         line = lines[lines.index.get_level_values("cell") == cell].droplevel("cell")
         name = tick(values[i]) + (f" ({diverged}/{seeds} diverge)" if diverged else "")
-        axes.fill_between(line.index, line["min"], line["max"], color=colour, alpha=0.2, linewidth=0)
+        axes.fill_between(line.index, line["low"], line["high"], color=colour, alpha=0.2, linewidth=0)
         axes.plot(line.index, line["median"], color=colour, label=name if i in named else "_")
-    if not higher_is_better(metric) and len(lines) and lines["min"].min() > 0:
+    if not higher_is_better(metric) and len(lines) and lines["low"].min() > 0:
         axes.set_yscale("log")
     axes.set_xlabel("step")
     axes.set_ylabel(metric)
     axes.margins(x=0.01)
     plain(axes)
-    axes.set_title(f"{metric}: median and range over seeds, best over all other axes", fontsize=10)
+    axes.set_title(f"{metric}: median and middle half over seeds, best over all other axes", fontsize=10)
     figure.legend(title=by, loc="outside right upper", frameon=False, fontsize=8, title_fontsize=8)

@@ -12,6 +12,7 @@ import yaml
 
 from vsweep.errors import ConfigError
 from vsweep.results import select
+from vsweep.results.examples import read_examples
 from vsweep.results.extend import unfinished
 from vsweep.results.keep import params_of
 from vsweep.results.store import read_curves, read_trials
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 MakePredictor = Callable[["Sweep", int, dict[str, np.ndarray] | None], Callable[[Any], np.ndarray]]
-VERIFIED, CONFIRMED, EXAMPLES = "verify.json", "confirm.json", "examples"
+VERIFIED, CONFIRMED = "verify.json", "confirm.json"
 
 
 class Sweep:
@@ -70,10 +71,10 @@ class Sweep:
         `truth`, where it is known, is the number without its noise. Of several data sets, the first. Raises
         `KeyError` where there are none of up to two features.
         """
-        path = self.directory / EXAMPLES / "0.parquet"
-        if not path.is_file():
+        found = read_examples(self.directory)
+        if found is None:
             raise KeyError("its examples are not kept: they have more than two features, or there are none")
-        return pd.read_parquet(path)
+        return found
 
     def cells(self, metric: str | None = None, report: str | None = None) -> pd.DataFrame:
         """A row per cell, best first: see `vsweep.results.select.rank_cells`."""
