@@ -1,6 +1,7 @@
 """Pictures of a sweep, from its tables alone."""
 
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from vsweep.results.sweep import Sweep
 
 FOLDER = "pictures"
+# The argument of every picture that says which cells it is of.
+_WHERE = "where"
 # A legend of more values names some of them.
 _MOST_NAMED = 12
 
@@ -50,7 +53,7 @@ class Plots:
         size = 2.4 + 0.62 * mean.shape[1], 1.4 + 0.5 * mean.shape[0]
         figure = picture(*size)
         _draw(figure, mean, diverged, metric)
-        return written(figure, path)
+        return self._written(figure, path)
 
     def curves(self, by: str, metric: str | None = None, path: str | Path | None = None) -> Figure:
         """A curve for each value of an axis, of its best cell over all other axes.
@@ -77,7 +80,7 @@ class Plots:
         lines = lines.dropna()
         figure = picture(7.2, 4.2)
         _draw_lines(figure, best, lines, by, metric)
-        return written(figure, path)
+        return self._written(figure, path)
 
     def basin(self, x: str | None = None, y: str | None = None, path: str | Path | None = None) -> Figure:
         """Where each descent of a function ends, over where it starts and how large its steps are.
@@ -87,7 +90,7 @@ class Plots:
 
         Raises `KeyError` for what is no sweep of functions over two axes.
         """
-        return written(draw_basin(self._sweep, x, y), path)
+        return self._written(draw_basin(self._sweep, x, y), path)
 
     def paths(self, path: str | Path | None = None) -> Figure:
         """Descents from some starts, drawn on the function: a curve in 1-D, contours in 2-D.
@@ -95,21 +98,21 @@ class Plots:
         A panel for each learning rate (or for six cells that are spread). Raises `KeyError` for what is no
         sweep of functions of one or two coordinates.
         """
-        return written(draw_paths(self._sweep, on_surface=False), path)
+        return self._written(draw_paths(self._sweep, on_surface=False), path)
 
     def surface(self, path: str | Path | None = None) -> Figure:
         """A function of two coordinates as a surface, with the descents that most often arrive on it.
 
         Raises `KeyError` for other sweeps.
         """
-        return written(draw_paths(self._sweep, on_surface=True), path)
+        return self._written(draw_paths(self._sweep, on_surface=True), path)
 
     def loss_surface(self, path: str | Path | None = None) -> Figure:
         """The squared error of a line over its intercept and slope, with the descents on it.
 
         Raises `KeyError` for what is no sweep of `model=linear` on one feature with `record_params=true`.
         """
-        return written(draw_loss_surface(self._sweep), path)
+        return self._written(draw_loss_surface(self._sweep), path)
 
     def fits(self, by: str | None = None, path: str | Path | None = None) -> Figure:
         """What models say along one feature: the examples, the truth where it is known, and the fits.
@@ -122,7 +125,7 @@ class Plots:
         Raises `KeyError` for an axis that the sweep does not have, for data other than numbers over one
         feature, for several data sets, and where no parameters were kept of what is to be drawn.
         """
-        return written(predictions.fits(self._sweep, by), path)
+        return self._written(predictions.fits(self._sweep, by), path)
 
     def regions(self, by: str, path: str | Path | None = None) -> Figure:
         """Which class models see where, over two features, with the examples on top.
@@ -133,7 +136,7 @@ class Plots:
         Raises `KeyError` for an axis that the sweep does not have, for data other than classes over two
         features, for several data sets, and where no parameters were kept of what is to be drawn.
         """
-        return written(predictions.regions(self._sweep, by), path)
+        return self._written(predictions.regions(self._sweep, by), path)
 
     def boundaries(self, path: str | Path | None = None) -> Figure:
         """Where the best and the last cell of logistic regression, of two classes, see even odds.
@@ -146,7 +149,7 @@ class Plots:
         Raises `KeyError` for data other than two classes over two features, for several data sets, where
         there is no logistic regression, and where no parameters are known.
         """
-        return written(boundaries.boundaries(self._sweep), path)
+        return self._written(boundaries.boundaries(self._sweep), path)
 
     def first_steps(self, steps: int = 10, path: str | Path | None = None) -> Figure:
         """Where logistic regression of two classes sees even odds, after each of its first steps.
@@ -157,7 +160,7 @@ class Plots:
         Raises `KeyError` for data other than two classes over two features, for several data sets, where
         there is no logistic regression, and where the parameters of every step were not recorded.
         """
-        return written(boundaries.first_steps(self._sweep, steps), path)
+        return self._written(boundaries.first_steps(self._sweep, steps), path)
 
     def parameters(self, path: str | Path | None = None) -> Figure:
         """Each recorded parameter against the step, of all trials that did not diverge, and their mean.
@@ -167,7 +170,17 @@ class Plots:
 
         Raises `KeyError` where no parameters were recorded.
         """
-        return written(parameters.parameters(self._sweep), path)
+        return self._written(parameters.parameters(self._sweep), path)
+
+    def _written(self, figure: Figure, path: str | Path | None) -> Figure:
+        """The figure, written to a path if one is given; what it is of, if that is not the whole sweep."""
+        if self._sweep.only:
+            only = f"of {self._sweep.only} alone"
+            if figure.get_suptitle():
+                figure.suptitle(f"{figure.get_suptitle()}\n{only}", fontsize=11)
+            else:
+                figure.axes[0].set_title(f"{figure.axes[0].get_title()}\n{only}", fontsize=10)
+        return written(figure, path)
 
     def _best(self, metric: str, *axes: str) -> pd.DataFrame:
         """The best cell for each combination of values of the axes."""
@@ -178,7 +191,10 @@ class Plots:
 
 
 def asked(given: Sequence[Mapping[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
-    """The pictures that a config asks for, each with its arguments. Raises `ConfigError`."""
+    """The pictures that a config asks for, each with its arguments. Raises `ConfigError`.
+
+    Beside its own arguments, any picture takes `where`, as `Sweep.where` does.
+    """
     known = {name: f for name, f in vars(Plots).items() if not name.startswith("_")}
     found = []
     for entry in given:
@@ -188,9 +204,12 @@ def asked(given: Sequence[Mapping[str, Any]]) -> list[tuple[str, dict[str, Any]]
             parameters = dict(inspect.signature(known[name]).parameters)
             takes = [key for key in parameters if key not in ("self", "path")]
             for key in arguments:
-                if key not in takes:
+                if key not in (*takes, _WHERE):
                     got = f"{name} has no argument {key!r}"
-                    raise ConfigError("pictures", got, f"it takes {', '.join(takes) or 'none'}")
+                    raise ConfigError("pictures", got, f"it takes {', '.join((*takes, _WHERE))}")
+            if not isinstance(arguments.get(_WHERE, {}), Mapping):
+                got = f"{name} has {_WHERE}: {arguments[_WHERE]!r}"
+                raise ConfigError("pictures", got, "it takes values by axis, as {model.depth: 1}")
             for key in takes:
                 if parameters[key].default is inspect.Parameter.empty and key not in arguments:
                     raise ConfigError("pictures", f"{name} lacks {key!r}", f"give {{{name}: {{{key}: …}}}}")
@@ -202,9 +221,13 @@ def make(sweep: "Sweep", wanted: Sequence[tuple[str, Mapping[str, Any]]]) -> dic
     """Make pictures in the sweep's directory: of each file's name, why it could not be made, or nothing."""
     made: dict[str, str] = {}
     for name, arguments in wanted:
-        file = "-".join([name, *(tick(value).replace("/", "_") for value in arguments.values())]) + ".png"
+        own, only = dict(arguments), arguments.get(_WHERE, {})
+        own.pop(_WHERE, None)
+        parts = [name, *map(tick, own.values()), *(f"{axis}={tick(value)}" for axis, value in only.items())]
+        file = re.sub(r"[^\w.=+-]", "_", "-".join(parts))[:120] + ".png"
         try:
-            getattr(sweep.plot, name)(**arguments, path=sweep.directory / FOLDER / file)
+            of = sweep.where(only) if only else sweep
+            getattr(of.plot, name)(**own, path=sweep.directory / FOLDER / file)
             made[file] = ""
         except Exception as error:
             # What was trained is there, whatever comes of its pictures.

@@ -1,7 +1,7 @@
 """A sweep that was trained, or is training still: its tables, its best cells, its pictures."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,8 @@ class Sweep:
         Raises `ConfigError` where there is no sweep with a finished trial.
         """
         self._predictor = predictor
+        # What `where` left, in words.
+        self.only = ""
         self.directory = Path(directory)
         if unfinished(self.directory):
             got = f"{str(directory)!r} was left in the middle of being extended"
@@ -75,6 +77,30 @@ class Sweep:
         if found is None:
             raise KeyError("its examples are not kept: they have more than two features, or there are none")
         return found
+
+    def where(self, values: Mapping[str, Any]) -> "Sweep":
+        """The same sweep, of the cells alone that have these values: for its tables and its pictures.
+
+        values: by axis, by its dotted path. Raises `KeyError` for an axis that there is not, or where no
+        trial is left.
+        """
+        kept = self.trials
+        for axis, value in values.items():
+            select.known_axis(kept, axis)
+            column = kept[axis]
+            if isinstance(value, int | float) and pd.api.types.is_numeric_dtype(column):
+                kept = kept[np.isclose(column.astype(float), value, rtol=1e-9, atol=0.0)]
+            else:
+                text = str(tuple(map(float, value))) if isinstance(value, list | tuple) else str(value)
+                kept = kept[column.astype(str) == text]
+        if kept.empty:
+            raise KeyError(f"no trial has {', '.join(f'{axis}={value}' for axis, value in values.items())}")
+        part = Sweep(self.directory, self._predictor)
+        part.trials = kept.reset_index(drop=True)
+        part.curves = self.curves[self.curves["trial"].isin(kept["trial"])].reset_index(drop=True)
+        named = " ".join(f"{axis}={value}" for axis, value in values.items())
+        part.only = " ".join(filter(None, (self.only, named)))
+        return part
 
     def cells(self, metric: str | None = None, report: str | None = None) -> pd.DataFrame:
         """A row per cell, best first: see `vsweep.results.select.rank_cells`."""

@@ -1,0 +1,207 @@
+"""Pictures of descents: what is drawn is what the tables say."""
+
+import matplotlib.colors
+import numpy as np
+import pytest
+
+import vsweep
+from vsweep.results.drawing import COLOURS
+from vsweep.results.ends import where_ended
+
+BASE = ["data=none", "model=point", "tracker=none", "dtype=float64", "verify=false"]
+
+
+def sweep(folder, *words):
+    return vsweep.sweep([*BASE, *words, f"dir='{folder / 'kept'}'"], quiet=True)
+
+
+@pytest.fixture(scope="module")
+def quartic(tmp_path_factory):
+    words = ["loss=quartic", "grid.model.x={linspace:[-5.0,5.0,11]}", "steps=300", "record_every=30"]
+    return sweep(tmp_path_factory.mktemp("quartic"), *words, "grid.optimizer.lr=[1e-4,1e-3,1e-2,0.1]")
+
+
+@pytest.fixture(scope="module")
+def field(tmp_path_factory):
+    words = ["loss=gold_field", "grid.model.x=[-2.0,1.0]", "grid.model.y=[-2.0,0.5,2.0]", "steps=200"]
+    return sweep(tmp_path_factory.mktemp("field"), *words, "grid.optimizer.lr=[0.05,0.5]", "record_every=20")
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory):
+    words = ["data=line", "model=linear", "model.start=[1.0,1.0]", "grid.optimizer.lr=[0.03,0.1]", "steps=20"]
+    words += ["record_params=true", "record_every=1", "tracker=none", "verify=false"]
+    return vsweep.sweep([*words, f"dir='{tmp_path_factory.mktemp('line') / 'kept'}'"], quiet=True)
+
+
+def tiles(figure, place=0):
+    """The colour of each tile of a basin, by row and column, as hexadecimal text."""
+    mesh = figure.axes[place].collections[0]
+    values = mesh.get_array().reshape(mesh.get_coordinates().shape[0] - 1, -1)
+    return [[matplotlib.colors.to_hex(mesh.to_rgba(value)) for value in row] for row in np.asarray(values)]
+
+
+def legend(figure):
+    """What each colour stands for."""
+    return {
+        matplotlib.colors.to_hex(patch.get_facecolor()): text.get_text()
+        for patch, text in zip(figure.legends[0].get_patches(), figure.legends[0].get_texts(), strict=True)
+    }
+
+
+def test_a_basin_says_of_each_start_and_rate_where_it_led(quartic, tmp_path):
+    figure = quartic.plot.basin(path=tmp_path / "a" / "basin.png")
+    assert (tmp_path / "a" / "basin.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    names = legend(figure)
+    ended = quartic.trials.assign(ended=where_ended).pivot(
+        index="optimizer.lr", columns="model.x", values="ended"
+    )
+    drawn = tiles(figure)
+    assert len(drawn) == 4
+    for row, rate in zip(drawn, sorted(ended.index), strict=True):
+        want = [f"minimum {name}" if "=" in name else name for name in ended.loc[rate].sort_index()]
+        assert [names[colour] for colour in row] == want
+    assert {"minimum x=-1.168", "minimum x=2.088", "left for infinity"} <= set(names.values())
+    axes = figure.axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("start, x", "learning rate")
+    assert (axes.get_xscale(), axes.get_yscale()) == ("linear", "log")
+    # A tile reaches halfway to its neighbours, by ratio on the log axis.
+    corners = axes.collections[0].get_coordinates()
+    np.testing.assert_allclose(corners[:, 0, 1], 10.0 ** np.array([-4.5, -3.5, -2.5, -1.5, -0.5]))
+    np.testing.assert_allclose(corners[0, :, 0], np.arange(-5.5, 6.0))
+
+
+def test_a_basin_of_two_coordinates_has_a_panel_for_each_rate(field):
+    figure = field.plot.basin()
+    panels = [axes for axes in figure.axes if axes.get_title()]
+    assert [axes.get_title() for axes in panels] == ["lr=0.05", "lr=0.5"]
+    assert [(axes.get_xlabel(), axes.get_ylabel()) for axes in panels] == [("start, x", "start, y")] * 2
+    names = legend(figure)
+    for place, rate in enumerate((0.05, 0.5)):
+        part = field.trials[field.trials["optimizer.lr"] == rate].assign(ended=where_ended)
+        want = part.pivot(index="model.y", columns="model.x", values="ended").to_numpy()
+        drawn = [[names[colour].removeprefix("minimum ") for colour in row] for row in tiles(figure, place)]
+        assert drawn == want.tolist()
+
+
+def test_paths_lie_on_the_function_and_are_the_recorded_ones(quartic):
+    figure = quartic.where({"optimizer.lr": 1e-3}).plot.paths()
+    axes = figure.axes[0]
+    curve, *rest = axes.lines
+    x, height = curve.get_xydata().T
+    np.testing.assert_allclose(height, 2 * x**4 - 3 * x**3 - 9 * x**2 + 4 * x + 3, rtol=1e-9, atol=1e-9)
+    recorded = {
+        tuple(np.round(part["param.x"].to_numpy(float), 9)) for _, part in quartic.curves.groupby("trial")
+    }
+    ways = [line.get_xydata() for line in rest if len(line.get_xydata()) > 1]
+    assert len(ways) == 9
+    for way in ways:
+        assert tuple(np.round(way[:, 0], 9)) in recorded
+    markers = [line.get_marker() for line in rest]
+    assert (markers.count("o"), markers.count("*"), markers.count("X")) == (9, 9, 0)
+
+
+def test_a_path_that_leaves_is_drawn_up_to_where_it_does(quartic):
+    axes = quartic.where({"optimizer.lr": 0.1}).plot.paths().axes[0]
+    low, high = axes.get_xlim()
+    for line in axes.lines[1:]:
+        assert ((line.get_xdata() >= low) & (line.get_xdata() <= high)).all()
+    assert "X" in [line.get_marker() for line in axes.lines]
+
+
+def test_of_many_rates_two_are_drawn_for_each_function(quartic):
+    """That at which most arrive, and the largest at which half of these do."""
+    words = [
+        "grid.loss=[parabola,quartic]",
+        "grid.model.x=[-3.0,-2.0,1.0,2.0]",
+        "steps=200",
+        "record_every=50",
+    ]
+    many = sweep(quartic.directory.parent / "many", *words, "grid.optimizer.lr={logspace:[1e-4,1.0,9]}")
+    titles = [axes.get_title() for axes in many.plot.paths().axes]
+    arrived = many.trials.groupby(["loss", "optimizer.lr"])["minimum"].count()
+    for name in ("parabola", "quartic"):
+        counts = arrived[name]
+        most, largest = counts.idxmax(), counts[counts >= counts.max() / 2].index.max()
+        assert [title for title in titles if name in title] == [
+            f"loss={name} lr={rate:.4g}" for rate in sorted({most, largest})
+        ]
+
+
+def test_paths_over_contours_and_on_the_surface(field):
+    figure = field.plot.paths()
+    panels = [axes for axes in figure.axes if axes.get_title()]
+    assert [axes.get_title() for axes in panels] == ["lr=0.05", "lr=0.5"]
+    starts = {
+        tuple(line.get_xydata()[0])
+        for line in panels[0].lines
+        if line.get_marker() == "o" and len(line.get_xdata())
+    }
+    assert starts == {(x, y) for x in (-2.0, 1.0) for y in (-2.0, 0.5, 2.0)}
+    surface = field.plot.surface().axes[0]
+    assert surface.name == "3d"
+    assert (surface.get_xlabel(), surface.get_ylabel(), surface.get_zlabel()) == ("x", "y", "f(x, y)")
+    ways = [line for line in surface.lines if line.get_marker() == "None"]
+    assert len(ways) == 6
+    for line in ways:
+        x, y, z = line.get_data_3d()
+        lifted = z - (np.arctan(x) ** 2 + np.sin(y) ** 2)
+        np.testing.assert_allclose(lifted, lifted[0], atol=1e-6)
+
+
+def test_the_bowl_of_a_line_has_its_least_where_least_squares_are(line):
+    figure = line.plot.loss_surface()
+    axes = figure.axes[0]
+    (least,) = [each for each in axes.lines if each.get_marker() == "P"]
+    frame = line.examples
+    solved = np.polyfit(frame["x"], frame["target"], 1)
+    np.testing.assert_allclose(least.get_xydata()[0], solved[::-1], rtol=1e-6)
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("intercept b", "slope w")
+    ways = [each.get_xydata() for each in axes.lines if len(each.get_xydata()) > 1]
+    for way, trial in zip(ways, (0, 1), strict=True):
+        curve = line.curves[line.curves["trial"] == trial]
+        np.testing.assert_allclose(way, curve[["param.b", "param.w"]], rtol=1e-6)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "least squares",
+        "lr=0.03",
+        "lr=0.1",
+    ]
+
+
+def test_what_a_picture_is_not_of_is_told(quartic, field, line, small):
+    for draw, message in [
+        (small.plot.basin, "it is of functions to minimise"),
+        (small.plot.paths, "it is of functions to minimise"),
+        (small.plot.loss_surface, "it takes a line of one feature"),
+        (quartic.plot.surface, "it takes a function of two coordinates, and this one has x"),
+        (lambda: quartic.plot.basin("model.y"), "no axis 'model.y': there are model.x, optimizer.lr"),
+        (lambda: small.landscape(0), "it is of functions to minimise"),
+    ]:
+        with pytest.raises(KeyError) as error:
+            draw()
+        assert message in str(error.value)
+
+
+def test_a_part_of_a_sweep_says_what_it_is_of(quartic, small):
+    part = quartic.where({"optimizer.lr": 1e-3})
+    assert set(part.trials["optimizer.lr"]) == {1e-3}
+    assert set(part.curves["trial"]) == set(part.trials["trial"])
+    assert len(part.cells()) == 11
+    assert "of optimizer.lr=0.001 alone" in part.plot.paths().axes[0].get_title()
+    both = small.where({"model": "mlp"}).where({"model.width": 3})
+    assert set(both.trials["model"]) == {"mlp"}
+    assert both.only == "model=mlp model.width=3"
+    assert len(small.trials) == 12
+    with pytest.raises(KeyError, match=r"no trial has model\.width=7"):
+        small.where({"model.width": 7})
+    with pytest.raises(KeyError, match=r"no axis .model\.wdth"):
+        small.where({"model.wdth": 3})
+
+
+def test_more_minima_than_colours_are_others(tmp_path):
+    """A sine has as many as one likes; the most frequent have colours of their own."""
+    words = ["loss=gold_field", "model.x=0.1", "grid.model.y={linspace:[-40.0,40.0,41]}", "steps=200"]
+    many = sweep(tmp_path, *words, "grid.optimizer.lr=[0.1,0.3]")
+    names = legend(many.plot.basin("model.y", "optimizer.lr"))
+    assert "other minima" in names.values()
+    assert len(names) <= len(COLOURS) + 2
