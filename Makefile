@@ -55,7 +55,7 @@ aot: ## compile for an H100 and TPUs that are not here; fail where a step costs 
 	@$(MAKE) --no-print-directory VENV=$(VENV)-aot ACCEL=aot $(VENV)-aot/.installed-aot
 	@$(VENV)-aot/bin/python scripts/aot.py $(ARGS)
 
-picture: $(USE) ## make the README's picture anew, from a real sweep
+picture: $(USE) ## make the README's pictures anew, from real sweeps
 	$(BIN)/python scripts/picture.py
 
 clean: ## remove the environments and what tools have cached, no results

@@ -1,20 +1,25 @@
-"""Make the README's picture: `sweeps/digits_lr_width.yaml`, trained and drawn as a heat map."""
+"""Make the README's pictures anew, from the sweeps that they are of."""
 
 import tempfile
 from pathlib import Path
 
 import vsweep
 
-PICTURE = Path(__file__).parents[1] / "docs" / "lr_width.png"
+DOCS = Path(__file__).parents[1] / "docs"
 
 
 def main() -> None:
+    DOCS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        words = ["sweep=digits_lr_width", "tracker=none", f"dir='{folder}/sweep'"]
-        sweep = vsweep.sweep(words)
-        PICTURE.parent.mkdir(exist_ok=True)
-        sweep.plot.heatmap("optimizer.lr", "model.width", path=PICTURE)
-    print(PICTURE)
+
+        def trained(name: str) -> vsweep.Sweep:
+            words = [f"sweep={name}", "tracker=none", "pictures=[]", f"dir='{folder}/{name}'"]
+            return vsweep.sweep(words)
+
+        trained("digits_lr_width").plot.heatmap("optimizer.lr", "model.width", path=DOCS / "lr_width.png")
+        trained("polynomial").plot.basin(path=DOCS / "basin.png")
+        trained("spiral").plot.regions("model.width", path=DOCS / "regions.png")
+    print(DOCS)
 
 
 if __name__ == "__main__":
