@@ -97,13 +97,13 @@ def _pictures(made: Study) -> list[tuple[str, dict[str, Any]]]:
     if not wanted:
         return []
     # Only here: matplotlib takes half a second to import.
-    from vsweep.results.plots import asked
+    from vsweep.results.pictures import asked
 
     return asked(wanted)
 
 
 def _draw(store: Store, trained: Sweep, pictures: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
-    from vsweep.results.plots import make
+    from vsweep.results.pictures import make
 
     store.note(pictures=make(trained, pictures))
 

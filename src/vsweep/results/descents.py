@@ -1,18 +1,17 @@
-"""Pictures of descents: which start leads where, and the ways there on the function itself."""
+"""Pictures of descents: which of them to draw, on the function itself or on a line's loss."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
-from vsweep.results.drawing import COLOURS, panels, picture, plain
-from vsweep.results.ends import AWAY, MOVING, is_function, where_ended
+from vsweep.results import landscapes
+from vsweep.results.drawing import panels, picture
+from vsweep.results.ends import is_function
+from vsweep.results.landscapes import Way, colour_of
 from vsweep.results.select import axes_of, label
 
 if TYPE_CHECKING:
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
 LR = "optimizer.lr"
 # Panels of a picture, and ways drawn in each over a line and along each side of a plane, at most.
 _PANELS, _WAYS, _ACROSS = 6, 9, 6
-_OTHERS = "other minima"
-_GREYS = {MOVING: "#BBBBBB", AWAY: "#222222", _OTHERS: "#EEEEEE"}
-Value = Callable[[np.ndarray], np.ndarray]
 
 
 def coordinates(sweep: "Sweep") -> list[str]:
@@ -33,87 +29,7 @@ def coordinates(sweep: "Sweep") -> list[str]:
     return [name.removeprefix("param.") for name in sweep.curves.columns if name.startswith("param.")]
 
 
-def draw_basin(sweep: "Sweep", x: str | None, y: str | None) -> Figure:
-    """See `Plots.basin`."""
-    trials = sweep.trials
-    starts = [f"model.{name}" for name in coordinates(sweep) if f"model.{name}" in axes_of(trials)]
-    others = [axis for axis in [*starts[1:], LR] if axis in axes_of(trials)]
-    if not starts or not others:
-        raise KeyError("it takes two axes: where a coordinate starts, and another or optimizer.lr")
-    x, y = x or starts[0], y or others[0]
-    for axis in (x, y):
-        if axis not in axes_of(trials):
-            raise KeyError(f"no axis {axis!r}: there are {', '.join(axes_of(trials))}")
-    trials = trials[trials["seed"] == trials["seed"].iloc[0]].assign(ended=where_ended)
-    parts = _parts(trials, [axis for axis in axes_of(trials) if axis not in (x, y)])
-    names = _named(pd.concat([part for _, part in parts])["ended"])
-    size = (4.2, 3.6) if len(parts) > 1 else (6.4, 4.4)
-    figure, axes = panels(len(parts), columns=_columns(len(parts)), size=size)
-    for at, (title, part) in zip(axes, parts, strict=True):
-        _basin(at, part, names, x, y)
-        at.set_title(title or "where each descent ends", fontsize=10)
-    if len(parts) > 1:
-        figure.suptitle("where each descent ends", fontsize=11)
-    shown = [Patch(facecolor=colour, edgecolor="0.4", label=_said(name)) for name, colour in names.items()]
-    figure.legend(
-        handles=shown, loc="outside lower center", ncols=min(4, len(shown)), frameon=False, fontsize=9
-    )
-    return figure
-
-
-def _said(name: str) -> str:
-    return f"minimum {name}" if "=" in name else name
-
-
-def _named(ended: pd.Series) -> dict[str, str]:
-    """A colour for each place where trials end, the most frequent minima first."""
-    counts = ended.value_counts()
-    minima = [str(name) for name in counts.index if "=" in str(name)]
-    kinds = [str(name) for name in counts.index if "=" not in str(name) and name not in _GREYS]
-    kept = minima[: len(COLOURS) - 2 - len(kinds)]
-    found = dict(zip(sorted(kept, key=_number) + kinds, COLOURS, strict=False))
-    rest = [name for name in _GREYS if name in counts or (name == _OTHERS and len(minima) > len(kept))]
-    return found | {name: _GREYS[name] for name in rest}
-
-
-def _number(name: str) -> tuple[float, ...]:
-    return tuple(float(part.partition("=")[2]) for part in name.split(", "))
-
-
-def _basin(axes: Axes, part: pd.DataFrame, names: dict[str, str], x: str, y: str) -> None:
-    order = list(names)
-    codes = part["ended"].map(lambda name: order.index(name if name in names else _OTHERS))
-    table = part.assign(code=codes).drop_duplicates([x, y]).pivot(index=y, columns=x, values="code")
-    across, up = (table.columns.to_numpy(float), table.index.to_numpy(float))
-    colours = ListedColormap([to_rgba(colour) for colour in names.values()])
-    mesh = np.ma.masked_invalid(table.to_numpy(float))
-    axes.pcolormesh(_edges(across), _edges(up), mesh, cmap=colours, vmin=-0.5, vmax=len(order) - 0.5)
-    for values, scale, text, axis in (
-        (across, axes.set_xscale, axes.set_xlabel, x),
-        (up, axes.set_yscale, axes.set_ylabel, y),
-    ):
-        scale("log" if _geometric(values) else "linear")
-        name = axis.removeprefix("model.")
-        text("learning rate" if axis == LR else f"start, {name}" if axis.startswith("model.") else axis)
-
-
-def _geometric(values: np.ndarray) -> bool:
-    """Whether values are spread by their ratios rather than by their differences."""
-    return len(values) > 2 and values.min() > 0 and values.max() / values.min() > 20
-
-
-def _edges(values: np.ndarray) -> np.ndarray:
-    """Between values halfway, as they are spread."""
-    log = _geometric(values)
-    at = np.log(values) if log else values
-    if len(at) == 1:
-        return np.asarray([at[0] - 0.5, at[0] + 0.5])
-    middle = (at[1:] + at[:-1]) / 2.0
-    edges = np.concatenate([[2 * at[0] - middle[0]], middle, [2 * at[-1] - middle[-1]]])
-    return np.exp(edges) if log else edges
-
-
-def _parts(trials: pd.DataFrame, axes: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
+def parts_of(trials: pd.DataFrame, axes: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
     """The trials by their values on these axes: all of them, or some that are spread, with a title each."""
     axes = [axis for axis in axes if trials[axis].nunique(dropna=False) > 1]
     if not axes:
@@ -140,12 +56,18 @@ def draw_paths(sweep: "Sweep", *, on_surface: bool) -> Figure:
         axes: list[Any] = [figure.add_subplot(projection="3d")]
     else:
         size = (4.2, 3.6) if len(parts) > 1 else (6.4, 4.6)
-        figure, axes = panels(len(parts), columns=_columns(len(parts)), size=size)
+        figure, axes = panels(len(parts), columns=columns_of(len(parts)), size=size)
     for at, (title, part) in zip(axes, parts, strict=True):
         chosen = _spread(part, starts)
         ways = _ways(sweep, chosen, names)
         value = sweep.landscape(int(part["trial"].iloc[0]))
-        draw = _on_surface if on_surface else _on_curve if len(names) == 1 else _on_contours
+        draw = (
+            landscapes.on_surface
+            if on_surface
+            else landscapes.on_curve
+            if len(names) == 1
+            else landscapes.on_contours
+        )
         draw(at, ways, value, names)
         at.set_title(title or "descents", fontsize=10)
     shown = [
@@ -159,7 +81,8 @@ def draw_paths(sweep: "Sweep", *, on_surface: bool) -> Figure:
     return figure
 
 
-def _columns(count: int) -> int:
+def columns_of(count: int) -> int:
+    """How many of so many panels go in a row."""
     return 2 if count in (2, 4) else 3
 
 
@@ -170,9 +93,9 @@ def _arrived(part: pd.DataFrame) -> int:
 def _few(trials: pd.DataFrame, axes: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
     """As `_parts`; of many learning rates that at which most arrive, and the largest at which half do."""
     others = [axis for axis in axes if axis != LR]
-    groups = _parts(trials, others)
+    groups = parts_of(trials, others)
     if LR not in axes or len(groups) * trials[LR].nunique() <= _PANELS:
-        return _parts(trials, axes)
+        return parts_of(trials, axes)
     found = []
     for _, group in groups[: _PANELS // 2]:
         arrived = group.groupby(LR).apply(_arrived)
@@ -197,99 +120,15 @@ def _evenly(values: np.ndarray, most: int) -> np.ndarray:
     return values[np.unique(np.linspace(0, len(values) - 1, min(len(values), most)).round().astype(int))]
 
 
-def _ways(sweep: "Sweep", trials: Sequence[int], names: Sequence[str]) -> list[np.ndarray]:
-    """The points of each trial, `(records, coordinates)`."""
+def _ways(sweep: "Sweep", trials: Sequence[int], names: Sequence[str]) -> list[Way]:
+    """The way of each trial; one arrived if it is at a minimum, or went down no function at all."""
     columns = [f"param.{name}" for name in names]
+    table = sweep.trials.set_index("trial")
+    there = table["minimum"].notna() if "minimum" in table else table["status"] == "ok"
     curves = sweep.curves[sweep.curves["trial"].isin(trials)]
-    return [part[columns].to_numpy(np.float64) for _, part in curves.groupby("trial")]
-
-
-def _inside(way: np.ndarray, lows: Sequence[float], highs: Sequence[float]) -> tuple[np.ndarray, str]:
-    """A way up to where it leaves the picture, and the marker of its end."""
-    with np.errstate(invalid="ignore"):
-        within = (np.isfinite(way) & (way >= lows) & (way <= highs)).all(axis=1)
-    kept = way[np.logical_and.accumulate(within)]
-    return kept, "*" if len(kept) == len(way) else "X"
-
-
-def _window(ways: Sequence[np.ndarray], i: int) -> tuple[float, float]:
-    """What of a coordinate is shown: where descents start and end, but for those that left."""
-    begun = np.asarray([way[0, i] for way in ways])
-    reach = max(np.ptp(begun), 1.0)
-    ended = np.asarray([way[-1, i] for way in ways])
-    with np.errstate(invalid="ignore"):
-        near = ended[np.abs(ended - np.median(begun)) <= 1.5 * reach]
-    every = np.concatenate([begun, near])
-    margin = 0.08 * max(np.ptp(every), 0.5)
-    return float(every.min() - margin), float(every.max() + margin)
-
-
-def _on_curve(axes: Axes, ways: Sequence[np.ndarray], value: Value, names: Sequence[str]) -> None:
-    low, high = _window(ways, 0)
-    across = np.linspace(low, high, 400)
-    height = value(across[:, None])
-    axes.plot(across, height, color="0.35", linewidth=1.5)
-    for i, way in enumerate(ways):
-        inside, end = _inside(way, [low], [high])
-        at, colour = value(inside), COLOURS[i % (len(COLOURS) - 1)]
-        axes.plot(inside[:, 0], at, color=colour, linewidth=1.2, alpha=0.9, marker=".", markersize=3)
-        axes.plot(inside[0, 0], at[0], "o", color=colour, markerfacecolor="white", markersize=6)
-        axes.plot(inside[-1, 0], at[-1], end, color=colour, markersize=10 if end == "*" else 7)
-    reach = np.ptp(height)
-    axes.set_ylim(height.min() - 0.08 * reach, height.max() + 0.08 * reach)
-    axes.set_xlim(low, high)
-    axes.set_xlabel(names[0])
-    axes.set_ylabel(f"f({names[0]})")
-    plain(axes)
-
-
-def _mesh(ways: Sequence[np.ndarray], value: Value) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    across, up = (np.linspace(*_window(ways, i), 160) for i in (0, 1))
-    xs, ys = np.meshgrid(across, up)
-    return xs, ys, value(np.stack([xs.ravel(), ys.ravel()], axis=1)).reshape(xs.shape)
-
-
-def _on_contours(
-    axes: Axes,
-    ways: Sequence[np.ndarray],
-    value: Value,
-    names: Sequence[str],
-    height: str = "",
-    more: np.ndarray | None = None,
-) -> None:
-    """height: what the function is called. more: other points to be seen."""
-    seen = [*ways, *([] if more is None else [more[i : i + 1] for i in range(len(more))])]
-    xs, ys, heights = _mesh(seen, value)
-    drawn = axes.contourf(xs, ys, heights, levels=20, cmap="Greys", alpha=0.85)
-    assert axes.figure is not None
-    axes.figure.colorbar(drawn, ax=axes, label=height or f"f({', '.join(names)})")
-    for i, way in enumerate(ways):
-        colour = COLOURS[i % (len(COLOURS) - 1)]
-        at, end = _inside(way, [xs.min(), ys.min()], [xs.max(), ys.max()])
-        axes.plot(at[:, 0], at[:, 1], color=colour, linewidth=1.4)
-        axes.plot(*at[0], "o", color=colour, markerfacecolor="white", markersize=5)
-        axes.plot(*at[-1], end, color=colour, markersize=9, markeredgecolor="white", markeredgewidth=0.5)
-    axes.set_xlim(xs.min(), xs.max())
-    axes.set_ylim(ys.min(), ys.max())
-    axes.set_xlabel(names[0])
-    axes.set_ylabel(names[1])
-
-
-def _on_surface(axes: Any, ways: Sequence[np.ndarray], value: Value, names: Sequence[str]) -> None:
-    xs, ys, heights = _mesh(ways, value)
-    axes.plot_surface(xs, ys, heights, cmap="Greys", alpha=0.55, linewidth=0, rcount=60, ccount=60)
-    lift = 0.01 * np.ptp(heights)
-    for i, way in enumerate(ways):
-        colour = COLOURS[i % (len(COLOURS) - 1)]
-        kept, end = _inside(way, [xs.min(), ys.min()], [xs.max(), ys.max()])
-        at = value(kept) + lift
-        axes.plot(kept[:, 0], kept[:, 1], at, color=colour, linewidth=1.6, zorder=5)
-        axes.plot(*kept[:1].T, at[:1], "o", color=colour, markerfacecolor="white", markersize=5, zorder=6)
-        axes.plot(*kept[-1:].T, at[-1:], end, color=colour, markersize=9, zorder=6)
-    axes.set_xlabel(names[0])
-    axes.set_ylabel(names[1])
-    axes.set_zlabel(f"f({', '.join(names)})")
-    axes.view_init(elev=42, azim=-62)
+    return [
+        Way(part[columns].to_numpy(np.float64), bool(there[trial])) for trial, part in curves.groupby("trial")
+    ]
 
 
 def draw_loss_surface(sweep: "Sweep") -> Figure:
@@ -305,6 +144,8 @@ def draw_loss_surface(sweep: "Sweep") -> Figure:
     trials = sweep.trials[sweep.trials["status"] == "ok"]
     # The first of each learning rate: with all examples in a step, where that is the first on its axis.
     trials = trials.drop_duplicates(LR) if LR in axes_of(trials) else trials
+    if trials.empty:
+        raise KeyError("all its trials diverged")
     chosen = _evenly(trials["trial"].to_numpy(), _WAYS)
     ways = _ways(sweep, chosen.tolist(), ["b", "w"])
     best = sweep.trials[["least_squares_b", "least_squares_w"]].iloc[0].to_numpy(float)
@@ -316,13 +157,13 @@ def draw_loss_surface(sweep: "Sweep") -> Figure:
     figure = picture(6.6, 5.2)
     axes = figure.subplots()
     # So that the whole bowl is seen, what lies across its middle from where they start.
-    across = np.stack([2.0 * best - way[0] for way in ways])
-    _on_contours(axes, ways, value, ["intercept b", "slope w"], "training loss", across)
+    across = np.stack([2.0 * best - way.points[0] for way in ways])
+    landscapes.on_contours(axes, ways, value, ["intercept b", "slope w"], "training loss", across)
     axes.plot(*best, "P", color="black", markersize=9, markeredgecolor="white", label="least squares")
     rows: list[Any] = trials[trials["trial"].isin(chosen)].to_dict("records")
     for i, row in enumerate(rows):
         name = label(row, [axis for axis in axes_of(trials) if axis == LR])
-        axes.plot([], [], color=COLOURS[i % (len(COLOURS) - 1)], label=name or "a descent")
+        axes.plot([], [], color=colour_of(i), label=name or "a descent")
     axes.set_title("the training loss of a line, and the ways down it", fontsize=10)
     figure.legend(loc="outside right upper", frameon=False, fontsize=9)
     return figure

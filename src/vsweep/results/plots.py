@@ -1,8 +1,5 @@
 """Pictures of a sweep, from its tables alone."""
 
-import inspect
-import re
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,18 +8,15 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from vsweep.errors import ConfigError, nearest
 from vsweep.results import boundaries, parameters, predictions
-from vsweep.results.descents import draw_basin, draw_loss_surface, draw_paths
+from vsweep.results.basins import draw_basin
+from vsweep.results.descents import draw_loss_surface, draw_paths
 from vsweep.results.drawing import colours, picture, plain, tick, written
 from vsweep.results.select import default_metric, higher_is_better, known_axis, rank_cells
 
 if TYPE_CHECKING:
     from vsweep.results.sweep import Sweep
 
-FOLDER = "pictures"
-# The argument of every picture that says which cells it is of.
-_WHERE = "where"
 # A legend of more values names some of them.
 _MOST_NAMED = 12
 
@@ -188,52 +182,6 @@ class Plots:
         for axis in axes:
             known_axis(self._trials, axis)
         return cells.dropna(subset=list(axes)).drop_duplicates(list(axes))
-
-
-def asked(given: Sequence[Mapping[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
-    """The pictures that a config asks for, each with its arguments. Raises `ConfigError`.
-
-    Beside its own arguments, any picture takes `where`, as `Sweep.where` does.
-    """
-    known = {name: f for name, f in vars(Plots).items() if not name.startswith("_")}
-    found = []
-    for entry in given:
-        for name, arguments in entry.items():
-            if name not in known:
-                raise ConfigError("pictures", f"no picture {name!r}", nearest(name, known))
-            parameters = dict(inspect.signature(known[name]).parameters)
-            takes = [key for key in parameters if key not in ("self", "path")]
-            for key in arguments:
-                if key not in (*takes, _WHERE):
-                    got = f"{name} has no argument {key!r}"
-                    raise ConfigError("pictures", got, f"it takes {', '.join((*takes, _WHERE))}")
-            if not isinstance(arguments.get(_WHERE, {}), Mapping):
-                got = f"{name} has {_WHERE}: {arguments[_WHERE]!r}"
-                raise ConfigError("pictures", got, "it takes values by axis, as {model.depth: 1}")
-            for key in takes:
-                if parameters[key].default is inspect.Parameter.empty and key not in arguments:
-                    raise ConfigError("pictures", f"{name} lacks {key!r}", f"give {{{name}: {{{key}: …}}}}")
-            found.append((name, dict(arguments)))
-    return found
-
-
-def make(sweep: "Sweep", wanted: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, str]:
-    """Make pictures in the sweep's directory: of each file's name, why it could not be made, or nothing."""
-    made: dict[str, str] = {}
-    for name, arguments in wanted:
-        own, only = dict(arguments), arguments.get(_WHERE, {})
-        own.pop(_WHERE, None)
-        parts = [name, *map(tick, own.values()), *(f"{axis}={tick(value)}" for axis, value in only.items())]
-        file = re.sub(r"[^\w.=+-]", "_", "-".join(parts))[:120] + ".png"
-        try:
-            of = sweep.where(only) if only else sweep
-            getattr(of.plot, name)(**own, path=sweep.directory / FOLDER / file)
-            made[file] = ""
-        except Exception as error:
-            # What was trained is there, whatever comes of its pictures.
-            reason = error.args[0] if isinstance(error, KeyError) and error.args else error
-            made[file] = " ".join(f"{type(error).__name__}: {reason}".split())
-    return made
 
 
 def _draw(figure: Figure, mean: pd.DataFrame, diverged: pd.DataFrame, metric: str) -> None:

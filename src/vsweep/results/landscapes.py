@@ -1,0 +1,113 @@
+"""A function, and the ways of descents on it: over a line, as contours, as a surface."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from vsweep.results.drawing import COLOURS, plain
+
+Value = Callable[[np.ndarray], np.ndarray]
+
+
+class Way(NamedTuple):
+    """A descent's recorded points, float64 `(records, coordinates)`; and whether it arrived somewhere."""
+
+    points: np.ndarray
+    arrived: bool
+
+
+def colour_of(i: int) -> str:
+    """Of a way by its place; black is not among them."""
+    return COLOURS[i % (len(COLOURS) - 1)]
+
+
+def _inside(way: Way, lows: Sequence[float], highs: Sequence[float]) -> tuple[np.ndarray, str]:
+    """The points of a way up to where it leaves the picture, and the marker of its end."""
+    with np.errstate(invalid="ignore"):
+        within = (np.isfinite(way.points) & (way.points >= lows) & (way.points <= highs)).all(axis=1)
+    kept = way.points[np.logical_and.accumulate(within)]
+    return kept, "*" if len(kept) == len(way.points) else "X"
+
+
+def _window(ways: Sequence[Way], i: int) -> tuple[float, float]:
+    """What of a coordinate is shown: all starts, all ways that arrived, and of others the ends nearby."""
+    begun = np.asarray([way.points[0, i] for way in ways])
+    ended = np.asarray([way.points[-1, i] for way in ways])
+    with np.errstate(invalid="ignore"):
+        near = ended[np.abs(ended - np.median(begun)) <= 1.5 * max(np.ptp(begun), 1.0)]
+    arrived = [way.points[:, i] for way in ways if way.arrived]
+    every = np.concatenate([begun, near, *arrived])
+    margin = 0.08 * max(np.ptp(every), 0.5)
+    return float(every.min() - margin), float(every.max() + margin)
+
+
+def on_curve(axes: Axes, ways: Sequence[Way], value: Value, names: Sequence[str]) -> None:
+    """Draw ways on a function of one coordinate."""
+    low, high = _window(ways, 0)
+    across = np.linspace(low, high, 400)
+    height = value(across[:, None])
+    axes.plot(across, height, color="0.35", linewidth=1.5)
+    for i, way in enumerate(ways):
+        inside, end = _inside(way, [low], [high])
+        at, colour = value(inside), colour_of(i)
+        axes.plot(inside[:, 0], at, color=colour, linewidth=1.2, alpha=0.9, marker=".", markersize=3)
+        axes.plot(inside[0, 0], at[0], "o", color=colour, markerfacecolor="white", markersize=6)
+        axes.plot(inside[-1, 0], at[-1], end, color=colour, markersize=10 if end == "*" else 7)
+    reach = np.ptp(height)
+    axes.set_ylim(height.min() - 0.08 * reach, height.max() + 0.08 * reach)
+    axes.set_xlim(low, high)
+    axes.set_xlabel(names[0])
+    axes.set_ylabel(f"f({names[0]})")
+    plain(axes)
+
+
+def _mesh(ways: Sequence[Way], value: Value) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    across, up = (np.linspace(*_window(ways, i), 160) for i in (0, 1))
+    xs, ys = np.meshgrid(across, up)
+    return xs, ys, value(np.stack([xs.ravel(), ys.ravel()], axis=1)).reshape(xs.shape)
+
+
+def on_contours(
+    axes: Axes,
+    ways: Sequence[Way],
+    value: Value,
+    names: Sequence[str],
+    height: str = "",
+    more: np.ndarray | None = None,
+) -> None:
+    """Draw ways over contours. height: what the function is called. more: other points to be seen."""
+    seen = [*ways, *([] if more is None else [Way(more, arrived=True)])]
+    xs, ys, heights = _mesh(seen, value)
+    drawn = axes.contourf(xs, ys, heights, levels=20, cmap="Greys", alpha=0.85)
+    assert axes.figure is not None
+    axes.figure.colorbar(drawn, ax=axes, label=height or f"f({', '.join(names)})")
+    for i, way in enumerate(ways):
+        colour = colour_of(i)
+        at, end = _inside(way, [xs.min(), ys.min()], [xs.max(), ys.max()])
+        axes.plot(at[:, 0], at[:, 1], color=colour, linewidth=1.4)
+        axes.plot(*at[0], "o", color=colour, markerfacecolor="white", markersize=5)
+        axes.plot(*at[-1], end, color=colour, markersize=9, markeredgecolor="white", markeredgewidth=0.5)
+    axes.set_xlim(xs.min(), xs.max())
+    axes.set_ylim(ys.min(), ys.max())
+    axes.set_xlabel(names[0])
+    axes.set_ylabel(names[1])
+
+
+def on_surface(axes: Any, ways: Sequence[Way], value: Value, names: Sequence[str]) -> None:
+    """Draw ways on a function of two coordinates, on axes in three dimensions."""
+    xs, ys, heights = _mesh(ways, value)
+    axes.plot_surface(xs, ys, heights, cmap="Greys", alpha=0.55, linewidth=0, rcount=60, ccount=60)
+    lift = 0.01 * np.ptp(heights)
+    for i, way in enumerate(ways):
+        colour = colour_of(i)
+        kept, end = _inside(way, [xs.min(), ys.min()], [xs.max(), ys.max()])
+        at = value(kept) + lift
+        axes.plot(kept[:, 0], kept[:, 1], at, color=colour, linewidth=1.6, zorder=5)
+        axes.plot(*kept[:1].T, at[:1], "o", color=colour, markerfacecolor="white", markersize=5, zorder=6)
+        axes.plot(*kept[-1:].T, at[-1:], end, color=colour, markersize=9, zorder=6)
+    axes.set_xlabel(names[0])
+    axes.set_ylabel(names[1])
+    axes.set_zlabel(f"f({', '.join(names)})")
+    axes.view_init(elev=42, azim=-62)
