@@ -1,6 +1,5 @@
 """Sweeps of functions to minimise, as a person runs them."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -228,7 +227,7 @@ def test_what_does_not_go_together_is_told(here, words, message):
 def test_a_function_of_ones_own_that_cannot_be_minimised_is_told(here):
     for function, start, message in [
         (vector, "[1,2]", "loss._target_: cannot be trained (ValueError: the function gave the shape (2,)"),
-        (lambda v: np.sin(v), "1", "loss._target_: cannot be trained (TracerArrayConversionError"),
+        (lambda v: np.sin(v), "1", "loss._target_: cannot be trained (it uses numpy; use jax.numpy"),
         (lambda *, v: v, "1", "loss: loss=own has the coordinates none"),
         (lambda spread: spread, "1", "loss: loss=own has the coordinates spread"),
     ]:
@@ -253,12 +252,82 @@ def test_a_descent_and_its_twin_are_held_against_each_other(basins):
     assert found["changed"] == []
 
 
-def test_vmapped_trials_are_the_same(tmp_path):
-    """Lanes change nothing: eigenvalues are found for many side by side too."""
-    from core_helpers import assert_same_bits
+@pytest.mark.parametrize("name", ["width", "depth", "init", "init_scale", "start", "bias_init", "activation"])
+def test_a_coordinate_may_be_called_as_a_field_of_another_model(tmp_path, name):
+    scope = {}
+    exec(f"def bowl({name}):\n    return ({name} - 3.0) ** 2", scope)
+    words = [f"grid.model.{name}=[1.0,5.5]", "steps=60", "optimizer.lr=0.1"]
+    sweep = run(tmp_path, *words, loss=scope["bowl"])
+    assert sweep.trials[f"model.{name}"].tolist() == [1.0, 5.5]
+    np.testing.assert_allclose(sweep.trials[f"final_param.{name}"], 3.0, atol=1e-4)
+    first = sweep.curves[sweep.curves["step"] == 0]
+    assert first[f"param.{name}"].tolist() == [1.0, 5.5]
 
-    words = ["loss=gold_field", "model.y=1.0", "grid.model.x={linspace:[-2.0,2.0,8]}", "steps=30"]
-    one = run(tmp_path, *words, "block=2")
-    other = vsweep.sweep([*BASE, *words, "block=8", f"dir='{tmp_path / 'other'}'"], quiet=True)
-    assert_same_bits(one.trials["hessian_0"].to_numpy(), other.trials["hessian_0"].to_numpy())
-    assert jax.devices()[0].platform != "cpu" or one.plan["programs"][0]["lanes"] == 1
+
+def test_coordinates_may_be_positional_alone_and_fields_keywords(tmp_path):
+    def bowl(x, y, /, *, a=1.0):
+        return (x - a) ** 2 + (y + a) ** 2
+
+    words = ["model.x=0.0", "model.y=0.0", "grid.loss.a=[1.0,2.0]", "steps=200", "optimizer.lr=0.1"]
+    trials = run(tmp_path, *words, loss=bowl).trials
+    np.testing.assert_allclose(trials["final_param.x"], [1.0, 2.0], rtol=1e-6)
+    np.testing.assert_allclose(trials["final_param.y"], [-1.0, -2.0], rtol=1e-6)
+
+
+def test_a_cube_has_no_minimum_and_a_long_valley_has_one(tmp_path):
+    """What goes to 0 on the way is flat; what is small beside others but far from rounding is not."""
+    cube = run(tmp_path / "cube", "model.x=0.5", "steps=1000", "optimizer.lr=0.1", loss=lambda x: x**3)
+    assert cube.trials["kind"].tolist() == ["flat"]
+    assert cube.trials["minimum"].isna().all()
+
+    def valley(x, y):
+        return 0.5 * (1e-3 * x**2 + 1e5 * y**2)
+
+    words = ["model.x=1e-6", "model.y=0.0", "steps=5", "optimizer.lr=1e-6"]
+    (found,) = run(tmp_path / "valley", *words, loss=valley).trials.to_dict("records")
+    assert (found["kind"], found["minimum"]) == ("minimum", "x=0, y=0")
+
+
+def test_very_many_coordinates_are_minimised_and_not_recorded(tmp_path):
+    start = ",".join(["1.0"] * 300)
+    words = [f"model.v=[{start}]", "steps=50", "optimizer.lr=0.1", "keep.params=all"]
+    sweep = run(tmp_path, *words, loss=lambda v: jnp.sum((v - 0.5) ** 2))
+    assert not [name for name in sweep.curves if name.startswith("param.")]
+    np.testing.assert_allclose(sweep.params(0)["v"], 0.5, atol=1e-4)
+    assert sweep.trials["kind"].isna().all()
+    few = run(
+        tmp_path / "few",
+        f"model.v=[{start[:39]}]",
+        "steps=90",
+        "optimizer.lr=0.1",
+        loss=lambda v: jnp.sum(v**2),
+    )
+    assert few.trials["minimum"].tolist() == ["v.0=0, v.1=0, v.2=0, … (norm 0)"] or few.trials[
+        "minimum"
+    ].iloc[0].startswith("v.0=0, v.1=0, v.2=0, … (norm ")
+
+
+@pytest.mark.parametrize("word", ["model.z=3", "model.spraed=0.5"])
+def test_what_no_function_of_an_axis_has_is_refused(here, word):
+    with pytest.raises(ConfigError) as error:
+        vsweep.sweep([*BASE, "grid.loss=[quartic,parabola]", "model.x=1", word, "dir=kept"], quiet=True)
+    assert error.value.field == word.partition("=")[0]
+    assert not list(here.iterdir())
+
+
+def test_a_seed_that_changes_nothing_is_told(tmp_path, capsys):
+    words = ["loss=quartic", "model.x=1.0", "steps=20", "seeds=3", f"dir='{tmp_path / 'kept'}'"]
+    vsweep.sweep([*BASE, *words])
+    said_ = capsys.readouterr().err
+    assert "a seed changes nothing here: model.spread moves where a descent starts" in said_
+
+
+def test_trials_side_by_side_have_the_eigenvalues_of_trials_alone(tmp_path):
+    """A person's own function has lanes on a CPU too."""
+    words = ["model.y=1.0", "grid.model.x={linspace:[-2.0,2.0,8]}", "steps=30", "optimizer.lr=1e-3"]
+    many = run(tmp_path / "many", *words, "block=8", loss=rosenbrock)
+    alone = run(tmp_path / "alone", *words, "block=1", loss=rosenbrock)
+    assert many.plan["programs"][0]["lanes"] > 1
+    for name in ("hessian_0", "hessian_1", "final_param.x"):
+        np.testing.assert_allclose(many.trials[name], alone.trials[name], rtol=1e-9)
+    assert many.trials["kind"].tolist() == alone.trials["kind"].tolist()

@@ -36,7 +36,10 @@ def shrunk(name):
         path = f"{axis.path}.name" if nested else axis.path
         kept = axis.values[-2:] if axis.path == "optimizer.lr" else axis.values[-1:]
         # Out first, since a list does not go where the file has a mapping.
-        words += [f"~grid.{path}", f"+grid.{path}=[{','.join(map(str, kept))}]"]
+        words += [f"~grid.{path}"]
+        if path != "steps":
+            written = ",".join("null" if value is None else str(value) for value in kept)
+            words += [f"+grid.{path}=[{written}]"]
     return made, [f"sweep={name}", "tracker=none", *words, "steps=2", "record_every=1", "seeds=1"]
 
 
@@ -52,9 +55,14 @@ def test_a_sweep_file_plans_as_it_is(file):
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_a_sweep_file_trains_two_steps(file, here):
     made, words = shrunk(file.stem)
-    trained = vsweep.sweep([*words, "dir=kept"], quiet=True)
+    # Adam, in optax, is not strict.
+    jax.config.update("jax_numpy_dtype_promotion", "standard")
+    try:
+        trained = vsweep.sweep([*words, "dir=kept", "pictures=[]"], quiet=True)
+    finally:
+        jax.config.update("jax_numpy_dtype_promotion", "strict")
     curves = trained.curves
-    assert {axis.path for axis in made.grid.axes} == set(axes_of(trained.trials))
+    assert {axis.path for axis in made.grid.axes} - {"steps"} == set(axes_of(trained.trials))
     assert sorted(curves["step"].unique()) == [0, 1, 2]
     assert len(curves) == 3 * len(trained.trials)
     assert set(curves["trial"]) == set(trained.trials["trial"])

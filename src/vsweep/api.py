@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from vsweep.descent.program import NUMERICS
+from vsweep.directory import loaded, recorded, recorded_words
 from vsweep.errors import ConfigError
 from vsweep.execution.costs import Hardware
 from vsweep.execution.known import known as measurements
 from vsweep.execution.plan import Plan, make_plan
 from vsweep.results.store import read_plan, refuse_foreign, whole
 from vsweep.results.sweep import Sweep
-from vsweep.runner import loaded, planned, recorded, recorded_words, run_study
+from vsweep.runner import planned, run_study
 from vsweep.spelling import Words, as_words, literal
 from vsweep.study import Study, key_of, make_study, own_of
 from vsweep.trackers.console import ConsoleTracker
@@ -73,6 +74,8 @@ def resume(
         return run_study(make_study([*kept, *changes, f"dir={literal(str(directory))}"], own), quiet=quiet)
     if whole(directory, record):
         sweep = loaded(directory, own)
+        if sweep.lacks_pictures:
+            return run_study(recorded(directory, own), directory, quiet=quiet)
         if not quiet:
             ConsoleTracker().show(sweep, f"all {record['trials']:,} trials are in {directory} already")
         return sweep

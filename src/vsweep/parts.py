@@ -124,7 +124,8 @@ def _own_part(group: str, given: Mapping[str, Any], function: Any, *, of_point: 
     known = parameters(function)
     if group == "loss":
         # Before its fields it has the coordinates, or outputs and targets.
-        known = dict(list(known.items())[len(coordinates(function)) if of_point else 2 :])
+        before = coordinates(function) if of_point else list(known)[:2]
+        known = {name: parameter for name, parameter in known.items() if name not in before}
     for key in given:
         if key not in known:
             paths = [f"{group}.{name}" for name in known]

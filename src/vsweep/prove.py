@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from vsweep.directory import recorded
 from vsweep.errors import ConfigError
 from vsweep.execution.gradients import THRESHOLD, check_gradients
 from vsweep.execution.identity import identities
@@ -25,7 +26,7 @@ from vsweep.results.lock import Lock
 from vsweep.results.select import axes_of, default_metric, higher_is_better, rank_cells
 from vsweep.results.store import read_curves
 from vsweep.results.sweep import CONFIRMED, VERIFIED, Sweep
-from vsweep.runner import planned, recorded, run_study
+from vsweep.runner import planned, run_study
 from vsweep.spelling import Words, as_words, literal, words_of
 from vsweep.study import Study, make_study, own_of
 
@@ -215,7 +216,7 @@ def _fresh(made: Study, cells: np.ndarray, seeds: int | None) -> Study:
     if fresh[-1] >= 2**32:
         raise ConfigError("seeds", f"{count} after {first - 1}", "seeds are below 4294967296")
     quiet = {"wandb": {**made.raw["tracker"]["wandb"], "mode": "disabled"}}
-    raw = {**made.raw, "seeds": list(fresh), "verify": False, "tracker": quiet}
+    raw = {**made.raw, "seeds": list(fresh), "verify": False, "pictures": [], "tracker": quiet}
     few = replace(grid, cells=grid.cells[rows], index=grid.index[rows], seeds=fresh)
     return replace(made, name=f"{made.name}, confirmed", raw=raw, grid=few)
 

@@ -159,8 +159,10 @@ def _variants(
         given |= dict.fromkeys(path for path, _ in leaves(made))
     of_some = set().union(*(taken(config) for config in variants.values()))
     for path in given:
-        if group_axes and path in FIELDS and path not in of_some:
-            group = path.partition(".")[0]
+        group, _, key = path.partition(".")
+        points = group == "model" and all(config.model.name == POINT for config in variants.values())
+        ours = path in FIELDS or (points and key != "name")
+        if group_axes and ours and path not in of_some:
             raise ConfigError(path, f"no {group} of this sweep has this field", "leave it out")
     return variants
 

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from vsweep.errors import ConfigError, shown
+from vsweep.errors import ConfigError, nearest, shown
 
 # Of this package, the modules whose functions only compute.
 _SHIPPED = ("vsweep.tasks",)
@@ -27,6 +27,10 @@ def resolve(field: str, target: Any, allowed: Sequence[str]) -> Any:
     if not isinstance(target, str) or not re.fullmatch(rf"{_NAME}(\.|:){_NAME}", target):
         raise ConfigError(field, f"got {shown(target)}", _TAKES)
     module = target.partition(":")[0] if ":" in target else target.rpartition(".")[0]
+    top = module.partition(".")[0]
+    if top not in sys.modules and _spec(top) is None:
+        here = [file.stem for file in sorted(Path.cwd().glob("*.py"))]
+        raise ConfigError(field, f"there is no module {top}", nearest(top, here) if here else _TAKES)
     if not _is_allowed(module, allowed):
         got = f"{target!r} is in the module {module}, which is not in the folder where you stand"
         raise ConfigError(field, got, _ask([*allowed, module]))
@@ -41,6 +45,14 @@ def resolve(field: str, target: Any, allowed: Sequence[str]) -> Any:
         got = f"{target!r} is a function of the module {owner}, which is not in the folder where you stand"
         raise ConfigError(field, got, _ask([*allowed, owner]))
     return found
+
+
+def _spec(top: str) -> ModuleSpec | None:
+    """Where a top-level module is found, here or anywhere."""
+    try:
+        return find_spec(top) or PathFinder.find_spec(top, [str(Path.cwd())])
+    except (ImportError, ValueError):
+        return None
 
 
 def _ask(modules: Sequence[str]) -> str:

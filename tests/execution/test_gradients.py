@@ -16,7 +16,8 @@ from vsweep.tasks.losses import LOSSES
 from vsweep.tasks.models import ACTIVATIONS
 
 QUIET = ["tracker=none"]
-LINEAR = {"softmax_cross_entropy": "logistic", "sigmoid_cross_entropy": "logistic"}
+CLASSES = {"softmax_cross_entropy": 3, "sigmoid_cross_entropy": 2, "clipped_cross_entropy": 2}
+LINEAR = dict.fromkeys(CLASSES, "logistic")
 
 
 def arrays(loss):
@@ -24,7 +25,7 @@ def arrays(loss):
     rng = np.random.default_rng(0)
     x = rng.standard_normal((20, 3))
     score = x @ rng.standard_normal((3, 3)) + rng.standard_normal((20, 3))
-    classes = {"softmax_cross_entropy": 3, "sigmoid_cross_entropy": 2}.get(loss, 0)
+    classes = CLASSES.get(loss, 0)
     return x, score[:, :classes].argmax(axis=1) if classes else score[:, 0]
 
 
@@ -49,7 +50,7 @@ def test_every_activation_and_loss(loss):
     assert kinked <= 2
     assert_right(found, kinked)
     assert len(found.programs) == len(ACTIVATIONS)
-    outputs = LOSSES[loss].n_outputs({"softmax_cross_entropy": 3, "sigmoid_cross_entropy": 2}.get(loss, 0))
+    outputs = LOSSES[loss].n_outputs(CLASSES.get(loss, 0))
     # What pads the narrow one is not counted; of the wide one's 30 and more, some are drawn.
     narrow = 2 * (3 + 1) + 2 * (2 + 1) + outputs * (2 + 1)
     wide = 5 * (3 + 1) + 5 * (5 + 1) + outputs * (5 + 1)

@@ -525,7 +525,7 @@ def test_a_sweep_makes_them_at_its_end(curve):
     # Read anew: they are noted after it was read to be drawn.
     made = again(curve).plan["pictures"]
     assert made["fits.png"] == made["fits-model.width.png"] == ""
-    assert made["boundaries.png"].startswith("KeyError: boundaries shows two classes over 2 features")
+    assert made["boundaries.png"].startswith("boundaries shows two classes over 2 features")
     for name in ("fits.png", "fits-model.width.png"):
         assert (curve.directory / "pictures" / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 

@@ -114,8 +114,8 @@ def test_to_look_at_a_sweep_of_a_line_starts_no_device():
     # The number of devices is refused once there are some.
     script = (
         "import jax; from vsweep import api\n"
-        "api.check(['data=line', 'model=linear', 'tracker=none'])\n"
-        "api.check(['data=curve', 'model=linear', 'tracker=none'])\n"
+        "api.try_plan(['data=line', 'model=linear', 'tracker=none'])\n"
+        "api.try_plan(['data=curve', 'model=linear', 'tracker=none'])\n"
         "jax.config.update('jax_num_cpu_devices', 3); assert len(jax.devices()) == 3"
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)

@@ -9,6 +9,7 @@ from rich.console import Console
 
 import vsweep
 from vsweep.results.compare import alike, said
+from vsweep.trackers import console
 from vsweep.trackers.console import ConsoleTracker
 from vsweep.trackers.proofs import verified_line
 
@@ -26,6 +27,14 @@ def again(sweep):
     tracker.console = Console(file=StringIO(), width=100, highlight=False)
     tracker.show(sweep, "all are there")
     return tracker.console.file.getvalue()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few():
+    """Six cells are many here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(console, "_ALL", 5)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +74,13 @@ def test_the_table_shows_the_five_best_cells(shown):
     assert means == sorted(means, reverse=True)
     assert [row[3] for row in rows_of(text)] == ["0/2"] * 5
     assert [float(row[0]) for row in rows_of(text)] == sweep.cells()["optimizer.lr"].head(5).tolist()
+
+
+def test_of_few_cells_all_are_shown(shown, monkeypatch):
+    monkeypatch.setattr(console, "_ALL", 7)
+    text = again(shown[0])
+    assert "7 cells, best first, by val_accuracy at the last step" in text
+    assert len(rows_of(text)) == 6, "and one of which all seeds diverged, without a mean"
 
 
 def test_the_columns_are_the_axes_and_what_is_known_of_a_cell(shown):

@@ -112,11 +112,10 @@ def live_bytes(inputs: Inputs, width: int) -> float:
 
 def activation_bytes(inputs: Inputs, width: int) -> float:
     """The bytes of a trial's activations."""
-    depth = inputs.config.model.fields.get("depth", 1)
-    return 4 * inputs.examples * (width * depth + inputs.n_outputs)
+    return 4 * inputs.examples * (width * inputs.depth + inputs.n_outputs)
 
 
 def curve_bytes(inputs: Inputs) -> float:
     """The bytes of a trial's curve."""
-    columns = _COLUMNS + (inputs.weights(0) if inputs.config.record_params else 0)
+    columns = _COLUMNS + inputs.recorded
     return (inputs.config.steps / inputs.config.record_every + 2) * columns * 4

@@ -1,31 +1,29 @@
 """What a program compiles and what it traces, from the configs of its trials."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import jax
 import numpy as np
 
 from vsweep.config import Config, is_coordinate
 from vsweep.descent.loop import Length
-from vsweep.descent.program import HParams, Static, numerics, train_one
+from vsweep.descent.program import HParams, Static
 from vsweep.errors import ConfigError
-from vsweep.execution.inputs import Inputs, arrays
+from vsweep.execution.inputs import Inputs
+from vsweep.execution.rehearse import recorded_names, try_own
 from vsweep.grid import Axis, Grid
 from vsweep.parts import parameters
 from vsweep.schema import OWN, POINT
 from vsweep.tasks.functions import Minimise, coordinates
-from vsweep.tasks.task import Supervised, kept_dtype, scalar_names
+from vsweep.tasks.task import Supervised, kept_dtype
 
 _TRACED_GROUPS = ("optimizer", "schedule", "loss")
 _TRACED = ("diverge_above", "model.init_scale", "model.init", "model.width", "model.spread")
 _START = "model.start"
-# More parameters than these are not recorded.
-_MOST_RECORDED = 64
 
 
-def is_traced(axis: Axis, variants: Iterable[Config]) -> bool:
+def is_traced(axis: Axis, variants: Collection[Config]) -> bool:
     """Whether trials that differ on this axis go in one program.
 
     All numbers of optimizer, schedule and loss do; of a person's own model and loss, see
@@ -53,7 +51,7 @@ def _traced_parameter(function: Any, name: str, values: Sequence[Any]) -> bool:
 
 def widths(grid: Grid, config: Config, rows: np.ndarray) -> np.ndarray | None:
     """The hidden width of each trial, int64 `(trials,)`; None for a model that has none."""
-    if config.model.name == OWN or "width" not in config.model.fields:
+    if config.model.name in (OWN, POINT) or "width" not in config.model.fields:
         return None
     return _values(grid, config, "model.width", rows).astype(np.int64)
 
@@ -80,7 +78,11 @@ def bind(grid: Grid, inputs: Inputs, rows: np.ndarray) -> tuple[Static, HParams]
     )
     made = Static(task, *names, length, config.dtype, config.precision)
     if config.record_params and isinstance(task, Supervised):
-        made = replace(made, task=replace(task, recorded=_recorded(inputs, made, hparams)))
+        # What fails in it is told as that, not by its parameters.
+        try_own(inputs, made, hparams)
+        wide = widths(grid, config, rows) is not None
+        recorded = recorded_names(config.model.name, made, hparams, wide=wide)
+        made = replace(made, task=replace(task, recorded=recorded))
     return made, hparams
 
 
@@ -104,21 +106,6 @@ def make_task(
         config.dtype,
         draw=inputs.draw,
     )
-
-
-def _recorded(inputs: Inputs, static: Static, hparams: HParams) -> tuple[str, ...]:
-    """The names of all parameters. Raises `ConfigError` where they are too many to be recorded."""
-    one = jax.tree.map(lambda leaf: leaf[0], hparams)
-    wide = "width" in inputs.config.model.fields
-    with numerics(static):
-        task = static.task(one.task)
-        params = None if wide else jax.eval_shape(task.init, jax.random.key(0))
-    found = 0 if params is None else sum(leaf.size for leaf in jax.tree.leaves(params))
-    if params is None or found > _MOST_RECORDED:
-        got = f"model={inputs.config.model.name} has {'hidden layers' if wide else f'{found} parameters'}"
-        takes = f"it takes false, or a model of up to {_MOST_RECORDED} parameters without hidden layers"
-        raise ConfigError("record_params", got, takes)
-    return tuple(scalar_names(params))
 
 
 def _values(grid: Grid, config: Config, path: str, rows: np.ndarray) -> np.ndarray:
@@ -158,6 +145,8 @@ def _bound_model(grid: Grid, inputs: Inputs, rows: np.ndarray) -> Bound:
     config = inputs.config
     if config.model.name == OWN:
         return _bound_own(grid, config, "model", rows)
+    if config.model.name == POINT:
+        return _bound_point(grid, config, rows)
     traced: dict[str, np.ndarray] = {}
     static: dict[str, Any] = {}
     for name in config.model.fields:
@@ -167,25 +156,37 @@ def _bound_model(grid: Grid, inputs: Inputs, rows: np.ndarray) -> Bound:
         elif name == "init":
             static[name] = tuple(dict.fromkeys(values))
             traced[name] = np.asarray([static[name].index(v) for v in values], np.int32)
-        elif (name == "start" and values[0] is not None) or is_coordinate(config, f"model.{name}"):
-            traced[name] = _starts(inputs, f"model.{name}", values)
-        elif name in ("init_scale", "spread"):
+        elif name == "start" and values[0] is not None:
+            needed = inputs.n_outputs * (inputs.n_features + 1)
+            if len(values[0]) != needed:
+                takes = (
+                    f"it takes {needed}: {inputs.n_outputs} × {inputs.n_features} weights, then the biases"
+                )
+                raise ConfigError(_START, f"got {len(values[0])} numbers", takes)
+            traced[name] = _starts(config, _START, values)
+        elif name == "init_scale":
             traced[name] = _floats(grid, config, f"model.{name}", rows)
         else:
             static[name] = values[0]
     return traced, static
 
 
-def _starts(inputs: Inputs, path: str, values: np.ndarray) -> np.ndarray:
+def _bound_point(grid: Grid, config: Config, rows: np.ndarray) -> Bound:
+    """Where each coordinate starts, by its name, whatever fields of other models are called."""
+    traced = {"spread": _floats(grid, config, "model.spread", rows)}
+    for name in coordinates(config.loss.function):
+        path = f"model.{name}"
+        values = _values(grid, config, path, rows)
+        if values[0] is None:
+            raise ConfigError(path, "got nothing", f"it takes where {name} starts")
+        traced[name] = _starts(config, path, values)
+    return traced, {"fixed": config.model.fields["fixed"]}
+
+
+def _starts(config: Config, path: str, values: np.ndarray) -> np.ndarray:
     """Where trials begin, each a number or as many numbers. Raises `ConfigError`."""
-    if values[0] is None:
-        raise ConfigError(path, "got nothing", f"it takes where {path.partition('.')[2]} starts")
-    needed = inputs.n_outputs * (inputs.n_features + 1)
-    if path == _START and len(values[0]) != needed:
-        takes = f"it takes {needed}: {inputs.n_outputs} × {inputs.n_features} weights, then the biases"
-        raise ConfigError(path, f"got {len(values[0])} numbers", takes)
     exact = np.asarray(values.tolist(), np.float64)
-    dtype = np.dtype(kept_dtype(inputs.config.dtype))
+    dtype = np.dtype(kept_dtype(config.dtype))
     if np.abs(exact).max() > np.finfo(dtype).max:
         raise ConfigError(path, f"got {np.abs(exact).max():.3g}", f"{dtype} holds no such number")
     return exact.astype(dtype)
@@ -214,25 +215,3 @@ def _hashable(value: Any) -> Any:
     if isinstance(value, Mapping):
         raise ConfigError("config", f"got the mapping {value!r} for your own function", "give its fields")
     return tuple(_hashable(v) for v in value) if isinstance(value, list) else value
-
-
-def try_own(inputs: Inputs, static: Static, hparams: HParams) -> None:
-    """Trace, without compiling, a program that holds a person's own function.
-
-    Raises `ConfigError` where it fails, so that nothing is written for a sweep that cannot run.
-    """
-    owns = [group for group in ("model", "loss") if getattr(inputs.config, group).name == OWN]
-    if not owns:
-        return
-    one = jax.tree.map(lambda leaf: leaf[0], hparams)
-    data = arrays(inputs.split, hparams.diverge_above.dtype)
-    try:
-        with numerics(static):
-            jax.eval_shape(lambda h, d: train_one(static, h, d), one, data)
-    except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:400]
-        loss = "loss" in owns and (len(owns) == 1 or "the loss gave" in str(error))
-        if inputs.config.model.name == POINT and "function gave" not in str(error):
-            reason += "; it has to take its coordinates and give a scalar, in jax.numpy"
-        field = "loss._target_" if loss else "model._target_"
-        raise ConfigError(field, f"cannot be trained ({reason})", "") from error

@@ -102,7 +102,7 @@ def finished(block: Block, curves: Sequence[Curve], *, keep_state: bool) -> Fini
         block.metrics,
         diverged_at,
         {name: values.astype(np.float32) for name, values in test.items()},
-        program.static.task.conclude(end)
+        program.static.task.conclude(end, trials)
         | {name: np.full(trials, value) for name, value in program.reference.items()},
         partial(params_of, program, block.places, curves),
         under_way(block, length.steps // length.record_every) if again else None,

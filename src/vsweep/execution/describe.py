@@ -60,6 +60,7 @@ def _data_record(split: Split) -> dict[str, Any]:
         "mean": split.mean.tolist(),
         "std": split.std.tolist(),
         "note": split.dataset.note,
+        "fresh": split.dataset.draw is not None,
     }
 
 
@@ -70,8 +71,8 @@ _FEATURES, _ROWS = 2, 100_000
 def examples(plan: Plan) -> dict[int, pd.DataFrame]:
     """The examples of each data set as they came, by its place in the plan, unless they are too many to draw.
 
-    A column per feature, `target` (a number, or a class by its place among the labels), `part` and, where it
-    is known, `truth`.
+    A column per feature (`x.NAME` for one whose name another column has), `target` (a number, or a class by
+    its place among the labels), `part` and, where it is known, `truth`.
     """
     return {
         i: _examples(split)
@@ -82,7 +83,9 @@ def examples(plan: Plan) -> dict[int, pd.DataFrame]:
 
 def _examples(split: Split) -> pd.DataFrame:
     dataset = split.dataset
-    frame = pd.DataFrame(dataset.x, columns=list(dataset.features))
+    taken = ("target", "part", "truth")
+    names = [f"x.{name}" if name in taken else name for name in dataset.features]
+    frame = pd.DataFrame(dataset.x, columns=names)
     part = np.empty(len(dataset.y), object)
     for name, places in zip(("train", "val", "test"), split.places, strict=True):
         part[places] = name

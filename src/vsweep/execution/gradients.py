@@ -12,11 +12,12 @@ from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 
 from vsweep.descent.program import HParams, Static, numerics, start_one
-from vsweep.execution.bind import bind, try_own
+from vsweep.execution.bind import bind
 from vsweep.execution.blocks import leaf_name
 from vsweep.execution.differences import differences
 from vsweep.execution.inputs import arrays
 from vsweep.execution.plan import Plan
+from vsweep.execution.rehearse import try_own
 from vsweep.grid import Grid
 from vsweep.results.checked import CheckedProgram, Derivative
 from vsweep.tasks.models import Params, unpadded

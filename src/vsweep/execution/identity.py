@@ -13,7 +13,7 @@ from vsweep.descent.program import NUMERICS
 from vsweep.execution.fingerprint import fingerprint
 from vsweep.execution.plan import Plan, Program
 from vsweep.grid import Grid
-from vsweep.schema import OWN
+from vsweep.schema import OWN, POINT
 from vsweep.tasks.dataset import Dataset
 from vsweep.tasks.synthetic import DrawCurve
 
@@ -58,9 +58,10 @@ def _of_cells(grid: Grid, cells: np.ndarray, program: Program, config: Config) -
     # Data are what they hold.
     fields.pop("data.path", None)
     axes = {axis.path: i for i, axis in enumerate(grid.axes)}
+    scaled = config.model.name not in (OWN, POINT)
     columns = []
     for path in sorted(fields):
-        if path == _SCALE and config.model.name != OWN:
+        if path == _SCALE and scaled:
             # Weights of zero have no scale.
             continue
         if path in axes:
@@ -68,7 +69,7 @@ def _of_cells(grid: Grid, cells: np.ndarray, program: Program, config: Config) -
             columns.append([texts[i] for i in grid.index[cells, axes[path]].tolist()])
         else:
             columns.append([_text(path, fields[path])] * len(cells))
-    if _SCALE in fields and config.model.name != OWN:
+    if _SCALE in fields and scaled:
         columns.append(_scales(grid, cells, axes, fields))
     base = f"{NUMERICS} {_data_digest(program.inputs.split.dataset)} {_sources(config)}".encode()
     rows = zip(*columns, strict=True)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from vsweep.config import Config
@@ -11,7 +12,7 @@ from vsweep.errors import ConfigError
 from vsweep.schema import AUTO, OWN, POINT
 from vsweep.tasks.data import NO_DATA
 from vsweep.tasks.dataset import Split, own_dataset, split
-from vsweep.tasks.functions import FUNCTIONS
+from vsweep.tasks.functions import FUNCTIONS, coordinates
 from vsweep.tasks.losses import LOSSES, Loss, default_loss, own_loss, positive
 from vsweep.tasks.products import has_library_calls
 from vsweep.tasks.task import Data, Draw, Examples, kept_dtype
@@ -47,6 +48,21 @@ class Inputs:
         """Examples of one step."""
         return self.config.batch_size or self.split.x[0].shape[1]
 
+    @property
+    def depth(self) -> int:
+        """Hidden layers, of a model that has any; of others 1."""
+        own = self.config.model.name in (OWN, POINT)
+        return 1 if own else int(self.config.model.fields.get("depth", 1))
+
+    @property
+    def recorded(self) -> int:
+        """How many parameters are recorded beside the metrics, at most."""
+        fields = self.config.model.fields
+        if self.config.model.name == POINT:
+            starts = [fields[name] for name in coordinates(self.config.loss.function)]
+            return sum(np.size(start) for start in starts)
+        return self.n_outputs * (self.n_features + 1) if self.config.record_params else 0
+
     def flops(self, width: int) -> float:
         """Multiply-adds of one step's products at a width (0: no hidden layer).
 
@@ -57,8 +73,10 @@ class Inputs:
 
     def weights(self, width: int) -> int:
         """Weights of a model of this width; of a person's own model a guess, as if it were affine."""
-        ends = self.n_features, self.n_outputs
-        depth = self.config.model.fields.get("depth", 1)
+        if self.config.model.name == POINT:
+            # Its numbers, and their Hessian at the end.
+            return self.recorded + self.recorded**2
+        ends, depth = (self.n_features, self.n_outputs), self.depth
         return sum(ends) * width + (depth - 1) * width**2 if width else ends[0] * ends[1]
 
     def fusable(self, width: int) -> bool:
@@ -67,7 +85,7 @@ class Inputs:
             return self.config.loss.name != OWN
         if self.config.model.name == OWN:
             return False
-        depth = self.config.model.fields.get("depth", 1) if width else 0
+        depth = self.depth if width else 0
         sizes = [self.n_features, *[width] * depth, self.n_outputs]
         return not any(
             has_library_calls(sizes[i + 1], sizes[i], self.examples, first=i == 0) for i in range(depth + 1)
@@ -84,6 +102,7 @@ class _Fresh:
 
     def __call__(self, key: Any, size: int) -> tuple[Any, Any]:
         x, y = self.draw(key, size)
+        x = x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(np.float32)
         mean, std = (np.asarray(each, x.dtype)[:, None] for each in (self.mean, self.std))
         return (x - mean) / std, y
 

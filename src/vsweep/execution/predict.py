@@ -50,6 +50,7 @@ class Predictor:
         """
         x = np.asarray(x, np.float64)
         names = self._names
+        x = x[:, None] if x.ndim == 1 and len(names) == 1 else x
         if x.ndim != 2 or x.shape[1] != len(names):
             takes = f"(examples, {len(names)}): {', '.join(names)}"
             raise ValueError(f"x has the shape {x.shape}; it takes {takes}")

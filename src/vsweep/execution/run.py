@@ -223,7 +223,9 @@ def metric_names(plan: Plan) -> list[str]:
 
 def column_names(plan: Plan) -> list[str]:
     """What else is said of a trial by any program of the plan."""
-    return list(dict.fromkeys(name for program in plan.programs for name in program.static.task.columns))
+    names = dict.fromkeys(name for program in plan.programs for name in program.static.task.columns)
+    # Eigenvalues stand together, in order, whichever function has how many.
+    return sorted(names, key=lambda name: (0, int(name[8:])) if name.startswith("hessian_") else (1, 0))
 
 
 def test_names(plan: Plan) -> list[str]:

@@ -145,8 +145,8 @@ def difference(one: Again, other: Again) -> tuple[float, str]:
 
     At each record `|a - b| / max(|a|, |b|)`, but for accuracies, whose difference is taken as it is, and
     for what follows the first record that is not finite in either. What vanishes by cancelling (a gradient,
-    a parameter, a function that passes 0) is held against 1/1000 of the curve's largest value at least, and
-    a loss against a millionth of it: below that it is rounding alone.
+    a parameter, a function that passes 0) is held against 1/1000 of the curve's largest value so far at
+    least, and a loss against a millionth of it: below that it is rounding alone.
     """
     largest = (0.0, "")
     for name, values in one.metrics.items():
@@ -156,8 +156,10 @@ def difference(one: Again, other: Again) -> tuple[float, str]:
         scale = np.ones_like(a)
         if not higher_is_better(name):
             scale = np.maximum(np.abs(a), np.abs(b))
-            cancels = name == "grad_norm" or name.startswith("param") or bool((np.minimum(a, b) < 0.0).any())
-            scale = np.maximum(scale, (_CANCELS if cancels else _VANISHES) * scale.max(initial=0.0))
+            below = bool((np.minimum(a, b) < -_VANISHES * scale.max(initial=0.0)).any())
+            cancels = name == "grad_norm" or name.startswith("param") or below
+            # The largest so far: a trial that blows up does not hide what came before.
+            scale = np.maximum(scale, (_CANCELS if cancels else _VANISHES) * np.maximum.accumulate(scale))
         apart = np.abs(a - b) / np.where(scale == 0.0, 1.0, scale)
         if apart.max(initial=0.0) > largest[0]:
             largest = float(apart.max()), name

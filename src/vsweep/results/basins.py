@@ -25,10 +25,11 @@ def draw_basin(sweep: "Sweep", x: str | None, y: str | None) -> Figure:
     """See `Plots.basin`."""
     trials = sweep.trials
     starts = [f"model.{name}" for name in coordinates(sweep) if f"model.{name}" in axes_of(trials)]
-    others = [axis for axis in [*starts[1:], LR] if axis in axes_of(trials)]
-    if not starts or not others:
+    left = [axis for axis in [*starts, LR] if axis in axes_of(trials) and axis not in (x, y)]
+    if (x is None) + (y is None) > len(left) or (x is not None and x == y):
         raise KeyError("it takes two axes: where a coordinate starts, and another or optimizer.lr")
-    x, y = x or starts[0], y or others[0]
+    x = x or left.pop(0)
+    y = y or left.pop(0)
     for axis in (x, y):
         known_axis(trials, axis)
     trials = trials[trials["seed"] == trials["seed"].iloc[0]].assign(ended=where_ended)

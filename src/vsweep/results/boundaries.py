@@ -27,7 +27,7 @@ from vsweep.results.scene import (
     scored,
     titled,
 )
-from vsweep.results.select import axes_of, default_metric, label, rank_cells, with_error
+from vsweep.results.select import axes_of, default_metric, label, rank_cells, varied, with_error
 
 if TYPE_CHECKING:
     from vsweep.results.sweep import Sweep
@@ -57,7 +57,7 @@ def boundaries(sweep: "Sweep") -> Figure:
         image = _shade(panel, scene, strong) or image
         scatter(panel, scene, COLOURS)
         _draw_lines(panel, scene.limits, lines, strong, mean=mean)
-        cell = f"{words}: {label(row, axes_of(trials))}".removesuffix(": ")
+        cell = f"{words}: {label(row, varied(trials))}".removesuffix(": ")
         score = [scored(row, metric), _diverged_score(trials, row, metric)]
         titled(panel, [cell, *score, _unknown(row, lines), *unseen(lines, scene.limits, "seed")], 62)
     if image is not None:
@@ -90,7 +90,7 @@ def first_steps(sweep: "Sweep", steps: int) -> Figure:
         panel.add_collection(
             LineCollection(list(ends.values()), colors=shades[list(ends)], linewidths=widths, zorder=3)
         )
-        words = f"{label(trial, axes_of(sweep.trials))} seed={trial['seed']}".strip()
+        words = f"{label(trial, varied(sweep.trials))} seed={trial['seed']}".strip()
         diverged = "" if trial["status"] == "ok" else f"diverges at step {trial['diverged_at']}"
         titled(panel, [words, diverged, *unseen(lines, scene.limits, "step")], 46)
     scale = ScalarMappable(Normalize(-0.5, len(shades) - 0.5), ListedColormap(shades))

@@ -12,7 +12,8 @@ from vsweep.results import landscapes
 from vsweep.results.drawing import panels, picture
 from vsweep.results.ends import is_function
 from vsweep.results.landscapes import Way, colour_of
-from vsweep.results.select import axes_of, label
+from vsweep.results.scene import rows_of
+from vsweep.results.select import axes_of, label, short_names
 
 if TYPE_CHECKING:
     from vsweep.results.sweep import Sweep
@@ -26,7 +27,14 @@ def coordinates(sweep: "Sweep") -> list[str]:
     """The recorded coordinates of a function's point. Raises `KeyError` where the sweep is of none."""
     if not is_function(sweep.trials):
         raise KeyError("it is of functions to minimise: model=point")
-    return [name.removeprefix("param.") for name in sweep.curves.columns if name.startswith("param.")]
+    return coordinates_of(sweep, sweep.trials)
+
+
+def coordinates_of(sweep: "Sweep", trials: pd.DataFrame) -> list[str]:
+    """Those that some of these trials start at."""
+    first = sweep.curves[(sweep.curves["step"] == 0) & sweep.curves["trial"].isin(trials["trial"])]
+    names = [name for name in map(str, first.columns) if name.startswith("param.")]
+    return [name.removeprefix("param.") for name in names if first[name].notna().any()]
 
 
 def parts_of(trials: pd.DataFrame, axes: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
@@ -36,18 +44,21 @@ def parts_of(trials: pd.DataFrame, axes: Sequence[str]) -> list[tuple[str, pd.Da
         return [("", trials)]
     groups = list(trials.groupby(axes, sort=False, dropna=False))
     kept = _evenly(np.arange(len(groups)), _PANELS).tolist()
-    return [(label(groups[i][1].iloc[0].to_dict(), axes), groups[i][1]) for i in kept]
+    return [(_titled(groups[i][1], axes), groups[i][1]) for i in kept]
 
 
 def draw_paths(sweep: "Sweep", *, on_surface: bool) -> Figure:
     """See `Plots.paths` and `Plots.surface`."""
     names, trials = coordinates(sweep), sweep.trials
-    if len(names) > 2 or (on_surface and len(names) != 2):
-        takes = "two coordinates" if on_surface else "one or two coordinates"
-        raise KeyError(f"it takes a function of {takes}, and this one has {', '.join(names)}")
     starts = [f"model.{name}" for name in names if f"model.{name}" in axes_of(trials)]
     trials = trials[trials["seed"] == trials["seed"].iloc[0]]
     parts = _few(trials, [axis for axis in axes_of(trials) if axis not in starts])
+    parts = [
+        part for part in parts if len(coordinates_of(sweep, part[1])) in ((2,) if on_surface else (1, 2))
+    ]
+    if not parts:
+        takes = "two coordinates" if on_surface else "one or two coordinates"
+        raise KeyError(f"it takes a function of {takes}, and this one has {', '.join(names) or 'very many'}")
     if on_surface:
         # One hill is enough to look at: that on which most arrive.
         title, part = max(parts, key=lambda part: _arrived(part[1]))
@@ -58,7 +69,8 @@ def draw_paths(sweep: "Sweep", *, on_surface: bool) -> Figure:
         size = (4.2, 3.6) if len(parts) > 1 else (6.4, 4.6)
         figure, axes = panels(len(parts), columns=columns_of(len(parts)), size=size)
     for at, (title, part) in zip(axes, parts, strict=True):
-        chosen = _spread(part, starts)
+        names = coordinates_of(sweep, part)
+        chosen = _spread(part, [start for start in starts if part[start].notna().all()])
         ways = _ways(sweep, chosen, names)
         value = sweep.landscape(int(part["trial"].iloc[0]))
         draw = (
@@ -70,15 +82,38 @@ def draw_paths(sweep: "Sweep", *, on_surface: bool) -> Figure:
         )
         draw(at, ways, value, names)
         at.set_title(title or "descents", fontsize=10)
-    shown = [
-        Line2D([], [], marker="o", color="0.2", markerfacecolor="white", label="start", linestyle=""),
-        Line2D([], [], marker="*", color="0.2", label="end", linestyle="", markersize=9),
-        Line2D(
-            [], [], marker="X", color="0.2", label="goes on to leave the picture", linestyle="", markersize=7
-        ),
-    ]
-    figure.legend(handles=shown, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    figure.legend(handles=_markers(axes), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    each = np.diff(sweep.curves["step"].to_numpy()[:2])
+    if len(each) and each[0] > 1:
+        # What happens between is not known.
+        figure.suptitle(f"a point every {each[0]} steps", fontsize=10)
     return figure
+
+
+def _titled(part: pd.DataFrame, axes: Sequence[str]) -> str:
+    """What trials have in common, in words."""
+    first: dict[str, Any] = {axis: part[axis].iloc[0] for axis in axes}
+    words = label(first, axes)
+    return words or " ".join(f"{name}=null" for name in short_names(axes).values())
+
+
+_NAMES = {
+    landscapes.BEGINS: ("start", "white"),
+    landscapes.ARRIVES: ("ends at a minimum", "0.2"),
+    landscapes.STOPS: ("ends elsewhere", "0.2"),
+    landscapes.LEAVES: ("goes on to leave the picture", "0.2"),
+}
+
+
+def _markers(axes: Sequence[Any]) -> list[Line2D]:
+    """What the markers in these axes stand for."""
+    used = {line.get_marker() for each in axes for line in each.lines}
+    handles = []
+    for marker, (text, face) in _NAMES.items():
+        if marker in used:
+            look: Any = {"marker": marker, "markerfacecolor": face, "markersize": 7, "linestyle": ""}
+            handles.append(Line2D([], [], color="0.2", label=text, **look))
+    return handles
 
 
 def columns_of(count: int) -> int:
@@ -103,7 +138,7 @@ def _few(trials: pd.DataFrame, axes: Sequence[str]) -> list[tuple[str, pd.DataFr
         rates = sorted({arrived.idxmax(), likely.index.max() if len(likely) else arrived.index.min()})
         for rate in rates:
             part = group[group[LR] == rate]
-            found.append((label(part.iloc[0].to_dict(), [*others, LR]), part))
+            found.append((_titled(part, [*others, LR]), part))
     return found
 
 
@@ -136,34 +171,43 @@ def draw_loss_surface(sweep: "Sweep") -> Figure:
     names = [name for name in sweep.curves.columns if name.startswith("param.")]
     if names != ["param.b", "param.w"] or "least_squares_w" not in sweep.trials:
         raise KeyError("it takes a line of one feature: model=linear record_params=true, squared error")
-    if sweep.trials.loc[:, "least_squares_w"].nunique() > 1:
+    if sweep.trials["least_squares_w"].isna().any():
+        raise KeyError("it takes squared error alone, and some trials have another loss")
+    if sweep.trials["least_squares_w"].nunique() > 1:
         raise KeyError("it takes one data set, and its trials are on several")
     (data,) = list(sweep.plan["data"].values())[:1]
     train = sweep.examples[sweep.examples["part"] == "train"]
     x = (train.iloc[:, 0].to_numpy() - data["mean"][0]) / data["std"][0]
     trials = sweep.trials[sweep.trials["status"] == "ok"]
-    # The first of each learning rate: with all examples in a step, where that is the first on its axis.
-    trials = trials.drop_duplicates(LR) if LR in axes_of(trials) else trials
     if trials.empty:
         raise KeyError("all its trials diverged")
-    chosen = _evenly(trials["trial"].to_numpy(), _WAYS)
-    ways = _ways(sweep, chosen.tolist(), ["b", "w"])
     best = sweep.trials[["least_squares_b", "least_squares_w"]].iloc[0].to_numpy(float)
 
     def value(at: np.ndarray) -> np.ndarray:
         left = at[:, 0, None] + at[:, 1, None] * x - train["target"].to_numpy()
         return np.mean(left**2, axis=1)
 
-    figure = picture(6.6, 5.2)
-    axes = figure.subplots()
-    # So that the whole bowl is seen, what lies across its middle from where they start.
-    across = np.stack([2.0 * best - way.points[0] for way in ways])
-    landscapes.on_contours(axes, ways, value, ["intercept b", "slope w"], "training loss", across)
-    axes.plot(*best, "P", color="black", markersize=9, markeredgecolor="white", label="least squares")
-    rows: list[Any] = trials[trials["trial"].isin(chosen)].to_dict("records")
-    for i, row in enumerate(rows):
-        name = label(row, [axis for axis in axes_of(trials) if axis == LR])
-        axes.plot([], [], color=colour_of(i), label=name or "a descent")
-    axes.set_title("the training loss of a line, and the ways down it", fontsize=10)
-    figure.legend(loc="outside right upper", frameon=False, fontsize=9)
+    # One of each learning rate, the fastest below the others.
+    parts = parts_of(trials, [axis for axis in axes_of(trials) if axis != LR])
+    size = (5.2, 4.4) if len(parts) > 1 else (6.0, 4.8)
+    figure, axes = panels(len(parts), columns=columns_of(len(parts)), size=size)
+    named: dict[str, Any] = {}
+    for at, (title, part) in zip(axes, parts, strict=True):
+        rows = part.drop_duplicates(LR).sort_values(LR, ascending=False) if LR in part else part.head(1)
+        chosen = _evenly(rows["trial"].to_numpy(), _WAYS)
+        ways = [_ways(sweep, [trial], ["b", "w"])[0] for trial in chosen.tolist()]
+        # As with functions: within 1 % of where it is least.
+        reach = 0.01 * (1.0 + np.linalg.norm(best))
+        ways = [way._replace(arrived=bool(np.linalg.norm(way.points[-1] - best) <= reach)) for way in ways]
+        # So that the whole bowl is seen, what lies across its middle from where they start.
+        across = np.stack([2.0 * best - way.points[0] for way in ways])
+        landscapes.on_contours(at, ways, value, ["intercept b", "slope w"], "training loss", across)
+        at.plot(*best, "P", color="black", markersize=7, markeredgecolor="white", zorder=4)
+        at.set_title(title or "the training loss of a line, and the ways down it", fontsize=10)
+        for i, row in enumerate(rows_of(rows[rows["trial"].isin(chosen)])):
+            text = label(row, [LR]) if LR in row else "a descent"
+            named.setdefault(text, Line2D([], [], color=colour_of(i), label=text))
+    squares = Line2D([], [], marker="P", color="black", label="least squares", linestyle="")
+    handles = [*named.values(), squares, *_markers(axes)]
+    figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9)
     return figure

@@ -4,15 +4,19 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 
 from vsweep.results.drawing import COLOURS, plain
 
+# The markers of where a way begins, and of its end: at a minimum, elsewhere, or out of the picture.
+BEGINS, ARRIVES, STOPS, LEAVES = "o", "*", "D", "X"
+_SIZES = {ARRIVES: 9, STOPS: 5, LEAVES: 7}
 Value = Callable[[np.ndarray], np.ndarray]
 
 
 class Way(NamedTuple):
-    """A descent's recorded points, float64 `(records, coordinates)`; and whether it arrived somewhere."""
+    """A descent's recorded points, float64 `(records, coordinates)`; and whether it ends at a minimum."""
 
     points: np.ndarray
     arrived: bool
@@ -28,7 +32,7 @@ def _inside(way: Way, lows: Sequence[float], highs: Sequence[float]) -> tuple[np
     with np.errstate(invalid="ignore"):
         within = (np.isfinite(way.points) & (way.points >= lows) & (way.points <= highs)).all(axis=1)
     kept = way.points[np.logical_and.accumulate(within)]
-    return kept, "*" if len(kept) == len(way.points) else "X"
+    return kept, LEAVES if len(kept) < len(way.points) else ARRIVES if way.arrived else STOPS
 
 
 def _window(ways: Sequence[Way], i: int) -> tuple[float, float]:
@@ -51,12 +55,22 @@ def on_curve(axes: Axes, ways: Sequence[Way], value: Value, names: Sequence[str]
     axes.plot(across, height, color="0.35", linewidth=1.5)
     for i, way in enumerate(ways):
         inside, end = _inside(way, [low], [high])
-        at, colour = value(inside), colour_of(i)
+        # Along a line starts have an order, and so have their colours.
+        at, colour = value(inside), colormaps["viridis"](0.92 * i / max(len(ways) - 1, 1))
         axes.plot(inside[:, 0], at, color=colour, linewidth=1.2, alpha=0.9, marker=".", markersize=3)
-        axes.plot(inside[0, 0], at[0], "o", color=colour, markerfacecolor="white", markersize=6)
-        axes.plot(inside[-1, 0], at[-1], end, color=colour, markersize=10 if end == "*" else 7)
-    reach = np.ptp(height)
-    axes.set_ylim(height.min() - 0.08 * reach, height.max() + 0.08 * reach)
+        axes.plot(inside[0, 0], at[0], BEGINS, color=colour, markerfacecolor="white", markersize=6)
+        axes.plot(inside[-1, 0], at[-1], end, color=colour, markersize=_SIZES[end], zorder=3)
+    # A function need not be finite everywhere.
+    seen = height[np.isfinite(height)]
+    if len(seen):
+        reach = np.ptp(seen) or 1.0
+        axes.set_ylim(seen.min() - 0.08 * reach, seen.max() + 0.08 * reach)
+        ends = [way.points[-1] for way in ways if way.arrived]
+        size = float(np.abs(value(np.stack(ends))).max()) if ends else 0.0
+        if size and reach > 40.0 * size:
+            # What lies between minima would not be seen beside the walls.
+            axes.set_yscale("symlog", linthresh=2.0 * size)
+            axes.set_ylim(min(1.5 * seen.min(), -0.3 * size), 1.3 * seen.max())
     axes.set_xlim(low, high)
     axes.set_xlabel(names[0])
     axes.set_ylabel(f"f({names[0]})")
@@ -87,8 +101,10 @@ def on_contours(
         colour = colour_of(i)
         at, end = _inside(way, [xs.min(), ys.min()], [xs.max(), ys.max()])
         axes.plot(at[:, 0], at[:, 1], color=colour, linewidth=1.4)
-        axes.plot(*at[0], "o", color=colour, markerfacecolor="white", markersize=5)
-        axes.plot(*at[-1], end, color=colour, markersize=9, markeredgecolor="white", markeredgewidth=0.5)
+        axes.plot(*at[0], BEGINS, color=colour, markerfacecolor="white", markersize=5)
+        axes.plot(
+            *at[-1], end, color=colour, markersize=_SIZES[end], markeredgecolor="white", markeredgewidth=0.5
+        )
     axes.set_xlim(xs.min(), xs.max())
     axes.set_ylim(ys.min(), ys.max())
     axes.set_xlabel(names[0])
@@ -105,8 +121,8 @@ def on_surface(axes: Any, ways: Sequence[Way], value: Value, names: Sequence[str
         kept, end = _inside(way, [xs.min(), ys.min()], [xs.max(), ys.max()])
         at = value(kept) + lift
         axes.plot(kept[:, 0], kept[:, 1], at, color=colour, linewidth=1.6, zorder=5)
-        axes.plot(*kept[:1].T, at[:1], "o", color=colour, markerfacecolor="white", markersize=5, zorder=6)
-        axes.plot(*kept[-1:].T, at[-1:], end, color=colour, markersize=9, zorder=6)
+        axes.plot(*kept[:1].T, at[:1], BEGINS, color=colour, markerfacecolor="white", markersize=5, zorder=6)
+        axes.plot(*kept[-1:].T, at[-1:], end, color=colour, markersize=_SIZES[end], zorder=6)
     axes.set_xlabel(names[0])
     axes.set_ylabel(names[1])
     axes.set_zlabel(f"f({', '.join(names)})")

@@ -8,17 +8,20 @@ from typing import Any
 from vsweep.errors import ConfigError, nearest
 from vsweep.results.drawing import tick
 from vsweep.results.plots import Plots
-from vsweep.results.sweep import Sweep
+from vsweep.results.sweep import PICTURES, Sweep
 
-FOLDER = "pictures"
 # The argument of every picture that says which cells it is of.
 _WHERE = "where"
+# Arguments that are axes.
+_AXES = ("x", "y", "by")
 
 
-def asked(given: Sequence[Mapping[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
-    """The pictures that a config asks for, each with its arguments. Raises `ConfigError`.
+def asked(given: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
+    """The pictures that a config asks for, each with its arguments.
 
-    Beside its own arguments, any picture takes `where`, as `Sweep.where` does.
+    axes: those of the sweep. Beside its own arguments, any picture takes `where`, as `Sweep.where` does.
+
+    Raises `ConfigError`.
     """
     known = {name: f for name, f in vars(Plots).items() if not name.startswith("_")}
     found = []
@@ -38,6 +41,10 @@ def asked(given: Sequence[Mapping[str, Any]]) -> list[tuple[str, dict[str, Any]]
             for key in takes:
                 if parameters[key].default is inspect.Parameter.empty and key not in arguments:
                     raise ConfigError("pictures", f"{name} lacks {key!r}", f"give {{{name}: {{{key}: …}}}}")
+            named = [arguments[key] for key in _AXES if arguments.get(key) is not None]
+            for axis in [*named, *arguments.get(_WHERE, {})]:
+                if axis not in axes:
+                    raise ConfigError("pictures", f"{name} names {axis!r}, no axis", nearest(str(axis), axes))
             found.append((name, dict(arguments)))
     return found
 
@@ -48,14 +55,19 @@ def make(sweep: Sweep, wanted: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[
     for name, arguments in wanted:
         own, only = dict(arguments), arguments.get(_WHERE, {})
         own.pop(_WHERE, None)
-        parts = [name, *map(tick, own.values()), *(f"{axis}={tick(value)}" for axis, value in only.items())]
-        file = re.sub(r"[^\w.=+-]", "_", "-".join(parts))[:120] + ".png"
+        named = [f"{axis}={'null' if value is None else tick(value)}" for axis, value in only.items()]
+        parts = [
+            re.sub(r"[^\w.=+-]+", "_", part).strip("_") for part in (name, *map(tick, own.values()), *named)
+        ]
+        file = "-".join(parts).replace("=_", "=")[:120] + ".png"
         try:
             of = sweep.where(only) if only else sweep
-            getattr(of.plot, name)(**own, path=sweep.directory / FOLDER / file)
+            getattr(of.plot, name)(**own, path=sweep.directory / PICTURES / file)
             made[file] = ""
+        except OSError:
+            raise
         except Exception as error:
             # What was trained is there, whatever comes of its pictures.
-            reason = error.args[0] if isinstance(error, KeyError) and error.args else error
-            made[file] = " ".join(f"{type(error).__name__}: {reason}".split())
+            told = isinstance(error, KeyError) and error.args
+            made[file] = " ".join(str(error.args[0] if told else f"{type(error).__name__}: {error}").split())
     return made

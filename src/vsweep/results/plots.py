@@ -41,6 +41,8 @@ class Plots:
         Raises `KeyError` for an axis that the sweep does not have.
         """
         metric = metric or default_metric(self._trials)
+        if x == y:
+            raise KeyError(f"it takes two axes, and was given {x!r} twice")
         best = self._best(metric, x, y)
         mean = best.pivot(index=y, columns=x, values="mean")
         diverged = best.pivot(index=y, columns=x, values="diverged").reindex_like(mean)
@@ -66,12 +68,12 @@ class Plots:
             self._sweep.curves[["trial", "step", metric]], on="trial"
         )
         over_seeds = kept.astype({metric: float}).groupby(["cell", "step"])[metric]
-        lines = (
-            over_seeds.quantile(np.array([0.25, 0.5, 0.75]))
-            .unstack()
-            .set_axis(["low", "median", "high"], axis=1)
-        )
-        lines = lines.dropna()
+        lines = pd.DataFrame(
+            {
+                name: over_seeds.quantile(share)
+                for name, share in (("low", 0.25), ("median", 0.5), ("high", 0.75))
+            }
+        ).dropna()
         figure = picture(7.2, 4.2)
         _draw_lines(figure, best, lines, by, metric)
         return self._written(figure, path)

@@ -44,7 +44,8 @@ def fits(sweep: "Sweep", by: str | None) -> Figure:
         chosen = [(label(row, axes_of(sweep.trials)), row)]
     else:
         chosen = best_by(sweep.trials, metric, by)
-    x = np.linspace(scene.limits[0][0], scene.limits[0][1], _ALONG)
+    seen = scene.examples[scene.columns[0]].to_numpy(float)
+    x = np.linspace(seen.min(), seen.max(), _ALONG)
     drawn = [[predict(x[:, None]) for predict in predictors(sweep, row, metric)] for _, row in chosen]
     _refuse_nothing(chosen, [bool(each) for each in drawn])
     figure, axes = panels(
@@ -132,8 +133,10 @@ def _shown(scene: Scene, drawn: list[np.ndarray]) -> tuple[float, float]:
 
 def _points(axes: Axes, scene: Scene) -> None:
     """The examples, hollow where held out, and the truth along the feature."""
-    feature, size = scene.features[0], float(np.clip(4000 / len(scene.examples), 3, 16))
-    for train, text in ((True, "training examples"), (False, "held-out examples")):
+    feature, size = scene.columns[0], float(np.clip(4000 / len(scene.examples), 3, 16))
+    # Steps that draw fresh examples never see those that are here.
+    train_text = "examples that it is measured on" if scene.fresh else "training examples"
+    for train, text in ((True, train_text), (False, "held-out examples")):
         part = scene.part(train=train)
         if len(part):
             colour = COLOURS[0] if train else "none"
@@ -141,7 +144,7 @@ def _points(axes: Axes, scene: Scene) -> None:
             axes.scatter(x, y, s=size, c=colour, edgecolors=COLOURS[0], linewidths=0.6, alpha=0.6, label=text)
     if "truth" in scene.examples:
         truth = scene.examples.sort_values(feature)
-        axes.plot(truth[feature], truth["truth"], color="black", linewidth=1.2, label="truth")
+        axes.plot(truth[feature], truth["truth"], color=COLOURS[2], linewidth=2.0, label="truth")
 
 
 def _fits(axes: Axes, x: np.ndarray, drawn: list[np.ndarray]) -> None:

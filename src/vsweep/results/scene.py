@@ -38,18 +38,23 @@ _MARKERS = ("o", "^", "s", "D", "v", "P", "X", "p")
 
 @dataclass(frozen=True)
 class Scene:
-    """The data of a sweep: see `Sweep.examples`, and the data's record in `plan.json`."""
+    """The data of a sweep: see `Sweep.examples`, and the data's record in `plan.json`.
+
+    columns: of the examples' features. fresh: whether steps draw examples of their own.
+    """
 
     examples: pd.DataFrame
+    columns: tuple[str, ...]
     features: tuple[str, ...]
     classes: tuple[str, ...]
     mean: np.ndarray
     std: np.ndarray
+    fresh: bool = False
 
     @cached_property
     def limits(self) -> tuple[Limits, ...]:
         """What is shown of each feature: all examples, and a margin."""
-        return tuple(with_margin(self.examples[name].to_numpy(float)) for name in self.features)
+        return tuple(with_margin(self.examples[name].to_numpy(float)) for name in self.columns)
 
     def part(self, *, train: bool) -> pd.DataFrame:
         """The examples that are trained on, or those that are held out."""
@@ -80,7 +85,9 @@ def scene_of(sweep: "Sweep", name: str, features: int, targets: str) -> Scene:
         needs = f"{targets} over {_count(features, 'feature', 'features')}"
         raise KeyError(f"{name} shows {needs}, and this sweep's data are {has}")
     mean, std = np.asarray(record["mean"], float), np.asarray(record["std"], float)
-    return Scene(sweep.examples, tuple(record["features"]), classes, mean, std)
+    examples = sweep.examples
+    columns, names = tuple(map(str, examples.columns[:features])), tuple(record["features"])
+    return Scene(examples, columns, names, classes, mean, std, bool(record.get("fresh")))
 
 
 def _count(n: int, one: str, many: str) -> str:
@@ -94,7 +101,7 @@ def scatter(axes: Axes, scene: Scene, colours: Sequence[Any]) -> None:
     for train in (True, False):
         part = scene.part(train=train)
         for i, name in enumerate(scene.classes):
-            x = part.loc[part["target"] == i, list(scene.features)].to_numpy(float)
+            x = part.loc[part["target"] == i, list(scene.columns)].to_numpy(float)
             face, edge = (colours[i], "white") if train else ("none", colours[i])
             drawn = axes.scatter(x[:, 0], x[:, 1], size, marker=_MARKERS[i % len(_MARKERS)], zorder=2)
             drawn.set(facecolor=face, edgecolor=edge, linewidth=0.3 if train else 0.9)

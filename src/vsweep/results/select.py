@@ -39,6 +39,29 @@ def known_axis(trials: pd.DataFrame, axis: str) -> None:
         raise KeyError(f"no axis {axis!r}: there are {', '.join(axes_of(trials))}")
 
 
+def having(trials: pd.DataFrame, axis: str, value: Any) -> pd.Series:
+    """Which trials have a value on an axis, as it is, or else as it is printed; bool.
+
+    value: None for the trials whose value is null, or that lack the axis. Raises `KeyError` for an axis that
+    there is not, or where no trial has the value.
+    """
+    known_axis(trials, axis)
+    column = trials[axis]
+    if value is None:
+        found = column.isna()
+    elif isinstance(value, list | tuple):
+        # As lists stand in the table.
+        found = column.astype(str) == str(tuple(float(v) if isinstance(v, int) else v for v in value))
+    else:
+        found = column == value
+        found = found if found.any() else column.map(short) == short(value)
+    found = found.fillna(value=False).astype(bool)
+    if not found.any():
+        there = ", ".join(short(each) for each in column.drop_duplicates())
+        raise KeyError(f"no trial has {axis}={value}: there are {there}")
+    return found
+
+
 def default_metric(trials: pd.DataFrame) -> str:
     """The metric that ranks: of the held-out examples where there are any, accuracy before loss."""
     for name in _PREFERRED:
@@ -103,6 +126,11 @@ def label(row: Mapping[str, Any], axes: Sequence[str]) -> str:
     """A cell in words: `lr=0.1 width=32`, of the axes that it has."""
     names = short_names(axes)
     return " ".join(f"{names[axis]}={short(row[axis])}" for axis in axes if pd.notna(row[axis]))
+
+
+def varied(trials: pd.DataFrame) -> list[str]:
+    """The axes on which these trials differ."""
+    return [axis for axis in axes_of(trials) if trials[axis].nunique(dropna=False) > 1]
 
 
 def short_names(axes: Sequence[str]) -> dict[str, str]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 MakePredictor = Callable[["Sweep", int, dict[str, np.ndarray] | None], Callable[[Any], np.ndarray]]
-VERIFIED, CONFIRMED = "verify.json", "confirm.json"
+VERIFIED, CONFIRMED, PICTURES = "verify.json", "confirm.json", "pictures"
 
 
 class Sweep:
@@ -81,20 +81,12 @@ class Sweep:
     def where(self, values: Mapping[str, Any]) -> "Sweep":
         """The same sweep, of the cells alone that have these values: for its tables and its pictures.
 
-        values: by axis, by its dotted path. Raises `KeyError` for an axis that there is not, or where no
-        trial is left.
+        values: by axis, by its dotted path; numbers as they are, or as tables and pictures print them. Raises
+        `KeyError` for an axis that there is not, or where no trial is left.
         """
         kept = self.trials
         for axis, value in values.items():
-            select.known_axis(kept, axis)
-            column = kept[axis]
-            if isinstance(value, int | float) and pd.api.types.is_numeric_dtype(column):
-                kept = kept[np.isclose(column.astype(float), value, rtol=1e-9, atol=0.0)]
-            else:
-                text = str(tuple(map(float, value))) if isinstance(value, list | tuple) else str(value)
-                kept = kept[column.astype(str) == text]
-        if kept.empty:
-            raise KeyError(f"no trial has {', '.join(f'{axis}={value}' for axis, value in values.items())}")
+            kept = kept[select.having(kept, axis, value)]
         part = Sweep(self.directory, self._predictor)
         part.trials = kept.reset_index(drop=True)
         part.curves = self.curves[self.curves["trial"].isin(kept["trial"])].reset_index(drop=True)
@@ -164,6 +156,13 @@ class Sweep:
         """What `vsweep verify` found; None before it."""
         path = self.directory / VERIFIED
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+    @property
+    def lacks_pictures(self) -> bool:
+        """Whether pictures that its config asks for were not made, or are gone."""
+        made = [name for name, why in self.plan.get("pictures", {}).items() if not why]
+        there = all((self.directory / PICTURES / name).is_file() for name in made)
+        return bool(self.config.get("pictures")) and not (self.plan.get("pictures") and there)
 
     @property
     def plot(self) -> "Plots":

@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array, lax, random
 from jax.flatten_util import ravel_pytree
 
-from vsweep.tasks.task import Metrics, Task, kept_dtype, scalar_names, scalars
+from vsweep.tasks.task import MOST_RECORDED, Metrics, Task, kept_dtype, scalar_names, scalars
 
 Function = Callable[..., Array]
 
@@ -31,7 +31,7 @@ def narrow_parabola(x: Array) -> Array:
 
 
 def quartic(x: Array) -> Array:
-    """`2 x^4 - 3 x^3 - 9 x^2 + 4 x + 3`: minima near x = -1.168 and 2.079, a maximum near 0.214."""
+    """`2 x^4 - 3 x^3 - 9 x^2 + 4 x + 3`: minima near x = -1.168 and 2.088, a maximum near 0.205."""
     return 2.0 * x**4 - 3.0 * x**3 - 9.0 * x**2 + 4.0 * x + 3.0
 
 
@@ -63,13 +63,16 @@ def point(*, spread: Array, fixed: tuple[str, ...]) -> None:
     """The fields of a point beside its coordinates: see `Minimise`."""
 
 
-# Up to how many dimensions all eigenvalues are kept, and above how many none.
-_FEW, _MANY = 16, 512
+# Up to how many dimensions all eigenvalues are kept, and above how many no Hessian is made.
+_FEW, _MANY = 16, 128
+# Coordinates that a minimum is named by.
+_NAMED = 4
 # Newton's steps from the end to the stationary point nearby; how far, relative to 1 + |point|, the first may
 # lead from an end that counts as stationary, and how far all of them.
 _NEWTON, _NEAR, _FAR = 8, 0.01, 0.03
-# Relative to the largest, an eigenvalue that says nothing of its sign.
-_FLAT = 1e-5
+# An eigenvalue says nothing of its sign that is this many roundings of the largest, or that has shrunk to
+# this share of itself on the way to the stationary point.
+_ROUNDINGS, _SHRUNK = 100.0, 0.1
 
 
 @dataclass(frozen=True)
@@ -100,8 +103,9 @@ class Minimise:
 
     @property
     def recorded(self) -> tuple[str, ...]:
-        """As in `MakeTask`: all coordinates."""
-        return self._numbers(tuple(name for name, _ in self.sizes))
+        """As in `MakeTask`: all coordinates, unless they are very many."""
+        names = self._numbers(tuple(name for name, _ in self.sizes))
+        return names if len(names) <= MOST_RECORDED else ()
 
     @property
     def _free(self) -> tuple[str, ...]:
@@ -121,12 +125,11 @@ class Minimise:
     @property
     def columns(self) -> tuple[str, ...]:
         """As in `MakeTask`."""
-        return (*self._eigenvalues, "kind", "minimum") if self._eigenvalues else ()
+        return (*self._eigenvalues, "kind", "minimum")
 
     def __call__(self, hparams: Mapping[str, Mapping[str, Array]]) -> Task:
         """The task of one trial: `hparams["model"]` has `spread` and where each coordinate starts."""
-        begin = {name: hparams["model"][name] for name, _ in self.sizes}
-        spread = hparams["model"]["spread"]
+        begin, spread = {name: hparams["model"][name] for name, _ in self.sizes}, hparams["model"]["spread"]
         held = {name: begin[name] for name in self.fixed}
         fields = {**dict(self.function_static), **hparams["loss"]}
         kept = kept_dtype(self.dtype)
@@ -155,7 +158,8 @@ class Minimise:
             return jax.vmap(lambda at: value(self._named(at)), in_axes=1)(x.astype(kept))[None, :]
 
         def path(params: Mapping[str, Array]) -> Metrics:
-            return scalars({name: {**held, **params}[name].astype(kept) for name, _ in self.sizes})
+            everywhere = {name: {**held, **params}[name].astype(kept) for name, _ in self.sizes}
+            return scalars(everywhere) if self.recorded else {}
 
         def end(params: Mapping[str, Array]) -> Metrics:
             if not self._eigenvalues:
@@ -178,19 +182,20 @@ class Minimise:
         """As in `MakeTask`: there is none."""
         return {}
 
-    def conclude(self, end: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """As in `MakeTask`: the Hessian's eigenvalues, rising, and what they say.
+    def conclude(self, end: Mapping[str, np.ndarray], trials: int) -> dict[str, np.ndarray]:
+        """As in `MakeTask`: the Hessian's eigenvalues at the end, rising, and what they say.
 
-        `kind` is `minimum`, `maximum`, `saddle`, or `flat` where an eigenvalue is 0 to rounding; it is
-        missing where the end is not stationary: where one step of Newton's method would move it by more
-        than 1 % of 1 + |point|. `minimum` names the minimum by its coordinates, to four digits, as that
-        method finds it.
+        `kind` is `minimum`, `maximum`, `saddle`, or `flat` where an eigenvalue is 0 to rounding or goes to 0;
+        it is missing where the end is not stationary: where one step of Newton's method would move it by
+        more than 1 % of 1 + |point|. `minimum` names the minimum by its coordinates, to four digits, as
+        that method finds it. Of more than 128 dimensions none of this is known.
         """
         if not self._eigenvalues:
-            return {}
-        values = np.asarray(end["eigenvalues"], np.float64)
+            unknown = np.full(trials, None, object)
+            return {"kind": unknown, "minimum": unknown}
+        values = np.asarray(end["eigenvalues"])
         found = {name: values[:, int(name.rpartition("_")[2])] for name in self._eigenvalues}
-        kind = _kinds(values, np.asarray(end["step"], np.float64))
+        kind = _kinds(values, np.asarray(end["there"]), np.asarray(end["step"]))
         at = np.asarray(end["nearby"], np.float64)
         near = (kind == "minimum") & (np.asarray(end["moved"]) <= _FAR)
         # Ravelled, a dictionary is in the order of its keys.
@@ -216,18 +221,23 @@ def _stationary(value: Callable[[Array], Array], at: Array) -> Metrics:
     scale = 1.0 + jnp.linalg.norm(at)
     return {
         "eigenvalues": values,
+        "there": look(nearby)[0],
         "nearby": nearby,
         "step": jnp.linalg.norm(step) / scale,
         "moved": jnp.linalg.norm(nearby - at) / scale,
     }
 
 
-def _kinds(eigenvalues: np.ndarray, step: np.ndarray) -> np.ndarray:
-    """What a Hessian's eigenvalues `(trials, n)` say; None where the first step leads away."""
+def _kinds(eigenvalues: np.ndarray, there: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """What a Hessian's eigenvalues `(trials, n)` say; None where the first step leads away.
+
+    there: those at the stationary point that Newton's method leads to, of the same dtype.
+    """
     with np.errstate(invalid="ignore"):
-        scale = np.abs(eigenvalues).max(axis=1, keepdims=True)
-        signs = np.where(np.abs(eigenvalues) <= _FLAT * scale, 0.0, np.sign(eigenvalues))
-        stationary = np.isfinite(eigenvalues).all(axis=1) & (step <= _NEAR)
+        rounding = _ROUNDINGS * np.finfo(there.dtype).eps * np.abs(there).max(axis=1, keepdims=True)
+        flat = (np.abs(there) <= rounding) | (np.abs(there) < _SHRUNK * np.abs(eigenvalues))
+        signs = np.where(flat, 0.0, np.sign(there))
+        stationary = np.isfinite(eigenvalues).all(axis=1) & np.isfinite(there).all(axis=1) & (step <= _NEAR)
     kinds = np.select(
         [(signs == 0).any(axis=1), (signs > 0).all(axis=1), (signs < 0).all(axis=1)],
         ["flat", "minimum", "maximum"],
@@ -238,6 +248,9 @@ def _kinds(eigenvalues: np.ndarray, step: np.ndarray) -> np.ndarray:
 
 
 def _place(names: tuple[str, ...], at: np.ndarray) -> str:
-    """A point in words, to four digits, without a sign before zero."""
+    """A point in words, to four digits, without a sign before zero; of many numbers some, and their norm."""
     numbers = np.where(np.abs(at) < 5e-5, 0.0, at)
-    return ", ".join(f"{name}={number:.4g}" for name, number in zip(names, numbers, strict=True))
+    shown = [f"{name}={number:.4g}" for name, number in zip(names, numbers, strict=True)]
+    if len(shown) <= _NAMED:
+        return ", ".join(shown)
+    return f"{', '.join(shown[: _NAMED - 1])}, … (norm {np.linalg.norm(at):.4g})"

@@ -13,6 +13,8 @@ from vsweep.tasks.losses import Loss, squared_error
 from vsweep.tasks.models import Model, Params, Within, logistic
 
 Metrics = dict[str, Array]
+# Of more parameters than these none is recorded.
+MOST_RECORDED = 64
 # `(key, size) -> (x, y)`: see `Dataset.draw`.
 Draw = Callable[[Array, int], tuple[Array, Array]]
 
@@ -113,7 +115,7 @@ class MakeTask(Protocol):
     def reference(self, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
         """What is known of the training examples in closed form, by name; see `Examples` for shapes."""
 
-    def conclude(self, end: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def conclude(self, end: Mapping[str, np.ndarray], trials: int) -> dict[str, np.ndarray]:
         """What `Task.end` gave of many trials, each `(trials, ...)`, as columns `(trials,)` of a table."""
 
     def __call__(self, hparams: Mapping[str, Mapping[str, Array]]) -> Task:
@@ -152,7 +154,7 @@ class Supervised:
         return tuple(f"least_squares_{name}" for name in self.recorded) if line else ()
 
     def reference(self, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
-        """As in `MakeTask`: least squares, of what a training descends on (without a penalty)."""
+        """As in `MakeTask`: least squares of the rows that are here, without a penalty."""
         if not self.columns:
             return {}
         ones = np.ones((1, x.shape[1]))
@@ -160,7 +162,7 @@ class Supervised:
         named = scalars([{"w": solved[None, :-1], "b": solved[-1:]}])
         return {f"least_squares_{name}": float(value) for name, value in named.items()}
 
-    def conclude(self, end: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:  # noqa: ARG002
+    def conclude(self, end: Mapping[str, np.ndarray], trials: int) -> dict[str, np.ndarray]:  # noqa: ARG002
         """As in `MakeTask`: nothing."""
         return {}
 

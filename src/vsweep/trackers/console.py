@@ -27,8 +27,10 @@ from vsweep.results.sweep import Sweep
 from vsweep.trackers.bar import Bar
 from vsweep.trackers.proofs import verified_line
 
-_ROWS = 5
+# Of the best cells, how many are shown of many, and up to how many all are.
+_ROWS, _ALL = 5, 16
 _WIDTH = 110
+_SEEDLESS = "a seed changes nothing here: model.spread moves where a descent starts"
 # Where no bar can be redrawn, a line this often.
 _LINE_EVERY_S = 10.0
 
@@ -96,13 +98,16 @@ class ConsoleTracker:
         if diverged == len(trials):
             self.console.print(f"all {diverged:,} trials diverged")
         every = f"{len(cells):,} cells"
-        shown = f"the best {_ROWS} of {every}" if len(cells) > _ROWS else f"{every}, best first"
+        shown = f"the best {_ROWS} of {every}" if len(cells) > _ALL else f"{every}, best first"
         self.console.print(f"{shown if len(cells) > 1 else 'one cell'}, by {metric} at the last step:")
         # A file or a pipe has no width of its own.
         self.console.print(best_table(sweep), width=None if self.console.is_terminal else _WIDTH)
         # Descents of a function do not hang on their seeds, unless these move where they start.
-        alike_or_not = "" if is_function(trials) and len(cells) == len(trials) else said(cells)
+        still = is_function(trials) and not cells["std"].fillna(0.0).any()
+        alike_or_not = _SEEDLESS if still and len(cells) < len(trials) else "" if still else said(cells)
         for line in (
+            # Where data come from is not to be overlooked.
+            *(f"note: {data['note']}" for data in sweep.plan["data"].values() if data.get("note")),
             ended(trials),
             alike_or_not,
             _tested(sweep, metric),
@@ -175,7 +180,7 @@ def best_table(sweep: Sweep) -> Table:
     for name in ("mean ± se", "diverged", *(["P(worse)"] if several else [])):
         table.add_column(name, justify="right", no_wrap=True)
     tied, chaotic = alike(cells).tolist(), _chaotic_cells(sweep)
-    for i, row in enumerate(cells.head(_ROWS).to_dict("records")):
+    for i, row in enumerate(cells.head(_ROWS if len(cells) > _ALL else _ALL).to_dict("records")):
         chance = "" if i == 0 else "–" if pd.isna(row["chance"]) else f"{row['chance']:.2f}"
         chance += " ≈" if tied[i] else ""
         table.add_row(

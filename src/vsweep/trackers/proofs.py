@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vsweep.results.checked import Checked, Derivative
-from vsweep.results.select import short, short_names
+from vsweep.results.select import short, short_names, with_error
 
 # Names of trials that are printed.
 _NAMED = 5
@@ -69,8 +69,8 @@ def print_confirmed(cells: pd.DataFrame, metric: str) -> None:
     for row in cells.to_dict("records"):
         table.add_row(
             *(short(row[axis]) for axis in axes),
-            _mean(row["mean"], row["sem"]),
-            _mean(row["confirmed"], row["confirmed_sem"]),
+            with_error(row["mean"], row["sem"]),
+            with_error(row["confirmed"], row["confirmed_sem"]),
             short(row["shrinkage"]),
             str(row["rank"]),
         )
@@ -82,10 +82,6 @@ def print_confirmed(cells: pd.DataFrame, metric: str) -> None:
         f" fresh seeds, {place} of {len(cells)}; these cells shrank by {short(mean_loss)} on average",
         soft_wrap=True,
     )
-
-
-def _mean(mean: float, sem: float) -> str:
-    return short(mean) + ("" if pd.isna(sem) else f" ± {sem:.2g}")
 
 
 def checked_line(found: Checked) -> str:
