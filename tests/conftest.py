@@ -20,7 +20,7 @@ from vsweep.execution.devices import prepare
 
 # Nothing that was compiled or measured elsewhere: each process of the tests begins with empty caches.
 _CACHE = Path(tempfile.mkdtemp(prefix="vsweep-tests-"))
-os.environ["XDG_CACHE_HOME"] = str(_CACHE)
+os.environ["XDG_CACHE_HOME"] = os.environ["MPLCONFIGDIR"] = str(_CACHE)
 atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
 
 prepare()

@@ -264,6 +264,43 @@ AXES = {
     "grid.model.width=[8] grid.model=[own,mlp]": "model._target_: got nothing",
     "grid={model:{name:[mlp]},model.name:[logistic]}": "grid.model: given twice",
 }
+POINT = "data=none model=point loss=quartic"
+POINTS = {
+    POINT: "model.x: got nothing; it takes where x starts",
+    f"{POINT} model.x=near": "model.x: got 'near'; it takes a number, or a list of numbers",
+    f"{POINT} model.x=[]": "model.x: got []; it takes a number",
+    f"{POINT} model.x=[1,[2]]": "model.x: got [1, [2]]",
+    f"{POINT} model.x=nan": "model.x: got nan",
+    f"{POINT} model.x=1e39": "model.x: got 1e+39; float32 holds no such number",
+    f"{POINT} model.x=[1,2]": "model.x: got 2 numbers; loss=quartic takes one",
+    f"{POINT} model.x=1 model.y=2": "model.y: no such field; did you mean model.x?",
+    f"{POINT} model.x=1 model.spread=-1": "model.spread: got -1; it takes a number of at least 0",
+    f"{POINT} model.x=1 model.fixed=[x]": "model.fixed: got x; it takes some of x, but not all",
+    f"{POINT} model.x=1 model.fixed=[z]": "model.fixed: got z",
+    f"{POINT} model.x=1 model.fixed=x": "model.fixed: got 'x'; it takes a list of coordinates' names",
+    f"{POINT} model.x=1 model.width=3": "model.width: no such field",
+    f"{POINT} grid.model.x=[1,b]": "grid.model.x: got 'b'",
+    f"{POINT} grid.model.y=[1,2] model.x=1": "grid.model.y: no such field",
+    f"{POINT} model.x=1 data.batch_size=2": "data.batch_size: got 2",
+    f"{POINT} model.x=1 grid.loss=[quartic,huber]": "grid.loss: got huber, and model=point",
+    "data=none model=point model.x=1": "loss: got auto, and model=point; it takes a function of a point",
+    "data=iris model=point loss=quartic model.x=1": "data: got iris, and model=point is trained on none",
+    "data=none model=mlp": "data: got none, and model=mlp is trained on some",
+    "data=iris loss=quartic": "loss: got quartic, a function of a point",
+    "data=iris record_params=true": "record_params: model=mlp has hidden layers",
+    "data=iris record_params=1": "record_params: got 1; it takes true or false",
+    "data=iris model.bias_init=ones": "model.bias_init: got 'ones'; it takes one of zeros",
+    "data=line model=linear model.start=[1]": "model.start: got 1 numbers; it takes 2",
+    "data=line model=linear model.start=1": "model.start: got 1; it takes a list of numbers",
+    "data=iris pictures=[nosuch]": "pictures: no picture 'nosuch'; it takes one of",
+    "data=iris pictures=[crves]": "pictures: no picture 'crves'; did you mean curves?",
+    "data=iris pictures=curves": "pictures: curves lacks 'by'",
+    "data=iris pictures=[3]": "pictures: got [3]; it takes a list of pictures' names",
+    "data=iris pictures=[{curves:{by:optimizer.lr}}]": "pictures: curves names 'optimizer.lr', no axis",
+    "data=iris pictures=[{fits:{where:3}}]": "pictures: fits has where: 3; it takes values by axis",
+    "data=iris pictures=[{fits:{path:/tmp/x}}]": "pictures: fits has no argument 'path'",
+    "data=curve data.batch_size=null": "data.batch_size: got null; it takes how many fresh examples",
+}
 TARGETS = {
     "os.system": "'os.system' is in the module os, which is not in the folder where you stand; if you trust "
     "it, give allow_targets=[os] on the command line",
@@ -281,7 +318,7 @@ TARGETS = {
     "vsweep.__main__.main": "'vsweep.__main__.main' is in the module vsweep.__main__",
     "vsweep.tasks.tables.os.system": "'vsweep.tasks.tables.os.system' is a function of the module posix",
     "vsweep.tasks.nosuch": "cannot import 'vsweep.tasks.nosuch'",
-    "nosuch.line": "'nosuch.line' is in the module nosuch",
+    "nosuch.line": "there is no module nosuch; it takes a function's dotted path",
     "os": "got 'os'; it takes a function's dotted path",
     ".": "got '.'",
     "a..b": "got 'a..b'",
@@ -295,7 +332,7 @@ TARGETS = {
 
 
 def cases():
-    tables = (FLAGS, MULTIRUN, HYDRAS, GRAMMAR, CHOICES, FIELDS, AXES)
+    tables = (FLAGS, MULTIRUN, HYDRAS, GRAMMAR, CHOICES, FIELDS, AXES, POINTS)
     return [(words, begins) for table in tables for words, begins in table.items()]
 
 
@@ -327,6 +364,8 @@ def test_a_function_of_what_is_not_allowed(refused, group, target):
         (["rnu"], "command: no such command 'rnu'"),
         (["run", "model=own", "model._target_=os.system"], "model._target_: 'os.system' is in the module os"),
         (["plan", "-m", "steps=1,0", "data=iris"], "steps: got 0"),
+        (["check", "steps=0"], "steps: got 0; it takes an integer"),
+        (["check", "sweep=nosuch"], "sweep: no such choice 'nosuch'"),
         (["run", "hydra.run.dir=/proc/x"], "hydra.run.dir: cannot make /proc/x"),
     ],
 )

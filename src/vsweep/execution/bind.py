@@ -179,6 +179,8 @@ def _bound_point(grid: Grid, config: Config, rows: np.ndarray) -> Bound:
         values = _values(grid, config, path, rows)
         if values[0] is None:
             raise ConfigError(path, "got nothing", f"it takes where {name} starts")
+        if config.loss.name != OWN and (many := [v for v in values if isinstance(v, tuple)]):
+            raise ConfigError(path, f"got {len(many[0])} numbers", f"loss={config.loss.name} takes one")
         traced[name] = _starts(config, path, values)
     return traced, {"fixed": config.model.fields["fixed"]}
 

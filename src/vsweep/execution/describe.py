@@ -154,7 +154,7 @@ def happened(plan: Plan, seconds: Mapping[str, float], device_bytes: int) -> dic
 def _program_text(program: Program) -> str:
     config = program.inputs.config
     parts = [
-        f"{config.data.name} {config.model.name} {config.optimizer.name}",
+        f"{program.inputs.subject} {config.optimizer.name}",
         f"{_count(len(program.rows), 'trial')} × {_count(config.steps, 'step')}",
         f"{program.blocks} × a block of {program.arrangement.block},"
         f" {_count(program.arrangement.lanes, 'lane')}{' fused' if program.arrangement.fused else ''}",

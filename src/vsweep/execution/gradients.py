@@ -85,7 +85,7 @@ def check_gradients(plan: Plan) -> Iterator[CheckedProgram]:
         worst = max((part.worst for part in parts), key=lambda worst: worst.error)
         scalars, left_open = sum(part.scalars for part in parts), sum(part.open for part in parts)
         doubt = max(part.doubt for part in parts)
-        yield CheckedProgram(f"{config.data.name} {config.model.name}", scalars, left_open, doubt, worst)
+        yield CheckedProgram(program.inputs.subject, scalars, left_open, doubt, worst)
 
 
 def _where(grid: Grid, row: int) -> tuple[dict[str, Any], int, int]:

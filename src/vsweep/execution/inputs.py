@@ -28,6 +28,14 @@ class Inputs:
     loss: Loss
 
     @property
+    def subject(self) -> str:
+        """What is trained, in words: data and model, or the function that is minimised."""
+        config = self.config
+        if config.model.name == POINT:
+            return getattr(config.loss.function, "__name__", config.loss.name)
+        return f"{config.data.name} {config.model.name}"
+
+    @property
     def n_features(self) -> int:
         """Features of an example."""
         return self.split.x[0].shape[0]

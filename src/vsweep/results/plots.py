@@ -198,7 +198,8 @@ def _draw(figure: Figure, mean: pd.DataFrame, diverged: pd.DataFrame, metric: st
     axes.set_ylabel(str(mean.index.name))
     low, high = np.nanmin(values, initial=np.inf), np.nanmax(values, initial=-np.inf)
     for (row, column), value in np.ndenumerate(values):
-        text = "–" if np.isnan(value) else f"{value:.3f}" if abs(value) < 10 else f"{value:.3g}"
+        plainly = value == 0.0 or 1e-2 <= abs(value) < 10.0
+        text = "–" if np.isnan(value) else f"{value:.3f}" if plainly else f"{value:.3g}"
         if diverged.to_numpy()[row, column] > 0:
             text += "\ndiverges"
         bright = np.isnan(value) or (value - low) / max(high - low, 1e-12) > 0.5

@@ -76,7 +76,6 @@ def none() -> Dataset:
 
 NO_DATA = "none"
 DATASETS: dict[str, Callable[..., Dataset]] = {
-    NO_DATA: none,
     "digits": digits,
     "breast_cancer": breast_cancer,
     "iris": iris,
@@ -90,4 +89,5 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
     "parquet": parquet,
     "food_water": food_water,
     "points": points,
+    NO_DATA: none,
 }
