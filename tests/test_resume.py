@@ -230,7 +230,8 @@ def test_data_are_known_by_what_draws_them_too():
 
     def identity(draw):
         data = Dataset(x, y, (), ("x",), draw=draw)
-        made = make_study(["model=linear", "steps=1", "tracker=none"], {"data": lambda: data})
+        words = ["model=linear", "steps=1", "data.batch_size=4", "tracker=none"]
+        made = make_study(words, {"data": lambda: data})
         return identities(runner.planned(made, Known(), {})[0])[0]
 
     def drawing(scale):

@@ -27,11 +27,11 @@ def resolve(field: str, target: Any, allowed: Sequence[str]) -> Any:
     if not isinstance(target, str) or not re.fullmatch(rf"{_NAME}(\.|:){_NAME}", target):
         raise ConfigError(field, f"got {shown(target)}", _TAKES)
     module = target.partition(":")[0] if ":" in target else target.rpartition(".")[0]
-    top = module.partition(".")[0]
-    if top not in sys.modules and _spec(top) is None:
-        here = [file.stem for file in sorted(Path.cwd().glob("*.py"))]
-        raise ConfigError(field, f"there is no module {top}", nearest(top, here) if here else _TAKES)
     if not _is_allowed(module, allowed):
+        top = module.partition(".")[0]
+        if top not in sys.modules and _spec(top) is None:
+            here = [file.stem for file in sorted(Path.cwd().glob("*.py"))]
+            raise ConfigError(field, f"there is no module {top}", nearest(top, here) if here else _TAKES)
         got = f"{target!r} is in the module {module}, which is not in the folder where you stand"
         raise ConfigError(field, got, _ask([*allowed, module]))
     try:

@@ -83,7 +83,7 @@ PERSONS = {
     "tracker: {wandb: {project: '${oc.${dtype}:CANARY}'}}\ndtype: env\n": "tracker.wandb.project: ${oc.env:",
     "tracker: {wandb: {project: '${oc.decode:${dtype}}'}}\ndtype: \"$\\\\{oc.env:HOME}\"\n": "tracker.wandb",
     "model: {name: own, _target_: os.system}\n": "model._target_: 'os.system' is in the module os",
-    "model: {name: own, _target_: mine.os.system}\n": "model._target_: 'mine.os.system' is in the",
+    "model: {name: own, _target_: mine.os.system}\n": "model._target_: there is no module mine",
     "data: {name: own, _target_: numpy.load, file: x}\n": "data._target_: 'numpy.load' is in the",
     "x: {_target_: os.system}\n": "x._target_: no such field",
 }

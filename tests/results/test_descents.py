@@ -167,7 +167,7 @@ def test_the_bowl_of_a_line_has_its_least_where_least_squares_are(line):
         curve = line.curves[line.curves["trial"] == trial]
         np.testing.assert_allclose(way, curve[["param.b", "param.w"]], rtol=1e-6)
     names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == ["lr=0.1", "lr=0.03", "least squares", "start", "ends elsewhere"]
+    assert names == ["lr=0.1", "lr=0.03", "least squares", "start", "ends at a minimum", "ends elsewhere"]
 
 
 def test_what_a_picture_is_not_of_is_told(quartic, field, line, small):
