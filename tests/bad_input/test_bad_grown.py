@@ -16,6 +16,7 @@ from vsweep.grid import axis_values, seed_list
 from vsweep.schema import FIELDS, GROUPS, SWEEP_FIELDS, parse_field
 from vsweep.spelling import as_words
 
+pytestmark = pytest.mark.slow
 few = settings(max_examples=40, suppress_health_check=list(HealthCheck))
 many = settings(max_examples=300, suppress_health_check=list(HealthCheck))
 

@@ -53,9 +53,8 @@ def draw_paths(sweep: "Sweep", *, on_surface: bool) -> Figure:
     starts = [f"model.{name}" for name in names if f"model.{name}" in axes_of(trials)]
     trials = trials[trials["seed"] == trials["seed"].iloc[0]]
     parts = _few(trials, [axis for axis in axes_of(trials) if axis not in starts])
-    parts = [
-        part for part in parts if len(coordinates_of(sweep, part[1])) in ((2,) if on_surface else (1, 2))
-    ]
+    counts = (2,) if on_surface else (1, 2)
+    parts = [part for part in parts if len(coordinates_of(sweep, part[1])) in counts]
     if not parts:
         takes = "two coordinates" if on_surface else "one or two coordinates"
         raise KeyError(f"it takes a function of {takes}, and this one has {', '.join(names) or 'very many'}")
@@ -73,13 +72,8 @@ def draw_paths(sweep: "Sweep", *, on_surface: bool) -> Figure:
         chosen = _spread(part, [start for start in starts if part[start].notna().all()])
         ways = _ways(sweep, chosen, names)
         value = sweep.landscape(int(part["trial"].iloc[0]))
-        draw = (
-            landscapes.on_surface
-            if on_surface
-            else landscapes.on_curve
-            if len(names) == 1
-            else landscapes.on_contours
-        )
+        flat = landscapes.on_curve if len(names) == 1 else landscapes.on_contours
+        draw = landscapes.on_surface if on_surface else flat
         draw(at, ways, value, names)
         at.set_title(title or "descents", fontsize=10)
     figure.legend(handles=_markers(axes), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
