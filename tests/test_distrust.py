@@ -9,8 +9,9 @@ import pytest
 
 import vsweep
 from vsweep import ConfigError, Model
+from vsweep.descent.program import NUMERICS
 from vsweep.execution.fingerprint import fingerprint
-from vsweep.results.store import Store
+from vsweep.results.store import FORMAT, Store
 
 WORDS = ["model=logistic", "steps=4", "record_every=2", "seeds=2", "tracker=none", "verify=false"]
 ROWS = "a,b,y\n" + "".join(f"{i % 7},{i % 5},{'xz'[i % 3 == 0]}\n" for i in range(40))
@@ -92,6 +93,19 @@ def line():
 """
 
 
+@pytest.mark.parametrize("noted", [{"../../mine.png": "", "old.png": ""}, ["old.png"], "old.png", 3])
+def test_pictures_that_a_plan_notes_are_taken_away_in_the_directory_alone(here, kept, cli, noted):
+    (here / "mine.png").write_bytes(b"mine")
+    (kept / "pictures").mkdir()
+    (kept / "pictures" / "old.png").write_bytes(b"old")
+    plan = json.loads((kept / "plan.json").read_text()) | {"pictures": noted}
+    (kept / "plan.json").write_text(json.dumps(plan))
+    done = cli("resume", "kept", "seeds=3")
+    assert done.status == 0, done.err
+    assert (here / "mine.png").read_bytes() == b"mine"
+    assert (kept / "pictures" / "old.png").exists() == (not isinstance(noted, dict))
+
+
 @pytest.mark.parametrize("command", ["resume", "verify", "confirm"])
 def test_a_directory_that_one_stands_in_runs_no_code(here, kept, cli, monkeypatch, command):
     (kept / "theirs.py").write_text(OWN)
@@ -120,7 +134,15 @@ def test_a_recorded_function_is_asked_for_by_allow_targets(here, kept, cli):
 
 
 @pytest.mark.parametrize(
-    "plan", [{}, {"format": 2}, {"format": 2, "numerics": 1}, {"format": 2, "numerics": 1, "versions": 3}, []]
+    "plan",
+    [
+        {},
+        {"format": 2},
+        {"format": FORMAT},
+        {"format": FORMAT, "numerics": NUMERICS},
+        {"format": FORMAT, "numerics": NUMERICS, "versions": 3},
+        [],
+    ],
 )
 def test_a_plan_that_says_too_little_is_one_message(kept, cli, plan):
     (kept / "plan.json").write_text(json.dumps(plan))

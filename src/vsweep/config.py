@@ -72,7 +72,7 @@ def check(raw: Mapping[str, Any], own: Mapping[str, Any], *, strict: bool = True
     }
     if isinstance(chosen, Mapping) and of_point:
         parts["model"] = point_part(chosen, loss, strict=strict)
-    parts = {group: {**parts, "loss": loss}[group] for group in GROUPS}
+    parts["loss"] = loss
     _refuse_unknown(raw, parts)
     common = {name: parse_field(f"data.{name}", raw["data"].get(name)) for name in EVERY_DATASET}
     top = {path: parse_field(path, raw.get(path)) for path in TOP}

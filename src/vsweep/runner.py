@@ -26,7 +26,7 @@ from vsweep.results.examples import keep_examples
 from vsweep.results.files import write_json
 from vsweep.results.finished import Underway
 from vsweep.results.store import Store, read_curves, read_plan
-from vsweep.results.sweep import CONFIRMED, PICTURES, VERIFIED, Sweep
+from vsweep.results.sweep import CONFIRMED, VERIFIED, Sweep, clear_pictures
 from vsweep.schema import parse_field
 from vsweep.study import Study
 from vsweep.trackers.console import ConsoleTracker
@@ -52,9 +52,8 @@ def run_study(made: Study, directory: Path | None = None, *, quiet: bool) -> Swe
         if missing:
             for name in (VERIFIED, CONFIRMED):
                 (store.directory / name).unlink(missing_ok=True)
-        for name in before.get("pictures", {}):
-            # They are of what there was.
-            (store.directory / PICTURES / name).unlink(missing_ok=True)
+        # They are of what there was.
+        clear_pictures(store.directory, before.get("pictures"))
         store.describe(config_of(made), record_of(made, plan))
         for number, frame in describe.examples(plan).items():
             keep_examples(store.directory, number, frame)

@@ -131,3 +131,16 @@ def test_curves_of_what_the_sweep_does_not_have_are_told(small):
         small.plot.curves("optimizer.rl")
     with pytest.raises(KeyError, match="no metric"):
         small.plot.curves(LR, "val_acc")
+
+
+def test_a_picture_appears_whole_or_not_at_all(small, tmp_path, monkeypatch):
+    def half(self, path, **_):
+        with open(path, "wb") as file:
+            file.write(b"half")
+        raise OSError("the disk is full")
+
+    figure = small.plot.curves(LR)
+    monkeypatch.setattr(type(figure), "savefig", half)
+    with pytest.raises(OSError, match="full"):
+        small.plot.curves(LR, path=tmp_path / "curves.png")
+    assert list(tmp_path.iterdir()) == []

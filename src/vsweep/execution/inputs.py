@@ -12,7 +12,7 @@ from vsweep.errors import ConfigError
 from vsweep.schema import AUTO, OWN, POINT
 from vsweep.tasks.data import NO_DATA
 from vsweep.tasks.dataset import Split, own_dataset, split
-from vsweep.tasks.functions import FUNCTIONS, coordinates
+from vsweep.tasks.functions import FUNCTIONS, MANY, coordinates
 from vsweep.tasks.losses import LOSSES, Loss, default_loss, own_loss, positive
 from vsweep.tasks.products import has_library_calls
 from vsweep.tasks.task import Data, Draw, Examples, kept_dtype
@@ -82,8 +82,8 @@ class Inputs:
     def weights(self, width: int) -> int:
         """Weights of a model of this width; of a person's own model a guess, as if it were affine."""
         if self.config.model.name == POINT:
-            # Its numbers, and their Hessian at the end.
-            return self.recorded + self.recorded**2
+            # Its numbers, and at the end their Hessian, where one is made.
+            return self.recorded + (self.recorded**2 if self.recorded <= MANY else 0)
         ends, depth = (self.n_features, self.n_outputs), self.depth
         return sum(ends) * width + (depth - 1) * width**2 if width else ends[0] * ends[1]
 

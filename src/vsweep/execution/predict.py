@@ -34,7 +34,7 @@ class Predictor:
         """
         self._data, self._loss = data, loss_of(config, len(data["classes"]))
         maker, fields = _task(config, self._loss, len(data["features"]), len(data["classes"]))
-        self._names = maker.recorded if isinstance(maker, Minimise) else data["features"]
+        self._names = maker.numbers if isinstance(maker, Minimise) else data["features"]
         self._static = Static(maker, "", "", Length(0, 1, None), config.dtype, config.precision)
         with numerics(self._static):
             self._task = maker(fields)

@@ -12,7 +12,7 @@ from matplotlib.colors import LinearSegmentedColormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 from scipy.special import expit
 
-from vsweep.results.drawing import COLOURS, colours, panels
+from vsweep.results.drawing import COLOURS, colours, evenly, panels
 from vsweep.results.logits import across, after_steps, logits_of, unseen
 from vsweep.results.scene import (
     Limits,
@@ -74,8 +74,7 @@ def first_steps(sweep: "Sweep", steps: int) -> Figure:
     cells = _logistic(sweep, metric, "first_steps")
     if _LR in axes_of(sweep.trials):
         cells = cells.drop_duplicates(_LR).sort_values(_LR)
-        every = np.linspace(0, len(cells) - 1, min(len(cells), _MOST_RATES)).round().astype(int)
-        cells = cells.iloc[every]
+        cells = cells.iloc[evenly(len(cells), _MOST_RATES)]
     else:
         cells = cells.head(1)
     trials = [rows_of(ranked_trials(sweep.trials, int(cell), metric))[0] for cell in cells["cell"]]
@@ -94,8 +93,8 @@ def first_steps(sweep: "Sweep", steps: int) -> Figure:
         diverged = "" if trial["status"] == "ok" else f"diverges at step {trial['diverged_at']}"
         titled(panel, [words, diverged, *unseen(lines, scene.limits, "step")], 46)
     scale = ScalarMappable(Normalize(-0.5, len(shades) - 0.5), ListedColormap(shades))
-    ticks = np.unique(np.linspace(0, len(shades) - 1, min(len(shades), 6)).round().astype(int))
-    figure.colorbar(scale, ax=axes, label="step", shrink=0.8, ticks=ticks.tolist())
+    ticks = evenly(len(shades), 6).tolist()
+    figure.colorbar(scale, ax=axes, label="step", shrink=0.8, ticks=ticks)
     headed(figure, f"{_HEADING} after each of the first steps", _of_each(cells, sweep.trials))
     legend(figure)
     return figure

@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from vsweep.results import landscapes
-from vsweep.results.drawing import panels, picture
+from vsweep.results.drawing import evenly, panels, picture
 from vsweep.results.ends import is_function
 from vsweep.results.landscapes import Way, colour_of
 from vsweep.results.scene import rows_of
-from vsweep.results.select import axes_of, label, short_names
+from vsweep.results.select import axes_of, is_parameter, label, short_names
 
 if TYPE_CHECKING:
     from vsweep.results.sweep import Sweep
@@ -33,7 +33,7 @@ def coordinates(sweep: "Sweep") -> list[str]:
 def coordinates_of(sweep: "Sweep", trials: pd.DataFrame) -> list[str]:
     """Those that some of these trials start at."""
     first = sweep.curves[(sweep.curves["step"] == 0) & sweep.curves["trial"].isin(trials["trial"])]
-    names = [name for name in map(str, first.columns) if name.startswith("param.")]
+    names = [name for name in map(str, first.columns) if is_parameter(name)]
     return [name.removeprefix("param.") for name in names if first[name].notna().any()]
 
 
@@ -43,7 +43,7 @@ def parts_of(trials: pd.DataFrame, axes: Sequence[str]) -> list[tuple[str, pd.Da
     if not axes:
         return [("", trials)]
     groups = list(trials.groupby(axes, sort=False, dropna=False))
-    kept = _evenly(np.arange(len(groups)), _PANELS).tolist()
+    kept = evenly(len(groups), _PANELS).tolist()
     return [(_titled(groups[i][1], axes), groups[i][1]) for i in kept]
 
 
@@ -120,7 +120,7 @@ def _arrived(part: pd.DataFrame) -> int:
 
 
 def _few(trials: pd.DataFrame, axes: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
-    """As `_parts`; of many learning rates that at which most arrive, and the largest at which half do."""
+    """As `parts_of`; of many learning rates that at which most arrive, and the largest at which half do."""
     others = [axis for axis in axes if axis != LR]
     groups = parts_of(trials, others)
     if LR not in axes or len(groups) * trials[LR].nunique() <= _PANELS:
@@ -140,13 +140,10 @@ def _spread(part: pd.DataFrame, starts: Sequence[str]) -> list[int]:
     """Some of the trials, spread over where they start."""
     most = _WAYS if len(starts) < 2 else _ACROSS
     for start in starts:
-        part = part[part[start].isin(_evenly(np.sort(part[start].unique()), most))]
-    return _evenly(part["trial"].to_numpy(), _ACROSS**2 if len(starts) > 1 else _WAYS).tolist()
-
-
-def _evenly(values: np.ndarray, most: int) -> np.ndarray:
-    """Some of many values, the first and the last among them."""
-    return values[np.unique(np.linspace(0, len(values) - 1, min(len(values), most)).round().astype(int))]
+        values = np.sort(part[start].unique())
+        part = part[part[start].isin(values[evenly(len(values), most)])]
+    kept = evenly(len(part), _ACROSS**2 if len(starts) > 1 else _WAYS)
+    return part["trial"].iloc[kept].tolist()
 
 
 def _ways(sweep: "Sweep", trials: Sequence[int], names: Sequence[str]) -> list[Way]:
@@ -162,7 +159,7 @@ def _ways(sweep: "Sweep", trials: Sequence[int], names: Sequence[str]) -> list[W
 
 def draw_loss_surface(sweep: "Sweep") -> Figure:
     """See `Plots.loss_surface`."""
-    names = [name for name in sweep.curves.columns if name.startswith("param.")]
+    names = [name for name in map(str, sweep.curves) if is_parameter(name)]
     if names != ["param.b", "param.w"] or "least_squares_w" not in sweep.trials:
         raise KeyError("it takes a line of one feature: model=linear record_params=true, squared error")
     if sweep.trials["least_squares_w"].isna().any():
@@ -188,8 +185,8 @@ def draw_loss_surface(sweep: "Sweep") -> Figure:
     named: dict[str, Any] = {}
     for at, (title, part) in zip(axes, parts, strict=True):
         rows = part.drop_duplicates(LR).sort_values(LR, ascending=False) if LR in part else part.head(1)
-        chosen = _evenly(rows["trial"].to_numpy(), _WAYS)
-        ways = [_ways(sweep, [trial], ["b", "w"])[0] for trial in chosen.tolist()]
+        rows = rows.iloc[evenly(len(rows), _WAYS)]
+        ways = [_ways(sweep, [trial], ["b", "w"])[0] for trial in rows["trial"].tolist()]
         # As with functions: within 1 % of where it is least.
         reach = 0.01 * (1.0 + np.linalg.norm(best))
         ways = [way._replace(arrived=bool(np.linalg.norm(way.points[-1] - best) <= reach)) for way in ways]
@@ -198,7 +195,7 @@ def draw_loss_surface(sweep: "Sweep") -> Figure:
         landscapes.on_contours(at, ways, value, ["intercept b", "slope w"], "training loss", across)
         at.plot(*best, "P", color="black", markersize=7, markeredgecolor="white", zorder=4)
         at.set_title(title or "the training loss of a line, and the ways down it", fontsize=10)
-        for i, row in enumerate(rows_of(rows[rows["trial"].isin(chosen)])):
+        for i, row in enumerate(rows_of(rows)):
             text = label(row, [LR]) if LR in row else "a descent"
             named.setdefault(text, Line2D([], [], color=colour_of(i), label=text))
     squares = Line2D([], [], marker="P", color="black", label="least squares", linestyle="")

@@ -5,8 +5,6 @@ import pandas as pd
 AWAY, MOVING = "left for infinity", "not settled"
 # Places that are told apart in a line.
 _MOST = 8
-
-
 _OTHERS = ("saddle", "maximum")
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from vsweep.results import boundaries, parameters, predictions
 from vsweep.results.basins import draw_basin
 from vsweep.results.descents import draw_loss_surface, draw_paths
-from vsweep.results.drawing import colours, picture, plain, tick, written
+from vsweep.results.drawing import colours, evenly, picture, plain, tick, written
 from vsweep.results.select import default_metric, higher_is_better, known_axis, rank_cells
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ def _draw(figure: Figure, mean: pd.DataFrame, diverged: pd.DataFrame, metric: st
 def _draw_lines(figure: Figure, best: pd.DataFrame, lines: pd.DataFrame, by: str, metric: str) -> None:
     axes = figure.subplots()
     values = best[by].tolist()
-    named = set(np.linspace(0, len(values) - 1, min(len(values), _MOST_NAMED)).round().astype(int))
+    named = set(evenly(len(values), _MOST_NAMED).tolist())
     cells = best[["cell", "diverged", "seeds"]].to_numpy(int)
     for i, (colour, (cell, diverged, seeds)) in enumerate(zip(colours(values), cells, strict=True)):
         line = lines[lines.index.get_level_values("cell") == cell].droplevel("cell")

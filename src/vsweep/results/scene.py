@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from vsweep.results.drawing import evenly
 from vsweep.results.select import (
     axes_of,
     higher_is_better,
@@ -97,7 +98,7 @@ def _count(n: int, one: str, many: str) -> str:
 def scatter(axes: Axes, scene: Scene, colours: Sequence[Any]) -> None:
     """The examples of classes over two features: a colour and a shape each, hollow where held out."""
     size = float(np.clip(6000 / len(scene.examples), 3, 22))
-    named = np.linspace(0, len(scene.classes) - 1, min(len(scene.classes), _MOST_NAMED)).round()
+    named = evenly(len(scene.classes), _MOST_NAMED)
     for train in (True, False):
         part = scene.part(train=train)
         for i, name in enumerate(scene.classes):
@@ -128,8 +129,7 @@ def best_by(trials: pd.DataFrame, metric: str, by: str) -> list[tuple[str, Row]]
     lacking = cells[cells[by].isna()]
     if len(lacking):
         found.insert(0, (_in_common(lacking, cells, axes_of(trials)), rows_of(lacking)[0]))
-    places = np.linspace(0, len(found) - 1, min(len(found), MOST_PANELS)).round().astype(int)
-    return [found[place] for place in places]
+    return [found[place] for place in evenly(len(found), MOST_PANELS)]
 
 
 def _in_common(some: pd.DataFrame, cells: pd.DataFrame, axes: Sequence[str]) -> str:

@@ -25,6 +25,13 @@ MakePredictor = Callable[["Sweep", int, dict[str, np.ndarray] | None], Callable[
 VERIFIED, CONFIRMED, PICTURES = "verify.json", "confirm.json", "pictures"
 
 
+def clear_pictures(directory: Path, noted: Any) -> None:
+    """Take away the pictures that `plan.json` notes, and nothing elsewhere: it may come from others."""
+    for name in noted if isinstance(noted, dict) else ():
+        if Path(name).name == name:
+            (directory / PICTURES / name).unlink(missing_ok=True)
+
+
 class Sweep:
     """A sweep's directory, read when asked."""
 
@@ -160,9 +167,10 @@ class Sweep:
     @property
     def lacks_pictures(self) -> bool:
         """Whether pictures that its config asks for were not made, or are gone."""
-        made = [name for name, why in self.plan.get("pictures", {}).items() if not why]
+        noted = self.plan.get("pictures")
+        made = [name for name, why in noted.items() if not why] if isinstance(noted, dict) else []
         there = all((self.directory / PICTURES / name).is_file() for name in made)
-        return bool(self.config.get("pictures")) and not (self.plan.get("pictures") and there)
+        return bool(self.config.get("pictures")) and not (noted and there)
 
     @property
     def plot(self) -> "Plots":

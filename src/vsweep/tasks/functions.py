@@ -64,7 +64,7 @@ def point(*, spread: Array, fixed: tuple[str, ...]) -> None:
 
 
 # Up to how many dimensions all eigenvalues are kept, and above how many no Hessian is made.
-_FEW, _MANY = 16, 128
+_FEW, MANY = 16, 128
 # Coordinates that a minimum is named by.
 _NAMED = 4
 # Newton's steps from the end to the stationary point nearby; how far, relative to 1 + |point|, the first may
@@ -102,10 +102,14 @@ class Minimise:
         return (("coordinates", tuple(name for name, _ in self.sizes)), ("fixed", self.fixed))
 
     @property
+    def numbers(self) -> tuple[str, ...]:
+        """The names of all numbers of a point, in the function's order."""
+        return self._numbers(tuple(name for name, _ in self.sizes))
+
+    @property
     def recorded(self) -> tuple[str, ...]:
         """As in `MakeTask`: all coordinates, unless they are very many."""
-        names = self._numbers(tuple(name for name, _ in self.sizes))
-        return names if len(names) <= MOST_RECORDED else ()
+        return self.numbers if len(self.numbers) <= MOST_RECORDED else ()
 
     @property
     def _free(self) -> tuple[str, ...]:
@@ -119,7 +123,7 @@ class Minimise:
     @property
     def _eigenvalues(self) -> tuple[str, ...]:
         n = len(self._free)
-        kept = range(n) if n <= _FEW else (0, n - 1) if n <= _MANY else ()
+        kept = range(n) if n <= _FEW else (0, n - 1) if n <= MANY else ()
         return tuple(f"hessian_{i}" for i in kept)
 
     @property
