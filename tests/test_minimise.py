@@ -331,3 +331,15 @@ def test_trials_side_by_side_have_the_eigenvalues_of_trials_alone(tmp_path):
     for name in ("hessian_0", "hessian_1", "final_param.x"):
         np.testing.assert_allclose(many.trials[name], alone.trials[name], rtol=1e-9)
     assert many.trials["kind"].tolist() == alone.trials["kind"].tolist()
+
+
+def test_where_a_function_is_zero_at_its_start_it_may_rise(tmp_path):
+    """A first value of 0 says nothing of how large the function is: a rise to 1 is no divergence."""
+
+    def lopsided(x):
+        return jnp.where(x > 0.0, 1.0, 50.0) * x**2 - 1.0
+
+    words = ["model.x=1.0", "optimizer.lr=0.6", "steps=1", "record_every=1"]
+    sweep = run(tmp_path, *words, loss=lopsided)
+    np.testing.assert_allclose(sweep.curves["train_loss"], [0.0, 1.0], rtol=1e-6)
+    assert sweep.trials["status"].tolist() == ["ok"]

@@ -349,6 +349,12 @@ def test_the_difference_of_two_curves():
     assert difference(again(train_loss=[0.0]), again(train_loss=[-2.0])) == (1.0, "train_loss")
 
 
+@pytest.mark.parametrize("name", ["train_loss", "grad_norm"])
+def test_a_blow_up_does_not_hide_what_came_before(name):
+    one, other = again(**{name: [1.0, 2.0, 3.0, 1e20]}), again(**{name: [1.0, 2.0, 30.0, 1e20]})
+    assert difference(one, other) == difference(other, one) == (pytest.approx(0.9), name)
+
+
 @pytest.mark.parametrize(
     ("name", "first", "least"),
     [("grad_norm", 4.0, 4e-3), ("param.x", 4.0, 4e-3), ("train_loss", 4.0, 4e-6), ("train_loss", -4.0, 4e-3)],

@@ -135,8 +135,7 @@ def test_curves_of_what_the_sweep_does_not_have_are_told(small):
 
 def test_a_picture_appears_whole_or_not_at_all(small, tmp_path, monkeypatch):
     def half(self, path, **_):
-        with open(path, "wb") as file:
-            file.write(b"half")
+        path.write_bytes(b"half")
         raise OSError("the disk is full")
 
     figure = small.plot.curves(LR)

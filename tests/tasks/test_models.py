@@ -192,3 +192,11 @@ def test_a_start_is_the_weights_row_by_row_and_then_the_biases():
     (layer,) = model.init(random.key(0), 3, 2)
     np.testing.assert_array_equal(layer["w"], [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]])
     np.testing.assert_array_equal(layer["b"], [6.0, 7.0])
+
+
+def test_first_biases_are_no_weights():
+    """They have a key of their own: standard normal weights and biases have no number in common."""
+    init = Within(jnp.int32(0), ("normal",))
+    model = logistic(init=init, init_scale=jnp.float32(1.0), bias_init="normal")
+    (layer,) = model.init(random.key(0), 3, 50)
+    assert not set(layer["w"].ravel().tolist()) & set(layer["b"].tolist())
