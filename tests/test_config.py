@@ -94,6 +94,8 @@ REFUSED = {
     "verify": ["yes", 1, 0, None],
     "pictures": [3, None, [3], [{"basin": 3}], [["basin"]]],
     "tracker.wandb.mode": ["on", True, None],
+    "tracker.wandb.level": ["run", True, None],
+    "tracker.wandb.rows": [*NOT_WHOLE, 1, -1],
     "tracker.wandb.project": NOT_TEXT,
     "tracker.wandb.entity": [3, "", True],
 }
@@ -478,6 +480,8 @@ OF_THE_SWEEP = {
     "verify": [True, False],
     "allow_targets": [["a.b"]],
     "pictures": [[]],
+    "tracker.wandb.level": ["auto", "trial", "cell", "sweep"],
+    "tracker.wandb.rows": [2, 100_000],
 }
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from vsweep.execution.devices import devices
     from vsweep.prove import check, confirm, overrides, reproduce, verify
     from vsweep.results.sweep import Sweep
+    from vsweep.sending import sync
     from vsweep.tasks.dataset import Dataset
     from vsweep.tasks.models import Model
 
@@ -31,6 +32,7 @@ __all__ = [
     "reproduce",
     "resume",
     "sweep",
+    "sync",
     "verify",
 ]
 
@@ -48,6 +50,7 @@ _WHERE = {
     "plan": "vsweep.api",
     "resume": "vsweep.api",
     "sweep": "vsweep.api",
+    "sync": "vsweep.sending",
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from vsweep.errors import ConfigError, StoreError, Terminated, nearest
 
-_COMMANDS = ("run", "plan", "resume", "verify", "confirm", "check")
+_COMMANDS = ("run", "plan", "resume", "verify", "confirm", "check", "sync")
 _USAGE = """\
 vsweep trains a grid of models in a few compiled programs, and keeps every curve.
 
@@ -17,6 +17,8 @@ vsweep trains a grid of models in a few compiled programs, and keeps every curve
   vsweep plan [sweep=NAME] [field=value ...]    say what would run, and train nothing
   vsweep check [sweep=NAME] [field=value ...]   hold its gradients against central differences
   vsweep resume DIR [field=value ...]           train what is missing of it, or more seeds, values, steps
+
+  vsweep sync DIR [project=… level=trial|cell]  send W&B what it has not yet, from the directory alone
 
   vsweep verify DIR [k=8] [seed=0]              train some trials again, alone, and compare
   vsweep confirm DIR [top=5] [seeds=8]          train the best cells again on fresh seeds

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from traceback import walk_tb
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -18,6 +19,8 @@ from vsweep.compose import CONF, forced, jobs, readable_errors, refuse, register
 from vsweep.errors import ConfigError
 from vsweep.execution.describe import as_text
 from vsweep.results.sweep import VERIFIED, Sweep
+from vsweep.runner import wandb_line
+from vsweep.sending import sync
 from vsweep.study import key_of
 from vsweep.trackers.proofs import checked_line, print_checked, print_confirmed, print_verified
 from vsweep.words import is_hydras, split_flags
@@ -39,7 +42,14 @@ def _run(words: Sequence[str]) -> None:
     if "trial" in keys or "from" in keys:
         print(_reproduce(words).directory, flush=True)
     else:
-        print(api.sweep(words).directory, flush=True)
+        _trained(api.sweep(words))
+
+
+def _trained(sweep: Sweep) -> None:
+    """Print the directory; end with 1 where something did not come to where it was to be shown."""
+    print(sweep.directory, flush=True)
+    if sweep.unsent:
+        raise SystemExit(1)
 
 
 def _reproduce(words: Sequence[str]) -> Sweep:
@@ -57,11 +67,11 @@ def _reproduce(words: Sequence[str]) -> Sweep:
 
 def _plan(words: Sequence[str]) -> None:
     made, planned = api.plan(words)
-    print(as_text(made.name, planned))
+    print("\n".join([as_text(made.name, planned), *wandb_line(made, planned)]))
 
 
 def _resume(words: Sequence[str]) -> None:
-    print(api.resume(_directory("resume", words), words[1:]).directory, flush=True)
+    _trained(api.resume(_directory("resume", words), words[1:]))
 
 
 def _directory(command: str, words: Sequence[str]) -> str:
@@ -90,6 +100,14 @@ def _confirm(words: Sequence[str]) -> None:
     )
     print_confirmed(*found)
     print(directory, flush=True)
+
+
+def _sync(words: Sequence[str]) -> None:
+    directory = _directory("sync", words)
+    given: dict[str, Any] = _given("sync", words[1:], ("project", "entity", "level", "rows", "mode"))
+    if "rows" in given:
+        given["rows"] = _count("rows", given["rows"], 2)
+    print(sync(directory, **given) or directory, flush=True)
 
 
 def _check(words: Sequence[str]) -> None:
@@ -131,6 +149,7 @@ _COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "verify": _verify,
     "confirm": _confirm,
     "check": _check,
+    "sync": _sync,
 }
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,7 @@ def config_of(made: Study) -> dict[str, Any]:
 def record_of(made: Study, planned: Plan) -> dict[str, Any]:
     """What `plan.json` says: where it comes from, and what is to be trained."""
     return {
+        "id": token_hex(4),
         "name": made.name,
         "command": shlex.join(["vsweep", "run", *(word.removeprefix("++") for word in made.words)]),
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vsweep.config import as_dict
+from vsweep.descent.loop import recorded_steps
 from vsweep.directory import config_of, loaded, open_store, record_of, why
 from vsweep.errors import Interrupted, StoreError
 from vsweep.execution import describe
@@ -31,6 +31,7 @@ from vsweep.schema import parse_field
 from vsweep.study import Study
 from vsweep.trackers.console import ConsoleTracker
 from vsweep.trackers.tracker import Tracker, Trackers
+from vsweep.trackers.wandb.tracker import WandbTracker, mode_of, told
 
 # The share of a sweep's time that its own check may take, and how many trials that draws.
 _SHARE, _AT_RANDOM = 0.05, 2
@@ -57,8 +58,8 @@ def run_study(made: Study, directory: Path | None = None, *, quiet: bool) -> Swe
         store.describe(config_of(made), record_of(made, plan))
         for number, frame in describe.examples(plan).items():
             keep_examples(store.directory, number, frame)
-        with closing(Trackers(_trackers(made, quiet=quiet, missing=missing))) as trackers:
-            text = describe.as_text(made.name, plan)
+        with closing(Trackers(_trackers(made, plan, store, quiet=quiet, missing=missing))) as trackers:
+            text = "\n".join([describe.as_text(made.name, plan), *wandb_line(made, plan)])
             trackers.begin(made.name, len(store.done) - store.finished, "\n".join([text, *_found(store)]))
             _train(plan, mesh, known, store, trackers, time.perf_counter() - begun)
             trained = loaded(store.directory, made.own, made.raw.get("allow_targets") or ())
@@ -69,6 +70,7 @@ def run_study(made: Study, directory: Path | None = None, *, quiet: bool) -> Swe
                 # It was read before the store noted them.
                 trained = loaded(store.directory, made.own, made.raw.get("allow_targets") or ())
             trackers.end(trained)
+            trained.unsent = trackers.lacks
     except KeyboardInterrupt as stop:
         raise Interrupted(f"stopped; {_kept(store)}", getattr(stop, "status", 130)) from None
     except OSError as error:
@@ -175,12 +177,23 @@ def planned(made: Study, known: Known, before: Mapping[str, Any]) -> tuple[Plan,
     return replace(made_plan, note=shortcoming(mesh)), mesh
 
 
-def _trackers(made: Study, *, quiet: bool, missing: bool) -> list[Tracker]:
-    trackers: list[Tracker] = [] if quiet else [ConsoleTracker()]
+def wandb_line(made: Study, plan: Plan) -> list[str]:
+    """How W&B will show it, for the plan; nothing where it is not to."""
     options = made.raw["tracker"]["wandb"]
-    # Of a sweep that was finished before, W&B has all.
-    if options["mode"] != "disabled" and missing:
-        from vsweep.trackers.wandb import WandbTracker
+    if mode_of(options) == "disabled":
+        return []
+    longest = max(len(recorded_steps(program.static.length)) for program in plan.programs)
+    rows = min(options["rows"], longest)
+    return [f"  {told(options, len(plan.grid), len(plan.grid.cells), rows)}"]
 
-        trackers.append(WandbTracker(lambda cell: as_dict(made.cell(cell)), quiet=quiet, **options))
+
+def _trackers(made: Study, plan: Plan, store: Store, *, quiet: bool, missing: bool) -> list[Tracker]:
+    console = ConsoleTracker()
+    trackers: list[Tracker] = [] if quiet else [console]
+    options = made.raw["tracker"]["wandb"]
+    # Of a sweep that was finished before, W&B has what it was sent.
+    if mode_of(options) != "disabled" and missing:
+        beside = None if quiet else console.beside
+        trials, cells = len(plan.grid), len(plan.grid.cells)
+        trackers.append(WandbTracker(store.directory, options, trials, cells, quiet=quiet, beside=beside))
     return trackers

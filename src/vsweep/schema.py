@@ -110,7 +110,9 @@ SWEEP_FIELDS: dict[str, Takes] = {
     "keep.state": Takes("true or false", flag),
     "verify": Takes("true or false", flag),
     "pictures": Takes("a list of pictures' names, or of {name: {argument: value}}", pictures),
-    "tracker.wandb.mode": one_of(["auto", "online", "offline", "disabled"]),
+    "tracker.wandb.mode": one_of(["auto", "online", "offline", "shared", "disabled"]),
+    "tracker.wandb.level": one_of(["auto", "trial", "cell", "sweep"]),
+    "tracker.wandb.rows": whole(2, 100_000),
     "tracker.wandb.project": Takes("up to 128 characters, none of them / \\\\ # ? % :", project),
     "tracker.wandb.entity": or_null(Takes("text", text)),
 }

@@ -1,15 +1,16 @@
-"""W&B runs made offline and read back with W&B's own reader equal the store."""
+"""W&B runs made offline, and read back with W&B's own reader, equal the store."""
 
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import vsweep
-from vsweep.trackers import wandb as tracker
+from vsweep.trackers.wandb import client
+from vsweep.trackers.wandb.runs import Runs
 
 WORDS = [
     "data=iris",
@@ -20,112 +21,183 @@ WORDS = [
     "seeds=3",
     "steps=7",
     "record_every=2",
+    "verify=false",
+    "tracker.wandb.mode=offline",
 ]
 
 
-def read_runs(directory: Path) -> list[dict]:
-    """Name, group, config, rows and summary of every offline run, by `wandb leet inspect`."""
-    runs = []
-    for file in sorted(directory.glob("wandb/offline-run-*/*.wandb")):
-        command = [str(Path(sys.executable).parent / "wandb"), "leet", "inspect", "--json", str(file)]
-        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        run: dict = {"rows": [], "summary": {}}
-        for record in map(json.loads, printed.splitlines()):
-            if record["type"] == "run":
-                said = record["run"]
-                run |= {"name": said["display_name"], "group": said["run_group"]}
-                run["config"] = said["config"]["update"]
-            if record["type"] == "history":
-                run["rows"].append(record["history"]["item"])
-            if record["type"] == "summary":
-                run["summary"] |= record["summary"]["update"]
-        runs.append(run)
-    return runs
+def read_run(file: Path) -> dict:
+    """What W&B's reader says of an offline file: as `wandb leet inspect --json FILE`, without its start."""
+    from wandb.util import get_core_path
+
+    folder = file.parents[1]
+    words = ["leet", "inspect", "--no-observability", "--json", "--run-file", str(file), str(folder)]
+    printed = subprocess.run([get_core_path(), *words], capture_output=True, text=True, check=True).stdout
+    run: dict = {"rows": [], "summary": {}, "ended": False}
+    for record in map(json.loads, printed.splitlines()):
+        said = record.get("run", {})
+        if record["type"] == "run":
+            run |= {"id": said["run_id"], "name": said["display_name"], "group": said["run_group"]}
+            run |= {"job_type": said["job_type"], "tags": said["tags"], "notes": said["notes"]}
+            run["config"] = {k: v for k, v in said["config"]["update"].items() if k != "_wandb"}
+        if record["type"] == "history":
+            run["rows"].append(record["history"]["item"])
+        if record["type"] == "summary":
+            run["summary"] |= record["summary"]["update"]
+        run["ended"] |= record["type"] == "exit"
+    return run
+
+
+def read_runs(directory: Path) -> dict[str, dict]:
+    """Every offline run of a directory, by its id."""
+    files = sorted(directory.glob("wandb/offline-run-*/*.wandb"))
+    with ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(read_run, files))
+    assert len({run["id"] for run in runs}) == len(runs), "a run is there once"
+    return {run["id"]: run for run in runs}
+
+
+def same_as_the_store(directory: Path, level: str, rows: int = 200) -> None:
+    """Every run that the store has is there, with its config, its rows, its summary, and no other."""
+    stored, found = Runs(directory, level, rows), read_runs(directory)
+    assert set(found) == {*stored.ids, stored.overview_id}
+    for run in stored.made(list(stored.ids.values())):
+        read = found[run.id]
+        assert read["ended"]
+        assert (read["name"], read["group"], read["job_type"]) == (run.name, run.group, run.job_type)
+        assert (tuple(read["tags"]), read["notes"]) == (run.tags, run.notes)
+        assert read["config"] == run.config
+        assert [row["_step"] for row in read["rows"]] == [step for step, _ in run.rows]
+        for row, (_, values) in zip(read["rows"], run.rows, strict=True):
+            assert {k: v for k, v in row.items() if not k.startswith("_")} == values
+        assert read["summary"].items() >= run.summary.items()
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     directory = tmp_path_factory.mktemp("wandb") / "sweep"
-    words = [*WORDS, "tracker.wandb.mode=offline", f"dir='{directory}'"]
-    return vsweep.sweep(words, quiet=True)
+    return vsweep.sweep([*WORDS, f"dir='{directory}'"], quiet=True)
 
 
-@pytest.fixture(scope="module")
-def runs(trained):
-    return {run["name"]: run for run in read_runs(trained.directory)}
+def test_a_run_per_trial_and_an_overview(trained):
+    assert trained.unsent == ""
+    same_as_the_store(trained.directory, "trial")
+    assert len(read_runs(trained.directory)) == 18 + 1
 
 
-def test_a_run_per_cell_in_one_group(trained, runs):
-    assert len(runs) == trained.trials["cell"].nunique() == 6
-    assert len({run["group"] for run in runs.values()}) == 1
-
-
-def test_rows_are_the_mean_and_spread_of_the_stores_curves(trained, runs):
-    ok = trained.trials.query("status == 'ok'")
-    assert set(ok["optimizer.lr"]) == {0.1, 1.0}
-    for (lr, scale), trials in ok.groupby(["optimizer.lr", "model.init_scale"]):
-        rows = runs[f"lr={lr:g} init_scale={scale:g}"]["rows"]
-        assert [row["_step"] for row in rows] == [0, 2, 4, 6, 7]
-        for row in rows:
-            curves = trained.curves[trained.curves["trial"].isin(trials["trial"])]
-            here = curves[curves["step"] == row["_step"]]
-            assert len(here) == 3
-            for metric in ("train_loss", "val_loss", "val_accuracy", "grad_norm", "param_norm"):
-                values = here[metric].to_numpy(np.float64)
-                assert row[metric] == pytest.approx(values.mean(), rel=1e-12)
-                assert row[f"{metric}_std"] == pytest.approx(values.std(ddof=1), rel=1e-9, abs=1e-12)
-
-
-def test_config_is_the_cells_and_summary_counts_seeds(runs):
-    run = runs["lr=1 init_scale=2"]
-    assert run["config"]["optimizer"] == {"name": "sgd", "lr": 1.0, "weight_decay": 0.0}
-    assert run["config"]["model"] == {
-        "name": "logistic",
-        "init": "normal",
-        "init_scale": 2.0,
-        "bias_init": "zeros",
-        "start": None,
+def test_the_overview_has_tables_pictures_and_the_curves_as_a_file(trained):
+    found = read_runs(trained.directory)
+    overview = found[Runs(trained.directory, "trial", 200).overview_id]
+    (row,) = overview["rows"]
+    assert row["trials.nrows"] == 18
+    assert row["cells.nrows"] == 6
+    pictures = {key.removesuffix("._type") for key, value in row.items() if value == "image-file"}
+    assert pictures == {
+        "heatmap/optimizer.lr by model.init_scale",
+        "curves/optimizer.lr",
+        "curves/model.init_scale",
     }
-    assert run["config"]["data"]["name"] == "iris"
-    assert (run["summary"]["seeds"], run["summary"]["diverged"]) == (3, 0)
+    assert overview["summary"]["best"] == "lr=1 init_scale=1"
+    assert overview["notes"] == trained.plan["command"]
 
 
-def test_a_cell_whose_seeds_all_diverged_has_its_curve_without_nans(runs):
-    run = runs["lr=1e+30 init_scale=1"]
-    assert run["summary"]["diverged"] == 3
-    assert run["rows"][0]["train_loss"] > 0
-    numbers = [v for row in run["rows"] for v in row.values()]
-    assert all(isinstance(v, int | float) and v == v for v in numbers)
+@pytest.mark.parametrize("level", ["cell", "sweep"])
+def test_other_levels(tmp_path, level):
+    words = [*WORDS, f"tracker.wandb.level={level}", "tracker.wandb.rows=3", f"dir='{tmp_path / 'sweep'}'"]
+    vsweep.sweep(words, quiet=True)
+    same_as_the_store(tmp_path / "sweep", level, 3)
 
 
-def test_long_curves_are_thinned_with_both_ends_kept():
-    import pandas as pd
+@pytest.mark.slow
+def test_five_hundred_runs_equal_the_store(tmp_path):
+    words = [word for word in WORDS if not word.startswith(("grid", "seeds"))]
+    words += ["grid.optimizer.lr={logspace:[1e-3,10,124]}", "grid.model.init_scale=[0.5,1]", "seeds=2"]
+    vsweep.sweep([*words, "tracker.wandb.level=trial", f"dir='{tmp_path / 'sweep'}'"], quiet=True)
+    same_as_the_store(tmp_path / "sweep", "trial")
+    assert len(read_runs(tmp_path / "sweep")) == 497
 
-    thin = tracker._thinned(pd.DataFrame({"step": np.arange(5001)}))["step"]
-    assert len(thin) == 200
-    assert (thin.iloc[0], thin.iloc[-1]) == (0, 5000)
-    assert thin.is_monotonic_increasing
+
+def test_more_seeds_take_the_place_of_what_was_shown(tmp_path):
+    words = [*WORDS, "tracker.wandb.level=cell", f"dir='{tmp_path / 'sweep'}'"]
+    vsweep.sweep(words, quiet=True)
+    before = set(read_runs(tmp_path / "sweep"))
+    vsweep.resume(tmp_path / "sweep", ["seeds=4"], quiet=True)
+    same_as_the_store(tmp_path / "sweep", "cell")
+    assert not before & set(read_runs(tmp_path / "sweep"))
+
+
+def test_what_is_there_is_not_made_again(trained, capsys):
+    before = {path: path.stat().st_mtime_ns for path in trained.directory.glob("wandb/*/*.wandb")}
+    assert vsweep.sync(trained.directory, mode="offline") == ""
+    assert {p: p.stat().st_mtime_ns for p in trained.directory.glob("wandb/*/*.wandb")} == before
+    assert "W&B: 19 runs in" in capsys.readouterr().err
 
 
 def test_auto_is_offline_without_a_login(here, monkeypatch):
     monkeypatch.setenv("HOME", str(here))
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    assert not tracker._logged_in()
+    assert not client.logged_in()
 
 
-def test_a_failing_wandb_loses_no_curve(tmp_path, monkeypatch, capsys):
-    import wandb
+def test_online_without_a_login_is_said_and_is_no_success(here, monkeypatch, cli):
+    monkeypatch.setenv("HOME", str(here))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    words = [word for word in WORDS if "wandb.mode" not in word]
+    done = cli("run", *words, "tracker.wandb.mode=online", "dir=kept")
+    assert done.status == 1
+    assert done.out.splitlines()[-1] == "kept"
+    last = done.err.splitlines()[-1]
+    assert last == "W&B: 19 runs in kept/wandb (not logged in: wandb login); to upload them: vsweep sync kept"
+    same_as_the_store(here / "kept", "trial")
+    done = cli("sync", "kept")
+    assert done.status == 1
+    assert done.out == ""
+    assert done.err == (
+        "vsweep: W&B: no run is at W&B (not logged in: wandb login); every curve is in the store:"
+        " vsweep sync kept sends the rest\n"
+    )
 
-    def fail(**_):
-        raise wandb.errors.CommError("server is down")
 
-    monkeypatch.setattr(wandb, "init", fail)
-    words = [*WORDS, "tracker.wandb.mode=offline", f"dir='{tmp_path / 'sweep'}'"]
-    sweep = vsweep.sweep(words)
+def test_a_tracker_whose_process_dies_takes_nothing_from_the_sweep(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    sweep = vsweep.sweep([*WORDS, f"dir='{tmp_path / 'sweep'}'"])
     assert len(sweep.trials) == 18
-    assert "6 of 6 runs failed (server is down)" in capsys.readouterr().err
+    assert "W&B: no runs were made (its process ended with status 1)" in sweep.unsent
+    assert sweep.unsent in capsys.readouterr().err
 
 
-def test_disabled_makes_no_runs(tmp_path):
-    words = [*WORDS, "tracker.wandb.mode=disabled", f"dir='{tmp_path / 'sweep'}'"]
-    assert not (vsweep.sweep(words, quiet=True).directory / "wandb").exists()
+def test_disabled_makes_no_runs(tmp_path, monkeypatch):
+    for mode, variable in (("disabled", ""), ("auto", "disabled")):
+        monkeypatch.setenv("WANDB_MODE", variable)
+        words = [word for word in WORDS if "wandb.mode" not in word] + [f"tracker.wandb.mode={mode}"]
+        sweep = vsweep.sweep([*words, f"dir='{tmp_path / (mode + variable)}'"], quiet=True)
+        assert not (sweep.directory / "wandb").exists()
+
+
+def test_the_plan_says_how_it_will_be_shown(cli):
+    done = cli("plan", *WORDS)
+    (line,) = [line for line in done.out.splitlines() if "W&B" in line]
+    assert line.startswith("  W&B: 19 runs, one per trial and an overview: some ")
+    assert "W&B" not in cli("plan", *WORDS[:-1], "tracker=none").out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["kept", "level=run"], "level: got 'run'; it takes one of auto, trial, cell, sweep"),
+        (["kept", "rows=1"], "rows: got '1'; it takes an integer of at least 2"),
+        (["kept", "mode=auto"], "mode: got 'auto'; it takes one of online, shared, offline"),
+        (
+            ["kept", "metric=loss"],
+            "sync: got 'metric=loss'; it takes project=…, entity=…, level=…, rows=…, mode=…",
+        ),
+        (["nowhere"], "dir: no sweep in 'nowhere'; it takes a sweep's directory"),
+        ([], "sync: got no directory; vsweep sync DIR takes a sweep's directory"),
+    ],
+)
+def test_bad_words(cli, small, here, words, message):
+    (here / "kept").symlink_to(small.directory)
+    done = cli("sync", *words)
+    assert (done.status, done.out) == (2, "")
+    assert done.err == f"vsweep: {message}\n"
+    assert not (small.directory / "wandb").exists()

@@ -19,8 +19,11 @@ _NAME = ".lock"
 class Lock:
     """Held until it is closed, or its process ends, however it ends: the system lets go of it then."""
 
-    def __init__(self, directory: Path) -> None:
-        """Raises `ConfigError` where another process holds it, or the directory cannot be written."""
+    def __init__(self, directory: Path, does: str = "is training in") -> None:
+        """does: what its holder does there, in words.
+
+        Raises `ConfigError` where another process holds it, or the directory cannot be written.
+        """
         self._handle: int | None = None
         refuse_links(directory)
         if fcntl is None:
@@ -35,7 +38,7 @@ class Lock:
         except OSError as error:
             holder = _said(os.read(handle, 1000))
             os.close(handle)
-            got = f"{holder} is training in {str(directory)!r}"
+            got = f"{holder} {does} {str(directory)!r}"
             raise ConfigError("dir", got, "wait for it, or stop it: one process at a time") from error
         self._handle = handle
         # On a full disk, who holds it cannot be said, and it is held all the same.

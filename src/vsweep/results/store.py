@@ -125,8 +125,8 @@ class Store:
         record: Mapping[str, Any],
         folder: Path,
     ) -> dict[str, Any]:
-        # When it began is when its first trial did.
-        kept = {key: before[key] for key in ("started",) if key in before}
+        # When it began is when its first trial did, and W&B knows it by its id.
+        kept = {key: before[key] for key in ("started", "id") if key in before}
         made = {**before, **record, **kept, "format": FORMAT, "numerics": self._numerics}
         made["table"] = self.table.digest()
         if config is not None:

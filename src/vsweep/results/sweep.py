@@ -41,6 +41,8 @@ class Sweep:
         Raises `ConfigError` where there is no sweep with a finished trial.
         """
         self._predictor = predictor
+        # What did not come to where it was to be shown, in words: of the process that trained it.
+        self.unsent = ""
         # What `where` left, in words.
         self.only = ""
         self.directory = Path(directory)

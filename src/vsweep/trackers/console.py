@@ -1,7 +1,7 @@
 """The person at the terminal: a progress bar while it trains, a table of the best cells at the end."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -33,10 +33,13 @@ _WIDTH = 110
 _SEEDLESS = "a seed changes nothing here: model.spread moves where a descent starts"
 # Where no bar can be redrawn, a line this often.
 _LINE_EVERY_S = 10.0
+_TRIALS = "trials"
 
 
 class _Speed(ProgressColumn):
     def render(self, task: Task) -> Text:
+        if task.fields["unit"] != _TRIALS:
+            return Text()
         if not task.completed or not task.elapsed:
             return Text("compiling")
         # rich knows a speed from the second block on, and there may be one alone.
@@ -49,12 +52,13 @@ class ConsoleTracker:
 
     def __init__(self) -> None:
         """Nothing is shown before `begin`."""
+        self.lacks = ""
         self.console = Console(stderr=True, highlight=False)
         self._progress = Bar(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("trials"),
+            TextColumn("{task.fields[unit]}"),
             _Speed(),
             TimeElapsedColumn(),
             TextColumn("left"),
@@ -62,6 +66,7 @@ class ConsoleTracker:
             console=self.console,
         )
         self._done = self._total = 0
+        self._beside: dict[str, tuple[int, int]] = {}
         self._start = self._last = time.monotonic()
 
     def begin(self, name: str, trials: int, plan: str) -> None:
@@ -69,8 +74,19 @@ class ConsoleTracker:
         self.console.print(plan, soft_wrap=True, markup=False)
         self._total, self._start = trials, time.monotonic()
         self._last = self._start
-        self._task = self._progress.add_task(name, total=trials)
+        self._task = self._progress.add_task(name, total=trials, unit=_TRIALS)
         self._progress.start()
+
+    def beside(self, name: str, runs: int) -> Callable[[int], None]:
+        """A second line of the bar, of what is made of the trials while they are trained."""
+        task = self._progress.add_task(name, total=runs, unit="runs")
+        self._beside = {name: (0, runs)}
+
+        def show(done: int) -> None:
+            self._progress.update(task, completed=done)
+            self._beside[name] = (done, runs)
+
+        return show
 
     def trained(self, trials: int) -> None:
         """Move the bar."""
@@ -82,9 +98,9 @@ class ConsoleTracker:
             self._last = now
             speed = self._done / (now - self._start)
             left = (self._total - self._done) / speed
-            self.console.print(
-                f"{self._done:,}/{self._total:,} trials, {speed:,.1f} trials/s, {left:.0f} s left"
-            )
+            line = f"{self._done:,}/{self._total:,} trials, {speed:,.1f} trials/s, {left:.0f} s left"
+            more = [f"{name} {done:,}/{runs:,} runs" for name, (done, runs) in self._beside.items()]
+            self.console.print("; ".join([line, *more]))
 
     def end(self, sweep: Sweep) -> None:
         """Show the best cells."""

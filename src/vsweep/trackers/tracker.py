@@ -8,7 +8,12 @@ from vsweep.results.sweep import Sweep
 
 
 class Tracker(Protocol):
-    """Told in this order; none of it may change what is trained or stored."""
+    """Told in this order; none of it may change what is trained or stored.
+
+    lacks: once it has ended, what it could not show, in words.
+    """
+
+    lacks: str
 
     def begin(self, name: str, trials: int, plan: str) -> None:
         """A sweep of so many trials starts. plan: what will run, in words."""
@@ -29,6 +34,12 @@ class Trackers:
     def __init__(self, trackers: Sequence[Tracker]) -> None:
         """In the order in which they are told."""
         self._trackers = list(trackers)
+        self._failed: list[str] = []
+
+    @property
+    def lacks(self) -> str:
+        """What could not be shown, in words."""
+        return "; ".join(filter(None, [*self._failed, *(tracker.lacks for tracker in self._trackers)]))
 
     def begin(self, name: str, trials: int, plan: str) -> None:
         """As in `Tracker`."""
@@ -53,4 +64,5 @@ class Trackers:
             except Exception as error:
                 self._trackers.remove(tracker)
                 reason = " ".join(f"{type(error).__name__}: {error}".split())
-                print(f"vsweep: {type(tracker).__name__} stopped ({reason})", file=sys.stderr)
+                self._failed.append(f"{type(tracker).__name__} stopped ({reason})")
+                print(f"vsweep: {self._failed[-1]}", file=sys.stderr)

@@ -1,0 +1,105 @@
+"""What W&B costs a sweep: training's own time with it and without, and its runs beside a plain loop's.
+
+`python scripts/bench_wandb.py [CELLS [ROUNDS]]`: so many cells × 8 seeds, a run per trial, offline.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+SEEDS, STEPS, EVERY = 8, 10_000, 200
+
+
+def words(cells: int, directory: Path, tracker: str) -> list[str]:
+    """A sweep of one program that trains for some time."""
+    return [
+        "data=spirals",
+        "model=mlp",
+        "model.width=16",
+        f"grid.optimizer.lr={{logspace:[1e-3,1,{cells}]}}",
+        f"seeds={SEEDS}",
+        f"steps={STEPS}",
+        f"record_every={EVERY}",
+        "verify=false",
+        f"tracker={tracker}",
+        *(["tracker.wandb.mode=offline", "tracker.wandb.level=trial"] if tracker == "wandb" else []),
+        f"dir={directory}",
+    ]
+
+
+def train(cells: int, directory: Path, tracker: str) -> tuple[float, float]:
+    """Seconds of training alone, and of the whole process."""
+    begun = time.perf_counter()
+    command = [sys.executable, "-m", "vsweep", "run", *words(cells, directory, tracker)]
+    subprocess.run(command, check=True, capture_output=True)
+    whole = time.perf_counter() - begun
+    plan = json.loads((directory / "plan.json").read_text(encoding="utf-8"))
+    return plan["happened"]["seconds"]["training"], whole
+
+
+def loop(directory: Path, into: Path) -> float:
+    """Seconds that `wandb.init`, `log` and `finish` take in a plain loop, for the same runs and rows."""
+    import wandb
+
+    from vsweep.trackers.wandb.runs import Runs
+
+    runs = Runs(directory, "trial", 200)
+    numbers = list(runs.ids.values())
+    taken = 0.0
+    os.environ["WANDB_SILENT"] = "true"
+    for made in _in_pieces(runs, numbers):
+        begun = time.perf_counter()
+        run = wandb.init(
+            project="bench",
+            mode="offline",
+            dir=str(into),
+            name=made.name,
+            group=made.group,
+            config=made.config,
+        )
+        for step, values in made.rows:
+            run.log(values, step=step)
+        run.summary.update(made.summary)
+        run.finish()
+        taken += time.perf_counter() - begun
+    wandb.teardown()
+    return taken
+
+
+def _in_pieces(runs: object, numbers: list[int]) -> Iterator:
+    for i in range(0, len(numbers), 100):
+        yield from runs.made(numbers[i : i + 100])
+
+
+def main() -> None:
+    cells = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    with tempfile.TemporaryDirectory() as folder:
+        # What is compiled and measured first is found by all the others.
+        train(cells, Path(folder) / "first", "none")
+        ratios, trackers = [], []
+        for i in range(rounds):
+            off, off_whole = train(cells, Path(folder) / f"off{i}", "none")
+            on, on_whole = train(cells, Path(folder) / f"on{i}", "wandb")
+            ratios.append(on / off)
+            trackers.append(on_whole - off_whole)
+            print(
+                f"training {off:.1f} s without W&B, {on:.1f} s with; processes {off_whole:.1f} s, {on_whole:.1f} s"
+            )
+        plain = loop(Path(folder) / "on0", Path(folder))
+    runs, mine = cells * SEEDS, statistics.median(trackers)
+    print(f"training with W&B beside training without: {statistics.median(ratios):.3f} (at most 1.05)")
+    print(
+        f"{runs:,} runs of {STEPS // EVERY + 1} rows: {mine:.1f} s more a sweep, {1000 * mine / runs:.0f} ms a run;"
+        f" a plain loop {plain:.1f} s, {1000 * plain / runs:.0f} ms: {mine / plain:.2f} of it (at most 0.5)"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""All that is asked of W&B's client for one run: made, logged, finished."""
+
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vsweep.trackers.wandb.runs import Run
+
+# Bounds on how long one run waits for a server that does not answer, in seconds.
+_INIT_S, _FINISH_S = 30.0, 60.0
+_LONG = re.compile(r"\w{36,}")
+
+
+class To(NamedTuple):
+    """Where runs go. mode: `offline`, `online` or `shared`. project, entity: W&B's; None is one's own."""
+
+    mode: str
+    project: str
+    entity: str | None
+
+    @property
+    def online(self) -> bool:
+        """Whether there is a server."""
+        return self.mode != "offline"
+
+
+def logged_in() -> bool:
+    """Whether W&B knows who one is; asks nobody."""
+    import wandb
+
+    with suppress(Exception):
+        return bool(wandb.login(prompt=False, verify=False))
+    return False
+
+
+def host() -> str:
+    """The server's address."""
+    import wandb
+
+    return str(wandb.setup().settings.base_url).rstrip("/")
+
+
+def default_entity() -> str:
+    """The entity that runs of a person go to who names none. Raises what W&B does."""
+    import wandb
+
+    return str(wandb.Api(timeout=int(_INIT_S)).default_entity)
+
+
+def settings(to: To, sweep: str | None = None) -> Any:
+    """No console capture, system metrics or code: a run is curves and a config. sweep: W&B's, to join."""
+    import wandb
+
+    online = {
+        "init_timeout": _INIT_S,
+        "finish_timeout": _FINISH_S,
+        "finish_timeout_raises": True,
+        # What is not sent is made again from the store.
+        "x_skip_transaction_log": True,
+        "sweep_id": sweep,
+    }
+    return wandb.Settings(
+        silent=True,
+        console="off",
+        disable_code=True,
+        disable_git=True,
+        save_code=False,
+        symlink=False,
+        x_disable_machine_info=True,
+        x_disable_meta=True,
+        x_disable_stats=True,
+        x_disable_viewer=True,
+        x_save_requirements=False,
+        **(online if to.online else {}),
+    )
+
+
+def write(
+    run: Run, to: To, directory: Path, sweep: str | None = None, more: Callable[[Any], None] | None = None
+) -> None:
+    """Make a run, whole. directory: the sweep's. more: logs what has no rows. Raises what W&B does."""
+    import wandb
+
+    mode: Any = to.mode
+    made = wandb.init(
+        id=run.id,
+        name=run.name,
+        group=run.group,
+        job_type=run.job_type,
+        tags=run.tags,
+        notes=run.notes,
+        config=run.config,
+        project=to.project,
+        entity=to.entity,
+        mode=mode,
+        dir=str(directory),
+        reinit="create_new",
+        settings=settings(to, sweep),
+    )
+    try:
+        if to.mode == "shared":
+            # There a row has no step of its own.
+            made.define_metric("*", step_metric="step")
+            for step, values in run.rows:
+                made.log({**values, "step": step})
+        else:
+            for step, values in run.rows:
+                made.log(values, step=step)
+        if more is not None:
+            more(made)
+        made.summary.update(run.summary)
+    except BaseException:
+        with suppress(Exception):
+            made.finish(exit_code=1)
+        raise
+    made.finish()
+
+
+def close() -> None:
+    """End W&B's service: only then is every file whole, and its memory given back."""
+    import wandb
+
+    wandb.teardown()
+
+
+def without_key(text: object) -> str:
+    """A message in one line, and nothing in it that is as long as an API key."""
+    return " ".join(_LONG.sub("…", str(text)).split())

@@ -1,0 +1,42 @@
+"""How many W&B runs a sweep is shown as, and how long they take."""
+
+from typing import NamedTuple
+
+# What `auto` goes by. W&B draws some hundreds of runs well, and is slow with many thousands in a project.
+_MOST_TRIALS, _MOST_CELLS = 1000, 1000
+LEVELS = ("trial", "cell", "sweep")
+# Seconds that a run takes, beside a row of six metrics: of two slow cores, and of a server that is not near.
+_RUN_S, _ROW_S = {"offline": 0.015, "online": 0.25}, 2e-4
+_OVERVIEW_S = 5.0
+
+
+class Shown(NamedTuple):
+    """level: `trial`, `cell` or `sweep`. runs: how many, the overview among them."""
+
+    level: str
+    runs: int
+
+
+def shown_as(level: str, trials: int, cells: int) -> Shown:
+    """A run per trial, per cell, or the overview alone. level: which, or `auto`."""
+    if level == "auto":
+        level = "trial" if trials <= _MOST_TRIALS else "cell" if cells <= _MOST_CELLS else "sweep"
+    return Shown(level, {"trial": trials, "cell": cells, "sweep": 0}[level] + 1)
+
+
+def seconds(runs: int, rows: int, mode: str) -> float:
+    """How long so many runs of so many rows take, some. mode: `offline` or `online`."""
+    return _OVERVIEW_S + (runs - 1) * (_RUN_S[mode] + rows * _ROW_S)
+
+
+def said(shown: Shown, rows: int, mode: str) -> str:
+    """What will be made, for the plan. mode: as asked for; of `auto` both times are said."""
+    each = {"trial": "one per trial and an overview", "cell": "one per cell and an overview"}
+    runs = f"{shown.runs:,} runs, {each[shown.level]}" if shown.level in each else "an overview run"
+    modes = {"auto": ("offline", "online"), "shared": ("online",)}.get(mode, (mode,))
+    times = [f"{_time(seconds(shown.runs, rows, m))} {m}" for m in modes]
+    return f"W&B: {runs}: some {' or '.join(times)}, behind the training"
+
+
+def _time(taken: float) -> str:
+    return f"{taken:.0f} s" if taken < 100 else f"{taken / 60:.0f} min"

@@ -1,0 +1,99 @@
+"""The run that shows a sweep whole: its tables, its curves as a file, heat maps and curves as pictures."""
+
+import re
+import tempfile
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vsweep.results.select import rank_cells, varied
+from vsweep.results.store import read_curves
+from vsweep.results.sweep import PICTURES, Sweep
+from vsweep.trackers.wandb.runs import sweep_id
+
+# A table of W&B's is drawn up to so many rows; the artifact has all.
+_MOST_ROWS = 10_000
+# A picture of more axes, or of more values on one, is none to look at.
+_MOST_AXES, _MOST_VALUES = 4, 64
+
+
+def heatmap_key(x: str, y: str) -> str:
+    """What a heat map over two axes is called."""
+    return f"heatmap/{x} by {y}"
+
+
+def curves_key(axis: str) -> str:
+    """What the curves by an axis are called."""
+    return f"curves/{axis}"
+
+
+def log_overview(run: Any, sweep: Sweep) -> None:
+    """Log it all as one row of a W&B run, and the sweep's tables as an artifact. Raises what W&B does."""
+    import wandb
+
+    trials, cells = sweep.trials, sweep.cells()
+    row: dict[str, Any] = {
+        "trials": wandb.Table(dataframe=_shown(trials.drop(columns="identity"))),
+        "cells": wandb.Table(dataframe=_shown(cells)),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        for key, path in pictures(sweep, Path(folder)):
+            row[key] = wandb.Image(str(path))
+        run.log(row, step=0)
+        artifact = run.log_artifact(_artifact(sweep))
+        if not run.offline:
+            # Finishing alone does not say whether it came.
+            artifact.wait()
+
+
+def _shown(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of plain values, of the first rows."""
+    made = table.head(_MOST_ROWS).astype(object)
+    return made.where(made.notna(), None)
+
+
+def _artifact(sweep: Sweep) -> Any:
+    import wandb
+
+    name = re.sub(r"[^\w.-]+", "_", sweep.plan["name"])
+    made: Any = wandb.Artifact(
+        f"{name}-{sweep_id(sweep.plan)}", type="sweep", description=sweep.plan["command"]
+    )
+    for path in [*sorted((sweep.directory / "curves").glob("*.parquet")), sweep.directory / "trials.parquet"]:
+        # Immutable: W&B reads the file where it is, and makes no copy.
+        made.add_file(str(path), name=str(path.relative_to(sweep.directory)), policy="immutable")
+    return made
+
+
+def pictures(sweep: Sweep, folder: Path) -> Iterator[tuple[str, Path]]:
+    """Draw heat maps and curves, and give those that the sweep has: their keys and files."""
+    axes = [axis for axis in varied(sweep.trials) if sweep.trials[axis].nunique() <= _MOST_VALUES][
+        :_MOST_AXES
+    ]
+    few = _of_the_best(sweep, axes)
+    wanted: list[tuple[str, Any]] = [
+        (heatmap_key(x, y), lambda path, x=x, y=y: sweep.plot.heatmap(x, y, path=path))
+        for x, y in combinations(axes, 2)
+    ]
+    wanted += [(curves_key(axis), lambda path, axis=axis: few.plot.curves(axis, path=path)) for axis in axes]
+    for i, (key, draw) in enumerate(wanted):
+        path = folder / f"{i}.png"
+        draw(path)
+        yield key, path
+    for path in sorted((sweep.directory / PICTURES).glob("*.png")):
+        yield f"{PICTURES}/{path.stem}", path
+
+
+def _of_the_best(sweep: Sweep, axes: list[str]) -> Sweep:
+    """The sweep with the curves of those cells alone that pictures of curves draw."""
+    cells = rank_cells(sweep.trials)
+    drawn = {cell for axis in axes for cell in cells.dropna(subset=[axis]).drop_duplicates(axis)["cell"]}
+    part = Sweep(sweep.directory)
+    part.trials = sweep.trials
+    part.curves = read_curves(
+        sweep.directory, sweep.trials.loc[sweep.trials["cell"].isin(drawn), "trial"].tolist()
+    )
+    return part

@@ -1,0 +1,261 @@
+"""What each W&B run of a sweep says: from the sweep's tables alone, and without W&B."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from vsweep.results.select import axes_of, default_metric, higher_is_better, label
+from vsweep.results.store import read_curves
+from vsweep.results.sweep import Sweep
+from vsweep.trackers.wandb.thin import thinned
+
+# W&B's own bounds on names and tags.
+_LONGEST_NAME, _LONGEST_TAG = 128, 64
+Rows = list[tuple[int, dict[str, float]]]
+
+
+class Run(NamedTuple):
+    """A W&B run.
+
+    id: the same whenever the same trainings are shown. rows: for each step the values that are finite.
+    summary: of plain values, none of which is not finite.
+    """
+
+    id: str
+    name: str
+    group: str
+    job_type: str
+    tags: tuple[str, ...]
+    notes: str
+    config: dict[str, Any]
+    rows: Rows
+    summary: dict[str, Any]
+
+
+def sweep_id(plan: Mapping[str, Any]) -> str:
+    """A sweep in eight hexadecimal digits; a directory that was moved, or added to, keeps its own."""
+    made = f"{plan.get('name')} {plan.get('started')}"
+    return str(plan.get("id") or sha256(made.encode()).hexdigest()[:8])
+
+
+class Runs:
+    """The runs of a sweep, as far as it is trained."""
+
+    def __init__(self, directory: Path, level: str, most_rows: int) -> None:
+        """level: `trial`, `cell` or `sweep`, which is none of them. most_rows: of a run.
+
+        Raises `ConfigError` where there is no sweep with a finished trial.
+        """
+        self.sweep, self.level, self._most_rows = Sweep(directory), level, most_rows
+        self._uid = sweep_id(self.sweep.plan)
+
+    @property
+    def whole(self) -> bool:
+        """Whether all that the sweep trains is there."""
+        return len(self.sweep.trials) == self.sweep.plan["trials"]
+
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        """The trial or cell of every run whose trials are all there, by the run's id."""
+        trials = self.sweep.trials
+        if self.level == "trial":
+            numbers = trials["trial"].tolist()
+            return {self._id(one): n for one, n in zip(trials["identity"], numbers, strict=True)}
+        if self.level == "sweep":
+            return {}
+        seeds = self.sweep.plan["trials"] // self.sweep.plan["cells"]
+        by_cell: Any = trials.groupby("cell")["identity"]
+        return {self._id(*each): int(cell) for cell, each in by_cell if len(each) == seeds}
+
+    @cached_property
+    def overview_id(self) -> str:
+        """That of the overview of what is there."""
+        return self._id("overview", *self.sweep.trials["identity"])
+
+    def made(self, numbers: Sequence[int]) -> Iterator[Run]:
+        """The runs of some trials or cells, by their numbers."""
+        if not numbers:
+            return
+        trials = self.sweep.trials[self.sweep.trials[self.level].isin(numbers)]
+        curves = read_curves(self.sweep.directory, trials["trial"].tolist())
+        yield from (
+            self._of_trials(trials, curves) if self.level == "trial" else self._of_cells(trials, curves)
+        )
+
+    def overview(self) -> Run:
+        """The overview's run, without its tables and pictures."""
+        trials, plan = self.sweep.trials, self.sweep.plan
+        metric = default_metric(trials)
+        best: Any = self.sweep.best(metric).to_dict()
+        summary = {
+            "trial_count": len(trials),
+            "cell_count": int(trials["cell"].nunique()),
+            "diverged_count": int((trials["status"] == "diverged").sum()),
+            "best": label(best, axes_of(trials)),
+            "metric": metric,
+            f"best_{metric}": best["mean"],
+        }
+        config = {key: value for key, value in self.sweep.config.items() if key not in ("dir", "tracker")}
+        name = f"{plan['name']}: overview"
+        return self._run(self.overview_id, name, "overview", config, [], summary, more="")
+
+    def _of_trials(self, trials: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Run]:
+        axes, metric = axes_of(trials), default_metric(self.sweep.trials)
+        by_trial = dict(iter(curves.groupby("trial")))
+        records: Any = trials.to_dict("records")
+        for row in records:
+            rows = self._rows(by_trial[row["trial"]].drop(columns="trial"), metric, [row["diverged_at"]])
+            summary = {k: v for k, v in row.items() if k not in ("trial", "cell", "seed", "identity", *axes)}
+            config = cell_config(self.sweep.plan, row, axes)
+            config |= {name: row[name] for name in ("seed", "trial", "cell")}
+            cell = label(row, axes) or str(self.sweep.plan["name"])
+            more = f"trial {row['trial']}: vsweep run trial={row['trial']} from=DIR trains it again"
+            name = f"{cell} seed={row['seed']}"
+            made = self._run(self._id(row["identity"]), name, "trial", config, rows, summary, more)
+            yield made._replace(group=_cut(f"{cell} [{self._uid}]", str(row["cell"])))
+
+    def _of_cells(self, trials: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Run]:
+        axes, metric = axes_of(trials), default_metric(self.sweep.trials)
+        tables: Any = dict(iter(over_seeds(trials, curves).groupby(level="cell")))
+        for number, each in trials.groupby("cell"):
+            row: Any = each.astype(object).iloc[0].to_dict()
+            table = tables[number].droplevel("cell").reset_index()
+            rows = self._rows(table, metric, each["diverged_at"].dropna().tolist())
+            config = {**cell_config(self.sweep.plan, row, axes), "cell": number}
+            name = label(row, axes) or str(self.sweep.plan["name"])
+            run_id = self._id(*each["identity"])
+            yield self._run(run_id, name, "cell", config, rows, _cell_summary(each), f"cell {number}")
+
+    def _run(
+        self,
+        run_id: str,
+        name: str,
+        level: str,
+        config: dict[str, Any],
+        rows: Rows,
+        summary: Mapping[str, Any],
+        more: str,
+    ) -> Run:
+        plan = self.sweep.plan
+        config["vsweep"] = {"sweep": self._uid, "level": level, "name": plan["name"]}
+        parts = [config.get(group) for group in ("data", "model", "optimizer")]
+        names = [str(part["name"]) for part in parts if isinstance(part, Mapping) and part.get("name")]
+        diverged = ["diverged"] if summary.get("status") == "diverged" else []
+        tags = tuple(
+            dict.fromkeys(tag[:_LONGEST_TAG] for tag in (self._uid, plan["name"], *names, *diverged))
+        )
+        return Run(
+            run_id,
+            _cut(name, run_id),
+            _cut(f"{plan['name']} {plan['started']} [{self._uid}]", self._uid),
+            level,
+            tags,
+            "\n".join(filter(None, (str(plan["command"]), more))),
+            {key: _plain(value) for key, value in config.items()},
+            rows,
+            {key: value for key, given in summary.items() if (value := _plain(given)) is not None},
+        )
+
+    def _rows(self, curve: pd.DataFrame, metric: str, diverged_at: Iterable[Any]) -> Rows:
+        steps = curve["step"].to_numpy()
+        keep = [int(np.searchsorted(steps, step)) for step in diverged_at if pd.notna(step)]
+        if metric in curve and curve[metric].notna().any():
+            ranked = curve[metric].to_numpy(float)
+            keep.insert(0, int(np.nanargmax(ranked if higher_is_better(metric) else -ranked)))
+        places = thinned(len(steps), [min(k, len(steps) - 1) for k in keep], self._most_rows)
+        names = [name for name in curve.columns if name != "step"]
+        values = curve[names].to_numpy(float)[places].tolist()
+        # W&B keeps what is not finite as text, which no chart of its own can draw.
+        return [
+            (step, {name: v for name, v in zip(names, row, strict=True) if math.isfinite(v)})
+            for step, row in zip(steps[places].tolist(), values, strict=True)
+        ]
+
+    def _id(self, *parts: str) -> str:
+        return sha256("\n".join((self._uid, self.level, *parts)).encode()).hexdigest()[:16]
+
+
+def cell_config(plan: Mapping[str, Any], row: Mapping[str, Any], axes: Sequence[str]) -> dict[str, Any]:
+    """The resolved config of a cell, nested as W&B shows it under dotted paths.
+
+    row: the cell's values on the axes, by their paths.
+    """
+    variants = plan["study"]["variants"]
+    groups = [axis for axis in axes if isinstance(variants[0]["config"].get(axis), Mapping)]
+    choice = [row[axis] for axis in groups]
+    config = deepcopy(next(each["config"] for each in variants if each["choice"] == choice))
+    for axis in axes:
+        group, _, key = axis.partition(".")
+        part = config.get(group) if key else config
+        # A cell that lacks the field says nothing of it.
+        if axis not in groups and isinstance(part, dict) and (key or group) in part:
+            part[key or group] = _plain(row[axis])
+    return dict(config)
+
+
+def over_seeds(trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    """The curves of cells, by `cell` and `step`.
+
+    For each metric the mean over the seeds that did not diverge, under the metric's name, with `_std` (n - 1;
+    NaN for one seed), `_min` and `_max`; `count` is how many seeds these are of, and `diverged` how many had
+    diverged by that step. Where all seeds diverged it is of them all, as long as their numbers are finite.
+    """
+    lost = trials["status"] == "diverged"
+    every = lost.groupby(trials["cell"]).transform("all")
+    kept = curves.merge(trials.loc[~lost | every, ["trial", "cell"]], on="trial")
+    metrics = [name for name in curves.columns if name not in ("trial", "step")]
+    kept[metrics] = kept[metrics].astype(np.float64).replace([np.inf, -np.inf], np.nan)
+    grouped = kept.groupby(["cell", "step"])
+    values = grouped[metrics]
+    table = values.mean()
+    for name, part in (("std", values.std()), ("min", values.min()), ("max", values.max())):
+        table = table.join(part.add_suffix(f"_{name}"))
+    table["count"] = grouped.size()
+    table["diverged"] = 0
+    at = trials.loc[lost, ["cell", "diverged_at"]]
+    for cell, steps in at.groupby("cell")["diverged_at"]:
+        here = table.index.get_level_values("cell") == cell
+        at_steps = table.index.get_level_values("step")[here].to_numpy()
+        reached = np.searchsorted(np.sort(steps.to_numpy(np.int64)), at_steps, side="right")
+        table.loc[here, "diverged"] = reached
+    return table
+
+
+def _cell_summary(trials: pd.DataFrame) -> dict[str, Any]:
+    """Of each number of the table of trials its mean over the seeds that did not diverge, and its spread."""
+    ok = trials[trials["status"] == "ok"]
+    diverged = len(trials) - len(ok)
+    summary: dict[str, Any] = {"seeds": len(trials), "diverged": diverged}
+    summary["status"] = "ok" if len(ok) else "diverged"
+    summary["diverged_at"] = trials["diverged_at"].min() if diverged else None
+    for name in trials.columns[list(trials.columns).index("diverged_at") + 1 :]:
+        if pd.api.types.is_numeric_dtype(trials[name]):
+            values = ok[name].astype(np.float64)
+            spread = {"": values.mean(), "_std": values.std(), "_min": values.min(), "_max": values.max()}
+            summary |= {f"{name}{end}": value for end, value in spread.items()}
+    return summary
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it, None where it is missing or not finite."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if value is None or value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _cut(name: str, unique: str) -> str:
+    """A name of a length that W&B takes, still its own."""
+    if len(name) <= _LONGEST_NAME:
+        return name
+    return f"{name[: _LONGEST_NAME - len(unique) - 4]}… [{unique}]"

@@ -1,0 +1,118 @@
+"""What a W&B server has of a sweep's runs, and what it is asked to do with all of them."""
+
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
+from io import StringIO
+from typing import Any
+
+import pandas as pd
+
+from vsweep.results.select import axes_of, default_metric, higher_is_better
+from vsweep.results.sweep import Sweep
+from vsweep.trackers.wandb import client
+
+_TIMEOUT_S = 30
+# Of so many runs in one question.
+_ASKED = 200
+# How long a server may take until it knows of all rows that it took, in seconds.
+_LAG_S = 15.0
+# Of an axis, W&B's page of a sweep lists so many values.
+_MOST_VALUES = 500
+
+
+def answers() -> bool:
+    """Whether there is a server at all, whatever it says."""
+    try:
+        with urllib.request.urlopen(client.host(), timeout=10):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, ValueError):
+        return False
+
+
+class Server:
+    """The runs of one project."""
+
+    def __init__(self, to: client.To) -> None:
+        """Raises what W&B does, where it does not answer or does not know one."""
+        import wandb
+
+        self._api = wandb.Api(timeout=_TIMEOUT_S)
+        self.entity = to.entity or str(self._api.default_entity)
+        self.project = to.project
+        self.path = f"{self.entity}/{self.project}"
+        # Where runs are, for the outbox and for a person.
+        self.place = f"{client.host()} {self.path}"
+        self.url = self._api.project(self.project, self.entity).url
+
+    def whole(self, rows: Mapping[str, int], *, patient: bool = False) -> set[str]:
+        """Which of these runs are finished there, and have so many rows.
+
+        rows: by the run's id. patient: ask again for a while, since a server is behind with its own books.
+        Raises what W&B does.
+        """
+        until = time.monotonic() + (_LAG_S if patient else 0.0)
+        found: set[str] = set()
+        while True:
+            left = [run_id for run_id in rows if run_id not in found]
+            for run in self._runs(left):
+                if run.state == "finished" and run.history_line_count == rows[run.id]:
+                    found.add(run.id)
+            if len(found) == len(rows) or time.monotonic() >= until:
+                return found
+            time.sleep(1.0)
+
+    def delete(self, ids: Sequence[str]) -> list[str]:
+        """Take runs away, those that are there. Returns these ids. Raises what W&B does."""
+        gone = []
+        for run in self._runs(ids):
+            run.delete()
+            gone.append(run.id)
+        return gone
+
+    def _runs(self, ids: Sequence[str]) -> Iterator[Any]:
+        for i in range(0, len(ids), _ASKED):
+            asked = list(ids[i : i + _ASKED])
+            runs = self._api.runs(self.path, filters={"name": {"$in": asked}}, per_page=_ASKED)
+            try:
+                yield from list(runs)
+            except ValueError as error:
+                # No project yet, and so no runs.
+                if "Could not find project" not in str(error):
+                    raise
+
+    def sweep(self, sweep: Sweep) -> str:
+        """Make a W&B sweep for the runs to belong to. Raises what W&B does."""
+        import wandb
+
+        with redirect_stdout(StringIO()):
+            return wandb.sweep(sweep_config(sweep), entity=self.entity, project=self.project)
+
+
+def sweep_config(sweep: Sweep) -> dict[str, Any]:
+    """A sweep's axes as W&B has them, nested as the runs' configs are."""
+    trials, metric = sweep.trials, default_metric(sweep.trials)
+    parameters: dict[str, Any] = {}
+    for axis in axes_of(trials):
+        values = [v.item() if hasattr(v, "item") else v for v in trials[axis].unique() if pd.notna(v)]
+        *groups, key = axis.split(".")
+        # Of a group that is an axis, its name.
+        groups, key = (groups, key) if groups or not _is_group(sweep, axis) else ([key], "name")
+        inner = parameters
+        for group in groups:
+            inner = inner.setdefault(group, {"parameters": {}})["parameters"]
+        inner[key] = {"values": values[:_MOST_VALUES]}
+    seeds = sorted(trials["seed"].unique().tolist())
+    parameters["seed"] = {"values": seeds[:_MOST_VALUES]}
+    goal = "maximize" if higher_is_better(metric) else "minimize"
+    name = f"{sweep.plan['name']} {sweep.plan['started']}"
+    metric_config = {"name": f"final_{metric}", "goal": goal}
+    return {"name": name, "method": "grid", "metric": metric_config, "parameters": parameters}
+
+
+def _is_group(sweep: Sweep, axis: str) -> bool:
+    return isinstance(sweep.config.get(axis), Mapping)

@@ -1,0 +1,139 @@
+"""Weights & Biases: its runs are made behind the training, by a process of their own, from the store."""
+
+import os
+import shlex
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from vsweep.results.sweep import Sweep
+from vsweep.trackers.bar import Bar
+from vsweep.trackers.wandb.levels import said, shown_as
+from vsweep.trackers.wandb.process import Process
+from vsweep.trackers.wandb.upload import Report
+
+_MODES = ("online", "offline", "disabled", "shared")
+# While it trains, the runs take what training leaves of the processors.
+_NICE = 19
+# Fewer runs than these are not worth a second process, that stands back no more.
+_FEW = 50
+# How long a stop waits for the runs that are being made, in seconds.
+_PATIENCE_S = 15.0
+_LINE_EVERY_S = 10.0
+
+
+def mode_of(options: Mapping[str, Any]) -> str:
+    """The mode that a config asks for, or, where it says `auto`, W&B's own variable."""
+    variable = os.environ.get("WANDB_MODE", "")
+    return variable if options["mode"] == "auto" and variable in _MODES else str(options["mode"])
+
+
+class WandbTracker:
+    """Makes a sweep's W&B runs behind its training."""
+
+    def __init__(
+        self,
+        directory: Path,
+        options: Mapping[str, Any],
+        trials: int,
+        cells: int,
+        *,
+        sync: bool = False,
+        quiet: bool = False,
+        beside: Callable[[str, int], Callable[[int], None]] | None = None,
+    ) -> None:
+        """options: the config's `tracker.wandb`. trials, cells: how many there are to be.
+
+        sync: whether it is to reach a server, or nothing is made.
+        beside: from a name and how many, a function that shows how many there are, while it trains.
+        """
+        self._directory, self._beside = directory, beside
+        self._shown = shown_as(options["level"], trials, cells)
+        self._asked = {**options, "mode": mode_of(options), "level": self._shown.level, "sync": sync}
+        self._asked["runs"] = self._shown.runs
+        self._console = Console(stderr=True, highlight=False, quiet=quiet)
+        self._process: Process | None = None
+        self._show: Callable[[int], None] = lambda whole: None
+        self._whole = 0
+        # What did not come to W&B, in words, and the page of what did.
+        self.lacks = self.where = ""
+
+    def begin(self, name: str, trials: int, plan: str) -> None:  # noqa: ARG002
+        """Start making runs of what the store has."""
+        if self._beside:
+            self._show = self._beside("W&B", self._shown.runs)
+        self._process = Process(self._directory, self._asked, self._count, nice=_NICE)
+
+    def trained(self, trials: int) -> None:
+        """Nothing: the store says it."""
+
+    def _count(self, whole: int) -> None:
+        self._whole = whole
+        self._show(whole)
+
+    def end(self, sweep: Sweep) -> None:  # noqa: ARG002
+        """Make the rest, under a bar of its own."""
+        with Bar(console=self._console) as bar:
+            task = bar.add_task("W&B", total=self._shown.runs, completed=self._whole)
+            last = time.monotonic()
+
+            def show(whole: int) -> None:
+                nonlocal last
+                bar.update(task, completed=whole)
+                if not bar.shown and time.monotonic() - last > _LINE_EVERY_S:
+                    last = time.monotonic()
+                    self._console.print(f"W&B: {whole:,}/{self._shown.runs:,} runs")
+
+            self._show = show
+            process, self._process = self._process, None
+            if process and self._shown.runs - self._whole > _FEW:
+                # All processors are free now, and what stood back cannot come forward.
+                process.stop()
+                process.wait()
+                process = None
+            self._process = process or Process(self._directory, self._asked, self._count)
+            self._process.end()
+            self._process.wait()
+        self._say(self._process)
+        self._process = None
+
+    def close(self) -> None:
+        """Stop, where training was stopped."""
+        process, self._process = self._process, None
+        if process:
+            process.stop()
+            process.wait(_PATIENCE_S)
+            self._say(process)
+
+    def _say(self, process: Process) -> None:
+        line, whole = result(process.report, process.failed, self._directory)
+        self.lacks = "" if whole else line
+        self.where = process.report.where if process.report else ""
+        if whole or not self._asked["sync"]:
+            self._console.print(line, soft_wrap=True, markup=False)
+
+
+def told(options: Mapping[str, Any], trials: int, cells: int, rows: int) -> str:
+    """How a sweep will be shown, in words. options: the config's `tracker.wandb`. rows: of a run."""
+    return said(shown_as(options["level"], trials, cells), rows, mode_of(options))
+
+
+def result(report: Report | None, failed: str, directory: Path) -> tuple[str, bool]:
+    """What reached W&B, what did not, and the command that finishes it; and whether all did."""
+    command = f"vsweep sync {shlex.quote(str(directory))}"
+    if report is None:
+        return f"W&B: no runs were made ({failed}); every curve is in the store: {command} sends them", False
+    every = report.whole == report.of > 0
+    why = f" ({report.why})" if report.why else ""
+    if every and report.mode == "offline":
+        line = f"W&B: {report.of:,} runs in {directory / 'wandb'}{why}; to upload them: {command}"
+        return line, not report.why
+    if every:
+        workspace = f"a workspace for them: vsweep dashboard {shlex.quote(str(directory))}"
+        return f"W&B: {report.of:,} runs at {report.where}; {workspace}", True
+    where = report.where or (str(directory / "wandb") if report.mode == "offline" else "W&B")
+    there = f"{report.whole:,} of {report.of:,} runs are" if report.whole else "no run is"
+    return f"W&B: {there} at {where}{why}; every curve is in the store: {command} sends the rest", False

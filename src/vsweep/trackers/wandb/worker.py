@@ -1,0 +1,143 @@
+"""The process that makes a sweep's W&B runs, beside the one that trains.
+
+It works from the store alone, so that training never waits for it, and neither of them hangs on the other's
+life. Its first argument says what is asked; on standard input it is told `end` when all is trained, and stops
+when that closes before; on standard output it says how far it is.
+"""
+
+import json
+import os
+import resource
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from vsweep.errors import ConfigError
+from vsweep.results.lock import Lock
+from vsweep.trackers.wandb import client
+from vsweep.trackers.wandb.outbox import FOLDER, OFFLINE
+from vsweep.trackers.wandb.runs import Runs
+from vsweep.trackers.wandb.upload import Report, Upload
+
+_THREADS = 8
+# Open files of this process and of W&B's for each run that is open, and those beside them.
+_FILES, _OTHER_FILES = 16, 64
+# How often the store is looked at while it is trained, in seconds.
+_EVERY_S = 1.0
+_NO_LOGIN = "not logged in: wandb login"
+
+
+class Told:
+    """What standard input says."""
+
+    def __init__(self) -> None:
+        self.stop, self.ended, self._heard = threading.Event(), threading.Event(), threading.Event()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        for line in sys.stdin:
+            if line.strip() == "end":
+                self.ended.set()
+                self._heard.set()
+        self.stop.set()
+        self._heard.set()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for a while, or until something new is said."""
+        self._heard.wait(seconds)
+        if not self.stop.is_set():
+            self._heard.clear()
+
+
+def main() -> None:
+    """Make the runs, and say what came of it."""
+    asked = json.loads(sys.argv[1])
+    # W&B prints what it likes, to either.
+    out = os.fdopen(os.dup(1), "w", buffering=1)
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 1)
+    os.dup2(quiet, 2)
+    os.environ["WANDB_SILENT"] = "true"
+    if asked["nice"] and hasattr(os, "nice"):
+        os.nice(asked["nice"])
+
+    def tell(**said: Any) -> None:
+        # Whoever asked may be gone.
+        try:
+            out.write(json.dumps(said) + "\n")
+        except OSError:
+            told.stop.set()
+
+    told = Told()
+    lock = None
+    try:
+        directory = Path(asked["directory"])
+        (directory / FOLDER).mkdir(exist_ok=True)
+        lock = Lock(directory / FOLDER, "makes W&B runs in")
+        with tempfile.TemporaryDirectory() as folder:
+            # What W&B would leave behind of an artifact.
+            tempfile.tempdir = os.environ["TMPDIR"] = folder
+            report = make(directory, asked, told, lambda whole: tell(whole=whole))
+        tell(report=report._asdict())
+    except Exception as error:
+        tell(failed=str(error) if isinstance(error, ConfigError) else _said(error))
+    finally:
+        if lock:
+            lock.close()
+    # Threads of W&B's may wait for what does not come.
+    out.close()
+    os._exit(0)
+
+
+def _said(error: Exception) -> str:
+    return client.without_key(f"{type(error).__name__}: {error}")
+
+
+def make(directory: Path, asked: dict[str, Any], told: Told, tell: Callable[[int], None]) -> Report:
+    """Make the runs of what is trained, and of what is trained meanwhile, until told to end or to stop.
+
+    asked: `mode` (of `auto`, online for who is logged in), `project`, `entity`, `level` (`trial`, `cell` or
+    `sweep`) and `rows`.
+    """
+    known, mode = client.logged_in(), asked["mode"]
+    if mode != OFFLINE and not known:
+        if asked["sync"]:
+            return Report(mode, "", 0, 0, _NO_LOGIN, 0.0)
+        mode = OFFLINE
+    to = client.To("online" if mode == "auto" else mode, asked["project"], asked["entity"])
+    upload: Upload | None = None
+    seen = None
+    while True:
+        last = told.ended.is_set()
+        table = directory / "trials.parquet"
+        now = table.stat().st_mtime_ns if table.exists() else None
+        if now != seen or (upload is None and now is not None):
+            seen, runs = now, Runs(directory, asked["level"], asked["rows"])
+        if now is None or told.stop.is_set():
+            more = False
+        else:
+            upload = upload or Upload(runs, to, threads=_threads(to), stop=told.stop, tell=tell)
+            more = upload.some(runs, last=last)
+        if not more:
+            if last or told.stop.is_set():
+                break
+            told.wait(_EVERY_S)
+    report = upload.report() if upload else Report(to.mode, "", 0, 0, "no trial was finished", 0.0)
+    if not asked["sync"]:
+        report = report._replace(of=asked["runs"])
+    return report if to.mode == asked["mode"] or asked["mode"] == "auto" else report._replace(why=_NO_LOGIN)
+
+
+def _threads(to: client.To) -> int:
+    """How many runs are made at a time: online most of it is waiting; offline one keeps W&B busy."""
+    if not to.online:
+        return 1
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, min(_THREADS, (soft - _OTHER_FILES) // _FILES))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,266 @@
+"""What W&B's runs say, held against the store by other means."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import vsweep
+from vsweep.trackers.wandb.levels import said, seconds, shown_as
+from vsweep.trackers.wandb.outbox import Outbox, Sent
+from vsweep.trackers.wandb.runs import Runs, cell_config, over_seeds
+from vsweep.trackers.wandb.server import sweep_config
+from vsweep.trackers.wandb.thin import thinned
+
+
+@given(st.integers(1, 5000), st.lists(st.integers(0, 4999), max_size=4), st.integers(2, 300))
+def test_a_thinned_curve_keeps_its_ends_and_what_is_asked_for(rows, keep, most):
+    keep = [place % rows for place in keep]
+    places = thinned(rows, keep, most)
+    assert len(places) <= max(most, 1)
+    assert (np.diff(places) > 0).all()
+    assert places[0] == 0
+    assert places[-1] == rows - 1
+    kept = [place for place in dict.fromkeys(keep) if place not in (0, rows - 1)]
+    assert set(kept[: most - 2]) <= set(places.tolist())
+
+
+def test_a_thinned_curve_is_dense_where_it_begins():
+    places = thinned(5001, [], 200)
+    assert 190 <= len(places) <= 200
+    assert places[:20].tolist() == list(range(20))
+    # Even on a logarithmic scale, where rounding no longer matters.
+    gaps = np.diff(np.log(places[places > 500] + 1.0))
+    assert gaps.max() / gaps.min() < 1.5
+
+
+def test_a_short_curve_is_left_as_it_is():
+    assert thinned(200, [7], 200).tolist() == list(range(200))
+
+
+@pytest.mark.parametrize(
+    ("trials", "cells", "level", "runs"),
+    [(1000, 10, "trial", 1001), (1001, 1000, "cell", 1001), (100_000, 1001, "sweep", 1)],
+)
+def test_auto_goes_by_how_many_there_are(trials, cells, level, runs):
+    assert shown_as("auto", trials, cells) == (level, runs)
+    assert shown_as("trial", trials, cells) == ("trial", trials + 1)
+
+
+def test_the_plan_says_how_many_runs_and_how_long():
+    line = said(shown_as("cell", 1600, 200), 61, "auto")
+    assert line.startswith("W&B: 201 runs, one per cell and an overview: some ")
+    assert " offline or " in line
+    assert seconds(201, 61, "offline") < seconds(201, 200, "offline") < seconds(201, 200, "online")
+    assert said(shown_as("sweep", 10, 5), 61, "offline").startswith("W&B: an overview run: some 5 s offline")
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory):
+    """A sweep with more rows than are shown, two models, and an lr with which all diverge."""
+    words = [
+        "data=iris",
+        "tracker=none",
+        "grid.model.name=[logistic,mlp]",
+        "grid.model.width=[2,3]",
+        "grid.data.batch_size=[null,16]",
+        "grid.optimizer.lr=[0.1,1e6]",
+        "seeds=[5,3,9]",
+        "steps=40",
+        "record_every=1",
+        "verify=false",
+        f"dir='{tmp_path_factory.mktemp('long') / 'kept'}'",
+    ]
+    return vsweep.sweep(words, quiet=True)
+
+
+def made(sweep, level, rows=12):
+    runs = Runs(sweep.directory, level, rows)
+    return {runs.ids[run.id]: run for run in runs.made(list(runs.ids.values()))}
+
+
+@pytest.fixture(scope="module")
+def by_trial(long):
+    return made(long, "trial")
+
+
+@pytest.fixture(scope="module")
+def by_cell(long):
+    return made(long, "cell")
+
+
+def test_a_run_per_trial_has_its_rows_as_they_are_stored(long, by_trial):
+    assert set(by_trial) == set(long.trials["trial"])
+    stored = long.curves.set_index(["trial", "step"])
+    for trial, run in by_trial.items():
+        assert len(run.rows) <= 12
+        steps = [step for step, _ in run.rows]
+        assert steps[0] == 0
+        assert steps[-1] == 40
+        for step, values in run.rows:
+            row = stored.loc[trial, step]
+            finite = {name: float(v) for name, v in row.items() if math.isfinite(v)}
+            assert values == finite
+
+
+def test_the_best_row_and_that_of_divergence_are_shown(long, by_trial):
+    for row in long.trials.to_dict("records"):
+        run = by_trial[row["trial"]]
+        curve = long.curves[long.curves["trial"] == row["trial"]]
+        steps = [step for step, _ in run.rows]
+        if row["status"] == "diverged":
+            assert row["diverged_at"] in steps
+        best = curve.loc[curve["val_accuracy"].idxmax(), "step"]
+        assert best in steps
+
+
+def test_summaries_are_the_tables_and_have_nothing_that_is_not_finite(long, by_trial, by_cell):
+    for row in long.trials.to_dict("records"):
+        summary = by_trial[row["trial"]].summary
+        assert summary["status"] == row["status"]
+        assert ("diverged_at" in summary) == (row["status"] == "diverged")
+        for name in ("final_val_accuracy", "best_val_loss", "final_grad_norm"):
+            finite = math.isfinite(row[name])
+            assert summary.get(name) == (row[name] if finite else None)
+    for run in [*by_trial.values(), *by_cell.values()]:
+        assert "NaN" not in json.dumps(run._asdict())
+        assert "Infinity" not in json.dumps(run._asdict())
+
+
+def test_a_config_has_every_field_that_its_cell_has(long, by_trial):
+    trials = long.trials.set_index("trial")
+    for number, run in by_trial.items():
+        row, config = trials.loc[number], run.config
+        assert config["optimizer"]["lr"] == row["optimizer.lr"]
+        assert config["model"]["name"] == row["model"]
+        assert config["model"].get("width") == (None if row["model"] == "logistic" else row["model.width"])
+        assert config["data"]["batch_size"] == (None if pd.isna(row["data.batch_size"]) else 16)
+        assert (config["seed"], config["trial"], config["cell"]) == (row["seed"], number, row["cell"])
+        assert config["steps"] == 40
+        assert config["loss"] == {"name": "auto"}
+    assert {run.config["data"]["batch_size"] for run in by_trial.values()} == {None, 16}
+
+
+def test_configs_are_those_that_were_trained(long):
+    from vsweep.config import as_dict
+    from vsweep.directory import recorded
+
+    study = recorded(long.directory)
+    axes = [axis.path for axis in study.grid.axes]
+    for row in long.trials.drop_duplicates("cell").to_dict("records"):
+        plain = json.loads(json.dumps(as_dict(study.cell(row["cell"]))))
+        # A scale of weights that are zero says nothing.
+        assert cell_config(long.plan, row, axes) == plain
+
+
+def test_names_groups_tags_and_notes(long, by_trial, by_cell):
+    uid = long.plan["id"]
+    run = next(run for run in by_trial.values() if run.config["model"]["name"] == "mlp")
+    assert run.name == "model=mlp width=2 lr=0.1 seed=5"
+    assert run.group == f"model=mlp width=2 lr=0.1 [{uid}]"
+    assert run.job_type == "trial"
+    assert {uid, "iris", "mlp", "sgd"} <= set(run.tags)
+    assert run.notes.startswith(long.plan["command"])
+    seeds = pd.Series([r.group for r in by_trial.values()]).value_counts()
+    assert (seeds == 3).all(), "W&B's own mean over a group is that over seeds"
+    groups = {run.group for run in by_cell.values()}
+    assert len(groups) == 1
+    names = [run.name for run in by_trial.values()]
+    assert len(set(names)) == len(names)
+    assert all(len(text) <= 128 for r in by_trial.values() for text in (r.name, r.group))
+
+
+def test_cells_with_a_null_and_a_value_on_an_axis_have_names_of_their_own(by_cell):
+    names = [run.name for run in by_cell.values()]
+    assert len(set(names)) == len(names)
+
+
+def test_a_run_per_cell_is_the_spread_over_the_seeds_that_did_not_diverge(long, by_cell):
+    trials = long.trials
+    for cell, run in by_cell.items():
+        mine = trials[trials["cell"] == cell]
+        ok = mine[mine["status"] == "ok"]
+        assert (run.summary["seeds"], run.summary["diverged"]) == (3, 3 - len(ok))
+        shown = ok if len(ok) else mine
+        for step, values in run.rows:
+            here = long.curves[(long.curves["step"] == step) & long.curves["trial"].isin(shown["trial"])]
+            assert values["count"] == len(shown)
+            assert values["diverged"] == (mine["diverged_at"].fillna(10**9) <= step).sum()
+            numbers = [float(v) for v in here["val_loss"] if math.isfinite(v)]
+            if numbers:
+                assert values["val_loss"] == pytest.approx(np.mean(numbers), rel=1e-12)
+                assert values["val_loss_std"] == pytest.approx(np.std(numbers, ddof=1), rel=1e-9, abs=1e-12)
+                assert values["val_loss_min"] == min(numbers)
+                assert values["val_loss_max"] == max(numbers)
+        if len(ok):
+            finals = ok["final_val_accuracy"].to_numpy(float)
+            assert run.summary["final_val_accuracy"] == pytest.approx(finals.mean(), rel=1e-12)
+            assert run.summary["final_val_accuracy_std"] == pytest.approx(finals.std(ddof=1), abs=1e-12)
+            assert run.summary["status"] == "ok"
+
+
+def test_one_diverged_seed_of_several_is_counted_and_left_out():
+    trials = pd.DataFrame(
+        {"trial": [0, 1, 2], "cell": 0, "status": ["ok", "diverged", "ok"], "diverged_at": [pd.NA, 2, pd.NA]}
+    ).astype({"diverged_at": "Int64"})
+    curves = pd.DataFrame(
+        {
+            "trial": [0, 0, 1, 1, 2, 2],
+            "step": [0, 2] * 3,
+            "loss": np.float32([1.0, 2.0, 9.0, np.inf, 3.0, 5.0]),
+        }
+    )
+    table = over_seeds(trials, curves).loc[0]
+    assert table["loss"].tolist() == [2.0, 3.5]
+    assert table["loss_min"].tolist() == [1.0, 2.0]
+    assert table["loss_max"].tolist() == [3.0, 5.0]
+    assert table["loss_std"].tolist() == pytest.approx([math.sqrt(2.0), 1.5 * math.sqrt(2.0)])
+    assert table["count"].tolist() == [2, 2]
+    assert table["diverged"].tolist() == [0, 1]
+
+
+def test_ids_are_the_sweeps_own_and_stay(long, by_trial, by_cell):
+    again = Runs(long.directory, "trial", 50)
+    assert set(again.ids) == {run.id for run in by_trial.values()}
+    assert not {run.id for run in by_cell.values()} & set(again.ids)
+    assert again.overview_id not in again.ids
+    assert again.whole
+
+
+def test_the_overview_says_what_is_best(long):
+    run = Runs(long.directory, "sweep", 200).overview()
+    best = long.best()
+    assert Runs(long.directory, "sweep", 200).ids == {}
+    assert run.job_type == "overview"
+    assert run.summary["best_val_accuracy"] == best["mean"]
+    assert run.summary["trial_count"] == len(long.trials)
+    assert run.config["grid"]["optimizer"]["lr"] == [0.1, 1e6]
+
+
+def test_a_sweep_of_w_and_b_has_the_axes_nested_as_configs_are(long):
+    config = sweep_config(long)
+    assert config["method"] == "grid"
+    assert config["metric"] == {"name": "final_val_accuracy", "goal": "maximize"}
+    model = config["parameters"]["model"]["parameters"]
+    assert model["name"] == {"values": ["logistic", "mlp"]}
+    assert model["width"] == {"values": [2, 3]}
+    assert config["parameters"]["optimizer"]["parameters"]["lr"] == {"values": [0.1, 1e6]}
+    assert config["parameters"]["seed"] == {"values": [3, 5, 9]}
+
+
+def test_the_outbox_outlives_a_torn_line(tmp_path):
+    outbox = Outbox(tmp_path)
+    outbox.add([Sent("a", "trial", "offline"), Sent("b", "trial", "offline")])
+    outbox.add_sweep("server e/p", "s1")
+    with (tmp_path / "wandb" / "runs.jsonl").open("a") as file:
+        file.write('{"id": "c", "lev')
+    again = Outbox(tmp_path)
+    again.add([Sent("d", "trial", "offline"), Sent("a", "trial", "offline", gone=True)])
+    last = Outbox(tmp_path)
+    assert last.ids("offline") == {"b", "d"}
+    assert last.ids("server e/p") == set()
+    assert last.sweeps == {"server e/p": "s1"}
