@@ -90,15 +90,14 @@ def main() -> None:
             ratios.append(on / off)
             trackers.append(on_whole - off_whole)
             print(
-                f"training {off:.1f} s without W&B, {on:.1f} s with; processes {off_whole:.1f} s, {on_whole:.1f} s"
+                f"training {off:.1f} s without W&B, {on:.1f} s with; in all {off_whole:.1f}, {on_whole:.1f} s"
             )
         plain = loop(Path(folder) / "on0", Path(folder))
     runs, mine = cells * SEEDS, statistics.median(trackers)
     print(f"training with W&B beside training without: {statistics.median(ratios):.3f} (at most 1.05)")
-    print(
-        f"{runs:,} runs of {STEPS // EVERY + 1} rows: {mine:.1f} s more a sweep, {1000 * mine / runs:.0f} ms a run;"
-        f" a plain loop {plain:.1f} s, {1000 * plain / runs:.0f} ms: {mine / plain:.2f} of it (at most 0.5)"
-    )
+    mean = [f"{seconds:.1f} s, {1000 * seconds / runs:.0f} ms a run" for seconds in (mine, plain)]
+    print(f"{runs:,} runs of {STEPS // EVERY + 1} rows: {mean[0]} more; a plain loop {mean[1]}")
+    print(f"of the plain loop's time: {mine / plain:.2f} (at most 0.5)")
 
 
 if __name__ == "__main__":

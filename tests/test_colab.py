@@ -16,7 +16,7 @@ import pytest
 import vsweep
 
 NOTEBOOK = Path(__file__).parents[1] / "scripts" / "colab_tpu.ipynb"
-TRIALS = 336
+TRIALS, CELLS = 336, 84
 
 # What the notebook uses of `google.colab`: a secret and a download.
 COLAB = {
@@ -103,11 +103,11 @@ def test_it_trains_hundreds_under_one_bar(ran):
     assert re.search(rf"━ {TRIALS}/{TRIALS} trials [\d.,]+ trials/s 0:\d\d:\d\d left 0:00:00", bar)
 
 
-def test_with_a_secret_there_is_a_run_per_trial_and_an_overview(ran):
+def test_with_a_secret_there_is_a_run_per_cell_and_an_overview(ran):
     assert "curves go to Weights & Biases" in ran.text("WANDB_API_KEY")
-    assert len(list(ran.sweep.directory.glob("wandb/offline-run-*"))) == TRIALS + 1
+    assert len(list(ran.sweep.directory.glob("wandb/offline-run-*"))) == CELLS + 1
     said = ran.text("vsweep.sweep(")
-    assert f"W&B: {TRIALS + 1} runs in outputs/" in said
+    assert f"W&B: {CELLS + 1} runs in outputs/" in said
     assert re.search(r"W&B ━+ 100%", said)
 
 

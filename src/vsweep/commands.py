@@ -48,8 +48,15 @@ def _run(words: Sequence[str]) -> None:
 def _trained(sweep: Sweep) -> None:
     """Print the directory; end with 1 where something did not come to where it was to be shown."""
     print(sweep.directory, flush=True)
-    if sweep.unsent:
+    if sweep.unsent and HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        # The jobs after this one are to run.
+        _unsent.append(sweep.unsent)
+    elif sweep.unsent:
         raise SystemExit(1)
+
+
+# What jobs of this process could not show.
+_unsent: list[str] = []
 
 
 def _reproduce(words: Sequence[str]) -> Sweep:
@@ -197,6 +204,8 @@ def _through_hydra(command: str, flags: Sequence[str], words: Sequence[str]) -> 
     sys.argv = [sys.argv[0], *flags, *forced(words)]
     with readable_errors(words), _hydras_own(words):
         {"run": _run_job, "plan": _plan_job}[command]()
+    if _unsent:
+        raise SystemExit(1)
 
 
 @contextmanager

@@ -44,7 +44,7 @@ def test_a_short_curve_is_left_as_it_is():
 
 @pytest.mark.parametrize(
     ("trials", "cells", "level", "runs"),
-    [(1000, 10, "trial", 1001), (1001, 1000, "cell", 1001), (100_000, 1001, "sweep", 1)],
+    [(300, 10, "trial", 301), (301, 20, "cell", 21), (100_000, 500, "cell", 501), (100_000, 501, "sweep", 1)],
 )
 def test_auto_goes_by_how_many_there_are(trials, cells, level, runs):
     assert shown_as("auto", trials, cells) == (level, runs)

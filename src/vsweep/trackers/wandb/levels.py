@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-# What `auto` goes by. W&B draws some hundreds of runs well, and is slow with many thousands in a project.
-_MOST_TRIALS, _MOST_CELLS = 1000, 1000
+# What `auto` goes by: what a person can look at, and what is made in the time of a short training.
+_MOST_TRIALS, _MOST_CELLS = 300, 500
 LEVELS = ("trial", "cell", "sweep")
 # Seconds that a run takes, beside a row of six metrics: of two slow cores, and of a server that is not near.
 _RUN_S, _ROW_S = {"offline": 0.015, "online": 0.25}, 2e-4

@@ -1,5 +1,6 @@
 """A sweep's runs made for W&B from its store, in pieces that can be stopped between, and held to be there."""
 
+import re
 import shutil
 import threading
 import time
@@ -20,6 +21,10 @@ _PIECE = {True: 100, False: 250}
 _TRIES = 3
 # How long a server that does not answer is asked again once all is trained, and how often, in seconds.
 _PATIENCE_S, _FIRST_WAIT_S, _LONGEST_WAIT_S = 45.0, 2.0, 30.0
+# What a server says that will say the same again; it is asked once more all the same.
+_FINAL = re.compile(
+    r"\b40[134]\b|unauthori[sz]ed|forbidden|permission|not found|previously created and deleted", re.I
+)
 _OVERVIEW = "overview"
 
 
@@ -60,6 +65,7 @@ class Upload:
         self._seconds = 0.0
         self._wait = _FIRST_WAIT_S
         self._not_before = self._reached = time.monotonic()
+        self._last, self._refused = False, 0
 
     def some(self, runs: Runs, *, last: bool) -> bool:
         """Make some of the runs that are to be made by now; `False` where there is nothing more to do.
@@ -67,6 +73,10 @@ class Upload:
         runs: of the sweep as it is by now. last: no more is trained; then comes the overview too.
         """
         self.runs = runs
+        if last and not self._last:
+            # Nobody waits for anything else now: what failed meanwhile is tried afresh.
+            self._last, self._not_before, self._wait, self._refused = True, 0.0, _FIRST_WAIT_S, 0
+            self._tries.clear()
         if time.monotonic() < self._not_before:
             self._stop.wait(min(0.2, self._not_before - time.monotonic()))
             return not self._stop.is_set()
@@ -116,6 +126,9 @@ class Upload:
         self._wait = min(2 * self._wait, _LONGEST_WAIT_S)
         if not last:
             self._reached = time.monotonic()
+        self._refused += bool(_FINAL.search(self._why))
+        if last and self._refused > 1:
+            return False
         return time.monotonic() - self._reached < _PATIENCE_S and not self._stop.is_set()
 
     def _make(self, chosen: Sequence[str], ids: dict[str, int]) -> None:
