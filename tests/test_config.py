@@ -96,6 +96,7 @@ REFUSED = {
     "tracker.wandb.mode": ["on", True, None],
     "tracker.wandb.level": ["run", True, None],
     "tracker.wandb.rows": [*NOT_WHOLE, 1, -1],
+    "tracker.wandb.patience": ["long", -1, True, None],
     "tracker.wandb.project": NOT_TEXT,
     "tracker.wandb.entity": [3, "", True],
 }
@@ -482,6 +483,7 @@ OF_THE_SWEEP = {
     "pictures": [[]],
     "tracker.wandb.level": ["auto", "trial", "cell", "sweep"],
     "tracker.wandb.rows": [2, 100_000],
+    "tracker.wandb.patience": [0.0, 45.0],
 }
 
 

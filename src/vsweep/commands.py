@@ -111,9 +111,10 @@ def _confirm(words: Sequence[str]) -> None:
 
 def _sync(words: Sequence[str]) -> None:
     directory = _directory("sync", words)
-    given: dict[str, Any] = _given("sync", words[1:], ("project", "entity", "level", "rows", "mode"))
-    if "rows" in given:
-        given["rows"] = _count("rows", given["rows"], 2)
+    takes = ("project", "entity", "level", "rows", "mode", "patience")
+    given: dict[str, Any] = _given("sync", words[1:], takes)
+    for name in {"rows", "patience"} & set(given):
+        given[name] = _count(name, given[name], 2 if name == "rows" else 0)
     print(sync(directory, **given) or directory, flush=True)
 
 

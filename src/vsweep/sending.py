@@ -10,14 +10,15 @@ from vsweep.results.sweep import Sweep
 from vsweep.schema import parse_field
 from vsweep.trackers.wandb.tracker import WandbTracker
 
-_FIELDS = ("mode", "level", "rows", "project", "entity")
+_FIELDS = ("project", "entity", "level", "rows", "mode", "patience")
 
 
 def sync(directory: str | Path, *, quiet: bool = False, **given: Any) -> str:
     """Send W&B what it has not yet of a sweep, from its store alone; never a second copy of a run.
 
-    given: `project`, `entity`, `level`, `rows` and `mode` (`online`, `shared`, or `offline` for files), as of
-    `tracker.wandb`; by default those of the sweep's config, online. It can be stopped and begun again.
+    given: `project`, `entity`, `level`, `rows`, `mode` (`online`, `shared`, or `offline` for files) and
+    `patience`, as of `tracker.wandb`; by default those of the sweep's config, online. It can be stopped and
+    begun again.
 
     Returns the page that the runs are on, empty for offline files. Raises `ConfigError` for what is no
     sweep, and `StoreError` where not all came to W&B, saying what did.
@@ -29,7 +30,7 @@ def sync(directory: str | Path, *, quiet: bool = False, **given: Any) -> str:
         raise ConfigError("dir", f"{str(directory)!r} was made by another version", "sync with that version")
     refuse_links(directory)
     raw = (sweep.config.get("tracker") or {}).get("wandb") or {}
-    asked = {"level": "auto", "rows": 200, **raw, "mode": "online", **given}
+    asked = {"level": "auto", "rows": 200, "patience": 45, **raw, "mode": "online", **given}
     for name in given:
         if name not in _FIELDS:
             raise ConfigError("sync", f"got {name}", f"it takes {', '.join(f'{key}=…' for key in _FIELDS)}")

@@ -189,7 +189,7 @@ def test_the_plan_says_how_it_will_be_shown(cli):
         (["kept", "mode=auto"], "mode: got 'auto'; it takes one of online, shared, offline"),
         (
             ["kept", "metric=loss"],
-            "sync: got 'metric=loss'; it takes project=…, entity=…, level=…, rows=…, mode=…",
+            "sync: got 'metric=loss'; it takes project=…, entity=…, level=…, rows=…, mode=…, patience=…",
         ),
         (["nowhere"], "dir: no sweep in 'nowhere'; it takes a sweep's directory"),
         ([], "sync: got no directory; vsweep sync DIR takes a sweep's directory"),

@@ -19,8 +19,8 @@ from vsweep.trackers.wandb.server import Server, answers
 # Between two pieces W&B's service starts anew, so that neither its memory nor its files grow with the runs.
 _PIECE = {True: 100, False: 250}
 _TRIES = 3
-# How long a server that does not answer is asked again once all is trained, and how often, in seconds.
-_PATIENCE_S, _FIRST_WAIT_S, _LONGEST_WAIT_S = 45.0, 2.0, 30.0
+# How often a server that does not answer is asked again, in seconds.
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 2.0, 30.0
 # What a server says that will say the same again; it is asked once more all the same.
 _FINAL = re.compile(
     r"\b40[134]\b|unauthori[sz]ed|forbidden|permission|not found|previously created and deleted", re.I
@@ -47,16 +47,24 @@ class Upload:
     """The runs of one sweep, on their way to one place."""
 
     def __init__(
-        self, runs: Runs, to: client.To, *, threads: int, stop: threading.Event, tell: Callable[[int], None]
+        self,
+        runs: Runs,
+        to: client.To,
+        *,
+        patience: float,
+        threads: int,
+        stop: threading.Event,
+        tell: Callable[[int], None],
     ) -> None:
-        """threads: runs at a time. stop: set to end soon. tell: is told how many runs are there.
+        """patience: how long, once all is trained, a server is asked again that does not answer, in seconds.
 
-        Raises nothing: what stands in the way is in the report.
+        threads: runs at a time. stop: set to end soon. tell: is told how many runs are there. What stands in
+        the way is raised nowhere, and said in the report.
         """
         self.runs, self.to = runs, to
         self._directory = runs.sweep.directory
         self._outbox = Outbox(self._directory)
-        self._threads, self._stop, self._tell = threads, stop, tell
+        self._patience, self._threads, self._stop, self._tell = patience, threads, stop, tell
         self._server: Server | None = None
         self._place, self._where = "" if to.online else OFFLINE, ""
         self._asked: set[str] = set()
@@ -129,7 +137,7 @@ class Upload:
         self._refused += bool(_FINAL.search(self._why))
         if last and self._refused > 1:
             return False
-        return time.monotonic() - self._reached < _PATIENCE_S and not self._stop.is_set()
+        return time.monotonic() - self._reached < self._patience and not self._stop.is_set()
 
     def _make(self, chosen: Sequence[str], ids: dict[str, int]) -> None:
         rows: dict[str, int] = {}

@@ -100,7 +100,7 @@ def make(directory: Path, asked: dict[str, Any], told: Told, tell: Callable[[int
     """Make the runs of what is trained, and of what is trained meanwhile, until told to end or to stop.
 
     asked: `mode` (of `auto`, online for who is logged in), `project`, `entity`, `level` (`trial`, `cell` or
-    `sweep`) and `rows`.
+    `sweep`), `rows` and `patience`; `runs`, that there will be, and `sync`, whether nothing is made offline.
     """
     known, mode = client.logged_in(), asked["mode"]
     if mode != OFFLINE and not known:
@@ -119,7 +119,9 @@ def make(directory: Path, asked: dict[str, Any], told: Told, tell: Callable[[int
         if now is None or told.stop.is_set():
             more = False
         else:
-            upload = upload or Upload(runs, to, threads=_threads(to), stop=told.stop, tell=tell)
+            upload = upload or Upload(
+                runs, to, patience=asked["patience"], threads=_threads(to), stop=told.stop, tell=tell
+            )
             more = upload.some(runs, last=last)
         if not more:
             if last or told.stop.is_set():
