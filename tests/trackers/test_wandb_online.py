@@ -1,0 +1,304 @@
+"""Against a stand-in for W&B's server: what reaches it, whatever happens on the way."""
+
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from fault_helpers import same, when
+from stand_in import StandIn
+
+import vsweep
+from vsweep.errors import StoreError
+from vsweep.trackers.wandb.runs import Runs
+
+KEY = "0123456789abcdef0123456789abcdef01234567"
+WORDS = [
+    "data=iris",
+    "model=logistic",
+    "model.init=normal",
+    "grid.optimizer.lr=[0.1,1.0,1.0e30]",
+    "seeds=4",
+    "steps=6",
+    "record_every=2",
+    "verify=false",
+    "tracker.wandb.mode=online",
+    "tracker.wandb.patience=3",
+]
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    with StandIn() as started:
+        monkeypatch.setenv("WANDB_BASE_URL", started.url)
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        monkeypatch.setenv("HOME", str(tmp_path))
+        yield started
+
+
+def train(directory, *words):
+    return vsweep.sweep([*WORDS, *words, f"dir='{directory}'"], quiet=True)
+
+
+def everything_once(server, directory, level="trial"):
+    """Every run of the store is on the server, once, with its config, rows and summary; and no other."""
+    stored = Runs(Path(directory), level, 200)
+    there = dict(server.runs)
+    overview = there.pop(stored.overview_id)
+    assert overview.state == "finished"
+    assert set(there) == set(stored.ids)
+    for run in stored.made(list(stored.ids.values())):
+        found = there[run.id]
+        assert found.state == "finished"
+        assert (found.name, found.group, found.job_type) == (run.name, run.group, run.job_type)
+        assert tuple(found.tags) == run.tags
+        assert {k: v for k, v in found.config.items() if k != "_wandb"} == run.config
+        assert [row["_step"] for row in found.rows] == [step for step, _ in run.rows]
+        for row, (_, values) in zip(found.rows, run.rows, strict=True):
+            assert {k: v for k, v in row.items() if not k.startswith("_")} == values
+        assert found.summary.items() >= run.summary.items()
+
+
+def whole(directory, trials=12):
+    sweep = vsweep.load(directory)
+    assert len(sweep.trials) == trials
+    assert len(sweep.curves) == trials * 4
+
+
+def test_runs_an_overview_and_a_sweep_that_they_belong_to(server, tmp_path):
+    sweep = train(tmp_path / "kept")
+    assert sweep.unsent == ""
+    everything_once(server, tmp_path / "kept")
+    (made,) = server.sweeps.values()
+    joined = {run.sweep for run in server.runs.values()}
+    assert len(joined - {None}) == 1
+    assert len([run for run in server.runs.values() if run.sweep]) == 12
+    assert made
+    files = {name for artifact in server.artifacts.values() for name in artifact.files}
+    assert "trials.parquet" in files
+    assert any(re.fullmatch(r"curves/part-\d+\.parquet", name) for name in files)
+    assert not list((tmp_path / "kept" / "wandb").glob("*run-*")), "what is on the server is not kept twice"
+
+
+def test_what_is_there_is_not_sent_again(server, tmp_path):
+    train(tmp_path / "kept")
+    before = len(server.requests)
+    assert vsweep.sync(tmp_path / "kept", quiet=True).startswith("http")
+    (tmp_path / "kept" / "wandb" / "runs.jsonl").unlink()
+    assert vsweep.sync(tmp_path / "kept", quiet=True).startswith("http")
+    everything_once(server, tmp_path / "kept")
+    sent = [one for one in server.requests[before:] if "file_stream" in one.path]
+    assert len({one.path for one in sent}) <= 1, "the overview alone is made again"
+
+
+def test_offline_runs_are_sent_from_the_store_alone(server, tmp_path):
+    sweep = train(tmp_path / "kept", "tracker.wandb.mode=offline", "tracker.wandb.level=cell")
+    assert server.runs == {}
+    for path in (sweep.directory / "wandb").glob("offline-run-*/*.wandb"):
+        path.write_bytes(b"")
+    vsweep.sync(sweep.directory, quiet=True)
+    everything_once(server, sweep.directory, "cell")
+    assert not list((sweep.directory / "wandb").glob("offline-run-*"))
+
+
+def test_more_seeds_take_the_place_of_what_was_shown(server, tmp_path):
+    train(tmp_path / "kept", "tracker.wandb.level=cell")
+    before = set(server.runs)
+    vsweep.resume(tmp_path / "kept", ["seeds=5"], quiet=True)
+    everything_once(server, tmp_path / "kept", "cell")
+    assert not before & set(server.runs)
+
+
+def test_shared_mode(server, tmp_path):
+    assert train(tmp_path / "kept", "tracker.wandb.mode=shared").unsent == ""
+    stored = Runs(tmp_path / "kept", "trial", 200)
+    for run in stored.made(list(stored.ids.values())):
+        rows = server.runs[run.id].rows
+        assert [row["step"] for row in rows] == [step for step, _ in run.rows]
+
+
+def test_the_key_is_nowhere(server, tmp_path, capfd):
+    server.fail(401, where="file_stream", after=20)
+    train(tmp_path / "kept")
+    with pytest.raises(StoreError) as raised:
+        vsweep.sync(tmp_path / "kept", patience=1)
+    assert KEY not in str(raised.value)
+    assert KEY not in "".join(capfd.readouterr())
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
+
+
+def test_a_server_that_is_down_before_the_start(server, tmp_path):
+    server.stop()
+    sweep = train(tmp_path / "kept")
+    whole(tmp_path / "kept")
+    assert sweep.unsent == (
+        f"W&B: no run is at W&B ({server.url} does not answer); every curve is in the store:"
+        f" vsweep sync {tmp_path / 'kept'} sends the rest"
+    )
+    server.start()
+    vsweep.sync(tmp_path / "kept", quiet=True)
+    everything_once(server, tmp_path / "kept")
+
+
+def gone_for(server, seconds, after):
+    """Take the server away once it was asked so often, for so long, or for good."""
+
+    def watch():
+        when(lambda: len(server.requests) > after)
+        server.stop()
+        if seconds is not None and not done.wait(seconds):
+            server.start()
+
+    done = threading.Event()
+    thread = threading.Thread(target=watch)
+    thread.start()
+    return thread
+
+
+def test_a_server_that_is_lost_in_the_middle_and_comes_back(server, tmp_path):
+    thread = gone_for(server, 2.0, after=40)
+    sweep = train(tmp_path / "kept", "tracker.wandb.patience=60")
+    thread.join()
+    whole(tmp_path / "kept")
+    assert sweep.unsent == ""
+    everything_once(server, tmp_path / "kept")
+
+
+def test_a_server_that_is_lost_for_good(server, tmp_path):
+    thread = gone_for(server, None, after=40)
+    sweep = train(tmp_path / "kept")
+    thread.join()
+    whole(tmp_path / "kept")
+    assert re.search(r"(no run is|\d+ of 13 runs are) at http", sweep.unsent)
+    assert f"vsweep sync {tmp_path / 'kept'} sends the rest" in sweep.unsent
+    server.start()
+    vsweep.sync(tmp_path / "kept", quiet=True)
+    everything_once(server, tmp_path / "kept")
+
+
+@pytest.mark.parametrize(
+    ("status", "more"),
+    [(500, {"times": 12}), (429, {"times": 12, "retry_after": 1}), (500, {"where": "graphql", "times": 6})],
+)
+def test_a_server_that_has_enough_for_a_while(server, tmp_path, status, more):
+    server.fail(status, after=25, **more)
+    sweep = train(tmp_path / "kept", "tracker.wandb.patience=60")
+    whole(tmp_path / "kept")
+    assert sweep.unsent == ""
+    everything_once(server, tmp_path / "kept")
+
+
+@pytest.mark.parametrize("status", [401, 404])
+def test_a_server_that_refuses_in_the_middle_of_the_stream(server, tmp_path, status):
+    server.fail(status, where="file_stream", after=4)
+    sweep = train(tmp_path / "kept")
+    whole(tmp_path / "kept")
+    assert re.search(r"W&B: (no run is|\d+ of 13 runs are) at http\S+ \(.+\); every curve", sweep.unsent)
+    server.mend()
+    vsweep.sync(tmp_path / "kept", quiet=True)
+    everything_once(server, tmp_path / "kept")
+
+
+def test_a_key_that_is_refused(server, tmp_path):
+    server.fail(401)
+    sweep = train(tmp_path / "kept", "tracker.wandb.patience=60")
+    whole(tmp_path / "kept")
+    assert "no run is at W&B" in sweep.unsent
+    assert "401" in sweep.unsent or "nauthorized" in sweep.unsent or "API key" in sweep.unsent
+    server.mend()
+    vsweep.sync(tmp_path / "kept", quiet=True)
+    everything_once(server, tmp_path / "kept")
+
+
+def test_a_slow_server(server, tmp_path):
+    server.slow(0.2)
+    assert train(tmp_path / "kept").unsent == ""
+    everything_once(server, tmp_path / "kept")
+
+
+def start(folder, *words, files=None):
+    """The command line as a process, in a folder, with at most so many open files."""
+
+    def limit():
+        if files:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+
+    return subprocess.Popen(
+        [sys.executable, "-m", "vsweep", *words],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=limit,
+    )
+
+
+def test_few_open_files(server, tmp_path):
+    ran = start(tmp_path, "run", *WORDS, "dir=kept", files=100)
+    out, err = ran.communicate(timeout=120)
+    assert (ran.returncode, out) == (0, "kept\n"), err
+    everything_once(server, tmp_path / "kept")
+
+
+def test_ctrl_c_while_runs_are_sent(server, tmp_path):
+    server.slow(0.5)
+    ran = start(tmp_path, "run", *WORDS, "dir=kept")
+    when(lambda: any("file_stream" in one.path for one in list(server.requests)))
+    ran.send_signal(signal.SIGINT)
+    out, err = ran.communicate(timeout=120)
+    assert (ran.returncode, out) == (130, "")
+    assert "vsweep sync kept sends the rest" in err
+    assert "stopped; " in err.splitlines()[-1]
+    server.slow(0.0)
+    assert start(tmp_path, "resume", "kept").wait(120) in (0, 1)
+    vsweep.sync(tmp_path / "kept", quiet=True)
+    everything_once(server, tmp_path / "kept")
+
+
+def test_kill_9_of_the_process(server, tmp_path):
+    server.slow(0.5)
+    ran = start(tmp_path, "run", *WORDS, "dir=kept")
+    when(lambda: any("file_stream" in one.path for one in list(server.requests)))
+    ran.kill()
+    ran.communicate(timeout=60)
+    server.slow(0.0)
+    vsweep.resume(tmp_path / "kept", quiet=True)
+    when_free(tmp_path / "kept")
+    everything_once(server, tmp_path / "kept")
+
+
+def when_free(directory):
+    """Send the rest, as soon as the process that was left behind has come to its end."""
+
+    def sent():
+        try:
+            vsweep.sync(directory, quiet=True)
+        except StoreError as error:
+            assert "makes W&B runs in" in str(error)
+            return False
+        return True
+
+    when(sent)
+
+
+def test_kill_9_of_what_makes_the_runs(server, tmp_path):
+    server.slow(0.5)
+    ran = start(tmp_path, "run", *WORDS, "dir=kept")
+    when(lambda: any("file_stream" in one.path for one in list(server.requests)))
+    (worker,) = subprocess.run(
+        ["pgrep", "-P", str(ran.pid), "-f", "worker"], capture_output=True, text=True
+    ).stdout.split()
+    os.kill(int(worker), signal.SIGKILL)
+    out, err = ran.communicate(timeout=120)
+    assert (ran.returncode, out) == (1, "kept\n")
+    assert "W&B: no runs were made (its process ended with status -9)" in err.splitlines()[-1]
+    server.slow(0.0)
+    vsweep.sync(tmp_path / "kept", quiet=True)
+    everything_once(server, tmp_path / "kept")
+    same(tmp_path / "kept", tmp_path / "kept")
