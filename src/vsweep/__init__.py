@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vsweep.errors import ConfigError
 
 if TYPE_CHECKING:
-    from vsweep.api import load, plan, resume, sweep
+    from vsweep.api import dashboard, load, plan, resume, sweep
     from vsweep.execution.devices import devices
     from vsweep.prove import check, confirm, overrides, reproduce, verify
     from vsweep.results.sweep import Sweep
@@ -25,6 +25,7 @@ __all__ = [
     "Sweep",
     "check",
     "confirm",
+    "dashboard",
     "devices",
     "load",
     "overrides",
@@ -40,6 +41,7 @@ _WHERE = {
     "Dataset": "vsweep.tasks.dataset",
     "Model": "vsweep.tasks.models",
     "Sweep": "vsweep.results.sweep",
+    "dashboard": "vsweep.api",
     "devices": "vsweep.execution.devices",
     "load": "vsweep.api",
     "check": "vsweep.prove",

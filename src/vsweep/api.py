@@ -1,5 +1,6 @@
 """A sweep from words to results; the command line is a thin shell over it."""
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -111,3 +112,24 @@ def load(
     Raises `ConfigError` where there is none.
     """
     return loaded(directory, own_of(model=model, loss=loss, data=data), allow_targets)
+
+
+def dashboard(
+    directory: str | Path, *, project: str | None = None, entity: str | None = None, quiet: bool = False
+) -> str:
+    """Save a workspace of a sweep in Weights & Biases, and give its URL.
+
+    project, entity: by default as the sweep's config says, and your own. quiet: do not say what it shows.
+    Made again, it is the same workspace, brought up to date.
+
+    Raises `ConfigError` where there is no sweep, or for a name that W&B does not take, and `ServiceError`
+    where W&B does not save it.
+    """
+    # Only here: without W&B's client, all else works.
+    from vsweep.trackers.wandb import views, workspace
+
+    made = Sweep(directory)
+    url = views.save(made, project=project, entity=entity)
+    if not quiet:
+        print("\n".join(workspace.panels(made, workspace.level_of(made))), file=sys.stderr)
+    return url

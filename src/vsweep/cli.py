@@ -7,9 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from vsweep.errors import ConfigError, StoreError, Terminated, nearest
+from vsweep.errors import ConfigError, ServiceError, StoreError, Terminated, nearest
 
-_COMMANDS = ("run", "plan", "resume", "verify", "confirm", "check", "sync")
+_COMMANDS = ("run", "plan", "resume", "verify", "confirm", "check", "sync", "dashboard")
 _USAGE = """\
 vsweep trains a grid of models in a few compiled programs, and keeps every curve.
 
@@ -23,6 +23,7 @@ vsweep trains a grid of models in a few compiled programs, and keeps every curve
   vsweep verify DIR [k=8] [seed=0]              train some trials again, alone, and compare
   vsweep confirm DIR [top=5] [seeds=8]          train the best cells again on fresh seeds
   vsweep run trial=N from=DIR                   train one trial of a sweep again, and keep its parameters
+  vsweep dashboard DIR [project=…] [entity=…]   save a workspace of it in Weights & Biases, and print its URL
 
   axes:    grid.optimizer.lr='{logspace:[1e-3,1,8]}'  grid.model.width='[8,16]'  ~grid.model.init
   groups:  data= model= loss= optimizer= schedule= tracker=
@@ -49,7 +50,7 @@ def main() -> None:
     except ConfigError as error:
         print(f"vsweep: {error}", file=sys.stderr)
         raise SystemExit(2) from error
-    except StoreError as error:
+    except (StoreError, ServiceError) as error:
         print(f"vsweep: {error}", file=sys.stderr)
         raise SystemExit(1) from error
     except KeyboardInterrupt as stop:

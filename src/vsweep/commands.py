@@ -126,6 +126,13 @@ def _check(words: Sequence[str]) -> None:
         raise SystemExit(1)
 
 
+def _dashboard(words: Sequence[str]) -> None:
+    directory = _directory("dashboard", words)
+    given = _given("dashboard", words[1:], ("project", "entity"))
+    url = api.dashboard(directory, project=given.get("project"), entity=given.get("entity"), quiet=False)
+    print(url, flush=True)
+
+
 def _given(command: str, words: Sequence[str], known: Sequence[str]) -> dict[str, str]:
     """Words of `key=value`, of these keys."""
     given = {}
@@ -158,6 +165,7 @@ _COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "confirm": _confirm,
     "check": _check,
     "sync": _sync,
+    "dashboard": _dashboard,
 }
 
 

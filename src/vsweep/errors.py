@@ -20,6 +20,10 @@ class StoreError(OSError):
     """A sweep's directory that can no longer be written: says what is kept, and how to go on."""
 
 
+class ServiceError(RuntimeError):
+    """What a service on the network did not do: says why."""
+
+
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C or SIGTERM in the middle of a sweep: says what is kept, and where."""
 

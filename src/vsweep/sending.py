@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from vsweep.errors import ConfigError, Interrupted, StoreError
+from vsweep.errors import ConfigError, Interrupted, ServiceError
 from vsweep.results.lock import refuse_links
 from vsweep.results.store import FORMAT
 from vsweep.results.sweep import Sweep
@@ -21,7 +21,7 @@ def sync(directory: str | Path, *, quiet: bool = False, **given: Any) -> str:
     begun again.
 
     Returns the page that the runs are on, empty for offline files. Raises `ConfigError` for what is no
-    sweep, and `StoreError` where not all came to W&B, saying what did.
+    sweep, and `ServiceError` where not all came to W&B, saying what did.
     """
     directory = Path(directory)
     sweep = Sweep(directory)
@@ -44,5 +44,5 @@ def sync(directory: str | Path, *, quiet: bool = False, **given: Any) -> str:
         tracker.close()
         raise Interrupted(f"stopped; {tracker.lacks}", getattr(stop, "status", 130)) from None
     if tracker.lacks:
-        raise StoreError(tracker.lacks)
+        raise ServiceError(tracker.lacks)
     return tracker.where

@@ -78,9 +78,19 @@ def settings(to: To, sweep: str | None = None) -> Any:
 
 
 def write(
-    run: Run, to: To, directory: Path, sweep: str | None = None, more: Callable[[Any], None] | None = None
+    run: Run,
+    to: To,
+    directory: Path,
+    *,
+    sweep: str | None = None,
+    begun: int | None = None,
+    more: Callable[[Any], None] | None = None,
 ) -> None:
-    """Make a run, whole. directory: the sweep's. more: logs what has no rows. Raises what W&B does."""
+    """Make a run, whole.
+
+    directory: the sweep's. sweep: W&B's, to join. begun: how many rows a server counts of it, which were sent
+    before; None where it does not know the run. more: logs what has no rows. Raises what W&B does.
+    """
     import wandb
 
     mode: Any = to.mode
@@ -97,17 +107,22 @@ def write(
         mode=mode,
         dir=str(directory),
         reinit="create_new",
+        # A run that is begun anew goes on behind the rows that the server counts, and not in their place.
+        resume="allow" if begun is not None else None,
         settings=settings(to, sweep),
     )
     try:
         if to.mode == "shared":
             # There a row has no step of its own.
             made.define_metric("*", step_metric="step")
-            for step, values in run.rows:
+            for step, values in run.rows[begun:]:
                 made.log({**values, "step": step})
         else:
+            # The client was told by the server itself, when it began, where it goes on.
+            first = made.starting_step if begun is not None else 0
             for step, values in run.rows:
-                made.log(values, step=step)
+                if step >= first:
+                    made.log(values, step=step)
         if more is not None:
             more(made)
         made.summary.update(run.summary)

@@ -1,27 +1,29 @@
 """How many W&B runs a sweep is shown as, and how long they take."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 # What `auto` goes by: what a person can look at, and what is made in the time of a short training.
 _MOST_TRIALS, _MOST_CELLS = 300, 500
-LEVELS = ("trial", "cell", "sweep")
+# What W&B has a run of, beside the overview: each trial, each cell, or nothing.
+Level = Literal["trial", "cell", "sweep"]
+LEVELS: tuple[Level, ...] = ("trial", "cell", "sweep")
 # Seconds that a run takes, beside a row of six metrics: of two slow cores, and of a server that is not near.
 _RUN_S, _ROW_S = {"offline": 0.015, "online": 0.25}, 2e-4
 _OVERVIEW_S = 5.0
 
 
 class Shown(NamedTuple):
-    """level: `trial`, `cell` or `sweep`. runs: how many, the overview among them."""
+    """level: what has a run. runs: how many, the overview among them."""
 
-    level: str
+    level: Level
     runs: int
 
 
 def shown_as(level: str, trials: int, cells: int) -> Shown:
     """A run per trial, per cell, or the overview alone. level: which, or `auto`."""
-    if level == "auto":
-        level = "trial" if trials <= _MOST_TRIALS else "cell" if cells <= _MOST_CELLS else "sweep"
-    return Shown(level, {"trial": trials, "cell": cells, "sweep": 0}[level] + 1)
+    made: Level = "trial" if trials <= _MOST_TRIALS else "cell" if cells <= _MOST_CELLS else "sweep"
+    made = next((each for each in LEVELS if each == level), made)
+    return Shown(made, {"trial": trials, "cell": cells, "sweep": 0}[made] + 1)
 
 
 def seconds(runs: int, rows: int, mode: str) -> float:

@@ -3,35 +3,33 @@
 import re
 import tempfile
 from collections.abc import Iterator
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from vsweep.results.select import rank_cells, varied
+from vsweep.results.select import rank_cells
 from vsweep.results.store import read_curves
 from vsweep.results.sweep import PICTURES, Sweep
+from vsweep.trackers.wandb.dashboard import curves_key, heatmap_key, heatmap_pairs, pictured
 from vsweep.trackers.wandb.runs import sweep_id
 
 # A table of W&B's is drawn up to so many rows; the artifact has all.
 _MOST_ROWS = 10_000
-# A picture of more axes, or of more values on one, is none to look at.
-_MOST_AXES, _MOST_VALUES = 4, 64
-
-
-def heatmap_key(x: str, y: str) -> str:
-    """What a heat map over two axes is called."""
-    return f"heatmap/{x} by {y}"
-
-
-def curves_key(axis: str) -> str:
-    """What the curves by an axis are called."""
-    return f"curves/{axis}"
 
 
 def log_overview(run: Any, sweep: Sweep) -> None:
     """Log it all as one row of a W&B run, and the sweep's tables as an artifact. Raises what W&B does."""
+    if run.starting_step == 0:
+        # Else the row is there, and what came after it is not.
+        _log_row(run, sweep)
+    artifact = run.log_artifact(_artifact(sweep))
+    if not run.offline:
+        # Finishing alone does not say whether it came.
+        artifact.wait()
+
+
+def _log_row(run: Any, sweep: Sweep) -> None:
     import wandb
 
     trials, cells = sweep.trials, sweep.cells()
@@ -43,10 +41,6 @@ def log_overview(run: Any, sweep: Sweep) -> None:
         for key, path in pictures(sweep, Path(folder)):
             row[key] = wandb.Image(str(path))
         run.log(row, step=0)
-        artifact = run.log_artifact(_artifact(sweep))
-        if not run.offline:
-            # Finishing alone does not say whether it came.
-            artifact.wait()
 
 
 def _shown(table: pd.DataFrame) -> pd.DataFrame:
@@ -70,13 +64,11 @@ def _artifact(sweep: Sweep) -> Any:
 
 def pictures(sweep: Sweep, folder: Path) -> Iterator[tuple[str, Path]]:
     """Draw heat maps and curves, and give those that the sweep has: their keys and files."""
-    axes = [axis for axis in varied(sweep.trials) if sweep.trials[axis].nunique() <= _MOST_VALUES][
-        :_MOST_AXES
-    ]
+    axes = pictured(sweep.trials)
     few = _of_the_best(sweep, axes)
     wanted: list[tuple[str, Any]] = [
         (heatmap_key(x, y), lambda path, x=x, y=y: sweep.plot.heatmap(x, y, path=path))
-        for x, y in combinations(axes, 2)
+        for x, y in heatmap_pairs(sweep.trials)
     ]
     wanted += [(curves_key(axis), lambda path, axis=axis: few.plot.curves(axis, path=path)) for axis in axes]
     for i, (key, draw) in enumerate(wanted):
@@ -88,12 +80,10 @@ def pictures(sweep: Sweep, folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _of_the_best(sweep: Sweep, axes: list[str]) -> Sweep:
-    """The sweep with the curves of those cells alone that pictures of curves draw."""
+    """The sweep with the curves of those cells alone that are drawn: of many cells not all fit in memory."""
     cells = rank_cells(sweep.trials)
     drawn = {cell for axis in axes for cell in cells.dropna(subset=[axis]).drop_duplicates(axis)["cell"]}
+    chosen = sweep.trials.loc[sweep.trials["cell"].isin(drawn), "trial"]
     part = Sweep(sweep.directory)
-    part.trials = sweep.trials
-    part.curves = read_curves(
-        sweep.directory, sweep.trials.loc[sweep.trials["cell"].isin(drawn), "trial"].tolist()
-    )
+    part.trials, part.curves = sweep.trials, read_curves(sweep.directory, chosen.tolist())
     return part

@@ -6,7 +6,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -34,14 +34,19 @@ def answers() -> bool:
         return False
 
 
+class Found(NamedTuple):
+    """A run that a server has: how many rows it counts, and whether the run came to its end."""
+
+    rows: int
+    finished: bool = True
+
+
 class Server:
     """The runs of one project."""
 
     def __init__(self, to: client.To) -> None:
         """Raises what W&B does, where it does not answer or does not know one."""
-        import wandb
-
-        self._api = wandb.Api(timeout=_TIMEOUT_S)
+        self.renew()
         self.entity = to.entity or str(self._api.default_entity)
         self.project = to.project
         self.path = f"{self.entity}/{self.project}"
@@ -49,21 +54,33 @@ class Server:
         self.place = f"{client.host()} {self.path}"
         self.url = self._api.project(self.project, self.entity).url
 
-    def whole(self, rows: Mapping[str, int], *, patient: bool = False) -> set[str]:
+    def renew(self) -> None:
+        """What is asked goes through W&B's service too: after `client.close`, through another one."""
+        import wandb
+
+        self._api = wandb.Api(timeout=_TIMEOUT_S)
+
+    def found(self, ids: Sequence[str]) -> dict[str, Found]:
+        """What is there of these runs, by their ids. Raises what W&B does."""
+        return {
+            run.id: Found(run.history_line_count or 0, finished=run.state == "finished")
+            for run in self._runs(ids)
+        }
+
+    def whole(self, rows: Mapping[str, int]) -> set[str]:
         """Which of these runs are finished there, and have so many rows.
 
-        rows: by the run's id. patient: ask again for a while, since a server is behind with its own books.
-        Raises what W&B does.
+        rows: by the run's id. Waits for a while, since a server is behind with its own books. Raises what W&B
+        does.
         """
-        until = time.monotonic() + (_LAG_S if patient else 0.0)
-        found: set[str] = set()
+        until = time.monotonic() + _LAG_S
+        whole: set[str] = set()
         while True:
-            left = [run_id for run_id in rows if run_id not in found]
-            for run in self._runs(left):
-                if run.state == "finished" and run.history_line_count == rows[run.id]:
-                    found.add(run.id)
-            if len(found) == len(rows) or time.monotonic() >= until:
-                return found
+            left = [run_id for run_id in rows if run_id not in whole]
+            there = self.found(left)
+            whole |= {run_id for run_id, one in there.items() if one == Found(rows[run_id])}
+            if len(whole) == len(rows) or time.monotonic() >= until:
+                return whole
             time.sleep(1.0)
 
     def delete(self, ids: Sequence[str]) -> list[str]:

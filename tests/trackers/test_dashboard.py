@@ -1,0 +1,210 @@
+"""The panels of a dashboard follow from the sweep's tables, whatever kind of sweep it is."""
+
+from itertools import chain
+
+import numpy as np
+import pytest
+from dashboard_helpers import made_up
+
+from vsweep.trackers.wandb.dashboard import (
+    config_path,
+    curves_key,
+    heatmap_key,
+    heatmap_pairs,
+    log_spaced,
+    sections,
+)
+from vsweep.trackers.wandb.levels import LEVELS
+from vsweep.trackers.wandb.panels import Curves, Importance, Parallel, Pictures, Scatter
+from vsweep.trackers.wandb.runs import sweep_id
+from vsweep.trackers.wandb.workspace import level_of
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [0.01, 0.1, 1.0],
+        [8, 16, 32, 64],
+        [0.01, 0.03, 0.1, 0.3, 1],
+        [0.5, 1.0, 2.0],
+        [1, 10],
+        [1e-30, 1.0, 1e30],
+        [np.nan, 8.0, 16.0, None, 32.0],
+        np.logspace(-3, 0, 11),
+        [np.int64(2), np.int64(20)],
+    ],
+)
+def test_what_is_on_a_log_scale(values):
+    assert log_spaced(values)
+    assert log_spaced(list(values)[::-1])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [],
+        [1.0],
+        [1.0, 1.0],
+        [1, 2, 3, 4],
+        [16, 32],
+        [0.9, 0.95, 0.99],
+        [0.0, 0.1, 1.0],
+        [-1.0, 10.0, 100.0],
+        [True, False],
+        ["1", "10"],
+        ["he_normal", 1.0, 10.0],
+        [None, None],
+        np.linspace(1, 100, 12),
+        [1.0, np.inf],
+    ],
+)
+def test_what_is_not_on_a_log_scale(values):
+    assert not log_spaced(values)
+
+
+def of(sweep, kind, level="trial"):
+    return [panel for panel in chain(*sections(sweep, level).values()) if isinstance(panel, kind)]
+
+
+def test_a_panel_of_each_metric_for_each_axis_that_varies():
+    sweep = made_up(
+        {"model.width": [8, 16, 32], "model.init": ["a", "b"], "steps": [7], "optimizer.lr": [0.1, 1.0]}
+    )
+    curves = of(sweep, Curves)
+    names = ["width", "init", "lr"]
+    assert [panel.title for panel in curves] == [
+        f"{metric} by {name}" for metric in ("val_accuracy", "val_loss") for name in names
+    ]
+    assert [panel.lines for panel in curves[:3]] == [3, 2, 2]
+    # A deviation below the mean may be below zero, where a log axis ends.
+    assert {(panel.metrics[0], panel.log_y, panel.spread) for panel in curves} == {
+        ("val_accuracy", False, "stddev"),
+        ("val_loss", True, "minmax"),
+    }
+    (parallel,) = of(sweep, Parallel)
+    assert [(column.key, column.log) for column in parallel.columns] == [
+        ("model.width", True),
+        ("model.init", False),
+        ("optimizer.lr", True),
+        ("final_val_accuracy", False),
+    ]
+    assert [panel.target for panel in of(sweep, Importance)] == ["final_val_accuracy"]
+
+
+def test_the_final_loss_against_the_learning_rate_by_width():
+    sweep = made_up({"model.width": [8, 16, 32], "optimizer.lr": [0.01, 0.1, 1.0]})
+    flat, by_width = of(sweep, Scatter)
+    assert flat.words == "final val_loss against lr, log x and y"
+    assert by_width.words == "final val_loss against lr and width, log x and y and z"
+    assert (by_width.x.key, by_width.y.key, by_width.z.key) == (
+        "optimizer.lr",
+        "final_val_loss",
+        "model.width",
+    )
+    (alone,) = of(made_up({"model.width": [8, 16, 32]}), Scatter)
+    assert (alone.x.key, alone.z) == ("model.width", None)
+    assert of(made_up({"model.init": ["a", "b"]}), Scatter) == []
+
+
+def test_a_sweep_without_axes_has_its_mean_curves_and_no_panel_over_axes():
+    shown = sections(made_up({}), "trial")
+    assert list(shown) == ["Curves", "Overview"]
+    assert [panel.by for panel in shown["Curves"]] == [None, None]
+    assert [panel.words for panel in shown["Overview"]] == ["table of cells", "table of trials"]
+
+
+def test_a_function_has_its_loss_and_its_parameters_and_what_is_negative_is_on_no_log_axis():
+    sweep = made_up({"model.x": [-1.0, 0.0, 1.0]}, ("train_loss", "param.x", "param.y"), seeds=1)
+    sweep.curves["train_loss"] -= 3.0
+    shown = sections(sweep, "trial")
+    assert [panel.title for panel in shown["Curves"]] == ["train_loss by x"]
+    assert [panel.title for panel in shown["Parameters"]] == ["param.x by x", "param.y by x"]
+    assert not any(panel.log_y for panel in shown["Curves"] + shown["Parameters"])
+
+
+def test_a_metric_that_no_trial_has_is_in_no_panel():
+    sweep = made_up({"optimizer.lr": [0.1, 1.0]})
+    for frame in (sweep.trials, sweep.curves):
+        frame[[name for name in frame if "val" in name]] = np.nan
+    words = "\n".join(panel.words for panel in chain(*sections(sweep, "trial").values()))
+    assert "train_loss" in words
+    assert "val_" not in words
+
+
+def test_many_axes_have_some_of_their_pairs_with_the_learning_rate_first():
+    sweep = made_up({f"data.f{i}": [0, 1] for i in range(11)} | {"optimizer.lr": [0.1, 1.0]}, seeds=1)
+    pairs = heatmap_pairs(sweep.trials)
+    assert len(pairs) == len(set(pairs)) == 15
+    assert {x for x, _ in pairs[:11]} == {"optimizer.lr"}
+    heat, curves = of(sweep, Pictures)
+    assert heat.keys == tuple(heatmap_key(x, y) for x, y in pairs)
+    assert len(curves.keys) == 12
+    assert len(of(sweep, Curves)) == 24
+
+
+def test_names_of_what_the_overview_logs():
+    assert heatmap_key("optimizer.lr", "model.width") == "heatmap/optimizer.lr by model.width"
+    assert curves_key("optimizer.lr") == "curves/optimizer.lr"
+
+
+def test_runs_of_cells_have_their_spread_over_seeds_where_a_line_is_one_run():
+    one = made_up({"optimizer.lr": [0.1, 1.0]})
+    assert of(one, Curves, "cell")[0].metrics == ("val_accuracy", "val_accuracy_min", "val_accuracy_max")
+    assert of(one, Curves, "cell")[0].lines == 6
+    assert of(one, Curves, "trial")[0].metrics == ("val_accuracy",)
+    assert of(made_up({"optimizer.lr": [0.1, 1.0]}, seeds=1), Curves, "cell")[0].metrics == ("val_accuracy",)
+    two = made_up({"optimizer.lr": [0.1, 1.0], "model.width": [2, 3]})
+    assert of(two, Curves, "cell")[0].metrics == ("val_accuracy",)
+
+
+def test_without_runs_the_overview_is_all_there_is():
+    assert list(sections(made_up({"optimizer.lr": [0.1, 1.0]}), "sweep")) == ["Overview"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "log"),
+    [((0, 5, 10, 15), False), ((0, 10, 100, 1000), True), (range(2001), True), ((0, 300), False)],
+)
+def test_steps_that_span_decades_are_on_a_log_axis(steps, log):
+    assert {panel.log_x for panel in of(made_up({}, steps=steps), Curves)} == {log}
+
+
+def test_a_whole_group_is_in_the_config_by_its_name():
+    sweep = made_up({"model": ["mlp", "logistic"]}, config={"model": {"name": "mlp"}, "steps": 3})
+    assert config_path(sweep, "model") == "model.name"
+    assert config_path(sweep, "steps") == "steps"
+    assert of(sweep, Curves)[0].by.key == "model.name"
+
+
+@pytest.mark.parametrize(
+    ("tracker", "level"),
+    [
+        ({"wandb": {"level": "trial"}}, "trial"),
+        ({"wandb": {"level": "no"}}, "cell"),
+        ({}, "cell"),
+        (None, "cell"),
+    ],
+)
+def test_the_level_is_what_the_config_says_or_a_cell(tracker, level):
+    assert level_of(made_up({}, config={"tracker": tracker})) == level
+    assert level in LEVELS
+
+
+def test_a_sweep_of_before_has_an_id_of_its_name_and_its_start():
+    one, other = ({"name": "digits", "started": started} for started in ("2026-11-25", "2026-11-26"))
+    assert sweep_id(one) == sweep_id(dict(one)) != sweep_id(other)
+    assert set(sweep_id(one)) <= set("0123456789abcdef")
+    assert len(sweep_id(one)) == 8
+    assert sweep_id({**one, "id": "0123abcd"}) == "0123abcd"
+
+
+def test_of_a_real_sweep_only_what_its_tables_hold_is_asked_for(small):
+    for panel in of(small, Curves):
+        assert set(panel.metrics) <= set(small.curves)
+    for panel in of(small, Curves, "cell"):
+        assert {name.removesuffix("_min").removesuffix("_max") for name in panel.metrics} <= set(small.curves)
+    fields = [each for panel in of(small, Parallel) for each in panel.columns]
+    fields += [each for panel in of(small, Scatter) for each in (panel.x, panel.y, panel.z) if each]
+    # An axis over a whole group.
+    assert {each.key for each in fields} <= {*small.trials, "model.name"}
+    assert {panel.target for panel in of(small, Importance)} <= set(small.trials)
