@@ -43,11 +43,12 @@ def read(file: Path, options: Mapping[str, list[str]]) -> DictConfig:
         OmegaConf.to_yaml(node)
         _refuse(node)
         _choose_named(node, options)
-        axes = OmegaConf.to_container(node).get("grid", {})  # type: ignore[union-attr]
-        if not isinstance(axes, dict):
-            raise ConfigError("grid", f"got {shown(axes)}", "it takes fields and their values")
-        if axes:
-            node["grid"] = normal_axes(axes)
+        for name in ("grid", "draws"):
+            axes = OmegaConf.to_container(node).get(name, {})  # type: ignore[union-attr]
+            if not isinstance(axes, dict):
+                raise ConfigError(name, f"got {shown(axes)}", "it takes fields and their values")
+            if axes:
+                node[name] = normal_axes(axes, name)
     except ConfigError as error:
         raise ConfigError(error.field, f"in {file}: {error.got}", error.takes) from error
     except (yaml.YAMLError, OmegaConfBaseException, OSError, ValueError, RecursionError, TypeError) as error:
@@ -134,8 +135,8 @@ def _check_default(given: Any, options: Mapping[str, list[str]]) -> None:
     raise ConfigError("defaults", f"got {shown(given)}", takes)
 
 
-def normal_axes(tree: Any) -> dict[str, Any]:
-    """A `grid:` tree in which every axis is a list, at the nested place of its dotted path.
+def normal_axes(tree: Any, name: str = "grid") -> dict[str, Any]:
+    """A tree of axes, `grid` or `draws`, in which each is a list, at the nested place of its dotted path.
 
     Hydra cannot put a list where a mapping stands, and would merge two mappings: as lists, axes replace
     one another. Raises `ConfigError` where an axis stands twice, or within another.
@@ -152,7 +153,7 @@ def normal_axes(tree: Any) -> dict[str, Any]:
         for key in parents:
             place = place.setdefault(key, {}) if isinstance(place, dict) else None
         if not isinstance(place, dict) or last in place:
-            raise ConfigError(f"grid.{path}", "given twice", "give an axis once")
+            raise ConfigError(f"{name}.{path}", "given twice", "give an axis once")
         place[last] = [node] if isinstance(node, Mapping) else node
 
     visit(tree, "")

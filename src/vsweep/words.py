@@ -70,7 +70,7 @@ def forced(words: Sequence[str], choices: Sequence[str]) -> list[str]:
         if equals and key in choices:
             word = f"{key}={value}"
         elif equals and not is_hydras(key) and re.match(r"[\w.]+$", key):
-            axis = key.removeprefix("grid.")
+            axis = key.removeprefix("grid.").removeprefix("draws.")
             key = f"{key}.name" if key != axis and axis in GROUPS else key
             value = f"[{value}]" if key != axis and value.startswith("{") else value
             word = f"++{key}={value}"
