@@ -13,9 +13,10 @@ from vsweep.execution.plan import Plan, make_plan
 from vsweep.results.store import read_plan, refuse_foreign, whole
 from vsweep.results.sweep import Sweep
 from vsweep.runner import planned, run_study
-from vsweep.spelling import Words, as_words, literal
+from vsweep.spelling import Words, as_words
 from vsweep.study import Study, key_of, make_study, own_of
 from vsweep.trackers.console import ConsoleTracker
+from vsweep.words import literal
 
 
 def sweep(
