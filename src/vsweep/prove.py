@@ -48,7 +48,7 @@ def check(
     Returns what was found, `wrong` where a gradient is off by more than a millionth and by more than
     differences leave in doubt. Raises `ConfigError`.
     """
-    made = make_study(as_words(config), own_of(model=model, loss=loss, data=data))
+    made = make_study(as_words(config).words, own_of(model=model, loss=loss, data=data))
     plan, _ = planned(made, measurements(), {})
     return Checked(tuple(check_gradients(plan)), THRESHOLD)
 

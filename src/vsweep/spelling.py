@@ -6,16 +6,17 @@ from typing import Any
 from vsweep.compose import CHOICES
 from vsweep.config import Config, as_dict
 from vsweep.schema import GROUPS
+from vsweep.wandb_sweep import Translated, translated
 from vsweep.words import literal
 
 Words = Sequence[str] | Mapping[str, Any]
 
 
-def as_words(config: Words) -> list[str]:
-    """A config that a person gives, as overrides."""
+def as_words(config: Words) -> Translated:
+    """A config that a person gives, as overrides, and notes of a W&B sweep file in it."""
     if isinstance(config, Mapping):
-        return _nested(config)
-    return [config] if isinstance(config, str) else list(config)
+        return translated(_nested(config))
+    return translated([config] if isinstance(config, str) else list(config))
 
 
 def _nested(config: Mapping[str, Any], prefix: str = "") -> list[str]:

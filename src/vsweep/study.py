@@ -1,7 +1,7 @@
 """What a sweep is to train: its cells, and the checked config of each."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ class Study:
 
     name: of the sweep. words: the overrides that it was composed from. raw: the resolved config as
     written. grid: all its cells. variants: the config of the cells of each choice on the axes over groups,
-    by those values in axis order. group_axes: which axes these are. own: a person's own functions.
+    by those values in axis order. group_axes: which axes these are. own: a person's own functions. notes:
+    what a person should know of their words.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Study:
     variants: Mapping[Choice, Config]
     group_axes: tuple[int, ...]
     own: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """What `recorded_study` needs beside the resolved config, of plain types."""
@@ -52,10 +54,13 @@ class Study:
         return with_values(self.variants[choice], values)
 
 
-def make_study(words: Sequence[str], own: Mapping[str, Any] | None = None) -> Study:
+def make_study(
+    words: Sequence[str], own: Mapping[str, Any] | None = None, notes: Sequence[str] = ()
+) -> Study:
     """Compose and check a sweep.
 
-    words: Hydra overrides. own: a person's own functions for `model`, `loss` and `data`.
+    words: Hydra overrides. own: a person's own functions for `model`, `loss` and `data`. notes: what a person
+    should know of their words.
 
     Raises `ConfigError`.
     """
@@ -67,7 +72,7 @@ def make_study(words: Sequence[str], own: Mapping[str, Any] | None = None) -> St
     group_axes = tuple(i for i, (path, _) in enumerate(written.axes) if path in GROUPS)
     variants = _variants(words, base, own, written, group_axes)
     name = base.choices.get("sweep") or _name(variants.values())
-    return _study(name, words, base.raw, variants, own)
+    return replace(_study(name, words, base.raw, variants, own), notes=tuple(notes))
 
 
 def recorded_study(

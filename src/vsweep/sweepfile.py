@@ -2,7 +2,8 @@
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -27,20 +28,8 @@ def read(file: Path, options: Mapping[str, list[str]]) -> DictConfig:
 
     options: the choices of every group, `sweep` included. Raises `ConfigError`.
     """
-    try:
-        if not file.is_file():
-            raise ValueError("it is no file")
-        with file.open("rb") as opened:
-            held = opened.read(_MOST_BYTES + 1)
-        if len(held) > _MOST_BYTES:
-            raise ValueError(f"it has more than {_MOST_BYTES:,} bytes")
-        text = held.decode()
-        _refuse_bombs(text)
-        node = OmegaConf.load(io.StringIO(text))
-        if not isinstance(node, DictConfig) or not node:
-            raise ValueError("it holds no fields")
-        # Integers of more digits than can be written raise here, and not where they are shown.
-        OmegaConf.to_yaml(node)
+    with readable("sweep", file):
+        node = load(file)
         _refuse(node)
         _choose_named(node, options)
         for name in ("grid", "draws"):
@@ -49,13 +38,37 @@ def read(file: Path, options: Mapping[str, list[str]]) -> DictConfig:
                 raise ConfigError(name, f"got {shown(axes)}", "it takes fields and their values")
             if axes:
                 node[name] = normal_axes(axes, name)
+        return node
+
+
+@contextmanager
+def readable(field: str, file: Path) -> Iterator[None]:
+    """Name the file in what is refused of it, and the field in what `load` and others raise."""
+    try:
+        yield
     except ConfigError as error:
         raise ConfigError(error.field, f"in {file}: {error.got}", error.takes) from error
     except (yaml.YAMLError, OmegaConfBaseException, OSError, ValueError, RecursionError, TypeError) as error:
         reason = str(error).replace("\n", " ") or type(error).__name__
-        raise ConfigError(
-            "sweep", f"cannot read {file} ({' '.join(reason.split())})", "it takes YAML"
-        ) from error
+        got = f"cannot read {file} ({' '.join(reason.split())})"
+        raise ConfigError(field, got, "it takes YAML") from error
+
+
+def load(file: Path) -> DictConfig:
+    """The fields of a YAML file, as they are written. Raises what `readable` puts in a sentence."""
+    if not file.is_file():
+        raise ValueError("it is no file")
+    with file.open("rb") as opened:
+        held = opened.read(_MOST_BYTES + 1)
+    if len(held) > _MOST_BYTES:
+        raise ValueError(f"it has more than {_MOST_BYTES:,} bytes")
+    text = held.decode()
+    _refuse_bombs(text)
+    node = OmegaConf.load(io.StringIO(text))
+    if not isinstance(node, DictConfig) or not node:
+        raise ValueError("it holds no fields")
+    # Integers of more digits than can be written raise here, and not where they are shown.
+    OmegaConf.to_yaml(node)
     return node
 
 

@@ -145,3 +145,16 @@ def literal(value: Any) -> str:
 def _escape(found: re.Match[str]) -> str:
     slashes, what = found.groups()
     return slashes * 2 + (f"\\{what}" if what else "")
+
+
+def unquoted(text: str) -> str:
+    """What `literal` made of a text, or a person wrote in quotes, as that text; any other as it is."""
+    if text[:1] not in ("'", '"'):
+        return text
+    try:
+        (override,) = OverridesParser.create().parse_overrides([f"text={text}"])
+        value = override.value()
+    except (OverrideParseException, ValueError):
+        return text
+    # Hydra keeps a quoted text as an object of its own, for what it says.
+    return str(getattr(value, "text", value))
