@@ -1,7 +1,9 @@
 """A W&B sweep file as it stands becomes a grid, or draws, that need the file no more."""
 
 import json
+import re
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -101,10 +103,11 @@ def test_draws_that_are_the_same_are_trained_once(wandb):
     assert made.grid.collapsed == 196
 
 
-def test_the_first_runs_of_a_grid(wandb):
+def test_the_first_runs_of_a_grid_are_those_of_wandb(wandb):
     made = wandb(GRID, "wandb_sweep.run_cap=7")
-    paths = "optimizer", "optimizer.lr", "model.width"
-    assert cells_of(made, *paths) == list(product(["sgd", "adam"], [0.01, 0.1], [2, 3, 4]))[:7]
+    # learning_rate, model.width, optimizer: W&B goes by their names.
+    paths = "optimizer.lr", "model.width", "optimizer"
+    assert cells_of(made, *paths) == list(product([0.01, 0.1], [2, 3, 4], ["sgd", "adam"]))[:7]
     assert len(wandb(GRID, "wandb_sweep.run_cap=500").grid) == 24
 
 
@@ -245,3 +248,21 @@ def test_multirun_makes_a_sweep_of_each_job(here, cli):
     tables = [vsweep.load(here / "jobs" / name).trials for name in "01"]
     assert tables[0]["optimizer.lr"].tolist() == tables[1]["optimizer.lr"].tolist()
     assert [len(table) for table in tables] == [3, 3]
+
+
+@pytest.mark.slow
+def test_the_readmes_example_as_it_is_written(here, cli):
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    section = readme.partition("### Bring a W&B sweep file\n")[2].partition("\n### ")[0]
+    (here / "sweep.yaml").write_text(re.search("```yaml\n(.*?)```", section, re.DOTALL)[1])
+    commands = re.findall("^vsweep (.*?)(?: +#.*)?$", section, re.MULTILINE)
+    assert [words.split()[0] for words in commands] == ["plan", "run", "resume"]
+    done = cli(*commands[0].split())
+    assert done.status == 0, done.err
+    assert "50 trials = 50 cells × 1 seed" in done.out
+    done = cli(*commands[1].split(), "tracker=none")
+    assert done.status == 0, done.err
+    words = commands[2].replace("DIR", done.out.strip()).split()
+    done = cli(*words)
+    assert done.status == 0, done.err
+    assert "50 of 80 trials are in" in done.err

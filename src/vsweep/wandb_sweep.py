@@ -120,16 +120,16 @@ def _field_in(word: str) -> str:
 
 
 def _grid(varied: Mapping[str, Distribution], cap: int | None) -> list[str]:
-    """The words of all combinations, or of the first so many of them, the last parameter fastest."""
+    """The words of all combinations, or of the first so many, in W&B's order: by name, the last fastest."""
     axes = {path: one.axis() for path, one in varied.items()}
     values = {path: axis_values(path, axis) for path, axis in axes.items()}
-    shape = [len(each) for each in values.values()]
-    if cap is None or cap >= math.prod(shape):
+    if cap is None or cap >= math.prod(map(len, values.values())):
         return [f"grid.{path}={literal(axis)}" for path, axis in axes.items()]
     _refuse_many(cap, len(axes))
-    places = np.unravel_index(np.arange(cap), shape)
-    columns = zip(values.items(), places, strict=True)
-    return [f"draws.{path}={literal([each[i] for i in at.tolist()])}" for (path, each), at in columns]
+    ordered = sorted(values, key=lambda path: varied[path].field)
+    places = np.unravel_index(np.arange(cap), [len(values[path]) for path in ordered])
+    at = dict(zip(ordered, places, strict=True))
+    return [f"draws.{path}={literal([each[i] for i in at[path].tolist()])}" for path, each in values.items()]
 
 
 def _random(varied: Mapping[str, Distribution], cap: int | None, seed: int) -> list[str]:
