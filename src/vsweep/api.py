@@ -30,7 +30,8 @@ def sweep(
     """Train a sweep, and give what came out.
 
     config: Hydra overrides as on the command line (`["sweep=digits", "seeds=8"]`), or nested mappings
-        of fields (`{"data": "iris", "grid": {"optimizer": {"lr": [0.1, 1.0]}}}`).
+        of fields (`{"data": "iris", "grid": {"optimizer": {"lr": [0.1, 1.0]}}}`). `wandb_sweep=path.yaml` is
+        what a W&B sweep file says.
     model: your own: a function of any fields that gives a `Model`.
     loss: your own: a function of `(outputs, targets)` and any fields, that gives a loss per example.
     data: your own: `(x, y)`, x `(examples, features)`, y `(examples,)` (integers are classes, floats
