@@ -144,6 +144,16 @@ def test_names_are_known_by_their_last_part(wandb, name, path):
     assert list(made.grid.axes[0].values) == values
 
 
+def test_a_word_says_what_a_name_is_of(wandb):
+    text = (
+        "method: grid\nparameters: {net.size: {values: [2, 4]}, dropout: {value: 0.1}, epochs: {value: 9}}\n"
+    )
+    words = ["net.size=model.width", "dropout=null", "epochs=steps"]
+    made = wandb(text, *(f"wandb_sweep.names.{word}" for word in words))
+    assert cells_of(made, "model.width") == [(2,), (4,)]
+    assert made.cell(0).steps == 9
+
+
 def test_nested_parameters_are_dotted_ones(wandb):
     nested = "{optimizer: {parameters: {name: {values: [sgd, adam]}, lr: {values: [0.1]}}}}"
     dotted = "{optimizer.name: {values: [sgd, adam]}, optimizer.lr: {values: [0.1]}}"

@@ -15,6 +15,7 @@ from scipy.special import betaincinv, ndtri
 from vsweep.errors import ConfigError, nearest, shown
 
 _EXACT = 2**53
+_MOST = 1_000_000
 _DIGITS = 12
 _TAKES = "it takes value, values, min and max, or a distribution and its fields"
 
@@ -79,10 +80,12 @@ class Distribution:
             raise ConfigError(self.field, got, "leave them out, or give method: random")
         if self.values:
             return list({repr(value): value for value in self.values}.values())
-        if self.name == "int_uniform":
-            return {"range": [self.numbers[0], self.numbers[1] + 1]}
-        if self.name == "q_uniform":
-            return {"range": list(self.numbers)}
+        if self.name in ("int_uniform", "q_uniform"):
+            low, high, step = (*self.numbers, 1)[:3]
+            count = (high - low) / step
+            if count > _MOST:
+                raise ConfigError(self.field, f"some {count:.3g} values", f"a grid takes up to {_MOST:,}")
+            return {"range": [low, high + 1] if self.name == "int_uniform" else [low, high, step]}
         takes = "a grid takes values, int_uniform or q_uniform: give values, or method: random"
         raise ConfigError(self.field, f"{self.name} cannot be enumerated", takes)
 

@@ -11,6 +11,8 @@ from vsweep.errors import ConfigError, nearest, shown
 from vsweep.schema import FIELDS, GROUPS, SWEEP_FIELDS
 from vsweep.sweepfile import load
 
+# The words that say which field a parameter is of.
+NAMES = "wandb_sweep.names"
 # What W&B's file says: of itself, of what W&B starts and shows, and what cannot be had here.
 _ITS_OWN = ["method", "parameters", "run_cap", "name", "description", "project", "entity"]
 _ITS_OWN += ["kind", "apiVersion", "version"]
@@ -47,13 +49,17 @@ class WandbFile(NamedTuple):
     unused: Mapping[str, str]
 
 
-def read(path: Path) -> WandbFile:
-    """A W&B sweep file. Raises `ConfigError`, and what `sweepfile.readable` puts in a sentence."""
+def read(path: Path, names: Mapping[str, str | None]) -> WandbFile:
+    """A W&B sweep file.
+
+    names: by a parameter's name the field that it is of, None for one to leave out; the others name their
+    own. Raises `ConfigError`, and what `sweepfile.readable` puts in a sentence.
+    """
     given: Any = OmegaConf.to_container(load(path), resolve=False)
     _refuse_keys(given)
     tracker = {key: given[key] for key in ("project", "entity") if given.get(key) is not None}
     unused = {key: why for key, why in _UNUSED.items() if key in given}
-    named = _named(given.get("parameters"))
+    named = _named(given.get("parameters"), names)
     return WandbFile(given["method"] == "random", named, given.get("run_cap"), tracker, unused)
 
 
@@ -79,11 +85,18 @@ def _refuse_keys(given: Mapping[Any, Any]) -> None:
             raise ConfigError(key, f"got {shown(given[key])}", "it takes text")
 
 
-def _named(parameters: Any) -> dict[str, tuple[str, Mapping[str, Any]]]:
+def _named(parameters: Any, names: Mapping[str, str | None]) -> dict[str, tuple[str, Mapping[str, Any]]]:
     """By our field, what to name each parameter by, and what is said of it. Raises `ConfigError`."""
     found: dict[str, tuple[str, Mapping[str, Any]]] = {}
-    for name, given in _flat(parameters, ""):
-        path, field = _field_of(name), f"parameters.{name}"
+    flat = dict(_flat(parameters, ""))
+    for name in names:
+        if name not in flat:
+            raise ConfigError(f"{NAMES}.{name}", "no such parameter", nearest(name, flat))
+    for name, given in flat.items():
+        said = names.get(name, name)
+        if said is None:
+            continue
+        path, field = _field_of(said, name), f"parameters.{name}"
         if path in found:
             raise ConfigError(field, f"{path} is given twice, by {found[path][0]} too", "give it once")
         found[path] = (field, given)
@@ -107,29 +120,34 @@ def _flat(parameters: Any, prefix: str) -> Iterator[tuple[str, Mapping[str, Any]
             raise ConfigError(f"parameters.{name}", f"got {shown(given)}", takes)
 
 
-def _field_of(name: str) -> str:
-    """The field that a parameter is of: by its path, or by a last part that one field alone has."""
-    group, _, rest = name.partition(".")
-    last = name.rpartition(".")[2]
-    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", name):
-        raise ConfigError(f"parameters.{name}", "no such field", _near(last))
-    if name in SWEEP_FIELDS or group in ("tracker", "keep", "hydra", "grid", "draws", "sweep"):
-        takes = f"give {name}=… on the command line"
-        raise ConfigError(f"parameters.{name}", "no field of a training", takes)
+def _field_of(said: str, name: str) -> str:
+    """The field that is said: by its path, or by a last part that one field alone has. name: for whom."""
+    group, _, rest = said.partition(".")
+    last = said.rpartition(".")[2]
+    field = f"parameters.{name}"
+    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", said):
+        raise ConfigError(field, "no such field", _near(last, name))
+    if said in SWEEP_FIELDS or group in ("tracker", "keep", "hydra", "grid", "draws", "sweep"):
+        takes = f"give {said}=… on the command line"
+        raise ConfigError(field, "no field of a training", takes)
     if group in GROUPS:
         # Of a person's own functions the fields are not known here.
-        return group if rest == "name" else name
+        return group if rest == "name" else said
     if last in ("seed", "seeds"):
         return "seeds"
     found = [path for path in FIELDS if path.rpartition(".")[2] == last]
     if len(found) == 1:
         return found[0]
-    if name in _ALIASES:
-        return _ALIASES[name]
-    takes = f"say which: {' or '.join(found)}" if found else _near(last)
-    raise ConfigError(f"parameters.{name}", "no such field", takes)
+    if said in _ALIASES:
+        return _ALIASES[said]
+    takes = f"say which: {NAMES}.{name}={' or '.join(found)}" if found else _near(last, name)
+    raise ConfigError(field, "no such field", takes)
 
 
-def _near(last: str) -> str:
-    """Which of the names that are known a last part is nearest to."""
-    return nearest(last, dict.fromkeys([*GROUPS, "seed", *(path.rpartition(".")[2] for path in FIELDS)]))
+def _near(last: str, name: str) -> str:
+    """Which of the names that are known a last part is nearest to, and how to say another."""
+    known = dict.fromkeys([*GROUPS, "seed", *(path.rpartition(".")[2] for path in FIELDS)])
+    near = nearest(last, known)
+    return (
+        f"{near}{'' if near.endswith('?') else ';'} {NAMES}.{name}=… says its field, or null to leave it out"
+    )

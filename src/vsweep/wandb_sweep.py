@@ -16,7 +16,7 @@ from vsweep.errors import ConfigError, nearest, shown
 from vsweep.grid import axis_values, seed_list
 from vsweep.schema import GROUPS
 from vsweep.sweepfile import readable
-from vsweep.wandb_file import WandbFile, read
+from vsweep.wandb_file import NAMES, WandbFile, read
 from vsweep.words import literal, unquoted
 
 _WORD = "wandb_sweep"
@@ -39,19 +39,21 @@ class _Asked(NamedTuple):
     path: str
     run_cap: int | None
     seed: int
+    names: dict[str, str | None]
     others: list[str]
 
 
 def translated(words: Sequence[str]) -> Translated:
     """Words in which `wandb_sweep=path.yaml` is what the file says, and the others go before it.
 
-    `wandb_sweep.run_cap` says how many runs, and `wandb_sweep.seed` seeds the draws. Raises `ConfigError`.
+    `wandb_sweep.run_cap` says how many runs, `wandb_sweep.seed` seeds the draws, `wandb_sweep.names.NAME`
+    says of which field a parameter is. Raises `ConfigError`.
     """
     if not any(re.match(rf"\+*{_WORD}\b", word) for word in words):
         return Translated(list(words))
     asked = _asked(words)
     with readable(_WORD, Path(asked.path)):
-        return _translated(read(Path(asked.path)), asked)
+        return _translated(read(Path(asked.path), asked.names), asked)
 
 
 def _asked(words: Sequence[str]) -> _Asked:
@@ -63,15 +65,19 @@ def _asked(words: Sequence[str]) -> _Asked:
         if not re.match(rf"{_WORD}\b", key):
             others.append(word)
             continue
-        if key not in (_WORD, _RUN_CAP, _SEED):
-            raise ConfigError(key, "no such field", nearest(key, (_WORD, _RUN_CAP, _SEED)))
+        if key not in (_WORD, _RUN_CAP, _SEED) and not key.startswith(f"{NAMES}."):
+            raise ConfigError(key, "no such field", nearest(key, (_WORD, _RUN_CAP, _SEED, f"{NAMES}.NAME")))
         if not equals or not value or key in mine:
-            raise ConfigError(key, "given twice" if key in mine else "got nothing", _TAKES)
+            takes = _TAKES if key == _WORD else f"give {key}=… once"
+            raise ConfigError(key, "given twice" if key in mine else "got nothing", takes)
         mine[key] = unquoted(value)
     if _WORD not in mine:
         raise ConfigError(_WORD, "got nothing", _TAKES)
     run_cap = _count(_RUN_CAP, mine[_RUN_CAP], 1) if _RUN_CAP in mine else None
-    return _Asked(mine[_WORD], run_cap, _count(_SEED, mine.get(_SEED, "0"), 0), others)
+    seed = _count(_SEED, mine.get(_SEED, "0"), 0)
+    named = {key.removeprefix(f"{NAMES}."): value for key, value in mine.items() if key.startswith(NAMES)}
+    names = {name: None if value == "null" else value for name, value in named.items()}
+    return _Asked(mine[_WORD], run_cap, seed, names, others)
 
 
 def _count(field: str, given: Any, least: int) -> int:
