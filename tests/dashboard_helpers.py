@@ -23,6 +23,7 @@ def made_up(axes, metrics=("train_loss", "val_loss", "val_accuracy"), seeds=2, s
         trials[f"final_{name}"] = trials[f"best_{name}"] = 0.5 + trials["trial"]
         curves[name] = (0.5 + curves["trial"] + curves["step"]).astype("float32")
     plan = {"name": "made up", "started": "2026-11-25T07:22:28+00:00", "id": "0123abcd"}
+    plan |= {"trials": len(trials), "cells": len(cells)}
     return SimpleNamespace(trials=trials, curves=curves, config=config or {}, plan=plan)
 
 

@@ -14,9 +14,10 @@ from vsweep.execution.plan import Plan, make_plan
 from vsweep.results.store import read_plan, refuse_foreign, whole
 from vsweep.results.sweep import Sweep
 from vsweep.runner import planned, run_study
-from vsweep.spelling import Words, as_words, literal
+from vsweep.spelling import Words, as_words
 from vsweep.study import Study, key_of, make_study, own_of
 from vsweep.trackers.console import ConsoleTracker
+from vsweep.words import literal
 
 
 def sweep(
@@ -30,7 +31,8 @@ def sweep(
     """Train a sweep, and give what came out.
 
     config: Hydra overrides as on the command line (`["sweep=digits", "seeds=8"]`), or nested mappings
-        of fields (`{"data": "iris", "grid": {"optimizer": {"lr": [0.1, 1.0]}}}`).
+        of fields (`{"data": "iris", "grid": {"optimizer": {"lr": [0.1, 1.0]}}}`). `wandb_sweep=path.yaml` is
+        what a W&B sweep file says.
     model: your own: a function of any fields that gives a `Model`.
     loss: your own: a function of `(outputs, targets)` and any fields, that gives a loss per example.
     data: your own: `(x, y)`, x `(examples, features)`, y `(examples,)` (integers are classes, floats
@@ -41,7 +43,8 @@ def sweep(
     `KeyboardInterrupt`) on Ctrl-C, with what is finished kept.
     """
     own = own_of(model=model, loss=loss, data=data)
-    return run_study(make_study(as_words(config), own), quiet=quiet)
+    words, notes = as_words(config)
+    return run_study(make_study(words, own, notes), quiet=quiet)
 
 
 def resume(
@@ -66,13 +69,14 @@ def resume(
         raise ConfigError("dir", f"no sweep in {str(directory)!r}", "it takes a sweep's directory")
     refuse_foreign(directory, record, NUMERICS)
     own = own_of(model=model, loss=loss, data=data)
-    changes = as_words(config)
+    changes, notes = as_words(config)
     if changes:
         # What a directory says may be imported counts for nothing: it may come from others.
         changed = {key_of(word) for word in changes} | {"dir", "allow_targets"}
         words = recorded_words(directory, record)
         kept = [word for word in words if key_of(word) not in changed | set(own)]
-        return run_study(make_study([*kept, *changes, f"dir={literal(str(directory))}"], own), quiet=quiet)
+        made = make_study([*kept, *changes, f"dir={literal(str(directory))}"], own, notes)
+        return run_study(made, quiet=quiet)
     if whole(directory, record):
         sweep = loaded(directory, own)
         if sweep.lacks_pictures:
@@ -85,14 +89,15 @@ def resume(
 
 def plan(config: Words = ()) -> tuple[Study, Plan]:
     """What a sweep would train, and train nothing. Raises `ConfigError`."""
-    made = make_study(as_words(config))
+    words, notes = as_words(config)
+    made = make_study(words, notes=notes)
     before = read_plan(Path(made.raw["dir"])) if made.raw["dir"] else {}
     return made, planned(made, measurements(), before)[0]
 
 
 def try_plan(config: Words) -> None:
     """Raise `ConfigError` for a sweep that cannot be run; start no device."""
-    made = make_study(as_words(config))
+    made = make_study(as_words(config).words)
     make_plan(made.grid, made.variants, made.group_axes, Hardware("cpu", 1))
 
 

@@ -16,6 +16,7 @@ vsweep trains a grid of models in a few compiled programs, and keeps every curve
   vsweep run  [sweep=NAME] [field=value ...]    train it; the last line printed is its directory
   vsweep plan [sweep=NAME] [field=value ...]    say what would run, and train nothing
   vsweep check [sweep=NAME] [field=value ...]   hold its gradients against central differences
+  vsweep run  wandb_sweep=FILE [...]            train what a W&B sweep file says
   vsweep resume DIR [field=value ...]           train what is missing of it, or more seeds, values, steps
 
   vsweep sync DIR [project=… level=trial|cell]  send W&B what it has not yet, from the directory alone

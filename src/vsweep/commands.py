@@ -23,6 +23,7 @@ from vsweep.runner import wandb_line
 from vsweep.sending import sync
 from vsweep.study import key_of
 from vsweep.trackers.proofs import checked_line, print_checked, print_confirmed, print_verified
+from vsweep.wandb_sweep import translated
 from vsweep.words import is_hydras, split_flags
 
 
@@ -32,7 +33,7 @@ def perform(command: str, words: Sequence[str]) -> None:
     if flags and command not in ("run", "plan"):
         raise ConfigError(flags[0], f"vsweep {command} has no flags", "leave it out")
     if command in ("run", "plan") and (flags or any(map(is_hydras, others))):
-        _through_hydra(command, flags, others)
+        _through_hydra(command, flags, *translated(others))
     else:
         _COMMANDS[command](others)
 
@@ -200,13 +201,15 @@ def _plan_job(_: DictConfig) -> None:
     _job("plan")
 
 
-def _through_hydra(command: str, flags: Sequence[str], words: Sequence[str]) -> None:
+def _through_hydra(command: str, flags: Sequence[str], words: Sequence[str], notes: Sequence[str]) -> None:
     """Let Hydra make the jobs, once each of them is known to run."""
     register_sweeps(words)
     refuse(words, multirun="--multirun" in flags)
     if "--multirun" in flags:
         for job in jobs(words):
             api.try_plan([word for word in job if not is_hydras(word)])
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
     # Hydra raises what it would else print, and `readable_errors` says it in a sentence.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # Flags first: Hydra takes no words on both sides of one.

@@ -95,8 +95,8 @@ def is_coordinate(config: Config, path: str) -> bool:
 
 
 def _refuse_unknown(raw: Mapping[str, Any], parts: Mapping[str, Part]) -> None:
-    known = [*FIELDS, *SWEEP_FIELDS, *GROUPS, "tracker", "keep", "grid", "seeds"]
-    for path, _ in leaves({key: value for key, value in raw.items() if key != "grid"}):
+    known = [*FIELDS, *SWEEP_FIELDS, *GROUPS, "tracker", "keep", "grid", "draws", "seeds"]
+    for path, _ in leaves({key: value for key, value in raw.items() if key not in ("grid", "draws")}):
         group, _, key = path.partition(".")
         owns = group in parts and parts[group].name in (OWN, POINT)
         fine = path in known or owns or (group in GROUPS and key == "name")

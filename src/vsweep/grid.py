@@ -1,8 +1,9 @@
 """Axes × seeds -> cells -> trials: integers and arrays, no configs.
 
-A cell's number is its place, row-major, in the full product of the axes; a trial's is
-`cell * len(seeds) + place of its seed`. Cells that cannot be told apart are trained once, under the
-lowest of their numbers, so that a number does not depend on what is collapsed.
+A cell's number is its place, row-major, in the full product of the axes, of which those that are drawn
+together count as one, the first; a trial's is `cell * len(seeds) + place of its seed`. Cells that cannot be
+told apart are trained once, under the lowest of their numbers, so that a number does not depend on what is
+collapsed.
 """
 
 import math
@@ -34,7 +35,7 @@ class Grid:
 
     cells: int64 `(cells,)`, rising. index: int64 `(cells, axes)`, the place of each cell's value on each
     axis, -1 where the cell does not have that field. seeds: in order. collapsed: how many cells of the
-    product are trained under another's number.
+    product are trained under another's number. drawn: how many of the axes, the first ones, go together.
     """
 
     axes: tuple[Axis, ...]
@@ -42,6 +43,7 @@ class Grid:
     index: np.ndarray
     seeds: tuple[int, ...]
     collapsed: int
+    drawn: int = 0
 
     def __len__(self) -> int:
         """The number of trials."""
@@ -66,17 +68,25 @@ def expand(
     seeds: Sequence[int],
     selectors: Sequence[str] = (),
     has: Callable[[Mapping[str, Any]], set[str]] | None = None,
+    *,
+    draws: np.ndarray | None = None,
 ) -> Grid:
     """All cells of the axes, in the file's order, those that cannot be told apart collapsed.
 
     selectors: the axes whose values decide which of the other fields a cell has. has: from the values
-    on those axes, the paths of the fields that such a cell has.
+    on those axes, the paths of the fields that such a cell has. draws: int64 `(draws, k)`, the places of
+    values on the first k axes that go together, instead of all their combinations.
+
+    Raises `ConfigError` for too many trials.
     """
-    shape = [len(axis.values) for axis in axes]
-    if math.prod(shape) * len(seeds) > _MOST:
-        raise ConfigError("grid", f"{math.prod(shape) * len(seeds):,} trials", f"it takes up to {_MOST:,}")
-    index = np.stack(np.unravel_index(np.arange(math.prod(shape)), shape), axis=1) if axes else None
-    index = np.zeros((1, 0), np.int64) if index is None else index.astype(np.int64)
+    draws = np.zeros((1, 0), np.int64) if draws is None else draws
+    drawn = draws.shape[1]
+    shape = [len(axis.values) for axis in axes[drawn:]]
+    count = len(draws) * math.prod(shape) * len(seeds)
+    if count > _MOST:
+        raise ConfigError("grid", f"{count:,} trials", f"it takes up to {_MOST:,}")
+    rest = np.indices(shape, np.int64).reshape(len(shape), math.prod(shape)).T
+    index = np.hstack([np.repeat(draws, len(rest), axis=0), np.tile(rest, (len(draws), 1))])
     if has is not None:
         places = [i for i, axis in enumerate(axes) if axis.path in selectors]
         combinations = np.unique(index[:, places], axis=0)
@@ -87,7 +97,8 @@ def expand(
             rows = (index[:, places] == combination).all(axis=1)
             index[np.ix_(rows, lost)] = _NO_VALUE
     first = np.sort(np.unique(index, axis=0, return_index=True)[1])
-    return Grid(tuple(axes), first.astype(np.int64), index[first], tuple(seeds), len(index) - len(first))
+    cells, collapsed = first.astype(np.int64), len(index) - len(first)
+    return Grid(tuple(axes), cells, index[first], tuple(seeds), collapsed, drawn)
 
 
 def axis_values(path: str, given: Any) -> tuple[Any, ...]:

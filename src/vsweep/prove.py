@@ -27,8 +27,9 @@ from vsweep.results.select import axes_of, default_metric, higher_is_better, ran
 from vsweep.results.store import read_curves
 from vsweep.results.sweep import CONFIRMED, VERIFIED, Sweep
 from vsweep.runner import planned, run_study
-from vsweep.spelling import Words, as_words, literal, words_of
+from vsweep.spelling import Words, as_words, words_of
 from vsweep.study import Study, make_study, own_of
+from vsweep.words import literal
 
 
 def check(
@@ -47,7 +48,7 @@ def check(
     Returns what was found, `wrong` where a gradient is off by more than a millionth and by more than
     differences leave in doubt. Raises `ConfigError`.
     """
-    made = make_study(as_words(config), own_of(model=model, loss=loss, data=data))
+    made = make_study(as_words(config).words, own_of(model=model, loss=loss, data=data))
     plan, _ = planned(made, measurements(), {})
     return Checked(tuple(check_gradients(plan)), THRESHOLD)
 

@@ -174,7 +174,8 @@ def planned(made: Study, known: Known, before: Mapping[str, Any]) -> tuple[Plan,
         parse_field("keep.state", made.raw["keep"]["state"]),
     )
     made_plan = make_plan(made.grid, made.variants, made.group_axes, hardware, asked, known, before)
-    return replace(made_plan, note=shortcoming(mesh)), mesh
+    notes = (*made.notes, *filter(None, [shortcoming(mesh)]))
+    return replace(made_plan, notes=notes), mesh
 
 
 def wandb_line(made: Study, plan: Plan) -> list[str]:

@@ -1,25 +1,22 @@
 """A config spelt as Hydra overrides: of nested mappings, and of one cell."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from vsweep.compose import CHOICES
 from vsweep.config import Config, as_dict
 from vsweep.schema import GROUPS
+from vsweep.wandb_sweep import Translated, translated
+from vsweep.words import literal
 
 Words = Sequence[str] | Mapping[str, Any]
-# What Hydra takes for something else where it is not quoted.
-_NOT_TEXT = ("true", "false", "null", "nan", "inf")
 
 
-def as_words(config: Words) -> list[str]:
-    """A config that a person gives, as overrides."""
+def as_words(config: Words) -> Translated:
+    """A config that a person gives, as overrides, and notes of a W&B sweep file in it."""
     if isinstance(config, Mapping):
-        return _nested(config)
-    return [config] if isinstance(config, str) else list(config)
+        return translated(_nested(config))
+    return translated([config] if isinstance(config, str) else list(config))
 
 
 def _nested(config: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -34,29 +31,6 @@ def _nested(config: Mapping[str, Any], prefix: str = "") -> list[str]:
         else:
             words.append(f"{path}={value if path in CHOICES else literal(value)}")
     return words
-
-
-def literal(value: Any) -> str:
-    """A value in the grammar of Hydra's overrides."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{k}:{literal(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, list | tuple | range | np.ndarray):
-        return "[" + ",".join(literal(v) for v in value) + "]"
-    if isinstance(value, np.generic):
-        return literal(value.item())
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z]\w*", value) and value.lower() not in _NOT_TEXT:
-        return value
-    if isinstance(value, str):
-        # Backslashes are themselves, but before a quote, before an interpolation, and at the end.
-        return "'" + re.sub(r"(\\*)('|\$\{|$)", _escape, value) + "'"
-    return str(value)
-
-
-def _escape(found: re.Match[str]) -> str:
-    slashes, what = found.groups()
-    return slashes * 2 + (f"\\{what}" if what else "")
 
 
 def words_of(config: Config, seed: int) -> list[str]:

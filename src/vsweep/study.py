@@ -1,22 +1,20 @@
 """What a sweep is to train: its cells, and the checked config of each."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import product
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vsweep.axes import Written, written_axes
 from vsweep.compose import Composed, compose, options, register_sweeps
-from vsweep.config import Config, as_dict, check, leaves, parse_axis, taken, with_values
+from vsweep.config import Config, as_dict, check, leaves, taken, with_values
 from vsweep.errors import ConfigError, nearest
-from vsweep.grid import Axis, Grid, axis_values, expand, is_space, seed_list
+from vsweep.grid import Axis, Grid, expand, seed_list
 from vsweep.schema import FIELDS, GROUPS, OWN, POINT
 
 _INIT, _INIT_SCALE = "model.init", "model.init_scale"
-Written = list[tuple[str, tuple[Any, ...]]]
 Choice = tuple[str, ...]
 
 
@@ -26,7 +24,8 @@ class Study:
 
     name: of the sweep. words: the overrides that it was composed from. raw: the resolved config as
     written. grid: all its cells. variants: the config of the cells of each choice on the axes over groups,
-    by those values in axis order. group_axes: which axes these are. own: a person's own functions.
+    by those values in axis order. group_axes: which axes these are. own: a person's own functions. notes:
+    what a person should know of their words.
     """
 
     name: str
@@ -36,6 +35,7 @@ class Study:
     variants: Mapping[Choice, Config]
     group_axes: tuple[int, ...]
     own: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """What `recorded_study` needs beside the resolved config, of plain types."""
@@ -54,10 +54,13 @@ class Study:
         return with_values(self.variants[choice], values)
 
 
-def make_study(words: Sequence[str], own: Mapping[str, Any] | None = None) -> Study:
+def make_study(
+    words: Sequence[str], own: Mapping[str, Any] | None = None, notes: Sequence[str] = ()
+) -> Study:
     """Compose and check a sweep.
 
-    words: Hydra overrides. own: a person's own functions for `model`, `loss` and `data`.
+    words: Hydra overrides. own: a person's own functions for `model`, `loss` and `data`. notes: what a person
+    should know of their words.
 
     Raises `ConfigError`.
     """
@@ -65,11 +68,11 @@ def make_study(words: Sequence[str], own: Mapping[str, Any] | None = None) -> St
     words = [word for word in words if key_of(word) not in own] + [f"{group}={OWN}" for group in own]
     register_sweeps(words)
     base = compose(words)
-    written = _written_axes(base.raw.get("grid"))
-    group_axes = tuple(i for i, (path, _) in enumerate(written) if path in GROUPS)
+    written = written_axes(base.raw)
+    group_axes = tuple(i for i, (path, _) in enumerate(written.axes) if path in GROUPS)
     variants = _variants(words, base, own, written, group_axes)
     name = base.choices.get("sweep") or _name(variants.values())
-    return _study(name, words, base.raw, variants, own)
+    return replace(_study(name, words, base.raw, variants, own), notes=tuple(notes))
 
 
 def recorded_study(
@@ -95,10 +98,11 @@ def _study(
     variants: Mapping[Choice, Config],
     own: Mapping[str, Any],
 ) -> Study:
-    written = _written_axes(raw.get("grid"))
-    group_axes = tuple(i for i, (path, _) in enumerate(written) if path in GROUPS)
-    axes = [_checked_axis(path, values, list(variants.values())) for path, values in written]
-    grid = expand(axes, seed_list(raw.get("seeds")), *_collapse(axes, group_axes, variants))
+    written = written_axes(raw)
+    group_axes = tuple(i for i, (path, _) in enumerate(written.axes) if path in GROUPS)
+    axes = written.checked(variants.values())
+    seeds = seed_list(raw.get("seeds"))
+    grid = expand(axes, seeds, *_collapse(axes, group_axes, variants), draws=written.draws)
     return Study(name, tuple(words), raw, grid, variants, group_axes, own)
 
 
@@ -112,29 +116,6 @@ def key_of(word: str) -> str:
     return word.partition("=")[0].lstrip("+")
 
 
-def _written_axes(tree: Any) -> Written:
-    """Every axis of a `grid:` tree, in order; the `name` of a group is the group's own axis."""
-    found: Written = []
-
-    def visit(node: Any, path: str) -> None:
-        if isinstance(node, Mapping) and not is_space(node):
-            for key, value in node.items():
-                visit(value, f"{path}.{key}" if path else str(key))
-            return
-        if not path:
-            raise ConfigError("grid", f"got {node!r}", "it takes fields and their values")
-        group = path.removesuffix(".name")
-        path = group if group in GROUPS else path
-        found.append((path, axis_values(path, node)))
-
-    visit({} if tree is None else tree, "")
-    paths = [path for path, _ in found]
-    for path in paths:
-        if paths.count(path) > 1:
-            raise ConfigError(f"grid.{path}", "given twice", "give an axis once")
-    return found
-
-
 def _variants(
     words: Sequence[str],
     base: Composed,
@@ -143,18 +124,18 @@ def _variants(
     group_axes: Sequence[int],
 ) -> dict[Choice, Config]:
     """The config of the cells of each choice on the axes over groups."""
-    for path, values in (written[i] for i in group_axes):
+    for path, values in (written.axes[i] for i in group_axes):
         for value in values:
             if value not in options(path):
                 message = nearest(str(value), options(path))
-                raise ConfigError(f"grid.{path}", f"no such choice {value!r}", message)
+                raise ConfigError(written.field(path), f"no such choice {value!r}", message)
     variants: dict[Choice, Config] = {}
     given: dict[str, None] = {}
     parts: dict[tuple[str, str], Any] = {}
-    for choice in product(*(written[i][1] for i in group_axes)):
-        chosen = {written[i][0]: value for i, value in zip(group_axes, choice, strict=True)}
+    for choice in written.choices(group_axes):
+        chosen = {written.axes[i][0]: value for i, value in zip(group_axes, choice, strict=True)}
         made = _chosen(words, base, chosen, parts)
-        with _axis_errors(path for path, _ in written):
+        with written.named():
             variants[choice] = check(_with_first_values(made, written), own, strict=not chosen)
         given |= dict.fromkeys(path for path, _ in leaves(made))
     of_some = set().union(*(taken(config) for config in variants.values()))
@@ -178,36 +159,23 @@ def _chosen(
 
     if base.interpolated:
         return composed(chosen)
-    # A choice says what is in its own group alone: composing each once serves all combinations.
+    # A choice says what is in its own group alone: composing each once serves all combinations. Draws are no
+    # part of that, and thousands of them take long to parse.
+    words = [word for word in words if not key_of(word).startswith("draws.")]
     for group, value in chosen.items():
         if (group, value) not in parts:
             parts[group, value] = composed({group: value})[group]
     return {**base.raw, **{group: parts[group, value] for group, value in chosen.items()}}
 
 
-@contextmanager
-def _axis_errors(paths: Iterable[str]) -> Iterator[None]:
-    """Name the axis, where the value that is refused stands on one."""
-    try:
-        yield
-    except ConfigError as error:
-        if error.field not in paths:
-            raise
-        raise ConfigError(f"grid.{error.field}", error.got, error.takes) from error
-
-
 def _with_first_values(raw: Mapping[str, Any], written: Written) -> dict[str, Any]:
     """The config with each axis's first value in place, so that what only the axis gives is there."""
     made = {key: dict(value) if isinstance(value, Mapping) else value for key, value in raw.items()}
-    for path, values in written:
+    for path, values in written.axes:
         group, _, key = path.partition(".")
         if key and isinstance(made.get(group), dict) and key in made[group]:
             made[group][key] = values[0]
     return made
-
-
-def _checked_axis(path: str, values: tuple[Any, ...], variants: list[Config]) -> Axis:
-    return Axis(path, values if path in GROUPS else parse_axis(path, values, variants))
 
 
 Has = Callable[[Mapping[str, Any]], set[str]]

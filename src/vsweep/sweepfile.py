@@ -2,7 +2,8 @@
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -27,34 +28,47 @@ def read(file: Path, options: Mapping[str, list[str]]) -> DictConfig:
 
     options: the choices of every group, `sweep` included. Raises `ConfigError`.
     """
-    try:
-        if not file.is_file():
-            raise ValueError("it is no file")
-        with file.open("rb") as opened:
-            held = opened.read(_MOST_BYTES + 1)
-        if len(held) > _MOST_BYTES:
-            raise ValueError(f"it has more than {_MOST_BYTES:,} bytes")
-        text = held.decode()
-        _refuse_bombs(text)
-        node = OmegaConf.load(io.StringIO(text))
-        if not isinstance(node, DictConfig) or not node:
-            raise ValueError("it holds no fields")
-        # Integers of more digits than can be written raise here, and not where they are shown.
-        OmegaConf.to_yaml(node)
+    with readable("sweep", file):
+        node = load(file)
         _refuse(node)
         _choose_named(node, options)
-        axes = OmegaConf.to_container(node).get("grid", {})  # type: ignore[union-attr]
-        if not isinstance(axes, dict):
-            raise ConfigError("grid", f"got {shown(axes)}", "it takes fields and their values")
-        if axes:
-            node["grid"] = normal_axes(axes)
+        for name in ("grid", "draws"):
+            axes = OmegaConf.to_container(node).get(name, {})  # type: ignore[union-attr]
+            if not isinstance(axes, dict):
+                raise ConfigError(name, f"got {shown(axes)}", "it takes fields and their values")
+            if axes:
+                node[name] = normal_axes(axes, name)
+        return node
+
+
+@contextmanager
+def readable(field: str, file: Path) -> Iterator[None]:
+    """Name the file in what is refused of it, and the field in what `load` and others raise."""
+    try:
+        yield
     except ConfigError as error:
         raise ConfigError(error.field, f"in {file}: {error.got}", error.takes) from error
     except (yaml.YAMLError, OmegaConfBaseException, OSError, ValueError, RecursionError, TypeError) as error:
         reason = str(error).replace("\n", " ") or type(error).__name__
-        raise ConfigError(
-            "sweep", f"cannot read {file} ({' '.join(reason.split())})", "it takes YAML"
-        ) from error
+        got = f"cannot read {file} ({' '.join(reason.split())})"
+        raise ConfigError(field, got, "it takes YAML") from error
+
+
+def load(file: Path) -> DictConfig:
+    """The fields of a YAML file, as they are written. Raises what `readable` puts in a sentence."""
+    if not file.is_file():
+        raise ValueError("it is no file")
+    with file.open("rb") as opened:
+        held = opened.read(_MOST_BYTES + 1)
+    if len(held) > _MOST_BYTES:
+        raise ValueError(f"it has more than {_MOST_BYTES:,} bytes")
+    text = held.decode()
+    _refuse_bombs(text)
+    node = OmegaConf.load(io.StringIO(text))
+    if not isinstance(node, DictConfig) or not node:
+        raise ValueError("it holds no fields")
+    # Integers of more digits than can be written raise here, and not where they are shown.
+    OmegaConf.to_yaml(node)
     return node
 
 
@@ -134,8 +148,8 @@ def _check_default(given: Any, options: Mapping[str, list[str]]) -> None:
     raise ConfigError("defaults", f"got {shown(given)}", takes)
 
 
-def normal_axes(tree: Any) -> dict[str, Any]:
-    """A `grid:` tree in which every axis is a list, at the nested place of its dotted path.
+def normal_axes(tree: Any, name: str = "grid") -> dict[str, Any]:
+    """A tree of axes, `grid` or `draws`, in which each is a list, at the nested place of its dotted path.
 
     Hydra cannot put a list where a mapping stands, and would merge two mappings: as lists, axes replace
     one another. Raises `ConfigError` where an axis stands twice, or within another.
@@ -152,7 +166,7 @@ def normal_axes(tree: Any) -> dict[str, Any]:
         for key in parents:
             place = place.setdefault(key, {}) if isinstance(place, dict) else None
         if not isinstance(place, dict) or last in place:
-            raise ConfigError(f"grid.{path}", "given twice", "give an axis once")
+            raise ConfigError(f"{name}.{path}", "given twice", "give an axis once")
         place[last] = [node] if isinstance(node, Mapping) else node
 
     visit(tree, "")

@@ -1,8 +1,10 @@
-"""The words of a command line: Hydra's flags apart, and what no override may be."""
+"""The words of a command line: Hydra's flags apart, what no override may be, and how values are spelt."""
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import OverrideParseException
@@ -26,6 +28,8 @@ _HYDRAS = re.compile(
     r"hydra\.(launcher\.[\w.]+|sweeper\.(?!params)[\w.]+)|hydra\.(run\.dir|sweep\.dir|sweep\.subdir)"
 )
 _LONGEST = 200
+# What Hydra takes for something else where it is not quoted.
+_NOT_TEXT = ("true", "false", "null", "nan", "inf")
 _PLUGINS = ("hydra/launcher", "hydra/sweeper")
 
 
@@ -70,7 +74,7 @@ def forced(words: Sequence[str], choices: Sequence[str]) -> list[str]:
         if equals and key in choices:
             word = f"{key}={value}"
         elif equals and not is_hydras(key) and re.match(r"[\w.]+$", key):
-            axis = key.removeprefix("grid.")
+            axis = key.removeprefix("grid.").removeprefix("draws.")
             key = f"{key}.name" if key != axis and axis in GROUPS else key
             value = f"[{value}]" if key != axis and value.startswith("{") else value
             word = f"++{key}={value}"
@@ -118,3 +122,39 @@ def _refuse_one(override: Override, options: Mapping[str, list[str]], *, multiru
     elif key in options and not override.is_delete() and value not in options[key]:
         said = override.get_value_string() if not isinstance(value, str) else value
         raise ConfigError(key, f"no such choice {shown(said)}", nearest(said, options[key]))
+
+
+def literal(value: Any) -> str:
+    """A value in the grammar of Hydra's overrides."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{k}:{literal(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple | range | np.ndarray):
+        return "[" + ",".join(literal(v) for v in value) + "]"
+    if isinstance(value, np.generic):
+        return literal(value.item())
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z]\w*", value) and value.lower() not in _NOT_TEXT:
+        return value
+    if isinstance(value, str):
+        # Backslashes are themselves, but before a quote, before an interpolation, and at the end.
+        return "'" + re.sub(r"(\\*)('|\$\{|$)", _escape, value) + "'"
+    return str(value)
+
+
+def _escape(found: re.Match[str]) -> str:
+    slashes, what = found.groups()
+    return slashes * 2 + (f"\\{what}" if what else "")
+
+
+def unquoted(text: str) -> str:
+    """What `literal` made of a text, or a person wrote in quotes, as that text; any other as it is."""
+    if text[:1] not in ("'", '"'):
+        return text
+    try:
+        (override,) = OverridesParser.create().parse_overrides([f"text={text}"])
+        value = override.value()
+    except (OverrideParseException, ValueError):
+        return text
+    # Hydra keeps a quoted text as an object of its own, for what it says.
+    return str(getattr(value, "text", value))

@@ -143,3 +143,17 @@ def test_a_picture_appears_whole_or_not_at_all(small, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="full"):
         small.plot.curves(LR, path=tmp_path / "curves.png")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_heatmap_of_many_draws_is_a_picture_of_bounded_size(tmp_path):
+    rates = np.linspace(0.01, 0.3, 300).round(4).tolist()
+    words = ["data=iris", "steps=1", "tracker=none", "verify=false", f"dir='{tmp_path}'"]
+    drawn = [f"draws.optimizer.lr={rates}", f"draws.model.width={[2 + i % 5 for i in range(300)]}"]
+    sweep = vsweep.sweep([*words, *drawn], quiet=True)
+    figure = sweep.plot.heatmap(LR, WIDTH, "val_loss", tmp_path / "map.png")
+    values, texts = tiles(figure)
+    assert values.shape == (5, 300)
+    assert (np.isfinite(values).sum(axis=0) == 1).all()
+    assert texts == {}
+    assert max(figure.get_size_inches()) < 50
+    assert len(figure.axes[0].get_xticks()) == 64

@@ -181,12 +181,15 @@ def test_a_whole_group_is_in_the_config_by_its_name():
     [
         ({"wandb": {"level": "trial"}}, "trial"),
         ({"wandb": {"level": "no"}}, "cell"),
+        ({"wandb": {"level": "auto"}}, "cell"),
         ({}, "cell"),
         (None, "cell"),
     ],
 )
-def test_the_level_is_what_the_config_says_or_a_cell(tracker, level):
-    assert level_of(made_up({}, config={"tracker": tracker})) == level
+def test_the_level_is_what_the_config_says_or_as_many_trials_have_it(tracker, level):
+    many = made_up({"model.width": range(1, 101)}, seeds=4, config={"tracker": tracker})
+    assert level_of(many) == level
+    assert level_of(made_up({})) == "trial"
     assert level in LEVELS
 
 

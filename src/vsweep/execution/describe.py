@@ -114,8 +114,9 @@ def as_text(name: str, plan: Plan) -> str:
         without = int((grid.index[:, i] < 0).sum())
         note = "" if not without else f", not for {without:,} of the cells"
         note = note if without < len(grid.cells) else ", collapsed: no cell has this field"
+        note = f", drawn{note}" if i < grid.drawn else note
         lines.append(f"  {axis.path}: {', '.join(shown)} ({len(values)}){note}")
-    for note in (plan.note, *(split.dataset.note for split in plan.splits.values())):
+    for note in (*plan.notes, *(split.dataset.note for split in plan.splits.values())):
         if note:
             lines.insert(0, f"note: {note}")
     lines += [f"  program {i}: {_program_text(program)}" for i, program in enumerate(plan.programs, 1)]

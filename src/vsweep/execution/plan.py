@@ -73,8 +73,8 @@ class Program:
 class Plan:
     """All programs of a sweep, and the data that they train on, by key.
 
-    asked: what a person asked for. pinned: whether programs and blocks are those of an earlier plan. note:
-    what a person should know of the devices.
+    asked: what a person asked for. pinned: whether programs and blocks are those of an earlier plan. notes:
+    what a person should know of their words and of the devices.
     """
 
     grid: Grid
@@ -83,7 +83,7 @@ class Plan:
     hardware: Hardware
     asked: Asked = NOTHING_ASKED
     pinned: bool = False
-    note: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def predicted_s(self) -> float:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # A legend of more values names some of them.
 _MOST_NAMED = 12
+# Beyond it a tile has no room for a number, and a picture would grow without end.
+_MOST_TILES = 64
 
 
 class Plots:
@@ -36,7 +38,8 @@ class Plots:
         """The best mean over seeds of a metric, over all other axes, for each pair of values.
 
         x, y: axes, by their dotted paths. metric: by default the one that ranks. path: where to write
-        the picture. Where every cell of a pair has a diverged seed, its tile says so.
+        the picture. Where every cell of a pair has a diverged seed, its tile says so. Tiles of more than 64
+        values on an axis, as draws have, are colours alone.
 
         Raises `KeyError` for an axis that the sweep does not have.
         """
@@ -46,8 +49,8 @@ class Plots:
         best = self._best(metric, x, y)
         mean = best.pivot(index=y, columns=x, values="mean")
         diverged = best.pivot(index=y, columns=x, values="diverged").reindex_like(mean)
-        size = 2.4 + 0.62 * mean.shape[1], 1.4 + 0.5 * mean.shape[0]
-        figure = picture(*size)
+        rows, columns = (min(count, _MOST_TILES) for count in mean.shape)
+        figure = picture(2.4 + 0.62 * columns, 1.4 + 0.5 * rows)
         _draw(figure, mean, diverged, metric)
         return self._written(figure, path)
 
@@ -192,12 +195,13 @@ def _draw(figure: Figure, mean: pd.DataFrame, diverged: pd.DataFrame, metric: st
     # Viridis runs from dark to light for every kind of sight; the better end is the lighter.
     colours = colormaps["viridis" if higher_is_better(metric) else "viridis_r"].with_extremes(bad="0.85")
     image = axes.imshow(values, cmap=colours, origin="lower", aspect="auto")
-    axes.set_xticks(range(mean.shape[1]), [tick(v) for v in mean.columns])
-    axes.set_yticks(range(mean.shape[0]), [tick(v) for v in mean.index])
+    across, up = evenly(mean.shape[1], _MOST_TILES), evenly(mean.shape[0], _MOST_TILES)
+    axes.set_xticks(across, [tick(v) for v in mean.columns[across]])
+    axes.set_yticks(up, [tick(v) for v in mean.index[up]])
     axes.set_xlabel(str(mean.columns.name))
     axes.set_ylabel(str(mean.index.name))
     low, high = np.nanmin(values, initial=np.inf), np.nanmax(values, initial=-np.inf)
-    for (row, column), value in np.ndenumerate(values):
+    for (row, column), value in np.ndenumerate(values) if max(values.shape) <= _MOST_TILES else ():
         plainly = value == 0.0 or 1e-2 <= abs(value) < 10.0
         text = "–" if np.isnan(value) else f"{value:.3f}" if plainly else f"{value:.3g}"
         if diverged.to_numpy()[row, column] > 0:

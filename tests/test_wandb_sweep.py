@@ -1,0 +1,278 @@
+"""A W&B sweep file as it stands becomes a grid, or draws, that need the file no more."""
+
+import json
+import re
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from scipy import stats
+
+import vsweep
+from vsweep.execution.describe import as_text
+from vsweep.spelling import as_words
+from vsweep.study import make_study
+
+GRID = """\
+program: train.py
+name: my sweep
+method: grid
+project: irises
+metric: {name: val_loss, goal: minimize}
+parameters:
+  optimizer: {values: [sgd, adam]}
+  learning_rate: {values: [1e-2, 0.1]}
+  model:
+    parameters:
+      width: {min: 2, max: 4}
+      init: {value: he_normal}
+  batch_size: {value: 16}
+  seed: {values: [3, 5]}
+command: ["${env}", python, "${program}", "${args}"]
+"""
+RANDOM = """\
+method: random
+run_cap: 12
+parameters:
+  lr: {distribution: log_uniform_values, min: 0.01, max: 1.0}
+  width: {values: [2, 3, 4]}
+"""
+SHORT = ["data=iris", "steps=4", "record_every=2", "tracker=none", "verify=false"]
+
+
+@pytest.fixture
+def wandb(here):
+    """`wandb(text, *words)`: what the words of a file are composed to."""
+
+    def call(text, *words):
+        (here / "wandb.yaml").write_text(text)
+        return make_study(as_words(["wandb_sweep=wandb.yaml", "data=iris", *words]).words)
+
+    return call
+
+
+def cells_of(made, *paths):
+    """The values of each cell on these axes, as plain values."""
+    at = {axis.path: i for i, axis in enumerate(made.grid.axes)}
+    return list(zip(*(made.grid.column(at[path]).tolist() for path in paths), strict=True))
+
+
+def test_a_grid_is_the_product_of_its_values(wandb):
+    made = wandb(GRID)
+    assert [axis.path for axis in made.grid.axes] == ["optimizer", "optimizer.lr", "model.width"]
+    paths = [axis.path for axis in made.grid.axes]
+    assert cells_of(made, *paths) == list(product(["sgd", "adam"], [0.01, 0.1], [2, 3, 4]))
+    assert made.grid.seeds == (3, 5)
+    assert {made.cell(cell).model.fields["init"] for cell in made.grid.cells.tolist()} == {"he_normal"}
+    assert made.cell(0).batch_size == 16
+    assert made.raw["tracker"]["wandb"]["project"] == "irises"
+
+
+def test_random_is_as_many_draws_of_all_together(wandb):
+    made = wandb(RANDOM.replace("12", "2000"))
+    found = np.asarray(cells_of(made, "optimizer.lr", "model.width"))
+    assert len(found) == 2000
+    assert stats.kstest(found[:, 0], stats.loguniform(0.01, 1.0).cdf).pvalue > 0.01
+    widths, counts = np.unique(found[:, 1], return_counts=True)
+    assert widths.tolist() == [2, 3, 4]
+    assert stats.chisquare(counts).pvalue > 0.01
+    assert stats.spearmanr(found[:, 0], found[:, 1]).pvalue > 0.01
+
+
+def test_the_same_file_is_the_same_draws_and_another_seed_is_others(wandb):
+    first, again, other = wandb(RANDOM), wandb(RANDOM), wandb(RANDOM, "wandb_sweep.seed=1")
+    paths = "optimizer.lr", "model.width"
+    assert cells_of(first, *paths) == cells_of(again, *paths) != cells_of(other, *paths)
+    assert len({lr for lr, _ in cells_of(first, *paths)} & {lr for lr, _ in cells_of(other, *paths)}) == 0
+
+
+def test_more_runs_are_the_same_and_more(wandb):
+    more = wandb(RANDOM, "wandb_sweep.run_cap=30")
+    paths = "optimizer.lr", "model.width"
+    assert len(more.grid) == 30
+    assert cells_of(more, *paths)[:12] == cells_of(wandb(RANDOM), *paths)
+
+
+def test_draws_that_are_the_same_are_trained_once(wandb):
+    made = wandb(
+        "method: random\nrun_cap: 200\nparameters: {width: {values: [2, 3]}, lr: {values: [0.1, 1]}}\n"
+    )
+    assert sorted(cells_of(made, "model.width", "optimizer.lr")) == list(product([2, 3], [0.1, 1]))
+    assert made.grid.collapsed == 196
+
+
+def test_the_first_runs_of_a_grid_are_those_of_wandb(wandb):
+    made = wandb(GRID, "wandb_sweep.run_cap=7")
+    # learning_rate, model.width, optimizer: W&B goes by their names.
+    paths = "optimizer.lr", "model.width", "optimizer"
+    assert cells_of(made, *paths) == list(product([0.01, 0.1], [2, 3, 4], ["sgd", "adam"]))[:7]
+    assert len(wandb(GRID, "wandb_sweep.run_cap=500").grid) == 24
+
+
+def test_a_thousand_draws_of_many_parameters(wandb):
+    names = ["optimizer.lr", "optimizer.weight_decay", "init_scale", "diverge_above"]
+    bounds = "{min: 1.5, max: 2.5}"
+    parameters = "".join(f"  {name}: {bounds}\n" for name in names)
+    made = wandb(f"method: random\nrun_cap: 1000\nparameters:\n{parameters}")
+    assert made.grid.trials()[0].tolist() == list(range(1000))
+    assert len(set(cells_of(made, *(axis.path for axis in made.grid.axes)))) == 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("lr", "optimizer.lr"),
+        ("learning_rate", "optimizer.lr"),
+        ("optimizer.lr", "optimizer.lr"),
+        ("config.lr", "optimizer.lr"),
+        ("hidden", "model.width"),
+        ("width", "model.width"),
+        ("momentum", "optimizer.momentum"),
+        ("weight_decay", "optimizer.weight_decay"),
+        ("steps", "steps"),
+        ("data.batch_size", "data.batch_size"),
+        ("batch_size", "data.batch_size"),
+        ("init_scale", "model.init_scale"),
+    ],
+)
+def test_names_are_known_by_their_last_part(wandb, name, path):
+    values = [0.25, 0.5] if path.rpartition(".")[2] in ("lr", "momentum", "weight_decay") else [4, 8]
+    made = wandb(f"method: grid\nparameters: {{{name}: {{values: {values}}}}}\n", "optimizer=momentum")
+    assert [axis.path for axis in made.grid.axes] == [path]
+    assert list(made.grid.axes[0].values) == values
+
+
+def test_a_word_says_what_a_name_is_of(wandb):
+    text = (
+        "method: grid\nparameters: {net.size: {values: [2, 4]}, dropout: {value: 0.1}, epochs: {value: 9}}\n"
+    )
+    words = ["net.size=model.width", "dropout=null", "epochs=steps"]
+    made = wandb(text, *(f"wandb_sweep.names.{word}" for word in words))
+    assert cells_of(made, "model.width") == [(2,), (4,)]
+    assert made.cell(0).steps == 9
+
+
+def test_nested_parameters_are_dotted_ones(wandb):
+    nested = "{optimizer: {parameters: {name: {values: [sgd, adam]}, lr: {values: [0.1]}}}}"
+    dotted = "{optimizer.name: {values: [sgd, adam]}, optimizer.lr: {values: [0.1]}}"
+    one, other = (wandb(f"method: grid\nparameters: {text}\n") for text in (nested, dotted))
+    assert one.grid.axes == other.grid.axes
+    assert [axis.path for axis in one.grid.axes] == ["optimizer", "optimizer.lr"]
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [
+        ("seed: {value: 7}", (7,)),
+        ("seeds: {value: 3}", (0, 1, 2)),
+        ("seed: {values: [4, 2]}", (4, 2)),
+        ("seed: {min: 1, max: 3}", (1, 2, 3)),
+    ],
+)
+def test_seed_is_seeds(wandb, text, seeds):
+    assert wandb(f"method: grid\nparameters: {{{text}, lr: {{values: [0.1]}}}}\n").grid.seeds == seeds
+
+
+def test_words_stand_for_what_the_file_says(wandb):
+    made = wandb(GRID, "optimizer.lr=0.5", "seeds=2", "grid.model.width=[8,9]", "~grid.optimizer", "steps=7")
+    assert [axis.path for axis in made.grid.axes] == ["model.width"]
+    assert made.grid.axes[0].values == (8, 9)
+    assert made.grid.seeds == (0, 1)
+    assert made.cell(0).optimizer.fields["lr"] == 0.5
+    assert made.cell(0).steps == 7
+    # Of the rest the draws are what they were.
+    alone = wandb(RANDOM, "model.width=4")
+    assert cells_of(alone, "optimizer.lr") == cells_of(wandb(RANDOM), "optimizer.lr")
+    crossed = wandb(RANDOM, "grid.model.width=[4,8]")
+    assert len(crossed.grid) == 24
+    assert len(wandb(RANDOM, "model=logistic").grid) == 12
+
+
+@pytest.mark.parametrize("word", ["wandb_sweep=", "+wandb_sweep=", "++wandb_sweep="])
+def test_what_is_recorded_needs_no_file(here, cli, word):
+    (here / "wandb.yaml").write_text(RANDOM)
+    done = cli("run", f"{word}wandb.yaml", *SHORT, "dir=kept", "seeds=2")
+    assert (done.status, done.out) == (0, "kept\n"), done.err
+    (here / "wandb.yaml").unlink()
+    raw = yaml.safe_load((here / "kept" / "config.yaml").read_text())
+    record = json.loads((here / "kept" / "plan.json").read_text())
+    assert "wandb.yaml" not in record["command"]
+    table = vsweep.load("kept").trials
+    assert table[["optimizer.lr", "model.width"]].iloc[::2].to_numpy().T.tolist() == [
+        raw["draws"]["optimizer"]["lr"],
+        raw["draws"]["model"]["width"],
+    ]
+    done = cli("resume", "kept", "seeds=3")
+    assert done.status == 0, done.err
+    assert "24 of 36 trials are in kept already" in done.err
+    grown = vsweep.load("kept").trials
+    both = grown[grown["seed"] < 2].reset_index(drop=True)
+    assert both["identity"].tolist() == table["identity"].tolist()
+    assert both["final_val_loss"].tolist() == table["final_val_loss"].tolist()
+
+
+def test_more_runs_go_on_from_those_that_are_there(here):
+    (here / "wandb.yaml").write_text(RANDOM)
+    vsweep.sweep(["wandb_sweep=wandb.yaml", *SHORT, "dir=kept"], quiet=True)
+    more = ["wandb_sweep=wandb.yaml", "wandb_sweep.run_cap=20"]
+    before = vsweep.load("kept").trials
+    grown = vsweep.resume("kept", more, quiet=True).trials
+    assert grown["identity"].tolist()[:12] == before["identity"].tolist()
+    assert grown["final_val_loss"].tolist()[:12] == before["final_val_loss"].tolist()
+    assert len(grown) == 20
+
+
+def test_what_is_not_used_is_said(here, cli):
+    (here / "wandb.yaml").write_text(GRID)
+    _, planned = vsweep.plan({"wandb_sweep": "wandb.yaml", "data": "iris", "tracker": "none"})
+    text = as_text("x", planned)
+    for key in ("program", "command", "metric"):
+        assert f"note: {key} of wandb.yaml is not used: " in text
+    done = cli("plan", "+wandb_sweep=wandb.yaml", "wandb_sweep.run_cap=5", *SHORT)
+    assert done.status == 0
+    assert "note: run_cap of wandb.yaml counts cells: each is trained with every seed" in done.out
+
+
+def test_a_path_may_be_any_text(here):
+    (here / "my sweeps").mkdir()
+    (here / "my sweeps" / "it's a=1, b.yaml").write_text(RANDOM)
+    path = "my sweeps/it's a=1, b.yaml"
+    for given in ([f"wandb_sweep={path}", "data=iris"], {"wandb_sweep": path, "data": "iris"}):
+        assert len(make_study(as_words(given).words).grid) == 12
+
+
+def test_gradients_of_a_wandb_sweep_are_checked(here, cli):
+    (here / "wandb.yaml").write_text(RANDOM)
+    done = cli("check", "wandb_sweep=wandb.yaml", *SHORT)
+    assert done.status == 0, done.err
+    assert "gradients agree" in done.out
+
+
+def test_multirun_makes_a_sweep_of_each_job(here, cli):
+    (here / "wandb.yaml").write_text(RANDOM)
+    words = ["wandb_sweep=wandb.yaml", "wandb_sweep.run_cap=3", *SHORT, "hydra.sweep.dir=jobs"]
+    done = cli("run", "-m", "model=mlp,logistic", *words)
+    assert done.status == 0, done.err
+    tables = [vsweep.load(here / "jobs" / name).trials for name in "01"]
+    assert tables[0]["optimizer.lr"].tolist() == tables[1]["optimizer.lr"].tolist()
+    assert [len(table) for table in tables] == [3, 3]
+
+
+@pytest.mark.slow
+def test_the_readmes_example_as_it_is_written(here, cli):
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    section = readme.partition("### Bring a W&B sweep file\n")[2].partition("\n### ")[0]
+    (here / "sweep.yaml").write_text(re.search("```yaml\n(.*?)```", section, re.DOTALL)[1])
+    commands = re.findall("^vsweep (.*?)(?: +#.*)?$", section, re.MULTILINE)
+    assert [words.split()[0] for words in commands] == ["plan", "run", "resume"]
+    done = cli(*commands[0].split())
+    assert done.status == 0, done.err
+    assert "50 trials = 50 cells × 1 seed" in done.out
+    done = cli(*commands[1].split(), "tracker=none")
+    assert done.status == 0, done.err
+    words = commands[2].replace("DIR", done.out.strip()).split()
+    done = cli(*words)
+    assert done.status == 0, done.err
+    assert "50 of 80 trials are in" in done.err
