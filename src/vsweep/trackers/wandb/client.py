@@ -8,17 +8,22 @@ from typing import Any, NamedTuple
 
 from vsweep.trackers.wandb.runs import Run
 
-# Bounds on how long one run waits for a server that does not answer, in seconds.
-_INIT_S, _FINISH_S = 30.0, 60.0
+# The least that one run waits for a server, in seconds; one that is only slow is to be waited for.
+_LEAST_S = 5.0
 _LONG = re.compile(r"\w{36,}")
 
 
 class To(NamedTuple):
-    """Where runs go. mode: `offline`, `online` or `shared`. project, entity: W&B's; None is one's own."""
+    """Where runs go.
+
+    mode: `offline`, `online` or `shared`. project, entity: W&B's; None is one's own. patience: how long a
+    server that does not answer is waited for, in seconds.
+    """
 
     mode: str
     project: str
     entity: str | None
+    patience: float
 
     @property
     def online(self) -> bool:
@@ -42,20 +47,13 @@ def host() -> str:
     return str(wandb.setup().settings.base_url).rstrip("/")
 
 
-def default_entity() -> str:
-    """The entity that runs of a person go to who names none. Raises what W&B does."""
-    import wandb
-
-    return str(wandb.Api(timeout=int(_INIT_S)).default_entity)
-
-
 def settings(to: To, sweep: str | None = None) -> Any:
     """No console capture, system metrics or code: a run is curves and a config. sweep: W&B's, to join."""
     import wandb
 
     online = {
-        "init_timeout": _INIT_S,
-        "finish_timeout": _FINISH_S,
+        "init_timeout": max(_LEAST_S, to.patience),
+        "finish_timeout": max(_LEAST_S, to.patience),
         "finish_timeout_raises": True,
         # What is not sent is made again from the store.
         "x_skip_transaction_log": True,

@@ -46,6 +46,7 @@ class Server:
 
     def __init__(self, to: client.To) -> None:
         """Raises what W&B does, where it does not answer or does not know one."""
+        self._patience = to.patience
         self.renew()
         self.entity = to.entity or str(self._api.default_entity)
         self.project = to.project
@@ -73,7 +74,7 @@ class Server:
         rows: by the run's id. Waits for a while, since a server is behind with its own books. Raises what W&B
         does.
         """
-        until = time.monotonic() + _LAG_S
+        until = time.monotonic() + min(_LAG_S, self._patience)
         whole: set[str] = set()
         while True:
             left = [run_id for run_id in rows if run_id not in whole]

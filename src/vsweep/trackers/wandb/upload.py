@@ -45,19 +45,17 @@ class Upload:
         runs: Runs,
         to: client.To,
         *,
-        patience: float,
         threads: int,
         stop: threading.Event,
         tell: Callable[[int], None],
     ) -> None:
-        """patience: how long, once all is trained, a server is asked again that does not answer, in seconds.
+        """threads: runs at a time. stop: set to end soon. tell: is told how many runs are there.
 
-        threads: runs at a time. stop: set to end soon. tell: is told how many runs are there. What stands in
-        the way is raised nowhere, and said in the report.
+        What stands in the way is raised nowhere, and said in the report.
         """
         self.runs, self.to = runs, to
         self._directory = runs.sweep.directory
-        self._outbox, self._pace = Outbox(self._directory), Pace(patience, stop)
+        self._outbox, self._pace = Outbox(self._directory), Pace(to.patience, stop)
         self._threads, self._stop, self._tell = threads, stop, tell
         self._server: Server | None = None
         self._place, self._where = "" if to.online else OFFLINE, ""

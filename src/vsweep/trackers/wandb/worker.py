@@ -107,7 +107,8 @@ def make(directory: Path, asked: dict[str, Any], told: Told, tell: Callable[[int
         if asked["sync"]:
             return Report(mode, "", 0, 0, _NO_LOGIN, 0.0)
         mode = OFFLINE
-    to = client.To("online" if mode == "auto" else mode, asked["project"], asked["entity"])
+    mode = "online" if mode == "auto" else mode
+    to = client.To(mode, asked["project"], asked["entity"], asked["patience"])
     upload: Upload | None = None
     seen = None
     while True:
@@ -119,9 +120,7 @@ def make(directory: Path, asked: dict[str, Any], told: Told, tell: Callable[[int
         if now is None or told.stop.is_set():
             more = False
         else:
-            upload = upload or Upload(
-                runs, to, patience=asked["patience"], threads=_threads(to), stop=told.stop, tell=tell
-            )
+            upload = upload or Upload(runs, to, threads=_threads(to), stop=told.stop, tell=tell)
             more = upload.some(runs, last=last)
         if not more:
             if last or told.stop.is_set():
