@@ -5,10 +5,12 @@ It keeps what it was sent, and never a body of a request or a key.
 """
 
 import base64
+import contextlib
 import gzip
 import json
 import re
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from stand_in_graphql import OPERATIONS, Wrong
+from stand_in_graphql import OPERATIONS, WrongError
 
 HISTORY, SUMMARY = "wandb-history.jsonl", "wandb-summary.json"
 
@@ -82,17 +84,11 @@ class Run:
         }
 
     def write(self, name: str, offset: int, content: list[str]) -> None:
-        """Put lines at an offset. A stream that starts again at 0 overwrites the file.
-
-        A client sends a chunk only once the one before is acknowledged, so a chunk at 0 that is sent twice
-        for want of an answer overwrites itself alone.
-        """
+        """Put lines at an offset, over what is there; a chunk that is sent twice changes nothing."""
         if name == SUMMARY:
             self.raw_summary = content[-1]
             return
         lines = self.lines.setdefault(name, [])
-        if offset == 0:
-            lines.clear()
         lines.extend([None] * (offset - len(lines)))
         lines[offset : offset + len(content)] = content
 
@@ -132,7 +128,7 @@ class Fault:
     hits: int = 0
 
     def strikes(self, where: str, operation: str | None) -> bool:
-        if self.where not in (None, where) or self.operation not in (None, operation):
+        if where == "telemetry" or self.where not in (None, where) or self.operation not in (None, operation):
             return False
         self.seen += 1
         struck = self.seen > self.after and (self.times is None or self.hits < self.times)
@@ -141,9 +137,19 @@ class Fault:
 
 
 class StandIn:
-    """The server: `with StandIn() as server`, then `server.url` for WANDB_BASE_URL."""
+    """The server: `with StandIn() as server`, then `server.url` for WANDB_BASE_URL.
 
-    def __init__(self, features: tuple[str, ...] = ()) -> None:
+    `again` says what becomes of the history of a run whose id is started anew without `resume`. The client
+    then writes on from the `historyLineCount` that it is told, its steps from 0 again. A server that has
+    counted the old lines says how many ("append": the old rows stay and the new ones follow); one that has
+    not yet, says 0 ("overlay": new lines replace old ones, and what was longer stays). The real one counts
+    some seconds late, so both happen. "truncate", which forgets the old ones, is what one would wish for.
+    """
+
+    def __init__(self, again: str = "append", features: tuple[str, ...] = ()) -> None:
+        if again not in ("overlay", "append", "truncate"):
+            raise ValueError(again)
+        self.again = again
         self.lock = threading.RLock()
         self.features = features
         self.requests: list[Request] = []
@@ -241,10 +247,10 @@ class StandIn:
         answer: Callable[..., Any] | None = OPERATIONS.get(operation or "")
         try:
             if answer is None:
-                raise Wrong(f"no operation {operation}")
+                raise WrongError(f"no operation {operation}")
             with self.lock:
                 return 200, {"data": answer(self, variables, query)}
-        except Wrong as wrong:
+        except WrongError as wrong:
             self.errors.append(str(wrong))
             return 400, {"errors": [{"message": str(wrong)}]}
 
@@ -315,14 +321,10 @@ class _Server(ThreadingHTTPServer):
     def cut(self) -> None:
         """Wake the threads that wait for the next request of a kept connection."""
         for connection in list(self.sockets):
-            try:
+            with contextlib.suppress(OSError):  # it may be gone by itself
                 connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass  # gone by itself
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        import sys
-
         error = sys.exception()
         if not isinstance(error, OSError):  # a lost connection is no mistake
             self.stand_in.errors.append(repr(error))
@@ -337,7 +339,7 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         self._answer()
 
     do_POST = do_PUT = do_GET  # noqa: N815
@@ -362,6 +364,8 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             body = self._body()
             where, asked = "files", {}
+            if path.startswith("/sdk/otel/"):
+                where = "telemetry"  # the client's own counters, which it sends without a key
             if path == "/graphql":
                 where, asked = "graphql", json.loads(body)
                 operation = operation_of(asked["query"])
@@ -370,6 +374,8 @@ class _Handler(BaseHTTPRequestHandler):
             failing, retry_after = stand_in.strike(where, operation)
             if failing is not None:
                 status, said = failing, {"errors": [{"message": f"status {failing}"}], "error": "a fault"}
+            elif where == "telemetry":
+                status, said = 200, {}
             elif where != "files" and not keyed:
                 status, said = 401, {"errors": [{"message": "no key"}]}
             elif where == "graphql":

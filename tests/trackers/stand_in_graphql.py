@@ -5,7 +5,6 @@ that a document doesn't ask for does no harm, so a query of a run gets all but w
 """
 
 import json
-import operator
 import secrets
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +14,7 @@ WHEN = "2026-01-01T00:00:00Z"
 USER = {"id": "VXNlcjox", "name": "Stand In", "username": "stand-in", "email": "stand-in@example.com"}
 
 
-class Wrong(Exception):
+class WrongError(Exception):
     """What the server can't answer."""
 
 
@@ -77,7 +76,8 @@ def _run_node(run: Any, query: str, variables: dict) -> dict:
         asked = variables.get("specs") or [variables["spec"]]
         wanted = [json.loads(spec)["keys"] for spec in asked]
         node["sampledHistory"] = [
-            [{key: row[key] for key in keys} for row in run.rows if row.keys() >= set(keys)] for keys in wanted
+            [{key: row[key] for key in keys} for row in run.rows if row.keys() >= set(keys)]
+            for keys in wanted
         ]
     if "parquetHistory" in query:
         node["parquetHistory"] = {"parquetUrls": [], "liveData": run.rows}
@@ -90,7 +90,7 @@ def _upsert_run(server: Any, variables: dict, query: str) -> dict:
     if by_id:
         run, inserted = by_id[0], False
     elif "name" not in given:
-        raise Wrong("a run with no name")
+        raise WrongError("a run with no name")
     else:
         path = (given.get("entity") or "stand-in", given.get("project") or "uncategorized", given["name"])
         server.projects.add(path[:2])
@@ -107,9 +107,16 @@ def _upsert_run(server: Any, variables: dict, query: str) -> dict:
         run.raw_config = json.loads(given["config"])
     if "summaryMetrics" in given:
         run.raw_summary = given["summaryMetrics"]
+    node = _run_node(run, query, variables)
     if "id" not in given and given.keys() & {"host", "displayName", "groupName", "program", "tags"}:
-        run.state = "running"  # an init, and no later change of the config alone
-    return {"upsertBucket": {"bucket": _run_node(run, query, variables), "inserted": inserted}}
+        # A start without `resume`, which would give the id; and no change of the config alone.
+        run.state = "running"
+        if not inserted and server.again != "append":
+            node["historyLineCount"] = 0
+            if server.again == "truncate":
+                run.lines.clear()
+                run.raw_summary = "{}"
+    return {"upsertBucket": {"bucket": node, "inserted": inserted}}
 
 
 def _new_run(server: Any, path: tuple[str, str, str]) -> Any:
@@ -158,16 +165,14 @@ def _runs(server: Any, variables: dict, query: str) -> dict:
     found = sorted((run for run in found if matches(run, filters)), key=lambda run: run.number)
     order = variables.get("order") or "+created_at"
     if order.lstrip("+-") not in ("created_at", "createdAt"):
-        raise Wrong(f"no order by {order}")
+        raise WrongError(f"no order by {order}")
     if order.startswith("-"):
         found.reverse()
     count, first = len(found), variables.get("perPage") or variables.get("first") or 50
     if cursor := variables.get("cursor"):
         places = [place for place, run in enumerate(found) if str(run.number) == cursor]
         found = found[places[0] + 1 :] if places else []
-    edges = [
-        {"node": _run_node(run, query, variables), "cursor": str(run.number)} for run in found[:first]
-    ]
+    edges = [{"node": _run_node(run, query, variables), "cursor": str(run.number)} for run in found[:first]]
     page = {"endCursor": edges[-1]["cursor"] if edges else None, "hasNextPage": len(found) > first}
     return {"project": _project_node(*path) | {"runCount": count, "runs": {"edges": edges, "pageInfo": page}}}
 
@@ -184,13 +189,13 @@ def matches(run: Any, filters: dict[str, Any]) -> bool:
 
 
 def _field(run: Any, name: str) -> Any:
-    known = {"name": "id", "displayName": "name", "display_name": "name", "group": "group", "state": "state"}
-    known |= {"jobType": "job_type", "job_type": "job_type", "tags": "tags", "sweep": "sweep", "notes": "notes"}
+    known = {"name": "id", "displayName": "name", "display_name": "name", "jobType": "job_type"}
+    known |= {same: same for same in ("job_type", "group", "state", "tags", "sweep", "notes")}
     if name in known:
         return getattr(run, known[name])
     start, _, rest = name.partition(".")
     if start not in ("config", "summary_metrics") or not rest:
-        raise Wrong(f"no filter by {name}")
+        raise WrongError(f"no filter by {name}")
     return (run.config if start == "config" else run.summary).get(rest.removesuffix(".value"))
 
 
@@ -203,19 +208,17 @@ def _meets(value: Any, wanted: Any) -> bool:
         "$nin": lambda others: not any(one in others for one in values),
         "$exists": lambda other: (value is not None) == other,
     }
-    for sign, test in {"$gt": operator.gt, "$gte": operator.ge, "$lt": operator.lt, "$lte": operator.le}.items():
-        tests[sign] = lambda other, test=test: value is not None and test(value, other)
     if not isinstance(wanted, dict):
         wanted = {"$eq": wanted}
     if unknown := wanted.keys() - tests.keys():
-        raise Wrong(f"no filter by {sorted(unknown)}")
+        raise WrongError(f"no filter by {sorted(unknown)}")
     return all(tests[sign](other) for sign, other in wanted.items())
 
 
 def _delete_run(server: Any, variables: dict, query: str) -> dict:
     gone = [path for path, run in server.all_runs.items() if run.storage_id == variables["id"]]
     if not gone:
-        raise Wrong("no run to delete")
+        raise WrongError("no run to delete")
     del server.all_runs[gone[0]]
     return {"deleteRun": {"clientMutationId": None}}
 
@@ -303,6 +306,17 @@ def _commit_artifact(server: Any, variables: dict, query: str) -> dict:
 def _artifact(server: Any, variables: dict, query: str) -> dict:
     artifact = server.artifacts.get(variables.get("id") or variables.get("artifact_id") or "")
     return {"artifact": None if artifact is None else _artifact_node(server, artifact)}
+
+
+def _artifact_type(server: Any, variables: dict, query: str) -> dict:
+    path = _project_of(server, variables | {"name": None})
+    name = variables["name"].partition(":")[0]
+    types = [
+        artifact.type
+        for artifact in server.artifacts.values()
+        if (artifact.entity, artifact.project, artifact.name) == (*path, name)
+    ]
+    return {"project": {"artifact": {"artifactType": {"name": types[-1]}} if types else None}}
 
 
 def _artifact_node(server: Any, artifact: Any) -> dict:
@@ -412,11 +426,14 @@ OPERATIONS: dict[str, Callable[[Any, dict, str], dict]] = {
     "CreateArtifactFiles": _artifact_files,
     "CommitArtifact": _commit_artifact,
     **dict.fromkeys(["ArtifactByID", "ArtifactManifest"], _artifact),
+    "ArtifactType": _artifact_type,
     "ClientIDMapping": lambda server, variables, query: {
         "clientIDMapping": {"serverID": server.clients.get(variables["clientID"])}
     },
     "FetchArtifactDigestAlgorithm": _fixed({"project": None}),
-    "XXHashDigestsEnabled": _fixed({"entity": None}),
+    **dict.fromkeys(
+        ["XXHashDigestsEnabled", "OrganizationCoreWeaveOrganizationID"], _fixed({"entity": None})
+    ),
     "FetchOrgEntityFromEntity": _fixed({"entity": {"organization": None}}),
     "UpsertSweep": _upsert_sweep,
     **dict.fromkeys(["GetSweep", "GetSweepLegacy"], _sweep),
