@@ -182,6 +182,14 @@ class StandIn:
         with self.lock:
             return {run.id: run for run in self.all_runs.values()}
 
+    def run_of(self, storage_id: str) -> Run | None:
+        """The run of the id that the API calls its storage id."""
+        try:
+            _, _, run, project, entity = base64.b64decode(storage_id).decode().split(":")
+        except ValueError:
+            return None
+        return self.all_runs.get((entity, project, run))
+
     def rows(self, run_id: str) -> list[dict[str, Any]]:
         return self.runs[run_id].rows
 
@@ -272,10 +280,10 @@ class StandIn:
         """Keep an uploaded file of a run or of an artifact."""
         with self.lock:
             if kind == "run":
-                runs = [run for run in self.all_runs.values() if run.storage_id == owner]
-                if not runs:
+                run = self.run_of(owner)
+                if run is None:
                     return 404
-                runs[0].files[name] = body
+                run.files[name] = body
             elif owner not in self.artifacts:
                 return 404
             elif kind == "manifest":
@@ -287,8 +295,8 @@ class StandIn:
     def get(self, kind: str, owner: str, name: str) -> bytes | None:
         with self.lock:
             if kind == "run":
-                files = [run.files for run in self.all_runs.values() if run.storage_id == owner]
-                return files[0].get(name) if files else None
+                run = self.run_of(owner)
+                return None if run is None else run.files.get(name)
             artifact = self.artifacts.get(owner)
             if artifact is None:
                 return None

@@ -86,12 +86,10 @@ def _run_node(run: Any, query: str, variables: dict) -> dict:
 
 def _upsert_run(server: Any, variables: dict, query: str) -> dict:
     given = {name: value for name, value in variables.items() if value is not None}
-    by_id = [run for run in server.all_runs.values() if run.storage_id == given.get("id")]
-    if by_id:
-        run, inserted = by_id[0], False
-    elif "name" not in given:
-        raise WrongError("a run with no name")
-    else:
+    run, inserted = server.run_of(given.get("id", "")), False
+    if run is None:
+        if "name" not in given:
+            raise WrongError("a run with no name")
         path = (given.get("entity") or "stand-in", given.get("project") or "uncategorized", given["name"])
         server.projects.add(path[:2])
         inserted = path not in server.all_runs
@@ -216,10 +214,10 @@ def _meets(value: Any, wanted: Any) -> bool:
 
 
 def _delete_run(server: Any, variables: dict, query: str) -> dict:
-    gone = [path for path, run in server.all_runs.items() if run.storage_id == variables["id"]]
-    if not gone:
+    run = server.run_of(variables["id"])
+    if run is None:
         raise WrongError("no run to delete")
-    del server.all_runs[gone[0]]
+    del server.all_runs[(run.entity, run.project, run.id)]
     return {"deleteRun": {"clientMutationId": None}}
 
 
@@ -431,7 +429,9 @@ OPERATIONS: dict[str, Callable[[Any, dict, str], dict]] = {
         "clientIDMapping": {"serverID": server.clients.get(variables["clientID"])}
     },
     "FetchArtifactDigestAlgorithm": _fixed({"project": None}),
-    "XXHashDigestsEnabled": _fixed({"entity": None}),
+    **dict.fromkeys(
+        ["XXHashDigestsEnabled", "OrganizationCoreWeaveOrganizationID"], _fixed({"entity": None})
+    ),
     "FetchOrgEntityFromEntity": _fixed({"entity": {"organization": None}}),
     "UpsertSweep": _upsert_sweep,
     **dict.fromkeys(["GetSweep", "GetSweepLegacy"], _sweep),
