@@ -131,6 +131,13 @@ def write(
     made.finish()
 
 
+def open_service() -> None:
+    """Start W&B's service: runs that are begun by several threads at once must find it there."""
+    import wandb
+
+    wandb.setup()
+
+
 def close() -> None:
     """End W&B's service: only then is every file whole, and its memory given back."""
     import wandb

@@ -56,9 +56,14 @@ class Server:
         self.url = self._api.project(self.project, self.entity).url
 
     def renew(self) -> None:
-        """What is asked goes through W&B's service too: after `client.close`, through another one."""
+        """Ask anew: W&B's client keeps answers, and asks through the service that `client.close` ends.
+
+        Raises `ConnectionError` where nobody answers, which the client takes half a minute to find out.
+        """
         import wandb
 
+        if not answers():
+            raise ConnectionError(f"{client.host()} does not answer")
         self._api = wandb.Api(timeout=_TIMEOUT_S)
 
     def found(self, ids: Sequence[str]) -> dict[str, Found]:
@@ -83,6 +88,7 @@ class Server:
             if len(whole) == len(rows) or time.monotonic() >= until:
                 return whole
             time.sleep(1.0)
+            self.renew()
 
     def delete(self, ids: Sequence[str]) -> list[str]:
         """Take runs away, those that are there. Returns these ids. Raises what W&B does."""

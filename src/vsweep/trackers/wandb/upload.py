@@ -13,10 +13,13 @@ from vsweep.trackers.wandb.outbox import OFFLINE, Outbox, Sent
 from vsweep.trackers.wandb.overview import log_overview
 from vsweep.trackers.wandb.pace import Pace
 from vsweep.trackers.wandb.runs import Run, Runs
-from vsweep.trackers.wandb.server import Found, Server, answers
+from vsweep.trackers.wandb.server import Found, Server
 
-# Between two pieces W&B's service starts anew, so that neither its memory nor its files grow with the runs.
+# Between two pieces W&B's service starts anew, so that neither its memory nor its files grow with the runs:
+# online, it keeps three open for each.
 _PIECE = {True: 100, False: 250}
+_FILES, _OTHER_FILES = 4, 60
+_THREADS = 8
 # Of one run, while others come through.
 _TRIES = 3
 _OVERVIEW = "overview"
@@ -45,18 +48,21 @@ class Upload:
         runs: Runs,
         to: client.To,
         *,
-        threads: int,
+        files: int,
         stop: threading.Event,
         tell: Callable[[int], None],
     ) -> None:
-        """threads: runs at a time. stop: set to end soon. tell: is told how many runs are there.
+        """files: that a process may have open. stop: set to end soon. tell: is told how many runs are there.
 
         What stands in the way is raised nowhere, and said in the report.
         """
         self.runs, self.to = runs, to
         self._directory = runs.sweep.directory
         self._outbox, self._pace = Outbox(self._directory), Pace(to.patience, stop)
-        self._threads, self._stop, self._tell = threads, stop, tell
+        self._stop, self._tell = stop, tell
+        self._most = max(1, min(_PIECE[to.online], (files - _OTHER_FILES) // _FILES))
+        # Online most of it is waiting; offline one keeps W&B busy.
+        self._threads = min(_THREADS, self._most) if to.online else 1
         self._server: Server | None = None
         self._place, self._where = "" if to.online else OFFLINE, ""
         self._tries: Counter[str] = Counter()
@@ -94,8 +100,6 @@ class Upload:
 
     def _piece(self, *, last: bool) -> bool:
         if self.to.online and self._server is None:
-            if not answers():
-                raise ConnectionError(f"{client.host()} does not answer")
             self._server = Server(self.to)
             self._place, self._where = self._server.place, self._server.url
         ids = self.runs.ids
@@ -103,7 +107,7 @@ class Upload:
         left = [run_id for run_id in ids if run_id not in done and self._tries[run_id] < _TRIES]
         overview = self.runs.overview_id
         if left:
-            numbers = [ids[run_id] for run_id in left[: _PIECE[self.to.online]]]
+            numbers = [ids[run_id] for run_id in left[: self._most]]
             self._make(list(self.runs.made(numbers)), self.runs.level)
         elif last and overview not in done and self._tries[overview] < _TRIES:
             self._make([self.runs.overview()], _OVERVIEW)
@@ -125,6 +129,7 @@ class Upload:
         begun, count = {run_id: found.rows for run_id, found in there.items()}, len(self._there())
         failed: dict[str, object] = {}
         finished: dict[str, int] = {}
+        client.open_service()
         with ThreadPoolExecutor(self._threads) as pool:
             waiting = {pool.submit(self._write, run, level, sweep, begun.get(run.id)): run.id for run in made}
             for one in as_completed(waiting):

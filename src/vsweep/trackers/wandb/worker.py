@@ -22,11 +22,9 @@ from vsweep.trackers.wandb.outbox import FOLDER, OFFLINE
 from vsweep.trackers.wandb.runs import Runs
 from vsweep.trackers.wandb.upload import Report, Upload
 
-_THREADS = 8
-# Open files of this process and of W&B's for each run that is open, and those beside them.
-_FILES, _OTHER_FILES = 16, 64
 # How often the store is looked at while it is trained, in seconds.
 _EVERY_S = 1.0
+_MANY = 1_000_000
 _NO_LOGIN = "not logged in: wandb login"
 
 
@@ -120,7 +118,7 @@ def make(directory: Path, asked: dict[str, Any], told: Told, tell: Callable[[int
         if now is None or told.stop.is_set():
             more = False
         else:
-            upload = upload or Upload(runs, to, threads=_threads(to), stop=told.stop, tell=tell)
+            upload = upload or Upload(runs, to, files=_files(), stop=told.stop, tell=tell)
             more = upload.some(runs, last=last)
         if not more:
             if last or told.stop.is_set():
@@ -132,12 +130,10 @@ def make(directory: Path, asked: dict[str, Any], told: Told, tell: Callable[[int
     return report if to.mode == asked["mode"] or asked["mode"] == "auto" else report._replace(why=_NO_LOGIN)
 
 
-def _threads(to: client.To) -> int:
-    """How many runs are made at a time: online most of it is waiting; offline one keeps W&B busy."""
-    if not to.online:
-        return 1
+def _files() -> int:
+    """How many files a process may have open."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(1, min(_THREADS, (soft - _OTHER_FILES) // _FILES))
+    return _MANY if soft == resource.RLIM_INFINITY else soft
 
 
 if __name__ == "__main__":
