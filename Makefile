@@ -46,10 +46,11 @@ format: $(TEST) ## put the code in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(USE) ## time vsweep beside what is written by hand, and whole sweeps; verify one in many blocks
+bench: $(USE) ## time vsweep beside what is written by hand, whole sweeps, and W&B; verify one in many blocks
 	$(BIN)/python scripts/bench.py $(ARGS)
 	$(BIN)/python scripts/bench_sweeps.py
 	$(BIN)/python scripts/bench_verify.py
+	$(BIN)/python scripts/bench_wandb.py
 
 aot: ## compile for an H100 and TPUs that are not here; fail where a step costs more (ARGS=--accept)
 	@$(MAKE) --no-print-directory VENV=$(VENV)-aot ACCEL=aot $(VENV)-aot/.installed-aot

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-SEEDS, STEPS, EVERY = 8, 10_000, 200
+SEEDS, STEPS, EVERY = 8, 4000, 80
 
 
 def words(cells: int, directory: Path, tracker: str) -> list[str]:

@@ -95,7 +95,7 @@ def compiles(monkeypatch):
     jax.monitoring.unregister_event_duration_listener(listen)
 
 
-def test_each_program_is_compiled_once_whatever_the_number_of_blocks(compiles):
+def test_each_program_is_compiled_once_whatever_the_number_of_blocks(small, compiles):
     words = ["data=iris", "tracker=none", "seeds=3", "steps=3", "block=2", "data.batch_size=50"]
     words += ["grid.model.name=[logistic,mlp]", "grid.model.width=[2,4]", "grid.optimizer.lr=[0.1,0.3,1]"]
     words += ["grid.model.init_scale=[0.5,1]", "model.init=he_normal"]

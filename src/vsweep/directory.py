@@ -26,7 +26,7 @@ from vsweep.parts import name_of
 from vsweep.results.store import Store, read_plan, refuse_foreign
 from vsweep.results.sweep import Sweep
 from vsweep.results.table import Table
-from vsweep.schema import parse_field
+from vsweep.schema import WANDB, parse_field
 from vsweep.study import Study, recorded_study
 
 
@@ -140,6 +140,7 @@ def recorded(
         raise ConfigError("dir", "you stand in the sweep's own directory", "go out of it: cd ..")
     try:
         raw = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
+        raw["tracker"] = {"wandb": {**WANDB, **raw["tracker"]["wandb"]}}
         return recorded_study({**raw, "allow_targets": list(allow_targets)}, record["study"], own)
     except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())

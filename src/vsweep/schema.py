@@ -117,6 +117,15 @@ SWEEP_FIELDS: dict[str, Takes] = {
     "tracker.wandb.project": Takes("up to 128 characters, none of them / \\\\ # ? % :", project),
     "tracker.wandb.entity": or_null(Takes("text", text)),
 }
+# What a directory says of W&B that is older than some of its fields.
+WANDB: dict[str, Any] = {
+    "mode": "auto",
+    "level": "auto",
+    "rows": 200,
+    "patience": 45.0,
+    "project": "vsweep",
+    "entity": None,
+}
 # Fields of every data set, and those of no group.
 EVERY_DATASET = ("batch_size", "val_fraction", "test_fraction", "split_seed", "standardize")
 TOP = [path for path in FIELDS if "." not in path]

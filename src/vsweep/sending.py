@@ -7,7 +7,7 @@ from vsweep.errors import ConfigError, Interrupted, ServiceError
 from vsweep.results.lock import refuse_links
 from vsweep.results.store import FORMAT
 from vsweep.results.sweep import Sweep
-from vsweep.schema import parse_field
+from vsweep.schema import WANDB, parse_field
 from vsweep.trackers.wandb.tracker import WandbTracker
 
 _FIELDS = ("project", "entity", "level", "rows", "mode", "patience")
@@ -30,7 +30,7 @@ def sync(directory: str | Path, *, quiet: bool = False, **given: Any) -> str:
         raise ConfigError("dir", f"{str(directory)!r} was made by another version", "sync with that version")
     refuse_links(directory)
     raw = (sweep.config.get("tracker") or {}).get("wandb") or {}
-    asked = {"level": "auto", "rows": 200, "patience": 45, **raw, "mode": "online", **given}
+    asked = {**WANDB, **raw, "mode": "online", **given}
     for name in given:
         if name not in _FIELDS:
             raise ConfigError("sync", f"got {name}", f"it takes {', '.join(f'{key}=…' for key in _FIELDS)}")

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import yaml
 
 import vsweep
 from vsweep.trackers.wandb import client
@@ -201,3 +202,14 @@ def test_bad_words(cli, small, here, words, message):
     assert (done.status, done.out) == (2, "")
     assert done.err == f"vsweep: {message}\n"
     assert not (small.directory / "wandb").exists()
+
+
+def test_a_directory_from_before_these_fields_goes_on(tmp_path):
+    """Its config says nothing of `level`, `rows` and `patience`."""
+    sweep = vsweep.sweep([*WORDS, f"dir='{tmp_path / 'sweep'}'"], quiet=True)
+    config = {**sweep.config, "tracker": {"wandb": {"mode": "disabled", "project": "p", "entity": None}}}
+    (sweep.directory / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    (sweep.directory / "curves" / "part-000000.parquet").unlink()
+    assert len(vsweep.resume(sweep.directory, quiet=True).trials) == 18
+    assert vsweep.sync(sweep.directory, mode="offline", quiet=True) == ""
+    same_as_the_store(sweep.directory, "trial")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from vsweep.results.select import axes_of, default_metric, higher_is_better, label
+from vsweep.results.select import axes_of, default_metric, higher_is_better, label, preferred
 from vsweep.results.store import read_curves
 from vsweep.results.sweep import Sweep
 from vsweep.trackers.wandb.thin import thinned
@@ -107,11 +107,11 @@ class Runs:
         return self._run(self.overview_id, name, "overview", config, [], summary, more="")
 
     def _of_trials(self, trials: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Run]:
-        axes, metric = axes_of(trials), default_metric(self.sweep.trials)
+        axes = axes_of(trials)
         by_trial = dict(iter(curves.groupby("trial")))
         records: Any = trials.to_dict("records")
         for row in records:
-            rows = self._rows(by_trial[row["trial"]].drop(columns="trial"), metric, [row["diverged_at"]])
+            rows = self._rows(by_trial[row["trial"]].drop(columns="trial"), [row["diverged_at"]])
             summary = {k: v for k, v in row.items() if k not in ("trial", "cell", "seed", "identity", *axes)}
             config = cell_config(self.sweep.plan, row, axes)
             config |= {name: row[name] for name in ("seed", "trial", "cell")}
@@ -122,12 +122,12 @@ class Runs:
             yield made._replace(group=_cut(f"{cell} [{self._uid}]", str(row["cell"])))
 
     def _of_cells(self, trials: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Run]:
-        axes, metric = axes_of(trials), default_metric(self.sweep.trials)
+        axes = axes_of(trials)
         tables: Any = dict(iter(over_seeds(trials, curves).groupby(level="cell")))
         for number, each in trials.groupby("cell"):
             row: Any = each.astype(object).iloc[0].to_dict()
             table = tables[number].droplevel("cell").reset_index()
-            rows = self._rows(table, metric, each["diverged_at"].dropna().tolist())
+            rows = self._rows(table, each["diverged_at"].dropna().tolist())
             config = {**cell_config(self.sweep.plan, row, axes), "cell": number}
             name = label(row, axes) or str(self.sweep.plan["name"])
             run_id = self._id(*each["identity"])
@@ -163,9 +163,11 @@ class Runs:
             {key: value for key, given in summary.items() if (value := _plain(given)) is not None},
         )
 
-    def _rows(self, curve: pd.DataFrame, metric: str, diverged_at: Iterable[Any]) -> Rows:
+    def _rows(self, curve: pd.DataFrame, diverged_at: Iterable[Any]) -> Rows:
         steps = curve["step"].to_numpy()
         keep = [int(np.searchsorted(steps, step)) for step in diverged_at if pd.notna(step)]
+        # By this curve alone, so that its rows stay the same whatever else is trained.
+        metric = preferred(str(name) for name in curve if curve[name].notna().any())
         if metric in curve and curve[metric].notna().any():
             ranked = curve[metric].to_numpy(float)
             keep.insert(0, int(np.nanargmax(ranked if higher_is_better(metric) else -ranked)))
