@@ -108,7 +108,7 @@ def test_with_a_secret_there_is_a_run_per_cell_and_an_overview(ran):
     assert len(list(ran.sweep.directory.glob("wandb/offline-run-*"))) == CELLS + 1
     said = ran.text("vsweep.sweep(")
     assert f"W&B: {CELLS + 1} runs in outputs/" in said
-    assert re.search(r"W&B ━+ 100%", said)
+    assert re.search(rf"W&B ━+ {CELLS + 1}/{CELLS + 1} runs", said)
 
 
 @pytest.mark.parametrize("source", ["sweep.plot.heatmap(", "sweep.plot.curves("])

@@ -8,6 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from vsweep.results.sweep import Sweep
 from vsweep.trackers.bar import Bar
@@ -76,7 +83,16 @@ class WandbTracker:
 
     def end(self, sweep: Sweep) -> None:  # noqa: ARG002
         """Make the rest, under a bar of its own."""
-        with Bar(console=self._console) as bar:
+        columns = (
+            TextColumn("W&B"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("runs"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        with Bar(*columns, console=self._console) as bar:
             task = bar.add_task("W&B", total=self._shown.runs, completed=self._whole)
             last = time.monotonic()
 
