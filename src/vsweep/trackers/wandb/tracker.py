@@ -83,38 +83,32 @@ class WandbTracker:
 
     def end(self, sweep: Sweep) -> None:  # noqa: ARG002
         """Make the rest, under a bar of its own."""
-        columns = (
-            TextColumn("W&B"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("runs"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        )
-        with Bar(*columns, console=self._console) as bar:
-            task = bar.add_task("W&B", total=self._shown.runs, completed=self._whole)
-            last = time.monotonic()
-
-            def show(whole: int) -> None:
-                nonlocal last
-                bar.update(task, completed=whole)
-                if not bar.shown and time.monotonic() - last > _LINE_EVERY_S:
-                    last = time.monotonic()
-                    self._console.print(f"W&B: {whole:,}/{self._shown.runs:,} runs")
-
-            self._show = show
-            process, self._process = self._process, None
-            if process and self._shown.runs - self._whole > _FEW:
+        with _bar(self._console) as bar:
+            self._show = self._shows(bar)
+            if self._process and self._shown.runs - self._whole > _FEW:
                 # All processors are free now, and what stood back cannot come forward.
-                process.stop()
-                process.wait()
-                process = None
-            self._process = process or Process(self._directory, self._asked, self._count)
+                self._process.stop()
+                self._process.wait()
+                self._process = None
+            self._process = self._process or Process(self._directory, self._asked, self._count)
             self._process.end()
             self._process.wait()
         self._say(self._process)
         self._process = None
+
+    def _shows(self, bar: Bar) -> Callable[[int], None]:
+        """What shows how many there are: the bar, or a line now and then where it cannot be redrawn."""
+        task = bar.add_task("W&B", total=self._shown.runs, completed=self._whole)
+        last = time.monotonic()
+
+        def show(whole: int) -> None:
+            nonlocal last
+            bar.update(task, completed=whole)
+            if not bar.shown and time.monotonic() - last > _LINE_EVERY_S:
+                last = time.monotonic()
+                self._console.print(f"W&B: {whole:,}/{self._shown.runs:,} runs")
+
+        return show
 
     def close(self) -> None:
         """Stop, where training was stopped."""
@@ -130,6 +124,19 @@ class WandbTracker:
         self.where = process.report.where if process.report else ""
         if whole or not self._asked["sync"]:
             self._console.print(line, soft_wrap=True, markup=False)
+
+
+def _bar(console: Console) -> Bar:
+    return Bar(
+        TextColumn("W&B"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("runs"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+    )
 
 
 def told(options: Mapping[str, Any], trials: int, cells: int, rows: int) -> str:
