@@ -155,5 +155,22 @@ def test_a_heatmap_of_many_draws_is_a_picture_of_bounded_size(tmp_path):
     assert values.shape == (5, 300)
     assert (np.isfinite(values).sum(axis=0) == 1).all()
     assert texts == {}
-    assert max(figure.get_size_inches()) < 50
-    assert len(figure.axes[0].get_xticks()) == 64
+    assert max(figure.get_size_inches()) < 16
+    assert len(figure.axes[0].get_xticks()) == 12
+
+
+def test_curves_that_pass_zero_far_below_where_they_begin_can_be_told_apart(tmp_path):
+    words = [
+        "data=none",
+        "model=point",
+        "loss=quartic",
+        "grid.model.x=[-5,5]",
+        "optimizer.lr=0.01",
+        "steps=30",
+    ]
+    sweep = vsweep.sweep([*words, "tracker=none", "verify=false", f"dir='{tmp_path / 'kept'}'"], quiet=True)
+    axes = sweep.plot.curves("model.x").axes[0]
+    assert axes.get_yscale() == "symlog"
+    ends = [line.get_ydata()[-1] for line in axes.get_lines()]
+    low, high = (axes.transData.transform((0, y))[1] for y in sorted(ends))
+    assert high - low > 0.05 * axes.bbox.height

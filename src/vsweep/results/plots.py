@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 # A legend of more values names some of them.
 _MOST_NAMED = 12
-# Beyond it a tile has no room for a number, and a picture would grow without end.
-_MOST_TILES = 64
+# Tiles of more values on an axis have no numbers, and as many ticks as there is room for.
+_MOST_TILES, _MOST_TICKS = 20, 12
 
 
 class Plots:
@@ -38,8 +38,8 @@ class Plots:
         """The best mean over seeds of a metric, over all other axes, for each pair of values.
 
         x, y: axes, by their dotted paths. metric: by default the one that ranks. path: where to write
-        the picture. Where every cell of a pair has a diverged seed, its tile says so. Tiles of more than 64
-        values on an axis, as draws have, are colours alone.
+        the picture. Where every cell of a pair has a diverged seed, its tile says so. Tiles of more than 20
+        values on an axis are colours alone.
 
         Raises `KeyError` for an axis that the sweep does not have.
         """
@@ -195,7 +195,7 @@ def _draw(figure: Figure, mean: pd.DataFrame, diverged: pd.DataFrame, metric: st
     # Viridis runs from dark to light for every kind of sight; the better end is the lighter.
     colours = colormaps["viridis" if higher_is_better(metric) else "viridis_r"].with_extremes(bad="0.85")
     image = axes.imshow(values, cmap=colours, origin="lower", aspect="auto")
-    across, up = evenly(mean.shape[1], _MOST_TILES), evenly(mean.shape[0], _MOST_TILES)
+    across, up = (evenly(n, n if n <= _MOST_TILES else _MOST_TICKS) for n in reversed(mean.shape))
     axes.set_xticks(across, [tick(v) for v in mean.columns[across]])
     axes.set_yticks(up, [tick(v) for v in mean.index[up]])
     axes.set_xlabel(str(mean.columns.name))
@@ -226,8 +226,13 @@ def _draw_lines(figure: Figure, best: pd.DataFrame, lines: pd.DataFrame, by: str
         name = tick(values[i]) + (f" ({diverged}/{seeds} diverge)" if diverged else "")
         axes.fill_between(line.index, line["low"], line["high"], color=colour, alpha=0.2, linewidth=0)
         axes.plot(line.index, line["median"], color=colour, label=name if i in named else "_")
-    if not higher_is_better(metric) and len(lines) and lines["low"].min() > 0:
-        axes.set_yscale("log")
+    if not higher_is_better(metric) and len(lines):
+        highest = float(lines["high"].max())
+        if lines["low"].min() > 0:
+            axes.set_yscale("log")
+        elif highest > 20 * abs(float(lines["median"].median())):
+            # A function may pass 0, far below where a descent of it begins.
+            axes.set_yscale("symlog", linthresh=highest / 100)
     axes.set_xlabel("step")
     axes.set_ylabel(metric)
     axes.margins(x=0.01)

@@ -144,6 +144,10 @@ def told(options: Mapping[str, Any], trials: int, cells: int, rows: int) -> str:
     return said(shown_as(options["level"], trials, cells), rows, mode_of(options))
 
 
+def _runs(count: int) -> str:
+    return f"{count:,} run{'' if count == 1 else 's'}"
+
+
 def result(report: Report | None, failed: str, directory: Path) -> tuple[str, bool]:
     """What reached W&B, what did not, and the command that finishes it; and whether all did."""
     command = f"vsweep sync {shlex.quote(str(directory))}"
@@ -152,11 +156,11 @@ def result(report: Report | None, failed: str, directory: Path) -> tuple[str, bo
     every = report.whole == report.of > 0
     why = f" ({report.why})" if report.why else ""
     if every and report.mode == "offline":
-        line = f"W&B: {report.of:,} runs in {directory / 'wandb'}{why}; to upload them: {command}"
+        line = f"W&B: {_runs(report.of)} in {directory / 'wandb'}{why}; to upload them: {command}"
         return line, not report.why
     if every:
         workspace = f"a workspace for them: vsweep dashboard {shlex.quote(str(directory))}"
-        return f"W&B: {report.of:,} runs at {report.where}; {workspace}", True
+        return f"W&B: {_runs(report.of)} at {report.where}; {workspace}", True
     where = report.where or (str(directory / "wandb") if report.mode == "offline" else "W&B")
-    there = f"{report.whole:,} of {report.of:,} runs are" if report.whole else "no run is"
+    there = f"{report.whole:,} of {_runs(report.of)} are" if report.whole else "no run is"
     return f"W&B: {there} at {where}{why}; every curve is in the store: {command} sends the rest", False
