@@ -165,7 +165,7 @@ def test_curves_that_pass_zero_far_below_where_they_begin_can_be_told_apart(tmp_
         "model=point",
         "loss=quartic",
         "grid.model.x=[-5,5]",
-        "optimizer.lr=0.01",
+        "optimizer.lr=5e-4",
         "steps=30",
     ]
     sweep = vsweep.sweep([*words, "tracker=none", "verify=false", f"dir='{tmp_path / 'kept'}'"], quiet=True)
