@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -254,6 +255,39 @@ def test_ctrl_c_while_runs_are_sent(server, tmp_path):
     server.heal()
     vsweep.sync(tmp_path / "kept", quiet=True)
     everything_once(server, tmp_path / "kept")
+
+
+def test_ctrl_c_twice_while_runs_are_sent_ends_at_once_with_a_word(server, tmp_path):
+    train(tmp_path / "kept", "tracker.wandb.mode=disabled")
+    server.slow(1.0)
+    ran = start(tmp_path, "sync", "kept")
+    when(lambda: any("file_stream" in one.path for one in list(server.requests)))
+    ran.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    ran.send_signal(signal.SIGINT)
+    out, err = ran.communicate(timeout=10)
+    assert (ran.returncode, out) == (130, "")
+    assert err.splitlines()[-1] == "vsweep: stopped"
+
+
+def test_the_commands_that_go_on_say_where_too(server, tmp_path, monkeypatch, capsys):
+    train(tmp_path / "kept", "tracker.wandb.mode=disabled")
+    capsys.readouterr()
+    vsweep.sync(tmp_path / "kept", project="other", level="cell")
+    assert capsys.readouterr().err.splitlines()[-1].endswith("/kept project=other level=cell")
+    vsweep.dashboard(tmp_path / "kept", project="other", level="cell")
+    monkeypatch.delenv("WANDB_API_KEY")
+    with pytest.raises(ServiceError, match=r"vsweep sync \S+/kept project=third patience=3 sends the rest$"):
+        vsweep.sync(tmp_path / "kept", project="third", patience=3)
+
+
+def test_what_is_no_key_is_said(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "too-short")
+    said = r"\(what WANDB_API_KEY holds is no API key\)"
+    sweep = train(tmp_path / "kept", "tracker.wandb.mode=auto")
+    assert re.search(said, sweep.unsent)
+    with pytest.raises(ServiceError, match=said):
+        vsweep.sync(tmp_path / "kept")
 
 
 def test_kill_9_of_the_process(server, tmp_path):
