@@ -24,7 +24,7 @@ vsweep trains a grid of models in a few compiled programs, and keeps every curve
   vsweep verify DIR [k=8] [seed=0]              train some trials again, alone, and compare
   vsweep confirm DIR [top=5] [seeds=8]          train the best cells again on fresh seeds
   vsweep run trial=N from=DIR                   train one trial of a sweep again, and keep its parameters
-  vsweep dashboard DIR [project=…] [entity=…]   save a workspace of it in Weights & Biases, and print its URL
+  vsweep dashboard DIR [project=… level=…]      save a workspace of it in Weights & Biases, and print its URL
 
   axes:    grid.optimizer.lr='{logspace:[1e-3,1,8]}'  grid.model.width='[8,16]'  ~grid.model.init
   groups:  data= model= loss= optimizer= schedule= tracker=
