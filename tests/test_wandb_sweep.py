@@ -161,7 +161,7 @@ def test_text_is_a_number_where_a_field_takes_numbers_alone(wandb):
     )
     made = wandb(text)
     assert [axis.values for axis in made.grid.axes] == [(0.001, 0.1, 1), (8, 16)]
-    assert made.cell(0).data.fields["standardize"] is False
+    assert made.raw["data"]["standardize"] is False
 
 
 def test_nested_parameters_are_dotted_ones(wandb):

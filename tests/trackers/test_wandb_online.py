@@ -1,5 +1,6 @@
 """Against a stand-in for W&B's server: what reaches it, whatever happens on the way."""
 
+import json
 import os
 import re
 import shlex
@@ -16,6 +17,7 @@ from stand_in import StandIn
 
 import vsweep
 from vsweep.errors import ServiceError
+from vsweep.trackers.bar import Bar
 from vsweep.trackers.wandb.runs import Runs
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
@@ -279,6 +281,22 @@ def test_the_commands_that_go_on_say_where_too(server, tmp_path, monkeypatch, ca
     monkeypatch.delenv("WANDB_API_KEY")
     with pytest.raises(ServiceError, match=r"vsweep sync \S+/kept project=third patience=3 sends the rest$"):
         vsweep.sync(tmp_path / "kept", project="third", patience=3)
+
+
+def test_the_bar_of_a_sweep_that_was_stopped_comes_to_its_end(server, tmp_path, monkeypatch):
+    train(tmp_path / "kept", "tracker.wandb.mode=disabled")
+    plan = json.loads((tmp_path / "kept" / "plan.json").read_text())
+    (tmp_path / "kept" / "plan.json").write_text(json.dumps({**plan, "trials": 24, "cells": 6}))
+    totals = []
+    add_task = Bar.add_task
+
+    def noted(self, *words, total, **more):
+        totals.append(total)
+        return add_task(self, *words, total=total, **more)
+
+    monkeypatch.setattr(Bar, "add_task", noted)
+    vsweep.sync(tmp_path / "kept", quiet=True)
+    assert totals == [len(server.runs)] == [13]
 
 
 def test_what_is_no_key_is_said(server, tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from vsweep.results.sweep import Sweep
 from vsweep.trackers.bar import Bar
 from vsweep.trackers.wandb.levels import said, shown_as
 from vsweep.trackers.wandb.process import Process
+from vsweep.trackers.wandb.runs import Runs
 from vsweep.trackers.wandb.upload import Report
 
 _MODES = ("online", "offline", "disabled", "shared")
@@ -57,6 +58,10 @@ class WandbTracker:
         """
         self._directory, self._words, self._beside = directory, words, beside
         self._shown = shown_as(options["level"], trials, cells)
+        if sync:
+            # Of a sweep that was stopped, no more than it has.
+            there = Runs(directory, self._shown.level, options["rows"])
+            self._shown = self._shown._replace(runs=len(there.ids) + 1)
         self._asked = {**options, "mode": mode_of(options), "level": self._shown.level, "sync": sync}
         self._asked["runs"] = self._shown.runs
         self._console = Console(stderr=True, highlight=False, quiet=quiet)
@@ -136,12 +141,13 @@ def result(report: Report | None, failed: str, directory: Path, words: Mapping[s
         return f"W&B: no runs were made ({failed}); every curve is in the store: {command} sends them", False
     every = report.whole == report.of > 0
     why = f" ({report.why})" if report.why else ""
+    all_of_them = "1 run" if report.of == 1 else f"{report.of:,} runs"
     if every and report.mode == "offline":
-        line = f"W&B: {report.of:,} runs in {directory / 'wandb'}{why}; to upload them: {command}"
+        line = f"W&B: {all_of_them} in {directory / 'wandb'}{why}; to upload them: {command}"
         return line, not report.why
     if every:
         workspace = _command("dashboard", directory, {k: words[k] for k in words if k in _DASHBOARDS})
-        return f"W&B: {report.of:,} runs at {report.where}; a workspace for them: {workspace}", True
+        return f"W&B: {all_of_them} at {report.where}; a workspace for them: {workspace}", True
     where = report.where or (str(directory / "wandb") if report.mode == "offline" else "W&B")
     there = f"{report.whole:,} of {report.of:,} runs are" if report.whole else "no run is"
     return f"W&B: {there} at {where}{why}; every curve is in the store: {command} sends the rest", False
