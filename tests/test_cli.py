@@ -122,7 +122,9 @@ def test_ctrl_c_before_anything_is_finished_ends_at_once(environment, tmp_path):
     assert err.endswith(stopped("0 of 64"))
 
 
-@pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"], []])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["-h"], ["help"], [], ["sync", "--help"], ["resume", "x", "-h"]]
+)
 def test_help(cli, words):
     done = cli(*words)
     assert (done.status, done.err) == (0, "")

@@ -154,6 +154,16 @@ def test_a_word_says_what_a_name_is_of(wandb):
     assert made.cell(0).steps == 9
 
 
+def test_text_is_a_number_where_a_field_takes_numbers_alone(wandb):
+    text = (
+        "method: grid\nparameters: {lr: {values: ['1e-3', '0.1', 1]}, width: {values: ['8', 16]},"
+        " data.standardize: {value: 'False'}, test_fraction: {value: auto}}\n"
+    )
+    made = wandb(text)
+    assert [axis.values for axis in made.grid.axes] == [(0.001, 0.1, 1), (8, 16)]
+    assert made.raw["data"]["standardize"] is False
+
+
 def test_nested_parameters_are_dotted_ones(wandb):
     nested = "{optimizer: {parameters: {name: {values: [sgd, adam]}, lr: {values: [0.1]}}}}"
     dotted = "{optimizer.name: {values: [sgd, adam]}, optimizer.lr: {values: [0.1]}}"

@@ -120,11 +120,17 @@ def load(
 
 
 def dashboard(
-    directory: str | Path, *, project: str | None = None, entity: str | None = None, quiet: bool = False
+    directory: str | Path,
+    *,
+    project: str | None = None,
+    entity: str | None = None,
+    level: str | None = None,
+    quiet: bool = False,
 ) -> str:
     """Save a workspace of a sweep in Weights & Biases, and give its URL.
 
-    project, entity: by default as the sweep's config says, and your own. quiet: do not say what it shows.
+    project, entity: by default as the sweep's config says, and your own. level: what W&B has a run of, where
+    that is not as the config says (`sync(…, level="cell")`). quiet: do not say what it shows.
     Made again, it is the same workspace, brought up to date.
 
     Raises `ConfigError` where there is no sweep, or for a name that W&B does not take, and `ServiceError`
@@ -134,7 +140,8 @@ def dashboard(
     from vsweep.trackers.wandb import views, workspace
 
     made = Sweep(directory)
-    url = views.save(made, project=project, entity=entity)
+    shown = workspace.level_of(made, level)
+    url = views.save(made, project=project, entity=entity, level=shown)
     if not quiet:
-        print("\n".join(workspace.panels(made, workspace.level_of(made))), file=sys.stderr)
+        print("\n".join(workspace.panels(made, shown)), file=sys.stderr)
     return url

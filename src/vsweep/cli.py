@@ -24,7 +24,7 @@ vsweep trains a grid of models in a few compiled programs, and keeps every curve
   vsweep verify DIR [k=8] [seed=0]              train some trials again, alone, and compare
   vsweep confirm DIR [top=5] [seeds=8]          train the best cells again on fresh seeds
   vsweep run trial=N from=DIR                   train one trial of a sweep again, and keep its parameters
-  vsweep dashboard DIR [project=…] [entity=…]   save a workspace of it in Weights & Biases, and print its URL
+  vsweep dashboard DIR [project=… level=…]      save a workspace of it in Weights & Biases, and print its URL
 
   axes:    grid.optimizer.lr='{logspace:[1e-3,1,8]}'  grid.model.width='[8,16]'  ~grid.model.init
   groups:  data= model= loss= optimizer= schedule= tracker=
@@ -35,7 +35,9 @@ vsweep trains a grid of models in a few compiled programs, and keeps every curve
 def main() -> None:
     """The command line."""
     command, *words = sys.argv[1:] or ["--help"]
-    if command in ("-h", "--help", "help"):
+    helps = ("-h", "--help")
+    # Hydra has a help of its own for what it runs.
+    if command in (*helps, "help") or (command not in ("run", "plan") and {*helps} & {*words}):
         print(_USAGE, end="")
         return
     # A person's own functions are found from where they stand, as with `python -m`.
@@ -56,7 +58,7 @@ def main() -> None:
         raise SystemExit(1) from error
     except KeyboardInterrupt as stop:
         with suppress(OSError):
-            print(f"vsweep: {stop or 'stopped; nothing was written'}", file=sys.stderr, flush=True)
+            print(f"vsweep: {str(stop) or 'stopped'}", file=sys.stderr, flush=True)
             sys.stdout.flush()
         # At once: a compile or a block that is under way does not survive the interpreter's own end.
         os._exit(getattr(stop, "status", 130))

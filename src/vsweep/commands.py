@@ -129,8 +129,8 @@ def _check(words: Sequence[str]) -> None:
 
 def _dashboard(words: Sequence[str]) -> None:
     directory = _directory("dashboard", words)
-    given = _given("dashboard", words[1:], ("project", "entity"))
-    url = api.dashboard(directory, project=given.get("project"), entity=given.get("entity"), quiet=False)
+    given: dict[str, Any] = _given("dashboard", words[1:], ("project", "entity", "level"))
+    url = api.dashboard(directory, **given, quiet=False)
     print(url, flush=True)
 
 

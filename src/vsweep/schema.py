@@ -114,7 +114,7 @@ SWEEP_FIELDS: dict[str, Takes] = {
     "tracker.wandb.level": one_of(["auto", "trial", "cell", "sweep"]),
     "tracker.wandb.rows": whole(2, 100_000),
     "tracker.wandb.patience": NOT_NEGATIVE,
-    "tracker.wandb.project": Takes("up to 128 characters, none of them / \\\\ # ? % :", project),
+    "tracker.wandb.project": Takes("up to 128 characters, none of them / \\ # ? % :", project),
     "tracker.wandb.entity": or_null(Takes("text", text)),
 }
 # What a directory says of W&B that is older than some of its fields.

@@ -37,7 +37,10 @@ def sync(directory: str | Path, *, quiet: bool = False, **given: Any) -> str:
     options = {name: parse_field(f"tracker.wandb.{name}", asked.get(name), name) for name in _FIELDS}
     if options["mode"] in ("auto", "disabled"):
         raise ConfigError("mode", f"got {options['mode']!r}", "it takes one of online, shared, offline")
-    tracker = WandbTracker(directory, options, plan["trials"], plan["cells"], sync=True, quiet=quiet)
+    words = {name: str(value) for name, value in given.items() if value is not None}
+    tracker = WandbTracker(
+        directory, options, plan["trials"], plan["cells"], sync=True, quiet=quiet, words=words
+    )
     try:
         tracker.end(sweep)
     except KeyboardInterrupt as stop:

@@ -1,7 +1,7 @@
 """What a W&B sweep file says, read and checked: its parameters by our fields, and what is no use here."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from vsweep.errors import ConfigError, nearest, shown
 from vsweep.schema import FIELDS, GROUPS, SWEEP_FIELDS
 from vsweep.sweepfile import load
+from vsweep.takes import Takes
 
 # The words that say which field a parameter is of.
 NAMES = "wandb_sweep.names"
@@ -32,6 +33,20 @@ _ALIASES = {
     "hidden": "model.width",
     "hidden_size": "model.width",
 }
+# And what they call what is not quite the same here, for a person to decide.
+_LIKE = {
+    **dict.fromkeys(("epoch", "epochs", "num_epochs", "n_epochs", "max_epochs", "iterations"), "steps"),
+    **dict.fromkeys(("num_steps", "n_steps", "max_steps", "total_steps"), "steps"),
+    **dict.fromkeys(("layers", "num_layers", "n_layers", "hidden_layers"), "depth"),
+    **dict.fromkeys(("units", "num_units", "layer_size", "fc_layer_size", "hidden_dim"), "width"),
+    "wd": "weight_decay",
+}
+# Text that stands for something else.
+_WRITTEN: tuple[tuple[Callable[[str], Any], str], ...] = (
+    (int, r"[-+]?[0-9]{1,18}"),
+    (float, r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,3})?"),
+    (lambda text: text.lower() == "true", r"(?i:true|false)"),
+)
 
 
 class WandbFile(NamedTuple):
@@ -99,8 +114,40 @@ def _named(parameters: Any, names: Mapping[str, str | None]) -> dict[str, tuple[
         path, field = _field_of(said, name), f"parameters.{name}"
         if path in found:
             raise ConfigError(field, f"{path} is given twice, by {found[path][0]} too", "give it once")
-        found[path] = (field, given)
+        found[path] = (field, _typed(path, given))
     return found
+
+
+def _typed(path: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same, with numbers and booleans that are written as text, of a field that takes no such text.
+
+    W&B hands values to a program as words of its command line, where "1e-3" and 1e-3 are the same, and its
+    own YAML reads 1e-3 as text.
+    """
+    takes = FIELDS.get(path)
+    if takes is None:
+        return given
+
+    def typed(value: Any) -> Any:
+        if not isinstance(value, str) or _taken(takes, value):
+            return value
+        read = next((kind(value) for kind, pattern in _WRITTEN if re.fullmatch(pattern, value)), value)
+        return read if _taken(takes, read) else value
+
+    made = dict(given)
+    if "value" in made:
+        made["value"] = typed(made["value"])
+    if isinstance(made.get("values"), list):
+        made["values"] = [typed(value) for value in made["values"]]
+    return made
+
+
+def _taken(takes: Takes, value: Any) -> bool:
+    try:
+        takes.parse(value)
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return True
 
 
 def _flat(parameters: Any, prefix: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -146,8 +193,8 @@ def _field_of(said: str, name: str) -> str:
 
 def _near(last: str, name: str) -> str:
     """Which of the names that are known a last part is nearest to, and how to say another."""
-    known = dict.fromkeys([*GROUPS, "seed", *(path.rpartition(".")[2] for path in FIELDS)])
-    near = nearest(last, known)
-    return (
-        f"{near}{'' if near.endswith('?') else ';'} {NAMES}.{name}=… says its field, or null to leave it out"
-    )
+    fields = dict.fromkeys([*GROUPS, "seed", *(path.rpartition(".")[2] for path in FIELDS)])
+    near = f"did you mean {_LIKE[last]}?" if last in _LIKE else nearest(last, [*fields, *_ALIASES])
+    says = f"{NAMES}.{name}=… says its field, or null to leave it out"
+    # Where none is near, what to do goes before all that there is.
+    return f"{near} {says}" if near.endswith("?") else f"{says}; fields are {', '.join(fields)}"

@@ -1,5 +1,6 @@
 """Against a stand-in for W&B's server: what reaches it, whatever happens on the way."""
 
+import json
 import os
 import re
 import shlex
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from stand_in import StandIn
 
 import vsweep
 from vsweep.errors import ServiceError
+from vsweep.trackers.bar import Bar
 from vsweep.trackers.wandb.runs import Runs
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
@@ -254,6 +257,55 @@ def test_ctrl_c_while_runs_are_sent(server, tmp_path):
     server.heal()
     vsweep.sync(tmp_path / "kept", quiet=True)
     everything_once(server, tmp_path / "kept")
+
+
+def test_ctrl_c_twice_while_runs_are_sent_ends_at_once_with_a_word(server, tmp_path):
+    train(tmp_path / "kept", "tracker.wandb.mode=disabled")
+    server.slow(1.0)
+    ran = start(tmp_path, "sync", "kept")
+    when(lambda: any("file_stream" in one.path for one in list(server.requests)))
+    ran.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    ran.send_signal(signal.SIGINT)
+    out, err = ran.communicate(timeout=10)
+    assert (ran.returncode, out) == (130, "")
+    assert err.splitlines()[-1] == "vsweep: stopped"
+
+
+def test_the_commands_that_go_on_say_where_too(server, tmp_path, monkeypatch, capsys):
+    train(tmp_path / "kept", "tracker.wandb.mode=disabled")
+    capsys.readouterr()
+    vsweep.sync(tmp_path / "kept", project="other", level="cell")
+    assert capsys.readouterr().err.splitlines()[-1].endswith("/kept project=other level=cell")
+    vsweep.dashboard(tmp_path / "kept", project="other", level="cell")
+    monkeypatch.delenv("WANDB_API_KEY")
+    with pytest.raises(ServiceError, match=r"vsweep sync \S+/kept project=third patience=3 sends the rest$"):
+        vsweep.sync(tmp_path / "kept", project="third", patience=3)
+
+
+def test_the_bar_of_a_sweep_that_was_stopped_comes_to_its_end(server, tmp_path, monkeypatch):
+    train(tmp_path / "kept", "tracker.wandb.mode=disabled")
+    plan = json.loads((tmp_path / "kept" / "plan.json").read_text())
+    (tmp_path / "kept" / "plan.json").write_text(json.dumps({**plan, "trials": 24, "cells": 6}))
+    totals = []
+    add_task = Bar.add_task
+
+    def noted(self, *words, total, **more):
+        totals.append(total)
+        return add_task(self, *words, total=total, **more)
+
+    monkeypatch.setattr(Bar, "add_task", noted)
+    vsweep.sync(tmp_path / "kept", quiet=True)
+    assert totals == [len(server.runs)] == [13]
+
+
+def test_what_is_no_key_is_said(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "too-short")
+    said = r"\(what WANDB_API_KEY holds is no API key\)"
+    sweep = train(tmp_path / "kept", "tracker.wandb.mode=auto")
+    assert re.search(said, sweep.unsent)
+    with pytest.raises(ServiceError, match=said):
+        vsweep.sync(tmp_path / "kept")
 
 
 def test_kill_9_of_the_process(server, tmp_path):

@@ -174,6 +174,16 @@ def test_names_groups_tags_and_notes(long, by_trial, by_cell):
     assert all(len(text) <= 128 for r in by_trial.values() for text in (r.name, r.group))
 
 
+def test_notes_have_the_first_of_many_draws(tmp_path):
+    drawn = ",".join(f"0.{i:03}" for i in range(1, 41))
+    words = [f"draws.optimizer.lr=[{drawn}]", "data=iris", "model=logistic", "steps=2", "verify=false"]
+    vsweep.sweep([*words, "tracker=none", f"dir='{tmp_path / 'kept'}'"], quiet=True)
+    runs = Runs(tmp_path / "kept", "trial", 200)
+    for run in (*runs.made([7]), runs.overview()):
+        assert "'draws.optimizer.lr=[0.001,0.002,0.003,…]' data=iris" in run.notes
+    assert len(runs.overview().config["draws"]["optimizer"]["lr"]) == 40
+
+
 def test_cells_with_a_null_and_a_value_on_an_axis_have_names_of_their_own(by_cell):
     names = [run.name for run in by_cell.values()]
     assert len(set(names)) == len(names)

@@ -150,6 +150,10 @@ def test_only_runs_of_this_sweep_and_of_its_level_are_in_it(level, kinds):
     assert found["grouping"] == ([{"section": "run", "name": "group"}] if level == "trial" else [])
 
 
+def test_runs_of_one_seed_are_not_grouped():
+    assert runs(made_up({"model.width": [8, 16]}, seeds=1))["grouping"] == []
+
+
 def test_the_best_runs_are_on_top():
     (key,) = runs(grid())["sort"]["keys"]
     assert key == {"key": {"section": "summary", "name": "final_val_accuracy"}, "ascending": False}

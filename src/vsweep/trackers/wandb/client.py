@@ -1,5 +1,6 @@
 """All that is asked of W&B's client for one run: made, logged, finished."""
 
+import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -38,6 +39,16 @@ def logged_in() -> bool:
     with suppress(Exception):
         return bool(wandb.login(prompt=False, verify=False))
     return False
+
+
+def no_login() -> str:
+    """What keeps one out, in words, where `logged_in` says so."""
+    return "what WANDB_API_KEY holds is no API key" if keyed() else "not logged in: wandb login"
+
+
+def keyed() -> bool:
+    """Whether the environment has what should be a key; the client takes one of a wrong length for none."""
+    return bool(os.environ.get("WANDB_API_KEY"))
 
 
 def host() -> str:

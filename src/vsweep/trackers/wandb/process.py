@@ -59,6 +59,7 @@ class Process:
         try:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:
+            self.failed = f"its process was busy, and ended after {seconds:g} s"
             self._process.kill()
             self._process.wait()
         self._listener.join(5.0)

@@ -1,6 +1,7 @@
 """What each W&B run of a sweep says: from the sweep's tables alone, and without W&B."""
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import cached_property
@@ -18,6 +19,8 @@ from vsweep.trackers.wandb.thin import thinned
 
 # W&B's own bounds on names and tags.
 _LONGEST_NAME, _LONGEST_TAG = 128, 64
+# Draws too long for a person to read.
+_DRAWS = re.compile(r"(draws\.[\w.]+=\[)([^\[\]]{120,})\]")
 Rows = list[tuple[int, dict[str, float]]]
 
 
@@ -157,7 +160,7 @@ class Runs:
             _cut(f"{plan['name']} {plan['started']} [{self._uid}]", self._uid),
             level,
             tags,
-            "\n".join(filter(None, (str(plan["command"]), more))),
+            "\n".join(filter(None, (_brief(str(plan["command"])), more))),
             {key: _plain(value) for key, value in config.items()},
             rows,
             {key: value for key, given in summary.items() if (value := _plain(given)) is not None},
@@ -254,6 +257,15 @@ def _plain(value: Any) -> Any:
     if value is None or value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
         return None
     return value.item() if isinstance(value, np.generic) else value
+
+
+def _brief(command: str) -> str:
+    """A command, of many draws the first alone: a run's notes stand in a table, and the overview has all."""
+
+    def begins(found: re.Match[str]) -> str:
+        return f"{found[1]}{','.join(found[2].split(',')[:3])},…]"
+
+    return _DRAWS.sub(begins, command)
 
 
 def _cut(name: str, unique: str) -> str:

@@ -5,6 +5,7 @@ import shlex
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
@@ -20,9 +21,12 @@ from vsweep.results.sweep import Sweep
 from vsweep.trackers.bar import Bar
 from vsweep.trackers.wandb.levels import said, shown_as
 from vsweep.trackers.wandb.process import Process
+from vsweep.trackers.wandb.runs import Runs
 from vsweep.trackers.wandb.upload import Report
 
 _MODES = ("online", "offline", "disabled", "shared")
+# What `vsweep dashboard` takes of the words of `vsweep sync`.
+_DASHBOARDS = ("project", "entity", "level")
 # While it trains, the runs take what training leaves of the processors.
 _NICE = 19
 # Fewer runs than these are not worth a second process, that stands back no more.
@@ -50,15 +54,21 @@ class WandbTracker:
         *,
         sync: bool = False,
         quiet: bool = False,
+        words: Mapping[str, str] = MappingProxyType({}),
         beside: Callable[[str, int], Callable[[int], None]] | None = None,
     ) -> None:
         """options: the config's `tracker.wandb`. trials, cells: how many there are to be.
 
         sync: whether it is to reach a server, or nothing is made.
+        words: what was asked of `sync` beyond the config, for the commands that go on.
         beside: from a name and how many, a function that shows how many there are, while it trains.
         """
-        self._directory, self._beside = directory, beside
+        self._directory, self._words, self._beside = directory, words, beside
         self._shown = shown_as(options["level"], trials, cells)
+        if sync:
+            # Of a sweep that was stopped, no more than it has.
+            there = Runs(directory, self._shown.level, options["rows"])
+            self._shown = self._shown._replace(runs=len(there.ids) + 1)
         self._asked = {**options, "mode": mode_of(options), "level": self._shown.level, "sync": sync}
         self._asked["runs"] = self._shown.runs
         self._console = Console(stderr=True, highlight=False, quiet=quiet)
@@ -119,7 +129,7 @@ class WandbTracker:
             self._say(process)
 
     def _say(self, process: Process) -> None:
-        line, whole = result(process.report, process.failed, self._directory)
+        line, whole = result(process.report, process.failed, self._directory, self._words)
         self.lacks = "" if whole else line
         self.where = process.report.where if process.report else ""
         if whole or not self._asked["sync"]:
@@ -148,9 +158,12 @@ def _runs(count: int) -> str:
     return f"{count:,} run{'' if count == 1 else 's'}"
 
 
-def result(report: Report | None, failed: str, directory: Path) -> tuple[str, bool]:
-    """What reached W&B, what did not, and the command that finishes it; and whether all did."""
-    command = f"vsweep sync {shlex.quote(str(directory))}"
+def result(report: Report | None, failed: str, directory: Path, words: Mapping[str, str]) -> tuple[str, bool]:
+    """What reached W&B, what did not, and the command that finishes it; and whether all did.
+
+    words: of `vsweep sync`, which those commands need too.
+    """
+    command = _command("sync", directory, {key: words[key] for key in words if key != "mode"})
     if report is None:
         return f"W&B: no runs were made ({failed}); every curve is in the store: {command} sends them", False
     every = report.whole == report.of > 0
@@ -159,8 +172,12 @@ def result(report: Report | None, failed: str, directory: Path) -> tuple[str, bo
         line = f"W&B: {_runs(report.of)} in {directory / 'wandb'}{why}; to upload them: {command}"
         return line, not report.why
     if every:
-        workspace = f"a workspace for them: vsweep dashboard {shlex.quote(str(directory))}"
-        return f"W&B: {_runs(report.of)} at {report.where}; {workspace}", True
+        workspace = _command("dashboard", directory, {k: words[k] for k in words if k in _DASHBOARDS})
+        return f"W&B: {_runs(report.of)} at {report.where}; a workspace for them: {workspace}", True
     where = report.where or (str(directory / "wandb") if report.mode == "offline" else "W&B")
     there = f"{report.whole:,} of {_runs(report.of)} are" if report.whole else "no run is"
     return f"W&B: {there} at {where}{why}; every curve is in the store: {command} sends the rest", False
+
+
+def _command(name: str, directory: Path, words: Mapping[str, str]) -> str:
+    return shlex.join(["vsweep", name, str(directory), *(f"{key}={value}" for key, value in words.items())])

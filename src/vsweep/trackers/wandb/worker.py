@@ -25,7 +25,6 @@ from vsweep.trackers.wandb.upload import Report, Upload
 # How often the store is looked at while it is trained, in seconds.
 _EVERY_S = 1.0
 _MANY = 1_000_000
-_NO_LOGIN = "not logged in: wandb login"
 
 
 class Told:
@@ -103,7 +102,7 @@ def make(directory: Path, asked: dict[str, Any], told: Told, tell: Callable[[int
     known, mode = client.logged_in(), asked["mode"]
     if mode != OFFLINE and not known:
         if asked["sync"]:
-            return Report(mode, "", 0, 0, _NO_LOGIN, 0.0)
+            return Report(mode, "", 0, 0, client.no_login(), 0.0)
         mode = OFFLINE
     mode = "online" if mode == "auto" else mode
     to = client.To(mode, asked["project"], asked["entity"], asked["patience"])
@@ -124,10 +123,14 @@ def make(directory: Path, asked: dict[str, Any], told: Told, tell: Callable[[int
             if last or told.stop.is_set():
                 break
             told.wait(_EVERY_S)
-    report = upload.report() if upload else Report(to.mode, "", 0, 0, "no trial was finished", 0.0)
+    # A stop may come before the first look at what there is.
+    nothing = "no trial was finished" if now is None else "it was stopped before the first"
+    report = upload.report() if upload else Report(to.mode, "", 0, 0, nothing, 0.0)
     if not asked["sync"]:
         report = report._replace(of=asked["runs"])
-    return report if to.mode == asked["mode"] or asked["mode"] == "auto" else report._replace(why=_NO_LOGIN)
+    # Who asked for a server, or has what looks like a key, is told why these are files.
+    wanted = asked["mode"] not in (to.mode, "auto") or (asked["mode"] == "auto" and client.keyed())
+    return report._replace(why=client.no_login()) if wanted and not to.online else report
 
 
 def _files() -> int:

@@ -7,6 +7,7 @@ from typing import Any
 from vsweep.errors import ServiceError
 from vsweep.results.select import default_metric, higher_is_better
 from vsweep.results.sweep import Sweep
+from vsweep.schema import parse_field
 from vsweep.trackers.wandb.dashboard import sections
 from vsweep.trackers.wandb.levels import LEVELS, Level, shown_as
 from vsweep.trackers.wandb.panels import Curves, Field, Importance, Panel, Parallel, Pictures, Rows, Scatter
@@ -18,10 +19,15 @@ _FEWEST_LINES, _MOST_LINES = 10, 100
 _NOT_IN_NAMES = "So", "Sk", "Sm", "Sc", "Cs"
 
 
-def level_of(sweep: Sweep) -> Level:
-    """What W&B has a run of, as the sweep's config says, or as many trials as it has do."""
+def level_of(sweep: Sweep, given: str | None = None) -> Level:
+    """What W&B has a run of, as it is given, as the sweep's config says, or as many trials as it has do.
+
+    Raises `ConfigError` where what is given is no level.
+    """
     level = options(sweep).get("level")
     asked = level if level in LEVELS else "auto"
+    if given is not None:
+        asked = parse_field("tracker.wandb.level", given, "level")
     return shown_as(asked, sweep.plan["trials"], sweep.plan["cells"]).level
 
 
@@ -55,8 +61,8 @@ def workspace(sweep: Sweep, level: Level, entity: str, project: str) -> Any:
         settings=ws.WorkspaceSettings(max_runs=_MOST_LINES),
         runset_settings=ws.RunsetSettings(
             filters=ws.And(ws.Tags().isin([uid]), ws.Metric("JobType").isin(kinds)),
-            # A run's group is its cell, in words.
-            groupby=[ws.Metric("Group")] if level == "trial" else [],
+            # A run's group is its cell, in words: of one seed, nothing that its name does not say.
+            groupby=[ws.Metric("Group")] if level == "trial" and trials["seed"].nunique() > 1 else [],
             order=[ws.Ordering(final, ascending=not higher_is_better(ranking))],
             pinned_columns=[f"summary:{final.name}"] if final.name in trials else [],
         ),
