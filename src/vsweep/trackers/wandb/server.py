@@ -90,13 +90,15 @@ class Server:
             time.sleep(1.0)
             self.renew()
 
-    def delete(self, ids: Sequence[str]) -> list[str]:
-        """Take runs away, those that are there. Returns these ids. Raises what W&B does."""
-        gone = []
+    def delete(self, ids: Sequence[str], sweep: str) -> None:
+        """Take runs away, those that are there and say that they are of this sweep. Raises what W&B does.
+
+        The ids come from a directory that may come from others, and may name anybody's runs.
+        """
         for run in self._runs(ids):
-            run.delete()
-            gone.append(run.id)
-        return gone
+            said = run.config.get("vsweep")
+            if isinstance(said, Mapping) and said.get("sweep") == sweep:
+                run.delete()
 
     def _runs(self, ids: Sequence[str]) -> Iterator[Any]:
         for i in range(0, len(ids), _ASKED):

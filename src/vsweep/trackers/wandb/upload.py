@@ -12,7 +12,7 @@ from vsweep.trackers.wandb import client
 from vsweep.trackers.wandb.outbox import OFFLINE, Outbox, Sent
 from vsweep.trackers.wandb.overview import log_overview
 from vsweep.trackers.wandb.pace import Pace
-from vsweep.trackers.wandb.runs import Run, Runs
+from vsweep.trackers.wandb.runs import Run, Runs, sweep_id
 from vsweep.trackers.wandb.server import Found, Server
 
 # Between two pieces W&B's service starts anew, so that neither its memory nor its files grow with the runs:
@@ -186,7 +186,7 @@ class Upload:
         ids = sorted(stale & set().union(*(self._outbox.ids(self._place, level) for level in levels)))
         self._clear(ids)
         if self._server and ids:
-            self._server.delete(ids)
+            self._server.delete(ids, sweep_id(self.runs.sweep.plan))
         self._outbox.add([Sent(run_id, "", self._place, gone=True) for run_id in ids])
 
     def _clear(self, ids: Iterable[str]) -> None:
