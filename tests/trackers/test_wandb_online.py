@@ -228,6 +228,15 @@ def test_a_key_that_is_refused(server, tmp_path):
     everything_once(server, tmp_path / "kept")
 
 
+def test_an_artifact_that_never_gets_through_is_not_waited_for_for_ever(server, tmp_path):
+    server.fail(500, where="graphql", operation="CommitArtifact")
+    sweep = train(tmp_path / "kept")
+    assert "W&B: 12 of 13 runs are at http" in sweep.unsent
+    server.heal()
+    vsweep.sync(tmp_path / "kept", quiet=True)
+    everything_once(server, tmp_path / "kept")
+
+
 def test_a_slow_server(server, tmp_path):
     server.slow(0.2)
     assert train(tmp_path / "kept").unsent == ""

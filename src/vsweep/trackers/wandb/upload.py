@@ -79,6 +79,8 @@ class Upload:
             self._tries.clear()
         if self._pace.waits():
             return True
+        if self._stop.is_set():
+            return False
         begun = time.monotonic()
         try:
             more = self._piece(last=last)
@@ -163,7 +165,7 @@ class Upload:
         return True
 
     def _log_overview(self, made: Any) -> None:
-        log_overview(made, self.runs.sweep)
+        log_overview(made, self.runs.sweep, self.to.waits)
 
     def _sent(self, ids: Iterable[str], level: str) -> None:
         """Note what is whole; what is on a server is not kept twice."""
