@@ -88,13 +88,12 @@ class WandbTracker:
                     self._console.print(f"W&B: {whole:,}/{self._shown.runs:,} runs")
 
             self._show = show
-            process, self._process = self._process, None
-            if process and self._shown.runs - self._whole > _FEW:
+            if self._process and self._shown.runs - self._whole > _FEW:
                 # All processors are free now, and what stood back cannot come forward.
-                process.stop()
-                process.wait()
-                process = None
-            self._process = process or Process(self._directory, self._asked, self._count)
+                self._process.stop()
+                self._process.wait()
+                self._process = None
+            self._process = self._process or Process(self._directory, self._asked, self._count)
             self._process.end()
             self._process.wait()
         self._say(self._process)
