@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import vsweep
 from vsweep import ConfigError, Model
 from vsweep.descent.program import NUMERICS
+from vsweep.errors import ServiceError
 from vsweep.execution.fingerprint import fingerprint
 from vsweep.results.store import FORMAT, Store
 
@@ -79,7 +81,7 @@ def test_a_link_out_of_a_directory_is_refused_and_nothing_is_written_through_it(
     for words in (["resume", "kept"], ["resume", "kept", "seeds=3"], ["verify", "kept"], ["confirm", "kept"]):
         done = cli(*words)
         assert done.status == 2, done.err
-        assert "is a link, through which files elsewhere would be written" in done.err
+        assert "is a link, through which files elsewhere would be read or written" in done.err
         assert done.err.count("\n") == 1
     assert [path.read_bytes() for path in files] == before
 
@@ -104,6 +106,32 @@ def test_pictures_that_a_plan_notes_are_taken_away_in_the_directory_alone(here, 
     assert done.status == 0, done.err
     assert (here / "mine.png").read_bytes() == b"mine"
     assert (kept / "pictures" / "old.png").exists() == (not isinstance(noted, dict))
+
+
+@pytest.mark.parametrize("name", ["curves/.more.parquet", "pictures/more.png", "wandb", "wandb/runs.jsonl"])
+@pytest.mark.parametrize("command", ["sync", "dashboard"])
+def test_no_link_is_followed_to_what_would_be_sent(here, kept, name, command, monkeypatch):
+    """The project that a directory's config names may be anybody's, and what is sent there is theirs."""
+    if (command, name) == ("dashboard", "wandb/runs.jsonl"):
+        pytest.skip("it reads and writes no such file")
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    victim = here / "victim"
+    victim.mkdir() if name == "wandb" else victim.write_bytes(b"mine")
+    (kept / name).parent.mkdir(exist_ok=True)
+    (kept / name).symlink_to(victim)
+    send = partial(vsweep.sync, mode="offline") if command == "sync" else vsweep.dashboard
+    with pytest.raises((ConfigError, ServiceError), match="is a link, through which files elsewhere"):
+        send(kept, quiet=True)
+    assert victim.read_bytes() == b"mine" if victim.is_file() else not list(victim.iterdir())
+
+
+@pytest.mark.parametrize("words", [["sync", "."], ["dashboard", "."], ["resume", ".", "seeds=3"]])
+def test_a_directory_that_one_stands_in_says_nothing_to_the_client(here, kept, cli, monkeypatch, words):
+    """W&B's client reads from `wandb/settings`, where one stands, which server to send the key to."""
+    monkeypatch.chdir(kept)
+    done = cli(*words)
+    assert done.status == 2
+    assert "you stand in the sweep's own directory" in done.err
 
 
 @pytest.mark.parametrize("command", ["resume", "verify", "confirm"])

@@ -11,6 +11,7 @@ from vsweep.errors import ConfigError
 from vsweep.execution.costs import Hardware
 from vsweep.execution.known import known as measurements
 from vsweep.execution.plan import Plan, make_plan
+from vsweep.results.lock import refuse_links, refuse_within
 from vsweep.results.store import read_plan, refuse_foreign, whole
 from vsweep.results.sweep import Sweep
 from vsweep.runner import planned, run_study
@@ -71,6 +72,7 @@ def resume(
     own = own_of(model=model, loss=loss, data=data)
     changes, notes = as_words(config)
     if changes:
+        refuse_within(directory)
         # What a directory says may be imported counts for nothing: it may come from others.
         changed = {key_of(word) for word in changes} | {"dir", "allow_targets"}
         words = recorded_words(directory, record)
@@ -140,6 +142,8 @@ def dashboard(
     from vsweep.trackers.wandb import views, workspace
 
     made = Sweep(directory)
+    refuse_links(made.directory)
+    refuse_within(made.directory)
     shown = workspace.level_of(made, level)
     url = views.save(made, project=project, entity=entity, level=shown)
     if not quiet:

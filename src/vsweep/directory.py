@@ -23,6 +23,7 @@ from vsweep.execution.plan import Plan
 from vsweep.execution.predict import predictor
 from vsweep.execution.run import column_names, metric_names, test_names
 from vsweep.parts import name_of
+from vsweep.results.lock import refuse_within
 from vsweep.results.store import Store, read_plan, refuse_foreign
 from vsweep.results.sweep import Sweep
 from vsweep.results.table import Table
@@ -135,9 +136,7 @@ def recorded(
     """
     record = read_plan(directory)
     refuse_foreign(directory, record, NUMERICS)
-    if Path.cwd().resolve().is_relative_to(directory.resolve()):
-        # Functions are imported from where one stands, and a sweep's directory may come from others.
-        raise ConfigError("dir", "you stand in the sweep's own directory", "go out of it: cd ..")
+    refuse_within(directory)
     try:
         raw = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
         raw["tracker"] = {"wandb": {**WANDB, **raw["tracker"]["wandb"]}}

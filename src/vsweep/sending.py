@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from vsweep.errors import ConfigError, Interrupted, ServiceError
-from vsweep.results.lock import refuse_links
+from vsweep.results.lock import refuse_links, refuse_within
 from vsweep.results.store import FORMAT
 from vsweep.results.sweep import Sweep
 from vsweep.schema import WANDB, parse_field
@@ -29,6 +29,7 @@ def sync(directory: str | Path, *, quiet: bool = False, **given: Any) -> str:
     if plan.get("format") != FORMAT:
         raise ConfigError("dir", f"{str(directory)!r} was made by another version", "sync with that version")
     refuse_links(directory)
+    refuse_within(directory)
     raw = (sweep.config.get("tracker") or {}).get("wandb") or {}
     asked = {**WANDB, **raw, "mode": "online", **given}
     for name in given:

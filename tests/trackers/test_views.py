@@ -101,6 +101,16 @@ def test_what_the_directory_says_of_its_view_may_be_anything(server, kept, text)
     assert "/someone/trained?nw=" in vsweep.dashboard(kept, project="trained", quiet=True)
 
 
+def test_no_view_of_another_project_is_written(server, kept):
+    server.projects = ("someone/trained", "someone/other")
+    other = vsweep.dashboard(kept, project="other", quiet=True)
+    before = dict(server.views)
+    (kept / views.SAVED).write_text(json.dumps({"someone/trained": f"{other}&more=/someone/trained?nw=z"}))
+    assert "/someone/trained?nw=" in vsweep.dashboard(kept, project="trained", quiet=True)
+    assert server.views.items() >= before.items()
+    assert len(server.views) == 2
+
+
 def test_a_directory_that_cannot_be_written_is_said_and_the_url_is_given(cli, server, kept):
     (kept / "wandb").write_text("in the way")
     done = cli("dashboard", str(kept), "project=trained")

@@ -3,14 +3,17 @@
 import json
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from ssl import SSLCertVerificationError
+from urllib.error import URLError
 
 import pytest
 import yaml
 
 import vsweep
-from vsweep.trackers.wandb import client
+from vsweep.trackers.wandb import client, server, tracker, upload
 from vsweep.trackers.wandb.runs import Runs
 
 WORDS = [
@@ -213,3 +216,71 @@ def test_a_directory_from_before_these_fields_goes_on(tmp_path):
     assert len(vsweep.resume(sweep.directory, quiet=True).trials) == 18
     assert vsweep.sync(sweep.directory, mode="offline", quiet=True) == ""
     same_as_the_store(sweep.directory, "trial")
+
+
+def test_a_stop_while_a_server_is_waited_for_asks_it_no_more(trained, monkeypatch):
+    asked, stop = [], threading.Event()
+
+    def refuse(to):
+        asked.append(to)
+        raise ConnectionError("does not answer")
+
+    monkeypatch.setattr(upload, "Server", refuse)
+    runs = Runs(trained.directory, "trial", 200)
+    to = client.To("online", "p", None, 60.0)
+    made = upload.Upload(runs, to, files=1000, stop=stop, tell=lambda whole: None)
+    assert made.some(runs, last=True)
+    stop.set()
+    assert not made.some(runs, last=True)
+    assert len(asked) == 1
+
+
+def test_a_stop_while_the_work_is_handed_over_waits_for_its_end(trained, monkeypatch):
+    """What stood back is told to stop; Ctrl-C in the wait for it leaves it to `close`."""
+    waits = []
+
+    class Handing:
+        report, failed = None, "stopped"
+
+        def __init__(self, *given, **more):
+            pass
+
+        def stop(self):
+            pass
+
+        def wait(self, seconds=None):
+            waits.append(seconds)
+            if seconds is None:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(tracker, "Process", Handing)
+    options = {
+        "mode": "offline",
+        "level": "trial",
+        "project": "p",
+        "entity": None,
+        "rows": 9,
+        "patience": 1.0,
+    }
+    made = tracker.WandbTracker(trained.directory, options, 100, 50, quiet=True)
+    made.begin("n", 100, "")
+    with pytest.raises(KeyboardInterrupt):
+        made.end(trained)
+    made.close()
+    assert waits[0] is None
+    assert len(waits) == 2
+    assert waits[1] > 0
+    assert "sends them" in made.lacks
+
+
+def test_a_server_whose_certificate_only_the_client_trusts_is_there(monkeypatch):
+    def raising(reason):
+        def urlopen(*given, **more):
+            raise URLError(reason)
+
+        return urlopen
+
+    monkeypatch.setattr(server.urllib.request, "urlopen", raising(SSLCertVerificationError()))
+    assert server.answers()
+    monkeypatch.setattr(server.urllib.request, "urlopen", raising(ConnectionRefusedError()))
+    assert not server.answers()

@@ -117,6 +117,18 @@ def test_more_seeds_take_the_place_of_what_was_shown(server, tmp_path):
     assert not before & set(server.runs)
 
 
+def test_no_run_is_taken_away_that_is_not_of_the_sweep(server, tmp_path):
+    """`runs.jsonl` may come from others, and name what is anybody's."""
+    train(tmp_path / "kept", "tracker.wandb.level=cell")
+    train(tmp_path / "other", "tracker.wandb.level=cell")
+    theirs = set(Runs(tmp_path / "other", "cell", 200).ids)
+    log = (tmp_path / "other" / "wandb" / "runs.jsonl").read_text()
+    with (tmp_path / "kept" / "wandb" / "runs.jsonl").open("a") as file:
+        file.write(log)
+    vsweep.sync(tmp_path / "kept", quiet=True)
+    assert theirs <= set(server.runs)
+
+
 def test_shared_mode(server, tmp_path):
     assert train(tmp_path / "kept", "tracker.wandb.mode=shared").unsent == ""
     stored = Runs(tmp_path / "kept", "trial", 200)
@@ -214,6 +226,15 @@ def test_a_key_that_is_refused(server, tmp_path):
     whole(tmp_path / "kept")
     assert "no run is at W&B" in sweep.unsent
     assert "401" in sweep.unsent or "nauthorized" in sweep.unsent or "API key" in sweep.unsent
+    server.heal()
+    vsweep.sync(tmp_path / "kept", quiet=True)
+    everything_once(server, tmp_path / "kept")
+
+
+def test_an_artifact_that_never_gets_through_is_not_waited_for_for_ever(server, tmp_path):
+    server.fail(500, where="graphql", operation="CommitArtifact")
+    sweep = train(tmp_path / "kept")
+    assert "W&B: 12 of 13 runs are at http" in sweep.unsent
     server.heal()
     vsweep.sync(tmp_path / "kept", quiet=True)
     everything_once(server, tmp_path / "kept")

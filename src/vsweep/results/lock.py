@@ -14,6 +14,8 @@ except ImportError:  # Windows has no such locks.
     fcntl = None  # type: ignore[assignment]
 
 _NAME = ".lock"
+# Where files lie that are written, or sent elsewhere.
+_FOLDERS = "ledger", "curves", "pictures"
 
 
 class Lock:
@@ -58,10 +60,20 @@ class Lock:
 
 def refuse_links(directory: Path) -> None:
     """Raise `ConfigError` where a name in a sweep's directory leads elsewhere: it may come from others."""
-    for path in (*directory.glob("*"), *directory.glob(".*"), *directory.glob("ledger/*")):
+    folders = (directory, *(directory / name for name in _FOLDERS))
+    for path in (path for folder in folders for path in folder.glob("*")):
         if path.is_symlink():
-            got = f"{str(path)!r} is a link, through which files elsewhere would be written"
+            got = f"{str(path)!r} is a link, through which files elsewhere would be read or written"
             raise ConfigError("dir", got, "it takes a directory that holds its own files")
+
+
+def refuse_within(directory: Path) -> None:
+    """Raise `ConfigError` where one stands in a sweep's directory, which may come from others.
+
+    From where one stands functions are imported, and W&B's client reads which server to send the key to.
+    """
+    if Path.cwd().resolve().is_relative_to(directory.resolve()):
+        raise ConfigError("dir", "you stand in the sweep's own directory", "go out of it: cd ..")
 
 
 def _said(text: bytes) -> str:

@@ -27,6 +27,11 @@ class To(NamedTuple):
     patience: float
 
     @property
+    def waits(self) -> float:
+        """How long one run waits for a server, in seconds."""
+        return max(_LEAST_S, self.patience)
+
+    @property
     def online(self) -> bool:
         """Whether there is a server."""
         return self.mode != "offline"
@@ -63,8 +68,8 @@ def settings(to: To, sweep: str | None = None) -> Any:
     import wandb
 
     online = {
-        "init_timeout": max(_LEAST_S, to.patience),
-        "finish_timeout": max(_LEAST_S, to.patience),
+        "init_timeout": to.waits,
+        "finish_timeout": to.waits,
         "finish_timeout_raises": True,
         # What is not sent is made again from the store.
         "x_skip_transaction_log": True,

@@ -71,13 +71,6 @@ class Outbox:
             file.flush()
             os.fsync(file.fileno())
 
-    def offline_folders(self) -> dict[str, list[Path]]:
-        """The folders of W&B's offline files, by the run's id."""
-        found: dict[str, list[Path]] = {}
-        for path in sorted(self.folder.glob("offline-run-*-*")):
-            found.setdefault(path.name.rpartition("-")[2], []).append(path)
-        return found
-
 
 def _lines(log: Path) -> Iterator[dict[str, Any]]:
     """What the log says, as far as its lines can be read."""

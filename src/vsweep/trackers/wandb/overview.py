@@ -16,17 +16,22 @@ from vsweep.trackers.wandb.runs import sweep_id
 
 # A table of W&B's is drawn up to so many rows; the artifact has all.
 _MOST_ROWS = 10_000
+# Bytes a second: an artifact that takes longer than on so slow a line does not get through.
+_SLOWEST = 250_000
 
 
-def log_overview(run: Any, sweep: Sweep) -> None:
-    """Log it all as one row of a W&B run, and the sweep's tables as an artifact. Raises what W&B does."""
+def log_overview(run: Any, sweep: Sweep, patience: float) -> None:
+    """Log it all as one row of a W&B run, and the sweep's tables as an artifact. Raises what W&B does.
+
+    patience: how long a server that does not answer is waited for, in seconds.
+    """
     if run.starting_step == 0:
         # Else the row is there, and what came after it is not.
         _log_row(run, sweep)
     artifact = run.log_artifact(_artifact(sweep))
     if not run.offline:
-        # Finishing alone does not say whether it came.
-        artifact.wait()
+        # Finishing alone does not say whether it came, and the client tries for days.
+        artifact.wait(timeout=int(patience + artifact.size / _SLOWEST) + 1)
 
 
 def _log_row(run: Any, sweep: Sweep) -> None:

@@ -1,5 +1,6 @@
 """What a W&B server has of a sweep's runs, and what it is asked to do with all of them."""
 
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -30,6 +31,9 @@ def answers() -> bool:
             return True
     except urllib.error.HTTPError:
         return True
+    except urllib.error.URLError as error:
+        # Which certificates are trusted is the client's to say: it brings its own.
+        return isinstance(error.reason, ssl.SSLError)
     except (OSError, ValueError):
         return False
 
@@ -90,13 +94,15 @@ class Server:
             time.sleep(1.0)
             self.renew()
 
-    def delete(self, ids: Sequence[str]) -> list[str]:
-        """Take runs away, those that are there. Returns these ids. Raises what W&B does."""
-        gone = []
+    def delete(self, ids: Sequence[str], sweep: str) -> None:
+        """Take runs away, those that are there and say that they are of this sweep. Raises what W&B does.
+
+        The ids come from a directory that may come from others, and may name anybody's runs.
+        """
         for run in self._runs(ids):
-            run.delete()
-            gone.append(run.id)
-        return gone
+            said = run.config.get("vsweep")
+            if isinstance(said, Mapping) and said.get("sweep") == sweep:
+                run.delete()
 
     def _runs(self, ids: Sequence[str]) -> Iterator[Any]:
         for i in range(0, len(ids), _ASKED):

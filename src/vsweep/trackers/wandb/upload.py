@@ -12,7 +12,7 @@ from vsweep.trackers.wandb import client
 from vsweep.trackers.wandb.outbox import OFFLINE, Outbox, Sent
 from vsweep.trackers.wandb.overview import log_overview
 from vsweep.trackers.wandb.pace import Pace
-from vsweep.trackers.wandb.runs import Run, Runs
+from vsweep.trackers.wandb.runs import Run, Runs, sweep_id
 from vsweep.trackers.wandb.server import Found, Server
 
 # Between two pieces W&B's service starts anew, so that neither its memory nor its files grow with the runs:
@@ -79,6 +79,8 @@ class Upload:
             self._tries.clear()
         if self._pace.waits():
             return True
+        if self._stop.is_set():
+            return False
         begun = time.monotonic()
         try:
             more = self._piece(last=last)
@@ -163,7 +165,7 @@ class Upload:
         return True
 
     def _log_overview(self, made: Any) -> None:
-        log_overview(made, self.runs.sweep)
+        log_overview(made, self.runs.sweep, self.to.waits)
 
     def _sent(self, ids: Iterable[str], level: str) -> None:
         """Note what is whole; what is on a server is not kept twice."""
@@ -186,7 +188,7 @@ class Upload:
         ids = sorted(stale & set().union(*(self._outbox.ids(self._place, level) for level in levels)))
         self._clear(ids)
         if self._server and ids:
-            self._server.delete(ids)
+            self._server.delete(ids, sweep_id(self.runs.sweep.plan))
         self._outbox.add([Sent(run_id, "", self._place, gone=True) for run_id in ids])
 
     def _clear(self, ids: Iterable[str]) -> None:

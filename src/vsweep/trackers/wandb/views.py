@@ -93,6 +93,9 @@ def _updated(made: Any, url: str | None) -> Any:
         if "not found in project" not in str(error):
             raise
         return made
+    if (view.entity, view.project) != (made.entity, made.project):
+        # The URL is from a file, and it leads elsewhere for all that it has of this project's name.
+        return made
     ours = {section.name for section in made.sections}
     view.name, view.runset_settings = made.name, made.runset_settings
     view.sections = [*made.sections, *(section for section in view.sections if section.name not in ours)]

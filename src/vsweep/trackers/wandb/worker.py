@@ -7,7 +7,6 @@ when that closes before; on standard output it says how far it is.
 
 import json
 import os
-import resource
 import sys
 import tempfile
 import threading
@@ -21,6 +20,11 @@ from vsweep.trackers.wandb import client
 from vsweep.trackers.wandb.outbox import FOLDER, OFFLINE
 from vsweep.trackers.wandb.runs import Runs
 from vsweep.trackers.wandb.upload import Report, Upload
+
+try:
+    import resource
+except ImportError:  # Windows has no such limits.
+    resource = None  # type: ignore[assignment]
 
 # How often the store is looked at while it is trained, in seconds.
 _EVERY_S = 1.0
@@ -110,8 +114,7 @@ def make(directory: Path, asked: dict[str, Any], told: Told, tell: Callable[[int
     seen = None
     while True:
         last = told.ended.is_set()
-        table = directory / "trials.parquet"
-        now = table.stat().st_mtime_ns if table.exists() else None
+        now = _version(directory / "trials.parquet")
         if now != seen or (upload is None and now is not None):
             seen, runs = now, Runs(directory, asked["level"], asked["rows"])
         if now is None or told.stop.is_set():
@@ -133,8 +136,19 @@ def make(directory: Path, asked: dict[str, Any], told: Told, tell: Callable[[int
     return report._replace(why=client.no_login()) if wanted and not to.online else report
 
 
+def _version(file: Path) -> tuple[int, ...] | None:
+    """What is another once a file is written anew: of some file systems, times are too coarse for that."""
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size
+
+
 def _files() -> int:
     """How many files a process may have open."""
+    if resource is None:
+        return _MANY
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return _MANY if soft == resource.RLIM_INFINITY else soft
 
