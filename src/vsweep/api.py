@@ -15,9 +15,11 @@ from vsweep.results.lock import refuse_links, refuse_within
 from vsweep.results.store import read_plan, refuse_foreign, whole
 from vsweep.results.sweep import Sweep
 from vsweep.runner import planned, run_study
+from vsweep.schema import parse_field
 from vsweep.spelling import Words, as_words
 from vsweep.study import Study, key_of, make_study, own_of
 from vsweep.trackers.console import ConsoleTracker
+from vsweep.trackers.wandb.tracker import lacking
 from vsweep.words import literal
 
 
@@ -84,7 +86,8 @@ def resume(
         if sweep.lacks_pictures:
             return run_study(recorded(directory, own), directory, quiet=quiet)
         if not quiet:
-            ConsoleTracker().show(sweep, f"all {record['trials']:,} trials are in {directory} already")
+            line = f"all {record['trials']:,} trials are in {directory} already"
+            ConsoleTracker().show(sweep, line, lacking(sweep))
         return sweep
     return run_study(recorded(directory, own), directory, quiet=quiet)
 
@@ -144,7 +147,8 @@ def dashboard(
     made = Sweep(directory)
     refuse_links(made.directory)
     refuse_within(made.directory)
-    shown = workspace.level_of(made, level)
+    asked = None if level is None else parse_field("tracker.wandb.level", level, "level")
+    shown = workspace.level_of(made, asked)
     url = views.save(made, project=project, entity=entity, level=shown)
     if not quiet:
         print("\n".join(workspace.panels(made, shown)), file=sys.stderr)

@@ -1,6 +1,7 @@
 """From a study to its directory: plan, open the store, train what is missing, tell the trackers."""
 
 import shlex
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -31,7 +32,7 @@ from vsweep.schema import parse_field
 from vsweep.study import Study
 from vsweep.trackers.console import ConsoleTracker
 from vsweep.trackers.tracker import Tracker, Trackers
-from vsweep.trackers.wandb.tracker import WandbTracker, mode_of, told
+from vsweep.trackers.wandb.tracker import WandbTracker, lacking, mode_of, told
 
 # The share of a sweep's time that its own check may take, and how many trials that draws.
 _SHARE, _AT_RANDOM = 0.05, 2
@@ -71,6 +72,8 @@ def run_study(made: Study, directory: Path | None = None, *, quiet: bool) -> Swe
                 trained = loaded(store.directory, made.own, made.raw.get("allow_targets") or ())
             trackers.end(trained)
             trained.unsent = trackers.lacks
+            if not (missing or quiet) and (line := lacking(trained)):
+                print(line, file=sys.stderr)
     except KeyboardInterrupt as stop:
         raise Interrupted(f"stopped; {_kept(store)}", getattr(stop, "status", 130)) from None
     except OSError as error:

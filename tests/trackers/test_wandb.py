@@ -284,3 +284,17 @@ def test_a_server_whose_certificate_only_the_client_trusts_is_there(monkeypatch)
     assert server.answers()
     monkeypatch.setattr(server.urllib.request, "urlopen", raising(ConnectionRefusedError()))
     assert not server.answers()
+
+
+def test_a_sweep_that_was_not_shown_whole_says_so_when_it_is_opened_again(cli, trained, here):
+    import shutil
+
+    shutil.copytree(trained.directory, here / "kept")
+    whole = cli("resume", "kept")
+    assert (whole.status, "W&B" in whole.err) == (0, False)
+    log = here / "kept" / "wandb" / "runs.jsonl"
+    log.write_text("".join(log.read_text().splitlines(keepends=True)[:5]))
+    for words in (["resume", "kept"], ["run", *WORDS, "dir=kept"]):
+        done = cli(*words)
+        assert done.status == 0
+        assert done.err.splitlines()[-1] == "W&B: 5 of 19 runs were made; vsweep sync kept sends them all"

@@ -133,10 +133,12 @@ class ConsoleTracker:
             if line:
                 self.console.print(line, soft_wrap=True)
 
-    def show(self, sweep: Sweep, line: str) -> None:
-        """A sweep of which nothing had to be trained. line: that says so."""
+    def show(self, sweep: Sweep, line: str, *more: str) -> None:
+        """A sweep of which nothing had to be trained. line: that says so. more: what is to be said last."""
         self.console.print(line, soft_wrap=True)
         self.end(sweep)
+        for each in filter(None, more):
+            self.console.print(each, soft_wrap=True, markup=False)
 
     def close(self) -> None:
         """Stop the bar."""

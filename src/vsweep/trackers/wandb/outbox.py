@@ -36,6 +36,11 @@ class Outbox:
                 gone = bool(line.get("gone"))
                 self._note(Sent(str(line["id"]), str(line["level"]), str(line["to"]), gone))
 
+    @property
+    def places(self) -> set[str]:
+        """Where runs are: `offline`, and on servers."""
+        return {to for _, to in self._sent}
+
     def ids(self, to: str, level: str | None = None) -> set[str]:
         """The runs that are there. level: of these alone."""
         return {one.id for (_, at), one in self._sent.items() if at == to and level in (None, one.level)}

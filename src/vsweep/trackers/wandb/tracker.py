@@ -20,9 +20,11 @@ from rich.progress import (
 from vsweep.results.sweep import Sweep
 from vsweep.trackers.bar import Bar
 from vsweep.trackers.wandb.levels import said, shown_as
+from vsweep.trackers.wandb.outbox import Outbox
 from vsweep.trackers.wandb.process import Process
 from vsweep.trackers.wandb.runs import Runs
 from vsweep.trackers.wandb.upload import Report
+from vsweep.trackers.wandb.workspace import level_of, options
 
 _MODES = ("online", "offline", "disabled", "shared")
 # What `vsweep dashboard` takes of the words of `vsweep sync`.
@@ -34,6 +36,7 @@ _FEW = 50
 # How long a stop waits for the runs that are being made, in seconds.
 _PATIENCE_S = 15.0
 _LINE_EVERY_S = 10.0
+_ROWS = 200
 
 
 def mode_of(options: Mapping[str, Any]) -> str:
@@ -181,3 +184,17 @@ def result(report: Report | None, failed: str, directory: Path, words: Mapping[s
 
 def _command(name: str, directory: Path, words: Mapping[str, str]) -> str:
     return shlex.join(["vsweep", name, str(directory), *(f"{key}={value}" for key, value in words.items())])
+
+
+def lacking(sweep: Sweep) -> str:
+    """What was not shown of a sweep that is trained, as its directory knows; nothing where all was."""
+    asked = options(sweep)
+    if mode_of({"mode": "auto", **asked}) == "disabled":
+        return ""
+    runs = Runs(sweep.directory, level_of(sweep), asked.get("rows", _ROWS))
+    outbox, wanted = Outbox(sweep.directory), {*runs.ids, runs.overview_id}
+    most = max((len(wanted & outbox.ids(place)) for place in outbox.places), default=0)
+    if most == len(wanted):
+        return ""
+    command = _command("sync", sweep.directory, {})
+    return f"W&B: {most:,} of {_runs(len(wanted))} were made; {command} sends them all"

@@ -7,7 +7,6 @@ from typing import Any
 from vsweep.errors import ServiceError
 from vsweep.results.select import default_metric, higher_is_better
 from vsweep.results.sweep import Sweep
-from vsweep.schema import parse_field
 from vsweep.trackers.wandb.dashboard import sections
 from vsweep.trackers.wandb.levels import LEVELS, Level, shown_as
 from vsweep.trackers.wandb.panels import Curves, Field, Importance, Panel, Parallel, Pictures, Rows, Scatter
@@ -20,14 +19,9 @@ _NOT_IN_NAMES = "So", "Sk", "Sm", "Sc", "Cs"
 
 
 def level_of(sweep: Sweep, given: str | None = None) -> Level:
-    """What W&B has a run of, as it is given, as the sweep's config says, or as many trials as it has do.
-
-    Raises `ConfigError` where what is given is no level.
-    """
-    level = options(sweep).get("level")
+    """What W&B has a run of, as it is given, as the sweep's config says, or as many trials as it has do."""
+    level = given or options(sweep).get("level")
     asked = level if level in LEVELS else "auto"
-    if given is not None:
-        asked = parse_field("tracker.wandb.level", given, "level")
     return shown_as(asked, sweep.plan["trials"], sweep.plan["cells"]).level
 
 
