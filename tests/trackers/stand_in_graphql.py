@@ -230,6 +230,19 @@ def _run_files(server: Any, variables: dict, query: str) -> dict:
     return {"createRunFiles": {"runID": run.storage_id, "uploadHeaders": [], "files": files}}
 
 
+def _files_of_run(server: Any, variables: dict, query: str) -> dict:
+    run = server.all_runs.get((*_project_of(server, variables | {"name": None}), variables["name"]))
+    if run is None:
+        return {"project": {"run": None}}
+    more = {"url": "", "directUrl": "", "mimetype": "", "updatedAt": WHEN, "md5": ""}
+    edges = [
+        {"node": {"id": name, "name": name, "sizeBytes": len(body)} | more, "cursor": name}
+        for name, body in run.files.items()
+    ]
+    files = {"edges": edges, "pageInfo": {"endCursor": None, "hasNextPage": False}}
+    return {"project": {"internalId": "1", "run": {"fileCount": len(edges), "files": files}}}
+
+
 def _create_artifact(server: Any, variables: dict, query: str) -> dict:
     from stand_in import Artifact
 
@@ -417,6 +430,7 @@ OPERATIONS: dict[str, Callable[[Any, dict, str], dict]] = {
     "Runs": _runs,
     "DeleteRun": _delete_run,
     "CreateRunFiles": _run_files,
+    "RunFiles": _files_of_run,
     "MarkRunFilesUploaded": _fixed({"markRunFilesUploaded": {"success": True}}),
     "CreateArtifact": _create_artifact,
     "CreateArtifactManifest": _create_manifest,

@@ -369,3 +369,35 @@ def test_kill_9_of_what_makes_the_runs(server, tmp_path):
     vsweep.sync(tmp_path / "kept", quiet=True)
     everything_once(server, tmp_path / "kept")
     same(tmp_path / "kept", tmp_path / "kept")
+
+
+def test_a_sweep_that_the_client_asks_for_many_minutes_is_given_up(server, tmp_path):
+    server.fail(500, operation="UpsertSweep")
+    begun = time.monotonic()
+    sweep = train(tmp_path / "kept", "tracker.wandb.level=cell")
+    assert time.monotonic() - begun < 60
+    assert "sends the rest" in sweep.unsent
+    server.heal()
+    vsweep.sync(tmp_path / "kept", quiet=True)
+    everything_once(server, tmp_path / "kept", "cell")
+
+
+@pytest.mark.parametrize("fault", [{"where": "files"}, {"operation": "CreateRunFiles"}])
+def test_pictures_that_do_not_come_are_sent_again(server, tmp_path, fault):
+    server.fail(401, **fault)
+    sweep = train(tmp_path / "kept", "tracker.wandb.level=sweep")
+    assert "no run is at" in sweep.unsent
+    server.heal()
+    vsweep.sync(tmp_path / "kept", quiet=True)
+    everything_once(server, tmp_path / "kept", "sweep")
+    (overview,) = server.runs.values()
+    named = {one["path"] for one in overview.summary.values() if isinstance(one, dict) and "path" in one}
+    assert len(named) >= 3
+    assert named <= set(overview.files)
+
+
+def test_what_is_left_behind_and_hangs_ends_by_itself(tmp_path):
+    script = "import vsweep.trackers.wandb.worker as w, time; w._STOPS_S = 0.2; w.Told(); time.sleep(60)"
+    left = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE)
+    left.stdin.close()
+    assert left.wait(30) == 1

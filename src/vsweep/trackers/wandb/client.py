@@ -11,7 +11,7 @@ from vsweep.trackers.wandb.runs import Run
 
 # The least that one run waits for a server, in seconds; one that is only slow is to be waited for.
 _LEAST_S = 5.0
-_LONG = re.compile(r"\w{36,}")
+_LONG = re.compile(r"[A-Za-z0-9_-]{40,}")
 
 
 class To(NamedTuple):
@@ -162,5 +162,8 @@ def close() -> None:
 
 
 def without_key(text: object) -> str:
-    """A message in one line, and nothing in it that is as long as an API key."""
-    return " ".join(_LONG.sub("…", str(text)).split())
+    """A message in one line, without the API key, and nothing in it that is as long as one."""
+    said, key = str(text), os.environ.get("WANDB_API_KEY", "")
+    # What is shorter is no key: W&B refuses it.
+    said = said.replace(key, "…") if len(key) > 7 else said
+    return " ".join(_LONG.sub("…", said).split())

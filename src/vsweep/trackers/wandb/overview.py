@@ -1,5 +1,6 @@
 """The run that shows a sweep whole: its tables, its curves as a file, heat maps and curves as pictures."""
 
+import math
 import re
 import tempfile
 from collections.abc import Iterator
@@ -20,18 +21,19 @@ _MOST_ROWS = 10_000
 _SLOWEST = 250_000
 
 
-def log_overview(run: Any, sweep: Sweep, patience: float) -> None:
+def log_overview(run: Any, sweep: Sweep, patience: float, *, again: bool) -> None:
     """Log it all as one row of a W&B run, and the sweep's tables as an artifact. Raises what W&B does.
 
-    patience: how long a server that does not answer is waited for, in seconds.
+    patience: how long a server that does not answer is waited for, in seconds. again: whether to log the row
+    of a run that has one, whose pictures did not come.
     """
-    if run.starting_step == 0:
-        # Else the row is there, and what came after it is not.
+    if again or run.starting_step == 0:
         _log_row(run, sweep)
-    artifact = run.log_artifact(_artifact(sweep))
+    made = _artifact(sweep)
+    artifact = run.log_artifact(made)
     if not run.offline:
         # Finishing alone does not say whether it came, and the client tries for days.
-        artifact.wait(timeout=int(patience + artifact.size / _SLOWEST) + 1)
+        artifact.wait(timeout=math.ceil(patience + made.size / _SLOWEST))
 
 
 def _log_row(run: Any, sweep: Sweep) -> None:
@@ -45,7 +47,7 @@ def _log_row(run: Any, sweep: Sweep) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for key, path in pictures(sweep, Path(folder)):
             row[key] = wandb.Image(str(path))
-        run.log(row, step=0)
+        run.log(row, step=run.starting_step)
 
 
 def _shown(table: pd.DataFrame) -> pd.DataFrame:

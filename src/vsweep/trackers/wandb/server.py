@@ -1,10 +1,12 @@
 """What a W&B server has of a sweep's runs, and what it is asked to do with all of them."""
 
 import ssl
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import redirect_stdout
 from io import StringIO
 from typing import Any, NamedTuple
@@ -50,7 +52,7 @@ class Server:
 
     def __init__(self, to: client.To) -> None:
         """Raises what W&B does, where it does not answer or does not know one."""
-        self._patience = to.patience
+        self._patience, self._waits = to.patience, to.waits
         self.renew()
         self.entity = to.entity or str(self._api.default_entity)
         self.project = to.project
@@ -94,6 +96,22 @@ class Server:
             time.sleep(1.0)
             self.renew()
 
+    def lacks_files(self, run_id: str) -> bool:
+        """Whether tables or pictures that a run's summary names are not there.
+
+        Waits as `whole` does. Raises what W&B does.
+        """
+        until = time.monotonic() + min(_LAG_S, self._patience)
+        while True:
+            run = self._api.run(f"{self.path}/{run_id}")
+            named = {one["path"] for one in run.summary_metrics.values() if _is_file(one)}
+            if named and named <= {file.name for file in run.files()}:
+                return False
+            if time.monotonic() >= until:
+                return True
+            time.sleep(1.0)
+            self.renew()
+
     def delete(self, ids: Sequence[str], sweep: str) -> None:
         """Take runs away, those that are there and say that they are of this sweep. Raises what W&B does.
 
@@ -119,8 +137,28 @@ class Server:
         """Make a W&B sweep for the runs to belong to. Raises what W&B does."""
         import wandb
 
-        with redirect_stdout(StringIO()):
-            return wandb.sweep(sweep_config(sweep), entity=self.entity, project=self.project)
+        config, made = sweep_config(sweep), Future[str]()
+
+        def make() -> None:
+            try:
+                with redirect_stdout(StringIO()):
+                    made.set_result(wandb.sweep(config, entity=self.entity, project=self.project))
+            except Exception as error:
+                made.set_exception(error)
+
+        # The client asks again for many minutes, and no setting of it says for how long.
+        threading.Thread(target=make, daemon=True).start()
+        try:
+            return made.result(self._waits)
+        except TimeoutError as error:
+            # Else it would stand before whatever is asked next.
+            client.close()
+            raise ConnectionError("the server makes no W&B sweep for the runs") from error
+
+
+def _is_file(value: Any) -> bool:
+    """Whether a value of a run's summary is a table or a picture."""
+    return isinstance(value, Mapping) and str(value.get("_type")).endswith("-file") and "path" in value
 
 
 def sweep_config(sweep: Sweep) -> dict[str, Any]:

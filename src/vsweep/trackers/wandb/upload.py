@@ -66,6 +66,8 @@ class Upload:
         self._server: Server | None = None
         self._place, self._where = "" if to.online else OFFLINE, ""
         self._tries: Counter[str] = Counter()
+        # Whether the overview is on the server without its pictures.
+        self._torn = False
         self._seconds = 0.0
 
     def some(self, runs: Runs, *, last: bool) -> bool:
@@ -123,7 +125,12 @@ class Upload:
         """Make these runs, as far as nobody brought them there before; raises where none comes through."""
         wanted = {run.id: len(run.rows) or 1 for run in runs}
         there = self._server.found(list(wanted)) if self._server else {}
-        before = {run_id for run_id, rows in wanted.items() if there.get(run_id) == Found(rows)}
+        self._torn = level == _OVERVIEW and bool(there) and self._lacks_files(there)
+        if level == _OVERVIEW:
+            wanted = {run_id: one.rows + self._torn or 1 for run_id, one in there.items()} or wanted
+        before = {
+            run_id for run_id, rows in wanted.items() if not self._torn and there.get(run_id) == Found(rows)
+        }
         self._sent(before, level)
         made = [run for run in runs if run.id not in before]
         self._clear(run.id for run in made)
@@ -145,8 +152,10 @@ class Upload:
         if self._server:
             self._server.renew()
         whole = self._server.whole(finished) if self._server else set(finished)
+        if level == _OVERVIEW and whole and self._lacks_files(whole):
+            whole = set()
         self._sent(whole, level)
-        failed |= {run_id: "the server has not all rows of it" for run_id in finished if run_id not in whole}
+        failed |= {run_id: "the server has not all of it" for run_id in finished if run_id not in whole}
         self._tries.update(list(failed))
         self._tell(len(self._there()))
         if whole:
@@ -164,8 +173,12 @@ class Upload:
         client.write(run, self.to, self._directory, sweep=sweep, begun=begun, more=more)
         return True
 
+    def _lacks_files(self, ids: Iterable[str]) -> bool:
+        """Whether the server lacks tables or pictures of an overview that it has."""
+        return self._server is not None and any(map(self._server.lacks_files, ids))
+
     def _log_overview(self, made: Any) -> None:
-        log_overview(made, self.runs.sweep, self.to.waits)
+        log_overview(made, self.runs.sweep, self.to.waits, again=self._torn)
 
     def _sent(self, ids: Iterable[str], level: str) -> None:
         """Note what is whole; what is on a server is not kept twice."""

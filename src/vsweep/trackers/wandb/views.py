@@ -1,8 +1,6 @@
 """Saves a sweep's dashboard in Weights & Biases: one view, brought up to date when it is made again."""
 
 import json
-import os
-import re
 import shlex
 import sys
 from collections.abc import Iterator
@@ -13,6 +11,7 @@ from typing import Any
 from vsweep.errors import ConfigError, ServiceError
 from vsweep.results.files import write_json
 from vsweep.results.sweep import Sweep
+from vsweep.trackers.wandb.client import without_key
 from vsweep.trackers.wandb.levels import Level
 from vsweep.trackers.wandb.runs import sweep_id
 from vsweep.trackers.wandb.workspace import level_of, options, workspace
@@ -22,8 +21,6 @@ SAVED = Path("wandb") / "workspace.json"
 _DEFAULT_PROJECT = "vsweep"
 # What W&B takes in the name of no project.
 _NOT_IN_NAMES = "/\\#?%:"
-# Shorter text is no API key: W&B refuses it.
-_KEY = re.compile(r"[A-Za-z0-9_-]{40,}")
 # Of a server that is not there W&B's client says one of these.
 _NO_ANSWER = "did not respond", "onnection", "timed out", "timeout", "resolve"
 
@@ -130,9 +127,7 @@ def _in_a_sentence() -> Iterator[None]:
     except (ConfigError, ServiceError):
         raise
     except Exception as error:
-        said = " ".join(f"{error or type(error).__name__}".split())
-        key = os.environ.get("WANDB_API_KEY", "")
-        said = _KEY.sub("…", said.replace(key, "…") if len(key) > 7 else said)
+        said = without_key(error) or type(error).__name__
         silent = any(words in said for words in _NO_ANSWER)
         what = "W&B's server does not answer" if silent else "W&B saved no dashboard"
         raise ServiceError(f"{what} ({said})") from None

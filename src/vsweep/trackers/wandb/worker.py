@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ except ImportError:  # Windows has no such limits.
 # How often the store is looked at while it is trained, in seconds.
 _EVERY_S = 1.0
 _MANY = 1_000_000
+# How long what is under way may take once it is to stop, in seconds: W&B's client may wait for much longer.
+_STOPS_S = 60.0
 
 
 class Told:
@@ -45,6 +48,9 @@ class Told:
                 self._heard.set()
         self.stop.set()
         self._heard.set()
+        # Nobody may be there to end this process, which keeps others out.
+        time.sleep(_STOPS_S)
+        os._exit(1)
 
     def wait(self, seconds: float) -> None:
         """Wait for a while, or until something new is said."""
