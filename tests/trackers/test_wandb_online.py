@@ -20,6 +20,7 @@ from vsweep.errors import ServiceError
 from vsweep.trackers.bar import Bar
 from vsweep.trackers.wandb.runs import Runs
 
+pytestmark = pytest.mark.slow
 KEY = "0123456789abcdef0123456789abcdef01234567"
 WORDS = [
     "data=iris",
@@ -249,7 +250,10 @@ def test_a_slow_server(server, tmp_path):
 def start(folder, *words, files=None):
     """The command line as a process, in a folder, with at most so many open files."""
     limit = f"ulimit -n {files}; " if files else ""
-    command = shlex.join([sys.executable, "-m", "vsweep", *words])
+    # Where tests run in the background, Ctrl-C is ignored, and that is inherited.
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += "from vsweep.cli import main; main()"
+    command = shlex.join([sys.executable, "-c", code, *words])
     return subprocess.Popen(
         ["bash", "-c", f"{limit}exec {command}"],
         cwd=folder,
@@ -288,7 +292,7 @@ def test_ctrl_c_twice_while_runs_are_sent_ends_at_once_with_a_word(server, tmp_p
     ran.send_signal(signal.SIGINT)
     time.sleep(0.3)
     ran.send_signal(signal.SIGINT)
-    out, err = ran.communicate(timeout=10)
+    out, err = ran.communicate(timeout=60)
     assert (ran.returncode, out) == (130, "")
     assert err.splitlines()[-1] == "vsweep: stopped"
 
