@@ -189,6 +189,23 @@ def test_cells_with_a_null_and_a_value_on_an_axis_have_names_of_their_own(by_cel
     assert len(set(names)) == len(names)
 
 
+def test_cells_that_differ_in_a_late_digit_are_no_seeds_of_one(tmp_path):
+    words = ["data=iris", "model=logistic", "seeds=2", "steps=1", "verify=false", "tracker=none"]
+    sweep = vsweep.sweep(
+        [*words, "grid.optimizer.lr=[0.10001,0.100012,0.2]", f"dir='{tmp_path / 'kept'}'"], quiet=True
+    )
+    runs = Runs(sweep.directory, "trial", 9)
+    groups = pd.Series([run.group.partition(" ")[0] for run in runs.made(list(runs.ids.values()))])
+    assert groups.value_counts().to_dict() == {"lr=0.10001": 2, "lr=0.100012": 2, "lr=0.2": 2}
+    by_cell = Runs(sweep.directory, "cell", 9)
+    names = {run.name for run in by_cell.made(list(by_cell.ids.values()))}
+    assert names == set(groups)
+
+
+def test_the_overview_is_one_whatever_else_is_shown(long):
+    assert len({Runs(long.directory, level, 9).overview_id for level in ("trial", "cell", "sweep")}) == 1
+
+
 def test_a_run_per_cell_is_the_spread_over_the_seeds_that_did_not_diverge(long, by_cell):
     trials = long.trials
     for cell, run in by_cell.items():

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import cached_property
@@ -79,8 +80,8 @@ class Runs:
 
     @cached_property
     def overview_id(self) -> str:
-        """That of the overview of what is there."""
-        return self._id("overview", *self.sweep.trials["identity"])
+        """That of the overview of what is there, whatever else is shown."""
+        return self._hashed("overview", *self.sweep.trials["identity"])
 
     def made(self, numbers: Sequence[int]) -> Iterator[Run]:
         """The runs of some trials or cells, by their numbers."""
@@ -109,6 +110,20 @@ class Runs:
         name = f"{plan['name']}: overview"
         return self._run(self.overview_id, name, "overview", config, [], summary, more="")
 
+    @cached_property
+    def _cell_names(self) -> dict[int, str]:
+        """Each cell in words, by its number: as briefly as it can be told from all others."""
+        axes = axes_of(self.sweep.trials)
+        records: Any = self.sweep.trials.drop_duplicates("cell").to_dict("records")
+        names = {row["cell"]: label(row, axes) or str(self.sweep.plan["name"]) for row in records}
+        alike = Counter(names.values())
+        for row in records:
+            if alike[names[row["cell"]]] > 1:
+                # W&B would take them for seeds of one.
+                whole = {axis: repr(v) if isinstance(v := row[axis], float) else v for axis in axes}
+                names[row["cell"]] = label({**row, **whole}, axes)
+        return names
+
     def _of_trials(self, trials: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Run]:
         axes = axes_of(trials)
         by_trial = dict(iter(curves.groupby("trial")))
@@ -118,11 +133,11 @@ class Runs:
             summary = {k: v for k, v in row.items() if k not in ("trial", "cell", "seed", "identity", *axes)}
             config = cell_config(self.sweep.plan, row, axes)
             config |= {name: row[name] for name in ("seed", "trial", "cell")}
-            cell = label(row, axes) or str(self.sweep.plan["name"])
+            cell = self._cell_names[row["cell"]]
             more = f"trial {row['trial']}: vsweep run trial={row['trial']} from=DIR trains it again"
             name = f"{cell} seed={row['seed']}"
             made = self._run(self._id(row["identity"]), name, "trial", config, rows, summary, more)
-            yield made._replace(group=_cut(f"{cell} [{self._uid}]", str(row["cell"])))
+            yield made._replace(group=_cut(f"{cell} [{self._uid}]", f"{self._uid} {row['cell']}"))
 
     def _of_cells(self, trials: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Run]:
         axes = axes_of(trials)
@@ -132,7 +147,7 @@ class Runs:
             table = tables[number].droplevel("cell").reset_index()
             rows = self._rows(table, each["diverged_at"].dropna().tolist())
             config = {**cell_config(self.sweep.plan, row, axes), "cell": number}
-            name = label(row, axes) or str(self.sweep.plan["name"])
+            name = self._cell_names[row["cell"]]
             run_id = self._id(*each["identity"])
             yield self._run(run_id, name, "cell", config, rows, _cell_summary(each), f"cell {number}")
 
@@ -184,7 +199,10 @@ class Runs:
         ]
 
     def _id(self, *parts: str) -> str:
-        return sha256("\n".join((self._uid, self.level, *parts)).encode()).hexdigest()[:16]
+        return self._hashed(self.level, *parts)
+
+    def _hashed(self, *parts: str) -> str:
+        return sha256("\n".join((self._uid, *parts)).encode()).hexdigest()[:16]
 
 
 def cell_config(plan: Mapping[str, Any], row: Mapping[str, Any], axes: Sequence[str]) -> dict[str, Any]:
