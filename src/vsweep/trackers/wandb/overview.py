@@ -17,6 +17,8 @@ from vsweep.trackers.wandb.runs import sweep_id
 
 # A table of W&B's is drawn up to so many rows; the artifact has all.
 _MOST_ROWS = 10_000
+# Of W&B's 128 characters in an artifact's name, what the sweep's id leaves.
+_LONGEST_NAME = 100
 # Bytes a second: an artifact that takes longer than on so slow a line does not get through.
 _SLOWEST = 250_000
 
@@ -59,7 +61,7 @@ def _shown(table: pd.DataFrame) -> pd.DataFrame:
 def _artifact(sweep: Sweep) -> Any:
     import wandb
 
-    name = re.sub(r"[^\w.-]+", "_", sweep.plan["name"])
+    name = re.sub(r"[^\w.-]+", "_", sweep.plan["name"])[:_LONGEST_NAME]
     made: Any = wandb.Artifact(
         f"{name}-{sweep_id(sweep.plan)}", type="sweep", description=sweep.plan["command"]
     )
