@@ -62,7 +62,6 @@ class Process:
             self.failed = f"its process was busy, and ended after {seconds:g} s"
             self._process.kill()
             self._process.wait()
-            self.failed = "its process did not come to its end in time"
         self._listener.join(5.0)
         self.stop()
         if self.report is None and not self.failed:
