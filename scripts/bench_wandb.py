@@ -49,7 +49,7 @@ def loop(directory: Path, into: Path) -> float:
 
     from vsweep.trackers.wandb.runs import Runs
 
-    runs = Runs(directory, "trial", 200)
+    runs = Runs(directory, "trial")
     numbers = list(runs.ids.values())
     taken = 0.0
     os.environ["WANDB_SILENT"] = "true"
@@ -74,7 +74,7 @@ def loop(directory: Path, into: Path) -> float:
 
 def _in_pieces(runs: object, numbers: list[int]) -> Iterator:
     for i in range(0, len(numbers), 100):
-        yield from runs.made(numbers[i : i + 100])
+        yield from runs.made(numbers[i : i + 100], 200)
 
 
 def main() -> None:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from vsweep.errors import ConfigError
 
 if TYPE_CHECKING:
-    from vsweep.api import dashboard, load, plan, resume, sweep
+    from vsweep.api import load, plan, resume, sweep
     from vsweep.execution.devices import devices
     from vsweep.prove import check, confirm, overrides, reproduce, verify
     from vsweep.results.sweep import Sweep
-    from vsweep.sending import sync
+    from vsweep.sending import dashboard, sync
     from vsweep.tasks.dataset import Dataset
     from vsweep.tasks.models import Model
 
@@ -41,7 +41,7 @@ _WHERE = {
     "Dataset": "vsweep.tasks.dataset",
     "Model": "vsweep.tasks.models",
     "Sweep": "vsweep.results.sweep",
-    "dashboard": "vsweep.api",
+    "dashboard": "vsweep.sending",
     "devices": "vsweep.execution.devices",
     "load": "vsweep.api",
     "check": "vsweep.prove",

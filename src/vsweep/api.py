@@ -1,6 +1,5 @@
 """A sweep from words to results; the command line is a thin shell over it."""
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,10 @@ from vsweep.errors import ConfigError
 from vsweep.execution.costs import Hardware
 from vsweep.execution.known import known as measurements
 from vsweep.execution.plan import Plan, make_plan
-from vsweep.results.lock import refuse_links, refuse_within
+from vsweep.results.lock import refuse_within
 from vsweep.results.store import read_plan, refuse_foreign, whole
 from vsweep.results.sweep import Sweep
 from vsweep.runner import planned, run_study
-from vsweep.schema import parse_field
 from vsweep.spelling import Words, as_words
 from vsweep.study import Study, key_of, make_study, own_of
 from vsweep.trackers.console import ConsoleTracker
@@ -122,34 +120,3 @@ def load(
     Raises `ConfigError` where there is none.
     """
     return loaded(directory, own_of(model=model, loss=loss, data=data), allow_targets)
-
-
-def dashboard(
-    directory: str | Path,
-    *,
-    project: str | None = None,
-    entity: str | None = None,
-    level: str | None = None,
-    quiet: bool = False,
-) -> str:
-    """Save a workspace of a sweep in Weights & Biases, and give its URL.
-
-    project, entity: by default as the sweep's config says, and your own. level: what W&B has a run of, where
-    that is not as the config says (`sync(…, level="cell")`). quiet: do not say what it shows.
-    Made again, it is the same workspace, brought up to date.
-
-    Raises `ConfigError` where there is no sweep, or for a name that W&B does not take, and `ServiceError`
-    where W&B does not save it.
-    """
-    # Only here: without W&B's client, all else works.
-    from vsweep.trackers.wandb import views, workspace
-
-    made = Sweep(directory)
-    refuse_links(made.directory)
-    refuse_within(made.directory)
-    asked = None if level is None else parse_field("tracker.wandb.level", level, "level")
-    shown = workspace.level_of(made, asked)
-    url = views.save(made, project=project, entity=entity, level=shown)
-    if not quiet:
-        print("\n".join(workspace.panels(made, shown)), file=sys.stderr)
-    return url

@@ -20,7 +20,7 @@ from vsweep.errors import ConfigError
 from vsweep.execution.describe import as_text
 from vsweep.results.sweep import VERIFIED, Sweep
 from vsweep.runner import wandb_line
-from vsweep.sending import sync
+from vsweep.sending import SYNC, dashboard, sync
 from vsweep.study import key_of
 from vsweep.trackers.proofs import checked_line, print_checked, print_confirmed, print_verified
 from vsweep.wandb_sweep import translated
@@ -112,8 +112,7 @@ def _confirm(words: Sequence[str]) -> None:
 
 def _sync(words: Sequence[str]) -> None:
     directory = _directory("sync", words)
-    takes = ("project", "entity", "level", "rows", "mode", "patience")
-    given: dict[str, Any] = _given("sync", words[1:], takes)
+    given: dict[str, Any] = _given("sync", words[1:], SYNC)
     for name in {"rows", "patience"} & set(given):
         given[name] = _count(name, given[name], 2 if name == "rows" else 0)
     print(sync(directory, **given) or directory, flush=True)
@@ -130,7 +129,7 @@ def _check(words: Sequence[str]) -> None:
 def _dashboard(words: Sequence[str]) -> None:
     directory = _directory("dashboard", words)
     given: dict[str, Any] = _given("dashboard", words[1:], ("project", "entity", "level"))
-    url = api.dashboard(directory, **given, quiet=False)
+    url = dashboard(directory, **given)
     print(url, flush=True)
 
 

@@ -27,8 +27,9 @@ from vsweep.results.lock import refuse_within
 from vsweep.results.store import Store, read_plan, refuse_foreign
 from vsweep.results.sweep import Sweep
 from vsweep.results.table import Table
-from vsweep.schema import WANDB, parse_field
+from vsweep.schema import parse_field
 from vsweep.study import Study, recorded_study
+from vsweep.trackers.wandb.options import options
 
 
 def why(error: OSError) -> str:
@@ -139,7 +140,7 @@ def recorded(
     refuse_within(directory)
     try:
         raw = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
-        raw["tracker"] = {"wandb": {**WANDB, **raw["tracker"]["wandb"]}}
+        raw["tracker"] = {"wandb": options(raw)}
         return recorded_study({**raw, "allow_targets": list(allow_targets)}, record["study"], own)
     except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())

@@ -32,7 +32,8 @@ from vsweep.schema import parse_field
 from vsweep.study import Study
 from vsweep.trackers.console import ConsoleTracker
 from vsweep.trackers.tracker import Tracker, Trackers
-from vsweep.trackers.wandb.tracker import WandbTracker, lacking, mode_of, told
+from vsweep.trackers.wandb.options import mode_of
+from vsweep.trackers.wandb.tracker import WandbTracker, lacking, told
 
 # The share of a sweep's time that its own check may take, and how many trials that draws.
 _SHARE, _AT_RANDOM = 0.05, 2

@@ -49,6 +49,8 @@ GROUPS: dict[str, Mapping[str, Any]] = {
     "schedule": SCHEDULES,
 }
 
+# What W&B takes for a project, and for whose it is.
+_PROJECT = Takes("up to 128 characters, none of them / \\ # ? % :", project)
 FIELDS: dict[str, Takes] = {
     "data.path": PATH,
     "data.target": Takes("a column's name", text),
@@ -114,17 +116,8 @@ SWEEP_FIELDS: dict[str, Takes] = {
     "tracker.wandb.level": one_of(["auto", "trial", "cell", "sweep"]),
     "tracker.wandb.rows": whole(2, 100_000),
     "tracker.wandb.patience": NOT_NEGATIVE,
-    "tracker.wandb.project": Takes("up to 128 characters, none of them / \\ # ? % :", project),
-    "tracker.wandb.entity": or_null(Takes("text", text)),
-}
-# What a directory says of W&B that is older than some of its fields.
-WANDB: dict[str, Any] = {
-    "mode": "auto",
-    "level": "auto",
-    "rows": 200,
-    "patience": 45.0,
-    "project": "vsweep",
-    "entity": None,
+    "tracker.wandb.project": _PROJECT,
+    "tracker.wandb.entity": or_null(_PROJECT),
 }
 # Fields of every data set, and those of no group.
 EVERY_DATASET = ("batch_size", "val_fraction", "test_fraction", "split_seed", "standardize")

@@ -1,5 +1,7 @@
-"""What a sweep's directory holds, sent to W&B."""
+"""What a sweep's directory holds, sent to W&B, and looked at there."""
 
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +9,13 @@ from vsweep.errors import ConfigError, Interrupted, ServiceError
 from vsweep.results.lock import refuse_links, refuse_within
 from vsweep.results.store import FORMAT
 from vsweep.results.sweep import Sweep
-from vsweep.schema import WANDB, parse_field
+from vsweep.schema import parse_field
+from vsweep.trackers.wandb.levels import shown_as
+from vsweep.trackers.wandb.options import options
 from vsweep.trackers.wandb.tracker import WandbTracker
 
-_FIELDS = ("project", "entity", "level", "rows", "mode", "patience")
+_WHERE = ("project", "entity", "level")
+SYNC = (*_WHERE, "rows", "mode", "patience")
 
 
 def sync(directory: str | Path, *, quiet: bool = False, **given: Any) -> str:
@@ -23,24 +28,19 @@ def sync(directory: str | Path, *, quiet: bool = False, **given: Any) -> str:
     Returns the page that the runs are on, empty for offline files. Raises `ConfigError` for what is no
     sweep, and `ServiceError` where not all came to W&B, saying what did.
     """
-    directory = Path(directory)
-    sweep = Sweep(directory)
-    plan = sweep.plan
-    if plan.get("format") != FORMAT:
-        raise ConfigError("dir", f"{str(directory)!r} was made by another version", "sync with that version")
-    refuse_links(directory)
-    refuse_within(directory)
-    raw = (sweep.config.get("tracker") or {}).get("wandb") or {}
-    asked = {**WANDB, **raw, "mode": "online", **given}
     for name in given:
-        if name not in _FIELDS:
-            raise ConfigError("sync", f"got {name}", f"it takes {', '.join(f'{key}=…' for key in _FIELDS)}")
-    options = {name: parse_field(f"tracker.wandb.{name}", asked.get(name), name) for name in _FIELDS}
-    if options["mode"] in ("auto", "disabled"):
-        raise ConfigError("mode", f"got {options['mode']!r}", "it takes one of online, shared, offline")
+        if name not in SYNC:
+            raise ConfigError("sync", f"got {name}", f"it takes {', '.join(f'{key}=…' for key in SYNC)}")
+    sweep = _opened(directory)
+    if sweep.plan.get("format") != FORMAT:
+        raise ConfigError("dir", f"{str(directory)!r} was made by another version", "sync with that version")
+    asked = _asked(sweep, {"mode": "online", **given}, SYNC)
+    if asked["mode"] in ("auto", "disabled"):
+        raise ConfigError("mode", f"got {asked['mode']!r}", "it takes one of online, shared, offline")
     words = {name: str(value) for name, value in given.items() if value is not None}
+    plan = sweep.plan
     tracker = WandbTracker(
-        directory, options, plan["trials"], plan["cells"], sync=True, quiet=quiet, words=words
+        sweep.directory, asked, plan["trials"], plan["cells"], sync=True, quiet=quiet, words=words
     )
     try:
         tracker.end(sweep)
@@ -50,3 +50,47 @@ def sync(directory: str | Path, *, quiet: bool = False, **given: Any) -> str:
     if tracker.lacks:
         raise ServiceError(tracker.lacks)
     return tracker.where
+
+
+def dashboard(
+    directory: str | Path,
+    *,
+    project: str | None = None,
+    entity: str | None = None,
+    level: str | None = None,
+    quiet: bool = False,
+) -> str:
+    """Save a workspace of a sweep in Weights & Biases, and give its URL.
+
+    project, entity: by default as the sweep's config says, and your own. level: what W&B has a run of, where
+    that is not as the config says (`sync(…, level="cell")`). quiet: do not say what it shows.
+    Made again, it is the same workspace, brought up to date.
+
+    Raises `ConfigError` where there is no sweep, or for a name that W&B does not take, and `ServiceError`
+    where W&B does not save it.
+    """
+    # Only here: without W&B's client, all else works.
+    from vsweep.trackers.wandb import views, workspace
+
+    sweep = _opened(directory)
+    given = {"project": project, "entity": entity, "level": level}
+    asked = _asked(sweep, {name: value for name, value in given.items() if value is not None}, _WHERE)
+    shown = shown_as(asked["level"], sweep.plan["trials"], sweep.plan["cells"]).level
+    url = views.save(sweep, project=asked["project"], entity=asked["entity"], level=shown)
+    if not quiet:
+        print("\n".join(workspace.panels(sweep, shown)), file=sys.stderr)
+    return url
+
+
+def _opened(directory: str | Path) -> Sweep:
+    """A sweep, of a directory that may come from others. Raises `ConfigError`."""
+    sweep = Sweep(directory)
+    refuse_links(sweep.directory)
+    refuse_within(sweep.directory)
+    return sweep
+
+
+def _asked(sweep: Sweep, given: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Fields of `tracker.wandb`, as they are given or the sweep's config says. Raises `ConfigError`."""
+    asked = {**options(sweep.config), **given}
+    return {name: parse_field(f"tracker.wandb.{name}", asked[name], name) for name in names}

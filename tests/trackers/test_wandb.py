@@ -63,9 +63,9 @@ def read_runs(directory: Path) -> dict[str, dict]:
 
 def same_as_the_store(directory: Path, level: str, rows: int = 200) -> None:
     """Every run that the store has is there, with its config, its rows, its summary, and no other."""
-    stored, found = Runs(directory, level, rows), read_runs(directory)
+    stored, found = Runs(directory, level), read_runs(directory)
     assert set(found) == {*stored.ids, stored.overview_id}
-    for run in stored.made(list(stored.ids.values())):
+    for run in stored.made(list(stored.ids.values()), rows):
         read = found[run.id]
         assert read["ended"]
         assert (read["name"], read["group"], read["job_type"]) == (run.name, run.group, run.job_type)
@@ -91,7 +91,7 @@ def test_a_run_per_trial_and_an_overview(trained):
 
 def test_the_overview_has_tables_pictures_and_the_curves_as_a_file(trained):
     found = read_runs(trained.directory)
-    overview = found[Runs(trained.directory, "trial", 200).overview_id]
+    overview = found[Runs(trained.directory, "trial").overview_id]
     (row,) = overview["rows"]
     assert row["trials.nrows"] == 18
     assert row["cells.nrows"] == 6
@@ -226,9 +226,9 @@ def test_a_stop_while_a_server_is_waited_for_asks_it_no_more(trained, monkeypatc
         raise ConnectionError("does not answer")
 
     monkeypatch.setattr(upload, "Server", refuse)
-    runs = Runs(trained.directory, "trial", 200)
+    runs = Runs(trained.directory, "trial")
     to = client.To("online", "p", None, 60.0)
-    made = upload.Upload(runs, to, files=1000, stop=stop, tell=lambda whole: None)
+    made = upload.Upload(runs, to, rows=200, files=1000, stop=stop, tell=lambda whole: None)
     assert made.some(runs, last=True)
     stop.set()
     assert not made.some(runs, last=True)

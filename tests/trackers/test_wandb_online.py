@@ -51,12 +51,12 @@ def train(directory, *words):
 
 def everything_once(server, directory, level="trial"):
     """Every run of the store is on the server, once, with its config, rows and summary; and no other."""
-    stored = Runs(Path(directory), level, 200)
+    stored = Runs(Path(directory), level)
     there = dict(server.runs)
     overview = there.pop(stored.overview_id)
     assert overview.state == "finished"
     assert set(there) == set(stored.ids)
-    for run in stored.made(list(stored.ids.values())):
+    for run in stored.made(list(stored.ids.values()), 200):
         found = there[run.id]
         assert found.state == "finished"
         assert (found.name, found.group, found.job_type) == (run.name, run.group, run.job_type)
@@ -97,7 +97,7 @@ def test_what_is_there_is_not_sent_again(server, tmp_path):
     assert vsweep.sync(tmp_path / "kept", quiet=True).startswith("http")
     everything_once(server, tmp_path / "kept")
     sent = [one for one in server.requests[before:] if "file_stream" in one.path]
-    assert len({one.path for one in sent}) <= 1, "the overview alone is made again"
+    assert sent == []
 
 
 def test_offline_runs_are_sent_from_the_store_alone(server, tmp_path):
@@ -122,7 +122,7 @@ def test_no_run_is_taken_away_that_is_not_of_the_sweep(server, tmp_path):
     """`runs.jsonl` may come from others, and name what is anybody's."""
     train(tmp_path / "kept", "tracker.wandb.level=cell")
     train(tmp_path / "other", "tracker.wandb.level=cell")
-    theirs = set(Runs(tmp_path / "other", "cell", 200).ids)
+    theirs = set(Runs(tmp_path / "other", "cell").ids)
     log = (tmp_path / "other" / "wandb" / "runs.jsonl").read_text()
     with (tmp_path / "kept" / "wandb" / "runs.jsonl").open("a") as file:
         file.write(log)
@@ -132,8 +132,8 @@ def test_no_run_is_taken_away_that_is_not_of_the_sweep(server, tmp_path):
 
 def test_shared_mode(server, tmp_path):
     assert train(tmp_path / "kept", "tracker.wandb.mode=shared").unsent == ""
-    stored = Runs(tmp_path / "kept", "trial", 200)
-    for run in stored.made(list(stored.ids.values())):
+    stored = Runs(tmp_path / "kept", "trial")
+    for run in stored.made(list(stored.ids.values()), 200):
         rows = server.runs[run.id].rows
         assert [row["step"] for row in rows] == [step for step, _ in run.rows]
 
@@ -168,10 +168,10 @@ def gone_for(server, seconds, after):
     def watch():
         when(lambda: len(server.requests) > after)
         server.stop()
-        if seconds is not None and not done.wait(seconds):
+        if seconds is not None:
+            time.sleep(seconds)
             server.start()
 
-    done = threading.Event()
     thread = threading.Thread(target=watch)
     thread.start()
     return thread
@@ -352,7 +352,9 @@ def when_free(directory):
         try:
             vsweep.sync(directory, quiet=True)
         except ServiceError as error:
-            return "makes W&B runs in" not in str(error)
+            if "makes W&B runs in" not in str(error):
+                raise
+            return False
         return True
 
     when(sent)
@@ -368,7 +370,8 @@ def test_kill_9_of_what_makes_the_runs(server, tmp_path):
     os.kill(int(worker), signal.SIGKILL)
     out, err = ran.communicate(timeout=120)
     assert (ran.returncode, out) == (1, "kept\n")
-    assert "W&B: no runs were made (its process ended with status -9)" in err.splitlines()[-1]
+    made = r"W&B: (no runs|some \d+ of 13 runs) were made \(its process ended with status -9\); every curve"
+    assert re.match(made, err.splitlines()[-1])
     server.heal()
     vsweep.sync(tmp_path / "kept", quiet=True)
     everything_once(server, tmp_path / "kept")

@@ -79,8 +79,8 @@ def long(tmp_path_factory):
 
 
 def made(sweep, level, rows=12):
-    runs = Runs(sweep.directory, level, rows)
-    return {runs.ids[run.id]: run for run in runs.made(list(runs.ids.values()))}
+    runs = Runs(sweep.directory, level)
+    return {runs.ids[run.id]: run for run in runs.made(list(runs.ids.values()), rows)}
 
 
 @pytest.fixture(scope="module")
@@ -178,8 +178,8 @@ def test_notes_have_the_first_of_many_draws(tmp_path):
     drawn = ",".join(f"0.{i:03}" for i in range(1, 41))
     words = [f"draws.optimizer.lr=[{drawn}]", "data=iris", "model=logistic", "steps=2", "verify=false"]
     vsweep.sweep([*words, "tracker=none", f"dir='{tmp_path / 'kept'}'"], quiet=True)
-    runs = Runs(tmp_path / "kept", "trial", 200)
-    for run in (*runs.made([7]), runs.overview()):
+    runs = Runs(tmp_path / "kept", "trial")
+    for run in (*runs.made([7], 200), runs.overview()):
         assert "'draws.optimizer.lr=[0.001,0.002,0.003,…]' data=iris" in run.notes
     assert len(runs.overview().config["draws"]["optimizer"]["lr"]) == 40
 
@@ -194,16 +194,16 @@ def test_cells_that_differ_in_a_late_digit_are_no_seeds_of_one(tmp_path):
     sweep = vsweep.sweep(
         [*words, "grid.optimizer.lr=[0.10001,0.100012,0.2]", f"dir='{tmp_path / 'kept'}'"], quiet=True
     )
-    runs = Runs(sweep.directory, "trial", 9)
-    groups = pd.Series([run.group.partition(" ")[0] for run in runs.made(list(runs.ids.values()))])
+    runs = Runs(sweep.directory, "trial")
+    groups = pd.Series([run.group.partition(" ")[0] for run in runs.made(list(runs.ids.values()), 9)])
     assert groups.value_counts().to_dict() == {"lr=0.10001": 2, "lr=0.100012": 2, "lr=0.2": 2}
-    by_cell = Runs(sweep.directory, "cell", 9)
-    names = {run.name for run in by_cell.made(list(by_cell.ids.values()))}
+    by_cell = Runs(sweep.directory, "cell")
+    names = {run.name for run in by_cell.made(list(by_cell.ids.values()), 9)}
     assert names == set(groups)
 
 
 def test_the_overview_is_one_whatever_else_is_shown(long):
-    assert len({Runs(long.directory, level, 9).overview_id for level in ("trial", "cell", "sweep")}) == 1
+    assert len({Runs(long.directory, level).overview_id for level in ("trial", "cell", "sweep")}) == 1
 
 
 def test_a_run_per_cell_is_the_spread_over_the_seeds_that_did_not_diverge(long, by_cell):
@@ -251,7 +251,7 @@ def test_one_diverged_seed_of_several_is_counted_and_left_out():
 
 
 def test_ids_are_the_sweeps_own_and_stay(long, by_trial, by_cell):
-    again = Runs(long.directory, "trial", 50)
+    again = Runs(long.directory, "trial")
     assert set(again.ids) == {run.id for run in by_trial.values()}
     assert not {run.id for run in by_cell.values()} & set(again.ids)
     assert again.overview_id not in again.ids
@@ -259,9 +259,9 @@ def test_ids_are_the_sweeps_own_and_stay(long, by_trial, by_cell):
 
 
 def test_the_overview_says_what_is_best(long):
-    run = Runs(long.directory, "sweep", 200).overview()
+    run = Runs(long.directory, "sweep").overview()
     best = long.best()
-    assert Runs(long.directory, "sweep", 200).ids == {}
+    assert Runs(long.directory, "sweep").ids == {}
     assert run.job_type == "overview"
     assert run.summary["best_val_accuracy"] == best["mean"]
     assert run.summary["trial_count"] == len(long.trials)

@@ -105,10 +105,24 @@ def write(
     directory: the sweep's. sweep: W&B's, to join. begun: how many rows a server counts of it, which were sent
     before; None where it does not know the run. more: logs what has no rows. Raises what W&B does.
     """
+    made = _begin(run, to, directory, sweep, again=begun is not None)
+    try:
+        _log(made, run, to, begun)
+        if more is not None:
+            more(made)
+        made.summary.update(run.summary)
+    except BaseException:
+        with suppress(Exception):
+            made.finish(exit_code=1)
+        raise
+    made.finish()
+
+
+def _begin(run: Run, to: To, directory: Path, sweep: str | None, *, again: bool) -> Any:
     import wandb
 
     mode: Any = to.mode
-    made = wandb.init(
+    return wandb.init(
         id=run.id,
         name=run.name,
         group=run.group,
@@ -122,29 +136,24 @@ def write(
         dir=str(directory),
         reinit="create_new",
         # A run that is begun anew goes on behind the rows that the server counts, and not in their place.
-        resume="allow" if begun is not None else None,
+        resume="allow" if again else None,
         settings=settings(to, sweep),
     )
-    try:
-        if to.mode == "shared":
-            # There a row has no step of its own.
-            made.define_metric("*", step_metric="step")
-            for step, values in run.rows[begun:]:
-                made.log({**values, "step": step})
-        else:
-            # The client was told by the server itself, when it began, where it goes on.
-            first = made.starting_step if begun is not None else 0
-            for step, values in run.rows:
-                if step >= first:
-                    made.log(values, step=step)
-        if more is not None:
-            more(made)
-        made.summary.update(run.summary)
-    except BaseException:
-        with suppress(Exception):
-            made.finish(exit_code=1)
-        raise
-    made.finish()
+
+
+def _log(made: Any, run: Run, to: To, begun: int | None) -> None:
+    """Log the rows of a run that a server does not count yet."""
+    if to.mode == "shared":
+        # There a row has no step of its own.
+        made.define_metric("*", step_metric="step")
+        for step, values in run.rows[begun:]:
+            made.log({**values, "step": step})
+        return
+    # The client was told by the server itself, when it began, where it goes on.
+    first = made.starting_step if begun is not None else 0
+    for step, values in run.rows:
+        if step >= first:
+            made.log(values, step=step)
 
 
 def open_service() -> None:

@@ -29,7 +29,8 @@ class Process:
         self.failed = ""
         self._told = told
         self._process = subprocess.Popen(
-            [sys.executable, "-m", _WORKER, json.dumps(words)],
+            # Nothing is imported from where one stands, which may be anybody's folder.
+            [sys.executable, "-P", "-m", _WORKER, json.dumps(words)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -16,12 +16,15 @@ import pandas as pd
 from vsweep.results.select import axes_of, default_metric, higher_is_better, label, preferred
 from vsweep.results.store import read_curves
 from vsweep.results.sweep import Sweep
+from vsweep.trackers.wandb.spread import cell_summary, over_seeds
 from vsweep.trackers.wandb.thin import thinned
 
 # W&B's own bounds on names and tags.
 _LONGEST_NAME, _LONGEST_TAG = 128, 64
 # Draws too long for a person to read.
 _DRAWS = re.compile(r"(draws\.[\w.]+=\[)([^\[\]]{120,})\]")
+# The job type of the run that shows a sweep whole.
+OVERVIEW = "overview"
 Rows = list[tuple[int, dict[str, float]]]
 
 
@@ -52,12 +55,12 @@ def sweep_id(plan: Mapping[str, Any]) -> str:
 class Runs:
     """The runs of a sweep, as far as it is trained."""
 
-    def __init__(self, directory: Path, level: str, most_rows: int) -> None:
-        """level: `trial`, `cell` or `sweep`, which is none of them. most_rows: of a run.
+    def __init__(self, directory: Path, level: str) -> None:
+        """level: `trial`, `cell` or `sweep`, which is none of them.
 
         Raises `ConfigError` where there is no sweep with a finished trial.
         """
-        self.sweep, self.level, self._most_rows = Sweep(directory), level, most_rows
+        self.sweep, self.level = Sweep(directory), level
         self._uid = sweep_id(self.sweep.plan)
 
     @property
@@ -81,16 +84,18 @@ class Runs:
     @cached_property
     def overview_id(self) -> str:
         """That of the overview of what is there, whatever else is shown."""
-        return self._hashed("overview", *self.sweep.trials["identity"])
+        return self._hashed(OVERVIEW, *self.sweep.trials["identity"])
 
-    def made(self, numbers: Sequence[int]) -> Iterator[Run]:
-        """The runs of some trials or cells, by their numbers."""
+    def made(self, numbers: Sequence[int], most_rows: int) -> Iterator[Run]:
+        """The runs of some trials or cells, by their numbers, of at most so many rows each."""
         if not numbers:
             return
         trials = self.sweep.trials[self.sweep.trials[self.level].isin(numbers)]
         curves = read_curves(self.sweep.directory, trials["trial"].tolist())
         yield from (
-            self._of_trials(trials, curves) if self.level == "trial" else self._of_cells(trials, curves)
+            self._of_trials(trials, curves, most_rows)
+            if self.level == "trial"
+            else self._of_cells(trials, curves, most_rows)
         )
 
     def overview(self) -> Run:
@@ -108,7 +113,7 @@ class Runs:
         }
         config = {key: value for key, value in self.sweep.config.items() if key not in ("dir", "tracker")}
         name = f"{plan['name']}: overview"
-        return self._run(self.overview_id, name, "overview", config, [], summary, more="")
+        return self._run(self.overview_id, name, OVERVIEW, config, [], summary, more="")
 
     @cached_property
     def _cell_names(self) -> dict[int, str]:
@@ -124,12 +129,12 @@ class Runs:
                 names[row["cell"]] = label({**row, **whole}, axes)
         return names
 
-    def _of_trials(self, trials: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Run]:
+    def _of_trials(self, trials: pd.DataFrame, curves: pd.DataFrame, most: int) -> Iterator[Run]:
         axes = axes_of(trials)
         by_trial = dict(iter(curves.groupby("trial")))
         records: Any = trials.to_dict("records")
         for row in records:
-            rows = self._rows(by_trial[row["trial"]].drop(columns="trial"), [row["diverged_at"]])
+            rows = _rows(by_trial[row["trial"]].drop(columns="trial"), [row["diverged_at"]], most)
             summary = {k: v for k, v in row.items() if k not in ("trial", "cell", "seed", "identity", *axes)}
             config = cell_config(self.sweep.plan, row, axes)
             config |= {name: row[name] for name in ("seed", "trial", "cell")}
@@ -139,17 +144,17 @@ class Runs:
             made = self._run(self._id(row["identity"]), name, "trial", config, rows, summary, more)
             yield made._replace(group=_cut(f"{cell} [{self._uid}]", f"{self._uid} {row['cell']}"))
 
-    def _of_cells(self, trials: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Run]:
+    def _of_cells(self, trials: pd.DataFrame, curves: pd.DataFrame, most: int) -> Iterator[Run]:
         axes = axes_of(trials)
         tables: Any = dict(iter(over_seeds(trials, curves).groupby(level="cell")))
         for number, each in trials.groupby("cell"):
             row: Any = each.astype(object).iloc[0].to_dict()
             table = tables[number].droplevel("cell").reset_index()
-            rows = self._rows(table, each["diverged_at"].dropna().tolist())
+            rows = _rows(table, each["diverged_at"].dropna().tolist(), most)
             config = {**cell_config(self.sweep.plan, row, axes), "cell": number}
             name = self._cell_names[row["cell"]]
             run_id = self._id(*each["identity"])
-            yield self._run(run_id, name, "cell", config, rows, _cell_summary(each), f"cell {number}")
+            yield self._run(run_id, name, "cell", config, rows, cell_summary(each), f"cell {number}")
 
     def _run(
         self,
@@ -181,28 +186,30 @@ class Runs:
             {key: value for key, given in summary.items() if (value := _plain(given)) is not None},
         )
 
-    def _rows(self, curve: pd.DataFrame, diverged_at: Iterable[Any]) -> Rows:
-        steps = curve["step"].to_numpy()
-        keep = [int(np.searchsorted(steps, step)) for step in diverged_at if pd.notna(step)]
-        # By this curve alone, so that its rows stay the same whatever else is trained.
-        metric = preferred(str(name) for name in curve if curve[name].notna().any())
-        if metric in curve and curve[metric].notna().any():
-            ranked = curve[metric].to_numpy(float)
-            keep.insert(0, int(np.nanargmax(ranked if higher_is_better(metric) else -ranked)))
-        places = thinned(len(steps), [min(k, len(steps) - 1) for k in keep], self._most_rows)
-        names = [name for name in curve.columns if name != "step"]
-        values = curve[names].to_numpy(float)[places].tolist()
-        # W&B keeps what is not finite as text, which no chart of its own can draw.
-        return [
-            (step, {name: v for name, v in zip(names, row, strict=True) if math.isfinite(v)})
-            for step, row in zip(steps[places].tolist(), values, strict=True)
-        ]
-
     def _id(self, *parts: str) -> str:
         return self._hashed(self.level, *parts)
 
     def _hashed(self, *parts: str) -> str:
         return sha256("\n".join((self._uid, *parts)).encode()).hexdigest()[:16]
+
+
+def _rows(curve: pd.DataFrame, diverged_at: Iterable[Any], most: int) -> Rows:
+    """At most so many of a curve's rows, the best one and those of the divergence among them."""
+    steps = curve["step"].to_numpy()
+    keep = [int(np.searchsorted(steps, step)) for step in diverged_at if pd.notna(step)]
+    # By this curve alone, so that its rows stay the same whatever else is trained.
+    metric = preferred(str(name) for name in curve if curve[name].notna().any())
+    if metric in curve and curve[metric].notna().any():
+        ranked = curve[metric].to_numpy(float)
+        keep.insert(0, int(np.nanargmax(ranked if higher_is_better(metric) else -ranked)))
+    places = thinned(len(steps), [min(k, len(steps) - 1) for k in keep], most)
+    names = [name for name in curve.columns if name != "step"]
+    values = curve[names].to_numpy(float)[places].tolist()
+    # W&B keeps what is not finite as text, which no chart of its own can draw.
+    return [
+        (step, {name: v for name, v in zip(names, row, strict=True) if math.isfinite(v)})
+        for step, row in zip(steps[places].tolist(), values, strict=True)
+    ]
 
 
 def cell_config(plan: Mapping[str, Any], row: Mapping[str, Any], axes: Sequence[str]) -> dict[str, Any]:
@@ -221,49 +228,6 @@ def cell_config(plan: Mapping[str, Any], row: Mapping[str, Any], axes: Sequence[
         if axis not in groups and isinstance(part, dict) and (key or group) in part:
             part[key or group] = _plain(row[axis])
     return dict(config)
-
-
-def over_seeds(trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
-    """The curves of cells, by `cell` and `step`.
-
-    For each metric the mean over the seeds that did not diverge, under the metric's name, with `_std` (n - 1;
-    NaN for one seed), `_min` and `_max`; `count` is how many seeds these are of, and `diverged` how many had
-    diverged by that step. Where all seeds diverged it is of them all, as long as their numbers are finite.
-    """
-    lost = trials["status"] == "diverged"
-    every = lost.groupby(trials["cell"]).transform("all")
-    kept = curves.merge(trials.loc[~lost | every, ["trial", "cell"]], on="trial")
-    metrics = [name for name in curves.columns if name not in ("trial", "step")]
-    kept[metrics] = kept[metrics].astype(np.float64).replace([np.inf, -np.inf], np.nan)
-    grouped = kept.groupby(["cell", "step"])
-    values = grouped[metrics]
-    table = values.mean()
-    for name, part in (("std", values.std()), ("min", values.min()), ("max", values.max())):
-        table = table.join(part.add_suffix(f"_{name}"))
-    table["count"] = grouped.size()
-    table["diverged"] = 0
-    at = trials.loc[lost, ["cell", "diverged_at"]]
-    for cell, steps in at.groupby("cell")["diverged_at"]:
-        here = table.index.get_level_values("cell") == cell
-        at_steps = table.index.get_level_values("step")[here].to_numpy()
-        reached = np.searchsorted(np.sort(steps.to_numpy(np.int64)), at_steps, side="right")
-        table.loc[here, "diverged"] = reached
-    return table
-
-
-def _cell_summary(trials: pd.DataFrame) -> dict[str, Any]:
-    """Of each number of the table of trials its mean over the seeds that did not diverge, and its spread."""
-    ok = trials[trials["status"] == "ok"]
-    diverged = len(trials) - len(ok)
-    summary: dict[str, Any] = {"seeds": len(trials), "diverged": diverged}
-    summary["status"] = "ok" if len(ok) else "diverged"
-    summary["diverged_at"] = trials["diverged_at"].min() if diverged else None
-    for name in trials.columns[list(trials.columns).index("diverged_at") + 1 :]:
-        if pd.api.types.is_numeric_dtype(trials[name]):
-            values = ok[name].astype(np.float64)
-            spread = {"": values.mean(), "_std": values.std(), "_min": values.min(), "_max": values.max()}
-            summary |= {f"{name}{end}": value for end, value in spread.items()}
-    return summary
 
 
 def _plain(value: Any) -> Any:

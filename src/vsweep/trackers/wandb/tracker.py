@@ -1,6 +1,5 @@
 """Weights & Biases: its runs are made behind the training, by a process of their own, from the store."""
 
-import os
 import shlex
 import time
 from collections.abc import Callable, Mapping
@@ -20,13 +19,13 @@ from rich.progress import (
 from vsweep.results.sweep import Sweep
 from vsweep.trackers.bar import Bar
 from vsweep.trackers.wandb.levels import said, shown_as
+from vsweep.trackers.wandb.options import mode_of, options
 from vsweep.trackers.wandb.outbox import Outbox
 from vsweep.trackers.wandb.process import Process
 from vsweep.trackers.wandb.runs import Runs
 from vsweep.trackers.wandb.upload import Report
-from vsweep.trackers.wandb.workspace import level_of, options
+from vsweep.trackers.wandb.workspace import level_of
 
-_MODES = ("online", "offline", "disabled", "shared")
 # What `vsweep dashboard` takes of the words of `vsweep sync`.
 _DASHBOARDS = ("project", "entity", "level")
 # While it trains, the runs take what training leaves of the processors.
@@ -36,13 +35,6 @@ _FEW = 50
 # How long a stop waits for the runs that are being made, in seconds.
 _PATIENCE_S = 15.0
 _LINE_EVERY_S = 10.0
-_ROWS = 200
-
-
-def mode_of(options: Mapping[str, Any]) -> str:
-    """The mode that a config asks for, or, where it says `auto`, W&B's own variable."""
-    variable = os.environ.get("WANDB_MODE", "")
-    return variable if options["mode"] == "auto" and variable in _MODES else str(options["mode"])
 
 
 class WandbTracker:
@@ -70,7 +62,7 @@ class WandbTracker:
         self._shown = shown_as(options["level"], trials, cells)
         if sync:
             # Of a sweep that was stopped, no more than it has.
-            there = Runs(directory, self._shown.level, options["rows"])
+            there = Runs(directory, self._shown.level)
             self._shown = self._shown._replace(runs=len(there.ids) + 1)
         self._asked = {**options, "mode": mode_of(options), "level": self._shown.level, "sync": sync}
         self._asked["runs"] = self._shown.runs
@@ -132,11 +124,21 @@ class WandbTracker:
             self._say(process)
 
     def _say(self, process: Process) -> None:
-        line, whole = result(process.report, process.failed, self._directory, self._words)
+        line, whole = (
+            result(process.report, self._directory, self._words)
+            if process.report
+            else (self._broken_off(process.failed), False)
+        )
         self.lacks = "" if whole else line
         self.where = process.report.where if process.report else ""
         if whole or not self._asked["sync"]:
             self._console.print(line, soft_wrap=True, markup=False)
+
+    def _broken_off(self, why: str) -> str:
+        """Of a process that could not say what came of it; what it made, `sync` finds out."""
+        made = f"some {self._whole:,} of {_runs(self._shown.runs)}" if self._whole else "no runs"
+        command = _sync(self._directory, self._words)
+        return f"W&B: {made} were made ({why}); every curve is in the store: {command} sends them"
 
 
 def _bar(console: Console) -> Bar:
@@ -161,14 +163,12 @@ def _runs(count: int) -> str:
     return f"{count:,} run{'' if count == 1 else 's'}"
 
 
-def result(report: Report | None, failed: str, directory: Path, words: Mapping[str, str]) -> tuple[str, bool]:
+def result(report: Report, directory: Path, words: Mapping[str, str]) -> tuple[str, bool]:
     """What reached W&B, what did not, and the command that finishes it; and whether all did.
 
     words: of `vsweep sync`, which those commands need too.
     """
-    command = _command("sync", directory, {key: words[key] for key in words if key != "mode"})
-    if report is None:
-        return f"W&B: no runs were made ({failed}); every curve is in the store: {command} sends them", False
+    command = _sync(directory, words)
     every = report.whole == report.of > 0
     why = f" ({report.why})" if report.why else ""
     if every and report.mode == "offline":
@@ -182,19 +182,23 @@ def result(report: Report | None, failed: str, directory: Path, words: Mapping[s
     return f"W&B: {there} at {where}{why}; every curve is in the store: {command} sends the rest", False
 
 
-def _command(name: str, directory: Path, words: Mapping[str, str]) -> str:
-    return shlex.join(["vsweep", name, str(directory), *(f"{key}={value}" for key, value in words.items())])
-
-
 def lacking(sweep: Sweep) -> str:
     """What was not shown of a sweep that is trained, as its directory knows; nothing where all was."""
-    asked = options(sweep)
-    if mode_of({"mode": "auto", **asked}) == "disabled":
+    asked = options(sweep.config)
+    if mode_of(asked) == "disabled":
         return ""
-    runs = Runs(sweep.directory, level_of(sweep), asked.get("rows", _ROWS))
-    outbox, wanted = Outbox(sweep.directory), {*runs.ids, runs.overview_id}
+    runs, outbox = Runs(sweep.directory, level_of(sweep)), Outbox(sweep.directory)
+    wanted = {*runs.ids, runs.overview_id}
     most = max((len(wanted & outbox.ids(place)) for place in outbox.places), default=0)
     if most == len(wanted):
         return ""
-    command = _command("sync", sweep.directory, {})
-    return f"W&B: {most:,} of {_runs(len(wanted))} were made; {command} sends them all"
+    return f"W&B: {most:,} of {_runs(len(wanted))} were made; {_sync(sweep.directory, {})} sends them all"
+
+
+def _sync(directory: Path, words: Mapping[str, str]) -> str:
+    """The command that sends the rest."""
+    return _command("sync", directory, {key: words[key] for key in words if key != "mode"})
+
+
+def _command(name: str, directory: Path, words: Mapping[str, str]) -> str:
+    return shlex.join(["vsweep", name, str(directory), *(f"{key}={value}" for key, value in words.items())])

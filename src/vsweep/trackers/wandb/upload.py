@@ -4,7 +4,7 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from vsweep.trackers.wandb import client
 from vsweep.trackers.wandb.outbox import OFFLINE, Outbox, Sent
 from vsweep.trackers.wandb.overview import log_overview
 from vsweep.trackers.wandb.pace import Pace
-from vsweep.trackers.wandb.runs import Run, Runs, sweep_id
+from vsweep.trackers.wandb.runs import OVERVIEW, Run, Runs, sweep_id
 from vsweep.trackers.wandb.server import Found, Server
 
 # Between two pieces W&B's service starts anew, so that neither its memory nor its files grow with the runs:
@@ -22,7 +22,6 @@ _FILES, _OTHER_FILES = 4, 60
 _THREADS = 8
 # Of one run, while others come through.
 _TRIES = 3
-_OVERVIEW = "overview"
 
 
 class Report(NamedTuple):
@@ -48,26 +47,25 @@ class Upload:
         runs: Runs,
         to: client.To,
         *,
+        rows: int,
         files: int,
         stop: threading.Event,
         tell: Callable[[int], None],
     ) -> None:
-        """files: that a process may have open. stop: set to end soon. tell: is told how many runs are there.
+        """rows: of a run at most. files: that a process may have open. stop: set to end soon.
 
-        What stands in the way is raised nowhere, and said in the report.
+        tell: is told how many runs are there. What stands in the way is said in the report, not raised.
         """
         self.runs, self.to = runs, to
         self._directory = runs.sweep.directory
         self._outbox, self._pace = Outbox(self._directory), Pace(to.patience, stop)
-        self._stop, self._tell = stop, tell
+        self._rows, self._stop, self._tell = rows, stop, tell
         self._most = max(1, min(_PIECE[to.online], (files - _OTHER_FILES) // _FILES))
         # Online most of it is waiting; offline one keeps W&B busy.
         self._threads = min(_THREADS, self._most) if to.online else 1
         self._server: Server | None = None
         self._place, self._where = "" if to.online else OFFLINE, ""
         self._tries: Counter[str] = Counter()
-        # Whether the overview is on the server without its pictures.
-        self._torn = False
         self._seconds = 0.0
 
     def some(self, runs: Runs, *, last: bool) -> bool:
@@ -111,49 +109,61 @@ class Upload:
         left = [run_id for run_id in ids if run_id not in done and self._tries[run_id] < _TRIES]
         overview = self.runs.overview_id
         if left:
-            numbers = [ids[run_id] for run_id in left[: self._most]]
-            self._make(list(self.runs.made(numbers)), self.runs.level)
+            self._make_runs([ids[run_id] for run_id in left[: self._most]])
         elif last and overview not in done and self._tries[overview] < _TRIES:
-            self._make([self.runs.overview()], _OVERVIEW)
+            self._make_overview()
         else:
             if last and self.runs.whole and done >= {*ids, overview}:
                 self._take_away(done - {*ids, overview})
             return False
         return True
 
-    def _make(self, runs: Sequence[Run], level: str) -> None:
-        """Make these runs, as far as nobody brought them there before; raises where none comes through."""
-        wanted = {run.id: len(run.rows) or 1 for run in runs}
+    def _make_runs(self, numbers: Sequence[int]) -> None:
+        """Make the runs of some trials or cells, as far as nobody brought them there before."""
+        runs = list(self.runs.made(numbers, self._rows))
+        wanted = {run.id: len(run.rows) for run in runs}
         there = self._server.found(list(wanted)) if self._server else {}
-        self._torn = level == _OVERVIEW and bool(there) and self._lacks_files(there)
-        if level == _OVERVIEW:
-            wanted = {run_id: one.rows + self._torn or 1 for run_id, one in there.items()} or wanted
-        before = {
-            run_id for run_id, rows in wanted.items() if not self._torn and there.get(run_id) == Found(rows)
-        }
-        self._sent(before, level)
-        made = [run for run in runs if run.id not in before]
-        self._clear(run.id for run in made)
-        sweep = self._sweep() if made and level != _OVERVIEW else None
-        begun, count = {run_id: found.rows for run_id, found in there.items()}, len(self._there())
-        failed: dict[str, object] = {}
-        finished: dict[str, int] = {}
-        client.open_service()
-        with ThreadPoolExecutor(self._threads) as pool:
-            waiting = {pool.submit(self._write, run, level, sweep, begun.get(run.id)): run.id for run in made}
-            for one in as_completed(waiting):
-                run_id = waiting[one]
-                if (error := one.exception()) is not None:
-                    failed[run_id] = error
-                elif one.result():
-                    finished[run_id] = wanted[run_id]
-                    self._tell(count + len(finished))
+        before = [run_id for run_id, rows in wanted.items() if there.get(run_id) == Found(rows)]
+        self._sent(before, self.runs.level)
+        left = [run for run in runs if run.id not in before]
+        sweep = self._sweep() if left else None
+
+        def write(run: Run) -> None:
+            begun = there[run.id].rows if run.id in there else None
+            client.write(run, self.to, self._directory, sweep=sweep, begun=begun)
+
+        self._make(left, self.runs.level, wanted, write)
+
+    def _make_overview(self) -> None:
+        """Make the overview, or what is not there of it."""
+        made = self.runs.overview()
+        there = self._server.found([made.id]).get(made.id) if self._server else None
+        # Its row may be there without its pictures.
+        torn = bool(there and self._server and self._server.lacks_files(made.id))
+        if there and there.finished and not torn:
+            self._sent([made.id], OVERVIEW)
+            return
+
+        def log(run: Any) -> None:
+            log_overview(run, self.runs.sweep, self.to.waits, again=torn)
+
+        def write(run: Run) -> None:
+            begun = there.rows if there else None
+            client.write(run, self.to, self._directory, begun=begun, more=log)
+
+        self._make([made], OVERVIEW, {made.id: there.rows + torn if there else 1}, write)
+
+    def _make(
+        self, runs: Sequence[Run], level: str, rows: Mapping[str, int], write: Callable[[Run], None]
+    ) -> None:
+        """Make these runs; raises where none comes through.
+
+        rows: by the run's id, how many it has once it is whole. write: makes one.
+        """
+        self._clear(run.id for run in runs)
+        finished, failed = self._written(runs, write)
         client.close()
-        if self._server:
-            self._server.renew()
-        whole = self._server.whole(finished) if self._server else set(finished)
-        if level == _OVERVIEW and whole and self._lacks_files(whole):
-            whole = set()
+        whole = self._whole({run_id: rows[run_id] for run_id in finished}, level)
         self._sent(whole, level)
         failed |= {run_id: "the server has not all of it" for run_id in finished if run_id not in whole}
         self._tries.update(list(failed))
@@ -165,20 +175,38 @@ class Upload:
             if not whole:
                 raise ConnectionError(self._pace.why)
 
-    def _write(self, run: Run, level: str, sweep: str | None, begun: int | None) -> bool:
-        """Whether a run was made: not where it is time to stop."""
-        if self._stop.is_set():
-            return False
-        more = self._log_overview if level == _OVERVIEW else None
-        client.write(run, self.to, self._directory, sweep=sweep, begun=begun, more=more)
-        return True
+    def _written(
+        self, runs: Sequence[Run], write: Callable[[Run], None]
+    ) -> tuple[list[str], dict[str, object]]:
+        """The runs that came to their end, as the client has it, and what stood in the way of others."""
+        finished: list[str] = []
+        failed: dict[str, object] = {}
+        count = len(self._there())
 
-    def _lacks_files(self, ids: Iterable[str]) -> bool:
-        """Whether the server lacks tables or pictures of an overview that it has."""
-        return self._server is not None and any(map(self._server.lacks_files, ids))
+        def unless_stopped(run: Run) -> bool:
+            if self._stop.is_set():
+                return False
+            write(run)
+            return True
 
-    def _log_overview(self, made: Any) -> None:
-        log_overview(made, self.runs.sweep, self.to.waits, again=self._torn)
+        client.open_service()
+        with ThreadPoolExecutor(self._threads) as pool:
+            waiting = {pool.submit(unless_stopped, run): run.id for run in runs}
+            for one in as_completed(waiting):
+                if (error := one.exception()) is not None:
+                    failed[waiting[one]] = error
+                elif one.result():
+                    finished.append(waiting[one])
+                    self._tell(count + len(finished))
+        return finished, failed
+
+    def _whole(self, rows: Mapping[str, int], level: str) -> set[str]:
+        """Which of the runs that came to their end are whole. rows: how many each has then."""
+        if self._server is None:
+            return set(rows)
+        self._server.renew()
+        whole = self._server.whole(rows)
+        return {run_id for run_id in whole if level != OVERVIEW or not self._server.lacks_files(run_id)}
 
     def _sent(self, ids: Iterable[str], level: str) -> None:
         """Note what is whole; what is on a server is not kept twice."""
@@ -197,7 +225,7 @@ class Upload:
 
     def _take_away(self, stale: set[str]) -> None:
         """Take runs away that showed the sweep before it was added to; those of another level stay."""
-        levels = (self.runs.level, _OVERVIEW)
+        levels = (self.runs.level, OVERVIEW)
         ids = sorted(stale & set().union(*(self._outbox.ids(self._place, level) for level in levels)))
         self._clear(ids)
         if self._server and ids:

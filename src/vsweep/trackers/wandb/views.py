@@ -11,36 +11,26 @@ from typing import Any
 from vsweep.errors import ConfigError, ServiceError
 from vsweep.results.files import write_json
 from vsweep.results.sweep import Sweep
-from vsweep.trackers.wandb.client import without_key
+from vsweep.trackers.wandb.client import logged_in, no_login, without_key
 from vsweep.trackers.wandb.levels import Level
 from vsweep.trackers.wandb.runs import sweep_id
-from vsweep.trackers.wandb.workspace import level_of, options, workspace
+from vsweep.trackers.wandb.workspace import workspace
 
 # In the sweep's directory: the URL of its dashboard in each `entity/project`.
 SAVED = Path("wandb") / "workspace.json"
-_DEFAULT_PROJECT = "vsweep"
-# What W&B takes in the name of no project.
-_NOT_IN_NAMES = "/\\#?%:"
 # Of a server that is not there W&B's client says one of these.
 _NO_ANSWER = "did not respond", "onnection", "timed out", "timeout", "resolve"
 
 
-def save(
-    sweep: Sweep, *, project: str | None = None, entity: str | None = None, level: Level | None = None
-) -> str:
+def save(sweep: Sweep, *, project: str, entity: str | None, level: Level) -> str:
     """Save a sweep's dashboard, and give its URL.
 
-    project, entity: by default as the sweep's config says; of an entity that it does not say, your own.
-    level: what W&B has a run of, by default as the config says. A view that was saved before, as
+    project, entity: where; None is one's own. level: what W&B has a run of. A view that was saved before, as
     `wandb/workspace.json` in the sweep's directory knows, is brought up to date: its own sections are made
     anew, and those that a person added stay.
 
-    Raises `ConfigError` for a name that W&B does not take, and `ServiceError` where it cannot be saved.
+    Raises `ServiceError` where it cannot be saved.
     """
-    said = options(sweep)
-    project = _name("project", project if project is not None else said.get("project") or _DEFAULT_PROJECT)
-    if entity is not None or said.get("entity"):
-        entity = _name("entity", entity if entity is not None else said["entity"])
     with _in_a_sentence():
         api = _logged_in()
         entity = entity or api.default_entity
@@ -48,7 +38,7 @@ def save(
             raise ServiceError("W&B knows no entity of yours: give entity=NAME")
         _look(api, sweep, f"{entity}/{project}")
     known = _known(sweep)
-    made = workspace(sweep, level or level_of(sweep), entity, project)
+    made = workspace(sweep, level, entity, project)
     with _in_a_sentence():
         view = _updated(made, known.get(f"{entity}/{project}"))
         view.save()
@@ -57,19 +47,12 @@ def save(
     return url
 
 
-def _name(field: str, value: object) -> str:
-    text = str(value)
-    if not text.strip() or not text.isprintable() or any(one in text for one in _NOT_IN_NAMES):
-        raise ConfigError(field, f"got {text!r}", f"it takes a name without any of {' '.join(_NOT_IN_NAMES)}")
-    return text
-
-
 def _logged_in() -> Any:
     """W&B's client. Raises `ServiceError` where one is not logged in: it would else ask for a key."""
     import wandb
 
-    if not wandb.login(prompt=False, verify=False):
-        raise ServiceError("W&B: not logged in; wandb login, or set WANDB_API_KEY")
+    if not logged_in():
+        raise ServiceError(f"W&B: {no_login()}")
     return wandb.Api()
 
 

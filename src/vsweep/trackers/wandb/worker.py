@@ -122,11 +122,11 @@ def make(directory: Path, asked: dict[str, Any], told: Told, tell: Callable[[int
         last = told.ended.is_set()
         now = _version(directory / "trials.parquet")
         if now != seen or (upload is None and now is not None):
-            seen, runs = now, Runs(directory, asked["level"], asked["rows"])
+            seen, runs = now, Runs(directory, asked["level"])
         if now is None or told.stop.is_set():
             more = False
         else:
-            upload = upload or Upload(runs, to, files=_files(), stop=told.stop, tell=tell)
+            upload = upload or Upload(runs, to, rows=asked["rows"], files=_files(), stop=told.stop, tell=tell)
             more = upload.some(runs, last=last)
         if not more:
             if last or told.stop.is_set():

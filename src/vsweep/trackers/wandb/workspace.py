@@ -8,7 +8,8 @@ from vsweep.errors import ServiceError
 from vsweep.results.select import default_metric, higher_is_better
 from vsweep.results.sweep import Sweep
 from vsweep.trackers.wandb.dashboard import sections
-from vsweep.trackers.wandb.levels import LEVELS, Level, shown_as
+from vsweep.trackers.wandb.levels import Level, shown_as
+from vsweep.trackers.wandb.options import options
 from vsweep.trackers.wandb.panels import Curves, Field, Importance, Panel, Parallel, Pictures, Rows, Scatter
 from vsweep.trackers.wandb.runs import sweep_id
 
@@ -18,18 +19,9 @@ _FEWEST_LINES, _MOST_LINES = 10, 100
 _NOT_IN_NAMES = "So", "Sk", "Sm", "Sc", "Cs"
 
 
-def level_of(sweep: Sweep, given: str | None = None) -> Level:
-    """What W&B has a run of, as it is given, as the sweep's config says, or as many trials as it has do."""
-    level = given or options(sweep).get("level")
-    asked = level if level in LEVELS else "auto"
-    return shown_as(asked, sweep.plan["trials"], sweep.plan["cells"]).level
-
-
-def options(sweep: Sweep) -> dict[str, Any]:
-    """What a sweep's config says of W&B, of old directories too."""
-    tracker = sweep.config.get("tracker")
-    said = tracker.get("wandb") if isinstance(tracker, dict) else None
-    return said if isinstance(said, dict) else {}
+def level_of(sweep: Sweep) -> Level:
+    """What W&B has a run of, as the sweep's config says, or as many trials as it has do."""
+    return shown_as(options(sweep.config)["level"], sweep.plan["trials"], sweep.plan["cells"]).level
 
 
 def panels(sweep: Sweep, level: Level) -> list[str]:
