@@ -1,7 +1,6 @@
 """What each W&B run of a sweep says: from the sweep's tables alone, and without W&B."""
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -16,13 +15,12 @@ import pandas as pd
 from vsweep.results.select import axes_of, default_metric, higher_is_better, label, preferred
 from vsweep.results.store import read_curves
 from vsweep.results.sweep import Sweep
+from vsweep.trackers.wandb.naming import brief, cut
 from vsweep.trackers.wandb.spread import cell_summary, over_seeds
 from vsweep.trackers.wandb.thin import thinned
 
-# W&B's own bounds on names and tags.
-_LONGEST_NAME, _LONGEST_TAG = 128, 64
-# Draws too long for a person to read.
-_DRAWS = re.compile(r"(draws\.[\w.]+=\[)([^\[\]]{120,})\]")
+# W&B's own bound.
+_LONGEST_TAG = 64
 # The job type of the run that shows a sweep whole.
 OVERVIEW = "overview"
 Rows = list[tuple[int, dict[str, float]]]
@@ -142,7 +140,7 @@ class Runs:
             more = f"trial {row['trial']}: vsweep run trial={row['trial']} from=DIR trains it again"
             name = f"{cell} seed={row['seed']}"
             made = self._run(self._id(row["identity"]), name, "trial", config, rows, summary, more)
-            yield made._replace(group=_cut(f"{cell} [{self._uid}]", f"{self._uid} {row['cell']}"))
+            yield made._replace(group=cut(f"{cell} [{self._uid}]", f"{self._uid} {row['cell']}"))
 
     def _of_cells(self, trials: pd.DataFrame, curves: pd.DataFrame, most: int) -> Iterator[Run]:
         axes = axes_of(trials)
@@ -176,11 +174,11 @@ class Runs:
         )
         return Run(
             run_id,
-            _cut(name, run_id),
-            _cut(f"{plan['name']} {plan['started']} [{self._uid}]", self._uid),
+            cut(name, run_id),
+            cut(f"{plan['name']} {plan['started']} [{self._uid}]", self._uid),
             level,
             tags,
-            "\n".join(filter(None, (_brief(str(plan["command"])), more))),
+            "\n".join(filter(None, (brief(str(plan["command"])), more))),
             {key: _plain(value) for key, value in config.items()},
             rows,
             {key: value for key, given in summary.items() if (value := _plain(given)) is not None},
@@ -239,19 +237,3 @@ def _plain(value: Any) -> Any:
     if value is None or value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
         return None
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _brief(command: str) -> str:
-    """A command, of many draws the first alone: a run's notes stand in a table, and the overview has all."""
-
-    def begins(found: re.Match[str]) -> str:
-        return f"{found[1]}{','.join(found[2].split(',')[:3])},…]"
-
-    return _DRAWS.sub(begins, command)
-
-
-def _cut(name: str, unique: str) -> str:
-    """A name of a length that W&B takes, still its own."""
-    if len(name) <= _LONGEST_NAME:
-        return name
-    return f"{name[: _LONGEST_NAME - len(unique) - 4]}… [{unique}]"
