@@ -9,6 +9,7 @@ from pathlib import Path
 from ssl import SSLCertVerificationError
 from urllib.error import URLError
 
+import numpy as np
 import pytest
 import yaml
 
@@ -298,3 +299,19 @@ def test_a_sweep_that_was_not_shown_whole_says_so_when_it_is_opened_again(cli, t
         done = cli(*words)
         assert done.status == 0
         assert done.err.splitlines()[-1] == "W&B: 5 of 19 runs were made; vsweep sync kept sends them all"
+
+
+def test_what_is_not_finite_is_in_no_row(trained):
+    metrics = [name for name in trained.curves if name not in ("trial", "step")]
+    stored = trained.curves.set_index(["trial", "step"])[metrics].to_numpy(float)
+    assert not np.isfinite(stored).all(), "there is something to leave out"
+    shown = [
+        value
+        for run in read_runs(trained.directory).values()
+        if run["job_type"] == "trial"
+        for row in run["rows"]
+        for name, value in row.items()
+        if name in metrics
+    ]
+    assert all(isinstance(value, int | float) for value in shown)
+    assert len(shown) == np.isfinite(stored).sum()

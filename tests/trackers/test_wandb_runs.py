@@ -291,3 +291,11 @@ def test_the_outbox_outlives_a_torn_line(tmp_path):
     assert last.ids("offline") == {"b", "d"}
     assert last.ids("server e/p") == set()
     assert last.sweeps == {"server e/p": "s1"}
+
+
+def test_of_one_seed_a_trial_and_its_cell_are_two_runs(tmp_path):
+    words = ["data=iris", "model=logistic", "grid.optimizer.lr=[0.1,0.3]", "steps=2", "verify=false"]
+    vsweep.sweep([*words, "tracker=none", f"dir='{tmp_path / 'kept'}'"], quiet=True)
+    trials, cells = (set(Runs(tmp_path / "kept", level).ids) for level in ("trial", "cell"))
+    assert len(trials) == len(cells) == 2
+    assert not trials & cells
