@@ -299,3 +299,11 @@ def test_of_one_seed_a_trial_and_its_cell_are_two_runs(tmp_path):
     trials, cells = (set(Runs(tmp_path / "kept", level).ids) for level in ("trial", "cell"))
     assert len(trials) == len(cells) == 2
     assert not trials & cells
+
+
+def test_a_cell_has_a_run_once_all_its_seeds_are_there(long):
+    runs = Runs(long.directory, "cell")
+    runs.sweep.trials = long.trials.iloc[:-1]
+    cells = long.trials["cell"].drop_duplicates().tolist()
+    assert list(runs.ids.values()) == cells[:-1]
+    assert not runs.whole
