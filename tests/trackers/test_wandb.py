@@ -1,6 +1,7 @@
 """W&B runs made offline, and read back with W&B's own reader, equal the store."""
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -288,8 +289,6 @@ def test_a_server_whose_certificate_only_the_client_trusts_is_there(monkeypatch)
 
 
 def test_a_sweep_that_was_not_shown_whole_says_so_when_it_is_opened_again(cli, trained, here):
-    import shutil
-
     shutil.copytree(trained.directory, here / "kept")
     whole = cli("resume", "kept")
     assert (whole.status, "W&B" in whole.err) == (0, False)
@@ -315,3 +314,11 @@ def test_what_is_not_finite_is_in_no_row(trained):
     ]
     assert all(isinstance(value, int | float) for value in shown)
     assert len(shown) == np.isfinite(stored).sum()
+
+
+def test_what_was_broken_off_offline_is_made_again_and_is_there_once(trained, tmp_path):
+    kept = shutil.copytree(trained.directory, tmp_path / "kept")
+    log = kept / "wandb" / "runs.jsonl"
+    log.write_text("".join(log.read_text().splitlines(keepends=True)[:5]))
+    assert vsweep.sync(kept, mode="offline", quiet=True) == ""
+    same_as_the_store(kept, "trial")
