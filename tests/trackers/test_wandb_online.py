@@ -100,6 +100,19 @@ def test_what_is_there_is_not_sent_again(server, tmp_path):
     assert sent == []
 
 
+def test_what_a_server_lacks_of_a_finished_run_is_sent_behind_what_it_has(server, tmp_path):
+    train(tmp_path / "kept")
+    torn = server.runs[next(iter(Runs(tmp_path / "kept", "trial").ids))]
+    history = torn.lines["wandb-history.jsonl"]
+    whole, history[2:] = list(history), []
+    # The client goes on behind the last step that either of them knows.
+    torn.raw_summary = json.dumps({**torn.summary, "_step": torn.rows[-1]["_step"]})
+    (tmp_path / "kept" / "wandb" / "runs.jsonl").unlink()
+    vsweep.sync(tmp_path / "kept", quiet=True)
+    everything_once(server, tmp_path / "kept")
+    assert torn.lines["wandb-history.jsonl"][:2] == whole[:2]
+
+
 def test_offline_runs_are_sent_from_the_store_alone(server, tmp_path):
     sweep = train(tmp_path / "kept", "tracker.wandb.mode=offline", "tracker.wandb.level=cell")
     assert server.runs == {}
