@@ -391,6 +391,14 @@ def test_kill_9_of_what_makes_the_runs(server, tmp_path):
     everything_once(server, tmp_path / "kept")
 
 
+def test_a_service_of_ones_own_is_left_alone(server, tmp_path, monkeypatch):
+    # So an environment says it in which W&B is used; there is nobody at this one.
+    monkeypatch.setenv("WANDB_SERVICE", f"3-{os.getpid()}-tcp-localhost-9")
+    sweep = train(tmp_path / "kept", "tracker.wandb.level=cell")
+    assert sweep.unsent == ""
+    everything_once(server, tmp_path / "kept", "cell")
+
+
 def test_a_sweep_that_the_client_asks_for_many_minutes_is_given_up(server, tmp_path):
     server.fail(500, operation="UpsertSweep")
     begun = time.monotonic()
