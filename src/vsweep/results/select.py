@@ -8,6 +8,8 @@ import pandas as pd
 
 from vsweep.results.compare import against_first, by_seed
 
+# The axis of the learning rate.
+LR = "optimizer.lr"
 _PREFERRED = ("val_accuracy", "val_loss", "train_accuracy", "train_loss")
 
 
@@ -68,7 +70,7 @@ def default_metric(trials: pd.DataFrame) -> str:
         columns = {f"final_{name}", f"best_{name}"} & set(trials)
         if any(trials[column].notna().any() for column in columns):
             return name
-    return "train_loss"
+    return next((name for name in _PREFERRED if f"final_{name}" in trials), "train_loss")
 
 
 def rank_cells(trials: pd.DataFrame, metric: str | None = None, report: str | None = None) -> pd.DataFrame:
@@ -84,7 +86,7 @@ def rank_cells(trials: pd.DataFrame, metric: str | None = None, report: str | No
     its own name and `<report>_sem`. Raises `KeyError` for a metric that was not recorded.
     """
     metric = metric or default_metric(trials)
-    ok = _final(trials, metric)
+    ok = final_values(trials, metric)
     grouped = trials.assign(_value=ok, _diverged=trials["status"] == "diverged").groupby("cell")
     cells = grouped[axes_of(trials)].first() if axes_of(trials) else pd.DataFrame(index=grouped.size().index)
     cells["mean"], cells["std"] = grouped["_value"].mean(), grouped["_value"].std()
@@ -99,15 +101,18 @@ def rank_cells(trials: pd.DataFrame, metric: str | None = None, report: str | No
     cells["chance"], more = against_first(values, higher=higher_is_better(metric))
     cells["more_seeds"] = pd.array(more, "Float64").astype("Int64")
     if report is not None:
-        other = trials.assign(_value=_final(trials, report)).groupby("cell")["_value"]
+        other = trials.assign(_value=final_values(trials, report)).groupby("cell")["_value"]
         sem: pd.Series = other.std() / np.sqrt(other.count())
         cells[report] = cells["cell"].map(other.mean())
         cells[f"{report}_sem"] = cells["cell"].map(sem)
     return cells
 
 
-def _final(trials: pd.DataFrame, metric: str) -> pd.Series:
-    """The final value of a metric, NaN where the trial diverged."""
+def final_values(trials: pd.DataFrame, metric: str) -> pd.Series:
+    """The final value of a metric by trial, float64; NaN where it diverged.
+
+    Raises `KeyError` for a metric that was not recorded.
+    """
     column = f"final_{metric}"
     if column not in trials:
         known = [c.removeprefix("final_") for c in map(str, trials) if c.startswith("final_")]
@@ -120,6 +125,25 @@ def test_metric(trials: pd.DataFrame, metric: str) -> str | None:
     name = "test_" + metric.partition("_")[2]
     known = name != metric and f"final_{name}" in trials and trials[f"final_{name}"].notna().any()
     return name if known else None
+
+
+def loss_of(trials: pd.DataFrame, metric: str) -> str | None:
+    """The loss that goes with a metric: itself, or `val_loss` of `val_accuracy`; None where there is none."""
+    name = metric.replace("accuracy", "loss")
+    return name if name.endswith("loss") and f"final_{name}" in trials else None
+
+
+def recorded_parameters(trials: pd.DataFrame) -> list[str]:
+    """The parameters that were recorded, as curves name them; of functions too."""
+    names = [name.removeprefix("final_") for name in map(str, trials) if name.startswith("final_")]
+    return [name for name in names if is_parameter(name)]
+
+
+def sampled(trials: pd.DataFrame, most: int) -> pd.DataFrame:
+    """All of the trials, or as many, drawn at random but ever the same."""
+    if len(trials) <= most:
+        return trials
+    return trials.iloc[np.sort(np.random.default_rng(0).choice(len(trials), most, replace=False))]
 
 
 def label(row: Mapping[str, Any], axes: Sequence[str]) -> str:
@@ -144,6 +168,19 @@ def short(value: object) -> str:
     if value is None or value is pd.NA or (isinstance(value, float) and value != value):
         return "–"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def shorts(values: Iterable[Any]) -> list[str]:
+    """Values as briefly as they can be read and told apart."""
+    known = list(values)
+    for digits in range(4, 18):
+        found = [
+            f"{value:.{digits}g}" if isinstance(value, float) and value == value else short(value)
+            for value in known
+        ]
+        if len(set(found)) == len(set(map(str, known))):
+            break
+    return found
 
 
 def with_error(mean: float, sem: float) -> str:
