@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vsweep
+from vsweep.results.thin import thinned
 from vsweep.trackers.wandb.levels import said, seconds, shown_as
 from vsweep.trackers.wandb.outbox import Outbox, Sent
 from vsweep.trackers.wandb.runs import Runs, cell_config, over_seeds
 from vsweep.trackers.wandb.server import sweep_config
-from vsweep.trackers.wandb.thin import thinned
 
 
 @given(st.integers(1, 5000), st.lists(st.integers(0, 4999), max_size=4), st.integers(2, 300))

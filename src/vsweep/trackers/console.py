@@ -23,7 +23,7 @@ from vsweep.results.compare import alike, said
 from vsweep.results.ends import is_function
 from vsweep.results.ends import said as ended
 from vsweep.results.select import axes_of, default_metric, short, short_names, test_metric, with_error
-from vsweep.results.sweep import PICTURES, Sweep
+from vsweep.results.sweep import PICTURES, REPORT, Sweep
 from vsweep.trackers.bar import Bar
 from vsweep.trackers.proofs import verified_line
 
@@ -180,6 +180,8 @@ def _pictures(sweep: Sweep) -> list[str]:
     found = sweep.plan.get("pictures", {})
     made = [name for name, why in found.items() if not why]
     lines = [f"pictures in {sweep.directory / PICTURES}: {', '.join(made)}"] if made else []
+    report = sweep.directory / REPORT
+    lines += [f"report, for any browser: {report}"] if report.is_file() else []
     return [*lines, *(f"no picture {name} ({why})" for name, why in found.items() if why)]
 
 

@@ -1,7 +1,7 @@
 """What verifying, confirming and checking found, in words and as a table."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -11,34 +11,10 @@ from rich.table import Table
 
 from vsweep.results.checked import Checked, Derivative
 from vsweep.results.select import short, short_names, with_error
+from vsweep.results.verified import verified_line
 
-# Names of trials that are printed.
-_NAMED = 5
 # What differences leave in doubt of a gradient before it is said: a hundred times what a right one is off.
 _ROUGH = 1e-4
-
-
-def verified_line(found: Mapping[str, Any]) -> str:
-    """What `verify.json` says, in a sentence or two."""
-    if "failed" in found:
-        return f"not verified ({found['failed']}); vsweep verify tries again"
-    if not found["checked"]:
-        return "not verified: a twentieth of its time is too short to train a trial again; vsweep verify does"
-    steady = [each for each in found["trials"] if not each["chaotic"]]
-    line = f"verified: {found['checked']} of {found['of']:,} trials trained again, alone"
-    if steady:
-        apart, twin = (max(each[key] for each in steady) for key in ("difference", "twin"))
-        line += f": their curves differ by {apart:.0e} at most, those of their twins by {twin:.0e}"
-    changed = found["changed"]
-    line += f"; {_names(changed)} changed its verdict" if changed else "; no verdict changed"
-    if found["chaotic"]:
-        line += f"; chaotic, each of whose curves is one of many: {_names(found['chaotic'])}"
-    return line
-
-
-def _names(trials: Sequence[int]) -> str:
-    shown = ", ".join(map(str, trials[:_NAMED])) + (", …" if len(trials) > _NAMED else "")
-    return f"trial{'' if len(trials) == 1 else 's'} {shown}"
 
 
 def print_verified(found: Mapping[str, Any]) -> None:

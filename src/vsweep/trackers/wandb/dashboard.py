@@ -1,23 +1,17 @@
 """What a sweep's dashboard shows, in sections of panels: pure, and knowing nothing of W&B's client."""
 
-from collections.abc import Iterable
-from itertools import combinations
-from math import isfinite
-from numbers import Real
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
-from vsweep.results.select import default_metric, higher_is_better, is_parameter, short_names, varied
+from vsweep.results.select import LR, default_metric, higher_is_better, is_parameter, short_names, varied
+from vsweep.results.shown import heatmap_pairs, log_spaced, pictured
 from vsweep.results.sweep import Sweep
 from vsweep.trackers.wandb.levels import Level
 from vsweep.trackers.wandb.panels import Curves, Field, Importance, Panel, Parallel, Pictures, Rows, Scatter
 
-LR, WIDTH = "optimizer.lr", "model.width"
+WIDTH = "model.width"
 TABLES = "cells", "trials"
-# A section of more is paged through rather than looked at, and a picture of more values is none to look at.
-_MOST_PAIRS, _MOST_PARAMETERS, _MOST_VALUES = 15, 6, 64
+_MOST_PARAMETERS = 6
 # Steps are on a log scale where the last is so many times the first after 0.
 _DECADES = 1000.0
 
@@ -32,46 +26,9 @@ def curves_key(axis: str) -> str:
     return f"curves/{axis}"
 
 
-def pictured(trials: pd.DataFrame) -> list[str]:
-    """The axes that the overview has curves of: those that vary, of few enough values."""
-    return [axis for axis in varied(trials) if trials[axis].nunique() <= _MOST_VALUES]
-
-
-def heatmap_pairs(trials: pd.DataFrame) -> list[tuple[str, str]]:
-    """The pairs of axes `(x, y)` that the overview has heat maps of: at most 15, the learning rate as x.
-
-    Axes that were drawn together, of which most pairs of values have no cell, are none.
-    """
-    pairs = combinations(sorted(pictured(trials), key=lambda axis: axis != LR), 2)
-    return [(x, y) for x, y in pairs if _filled(trials, x, y)][:_MOST_PAIRS]
-
-
-def _filled(trials: pd.DataFrame, x: str, y: str) -> bool:
-    there = len(trials[[x, y]].dropna().drop_duplicates())
-    return 2 * there > trials[x].nunique() * trials[y].nunique()
-
-
 def config_path(sweep: Sweep, axis: str) -> str:
     """Where a run's config has an axis's value: of a whole group, its name."""
     return f"{axis}.name" if isinstance(sweep.config.get(axis), dict) else axis
-
-
-def log_spaced(values: Iterable[Any]) -> bool:
-    """Whether numbers lie on a log scale: more evenly there than on a linear one, as 0.01, 0.1, 1 do.
-
-    Two do where one is ten times the other, and more where the last is four times the first. What is
-    missing is left out; text, booleans and what is not positive lie on none.
-    """
-    known = [value for value in values if not pd.isna(value)]
-    if any(isinstance(value, bool | np.bool_) or not isinstance(value, Real) for value in known):
-        return False
-    numbers = np.asarray(sorted({float(value) for value in known if isfinite(value)}))
-    if len(numbers) < 2 or numbers[0] <= 0:
-        return False
-    if len(numbers) == 2:
-        return bool(numbers[1] >= 10 * numbers[0])
-    linear, log = np.diff(numbers), np.diff(np.log(numbers))
-    return bool(numbers[-1] >= 4 * numbers[0] and log.std() / log.mean() < linear.std() / linear.mean())
 
 
 def sections(sweep: Sweep, level: Level) -> dict[str, list[Panel]]:

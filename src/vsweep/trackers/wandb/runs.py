@@ -15,9 +15,9 @@ import pandas as pd
 from vsweep.results.select import axes_of, default_metric, higher_is_better, label, preferred
 from vsweep.results.store import read_curves
 from vsweep.results.sweep import Sweep
+from vsweep.results.thin import thinned
 from vsweep.trackers.wandb.naming import brief, cut
 from vsweep.trackers.wandb.spread import cell_summary, over_seeds
-from vsweep.trackers.wandb.thin import thinned
 
 # W&B's own bound.
 _LONGEST_TAG = 64

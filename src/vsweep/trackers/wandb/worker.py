@@ -68,8 +68,8 @@ def main() -> None:
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
     os.environ["WANDB_SILENT"] = "true"
-    # Whoever asked may have a service of W&B's under way, in a notebook say: it would keep the runs of a worker
-    # that was killed, and it is not ours to start anew.
+    # Whoever asked may have a service of W&B's under way, in a notebook say: it would keep the runs of a
+    # worker that was killed, and it is not ours to start anew.
     os.environ.pop("WANDB_SERVICE", None)
     if asked["nice"] and hasattr(os, "nice"):
         os.nice(asked["nice"])
