@@ -1,6 +1,7 @@
 """Which start leads where: the basins of attraction, as the descents of a sweep found them."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -9,20 +10,33 @@ from matplotlib.colors import ListedColormap, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from vsweep.results.descents import LR, columns_of, coordinates, parts_of
+from vsweep.results.descents import columns_of
 from vsweep.results.drawing import COLOURS, panels
 from vsweep.results.ends import AWAY, MOVING, where_ended
-from vsweep.results.select import axes_of, known_axis
+from vsweep.results.hills import coordinates, parts_of
+from vsweep.results.select import LR, axes_of, known_axis
 
 if TYPE_CHECKING:
     from vsweep.results.sweep import Sweep
 
 _OTHERS = "other minima"
-_GREYS = {MOVING: "#BBBBBB", AWAY: "#222222", _OTHERS: "#EEEEEE"}
+GREYS = {MOVING: "#BBBBBB", AWAY: "#222222", _OTHERS: "#EEEEEE"}
 
 
-def draw_basin(sweep: "Sweep", x: str | None, y: str | None) -> Figure:
-    """See `Plots.basin`."""
+class Basins(NamedTuple):
+    """Where trials end, over two axes. names: of the places, in order. parts: their trials, with titles."""
+
+    x: str
+    y: str
+    names: list[str]
+    parts: list[tuple[str, pd.DataFrame]]
+
+
+def basins_of(sweep: "Sweep", x: str | None = None, y: str | None = None) -> Basins:
+    """The basins that a picture shows: see `Plots.basin`; a part's `ended` is where its trials did.
+
+    Raises `KeyError` for what is no sweep of functions over two axes.
+    """
     trials = sweep.trials
     starts = [f"model.{name}" for name in coordinates(sweep) if f"model.{name}" in axes_of(trials)]
     left = [axis for axis in [*starts, LR] if axis in axes_of(trials) and axis not in (x, y)]
@@ -34,7 +48,13 @@ def draw_basin(sweep: "Sweep", x: str | None, y: str | None) -> Figure:
         known_axis(trials, axis)
     trials = trials[trials["seed"] == trials["seed"].iloc[0]].assign(ended=where_ended)
     parts = parts_of(trials, [axis for axis in axes_of(trials) if axis not in (x, y)])
-    names = _named(pd.concat([part for _, part in parts])["ended"])
+    return Basins(x, y, _named(pd.concat([part for _, part in parts])["ended"]), parts)
+
+
+def draw_basin(sweep: "Sweep", x: str | None, y: str | None) -> Figure:
+    """See `Plots.basin`."""
+    x, y, order, parts = basins_of(sweep, x, y)
+    names = coloured(order, COLOURS)
     size = (4.2, 3.6) if len(parts) > 1 else (6.4, 4.4)
     figure, axes = panels(len(parts), columns=columns_of(len(parts)), size=size)
     for at, (title, part) in zip(axes, parts, strict=True):
@@ -42,57 +62,73 @@ def draw_basin(sweep: "Sweep", x: str | None, y: str | None) -> Figure:
         at.set_title(title or "where each descent ends", fontsize=10)
     if len(parts) > 1:
         figure.suptitle("where each descent ends", fontsize=11)
-    shown = [Patch(facecolor=colour, edgecolor="0.4", label=_said(name)) for name, colour in names.items()]
+    shown = [Patch(facecolor=colour, edgecolor="0.4", label=said(name)) for name, colour in names.items()]
     figure.legend(
         handles=shown, loc="outside lower center", ncols=min(4, len(shown)), frameon=False, fontsize=9
     )
     return figure
 
 
-def _said(name: str) -> str:
+def said(name: str) -> str:
+    """A place in words."""
     return f"minimum {name}" if "=" in name else name
 
 
-def _named(ended: pd.Series) -> dict[str, str]:
-    """A colour for each place where trials end, the most frequent minima first."""
+def _named(ended: pd.Series) -> list[str]:
+    """The places where trials end: the most frequent minima by where they are, then the other kinds."""
     counts = ended.value_counts()
     minima = [str(name) for name in counts.index if "=" in str(name)]
-    kinds = [str(name) for name in counts.index if "=" not in str(name) and name not in _GREYS]
+    kinds = [str(name) for name in counts.index if "=" not in str(name) and name not in GREYS]
     kept = minima[: len(COLOURS) - 2 - len(kinds)]
-    found = dict(zip(sorted(kept, key=_number) + kinds, COLOURS, strict=False))
-    rest = [name for name in _GREYS if name in counts or (name == _OTHERS and len(minima) > len(kept))]
-    return found | {name: _GREYS[name] for name in rest}
+    found = (sorted(kept, key=_number) + kinds)[: len(COLOURS)]
+    rest = [name for name in GREYS if name in counts or (name == _OTHERS and len(minima) > len(kept))]
+    return found + rest
+
+
+def coloured(names: Sequence[str], palette: Sequence[str]) -> dict[str, str]:
+    """A colour for each place: greys for those that are no stationary points of their own."""
+    own = dict(zip([name for name in names if name not in GREYS], palette, strict=False))
+    return {name: GREYS.get(name) or own[name] for name in names}
 
 
 def _number(name: str) -> tuple[float, ...]:
     return tuple(float(part.partition("=")[2]) for part in name.split(", "))
 
 
+def codes_of(part: pd.DataFrame, names: Sequence[str], x: str, y: str) -> pd.DataFrame:
+    """The place in `names` of where trials end, a row per value of y and a column per value of x."""
+    codes = part["ended"].map(lambda name: names.index(name if name in names else _OTHERS))
+    return part.assign(code=codes).drop_duplicates([x, y]).pivot(index=y, columns=x, values="code")
+
+
 def _basin(axes: Axes, part: pd.DataFrame, names: dict[str, str], x: str, y: str) -> None:
-    order = list(names)
-    codes = part["ended"].map(lambda name: order.index(name if name in names else _OTHERS))
-    table = part.assign(code=codes).drop_duplicates([x, y]).pivot(index=y, columns=x, values="code")
+    table = codes_of(part, list(names), x, y)
     across, up = (table.columns.to_numpy(float), table.index.to_numpy(float))
     colours = ListedColormap([to_rgba(colour) for colour in names.values()])
     mesh = np.ma.masked_invalid(table.to_numpy(float))
-    axes.pcolormesh(_edges(across), _edges(up), mesh, cmap=colours, vmin=-0.5, vmax=len(order) - 0.5)
+    axes.pcolormesh(edges(across), edges(up), mesh, cmap=colours, vmin=-0.5, vmax=len(names) - 0.5)
     for values, scale, text, axis in (
         (across, axes.set_xscale, axes.set_xlabel, x),
         (up, axes.set_yscale, axes.set_ylabel, y),
     ):
-        scale("log" if _geometric(values) else "linear")
-        name = axis.removeprefix("model.")
-        text("learning rate" if axis == LR else f"start, {name}" if axis.startswith("model.") else axis)
+        scale("log" if geometric(values) else "linear")
+        text(axis_said(axis))
 
 
-def _geometric(values: np.ndarray) -> bool:
+def axis_said(axis: str) -> str:
+    """An axis of a basin in words."""
+    name = axis.removeprefix("model.")
+    return "learning rate" if axis == LR else f"start, {name}" if axis.startswith("model.") else axis
+
+
+def geometric(values: np.ndarray) -> bool:
     """Whether values are spread by their ratios rather than by their differences."""
     return len(values) > 2 and values.min() > 0 and values.max() / values.min() > 20
 
 
-def _edges(values: np.ndarray) -> np.ndarray:
+def edges(values: np.ndarray) -> np.ndarray:
     """Between values halfway, as they are spread."""
-    log = _geometric(values)
+    log = geometric(values)
     at = np.log(values) if log else values
     if len(at) == 1:
         return np.asarray([at[0] - 0.5, at[0] + 0.5])

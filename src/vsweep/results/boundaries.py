@@ -1,7 +1,7 @@
 """Pictures of logistic regression on two features: the lines where the probability is a half."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -40,8 +40,24 @@ _BETWEEN = LinearSegmentedColormap.from_list("between", [COLOURS[0], "white", CO
 _HEADING = "logistic regression: where the probability is 1/2"
 
 
-def boundaries(sweep: "Sweep") -> Figure:
-    """See `Plots.boundaries`."""
+class Boundary(NamedTuple):
+    """A cell's lines. logits: of its seeds, `(known, 3)`. strong: `(3,)`, their mean or one of them."""
+
+    title: list[str]
+    logits: np.ndarray
+    strong: np.ndarray | None
+    mean: bool
+
+
+class Steps(NamedTuple):
+    """A trial's logits before and after its first steps, `(1 + steps, 3)`. title: in lines."""
+
+    title: list[str]
+    logits: np.ndarray
+
+
+def boundaries_of(sweep: "Sweep") -> tuple[Scene, list[Boundary]]:
+    """The boundaries that a picture shows: see `Plots.boundaries`."""
     scene = scene_of(sweep, "boundaries", 2, "two classes")
     trials, metric = sweep.trials, default_metric(sweep.trials)
     cells = rows_of(_logistic(sweep, metric, "boundaries"))
@@ -50,16 +66,25 @@ def boundaries(sweep: "Sweep") -> Figure:
     if not any(len(lines) for lines, _ in found):
         needs = "train the sweep with keep.params=all or record_params=true"
         raise KeyError(f"the parameters of the best and of the last cell were not kept: {needs}")
-    figure, axes = panels(len(rows), size=(4.2, 3.7))
+    shown = []
+    for (words, row), (lines, ok) in zip(rows, found, strict=True):
+        cell = f"{words}: {label(row, varied(trials))}".removesuffix(": ")
+        score = [scored(row, metric), _diverged_score(trials, row, metric)]
+        title = [cell, *score, _unknown(row, lines), *unseen(lines, scene.limits, "seed")]
+        shown.append(Boundary(title, lines, *_strong(lines, ok)))
+    return scene, shown
+
+
+def boundaries(sweep: "Sweep") -> Figure:
+    """See `Plots.boundaries`."""
+    scene, shown = boundaries_of(sweep)
+    figure, axes = panels(len(shown), size=(4.2, 3.7))
     image = None
-    for panel, (words, row), (lines, ok) in zip(axes, rows, found, strict=True):
-        strong, mean = _strong(lines, ok)
+    for panel, (title, lines, strong, mean) in zip(axes, shown, strict=True):
         image = _shade(panel, scene, strong) or image
         scatter(panel, scene, COLOURS)
         _draw_lines(panel, scene.limits, lines, strong, mean=mean)
-        cell = f"{words}: {label(row, varied(trials))}".removesuffix(": ")
-        score = [scored(row, metric), _diverged_score(trials, row, metric)]
-        titled(panel, [cell, *score, _unknown(row, lines), *unseen(lines, scene.limits, "seed")], 62)
+        titled(panel, title, 62)
     if image is not None:
         figure.colorbar(image, ax=axes, label=f"probability of {scene.classes[1]}", shrink=0.8)
     headed(figure, _HEADING)
@@ -67,8 +92,8 @@ def boundaries(sweep: "Sweep") -> Figure:
     return figure
 
 
-def first_steps(sweep: "Sweep", steps: int) -> Figure:
-    """See `Plots.first_steps`."""
+def first_steps_of(sweep: "Sweep", steps: int) -> tuple[Scene, list[Steps], str]:
+    """The steps that a picture shows, and of which trials they are, in words: see `Plots.first_steps`."""
     scene = scene_of(sweep, "first_steps", 2, "two classes")
     metric = default_metric(sweep.trials)
     cells = _logistic(sweep, metric, "first_steps")
@@ -79,9 +104,20 @@ def first_steps(sweep: "Sweep", steps: int) -> Figure:
         cells = cells.head(1)
     trials = [rows_of(ranked_trials(sweep.trials, int(cell), metric))[0] for cell in cells["cell"]]
     found = [after_steps(sweep.curves, scene, trial["trial"], steps) for trial in trials]
-    figure, axes = panels(len(trials), columns=3, size=(4.4, 3.8) if len(trials) == 1 else (3.1, 2.9))
-    shades = colours(range(max(map(len, found))))
-    for panel, trial, lines in zip(axes, trials, found, strict=True):
+    shown = []
+    for trial, lines in zip(trials, found, strict=True):
+        words = f"{label(trial, varied(sweep.trials))} seed={trial['seed']}".strip()
+        diverged = "" if trial["status"] == "ok" else f"diverges at step {trial['diverged_at']}"
+        shown.append(Steps([words, diverged, *unseen(lines, scene.limits, "step")], lines))
+    return scene, shown, _of_each(cells, sweep.trials)
+
+
+def first_steps(sweep: "Sweep", steps: int) -> Figure:
+    """See `Plots.first_steps`."""
+    scene, shown, of_each = first_steps_of(sweep, steps)
+    figure, axes = panels(len(shown), columns=3, size=(4.4, 3.8) if len(shown) == 1 else (3.1, 2.9))
+    shades = colours(range(max(len(lines) for _, lines in shown)))
+    for panel, (title, lines) in zip(axes, shown, strict=True):
         scatter(panel, scene, ("0.72", "0.45"))
         ends = {i: end for i, line in enumerate(lines) if (end := across(line, scene.limits)) is not None}
         # Where steps are small, what is below shows beside what is above.
@@ -89,13 +125,11 @@ def first_steps(sweep: "Sweep", steps: int) -> Figure:
         panel.add_collection(
             LineCollection(list(ends.values()), colors=shades[list(ends)], linewidths=widths, zorder=3)
         )
-        words = f"{label(trial, varied(sweep.trials))} seed={trial['seed']}".strip()
-        diverged = "" if trial["status"] == "ok" else f"diverges at step {trial['diverged_at']}"
-        titled(panel, [words, diverged, *unseen(lines, scene.limits, "step")], 46)
+        titled(panel, title, 46)
     scale = ScalarMappable(Normalize(-0.5, len(shades) - 0.5), ListedColormap(shades))
     ticks = evenly(len(shades), 6).tolist()
     figure.colorbar(scale, ax=axes, label="step", shrink=0.8, ticks=ticks)
-    headed(figure, f"{_HEADING} after each of the first steps", _of_each(cells, sweep.trials))
+    headed(figure, f"{_HEADING} after each of the first steps", of_each)
     legend(figure)
     return figure
 
@@ -130,13 +164,16 @@ def _shade(axes: Axes, scene: Scene, line: np.ndarray | None) -> Any:
     """The probability of the second class; None where there is none."""
     if line is None:
         return None
-    (left, right), (low, high) = scene.limits
-    x, y = np.linspace(left, right, _ACROSS)[None, :], np.linspace(low, high, _ACROSS)[:, None]
-    p = expit(line[0] * x + line[1] * y + line[2])
-    place = (left, right, low, high)
+    p, place = probability(line, scene.limits, _ACROSS), (*scene.limits[0], *scene.limits[1])
     return axes.imshow(
         p, cmap=_BETWEEN, vmin=0.0, vmax=1.0, alpha=0.45, extent=place, origin="lower", aspect="auto"
     )
+
+
+def probability(logit: np.ndarray, limits: Sequence[Limits], count: int) -> np.ndarray:
+    """The probability of the second class at each point of a grid, `(count, count)`."""
+    x, y = (np.linspace(*each, count) for each in limits)
+    return expit(logit[0] * x[None, :] + logit[1] * y[:, None] + logit[2])
 
 
 def _draw_lines(

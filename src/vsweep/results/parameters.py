@@ -1,6 +1,6 @@
 """A picture of the parameters themselves, on their way."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from vsweep.results.drawing import COLOURS, panels, plain
 from vsweep.results.scene import headed, legend
-from vsweep.results.select import is_parameter
+from vsweep.results.select import recorded_parameters
 
 if TYPE_CHECKING:
     from vsweep.results.sweep import Sweep
@@ -18,29 +18,50 @@ if TYPE_CHECKING:
 _MOST_PARAMETERS, _MOST_LINES = 12, 400
 
 
-def parameters(sweep: "Sweep") -> Figure:
-    """See `Plots.parameters`."""
-    names = [name for name in map(str, sweep.curves) if is_parameter(name)]
+class Recorded(NamedTuple):
+    """Recorded parameters against the step: of some trials, with a column each, and the mean of all.
+
+    words: how many parameters and trials these are, and of what features.
+    """
+
+    names: list[str]
+    drawn: list[pd.DataFrame]
+    mean: pd.DataFrame
+    words: list[str]
+
+
+def recorded(sweep: "Sweep", most: int, lines: int) -> Recorded:
+    """At most so many parameters, and trials of those that did not diverge.
+
+    Raises `KeyError` where no parameters were recorded.
+    """
+    names = recorded_parameters(sweep.trials)
     if not names:
         raise KeyError("no parameters were recorded: train the sweep with record_params=true")
-    shown = names[:_MOST_PARAMETERS]
+    shown = names[:most]
     trials, curves = sweep.trials, sweep.curves
     ok = trials.loc[trials["status"] == "ok", "trial"].to_numpy()
     rng = np.random.default_rng(0)
-    few = ok if len(ok) <= _MOST_LINES else rng.choice(ok, _MOST_LINES, replace=False)
+    few = ok if len(ok) <= lines else rng.choice(ok, lines, replace=False)
     kept = curves.loc[curves["trial"].isin(ok), ["trial", "step", *shown]].astype(dict.fromkeys(shown, float))
     mean = kept.groupby("step")[shown].mean()
     drawn = [group for _, group in kept[kept["trial"].isin(few)].groupby("trial")]
+    many = _many(len(trials), len(ok), len(few))
+    some = "parameters" if shown == names else f"the first {len(shown)} of {len(names)} parameters"
+    return Recorded(shown, drawn, mean, [f"{some} against the step: {many}", _units(sweep)])
+
+
+def parameters(sweep: "Sweep") -> Figure:
+    """See `Plots.parameters`."""
+    shown, drawn, mean, words = recorded(sweep, _MOST_PARAMETERS, _MOST_LINES)
     figure, axes = panels(len(shown), columns=3, size=(4.8, 3.2) if len(shown) == 1 else (3.0, 2.5))
     for panel, name in zip(axes, shown, strict=True):
         _lines(panel, drawn, mean[name])
-        _least_squares(panel, trials, name.removeprefix("param."))
+        _least_squares(panel, sweep.trials, name.removeprefix("param."))
         panel.set(xlabel="step", ylabel=name.removeprefix("param."))
-        panel.set_xlim(0.0, float(curves["step"].max()))
+        panel.set_xlim(0.0, float(sweep.curves["step"].max()))
         plain(panel)
-    many = _many(len(trials), len(ok), len(few))
-    some = "parameters" if shown == names else f"the first {len(shown)} of {len(names)} parameters"
-    headed(figure, f"{some} against the step: {many}", _units(sweep))
+    headed(figure, *words)
     legend(figure)
     return figure
 
@@ -59,10 +80,15 @@ def _lines(axes: Axes, drawn: list[pd.DataFrame], mean: pd.Series) -> None:
 
 def _least_squares(axes: Axes, trials: pd.DataFrame, name: str) -> None:
     """What least squares say of a parameter: as many lines as there are data sets."""
-    if f"least_squares_{name}" in trials:
-        for i, value in enumerate(trials[f"least_squares_{name}"].dropna().unique()):
-            text = "_" if i else "least squares"
-            axes.axhline(value, color="black", linestyle="--", linewidth=1.4, label=text)
+    for i, value in enumerate(solved(trials, name)):
+        text = "_" if i else "least squares"
+        axes.axhline(value, color="black", linestyle="--", linewidth=1.4, label=text)
+
+
+def solved(trials: pd.DataFrame, name: str) -> list[float]:
+    """What least squares say of a parameter, of each data set; none where they are not known."""
+    column = f"least_squares_{name}"
+    return trials[column].dropna().unique().tolist() if column in trials else []
 
 
 def _many(trials: int, ok: int, lines: int) -> str:

@@ -113,11 +113,13 @@ def scatter(axes: Axes, scene: Scene, colours: Sequence[Any]) -> None:
     axes.set(xlabel=scene.features[0], ylabel=scene.features[1], xlim=scene.limits[0], ylim=scene.limits[1])
 
 
-def best_by(trials: pd.DataFrame, metric: str, by: str) -> list[tuple[str, Row]]:
+def best_by(trials: pd.DataFrame, metric: str, by: str, most: int | None = None) -> list[tuple[str, Row]]:
     """The best cell for each value of an axis, rising, with the value in words.
 
     Before them is the best of the cells that lack the axis, if there are any: in words, what these have in
-    common, and other cells have not. At most `MOST_PANELS`. Raises `KeyError` for an axis that there is not.
+    common, and other cells have not. At most `most`, or `MOST_PANELS`.
+
+    Raises `KeyError` for an axis that there is not.
     """
     known_axis(trials, by)
     cells = rank_cells(trials, metric)
@@ -129,7 +131,7 @@ def best_by(trials: pd.DataFrame, metric: str, by: str) -> list[tuple[str, Row]]
     lacking = cells[cells[by].isna()]
     if len(lacking):
         found.insert(0, (_in_common(lacking, cells, axes_of(trials)), rows_of(lacking)[0]))
-    return [found[place] for place in evenly(len(found), MOST_PANELS)]
+    return [found[place] for place in evenly(len(found), most or MOST_PANELS)]
 
 
 def _in_common(some: pd.DataFrame, cells: pd.DataFrame, axes: Sequence[str]) -> str:
