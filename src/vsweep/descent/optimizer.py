@@ -99,7 +99,8 @@ def exponential(step: Array, steps: Array, *, decay_rate: Array, decay_steps: Ar
 
 def step(step: Array, steps: Array, *, decay_rate: Array, decay_steps: Array) -> Array:
     """`decay_rate ** floor(step / decay_steps)`."""
-    return decay_rate ** jnp.floor(step / decay_steps)
+    # Where division is not rounded correctly, as on a GPU, 33 / 33 may fall just below 1.
+    return decay_rate ** jnp.floor((step + 0.5) / decay_steps)
 
 
 SCHEDULES: dict[str, Callable[..., Array]] = {
