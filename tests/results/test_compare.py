@@ -296,8 +296,8 @@ def test_what_is_said_of_cells_that_are_told_apart():
 def test_what_is_said_of_cells_that_are_not():
     text = said(ranked(0.7, 0.8, 0.99, more=[5, 3, 0]))
     assert text == (
-        "3 cells (≈), the first among them, cannot be told apart (95%); some 5 more seeds would tell the"
-        " first from the second"
+        "3 cells (≈), the first itself counted, cannot be told from it (95%); some 5 more seeds would tell"
+        " the first from the second"
     )
     assert said(ranked(0.9, more=[1])).endswith("; some 1 more seed would tell the first from the second")
     assert "1,234 more seeds" in said(ranked(0.9, more=[1234]))
@@ -306,7 +306,7 @@ def test_what_is_said_of_cells_that_are_not():
 def test_what_is_said_of_equal_cells():
     cells = rank_cells(trials_of([[0.5, 0.75, 0.25], [0.5, 0.75, 0.25]]))
     assert said(cells) == (
-        "2 cells (≈), the first among them, cannot be told apart (95%); the first two are equal, and no"
+        "2 cells (≈), the first itself counted, cannot be told from it (95%); the first two are equal, and no"
         " number of seeds can be named"
     )
 
@@ -339,7 +339,7 @@ def test_what_tells_the_second_and_not_the_third_is_said_of_them():
     cells = rank_cells(trials_of(values))
     assert cells["cell"].tolist() == [0, 1, 2]
     assert alike(cells).tolist() == [True, False, True]
-    assert said(cells) == "2 cells (≈), the first among them, cannot be told apart (95%)"
+    assert said(cells) == "2 cells (≈), the first itself counted, cannot be told from it (95%)"
 
 
 # Of tables and sweeps.

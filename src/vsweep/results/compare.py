@@ -113,7 +113,7 @@ def said(cells: pd.DataFrame) -> str:
     count = int(alike(cells).sum())
     if not count:
         return f"the first is really better than the second with a chance of {second['chance']:.3g}"
-    text = f"{count:,} cells (≈), the first among them, cannot be told apart (95%)"
+    text = f"{count:,} cells (≈), the first itself counted, cannot be told from it (95%)"
     if pd.notna(second["more_seeds"]) and second["more_seeds"] > 0:
         seeds = int(second["more_seeds"])
         text += f"; some {seeds:,} more seed{'' if seeds == 1 else 's'} would tell the first from the second"
