@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vsweep.errors import ConfigError
 
 if TYPE_CHECKING:
-    from vsweep.api import load, plan, resume, sweep
+    from vsweep.api import load, plan, report, resume, sweep
     from vsweep.execution.devices import devices
     from vsweep.prove import check, confirm, overrides, reproduce, verify
     from vsweep.results.sweep import Sweep
@@ -30,6 +30,7 @@ __all__ = [
     "load",
     "overrides",
     "plan",
+    "report",
     "reproduce",
     "resume",
     "sweep",
@@ -50,6 +51,7 @@ _WHERE = {
     "reproduce": "vsweep.prove",
     "verify": "vsweep.prove",
     "plan": "vsweep.api",
+    "report": "vsweep.api",
     "resume": "vsweep.api",
     "sweep": "vsweep.api",
     "sync": "vsweep.sending",

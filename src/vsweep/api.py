@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from vsweep.descent.program import NUMERICS
-from vsweep.directory import loaded, recorded, recorded_words
-from vsweep.errors import ConfigError
+from vsweep.directory import loaded, recorded, recorded_words, why
+from vsweep.errors import ConfigError, StoreError
 from vsweep.execution.costs import Hardware
 from vsweep.execution.known import known as measurements
 from vsweep.execution.plan import Plan, make_plan
 from vsweep.results.lock import refuse_within
+from vsweep.results.select import default_metric, final_values
 from vsweep.results.store import read_plan, refuse_foreign, whole
 from vsweep.results.sweep import Sweep
 from vsweep.runner import planned, run_study
@@ -102,6 +103,35 @@ def try_plan(config: Words) -> None:
     """Raise `ConfigError` for a sweep that cannot be run; start no device."""
     made = make_study(as_words(config).words)
     make_plan(made.grid, made.variants, made.group_axes, Hardware("cpu", 1))
+
+
+def report(
+    directory: str | Path,
+    path: str | Path | None = None,
+    *,
+    metric: str | None = None,
+    model: Callable[..., Any] | None = None,
+    loss: Callable[..., Any] | None = None,
+    data: Any = None,
+    allow_targets: Sequence[str] = (),
+) -> Path:
+    """Write a report of a sweep that opens in a browser: one file, which needs no network.
+
+    path: by default `report.html` in the sweep's directory. metric: that ranks. model, loss, data,
+    allow_targets: as of `load`; without them what a sweep of your own functions learnt cannot be drawn.
+
+    Returns its path. Raises `ConfigError` where there is no sweep, or no such metric, and `StoreError` where
+    it cannot be written.
+    """
+    sweep = load(directory, model=model, loss=loss, data=data, allow_targets=allow_targets)
+    try:
+        final_values(sweep.trials, metric or default_metric(sweep.trials))
+    except KeyError as error:
+        raise ConfigError("metric", str(error.args[0]), "") from error
+    try:
+        return sweep.report(path, metric)
+    except OSError as error:
+        raise StoreError(f"cannot write {path or sweep.directory} ({why(error)})") from error
 
 
 def load(

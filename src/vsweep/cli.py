@@ -9,7 +9,7 @@ from typing import Any
 
 from vsweep.errors import ConfigError, ServiceError, StoreError, Terminated, nearest
 
-_COMMANDS = ("run", "plan", "resume", "verify", "confirm", "check", "sync", "dashboard")
+_COMMANDS = ("run", "plan", "resume", "verify", "confirm", "check", "sync", "dashboard", "report")
 _USAGE = """\
 vsweep trains a grid of models in a few compiled programs, and keeps every curve.
 
@@ -21,6 +21,7 @@ vsweep trains a grid of models in a few compiled programs, and keeps every curve
 
   vsweep sync DIR [project=… level=trial|cell]  send W&B what it has not yet, from the directory alone
 
+  vsweep report DIR [metric=…] [path=FILE]      write report.html, which any browser opens, with no network
   vsweep verify DIR [k=8] [seed=0]              train some trials again, alone, and compare
   vsweep confirm DIR [top=5] [seeds=8]          train the best cells again on fresh seeds
   vsweep run trial=N from=DIR                   train one trial of a sweep again, and keep its parameters

@@ -133,6 +133,13 @@ def _dashboard(words: Sequence[str]) -> None:
     print(url, flush=True)
 
 
+def _report(words: Sequence[str]) -> None:
+    directory = _directory("report", words)
+    given = _given("report", words[1:], ("metric", "path", "allow_targets"))
+    metric, path = given.get("metric"), given.get("path")
+    print(api.report(directory, path, metric=metric, allow_targets=_names(given)), flush=True)
+
+
 def _given(command: str, words: Sequence[str], known: Sequence[str]) -> dict[str, str]:
     """Words of `key=value`, of these keys."""
     given = {}
@@ -166,6 +173,7 @@ _COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "check": _check,
     "sync": _sync,
     "dashboard": _dashboard,
+    "report": _report,
 }
 
 

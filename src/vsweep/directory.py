@@ -3,6 +3,7 @@
 import os
 import platform
 import shlex
+import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -24,10 +25,12 @@ from vsweep.execution.predict import predictor
 from vsweep.execution.run import column_names, metric_names, test_names
 from vsweep.parts import name_of
 from vsweep.results.lock import refuse_within
+from vsweep.results.spelled import Spelling
 from vsweep.results.store import Store, read_plan, refuse_foreign
 from vsweep.results.sweep import Sweep
 from vsweep.results.table import Table
 from vsweep.schema import parse_field
+from vsweep.spelling import spelling
 from vsweep.study import Study, recorded_study
 from vsweep.trackers.wandb.options import options
 
@@ -90,10 +93,37 @@ def record_of(made: Study, planned: Plan) -> dict[str, Any]:
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "versions": {name: version(name) for name in ("vsweep", "jax", "jaxlib", "optax", "numpy")},
         "python": platform.python_version(),
+        "commit": commit(),
         "study": made.record(),
         "pictures": {},
         **describe.as_record(planned),
     }
+
+
+# Nothing that a repository's own settings name is run, and nothing is locked.
+_GIT = ("git", "--no-optional-locks", "-c", "core.fsmonitor=false")
+
+
+def commit() -> str | None:
+    """The commit of the git repository that one stands in, and whether files differ from it; None outside."""
+    head = _git("rev-parse", "HEAD")
+    if not head:
+        return None
+    differ = _git("status", "--porcelain", "--untracked-files=no")
+    if differ is None:
+        return f"{head} (whether files differ is not known)"
+    return f"{head} and changes" if differ else head
+
+
+def _git(*words: str) -> str | None:
+    """What git says; None where it cannot."""
+    try:
+        said = subprocess.run(
+            [*_GIT, *words], capture_output=True, stdin=subprocess.DEVNULL, timeout=5, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return said.stdout.decode(errors="replace").strip()
 
 
 def _new_directory(name: str) -> Path:
@@ -124,7 +154,10 @@ def loaded(
         made = recorded(sweep.directory, own, allow_targets)
         return predictor(made.cell(cell), sweep.plan, params)
 
-    return Sweep(directory, make)
+    def spell(sweep: Sweep) -> Spelling:
+        return spelling(recorded(sweep.directory, own, allow_targets))
+
+    return Sweep(directory, make, spell)
 
 
 def recorded(
@@ -141,6 +174,8 @@ def recorded(
     try:
         raw = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
         raw["tracker"] = {"wandb": options(raw)}
+        # Directories of before there was one have no such field.
+        raw.setdefault("report", False)
         return recorded_study({**raw, "allow_targets": list(allow_targets)}, record["study"], own)
     except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())

@@ -27,7 +27,7 @@ from vsweep.results.examples import keep_examples
 from vsweep.results.files import write_json
 from vsweep.results.finished import Underway
 from vsweep.results.store import Store, read_curves, read_plan
-from vsweep.results.sweep import CONFIRMED, VERIFIED, Sweep, clear_pictures
+from vsweep.results.sweep import CONFIRMED, REPORT, VERIFIED, Sweep, clear_pictures
 from vsweep.schema import parse_field
 from vsweep.study import Study
 from vsweep.trackers.console import ConsoleTracker
@@ -71,6 +71,9 @@ def run_study(made: Study, directory: Path | None = None, *, quiet: bool) -> Swe
                 _draw(store, trained, pictures)
                 # It was read before the store noted them.
                 trained = loaded(store.directory, made.own, made.raw.get("allow_targets") or ())
+            # One that is there would be of what there was.
+            if parse_field("report", made.raw.get("report", False)) or (trained.directory / REPORT).exists():
+                _report(trained)
             trackers.end(trained)
             trained.unsent = trackers.lacks
             if not (missing or quiet) and (line := lacking(trained)):
@@ -105,6 +108,16 @@ def _draw(store: Store, trained: Sweep, pictures: Sequence[tuple[str, Mapping[st
     store.note(pictures=make(trained, pictures))
 
 
+def _report(trained: Sweep) -> None:
+    """Write the report; what was trained is there, whatever comes of it."""
+    try:
+        trained.report()
+    except OSError:
+        raise
+    except Exception as error:
+        print(f"no report ({type(error).__name__}: {error})", file=sys.stderr)
+
+
 def _found(store: Store) -> list[str]:
     """What a directory held already, in words."""
     lines = [f"  {note}" for note in store.notes]
@@ -124,7 +137,7 @@ def _kept(store: Store) -> str:
 
 def _train(plan: Plan, mesh: Any, known: Known, store: Store, trackers: Trackers, planning_s: float) -> None:
     """Train what a store lacks of a plan, and note where the time went, whatever ends it."""
-    begun, writing, spent = time.perf_counter(), 0.0, Spent()
+    begun, writing, spent, before = time.perf_counter(), 0.0, Spent(), store.finished
     try:
         for block in train(plan, mesh, spent, done=store.done.copy(), underway=store.underway()):
             stored = time.perf_counter()
@@ -146,7 +159,7 @@ def _train(plan: Plan, mesh: Any, known: Known, store: Store, trackers: Trackers
             "writing": writing,
         }
         if spent.training:
-            store.note(happened=describe.happened(plan, seconds, spent.device_bytes))
+            store.note(happened=describe.happened(plan, seconds, spent.device_bytes, store.finished - before))
             remember(plan, spent, known)
 
 

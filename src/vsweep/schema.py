@@ -111,6 +111,7 @@ SWEEP_FIELDS: dict[str, Takes] = {
     "keep.params": Takes("an integer of at least 0, or all", count_or_all),
     "keep.state": Takes("true or false", flag),
     "verify": Takes("true or false", flag),
+    "report": Takes("true or false", flag),
     "pictures": Takes("a list of pictures' names, or of {name: {argument: value}}", pictures),
     "tracker.wandb.mode": one_of(["auto", "online", "offline", "shared", "disabled"]),
     "tracker.wandb.level": one_of(["auto", "trial", "cell", "sweep"]),

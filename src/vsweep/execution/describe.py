@@ -135,12 +135,13 @@ def _prediction(plan: Plan) -> str:
     return f"about {_seconds(plan.predicted_s)}: {parts}{guess}"
 
 
-def happened(plan: Plan, seconds: Mapping[str, float], device_bytes: int) -> dict[str, Any]:
+def happened(plan: Plan, seconds: Mapping[str, float], device_bytes: int, trials: int) -> dict[str, Any]:
     """What a sweep took, beside what was predicted, for the store.
 
-    seconds: by what they were spent on.
+    seconds: by what they were spent on. trials: how many were trained in them.
     """
     return {
+        "trials": trials,
         "seconds": {what: round(s, 3) for what, s in seconds.items()},
         "predicted": {
             "total": round(plan.predicted_s, 3),

@@ -12,6 +12,7 @@ from vsweep.results import boundaries, parameters, predictions
 from vsweep.results.basins import draw_basin
 from vsweep.results.descents import draw_loss_surface, draw_paths
 from vsweep.results.drawing import colours, evenly, picture, plain, tick, written
+from vsweep.results.report.interactive import Interactive
 from vsweep.results.select import default_metric, higher_is_better, known_axis, rank_cells
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ _MOST_NAMED = 12
 _MOST_TILES, _MOST_TICKS = 20, 12
 
 
-class Plots:
-    """The pictures of one sweep; each gives a matplotlib figure."""
+class Plots(Interactive):
+    """The pictures of one sweep: those here give matplotlib figures, the report's Plotly's."""
 
     def __init__(self, sweep: "Sweep") -> None:
         """Nothing is read before a picture is asked for."""

@@ -223,6 +223,12 @@ def read_curves(directory: Path, trials: Sequence[int] | None = None) -> pd.Data
     return curves.sort_values(["trial", "step"], kind="stable", ignore_index=True)
 
 
+def first_values(directory: Path, metric: str) -> pd.Series:
+    """A metric of every trial at step 0, float64, by the trial's number."""
+    curves = pd.read_parquet(directory / CURVES, columns=["trial", metric], filters=[("step", "==", 0)])
+    return curves.set_index("trial")[metric].astype(np.float64)
+
+
 def whole(directory: Path, plan: Mapping[str, Any]) -> bool:
     """Whether all trials of a directory's plan are in it, and none of its files is damaged.
 

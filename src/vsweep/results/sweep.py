@@ -15,14 +15,17 @@ from vsweep.results import select
 from vsweep.results.examples import read_examples
 from vsweep.results.extend import unfinished
 from vsweep.results.keep import params_of
+from vsweep.results.spelled import Spelling
 from vsweep.results.store import read_curves, read_trials
 
 if TYPE_CHECKING:
     from vsweep.results.plots import Plots
+    from vsweep.results.tables import Tables
 
 
 MakePredictor = Callable[["Sweep", int, dict[str, np.ndarray] | None], Callable[[Any], np.ndarray]]
-VERIFIED, CONFIRMED, PICTURES = "verify.json", "confirm.json", "pictures"
+MakeSpelling = Callable[["Sweep"], Spelling]
+VERIFIED, CONFIRMED, PICTURES, REPORT = "verify.json", "confirm.json", "pictures", "report.html"
 
 
 def clear_pictures(directory: Path, noted: Any) -> None:
@@ -35,12 +38,18 @@ def clear_pictures(directory: Path, noted: Any) -> None:
 class Sweep:
     """A sweep's directory, read when asked."""
 
-    def __init__(self, directory: str | Path, predictor: MakePredictor | None = None) -> None:
+    def __init__(
+        self,
+        directory: str | Path,
+        predictor: MakePredictor | None = None,
+        spelling: MakeSpelling | None = None,
+    ) -> None:
         """predictor: makes one from the sweep, a cell's number and a trial's parameters (None: of no matter).
 
-        Raises `ConfigError` where there is no sweep with a finished trial.
+        spelling: makes the overrides of its cells. Raises `ConfigError` where there is no sweep with a
+        finished trial.
         """
-        self._predictor = predictor
+        self._predictor, self._spelling = predictor, spelling
         # What did not come to where it was to be shown, in words: of the process that trained it.
         self.unsent = ""
         # What `where` left, in words.
@@ -96,7 +105,7 @@ class Sweep:
         kept = self.trials
         for axis, value in values.items():
             kept = kept[select.having(kept, axis, value)]
-        part = Sweep(self.directory, self._predictor)
+        part = Sweep(self.directory, self._predictor, self._spelling)
         part.trials = kept.reset_index(drop=True)
         part.curves = self.curves[self.curves["trial"].isin(kept["trial"])].reset_index(drop=True)
         named = " ".join(f"{axis}={value}" for axis, value in values.items())
@@ -154,6 +163,22 @@ class Sweep:
             raise KeyError("it is of functions to minimise: model=point")
         return self._predictor(self, cell, None)
 
+    @cached_property
+    def spelling(self) -> Spelling:
+        """The overrides of all its cells. Raises `ConfigError` where they cannot be told."""
+        if self._spelling is None:
+            raise RuntimeError("overrides come from vsweep.load(directory)")
+        return self._spelling(self)
+
+    def overrides(self, cell: int) -> list[str]:
+        """The exact config of a cell as overrides, its seeds last: `vsweep run` with these trains it again.
+
+        Raises `KeyError` where there is no such cell, and `ConfigError` where they cannot be told: the sweep
+        was made by another version, or of functions of your own that are not here.
+        """
+        seeds = sorted(self.trials["seed"].unique().tolist())
+        return [*self.spelling.of(cell), f"seeds=[{','.join(map(str, seeds))}]"]
+
     def _trial(self, trial: int) -> pd.Series:
         found = self.trials[self.trials["trial"] == trial]
         if found.empty:
@@ -174,9 +199,29 @@ class Sweep:
         there = all((self.directory / PICTURES / name).is_file() for name in made)
         return bool(self.config.get("pictures")) and not (noted and there)
 
+    def report(self, path: str | Path | None = None, metric: str | None = None) -> Path:
+        """Write a report that opens in a browser, one file that needs no network; give its path.
+
+        path: by default `report.html` in the sweep's directory, which is of the whole sweep. metric: that
+        ranks. Raises `KeyError` for a metric that was not recorded, and `ValueError` where a part of a sweep
+        is given no path.
+        """
+        if path is None and self.only:
+            raise ValueError(f"a report of {self.only} alone takes a path")
+        from vsweep.results.report.page import write_report
+
+        return write_report(self, path, metric)
+
+    @property
+    def tables(self) -> "Tables":
+        """The report's tables: `sweep.tables.importance()`, `sweep.tables.best_lr(...)`."""
+        from vsweep.results.tables import Tables
+
+        return Tables(self)
+
     @property
     def plot(self) -> "Plots":
-        """Pictures: `sweep.plot.heatmap(...)`, `sweep.plot.curves(...)`."""
+        """Pictures: `sweep.plot.heatmap(...)`, `sweep.plot.curves(...)`, `sweep.plot.importance()`."""
         # Only here: matplotlib takes half a second to import.
         from vsweep.results.plots import Plots
 

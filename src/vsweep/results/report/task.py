@@ -1,0 +1,65 @@
+"""The charts that belong to what a sweep trained: regions, fits, boundaries, descents, basins."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from vsweep.results.report import descended, divided, ended, fitted, predicted
+from vsweep.results.report.chart import Chart
+from vsweep.results.select import varied
+
+if TYPE_CHECKING:
+    from vsweep.results.sweep import Sweep
+
+Maker = Callable[["Sweep", dict[str, Any]], Chart]
+# A picture that a config asks for several times, of parts of it, is as many charts, at most.
+_MOST = 4
+
+
+def task_charts(sweep: "Sweep") -> list[Chart]:
+    """The charts of a sweep's task; none for tasks that have none, as data of many features."""
+    return drawn(sweep)[0]
+
+
+def drawn(sweep: "Sweep") -> tuple[list[Chart], list[str]]:
+    """The same, and what should have been drawn but failed, a sentence each."""
+    by = _telling(sweep)
+    makers: dict[str, Maker] = {
+        "regions": lambda of, given: predicted.regions(of, given.get("by", by)),
+        "fits": lambda of, given: predicted.fits(of, given.get("by", by)),
+        "boundaries": lambda of, given: divided.boundaries(of),
+        "first_steps": lambda of, given: divided.first_steps(of, given.get("steps", 10)),
+        "loss_surface": lambda of, given: fitted.loss_surface(of),
+        "parameters": lambda of, given: fitted.parameters(of),
+        "paths": lambda of, given: descended.paths(of),
+        "surface": lambda of, given: descended.surface(of),
+        "basin": lambda of, given: ended.basin(of, given.get("x"), given.get("y")),
+    }
+    charts: list[Chart] = []
+    failed = []
+    for name, make in makers.items():
+        for given in _asked(sweep, name)[:_MOST] or [{}]:
+            try:
+                of = sweep.where(given["where"]) if given.get("where") else sweep
+                charts.append(make(of, given))
+            except Exception as error:
+                # What is not of this task, or not of this part of it, says so in a sentence.
+                if not (isinstance(error, KeyError) and " " in str(error.args[0])):
+                    failed.append(f"The {name} cannot be drawn ({type(error).__name__}: {error}).")
+    return charts, failed
+
+
+def _asked(sweep: "Sweep", name: str) -> list[dict[str, Any]]:
+    """The arguments of each picture of this name that the config asks for."""
+    found = []
+    for entry in sweep.config.get("pictures") or []:
+        entry = {entry: {}} if isinstance(entry, str) else entry
+        if name in entry:
+            found.append(dict(entry[name] or {}))
+    return found
+
+
+def _telling(sweep: "Sweep") -> str | None:
+    """The axis whose values differ most to the eye: how wide models are, or which they are."""
+    axes = varied(sweep.trials)
+    first = [axis for axis in ("model.width", "model") if axis in axes]
+    return next(iter(first + axes), None)
