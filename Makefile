@@ -25,7 +25,7 @@ help: ## list the targets
 	@echo '  with SWEEP=name (a file in sweeps/), ARGS="hydra overrides", ACCEL=cpu|cuda12|tpu, PYTHON=python3.12'
 
 sweep: $(USE) ## train a sweep and say where the results are
-	@$(BIN)/vsweep run sweep=$(SWEEP) $(ARGS)
+	@$(BIN)/vsweep run sweep=$(SWEEP) report=true $(ARGS)
 
 plan: $(USE) ## say what a sweep would run, and train nothing
 	@$(BIN)/vsweep plan sweep=$(SWEEP) $(ARGS)
@@ -46,11 +46,12 @@ format: $(TEST) ## put the code in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(USE) ## time vsweep beside what is written by hand, whole sweeps, and W&B; verify one in many blocks
+bench: $(USE) ## time vsweep beside what is written by hand, whole sweeps, W&B and the report; verify one
 	$(BIN)/python scripts/bench.py $(ARGS)
 	$(BIN)/python scripts/bench_sweeps.py
 	$(BIN)/python scripts/bench_verify.py
 	$(BIN)/python scripts/bench_wandb.py
+	$(BIN)/python scripts/bench_report.py
 
 aot: ## compile for an H100 and TPUs that are not here; fail where a step costs more (ARGS=--accept)
 	@$(MAKE) --no-print-directory VENV=$(VENV)-aot ACCEL=aot $(VENV)-aot/.installed-aot

@@ -23,6 +23,33 @@ _CACHE = Path(tempfile.mkdtemp(prefix="vsweep-tests-"))
 os.environ["XDG_CACHE_HOME"] = os.environ["MPLCONFIGDIR"] = str(_CACHE)
 atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
 
+
+def pytest_xdist_auto_num_workers(config):
+    """One process more than there are cores: some tests wait for a server, a browser or another process."""
+    return (os.cpu_count() or 1) + 1
+
+
+# Files that take longest, which have few tests, the longest first: what is begun last is waited for alone.
+_LONGEST = (
+    "test_wandb_online.py",
+    "test_kill.py",
+    "test_program.py",
+    "test_report_page.py",
+    "test_bad_grown.py",
+    "test_sweeps.py",
+    "test_wandb_sweep.py",
+    "test_gradients.py",
+    "test_resume.py",
+    "test_minimise.py",
+    "test_colab.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    places = {name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
 prepare()
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -144,3 +171,18 @@ def undisturbed(zygote, tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
     assert zygote.run(folder, "run", *WORDS, "dir=kept") == 0, (folder / "err").read_text()
     return folder / "kept"
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A headless Chromium."""
+    from report_helpers import CHROMIUM, FLAGS
+
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()

@@ -1,0 +1,57 @@
+"""Make the README's pictures of the report anew: screenshots of a real one. Needs Chromium and Playwright."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import vsweep
+
+DOCS = Path(__file__).parents[1] / "docs"
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+# Of relu networks with momentum some diverge, and where is to be seen.
+WORDS = [
+    "data=spirals",
+    "model=mlp",
+    "model.activation=relu",
+    "optimizer=momentum",
+    "grid.optimizer.lr={logspace:[0.01,100,9]}",
+    "grid.model.width=[4,8,16,32]",
+    "grid.model.init=[he_normal,lecun_normal]",
+    "seeds=4",
+    "steps=200",
+    "tracker=none",
+]
+
+
+def main() -> None:
+    from playwright.sync_api import sync_playwright
+
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as started:
+        page = vsweep.sweep([*WORDS, f"dir='{folder}/kept'"]).report()
+        browser = started.chromium.launch(executable_path=found, args=FLAGS)
+        for name, width, scheme, sections in (
+            ("report", 1100, "light", ("where", "how")),
+            ("report_dark", 1100, "dark", ("matters",)),
+            ("report_phone", 390, "light", ("sensitive",)),
+        ):
+            tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+            tab.goto(page.as_uri())
+            tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+            tab.evaluate("document.getElementById('dock').style.display = 'none'")
+            tab.wait_for_timeout(1500)
+            tab.screenshot(path=DOCS / f"{name}.png", full_page=True, clip=around(tab, sections))
+        browser.close()
+
+
+def around(tab: Any, sections: tuple[str, ...]) -> dict[str, float]:
+    """The part of a page that some sections take, no more than fits a README."""
+    boxes = [tab.locator(f"#{name}").bounding_box() for name in sections]
+    top = boxes[0]["y"]
+    height = boxes[-1]["y"] + boxes[-1]["height"] - top
+    return {"x": 0, "y": top, "width": tab.viewport_size["width"], "height": min(height, 1150)}
+
+
+if __name__ == "__main__":
+    main()
