@@ -24,11 +24,6 @@ os.environ["XDG_CACHE_HOME"] = os.environ["MPLCONFIGDIR"] = str(_CACHE)
 atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
 
 
-def pytest_xdist_auto_num_workers(config):
-    """One process more than there are cores: some tests wait for a server, a browser or another process."""
-    return (os.cpu_count() or 1) + 1
-
-
 # Files that take longest, which have few tests, the longest first: what is begun last is waited for alone.
 _LONGEST = (
     "test_wandb_online.py",

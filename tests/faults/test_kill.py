@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import time
 
@@ -53,11 +54,16 @@ def test_kills_lose_nothing(zygote, undisturbed, tmp_path):
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_says_what_is_kept_and_how_to_go_on(zygote, undisturbed, tmp_path, number, status):
-    directory = tmp_path / "kept"
-    pid = zygote.start(tmp_path, "run", *WORDS, "dir=kept")
-    when(lambda: parts(directory) >= 2)
-    zygote.kill(pid, number)
-    assert zygote.ended(pid) == status
+    directory, ended = tmp_path / "kept", 0
+    for _ in range(5):
+        # On a busy machine it may be done before it hears of it.
+        shutil.rmtree(directory, ignore_errors=True)
+        pid = zygote.start(tmp_path, "run", *WORDS, "dir=kept")
+        when(lambda: parts(directory) >= 2)
+        zygote.kill(pid, number)
+        if ended := zygote.ended(pid):
+            break
+    assert ended == status
     err = (tmp_path / "err").read_text()
     assert "Traceback" not in err
     last = err.splitlines()[-1]
