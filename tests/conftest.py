@@ -23,28 +23,6 @@ _CACHE = Path(tempfile.mkdtemp(prefix="vsweep-tests-"))
 os.environ["XDG_CACHE_HOME"] = os.environ["MPLCONFIGDIR"] = str(_CACHE)
 atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
 
-
-# Files that take longest, which have few tests, the longest first: what is begun last is waited for alone.
-_LONGEST = (
-    "test_wandb_online.py",
-    "test_kill.py",
-    "test_program.py",
-    "test_report_page.py",
-    "test_bad_grown.py",
-    "test_sweeps.py",
-    "test_wandb_sweep.py",
-    "test_gradients.py",
-    "test_resume.py",
-    "test_minimise.py",
-    "test_colab.py",
-)
-
-
-def pytest_collection_modifyitems(items):
-    places = {name: place for place, name in enumerate(_LONGEST)}
-    items.sort(key=lambda item: places.get(item.path.name, len(places)))
-
-
 prepare()
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")

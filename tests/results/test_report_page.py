@@ -327,3 +327,4 @@ def test_what_stands_in_a_sweep_runs_nothing(tmp_path, chromium):
         assert opened.page.title() == "made up: vsweep"
         assert opened.errors == []
         assert bad in opened.page.locator("#best tbody").inner_text()
+        assert any(bad in name for name in opened.block("how-0").locator(".legendtext").all_text_contents())

@@ -71,6 +71,8 @@
   const drawn = new Set();
   let curves = new Set(data.drawn);
   const choosable = (figure) => figure.data.some((trace) => trace.meta && "cell" in trace.meta);
+  // Plotly takes some markup in a name for markup.
+  const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
   // What the cells that are drawn differ in is all that a legend has to say.
   const namesAmong = (numbers) => {
     const rows = numbers.map((number) => rowOf.get(number));
@@ -83,7 +85,7 @@
     return traces.map((trace) => {
       const at = trace.meta && "cell" in trace.meta ? order.indexOf(trace.meta.cell) : -1;
       if (at < 0) return trace;
-      const named = trace.meta.band ? trace : { ...trace, name: names[at] };
+      const named = trace.meta.band ? trace : { ...trace, name: plain(names[at]) };
       // Few cells are told apart better by colours that differ than by those of a scale.
       if (order.length > data.palette.length) return named;
       const colour = data.palette[at];
@@ -95,6 +97,8 @@
     modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
   };
   const draw = (plot) => {
+    // What is chosen before Plotly is there is drawn when it is.
+    if (!globalThis.Plotly) return;
     const figure = chart(plot.dataset.chart);
     let traces = figure.data;
     const layout = layoutOf(figure.layout);
