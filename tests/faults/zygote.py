@@ -6,6 +6,7 @@ how it ended: its exit status, or minus the signal that killed it.
 
 import json
 import os
+import signal
 import sys
 import threading
 
@@ -24,6 +25,8 @@ def say(*words):
 
 
 def child(folder, words):
+    # What began in a background of a shell's does not hear of Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(folder)
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), number)
