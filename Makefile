@@ -46,7 +46,7 @@ format: $(TEST) ## put the code in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(USE) ## time vsweep beside what is written by hand, whole sweeps, W&B and the report; verify one
+bench: $(USE) ## time vsweep beside what is written by hand, whole sweeps, W&B, the report; verify in many blocks
 	$(BIN)/python scripts/bench.py $(ARGS)
 	$(BIN)/python scripts/bench_sweeps.py
 	$(BIN)/python scripts/bench_verify.py

@@ -17,8 +17,8 @@ from vsweep.schema import FIELDS, GROUPS, SWEEP_FIELDS, parse_field
 from vsweep.spelling import as_words
 
 pytestmark = pytest.mark.slow
-few = settings(max_examples=24, suppress_health_check=list(HealthCheck))
-many = settings(max_examples=150, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=40, suppress_health_check=list(HealthCheck))
+many = settings(max_examples=300, suppress_health_check=list(HealthCheck))
 
 PATHS = [*FIELDS, *SWEEP_FIELDS, *GROUPS, "tracker", "seeds", "grid", *(f"{group}.name" for group in GROUPS)]
 NUMBERS = [0, 1, 2, 3, -1, 0.5, 1.5, 1e-60, 1e60, 1e308, float("nan"), float("inf"), 2**31, 2**63, 10**40]

@@ -66,9 +66,8 @@ def pairs(trials: pd.DataFrame, cells: pd.DataFrame, x: str, y: str, metric: str
     """
     known_axis(trials, x)
     known_axis(trials, y)
-    ranked = cells.dropna(subset=[x, y])
     worst = -np.inf if higher_is_better(metric) else np.inf
-    ranked["_mean"] = ranked["mean"].fillna(worst)
+    ranked = cells.dropna(subset=[x, y]).assign(_mean=lambda kept: kept["mean"].fillna(worst))
     table = ranked.drop_duplicates([x, y]).set_index([x, y])[["mean", "sem", "cell"]].sort_index()
     table = table.rename(columns={"mean": "best"})
     grouped = ranked.groupby([x, y])
