@@ -224,6 +224,8 @@ def test_of_many_cells_some_have_curves_and_the_file_stays_small(tmp_path):
     # Those behind are of all cells alike, and not of the shown ones.
     assert len(subject.behind) == 150
     assert made.trials.loc[shown, "trial"].isin(subject.behind).sum() < 20
+    faint = made.plot.convergence().data[0]
+    assert np.isnan(np.asarray(faint.x)).sum() == 149
 
 
 def test_the_same_pictures_and_tables_come_from_python(sweep, tmp_path):
