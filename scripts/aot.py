@@ -37,8 +37,9 @@ from jax.experimental.topologies import get_topology_desc
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vsweep.descent.program import compile_block
+from vsweep.execution.costs import Hardware
 from vsweep.execution.inputs import arrays
-from vsweep.execution.plan import Hardware, Program, make_plan
+from vsweep.execution.plan import Program, make_plan
 from vsweep.study import make_study
 
 HERE = Path(__file__).parent

@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 
 import vsweep
-from vsweep import ConfigError, Model, sweep
+from vsweep.api import sweep
+from vsweep.errors import ConfigError
 from vsweep.execution import compiler
+from vsweep.tasks.models import Model
 
 X = np.linspace(-1.0, 2.0, 12)
 Y = 0.7 - 1.3 * X + 0.1 * np.sin(9.0 * X)

@@ -10,8 +10,9 @@ from jax.sharding import Mesh
 
 from vsweep.compose import CONF
 from vsweep.descent.program import lower_block
+from vsweep.execution.costs import Hardware
 from vsweep.execution.inputs import arrays
-from vsweep.execution.plan import Hardware, make_plan
+from vsweep.execution.plan import make_plan
 from vsweep.study import make_study
 from vsweep.tasks.task import Data, Examples
 

@@ -13,20 +13,22 @@ import pytest
 from core_helpers import examples, make_hparams, make_static
 
 import vsweep
-from vsweep import ConfigError, Model, prove
+from vsweep import prove
 from vsweep.descent.program import numerics, start_one
+from vsweep.errors import ConfigError
 from vsweep.execution import run
 from vsweep.execution.alone import Again
 from vsweep.execution.identity import identities
 from vsweep.execution.known import Known
 from vsweep.execution.verify import BEST, DIVERGED, FIRST, LAST, RANDOM, difference, picks, signed
 from vsweep.results.select import rank_cells
+from vsweep.results.verified import verified_line
 from vsweep.runner import planned
 from vsweep.study import make_study
 from vsweep.tasks.data import DATASETS
 from vsweep.tasks.dataset import split
+from vsweep.tasks.models import Model
 from vsweep.tasks.task import Data
-from vsweep.trackers.proofs import verified_line
 
 QUIET = ["tracker=none", "verify=false"]
 WORDS = [

@@ -9,7 +9,8 @@ from fault_helpers import contents, same
 from jax import random
 
 import vsweep
-from vsweep import ConfigError, runner
+from vsweep import runner
+from vsweep.errors import ConfigError
 from vsweep.execution import run
 from vsweep.execution.identity import identities
 from vsweep.execution.known import Known

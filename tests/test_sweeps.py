@@ -8,7 +8,7 @@ import vsweep
 from vsweep.compose import CONF
 from vsweep.execution import compiler, run
 from vsweep.execution.devices import trial_mesh
-from vsweep.results.select import axes_of
+from vsweep.metrics import axes_of
 from vsweep.schema import GROUPS
 from vsweep.study import make_study as study
 

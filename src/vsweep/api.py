@@ -10,8 +10,8 @@ from vsweep.errors import ConfigError, StoreError
 from vsweep.execution.costs import Hardware
 from vsweep.execution.known import known as measurements
 from vsweep.execution.plan import Plan, make_plan
+from vsweep.metrics import default_metric, final_values
 from vsweep.results.lock import refuse_within
-from vsweep.results.select import default_metric, final_values
 from vsweep.results.store import read_plan, refuse_foreign, whole
 from vsweep.results.sweep import Sweep
 from vsweep.runner import planned, run_study

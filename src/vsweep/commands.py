@@ -18,7 +18,8 @@ from vsweep import api, prove
 from vsweep.compose import CONF, forced, jobs, readable_errors, refuse, register_sweeps
 from vsweep.errors import ConfigError
 from vsweep.execution.describe import as_text
-from vsweep.results.sweep import VERIFIED, Sweep
+from vsweep.results.reader import VERIFIED
+from vsweep.results.sweep import Sweep
 from vsweep.runner import wandb_line
 from vsweep.sending import SYNC, dashboard, sync
 from vsweep.study import key_of

@@ -7,17 +7,7 @@ from typing import Any
 from vsweep.errors import ConfigError, nearest
 from vsweep.grid import distinct
 from vsweep.parts import OWN_GROUPS, Part, chosen_part, is_start, part_dict, point_part
-from vsweep.schema import (
-    EVERY_DATASET,
-    FIELDS,
-    GROUPS,
-    OWN,
-    POINT,
-    SWEEP_FIELDS,
-    TOP,
-    parse,
-    parse_field,
-)
+from vsweep.schema import EVERY_DATASET, FIELDS, GROUPS, OWN, POINT, SWEEP_FIELDS, TOP, parse, parse_field
 from vsweep.takes import COORDINATE
 
 

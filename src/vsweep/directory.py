@@ -25,6 +25,7 @@ from vsweep.execution.predict import predictor
 from vsweep.execution.run import column_names, metric_names, test_names
 from vsweep.parts import name_of
 from vsweep.results.lock import refuse_within
+from vsweep.results.reader import StoredSweep
 from vsweep.results.spelled import Spelling
 from vsweep.results.store import Store, read_plan, refuse_foreign
 from vsweep.results.sweep import Sweep
@@ -150,11 +151,11 @@ def loaded(
     own, allow_targets: as in `recorded`; its predictors need them. Raises `ConfigError` where there is none.
     """
 
-    def make(sweep: Sweep, cell: int, params: dict[str, np.ndarray] | None) -> Any:
+    def make(sweep: StoredSweep, cell: int, params: dict[str, np.ndarray] | None) -> Any:
         made = recorded(sweep.directory, own, allow_targets)
         return predictor(made.cell(cell), sweep.plan, params)
 
-    def spell(sweep: Sweep) -> Spelling:
+    def spell(sweep: StoredSweep) -> Spelling:
         return spelling(recorded(sweep.directory, own, allow_targets))
 
     return Sweep(directory, make, spell)

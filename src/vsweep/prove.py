@@ -20,12 +20,14 @@ from vsweep.execution.known import known as measurements
 from vsweep.execution.plan import Plan
 from vsweep.execution.verify import picks
 from vsweep.execution.verify import verify as verify_trials
+from vsweep.metrics import axes_of, default_metric, higher_is_better
 from vsweep.results.checked import Checked
 from vsweep.results.files import write_json
 from vsweep.results.lock import Lock
-from vsweep.results.select import axes_of, default_metric, higher_is_better, rank_cells
+from vsweep.results.reader import CONFIRMED, VERIFIED
+from vsweep.results.select import rank_cells
 from vsweep.results.store import read_curves
-from vsweep.results.sweep import CONFIRMED, VERIFIED, Sweep
+from vsweep.results.sweep import Sweep
 from vsweep.runner import planned, run_study
 from vsweep.spelling import Words, as_words, words_of
 from vsweep.study import Study, make_study, own_of

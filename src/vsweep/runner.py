@@ -26,8 +26,9 @@ from vsweep.execution.verify import affordable, picks, summarised, verify
 from vsweep.results.examples import keep_examples
 from vsweep.results.files import write_json
 from vsweep.results.finished import Underway
+from vsweep.results.reader import CONFIRMED, REPORT, VERIFIED, clear_pictures
 from vsweep.results.store import Store, read_curves, read_plan
-from vsweep.results.sweep import CONFIRMED, REPORT, VERIFIED, Sweep, clear_pictures
+from vsweep.results.sweep import Sweep
 from vsweep.schema import parse_field
 from vsweep.study import Study
 from vsweep.trackers.console import ConsoleTracker

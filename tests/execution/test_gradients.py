@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import vsweep
-from vsweep import ConfigError, Model
+from vsweep.errors import ConfigError
 from vsweep.execution.gradients import THRESHOLD, _drawn, _positions
 from vsweep.results.checked import Checked
 from vsweep.tasks.initializers import INITIALIZERS
 from vsweep.tasks.losses import LOSSES
-from vsweep.tasks.models import ACTIVATIONS
+from vsweep.tasks.models import ACTIVATIONS, Model
 
 QUIET = ["tracker=none"]
 CLASSES = {"softmax_cross_entropy": 3, "sigmoid_cross_entropy": 2, "clipped_cross_entropy": 2}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import vsweep
-from vsweep.results.drawing import COLOURS
+from vsweep.analysis.labels import COLOURS
 from vsweep.results.ends import where_ended
 
 BASE = ["data=none", "model=point", "tracker=none", "dtype=float64", "verify=false"]

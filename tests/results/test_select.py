@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vsweep.analysis.labels import label
+from vsweep.metrics import axes_of, default_metric
 from vsweep.results.compare import alike, said, told_from
-from vsweep.results.select import axes_of, default_metric, label, rank_cells
+from vsweep.results.select import rank_cells
 from vsweep.results.select import test_metric as of_the_test
 
 

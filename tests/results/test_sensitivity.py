@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
-from vsweep.results.select import LR, rank_cells
+from vsweep.metrics import LR
+from vsweep.results.select import rank_cells
 from vsweep.results.sensitivity import best_lr, lr_lines, lr_sensitivity, slope
 
 NAN = np.nan

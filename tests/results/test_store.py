@@ -15,8 +15,8 @@ import vsweep
 from vsweep.errors import ConfigError
 from vsweep.execution.devices import trial_mesh
 from vsweep.execution.run import train
+from vsweep.metrics import higher_is_better
 from vsweep.results.finished import Finished
-from vsweep.results.select import higher_is_better
 from vsweep.results.store import Store, read_curves, read_trials
 from vsweep.results.table import Table
 from vsweep.tasks.data import DATASETS

@@ -9,9 +9,9 @@ from rich.console import Console
 
 import vsweep
 from vsweep.results.compare import alike, said
+from vsweep.results.verified import verified_line
 from vsweep.trackers import console
 from vsweep.trackers.console import ConsoleTracker
-from vsweep.trackers.proofs import verified_line
 
 ROW = re.compile(r"^ *(\S+) +([\d.]+) ± (\S+) +(\d+/\d+)(?: chaotic)? *([\d.]+|–)? *(≈)?$")
 

@@ -11,7 +11,8 @@ from wandb.errors import AuthenticationError, CommError
 import vsweep
 from vsweep.errors import ConfigError, ServiceError
 from vsweep.trackers.wandb import views
-from vsweep.trackers.wandb.workspace import panels, sweep_id
+from vsweep.trackers.wandb.runs import sweep_id
+from vsweep.trackers.wandb.workspace import panels
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 

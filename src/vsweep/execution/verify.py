@@ -12,7 +12,7 @@ from vsweep.execution.costs import Costs
 from vsweep.execution.known import Known, short_name
 from vsweep.execution.plan import Plan, Program
 from vsweep.execution.run import Spent
-from vsweep.results.select import default_metric, higher_is_better
+from vsweep.metrics import default_metric, higher_is_better
 
 # A trial whose twin's curve is further from its own than this, relatively, is chaotic.
 CHAOTIC = 0.01

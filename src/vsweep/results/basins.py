@@ -10,14 +10,16 @@ from matplotlib.colors import ListedColormap, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from vsweep.analysis.labels import COLOURS
+from vsweep.metrics import LR, axes_of
 from vsweep.results.descents import columns_of
-from vsweep.results.drawing import COLOURS, panels
+from vsweep.results.drawing import panels
 from vsweep.results.ends import AWAY, MOVING, where_ended
 from vsweep.results.hills import coordinates, parts_of
-from vsweep.results.select import LR, axes_of, known_axis
+from vsweep.results.select import known_axis
 
 if TYPE_CHECKING:
-    from vsweep.results.sweep import Sweep
+    from vsweep.results.reader import StoredSweep
 
 _OTHERS = "other minima"
 GREYS = {MOVING: "#BBBBBB", AWAY: "#222222", _OTHERS: "#EEEEEE"}
@@ -32,7 +34,7 @@ class Basins(NamedTuple):
     parts: list[tuple[str, pd.DataFrame]]
 
 
-def basins_of(sweep: "Sweep", x: str | None = None, y: str | None = None) -> Basins:
+def basins_of(sweep: "StoredSweep", x: str | None = None, y: str | None = None) -> Basins:
     """The basins that a picture shows: see `Plots.basin`; a part's `ended` is where its trials did.
 
     Raises `KeyError` for what is no sweep of functions over two axes.
@@ -51,7 +53,7 @@ def basins_of(sweep: "Sweep", x: str | None = None, y: str | None = None) -> Bas
     return Basins(x, y, _named(pd.concat([part for _, part in parts])["ended"]), parts)
 
 
-def draw_basin(sweep: "Sweep", x: str | None, y: str | None) -> Figure:
+def draw_basin(sweep: "StoredSweep", x: str | None, y: str | None) -> Figure:
     """See `Plots.basin`."""
     x, y, order, parts = basins_of(sweep, x, y)
     names = coloured(order, COLOURS)

@@ -12,7 +12,9 @@ from matplotlib.colors import LinearSegmentedColormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 from scipy.special import expit
 
-from vsweep.results.drawing import COLOURS, colours, evenly, panels
+from vsweep.analysis.labels import COLOURS, evenly, label, with_error
+from vsweep.metrics import axes_of, default_metric
+from vsweep.results.drawing import colours, panels
 from vsweep.results.logits import across, after_steps, logits_of, unseen
 from vsweep.results.scene import (
     Limits,
@@ -27,10 +29,10 @@ from vsweep.results.scene import (
     scored,
     titled,
 )
-from vsweep.results.select import axes_of, default_metric, label, rank_cells, varied, with_error
+from vsweep.results.select import rank_cells, varied
 
 if TYPE_CHECKING:
-    from vsweep.results.sweep import Sweep
+    from vsweep.results.reader import StoredSweep
 
 _LR, _MOST_RATES = "optimizer.lr", 6
 # Points along a feature at which a probability is shown.
@@ -56,7 +58,7 @@ class Steps(NamedTuple):
     logits: np.ndarray
 
 
-def boundaries_of(sweep: "Sweep") -> tuple[Scene, list[Boundary]]:
+def boundaries_of(sweep: "StoredSweep") -> tuple[Scene, list[Boundary]]:
     """The boundaries that a picture shows: see `Plots.boundaries`."""
     scene = scene_of(sweep, "boundaries", 2, "two classes")
     trials, metric = sweep.trials, default_metric(sweep.trials)
@@ -75,7 +77,7 @@ def boundaries_of(sweep: "Sweep") -> tuple[Scene, list[Boundary]]:
     return scene, shown
 
 
-def boundaries(sweep: "Sweep") -> Figure:
+def boundaries(sweep: "StoredSweep") -> Figure:
     """See `Plots.boundaries`."""
     scene, shown = boundaries_of(sweep)
     figure, axes = panels(len(shown), size=(4.2, 3.7))
@@ -92,7 +94,7 @@ def boundaries(sweep: "Sweep") -> Figure:
     return figure
 
 
-def first_steps_of(sweep: "Sweep", steps: int) -> tuple[Scene, list[Steps], str]:
+def first_steps_of(sweep: "StoredSweep", steps: int) -> tuple[Scene, list[Steps], str]:
     """The steps that a picture shows, and of which trials they are, in words: see `Plots.first_steps`."""
     scene = scene_of(sweep, "first_steps", 2, "two classes")
     metric = default_metric(sweep.trials)
@@ -112,7 +114,7 @@ def first_steps_of(sweep: "Sweep", steps: int) -> tuple[Scene, list[Steps], str]
     return scene, shown, _of_each(cells, sweep.trials)
 
 
-def first_steps(sweep: "Sweep", steps: int) -> Figure:
+def first_steps(sweep: "StoredSweep", steps: int) -> Figure:
     """See `Plots.first_steps`."""
     scene, shown, of_each = first_steps_of(sweep, steps)
     figure, axes = panels(len(shown), columns=3, size=(4.4, 3.8) if len(shown) == 1 else (3.1, 2.9))
@@ -134,7 +136,7 @@ def first_steps(sweep: "Sweep", steps: int) -> Figure:
     return figure
 
 
-def _logistic(sweep: "Sweep", metric: str, name: str) -> pd.DataFrame:
+def _logistic(sweep: "StoredSweep", metric: str, name: str) -> pd.DataFrame:
     """The cells of logistic regression, best first. Raises `KeyError` where there are none."""
     cells = rank_cells(sweep.trials, metric)
     if "model" in cells:

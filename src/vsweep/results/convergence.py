@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from vsweep.results.select import higher_is_better
+from vsweep.metrics import higher_is_better
 from vsweep.results.thin import thinned
 
 

@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from vsweep.analysis.labels import label
+from vsweep.metrics import LR
 from vsweep.results import landscapes
 from vsweep.results.drawing import panels, picture
 from vsweep.results.hills import bowls, every, hills
 from vsweep.results.landscapes import colour_of
 from vsweep.results.scene import rows_of
-from vsweep.results.select import LR, label
 
 if TYPE_CHECKING:
-    from vsweep.results.sweep import Sweep
+    from vsweep.results.reader import StoredSweep
 
 
-def draw_paths(sweep: "Sweep", *, on_surface: bool) -> Figure:
+def draw_paths(sweep: "StoredSweep", *, on_surface: bool) -> Figure:
     """See `Plots.paths` and `Plots.surface`."""
     shown = hills(sweep, planes=on_surface)
     if on_surface:
@@ -62,7 +63,7 @@ def columns_of(count: int) -> int:
     return 2 if count in (2, 4) else 3
 
 
-def draw_loss_surface(sweep: "Sweep") -> Figure:
+def draw_loss_surface(sweep: "StoredSweep") -> Figure:
     """See `Plots.loss_surface`."""
     best, value, shown = bowls(sweep)
     size = (5.2, 4.4) if len(shown) > 1 else (6.0, 4.8)

@@ -10,11 +10,10 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from vsweep.analysis.labels import COLOURS
 from vsweep.results.files import write_whole
 
 _DPI = 120
-# Told apart by every kind of sight (Okabe and Ito 2008), the darkest first.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 
 
 class Picture(Figure):
@@ -54,11 +53,6 @@ def written(figure: Figure, path: str | Path | None) -> Figure:
         kind = path.suffix.removeprefix(".") or "png"
         write_whole(path, lambda part: figure.savefig(part, dpi=_DPI, format=kind))
     return figure
-
-
-def evenly(count: int, most: int) -> np.ndarray:
-    """Places among so many, spread: all of them, or as many as are shown, the first and the last included."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
 
 
 def plain(axes: Axes) -> None:

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from vsweep.results.drawing import evenly
+from vsweep.analysis.labels import evenly, label, short_names
+from vsweep.metrics import LR, axes_of, is_parameter
 from vsweep.results.ends import is_function
 from vsweep.results.landscapes import Value, Way
-from vsweep.results.select import LR, axes_of, is_parameter, label, recorded_parameters, short_names
+from vsweep.results.select import recorded_parameters
 
 if TYPE_CHECKING:
-    from vsweep.results.sweep import Sweep
+    from vsweep.results.reader import StoredSweep
 
 # Panels of a picture, and ways drawn in each over a line and along each side of a plane, at most.
 _PANELS, _WAYS, _ACROSS = 6, 9, 6
@@ -36,14 +37,14 @@ class Bowl(NamedTuple):
     more: np.ndarray
 
 
-def coordinates(sweep: "Sweep") -> list[str]:
+def coordinates(sweep: "StoredSweep") -> list[str]:
     """The recorded coordinates of a function's point. Raises `KeyError` where the sweep is of none."""
     if not is_function(sweep.trials):
         raise KeyError("it is of functions to minimise: model=point")
     return coordinates_of(sweep, sweep.trials)
 
 
-def coordinates_of(sweep: "Sweep", trials: pd.DataFrame) -> list[str]:
+def coordinates_of(sweep: "StoredSweep", trials: pd.DataFrame) -> list[str]:
     """Those that some of these trials start at."""
     first = sweep.curves[(sweep.curves["step"] == 0) & sweep.curves["trial"].isin(trials["trial"])]
     names = [name for name in map(str, first.columns) if is_parameter(name)]
@@ -60,7 +61,7 @@ def parts_of(trials: pd.DataFrame, axes: Sequence[str]) -> list[tuple[str, pd.Da
     return [(_titled(groups[i][1], axes), groups[i][1]) for i in kept]
 
 
-def hills(sweep: "Sweep", *, planes: bool) -> list[Hill]:
+def hills(sweep: "StoredSweep", *, planes: bool) -> list[Hill]:
     """The functions that a picture shows, of one or two coordinates, or of two alone.
 
     planes: of two, and of these only that on which most arrive. Raises `KeyError` where there is none.
@@ -80,13 +81,13 @@ def hills(sweep: "Sweep", *, planes: bool) -> list[Hill]:
     return [_hill(sweep, title, part, starts) for title, part in parts]
 
 
-def _hill(sweep: "Sweep", title: str, part: pd.DataFrame, starts: Sequence[str]) -> Hill:
+def _hill(sweep: "StoredSweep", title: str, part: pd.DataFrame, starts: Sequence[str]) -> Hill:
     names = coordinates_of(sweep, part)
     chosen = _spread(part, [start for start in starts if part[start].notna().all()])
     return Hill(title, names, _ways(sweep, chosen, names), sweep.landscape(int(part["trial"].iloc[0])))
 
 
-def every(sweep: "Sweep") -> str:
+def every(sweep: "StoredSweep") -> str:
     """How far apart the points of ways are, in words, where that is more than a step."""
     each = np.diff(sweep.curves["step"].to_numpy()[:2])
     # What happens between is not known.
@@ -131,7 +132,7 @@ def _spread(part: pd.DataFrame, starts: Sequence[str]) -> list[int]:
     return part["trial"].iloc[kept].tolist()
 
 
-def _ways(sweep: "Sweep", trials: Sequence[int], names: Sequence[str]) -> list[Way]:
+def _ways(sweep: "StoredSweep", trials: Sequence[int], names: Sequence[str]) -> list[Way]:
     """The way of each trial; one arrived if it is at a minimum, or went down no function at all."""
     columns = [f"param.{name}" for name in names]
     table = sweep.trials.set_index("trial")
@@ -143,7 +144,7 @@ def _ways(sweep: "Sweep", trials: Sequence[int], names: Sequence[str]) -> list[W
     ]
 
 
-def bowls(sweep: "Sweep") -> tuple[np.ndarray, Value, list[Bowl]]:
+def bowls(sweep: "StoredSweep") -> tuple[np.ndarray, Value, list[Bowl]]:
     """Least squares `(2,)`, a line's squared error over its intercept and slope, and ways down it.
 
     Raises `KeyError` for what is no sweep of lines whose parameters were recorded.
@@ -171,7 +172,7 @@ def bowls(sweep: "Sweep") -> tuple[np.ndarray, Value, list[Bowl]]:
     return best, value, [_bowl(sweep, title, part, best) for title, part in parts]
 
 
-def _bowl(sweep: "Sweep", title: str, part: pd.DataFrame, best: np.ndarray) -> Bowl:
+def _bowl(sweep: "StoredSweep", title: str, part: pd.DataFrame, best: np.ndarray) -> Bowl:
     # One of each learning rate, the fastest below the others.
     rows = part.drop_duplicates(LR).sort_values(LR, ascending=False) if LR in part else part.head(1)
     rows = rows.iloc[evenly(len(rows), _WAYS)]

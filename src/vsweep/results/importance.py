@@ -17,8 +17,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from vsweep.analysis.labels import short_names
+from vsweep.metrics import default_metric
 from vsweep.results.response import response
-from vsweep.results.select import default_metric, short_names
 
 # Differences that are rounding; pairs that are too small to speak of.
 _ROUNDING, _SMALL = 1e-9, 0.02

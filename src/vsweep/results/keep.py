@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from vsweep.metrics import higher_is_better, preferred
 from vsweep.results.finished import Finished, Params
 from vsweep.results.saved import read_params, write_params
-from vsweep.results.select import higher_is_better, preferred
 
 ALL = "all"
 _FOLDER, _BEST = "params", "best.npz"

@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 
-from vsweep.results.drawing import COLOURS, plain
+from vsweep.analysis.labels import COLOURS
+from vsweep.results.drawing import plain
 
 # The markers of where a way begins, and of its end: at a minimum, elsewhere, or out of the picture.
 BEGINS, ARRIVES, STOPS, LEAVES = "o", "*", "D", "X"

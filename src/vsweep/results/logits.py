@@ -12,13 +12,13 @@ import pandas as pd
 from vsweep.results.scene import Limits, Scene
 
 if TYPE_CHECKING:
-    from vsweep.results.sweep import Sweep
+    from vsweep.results.reader import StoredSweep
 
 # Parameters as they are recorded: of one output, and of an output for each class.
 _ONE, _EACH = ("w.0", "w.1", "b"), ("w.0.0", "w.0.1", "b.0", "w.1.0", "w.1.1", "b.1")
 
 
-def logits_of(sweep: "Sweep", scene: Scene, trials: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def logits_of(sweep: "StoredSweep", scene: Scene, trials: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """The logits of trials at their end, `(known, 3)`, and which of these did not diverge, `(known,)`.
 
     They are of the parameters that were kept, or else were recorded last; others are left out.
@@ -48,7 +48,7 @@ def after_steps(curves: pd.DataFrame, scene: Scene, trial: int, steps: int) -> n
     return _as_they_came(logits, scene)
 
 
-def _kept(sweep: "Sweep", trial: int) -> np.ndarray | None:
+def _kept(sweep: "StoredSweep", trial: int) -> np.ndarray | None:
     """The logit of a trial's parameters, of standardised features; None where they were not kept."""
     try:
         params = sweep.params(trial)

@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from vsweep.results.select import final_values, higher_is_better, known_axis
+from vsweep.metrics import final_values, higher_is_better
+from vsweep.results.select import known_axis
 from vsweep.results.shown import MOST_VALUES
 
 _SHARES = {"low": 0.05, "q1": 0.25, "median": 0.5, "q3": 0.75, "high": 0.95}

@@ -8,12 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from vsweep.results.drawing import COLOURS, panels, plain
+from vsweep.analysis.labels import COLOURS
+from vsweep.results.drawing import panels, plain
 from vsweep.results.scene import headed, legend
 from vsweep.results.select import recorded_parameters
 
 if TYPE_CHECKING:
-    from vsweep.results.sweep import Sweep
+    from vsweep.results.reader import StoredSweep
 
 _MOST_PARAMETERS, _MOST_LINES = 12, 400
 
@@ -30,7 +31,7 @@ class Recorded(NamedTuple):
     words: list[str]
 
 
-def recorded(sweep: "Sweep", most: int, lines: int) -> Recorded:
+def recorded(sweep: "StoredSweep", most: int, lines: int) -> Recorded:
     """At most so many parameters, and trials of those that did not diverge.
 
     Raises `KeyError` where no parameters were recorded.
@@ -51,7 +52,7 @@ def recorded(sweep: "Sweep", most: int, lines: int) -> Recorded:
     return Recorded(shown, drawn, mean, [f"{some} against the step: {many}", _units(sweep)])
 
 
-def parameters(sweep: "Sweep") -> Figure:
+def parameters(sweep: "StoredSweep") -> Figure:
     """See `Plots.parameters`."""
     shown, drawn, mean, words = recorded(sweep, _MOST_PARAMETERS, _MOST_LINES)
     figure, axes = panels(len(shown), columns=3, size=(4.8, 3.2) if len(shown) == 1 else (3.0, 2.5))
@@ -99,7 +100,7 @@ def _many(trials: int, ok: int, lines: int) -> str:
     return f"{drawn}; {trials - ok:,} more diverged" if ok < trials else drawn
 
 
-def _units(sweep: "Sweep") -> str:
+def _units(sweep: "StoredSweep") -> str:
     standardised = any(
         set(data["mean"]) | {0.0} != {0.0} or set(data["std"]) | {1.0} != {1.0}
         for data in sweep.plan["data"].values()

@@ -8,7 +8,8 @@ from typing import Any
 from vsweep.errors import ConfigError, nearest
 from vsweep.results.drawing import tick
 from vsweep.results.plots import Plots
-from vsweep.results.sweep import PICTURES, Sweep
+from vsweep.results.reader import PICTURES, StoredSweep
+from vsweep.results.select import restrict
 
 # The argument of every picture that says which cells it is of.
 _WHERE = "where"
@@ -49,7 +50,7 @@ def asked(given: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> list[tuple
     return found
 
 
-def make(sweep: Sweep, wanted: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, str]:
+def make(sweep: StoredSweep, wanted: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, str]:
     """Make pictures in the sweep's directory: of each file's name, why it could not be made, or nothing."""
     made: dict[str, str] = {}
     for name, arguments in wanted:
@@ -61,8 +62,8 @@ def make(sweep: Sweep, wanted: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[
         ]
         file = "-".join(parts).replace("=_", "=")[:120] + ".png"
         try:
-            of = sweep.where(only) if only else sweep
-            getattr(of.plot, name)(**own, path=sweep.directory / PICTURES / file)
+            plots = Plots(restrict(sweep, only) if only else sweep)
+            getattr(plots, name)(**own, path=sweep.directory / PICTURES / file)
             made[file] = ""
         except OSError:
             raise

@@ -8,15 +8,17 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from vsweep.analysis.labels import evenly
+from vsweep.metrics import default_metric, higher_is_better
 from vsweep.results import boundaries, parameters, predictions
 from vsweep.results.basins import draw_basin
 from vsweep.results.descents import draw_loss_surface, draw_paths
-from vsweep.results.drawing import colours, evenly, picture, plain, tick, written
+from vsweep.results.drawing import colours, picture, plain, tick, written
 from vsweep.results.report.interactive import Interactive
-from vsweep.results.select import default_metric, higher_is_better, known_axis, rank_cells
+from vsweep.results.select import known_axis, rank_cells
 
 if TYPE_CHECKING:
-    from vsweep.results.sweep import Sweep
+    from vsweep.results.reader import StoredSweep
 
 # A legend of more values names some of them.
 _MOST_NAMED = 12
@@ -27,7 +29,7 @@ _MOST_TILES, _MOST_TICKS = 20, 12
 class Plots(Interactive):
     """The pictures of one sweep: those here give matplotlib figures, the report's Plotly's."""
 
-    def __init__(self, sweep: "Sweep") -> None:
+    def __init__(self, sweep: "StoredSweep") -> None:
         """Nothing is read before a picture is asked for."""
         self._sweep = sweep
 

@@ -9,7 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from vsweep.results.drawing import COLOURS, colours, panels, plain
+from vsweep.analysis.labels import COLOURS, label
+from vsweep.metrics import axes_of, default_metric
+from vsweep.results.drawing import colours, panels, plain
 from vsweep.results.scene import (
     MOST_PANELS,
     Row,
@@ -26,17 +28,17 @@ from vsweep.results.scene import (
     titled,
     with_margin,
 )
-from vsweep.results.select import axes_of, default_metric, label, rank_cells
+from vsweep.results.select import rank_cells
 
 if TYPE_CHECKING:
-    from vsweep.results.sweep import Sweep
+    from vsweep.results.reader import StoredSweep
 
 # Points along a feature at which a model is asked.
 _ALONG, _ACROSS = 400, 240
 _NOT_KEPT = "the parameters of the trials to be drawn were not kept: train the sweep with keep.params=all"
 
 
-def fits(sweep: "Sweep", by: str | None) -> Figure:
+def fits(sweep: "StoredSweep", by: str | None) -> Figure:
     """See `Plots.fits`."""
     scene = scene_of(sweep, "fits", 1, "numbers")
     metric = default_metric(sweep.trials)
@@ -60,7 +62,7 @@ def fits(sweep: "Sweep", by: str | None) -> Figure:
     return figure
 
 
-def regions(sweep: "Sweep", by: str) -> Figure:
+def regions(sweep: "StoredSweep", by: str) -> Figure:
     """See `Plots.regions`."""
     scene = scene_of(sweep, "regions", 2, "classes")
     metric = default_metric(sweep.trials)

@@ -7,7 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from vsweep.results.select import final_values, higher_is_better, short, varied
+from vsweep.analysis.labels import short
+from vsweep.metrics import final_values, higher_is_better
+from vsweep.results.select import varied
 
 # Entries of a tensor, at most; bins of a numeric axis, where there would be more, or most would be empty.
 _MOST, _BINS = 2_000_000, (8, 4)

@@ -11,20 +11,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vsweep.results.drawing import evenly
-from vsweep.results.select import (
-    axes_of,
-    higher_is_better,
-    known_axis,
-    label,
-    rank_cells,
-    short,
-    short_names,
-    with_error,
-)
+from vsweep.analysis.labels import evenly, label, short, short_names, with_error
+from vsweep.metrics import axes_of, higher_is_better
+from vsweep.results.select import known_axis, rank_cells
 
 if TYPE_CHECKING:
-    from vsweep.results.sweep import Sweep
+    from vsweep.results.reader import StoredSweep
 
 Limits = tuple[float, float]
 # Of a cell, by column: see `select.rank_cells`.
@@ -69,7 +61,7 @@ def with_margin(values: np.ndarray, share: float = 0.06) -> Limits:
     return low - margin, high + margin
 
 
-def scene_of(sweep: "Sweep", name: str, features: int, targets: str) -> Scene:
+def scene_of(sweep: "StoredSweep", name: str, features: int, targets: str) -> Scene:
     """The data of a sweep for a picture of this name.
 
     features: how many there have to be. targets: `numbers`, `classes` or `two classes`. Raises `KeyError`
@@ -167,7 +159,7 @@ def ranked_trials(trials: pd.DataFrame, cell: int, metric: str) -> pd.DataFrame:
     return found.loc[order.index]
 
 
-def predictors(sweep: "Sweep", row: Row, metric: str) -> Iterator[Callable[[Any], np.ndarray]]:
+def predictors(sweep: "StoredSweep", row: Row, metric: str) -> Iterator[Callable[[Any], np.ndarray]]:
     """The predictors of a cell's trials, the best first; not of those that diverged, or were not kept."""
     found = ranked_trials(sweep.trials, int(row["cell"]), metric)
     for trial in found.loc[found["status"] == "ok", "trial"]:

@@ -1,38 +1,17 @@
 """Which cells are best: pure functions of the table of trials."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
+from vsweep.analysis.labels import short
+from vsweep.metrics import axes_of, default_metric, final_values, higher_is_better, is_parameter
 from vsweep.results.compare import against_first, by_seed
+from vsweep.results.reader import StoredSweep
 
-# The axis of the learning rate.
-LR = "optimizer.lr"
-_PREFERRED = ("val_accuracy", "val_loss", "train_accuracy", "train_loss")
-
-
-def higher_is_better(metric: str) -> bool:
-    """Whether more of a metric is better: of accuracies it is, of losses and norms it is not."""
-    return metric.endswith("accuracy")
-
-
-def is_parameter(metric: str) -> bool:
-    """Whether what is recorded is one of the parameters."""
-    return metric.startswith("param.")
-
-
-def preferred(metrics: Iterable[str]) -> str:
-    """Of metrics that are recorded, the one that ranks: of held-out examples, and accuracy before loss."""
-    known = set(metrics)
-    return next((name for name in _PREFERRED if name in known), "train_loss")
-
-
-def axes_of(trials: pd.DataFrame) -> list[str]:
-    """The axes among the columns of a table of trials: those between `seed` and `status`."""
-    columns = list(trials.columns)
-    return columns[columns.index("seed") + 1 : columns.index("status")]
+AnySweep = TypeVar("AnySweep", bound=StoredSweep)
 
 
 def known_axis(trials: pd.DataFrame, axis: str) -> None:
@@ -62,15 +41,6 @@ def having(trials: pd.DataFrame, axis: str, value: Any) -> pd.Series:
         there = ", ".join(short(each) for each in column.drop_duplicates())
         raise KeyError(f"no trial has {axis}={value}: there are {there}")
     return found
-
-
-def default_metric(trials: pd.DataFrame) -> str:
-    """The metric that ranks: of the held-out examples where there are any, accuracy before loss."""
-    for name in _PREFERRED:
-        columns = {f"final_{name}", f"best_{name}"} & set(trials)
-        if any(trials[column].notna().any() for column in columns):
-            return name
-    return next((name for name in _PREFERRED if f"final_{name}" in trials), "train_loss")
 
 
 def rank_cells(trials: pd.DataFrame, metric: str | None = None, report: str | None = None) -> pd.DataFrame:
@@ -108,16 +78,38 @@ def rank_cells(trials: pd.DataFrame, metric: str | None = None, report: str | No
     return cells
 
 
-def final_values(trials: pd.DataFrame, metric: str) -> pd.Series:
-    """The final value of a metric by trial, float64; NaN where it diverged.
+def best_cell(trials: pd.DataFrame, metric: str | None = None, report: str | None = None) -> pd.Series:
+    """Return the best cell: its axes, `mean`, `std`, `sem`, `seeds`, `diverged`, and more.
 
-    Raises `KeyError` for a metric that was not recorded.
+    Args:
+        trials: The table of trials.
+        metric: The metric that chooses the cell; by default the one that ranks.
+        report: Another metric, given for the cell alone; by default the same metric on the test's examples,
+            which have no part in choosing.
+
+    Returns:
+        The first row of `rank_cells`, except that `chance` is the probability that the cell is really better
+        than the second one; NaN where there is no second cell, or one seed.
+
+    Raises:
+        KeyError: If a metric was not recorded.
     """
-    column = f"final_{metric}"
-    if column not in trials:
-        known = [c.removeprefix("final_") for c in map(str, trials) if c.startswith("final_")]
-        raise KeyError(f"no metric {metric!r}: there are {', '.join(known)}")
-    return trials[column].where(trials["status"] == "ok").astype(float)
+    metric = metric or default_metric(trials)
+    cells = rank_cells(trials, metric, report or test_metric(trials, metric))
+    chance = cells["chance"].iloc[1] if len(cells) > 1 else np.nan
+    more = cells["more_seeds"].iloc[1] if len(cells) > 1 else pd.NA
+    first = cells.astype(object).iloc[0].copy()
+    first["chance"], first["more_seeds"] = chance, more
+    return first
+
+
+def restrict(sweep: AnySweep, values: Mapping[str, Any]) -> AnySweep:
+    """Return the sweep restricted to the cells that have these values: see `Sweep.where`."""
+    kept = sweep.trials
+    for axis, value in values.items():
+        kept = kept[having(kept, axis, value)]
+    named = " ".join(f"{axis}={value}" for axis, value in values.items())
+    return sweep.restricted(kept.reset_index(drop=True), " ".join(filter(None, (sweep.only, named))))
 
 
 def test_metric(trials: pd.DataFrame, metric: str) -> str | None:
@@ -146,43 +138,6 @@ def sampled(trials: pd.DataFrame, most: int) -> pd.DataFrame:
     return trials.iloc[np.sort(np.random.default_rng(0).choice(len(trials), most, replace=False))]
 
 
-def label(row: Mapping[str, Any], axes: Sequence[str]) -> str:
-    """A cell in words: `lr=0.1 width=32`, of the axes that it has."""
-    names = short_names(axes)
-    return " ".join(f"{names[axis]}={short(row[axis])}" for axis in axes if pd.notna(row[axis]))
-
-
 def varied(trials: pd.DataFrame) -> list[str]:
     """The axes on which these trials differ."""
     return [axis for axis in axes_of(trials) if trials[axis].nunique(dropna=False) > 1]
-
-
-def short_names(axes: Sequence[str]) -> dict[str, str]:
-    """Each axis by the last part of its path, where no other axis has the same."""
-    last = [axis.rpartition(".")[2] for axis in axes]
-    return {axis: name if last.count(name) == 1 else axis for axis, name in zip(axes, last, strict=True)}
-
-
-def short(value: object) -> str:
-    """A value as briefly as it can be read."""
-    if value is None or value is pd.NA or (isinstance(value, float) and value != value):
-        return "–"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def shorts(values: Iterable[Any]) -> list[str]:
-    """Values as briefly as they can be read and told apart."""
-    known = list(values)
-    for digits in range(4, 18):
-        found = [
-            f"{value:.{digits}g}" if isinstance(value, float) and value == value else short(value)
-            for value in known
-        ]
-        if len(set(found)) == len(set(map(str, known))):
-            break
-    return found
-
-
-def with_error(mean: float, sem: float) -> str:
-    """A mean and its standard error, where there is one."""
-    return short(mean) + ("" if pd.isna(sem) else f" ± {sem:.2g}")

@@ -5,16 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from vsweep.metrics import LR, axes_of, default_metric, final_values, higher_is_better
 from vsweep.results.compare import against_first, by_seed, told_from
-from vsweep.results.select import (
-    LR,
-    axes_of,
-    default_metric,
-    final_values,
-    higher_is_better,
-    known_axis,
-    rank_cells,
-)
+from vsweep.results.select import known_axis, rank_cells
 
 _LINES = ["by", "lr", "cell", "mean", "sem", "seeds", "diverged", "best", "same"]
 _RESAMPLES, _FEWEST_SEEDS, _FEWEST_VALUES = 1000, 3, 3

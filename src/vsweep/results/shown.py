@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vsweep.results.select import LR, varied
+from vsweep.metrics import LR
+from vsweep.results.select import varied
 
 # What is paged through rather than looked at, and a picture of more values is none to look at.
 _MOST_PAIRS, MOST_VALUES = 15, 64

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vsweep.metrics import higher_is_better, is_parameter
 from vsweep.results.finished import Finished
-from vsweep.results.select import higher_is_better, is_parameter
 
 
 def summary_of(

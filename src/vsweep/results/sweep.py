@@ -1,203 +1,41 @@
-"""A sweep that was trained, or is training still: its tables, its best cells, its pictures."""
+"""The public `Sweep`: the reader of its directory, with rankings, tables, pictures and the report on top."""
 
-import json
-from collections.abc import Callable, Mapping
-from functools import cached_property
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
-import yaml
 
-from vsweep.errors import ConfigError
 from vsweep.results import select
-from vsweep.results.examples import read_examples
-from vsweep.results.extend import unfinished
-from vsweep.results.keep import params_of
-from vsweep.results.spelled import Spelling
-from vsweep.results.store import read_curves, read_trials
+from vsweep.results.reader import StoredSweep
 
 if TYPE_CHECKING:
     from vsweep.results.plots import Plots
     from vsweep.results.tables import Tables
 
 
-MakePredictor = Callable[["Sweep", int, dict[str, np.ndarray] | None], Callable[[Any], np.ndarray]]
-MakeSpelling = Callable[["Sweep"], Spelling]
-VERIFIED, CONFIRMED, PICTURES, REPORT = "verify.json", "confirm.json", "pictures", "report.html"
-
-
-def clear_pictures(directory: Path, noted: Any) -> None:
-    """Take away the pictures that `plan.json` notes, and nothing elsewhere: it may come from others."""
-    for name in noted if isinstance(noted, dict) else ():
-        if Path(name).name == name:
-            (directory / PICTURES / name).unlink(missing_ok=True)
-
-
-class Sweep:
-    """A sweep's directory, read when asked."""
-
-    def __init__(
-        self,
-        directory: str | Path,
-        predictor: MakePredictor | None = None,
-        spelling: MakeSpelling | None = None,
-    ) -> None:
-        """predictor: makes one from the sweep, a cell's number and a trial's parameters (None: of no matter).
-
-        spelling: makes the overrides of its cells. Raises `ConfigError` where there is no sweep with a
-        finished trial.
-        """
-        self._predictor, self._spelling = predictor, spelling
-        # What did not come to where it was to be shown, in words: of the process that trained it.
-        self.unsent = ""
-        # What `where` left, in words.
-        self.only = ""
-        self.directory = Path(directory)
-        if unfinished(self.directory):
-            got = f"{str(directory)!r} was left in the middle of being extended"
-            raise ConfigError("dir", got, f"vsweep resume {directory}")
-        if not (self.directory / "trials.parquet").is_file():
-            begun = (self.directory / "plan.json").is_file()
-            got = "no trial was finished in" if begun else "no sweep in"
-            raise ConfigError("dir", f"{got} {str(directory)!r}", "it takes a sweep's directory")
-
-    @cached_property
-    def config(self) -> dict[str, Any]:
-        """The resolved config, as nested dictionaries."""
-        return yaml.safe_load((self.directory / "config.yaml").read_text(encoding="utf-8"))
-
-    @cached_property
-    def plan(self) -> dict[str, Any]:
-        """Programs, blocks, devices, versions and data."""
-        return json.loads((self.directory / "plan.json").read_text(encoding="utf-8"))
-
-    @cached_property
-    def trials(self) -> pd.DataFrame:
-        """A row per trial: `trial`, `cell`, `seed`, axes, `status`, `diverged_at`, `final_…`, `best_…`."""
-        return read_trials(self.directory)
-
-    @cached_property
-    def curves(self) -> pd.DataFrame:
-        """A row per trial and recorded step, by both: `trial`, `step`, and float32 metrics."""
-        return read_curves(self.directory)
-
-    @property
-    def examples(self) -> pd.DataFrame:
-        """The examples of up to two features, as they came: a column per feature, `target`, `part`, `truth`.
-
-        `target` is a number, or a class by its place among the labels; `part` is `train`, `val` or `test`;
-        `truth`, where it is known, is the number without its noise. Of several data sets, the first. Raises
-        `KeyError` where there are none of up to two features.
-        """
-        found = read_examples(self.directory)
-        if found is None:
-            raise KeyError("its examples are not kept: they have more than two features, or there are none")
-        return found
+class Sweep(StoredSweep):
+    """A sweep that was trained, or is training still; its directory is read when asked."""
 
     def where(self, values: Mapping[str, Any]) -> "Sweep":
-        """The same sweep, of the cells alone that have these values: for its tables and its pictures.
+        """Restrict the sweep to the cells that have these values, for its tables and its pictures.
 
-        values: by axis, by its dotted path; numbers as they are, or as tables and pictures print them. Raises
-        `KeyError` for an axis that there is not, or where no trial is left.
+        Args:
+            values: The value of each axis, by its dotted path; numbers as they are, or as tables and pictures
+                print them.
+
+        Raises:
+            KeyError: If there is no such axis, or no trial is left.
         """
-        kept = self.trials
-        for axis, value in values.items():
-            kept = kept[select.having(kept, axis, value)]
-        part = Sweep(self.directory, self._predictor, self._spelling)
-        part.trials = kept.reset_index(drop=True)
-        part.curves = self.curves[self.curves["trial"].isin(kept["trial"])].reset_index(drop=True)
-        named = " ".join(f"{axis}={value}" for axis, value in values.items())
-        part.only = " ".join(filter(None, (self.only, named)))
-        return part
+        return select.restrict(self, values)
 
     def cells(self, metric: str | None = None, report: str | None = None) -> pd.DataFrame:
         """A row per cell, best first: see `vsweep.results.select.rank_cells`."""
         return select.rank_cells(self.trials, metric, report)
 
     def best(self, metric: str | None = None, report: str | None = None) -> pd.Series:
-        """The best cell: its axes, `mean`, `std`, `sem`, `seeds`, `diverged`, and more.
-
-        metric: that chooses it. report: another one, given for it alone; by default the same metric on the
-        test's examples, which has no part in choosing. `chance` is here that it is really better than the
-        second cell; NaN where there is none, or one seed. Raises as `cells` does.
-        """
-        metric = metric or select.default_metric(self.trials)
-        cells = self.cells(metric, report or select.test_metric(self.trials, metric))
-        chance = cells["chance"].iloc[1] if len(cells) > 1 else np.nan
-        more = cells["more_seeds"].iloc[1] if len(cells) > 1 else pd.NA
-        first = cells.astype(object).iloc[0].copy()
-        first["chance"], first["more_seeds"] = chance, more
-        return first
-
-    def params(self, trial: int) -> dict[str, np.ndarray]:
-        """A trial's parameters after its last step, by name, of its own shapes.
-
-        Raises `KeyError` for a trial that is not there, or whose parameters were not kept: those of the best
-        are, or all with `keep.params=all`, and `vsweep.reproduce` trains any trial again.
-        """
-        found = params_of(self.directory, self._trial(trial)["identity"])
-        if found is None:
-            raise KeyError(f"the parameters of trial {trial} were not kept; vsweep.reproduce trains it again")
-        return found
-
-    def predictor(self, trial: int) -> Callable[[Any], np.ndarray]:
-        """A function of examples `(examples, features)`, as they came, that gives classes or numbers.
-
-        Raises as `params` does.
-        """
-        if self._predictor is None:
-            raise RuntimeError("a predictor comes from vsweep.load(directory)")
-        return self._predictor(self, int(self._trial(trial)["cell"]), self.params(trial))
-
-    def landscape(self, trial: int) -> Callable[[Any], np.ndarray]:
-        """The function that a trial went down, of points `(points, coordinates)`; it gives `(points,)`.
-
-        Raises `KeyError` for a trial that is not there, or that went down none.
-        """
-        if self._predictor is None:
-            raise RuntimeError("a function comes from vsweep.load(directory)")
-        cell = int(self._trial(trial)["cell"])
-        if "kind" not in self.trials.columns:
-            raise KeyError("it is of functions to minimise: model=point")
-        return self._predictor(self, cell, None)
-
-    @cached_property
-    def spelling(self) -> Spelling:
-        """The overrides of all its cells. Raises `ConfigError` where they cannot be told."""
-        if self._spelling is None:
-            raise RuntimeError("overrides come from vsweep.load(directory)")
-        return self._spelling(self)
-
-    def overrides(self, cell: int) -> list[str]:
-        """The exact config of a cell as overrides, its seeds last: `vsweep run` with these trains it again.
-
-        Raises `KeyError` where there is no such cell, and `ConfigError` where they cannot be told: the sweep
-        was made by another version, or of functions of your own that are not here.
-        """
-        seeds = sorted(self.trials["seed"].unique().tolist())
-        return [*self.spelling.of(cell), f"seeds=[{','.join(map(str, seeds))}]"]
-
-    def _trial(self, trial: int) -> pd.Series:
-        found = self.trials[self.trials["trial"] == trial]
-        if found.empty:
-            raise KeyError(f"no trial {trial} is done in {self.directory}")
-        return found.iloc[0]
-
-    @property
-    def verified(self) -> dict[str, Any] | None:
-        """What `vsweep verify` found; None before it."""
-        path = self.directory / VERIFIED
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-    @property
-    def lacks_pictures(self) -> bool:
-        """Whether pictures that its config asks for were not made, or are gone."""
-        noted = self.plan.get("pictures")
-        made = [name for name, why in noted.items() if not why] if isinstance(noted, dict) else []
-        there = all((self.directory / PICTURES / name).is_file() for name in made)
-        return bool(self.config.get("pictures")) and not (noted and there)
+        """The best cell: see `vsweep.results.select.best_cell`."""
+        return select.best_cell(self.trials, metric, report)
 
     def report(self, path: str | Path | None = None, metric: str | None = None) -> Path:
         """Write a report that opens in a browser, one file that needs no network; give its path.
@@ -226,7 +64,3 @@ class Sweep:
         from vsweep.results.plots import Plots
 
         return Plots(self)
-
-    def __repr__(self) -> str:
-        """The directory and how much is in it."""
-        return f"<Sweep of {len(self.trials):,} of {self.plan['trials']:,} trials in {self.directory}>"

@@ -4,18 +4,19 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from vsweep.metrics import default_metric
 from vsweep.results import importance, marginals, sensitivity
-from vsweep.results.select import default_metric, loss_of, rank_cells
+from vsweep.results.select import loss_of, rank_cells
 from vsweep.results.store import first_values
 
 if TYPE_CHECKING:
-    from vsweep.results.sweep import Sweep
+    from vsweep.results.reader import StoredSweep
 
 
 class Tables:
     """The tables of one sweep. metric: by default the one that ranks."""
 
-    def __init__(self, sweep: "Sweep") -> None:
+    def __init__(self, sweep: "StoredSweep") -> None:
         """Nothing is read before a table is asked for."""
         self._sweep = sweep
 

@@ -19,13 +19,16 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from vsweep.analysis.labels import short, short_names, with_error
+from vsweep.metrics import axes_of, default_metric
 from vsweep.results.compare import alike, said
 from vsweep.results.ends import is_function
 from vsweep.results.ends import said as ended
-from vsweep.results.select import axes_of, default_metric, short, short_names, test_metric, with_error
-from vsweep.results.sweep import PICTURES, REPORT, Sweep
+from vsweep.results.reader import PICTURES, REPORT
+from vsweep.results.select import test_metric
+from vsweep.results.sweep import Sweep
+from vsweep.results.verified import verified_line
 from vsweep.trackers.bar import Bar
-from vsweep.trackers.proofs import verified_line
 
 # Of the best cells, how many are shown of many, and up to how many all are.
 _ROWS, _ALL = 5, 16

@@ -9,8 +9,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from vsweep.analysis.labels import short, short_names, with_error
 from vsweep.results.checked import Checked, Derivative
-from vsweep.results.select import short, short_names, with_error
 from vsweep.results.verified import verified_line
 
 # What differences leave in doubt of a gradient before it is said: a hundred times what a right one is off.

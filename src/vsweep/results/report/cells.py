@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vsweep.analysis.labels import short_names, shorts
 from vsweep.errors import ConfigError
+from vsweep.metrics import axes_of
 from vsweep.results.marginals import in_order
-from vsweep.results.select import axes_of, short_names, shorts
-from vsweep.results.sweep import Sweep
+from vsweep.results.reader import StoredSweep
 
 
 def packed(values: Any, kind: str) -> dict[str, str]:
@@ -18,7 +19,7 @@ def packed(values: Any, kind: str) -> dict[str, str]:
     return {"kind": kind, "data": b64encode(array.tobytes()).decode()}
 
 
-def cell_data(sweep: Sweep, cells: pd.DataFrame) -> dict[str, Any]:
+def cell_data(sweep: StoredSweep, cells: pd.DataFrame) -> dict[str, Any]:
     """What the page knows of each cell, best first. cells: as `rank_cells` gives them."""
     axes = axes_of(sweep.trials)
     found: dict[str, Any] = {
@@ -42,7 +43,7 @@ def _axis(column: pd.Series, axis: str, name: str) -> dict[str, Any]:
     return {"path": axis, "name": name, "values": shorts(values), "place": packed(place, "i4")}
 
 
-def _spelling(sweep: Sweep, cells: pd.DataFrame) -> dict[str, Any] | str:
+def _spelling(sweep: StoredSweep, cells: pd.DataFrame) -> dict[str, Any] | str:
     """The overrides of each cell, or why they cannot be told."""
     try:
         spelled = sweep.spelling

@@ -10,7 +10,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from vsweep.results.select import higher_is_better, short, shorts
+from vsweep.analysis.labels import short, shorts
+from vsweep.metrics import higher_is_better
 from vsweep.results.shown import log_spaced
 
 # Told apart by every kind of sight (Okabe and Ito 2008), and on white as on black.

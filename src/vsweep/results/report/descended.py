@@ -8,12 +8,12 @@ import plotly.graph_objects as go
 
 from vsweep.results.hills import Hill, every, hills
 from vsweep.results.landscapes import ARRIVES, BEGINS, LEAVES, STOPS, Heights, heights_shown, mesh, window
-from vsweep.results.report.chart import PALETTE, Chart, figure
-from vsweep.results.report.panels import GREY, axes_at, ordered, panels, place_of
+from vsweep.results.report.chart import GREY, PALETTE, Chart, figure
+from vsweep.results.report.panels import axes_at, ordered, panels, place_of
 from vsweep.results.report.ways import ACROSS, HEIGHTS, SAID, Drawn, by_colour, drawn_of, ends, on_contours
 
 if TYPE_CHECKING:
-    from vsweep.results.sweep import Sweep
+    from vsweep.results.reader import StoredSweep
 
 # Points of all ways together, at most; of a function along a line.
 _POINTS, _ALONG = 12_000, 300
@@ -25,7 +25,7 @@ def _colours(count: int) -> list[str]:
     return [PALETTE[i % (len(PALETTE) - 1)] for i in range(count)]
 
 
-def paths(sweep: "Sweep") -> Chart:
+def paths(sweep: "StoredSweep") -> Chart:
     """Descents on the function: a curve of one coordinate, contours of two.
 
     Raises `KeyError` for what is no sweep of functions of one or two coordinates.
@@ -139,7 +139,7 @@ def _ticks(shown: Heights) -> np.ndarray:
     return np.concatenate([-below[::-1], np.zeros(1), above])
 
 
-def surface(sweep: "Sweep") -> Chart:
+def surface(sweep: "StoredSweep") -> Chart:
     """A function of two coordinates as a surface, and above it the descents that most often arrive.
 
     Raises `KeyError` for other sweeps.

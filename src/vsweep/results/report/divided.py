@@ -7,9 +7,8 @@ import plotly.graph_objects as go
 
 from vsweep.results.boundaries import Boundary, boundaries_of, first_steps_of, probability
 from vsweep.results.logits import across
-from vsweep.results.report.chart import PALETTE, Chart
+from vsweep.results.report.chart import GREY, PALETTE, Chart
 from vsweep.results.report.panels import (
-    GREY,
     hover_at,
     joined,
     line,
@@ -23,7 +22,7 @@ from vsweep.results.report.panels import (
 from vsweep.results.scene import Scene
 
 if TYPE_CHECKING:
-    from vsweep.results.sweep import Sweep
+    from vsweep.results.reader import StoredSweep
 
 # Points along a feature at which a probability is shown.
 _ACROSS = 80
@@ -31,7 +30,7 @@ _ACROSS = 80
 _BETWEEN = [[0.0, PALETTE[0]], [0.5, "rgba(127,127,127,0)"], [1.0, PALETTE[1]]]
 
 
-def boundaries(sweep: "Sweep") -> Chart:
+def boundaries(sweep: "StoredSweep") -> Chart:
     """Where the best and the last cell see even odds: see `Plots.boundaries`; raises as it does."""
     scene, shown = boundaries_of(sweep)
     made = panels([each.title for each in shown], *scene.features, high=300)
@@ -76,7 +75,7 @@ def _draw_lines(made: go.Figure, place: int, scene: Scene, each: Boundary) -> No
         line(made, place, end, text, look)
 
 
-def first_steps(sweep: "Sweep", steps: int = 10) -> Chart:
+def first_steps(sweep: "StoredSweep", steps: int = 10) -> Chart:
     """Where trials see even odds after each first step: see `Plots.first_steps`; raises as it does."""
     scene, shown, of_each = first_steps_of(sweep, steps)
     made = panels([each.title for each in shown], *scene.features)

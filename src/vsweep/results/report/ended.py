@@ -7,20 +7,20 @@ import pandas as pd
 import plotly.graph_objects as go
 from pandas.api.types import is_numeric_dtype
 
+from vsweep.analysis.labels import evenly
 from vsweep.results.basins import axis_said, basins_of, codes_of, coloured, edges, geometric, said
-from vsweep.results.drawing import evenly
-from vsweep.results.report.chart import PALETTE, Chart
-from vsweep.results.report.panels import GREY, axes_at, discrete, key, panels, place_of
+from vsweep.results.report.chart import GREY, PALETTE, Chart
+from vsweep.results.report.panels import axes_at, discrete, key, panels, place_of
 
 if TYPE_CHECKING:
-    from vsweep.results.sweep import Sweep
+    from vsweep.results.reader import StoredSweep
 
 # Tiles along a side, and letters of what all of them say.
 _TILES, _LETTERS = 160, 150_000
 _VALUES = (" %{customdata[0]:.4g}", " %{customdata[1]:.4g}")
 
 
-def basin(sweep: "Sweep", x: str | None = None, y: str | None = None) -> Chart:
+def basin(sweep: "StoredSweep", x: str | None = None, y: str | None = None) -> Chart:
     """See `Plots.basin`; raises as it does."""
     x, y, names, parts = basins_of(sweep, x, y)
     if not all(is_numeric_dtype(sweep.trials[axis]) for axis in (x, y)):

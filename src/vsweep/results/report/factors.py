@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from vsweep.analysis.labels import short, short_names, shorts
 from vsweep.results.importance import Importance
 from vsweep.results.marginals import effects
 from vsweep.results.report.chart import (
@@ -22,7 +23,6 @@ from vsweep.results.report.chart import (
     scale,
 )
 from vsweep.results.scene import rows_of
-from vsweep.results.select import short, short_names, shorts
 from vsweep.results.shown import MOST_VALUES
 
 # Of more values an axis has bands instead of boxes.

@@ -6,17 +6,17 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from vsweep.results.drawing import evenly
-from vsweep.results.hills import LR, Hill, bowls
+from vsweep.analysis.labels import evenly, label
+from vsweep.metrics import LR
+from vsweep.results.hills import Hill, bowls
 from vsweep.results.parameters import recorded, solved
-from vsweep.results.report.chart import PALETTE, Chart
-from vsweep.results.report.panels import GREY, joined, key, line, ordered, panels, place_of
+from vsweep.results.report.chart import GREY, PALETTE, Chart
+from vsweep.results.report.panels import joined, key, line, ordered, panels, place_of
 from vsweep.results.report.ways import on_contours
 from vsweep.results.scene import rows_of
-from vsweep.results.select import label
 
 if TYPE_CHECKING:
-    from vsweep.results.sweep import Sweep
+    from vsweep.results.reader import StoredSweep
 
 _POINTS = 8000
 # Of recorded parameters: how many, the trials of each, and the steps of these, at most.
@@ -24,7 +24,7 @@ _PARAMETERS, _TRIALS, _STEPS = 6, 40, 100
 _SQUARES = "least squares"
 
 
-def loss_surface(sweep: "Sweep") -> Chart:
+def loss_surface(sweep: "StoredSweep") -> Chart:
     """The squared error of a line over its intercept and slope, with the descents on it.
 
     Raises `KeyError` for what is no sweep of lines whose parameters were recorded.
@@ -59,7 +59,7 @@ def loss_surface(sweep: "Sweep") -> Chart:
     return Chart("The training loss of a line, and the ways down it", made, note)
 
 
-def parameters(sweep: "Sweep") -> Chart:
+def parameters(sweep: "StoredSweep") -> Chart:
     """Each recorded parameter against the step, of trials that did not diverge, and their mean.
 
     Raises `KeyError` where no parameters were recorded, and for functions, whose paths show them.

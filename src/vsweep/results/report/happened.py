@@ -5,11 +5,11 @@ from typing import Any
 
 import yaml
 
-from vsweep.results.sweep import Sweep
+from vsweep.results.reader import StoredSweep
 from vsweep.results.verified import verified_line
 
 
-def happened(sweep: Sweep) -> list[tuple[str, str]]:
+def happened(sweep: StoredSweep) -> list[tuple[str, str]]:
     """A row for each: the command, time, devices, versions, data, and what was verified."""
     plan = sweep.plan
     rows = [
@@ -28,7 +28,7 @@ def happened(sweep: Sweep) -> list[tuple[str, str]]:
     return [(name, text) for name, text in rows if text]
 
 
-def warnings(sweep: Sweep) -> list[str]:
+def warnings(sweep: StoredSweep) -> list[str]:
     """What a reader should know before they believe a number."""
     plan, trials = sweep.plan, sweep.trials
     found = [
@@ -48,12 +48,12 @@ def warnings(sweep: Sweep) -> list[str]:
     return found
 
 
-def config_text(sweep: Sweep) -> str:
+def config_text(sweep: StoredSweep) -> str:
     """The resolved config, as YAML."""
     return yaml.safe_dump(sweep.config, sort_keys=False)
 
 
-def _trials(sweep: Sweep) -> str:
+def _trials(sweep: StoredSweep) -> str:
     cells, seeds = sweep.trials["cell"].nunique(), sweep.trials["seed"].nunique()
     return (
         f"{len(sweep.trials):,} finished of {sweep.plan.get('trials', 0):,}: {cells:,} cells, {seeds:,} seeds"
@@ -95,5 +95,5 @@ def _data(name: str, record: Mapping[str, Any]) -> str:
     return f"{name}: {', '.join(parts)}" if parts else name
 
 
-def _verified(sweep: Sweep) -> str:
+def _verified(sweep: StoredSweep) -> str:
     return "not yet: vsweep verify" if sweep.verified is None else verified_line(sweep.verified)

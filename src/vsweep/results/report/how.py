@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from vsweep.analysis.labels import label
+from vsweep.metrics import higher_is_better
 from vsweep.results.convergence import bands, few_steps, medians, reached, targets
 from vsweep.results.report.chart import CELLS, GREY, Chart, band, colours, figure, metric_axis, plain
 from vsweep.results.scene import rows_of
-from vsweep.results.select import higher_is_better, label, sampled, varied
+from vsweep.results.select import sampled, varied
 
 # So many of the recorded steps are drawn, and so many trials as points.
 _STEPS, _POINTS = 60, 2000

@@ -15,7 +15,7 @@ from vsweep.results.report.task import task_charts
 from vsweep.results.sensitivity import best_lr, lr_lines, slope
 
 if TYPE_CHECKING:
-    from vsweep.results.sweep import Sweep
+    from vsweep.results.reader import StoredSweep
 
 
 class Interactive:
@@ -24,7 +24,7 @@ class Interactive:
     metric: by default the one that ranks. path: where to write the picture, as an HTML file of its own.
     """
 
-    _sweep: "Sweep"
+    _sweep: "StoredSweep"
 
     @cached_property
     def _subjects(self) -> dict[str | None, Subject]:

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from vsweep.analysis.labels import label, with_error
 from vsweep.results.compare import alike
 from vsweep.results.report.chart import CELLS, GREY, PALETTE, Chart, figure, plain
 from vsweep.results.scene import rows_of
-from vsweep.results.select import label, varied, with_error
+from vsweep.results.select import varied
 
 _MOST = 20
 

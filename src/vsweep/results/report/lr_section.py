@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from vsweep.analysis.labels import short, with_error
+from vsweep.metrics import LR
 from vsweep.results.report import sensitive
 from vsweep.results.report.blocks import Charts, Choice, Rows, Section
 from vsweep.results.report.subject import Subject
 from vsweep.results.scene import rows_of
-from vsweep.results.select import LR, short, with_error
 from vsweep.results.sensitivity import Slope, best_lr, lr_lines, lr_sensitivity, slope
 from vsweep.results.shown import pictured
 

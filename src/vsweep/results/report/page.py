@@ -15,6 +15,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from vsweep.results.files import write_whole
+from vsweep.results.reader import REPORT, StoredSweep
 from vsweep.results.report.blocks import Choice, Rows, Section
 from vsweep.results.report.cells import cell_data
 from vsweep.results.report.chart import PALETTE, Chart
@@ -22,14 +23,13 @@ from vsweep.results.report.happened import config_text, happened, warnings
 from vsweep.results.report.sections import sections
 from vsweep.results.report.subject import Subject
 from vsweep.results.report.task import drawn
-from vsweep.results.sweep import REPORT, Sweep
 
 # Of cells with curves, how many are drawn before the reader chooses others.
 _DRAWN = 3
 _THEMES = {"light": "plotly_white", "dark": "plotly_dark"}
 
 
-def write_report(sweep: Sweep, path: str | Path | None = None, metric: str | None = None) -> Path:
+def write_report(sweep: StoredSweep, path: str | Path | None = None, metric: str | None = None) -> Path:
     """Write a sweep's report, and give its path.
 
     path: by default `report.html` in the sweep's directory. metric: that ranks. Raises `KeyError` for a
@@ -46,7 +46,7 @@ def _write(text: str, path: Path) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def page(sweep: Sweep, metric: str | None = None) -> str:
+def page(sweep: StoredSweep, metric: str | None = None) -> str:
     """The report's HTML. Raises as `write_report` does."""
     subject = Subject(sweep, metric)
     made = [*sections(subject), *_task(sweep)]
@@ -84,13 +84,13 @@ def page(sweep: Sweep, metric: str | None = None) -> str:
     )
 
 
-def _task(sweep: Sweep) -> list[Section]:
+def _task(sweep: StoredSweep) -> list[Section]:
     """What was learnt, as far as it can be drawn."""
     charts, failed = drawn(sweep)
     return [Section("task", "What was learnt?", failed, [*charts])] if charts or failed else []
 
 
-def _title(sweep: Sweep) -> str:
+def _title(sweep: StoredSweep) -> str:
     return f"{sweep.plan['name']}" + (f", {sweep.only}" if sweep.only else "")
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
+from vsweep.metrics import default_metric
 from vsweep.results.predictions import (
     along,
     chosen_cells,
@@ -17,9 +18,8 @@ from vsweep.results.predictions import (
     targets_shown,
     which_cells,
 )
-from vsweep.results.report.chart import PALETTE, Chart
+from vsweep.results.report.chart import GREY, PALETTE, Chart
 from vsweep.results.report.panels import (
-    GREY,
     MOST_PANELS,
     discrete,
     hover_at,
@@ -34,10 +34,9 @@ from vsweep.results.report.panels import (
     some,
 )
 from vsweep.results.scene import Row, Scene, predictors, scene_of, scored
-from vsweep.results.select import default_metric
 
 if TYPE_CHECKING:
-    from vsweep.results.sweep import Sweep
+    from vsweep.results.reader import StoredSweep
 
 # Points along a feature, at most; the lines of so many seeds; letters of all regions together.
 _ALONG, _ACROSS, _SEEDS, _LETTERS = 200, 80, 12, 250_000
@@ -53,7 +52,7 @@ class _Panel(NamedTuple):
     predict: list[Callable[[Any], np.ndarray]]
 
 
-def regions(sweep: "Sweep", by: str | None) -> Chart:
+def regions(sweep: "StoredSweep", by: str | None) -> Chart:
     """Which class models see where. by: an axis, of whose values each has a panel.
 
     Raises `KeyError` for other data.
@@ -85,7 +84,7 @@ def regions(sweep: "Sweep", by: str | None) -> Chart:
     return Chart(_headed("Decision regions", by, sweep), made, _note(what, shown, lacking, so_many(scene)))
 
 
-def fits(sweep: "Sweep", by: str | None) -> Chart:
+def fits(sweep: "StoredSweep", by: str | None) -> Chart:
     """What models say along one feature: the examples, the truth where it is known, and the fits.
 
     by: as of `regions`. Raises `KeyError` for other data.
@@ -115,7 +114,7 @@ def fits(sweep: "Sweep", by: str | None) -> Chart:
 
 
 def _drawable(
-    sweep: "Sweep", metric: str, by: str | None, seeds: int | None
+    sweep: "StoredSweep", metric: str, by: str | None, seeds: int | None
 ) -> tuple[list[_Panel], str | None, list[str]]:
     """The cells that can be drawn, by which axis they are, and which cannot, in words."""
     cells = chosen_cells(sweep.trials, metric, by, MOST_PANELS)
@@ -138,7 +137,7 @@ def _titled(panel: _Panel, metric: str, needed: int | None = None) -> list[str]:
     return [panel.words, score, left_out(panel.row, len(panel.predict), needed)]
 
 
-def _headed(words: str, by: str | None, sweep: "Sweep") -> str:
+def _headed(words: str, by: str | None, sweep: "StoredSweep") -> str:
     return ", ".join([f"{words} by {by}" if by else words, *([f"of {sweep.only}"] if sweep.only else [])])
 
 

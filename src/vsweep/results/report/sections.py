@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from vsweep.analysis.labels import label, short, with_error
+from vsweep.metrics import final_values
 from vsweep.results import compare
 from vsweep.results.importance import said as importance_said
 from vsweep.results.report import factors, how, leading, where
@@ -11,7 +13,6 @@ from vsweep.results.report.blocks import Charts, Choice, Rows, Section
 from vsweep.results.report.lr_section import sensitivity
 from vsweep.results.report.subject import Subject
 from vsweep.results.scene import rows_of
-from vsweep.results.select import final_values, label, short, with_error
 from vsweep.results.shown import heatmap_pairs
 
 # Cells that a page has room for.

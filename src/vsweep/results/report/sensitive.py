@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from vsweep.analysis.labels import short, shorts, with_error
 from vsweep.results.report.chart import (
     CELLS,
     PALETTE,
@@ -21,7 +22,6 @@ from vsweep.results.report.chart import (
     scale,
 )
 from vsweep.results.scene import rows_of
-from vsweep.results.select import short, shorts, with_error
 from vsweep.results.sensitivity import Slope
 
 CITED = "Wortsman et al. 2023, arXiv:2309.14322"

@@ -6,22 +6,14 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from vsweep.analysis.labels import short_names, with_error
+from vsweep.metrics import default_metric, is_parameter
 from vsweep.results.ends import is_function
 from vsweep.results.importance import Importance, importance
+from vsweep.results.reader import StoredSweep
 from vsweep.results.response import nulls_named
-from vsweep.results.select import (
-    default_metric,
-    is_parameter,
-    loss_of,
-    rank_cells,
-    sampled,
-    short_names,
-    test_metric,
-    varied,
-    with_error,
-)
+from vsweep.results.select import best_cell, loss_of, rank_cells, sampled, test_metric, varied
 from vsweep.results.store import first_values, read_curves
-from vsweep.results.sweep import Sweep
 
 # Of so many cells the curves are on the page: the best, and as many more spread over all places.
 _BEST, _SPREAD = 40, 40
@@ -31,7 +23,7 @@ _FAINT = 150
 class Subject:
     """A sweep, and the metric that its report ranks by."""
 
-    def __init__(self, sweep: Sweep, metric: str | None = None) -> None:
+    def __init__(self, sweep: StoredSweep, metric: str | None = None) -> None:
         """Raises `KeyError` for a metric that was not recorded."""
         # In a report a null that is a value is one of its axis's names.
         self.sweep, self.trials = sweep, nulls_named(sweep.trials)
@@ -80,7 +72,7 @@ class Subject:
         name = test_metric(self.trials, self.metric)
         if name is None:
             return ""
-        best = self.sweep.best(self.metric, name)
+        best = best_cell(self.sweep.trials, self.metric, name)
         if pd.isna(best[name]):
             return ""
         value = with_error(best[name], best[f"{name}_sem"])

@@ -5,22 +5,22 @@ from typing import TYPE_CHECKING, Any
 
 from vsweep.results.report import descended, divided, ended, fitted, predicted
 from vsweep.results.report.chart import Chart
-from vsweep.results.select import varied
+from vsweep.results.select import restrict, varied
 
 if TYPE_CHECKING:
-    from vsweep.results.sweep import Sweep
+    from vsweep.results.reader import StoredSweep
 
-Maker = Callable[["Sweep", dict[str, Any]], Chart]
+Maker = Callable[["StoredSweep", dict[str, Any]], Chart]
 # A picture that a config asks for several times, of parts of it, is as many charts, at most.
 _MOST = 4
 
 
-def task_charts(sweep: "Sweep") -> list[Chart]:
+def task_charts(sweep: "StoredSweep") -> list[Chart]:
     """The charts of a sweep's task; none for tasks that have none, as data of many features."""
     return drawn(sweep)[0]
 
 
-def drawn(sweep: "Sweep") -> tuple[list[Chart], list[str]]:
+def drawn(sweep: "StoredSweep") -> tuple[list[Chart], list[str]]:
     """The same, and what should have been drawn but failed, a sentence each."""
     by = _telling(sweep)
     makers: dict[str, Maker] = {
@@ -39,7 +39,7 @@ def drawn(sweep: "Sweep") -> tuple[list[Chart], list[str]]:
     for name, make in makers.items():
         for given in _asked(sweep, name)[:_MOST] or [{}]:
             try:
-                of = sweep.where(given["where"]) if given.get("where") else sweep
+                of = restrict(sweep, given["where"]) if given.get("where") else sweep
                 charts.append(make(of, given))
             except Exception as error:
                 # What is not of this task, or not of this part of it, says so in a sentence.
@@ -48,7 +48,7 @@ def drawn(sweep: "Sweep") -> tuple[list[Chart], list[str]]:
     return charts, failed
 
 
-def _asked(sweep: "Sweep", name: str) -> list[dict[str, Any]]:
+def _asked(sweep: "StoredSweep", name: str) -> list[dict[str, Any]]:
     """The arguments of each picture of this name that the config asks for."""
     found = []
     for entry in sweep.config.get("pictures") or []:
@@ -58,7 +58,7 @@ def _asked(sweep: "Sweep", name: str) -> list[dict[str, Any]]:
     return found
 
 
-def _telling(sweep: "Sweep") -> str | None:
+def _telling(sweep: "StoredSweep") -> str | None:
     """The axis whose values differ most to the eye: how wide models are, or which they are."""
     axes = varied(sweep.trials)
     first = [axis for axis in ("model.width", "model") if axis in axes]

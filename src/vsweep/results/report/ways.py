@@ -6,10 +6,11 @@ from typing import NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
-from vsweep.results.drawing import evenly
+from vsweep.analysis.labels import evenly
 from vsweep.results.hills import Hill
 from vsweep.results.landscapes import ARRIVES, BEGINS, LEAVES, STOPS, Way, inside, mesh
-from vsweep.results.report.panels import GREY, axes_at, joined, key, place_of
+from vsweep.results.report.chart import GREY
+from vsweep.results.report.panels import axes_at, joined, key, place_of
 
 # Points along each side of a plane.
 ACROSS = 50

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from vsweep.analysis.labels import short, with_error
+from vsweep.metrics import higher_is_better
 from vsweep.results.marginals import in_order, pairs
 from vsweep.results.report.chart import CELLS, Chart, figure, metric_axis, places, plain, scale
 from vsweep.results.scene import rows_of
-from vsweep.results.select import higher_is_better, short, with_error
 
 BEST, MEDIAN, DIVERGED = "best over the others", "median over the others", "share that diverged"
 SHOWS = (BEST, MEDIAN, DIVERGED)

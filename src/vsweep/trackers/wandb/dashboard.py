@@ -3,7 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from vsweep.results.select import LR, default_metric, higher_is_better, is_parameter, short_names, varied
+from vsweep.analysis.labels import short_names
+from vsweep.metrics import LR, default_metric, higher_is_better, is_parameter
+from vsweep.results.select import varied
 from vsweep.results.shown import heatmap_pairs, log_spaced, pictured
 from vsweep.results.sweep import Sweep
 from vsweep.trackers.wandb.levels import Level

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from vsweep.results.select import axes_of, default_metric, higher_is_better, label, preferred
+from vsweep.analysis.labels import label
+from vsweep.metrics import axes_of, default_metric, higher_is_better, preferred
 from vsweep.results.store import read_curves
 from vsweep.results.sweep import Sweep
 from vsweep.results.thin import thinned

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from vsweep.results.select import axes_of, default_metric, higher_is_better
+from vsweep.metrics import axes_of, default_metric, higher_is_better
 from vsweep.results.sweep import Sweep
 from vsweep.trackers.wandb import client
 

@@ -5,7 +5,7 @@ import warnings
 from typing import Any
 
 from vsweep.errors import ServiceError
-from vsweep.results.select import default_metric, higher_is_better
+from vsweep.metrics import default_metric, higher_is_better
 from vsweep.results.sweep import Sweep
 from vsweep.trackers.wandb.dashboard import sections
 from vsweep.trackers.wandb.levels import Level, shown_as
