@@ -12,7 +12,7 @@ import vsweep
 from vsweep.descent.program import NUMERICS
 from vsweep.errors import ConfigError, ServiceError
 from vsweep.execution.fingerprint import fingerprint
-from vsweep.results.store import FORMAT, Store
+from vsweep.store.writer import FORMAT, Store
 from vsweep.tasks.models import Model
 
 WORDS = ["model=logistic", "steps=4", "record_every=2", "seeds=2", "tracker=none", "verify=false"]

@@ -22,8 +22,8 @@ from vsweep.execution.identity import identities
 from vsweep.execution.known import Known
 from vsweep.execution.verify import BEST, DIVERGED, FIRST, LAST, RANDOM, difference, picks, signed
 from vsweep.results.select import rank_cells
-from vsweep.results.verified import verified_line
 from vsweep.runner import planned
+from vsweep.store.verification import verified_line
 from vsweep.study import make_study
 from vsweep.tasks.data import DATASETS
 from vsweep.tasks.dataset import split

@@ -24,15 +24,15 @@ from vsweep.execution.plan import Plan
 from vsweep.execution.predict import predictor
 from vsweep.execution.run import column_names, metric_names, test_names
 from vsweep.parts import name_of
-from vsweep.results.lock import refuse_within
-from vsweep.results.reader import StoredSweep
-from vsweep.results.spelled import Spelling
-from vsweep.results.store import Store, read_plan, refuse_foreign
-from vsweep.results.sweep import Sweep
-from vsweep.results.table import Table
 from vsweep.schema import parse_field
 from vsweep.spelling import spelling
+from vsweep.store.cell_overrides import Spelling
+from vsweep.store.lock import refuse_within
+from vsweep.store.reader import StoredSweep
+from vsweep.store.trial_table import Table
+from vsweep.store.writer import Store, read_plan, refuse_foreign
 from vsweep.study import Study, recorded_study
+from vsweep.sweep import Sweep
 from vsweep.trackers.wandb.options import options
 
 

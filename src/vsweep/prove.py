@@ -21,16 +21,16 @@ from vsweep.execution.plan import Plan
 from vsweep.execution.verify import picks
 from vsweep.execution.verify import verify as verify_trials
 from vsweep.metrics import axes_of, default_metric, higher_is_better
-from vsweep.results.checked import Checked
-from vsweep.results.files import write_json
-from vsweep.results.lock import Lock
-from vsweep.results.reader import CONFIRMED, VERIFIED
 from vsweep.results.select import rank_cells
-from vsweep.results.store import read_curves
-from vsweep.results.sweep import Sweep
 from vsweep.runner import planned, run_study
 from vsweep.spelling import Words, as_words, words_of
+from vsweep.store.atomic import write_json
+from vsweep.store.gradient_check import Checked
+from vsweep.store.lock import Lock
+from vsweep.store.reader import CONFIRMED, VERIFIED
+from vsweep.store.writer import read_curves
 from vsweep.study import Study, make_study, own_of
+from vsweep.sweep import Sweep
 from vsweep.words import literal
 
 

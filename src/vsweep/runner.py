@@ -23,14 +23,14 @@ from vsweep.execution.pins import Asked
 from vsweep.execution.plan import Plan, make_plan
 from vsweep.execution.run import Spent, out_of_memory, train
 from vsweep.execution.verify import affordable, picks, summarised, verify
-from vsweep.results.examples import keep_examples
-from vsweep.results.files import write_json
-from vsweep.results.finished import Underway
-from vsweep.results.reader import CONFIRMED, REPORT, VERIFIED, clear_pictures
-from vsweep.results.store import Store, read_curves, read_plan
-from vsweep.results.sweep import Sweep
 from vsweep.schema import parse_field
+from vsweep.store.atomic import write_json
+from vsweep.store.blocks import Underway
+from vsweep.store.examples import keep_examples
+from vsweep.store.reader import CONFIRMED, REPORT, VERIFIED, clear_pictures
+from vsweep.store.writer import Store, read_curves, read_plan
 from vsweep.study import Study
+from vsweep.sweep import Sweep
 from vsweep.trackers.console import ConsoleTracker
 from vsweep.trackers.tracker import Tracker, Trackers
 from vsweep.trackers.wandb.options import mode_of

@@ -8,8 +8,8 @@ import numpy as np
 from vsweep.compose import CHOICES
 from vsweep.config import Config, as_dict
 from vsweep.errors import ConfigError
-from vsweep.results.spelled import Spelling
 from vsweep.schema import GROUPS
+from vsweep.store.cell_overrides import Spelling
 from vsweep.study import Study
 from vsweep.wandb_sweep import Translated, translated
 from vsweep.words import literal, unquoted

@@ -10,7 +10,7 @@ import pytest
 import vsweep
 from vsweep.errors import ConfigError
 from vsweep.execution.gradients import THRESHOLD, _drawn, _positions
-from vsweep.results.checked import Checked
+from vsweep.store.gradient_check import Checked
 from vsweep.tasks.initializers import INITIALIZERS
 from vsweep.tasks.losses import LOSSES
 from vsweep.tasks.models import ACTIVATIONS, Model

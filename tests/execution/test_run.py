@@ -14,7 +14,7 @@ from vsweep.execution.devices import trial_mesh
 from vsweep.execution.known import Known
 from vsweep.execution.pins import Asked
 from vsweep.execution.plan import make_plan
-from vsweep.results.finished import Finished, Underway
+from vsweep.store.blocks import Finished, Underway
 from vsweep.study import make_study
 
 WORDS = ["data=iris", "model=logistic", "model.init=normal", "steps=4", "seeds=12", "tracker=none"]

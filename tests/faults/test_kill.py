@@ -8,7 +8,7 @@ import pytest
 from fault_helpers import WORDS, parts, same, when
 
 import vsweep
-from vsweep.results.saved import read_saved, write_saved
+from vsweep.store.checkpoints import read_saved, write_saved
 
 KILLS = 100
 

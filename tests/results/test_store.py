@@ -16,9 +16,9 @@ from vsweep.errors import ConfigError
 from vsweep.execution.devices import trial_mesh
 from vsweep.execution.run import train
 from vsweep.metrics import higher_is_better
-from vsweep.results.finished import Finished
-from vsweep.results.store import Store, read_curves, read_trials
-from vsweep.results.table import Table
+from vsweep.store.blocks import Finished
+from vsweep.store.trial_table import Table
+from vsweep.store.writer import Store, read_curves, read_trials
 from vsweep.tasks.data import DATASETS
 from vsweep.tasks.dataset import split
 

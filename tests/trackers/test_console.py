@@ -9,7 +9,7 @@ from rich.console import Console
 
 import vsweep
 from vsweep.results.compare import alike, said
-from vsweep.results.verified import verified_line
+from vsweep.store.verification import verified_line
 from vsweep.trackers import console
 from vsweep.trackers.console import ConsoleTracker
 

@@ -14,7 +14,7 @@ from vsweep.execution.bind import bind, widths
 from vsweep.execution.pins import NOTHING_ASKED
 from vsweep.execution.plan import Plan, Program
 from vsweep.execution.run import Spent, train
-from vsweep.results.finished import Finished
+from vsweep.store.blocks import Finished
 
 
 class Again(NamedTuple):

@@ -11,7 +11,7 @@ from vsweep.descent.loop import Curve, recorded_steps
 from vsweep.descent.program import numerics, start_one
 from vsweep.execution.inputs import arrays
 from vsweep.execution.plan import Plan, Program
-from vsweep.results.finished import Finished, Params, Underway
+from vsweep.store.blocks import Finished, Params, Underway
 from vsweep.tasks.models import unpadded
 
 

@@ -19,7 +19,7 @@ from vsweep.execution.inputs import arrays
 from vsweep.execution.plan import Plan
 from vsweep.execution.rehearse import try_own
 from vsweep.grid import Grid
-from vsweep.results.checked import CheckedProgram, Derivative
+from vsweep.store.gradient_check import CheckedProgram, Derivative
 from vsweep.tasks.models import Params, unpadded
 from vsweep.tasks.task import Data, Examples, MakeTask
 

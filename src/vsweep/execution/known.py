@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from vsweep.results.files import write_whole
+from vsweep.store.atomic import write_whole
 
 # Entries that are kept; the oldest go first.
 _MOST = 2000

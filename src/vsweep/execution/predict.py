@@ -13,8 +13,8 @@ from vsweep.descent.program import Static, numerics
 from vsweep.errors import ConfigError
 from vsweep.execution.blocks import leaf_name
 from vsweep.execution.inputs import data_key, loss_of
-from vsweep.results.finished import Params
 from vsweep.schema import OWN, POINT
+from vsweep.store.blocks import Params
 from vsweep.tasks.functions import Minimise, coordinates
 from vsweep.tasks.losses import Loss
 from vsweep.tasks.task import MakeTask, Supervised, kept_dtype

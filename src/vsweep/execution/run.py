@@ -16,7 +16,7 @@ from vsweep.execution.arrange import Arrangement
 from vsweep.execution.blocks import Block, begun_blocks, fetch, finished, under_way
 from vsweep.execution.compiler import Compiler, Ready, block_hparams, on_devices, segment_of
 from vsweep.execution.plan import Plan, Program
-from vsweep.results.finished import Finished, Underway
+from vsweep.store.blocks import Finished, Underway
 
 # Blocks under way at a time, and programs that are compiled ahead of the one that trains.
 _AHEAD = 2

@@ -19,7 +19,7 @@ from vsweep.results.hills import coordinates, parts_of
 from vsweep.results.select import known_axis
 
 if TYPE_CHECKING:
-    from vsweep.results.reader import StoredSweep
+    from vsweep.store.reader import StoredSweep
 
 _OTHERS = "other minima"
 GREYS = {MOVING: "#BBBBBB", AWAY: "#222222", _OTHERS: "#EEEEEE"}

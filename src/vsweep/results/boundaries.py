@@ -32,7 +32,7 @@ from vsweep.results.scene import (
 from vsweep.results.select import rank_cells, varied
 
 if TYPE_CHECKING:
-    from vsweep.results.reader import StoredSweep
+    from vsweep.store.reader import StoredSweep
 
 _LR, _MOST_RATES = "optimizer.lr", 6
 # Points along a feature at which a probability is shown.

@@ -15,7 +15,7 @@ from vsweep.results.landscapes import colour_of
 from vsweep.results.scene import rows_of
 
 if TYPE_CHECKING:
-    from vsweep.results.reader import StoredSweep
+    from vsweep.store.reader import StoredSweep
 
 
 def draw_paths(sweep: "StoredSweep", *, on_surface: bool) -> Figure:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vsweep.analysis.labels import COLOURS
-from vsweep.results.files import write_whole
+from vsweep.store.atomic import write_whole
 
 _DPI = 120
 

@@ -13,7 +13,7 @@ from vsweep.results.landscapes import Value, Way
 from vsweep.results.select import recorded_parameters
 
 if TYPE_CHECKING:
-    from vsweep.results.reader import StoredSweep
+    from vsweep.store.reader import StoredSweep
 
 # Panels of a picture, and ways drawn in each over a line and along each side of a plane, at most.
 _PANELS, _WAYS, _ACROSS = 6, 9, 6

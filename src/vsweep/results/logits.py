@@ -12,7 +12,7 @@ import pandas as pd
 from vsweep.results.scene import Limits, Scene
 
 if TYPE_CHECKING:
-    from vsweep.results.reader import StoredSweep
+    from vsweep.store.reader import StoredSweep
 
 # Parameters as they are recorded: of one output, and of an output for each class.
 _ONE, _EACH = ("w.0", "w.1", "b"), ("w.0.0", "w.0.1", "b.0", "w.1.0", "w.1.1", "b.1")

@@ -14,7 +14,7 @@ from vsweep.results.scene import headed, legend
 from vsweep.results.select import recorded_parameters
 
 if TYPE_CHECKING:
-    from vsweep.results.reader import StoredSweep
+    from vsweep.store.reader import StoredSweep
 
 _MOST_PARAMETERS, _MOST_LINES = 12, 400
 

@@ -8,8 +8,8 @@ from typing import Any
 from vsweep.errors import ConfigError, nearest
 from vsweep.results.drawing import tick
 from vsweep.results.plots import Plots
-from vsweep.results.reader import PICTURES, StoredSweep
 from vsweep.results.select import restrict
+from vsweep.store.reader import PICTURES, StoredSweep
 
 # The argument of every picture that says which cells it is of.
 _WHERE = "where"

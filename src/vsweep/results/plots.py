@@ -18,7 +18,7 @@ from vsweep.results.report.interactive import Interactive
 from vsweep.results.select import known_axis, rank_cells
 
 if TYPE_CHECKING:
-    from vsweep.results.reader import StoredSweep
+    from vsweep.store.reader import StoredSweep
 
 # A legend of more values names some of them.
 _MOST_NAMED = 12

@@ -31,7 +31,7 @@ from vsweep.results.scene import (
 from vsweep.results.select import rank_cells
 
 if TYPE_CHECKING:
-    from vsweep.results.reader import StoredSweep
+    from vsweep.store.reader import StoredSweep
 
 # Points along a feature at which a model is asked.
 _ALONG, _ACROSS = 400, 240

@@ -16,7 +16,7 @@ from vsweep.metrics import axes_of, higher_is_better
 from vsweep.results.select import known_axis, rank_cells
 
 if TYPE_CHECKING:
-    from vsweep.results.reader import StoredSweep
+    from vsweep.store.reader import StoredSweep
 
 Limits = tuple[float, float]
 # Of a cell, by column: see `select.rank_cells`.

@@ -9,7 +9,7 @@ import pandas as pd
 from vsweep.analysis.labels import short
 from vsweep.metrics import axes_of, default_metric, final_values, higher_is_better, is_parameter
 from vsweep.results.compare import against_first, by_seed
-from vsweep.results.reader import StoredSweep
+from vsweep.store.reader import StoredSweep
 
 AnySweep = TypeVar("AnySweep", bound=StoredSweep)
 

@@ -7,10 +7,10 @@ import pandas as pd
 from vsweep.metrics import default_metric
 from vsweep.results import importance, marginals, sensitivity
 from vsweep.results.select import loss_of, rank_cells
-from vsweep.results.store import first_values
+from vsweep.store.writer import first_values
 
 if TYPE_CHECKING:
-    from vsweep.results.reader import StoredSweep
+    from vsweep.store.reader import StoredSweep
 
 
 class Tables:

@@ -24,10 +24,10 @@ from vsweep.metrics import axes_of, default_metric
 from vsweep.results.compare import alike, said
 from vsweep.results.ends import is_function
 from vsweep.results.ends import said as ended
-from vsweep.results.reader import PICTURES, REPORT
 from vsweep.results.select import test_metric
-from vsweep.results.sweep import Sweep
-from vsweep.results.verified import verified_line
+from vsweep.store.reader import PICTURES, REPORT
+from vsweep.store.verification import verified_line
+from vsweep.sweep import Sweep
 from vsweep.trackers.bar import Bar
 
 # Of the best cells, how many are shown of many, and up to how many all are.

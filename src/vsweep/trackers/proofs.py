@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from vsweep.analysis.labels import short, short_names, with_error
-from vsweep.results.checked import Checked, Derivative
-from vsweep.results.verified import verified_line
+from vsweep.store.gradient_check import Checked, Derivative
+from vsweep.store.verification import verified_line
 
 # What differences leave in doubt of a gradient before it is said: a hundred times what a right one is off.
 _ROUGH = 1e-4

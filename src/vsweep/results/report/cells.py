@@ -10,7 +10,7 @@ from vsweep.analysis.labels import short_names, shorts
 from vsweep.errors import ConfigError
 from vsweep.metrics import axes_of
 from vsweep.results.marginals import in_order
-from vsweep.results.reader import StoredSweep
+from vsweep.store.reader import StoredSweep
 
 
 def packed(values: Any, kind: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ from vsweep.results.report.panels import axes_at, ordered, panels, place_of
 from vsweep.results.report.ways import ACROSS, HEIGHTS, SAID, Drawn, by_colour, drawn_of, ends, on_contours
 
 if TYPE_CHECKING:
-    from vsweep.results.reader import StoredSweep
+    from vsweep.store.reader import StoredSweep
 
 # Points of all ways together, at most; of a function along a line.
 _POINTS, _ALONG = 12_000, 300

@@ -22,7 +22,7 @@ from vsweep.results.report.panels import (
 from vsweep.results.scene import Scene
 
 if TYPE_CHECKING:
-    from vsweep.results.reader import StoredSweep
+    from vsweep.store.reader import StoredSweep
 
 # Points along a feature at which a probability is shown.
 _ACROSS = 80

@@ -13,7 +13,7 @@ from vsweep.results.report.chart import GREY, PALETTE, Chart
 from vsweep.results.report.panels import axes_at, discrete, key, panels, place_of
 
 if TYPE_CHECKING:
-    from vsweep.results.reader import StoredSweep
+    from vsweep.store.reader import StoredSweep
 
 # Tiles along a side, and letters of what all of them say.
 _TILES, _LETTERS = 160, 150_000

@@ -16,7 +16,7 @@ from vsweep.results.report.ways import on_contours
 from vsweep.results.scene import rows_of
 
 if TYPE_CHECKING:
-    from vsweep.results.reader import StoredSweep
+    from vsweep.store.reader import StoredSweep
 
 _POINTS = 8000
 # Of recorded parameters: how many, the trials of each, and the steps of these, at most.

@@ -5,8 +5,8 @@ from typing import Any
 
 import yaml
 
-from vsweep.results.reader import StoredSweep
-from vsweep.results.verified import verified_line
+from vsweep.store.reader import StoredSweep
+from vsweep.store.verification import verified_line
 
 
 def happened(sweep: StoredSweep) -> list[tuple[str, str]]:

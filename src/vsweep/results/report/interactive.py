@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from vsweep.results.files import write_whole
 from vsweep.results.report import factors, how, leading, sensitive, where
 from vsweep.results.report.chart import Chart
 from vsweep.results.report.subject import Subject
 from vsweep.results.report.task import task_charts
 from vsweep.results.sensitivity import best_lr, lr_lines, slope
+from vsweep.store.atomic import write_whole
 
 if TYPE_CHECKING:
-    from vsweep.results.reader import StoredSweep
+    from vsweep.store.reader import StoredSweep
 
 
 class Interactive:

@@ -14,8 +14,6 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from vsweep.results.files import write_whole
-from vsweep.results.reader import REPORT, StoredSweep
 from vsweep.results.report.blocks import Choice, Rows, Section
 from vsweep.results.report.cells import cell_data
 from vsweep.results.report.chart import PALETTE, Chart
@@ -23,6 +21,8 @@ from vsweep.results.report.happened import config_text, happened, warnings
 from vsweep.results.report.sections import sections
 from vsweep.results.report.subject import Subject
 from vsweep.results.report.task import drawn
+from vsweep.store.atomic import write_whole
+from vsweep.store.reader import REPORT, StoredSweep
 
 # Of cells with curves, how many are drawn before the reader chooses others.
 _DRAWN = 3

@@ -36,7 +36,7 @@ from vsweep.results.report.panels import (
 from vsweep.results.scene import Row, Scene, predictors, scene_of, scored
 
 if TYPE_CHECKING:
-    from vsweep.results.reader import StoredSweep
+    from vsweep.store.reader import StoredSweep
 
 # Points along a feature, at most; the lines of so many seeds; letters of all regions together.
 _ALONG, _ACROSS, _SEEDS, _LETTERS = 200, 80, 12, 250_000

@@ -10,10 +10,10 @@ from vsweep.analysis.labels import short_names, with_error
 from vsweep.metrics import default_metric, is_parameter
 from vsweep.results.ends import is_function
 from vsweep.results.importance import Importance, importance
-from vsweep.results.reader import StoredSweep
 from vsweep.results.response import nulls_named
 from vsweep.results.select import best_cell, loss_of, rank_cells, sampled, test_metric, varied
-from vsweep.results.store import first_values, read_curves
+from vsweep.store.reader import StoredSweep
+from vsweep.store.writer import first_values, read_curves
 
 # Of so many cells the curves are on the page: the best, and as many more spread over all places.
 _BEST, _SPREAD = 40, 40

@@ -8,7 +8,7 @@ from vsweep.results.report.chart import Chart
 from vsweep.results.select import restrict, varied
 
 if TYPE_CHECKING:
-    from vsweep.results.reader import StoredSweep
+    from vsweep.store.reader import StoredSweep
 
 Maker = Callable[["StoredSweep", dict[str, Any]], Chart]
 # A picture that a config asks for several times, of parts of it, is as many charts, at most.

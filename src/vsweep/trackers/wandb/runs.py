@@ -14,9 +14,9 @@ import pandas as pd
 
 from vsweep.analysis.labels import label
 from vsweep.metrics import axes_of, default_metric, higher_is_better, preferred
-from vsweep.results.store import read_curves
-from vsweep.results.sweep import Sweep
 from vsweep.results.thin import thinned
+from vsweep.store.writer import read_curves
+from vsweep.sweep import Sweep
 from vsweep.trackers.wandb.naming import brief, cut
 from vsweep.trackers.wandb.spread import cell_summary, over_seeds
 

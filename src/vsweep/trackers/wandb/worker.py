@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vsweep.errors import ConfigError
-from vsweep.results.lock import Lock
+from vsweep.store.lock import Lock
 from vsweep.trackers.wandb import client
 from vsweep.trackers.wandb.outbox import FOLDER, OFFLINE
 from vsweep.trackers.wandb.runs import Runs

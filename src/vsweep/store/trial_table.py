@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vsweep.results.finished import Finished
+from vsweep.store.blocks import Finished
 
 
 class Table(NamedTuple):

@@ -13,7 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vsweep.results.files import checksum, sync_directory, write_whole
+from vsweep.store.atomic import checksum, sync_directory, write_whole
 
 CURVES, ROWS, ASIDE = "curves", "ledger", "damaged"
 _LOG = "log.jsonl"

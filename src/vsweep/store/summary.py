@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from vsweep.metrics import higher_is_better, is_parameter
-from vsweep.results.finished import Finished
+from vsweep.store.blocks import Finished
 
 
 def summary_of(

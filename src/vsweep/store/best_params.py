@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from vsweep.metrics import higher_is_better, preferred
-from vsweep.results.finished import Finished, Params
-from vsweep.results.saved import read_params, write_params
+from vsweep.store.blocks import Finished, Params
+from vsweep.store.checkpoints import read_params, write_params
 
 ALL = "all"
 _FOLDER, _BEST = "params", "best.npz"

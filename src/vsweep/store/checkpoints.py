@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vsweep.results.files import write_whole
-from vsweep.results.finished import Params
+from vsweep.store.atomic import write_whole
+from vsweep.store.blocks import Params
 
 # What NumPy raises of a file that is not whole.
 _DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)

@@ -15,16 +15,15 @@ import pyarrow.parquet as pq
 import yaml
 
 from vsweep.errors import ConfigError
-from vsweep.results.extend import STATES, TRIALS, earlier_states, extend, finish, summary_at, unfinished
-from vsweep.results.files import write_json, write_whole
-from vsweep.results.finished import Finished, Underway
-from vsweep.results.keep import Keeper
-from vsweep.results.ledger import CURVES, ROWS, Ledger
-from vsweep.results.lock import Lock
-from vsweep.results.saved import Saved, read_saved, write_saved
-from vsweep.results.signals import uninterrupted
-from vsweep.results.summary import summary_of
-from vsweep.results.table import Table, read_rows, write_rows
+from vsweep.store.atomic import uninterrupted, write_json, write_whole
+from vsweep.store.best_params import Keeper
+from vsweep.store.blocks import Finished, Underway
+from vsweep.store.checkpoints import Saved, read_saved, write_saved
+from vsweep.store.extend import STATES, TRIALS, earlier_states, extend, finish, summary_at, unfinished
+from vsweep.store.lock import Lock
+from vsweep.store.manifest import CURVES, ROWS, Ledger
+from vsweep.store.summary import summary_of
+from vsweep.store.trial_table import Table, read_rows, write_rows
 
 # Of a directory's files: raised where an older directory cannot be gone on with.
 FORMAT = 3

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from vsweep.results import select
-from vsweep.results.reader import StoredSweep
+from vsweep.store.reader import StoredSweep
 
 if TYPE_CHECKING:
     from vsweep.results.plots import Plots

@@ -11,11 +11,11 @@ import pandas as pd
 import yaml
 
 from vsweep.errors import ConfigError
-from vsweep.results.examples import read_examples
-from vsweep.results.extend import unfinished
-from vsweep.results.keep import params_of
-from vsweep.results.spelled import Spelling
-from vsweep.results.store import read_curves, read_trials
+from vsweep.store.best_params import params_of
+from vsweep.store.cell_overrides import Spelling
+from vsweep.store.examples import read_examples
+from vsweep.store.extend import unfinished
+from vsweep.store.writer import read_curves, read_trials
 
 MakePredictor = Callable[["StoredSweep", int, dict[str, np.ndarray] | None], Callable[[Any], np.ndarray]]
 MakeSpelling = Callable[["StoredSweep"], Spelling]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from vsweep.results.files import write_whole
+from vsweep.store.atomic import write_whole
 
 _FOLDER = "examples"
 

@@ -15,10 +15,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from vsweep.errors import ConfigError
-from vsweep.results.files import checksum, write_whole
-from vsweep.results.ledger import CURVES, ROWS, Block, Ledger
-from vsweep.results.saved import Saved, read_saved
-from vsweep.results.table import Table, read_rows
+from vsweep.store.atomic import checksum, write_whole
+from vsweep.store.checkpoints import Saved, read_saved
+from vsweep.store.manifest import CURVES, ROWS, Block, Ledger
+from vsweep.store.trial_table import Table, read_rows
 
 AtSteps = Callable[[int], np.ndarray]
 TRIALS, STATES, EARLIER = "trials.parquet", "states", "earlier"
