@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from vsweep.sweep import Sweep
+from vsweep.results import Sweep
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 # A browser in a container has no sandbox of its own, and asks for nothing in the background.

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import vsweep
+from vsweep.analysis.minima import said, where_ended
 from vsweep.errors import ConfigError
-from vsweep.results.ends import said, where_ended
 
 BASE = ["data=none", "model=point", "tracker=none", "dtype=float64", "verify=false"]
 

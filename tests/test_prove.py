@@ -14,6 +14,7 @@ from core_helpers import examples, make_hparams, make_static
 
 import vsweep
 from vsweep import prove
+from vsweep.analysis.ranking import rank_cells
 from vsweep.descent.program import numerics, start_one
 from vsweep.errors import ConfigError
 from vsweep.execution import run
@@ -21,7 +22,6 @@ from vsweep.execution.alone import Again
 from vsweep.execution.identity import identities
 from vsweep.execution.known import Known
 from vsweep.execution.verify import BEST, DIVERGED, FIRST, LAST, RANDOM, difference, picks, signed
-from vsweep.results.select import rank_cells
 from vsweep.runner import planned
 from vsweep.store.verification import verified_line
 from vsweep.study import make_study

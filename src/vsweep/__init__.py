@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from vsweep.api import load, plan, report, resume, sweep
     from vsweep.execution.devices import devices
     from vsweep.prove import check, confirm, overrides, reproduce, verify
+    from vsweep.results import Sweep
     from vsweep.sending import dashboard, sync
-    from vsweep.sweep import Sweep
     from vsweep.tasks.dataset import Dataset
     from vsweep.tasks.models import Model
 
@@ -41,7 +41,7 @@ __all__ = [
 _WHERE = {
     "Dataset": "vsweep.tasks.dataset",
     "Model": "vsweep.tasks.models",
-    "Sweep": "vsweep.sweep",
+    "Sweep": "vsweep.results",
     "dashboard": "vsweep.sending",
     "devices": "vsweep.execution.devices",
     "load": "vsweep.api",

@@ -11,12 +11,12 @@ from vsweep.execution.costs import Hardware
 from vsweep.execution.known import known as measurements
 from vsweep.execution.plan import Plan, make_plan
 from vsweep.metrics import default_metric, final_values
+from vsweep.results import Sweep
 from vsweep.runner import planned, run_study
 from vsweep.spelling import Words, as_words
 from vsweep.store.lock import refuse_within
 from vsweep.store.writer import read_plan, refuse_foreign, whole
 from vsweep.study import Study, key_of, make_study, own_of
-from vsweep.sweep import Sweep
 from vsweep.trackers.console import ConsoleTracker
 from vsweep.trackers.wandb.tracker import lacking
 from vsweep.words import literal

@@ -18,11 +18,11 @@ from vsweep import api, prove
 from vsweep.compose import CONF, forced, jobs, readable_errors, refuse, register_sweeps
 from vsweep.errors import ConfigError
 from vsweep.execution.describe import as_text
+from vsweep.results import Sweep
 from vsweep.runner import wandb_line
 from vsweep.sending import SYNC, dashboard, sync
 from vsweep.store.reader import VERIFIED
 from vsweep.study import key_of
-from vsweep.sweep import Sweep
 from vsweep.trackers.proofs import checked_line, print_checked, print_confirmed, print_verified
 from vsweep.wandb_sweep import translated
 from vsweep.words import is_hydras, split_flags

@@ -24,6 +24,7 @@ from vsweep.execution.plan import Plan
 from vsweep.execution.predict import predictor
 from vsweep.execution.run import column_names, metric_names, test_names
 from vsweep.parts import name_of
+from vsweep.results import Sweep
 from vsweep.schema import parse_field
 from vsweep.spelling import spelling
 from vsweep.store.cell_overrides import Spelling
@@ -32,7 +33,6 @@ from vsweep.store.reader import StoredSweep
 from vsweep.store.trial_table import Table
 from vsweep.store.writer import Store, read_plan, refuse_foreign
 from vsweep.study import Study, recorded_study
-from vsweep.sweep import Sweep
 from vsweep.trackers.wandb.options import options
 
 

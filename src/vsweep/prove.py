@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from vsweep.analysis.ranking import rank_cells
 from vsweep.directory import recorded
 from vsweep.errors import ConfigError
 from vsweep.execution.gradients import THRESHOLD, check_gradients
@@ -21,7 +22,7 @@ from vsweep.execution.plan import Plan
 from vsweep.execution.verify import picks
 from vsweep.execution.verify import verify as verify_trials
 from vsweep.metrics import axes_of, default_metric, higher_is_better
-from vsweep.results.select import rank_cells
+from vsweep.results import Sweep
 from vsweep.runner import planned, run_study
 from vsweep.spelling import Words, as_words, words_of
 from vsweep.store.atomic import write_json
@@ -30,7 +31,6 @@ from vsweep.store.lock import Lock
 from vsweep.store.reader import CONFIRMED, VERIFIED
 from vsweep.store.writer import read_curves
 from vsweep.study import Study, make_study, own_of
-from vsweep.sweep import Sweep
 from vsweep.words import literal
 
 

@@ -23,6 +23,7 @@ from vsweep.execution.pins import Asked
 from vsweep.execution.plan import Plan, make_plan
 from vsweep.execution.run import Spent, out_of_memory, train
 from vsweep.execution.verify import affordable, picks, summarised, verify
+from vsweep.results import Sweep
 from vsweep.schema import parse_field
 from vsweep.store.atomic import write_json
 from vsweep.store.blocks import Underway
@@ -30,7 +31,6 @@ from vsweep.store.examples import keep_examples
 from vsweep.store.reader import CONFIRMED, REPORT, VERIFIED, clear_pictures
 from vsweep.store.writer import Store, read_curves, read_plan
 from vsweep.study import Study
-from vsweep.sweep import Sweep
 from vsweep.trackers.console import ConsoleTracker
 from vsweep.trackers.tracker import Tracker, Trackers
 from vsweep.trackers.wandb.options import mode_of
@@ -98,13 +98,13 @@ def _pictures(made: Study) -> list[tuple[str, dict[str, Any]]]:
     if not wanted:
         return []
     # Only here: matplotlib takes half a second to import.
-    from vsweep.results.pictures import asked
+    from vsweep.reports.from_config import asked
 
     return asked(wanted, [axis.path for axis in made.grid.axes])
 
 
 def _draw(store: Store, trained: Sweep, pictures: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
-    from vsweep.results.pictures import make
+    from vsweep.reports.from_config import make
 
     store.note(pictures=make(trained, pictures))
 

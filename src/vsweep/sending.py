@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from vsweep.errors import ConfigError, Interrupted, ServiceError
+from vsweep.results import Sweep
 from vsweep.schema import parse_field
 from vsweep.store.lock import refuse_links, refuse_within
 from vsweep.store.writer import FORMAT
-from vsweep.sweep import Sweep
 from vsweep.trackers.wandb.levels import shown_as
 from vsweep.trackers.wandb.options import options
 from vsweep.trackers.wandb.tracker import WandbTracker

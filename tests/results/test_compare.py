@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from scipy.stats import fisher_exact, ttest_rel
 from scipy.stats import t as student
 
+from vsweep.analysis.ranking import rank_cells
+from vsweep.analysis.significance import against_first, alike, by_seed, said, told_from
 from vsweep.metrics import axes_of
-from vsweep.results.compare import against_first, alike, by_seed, said, told_from
-from vsweep.results.select import rank_cells
 
 NAN, INF = np.nan, np.inf
 

@@ -7,7 +7,7 @@ import pytest
 
 import vsweep
 from vsweep.analysis.labels import COLOURS
-from vsweep.results.ends import where_ended
+from vsweep.analysis.minima import where_ended
 
 BASE = ["data=none", "model=point", "tracker=none", "dtype=float64", "verify=false"]
 

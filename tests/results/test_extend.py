@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from vsweep.errors import ConfigError
+from vsweep.results import Sweep
 from vsweep.store.blocks import Finished
 from vsweep.store.trial_table import Table
 from vsweep.store.writer import Store, read_curves, read_trials
-from vsweep.sweep import Sweep
 
 STEPS = np.array([0, 1])
 PLAN = {"programs": [{"steps": 1}], "versions": {}}

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy.stats import rankdata
 from scipy.stats import t as student
 
-from vsweep.results import response as module
-from vsweep.results.importance import Importance, importance, said
-from vsweep.results.response import ranked, response
+from vsweep.analysis import response as module
+from vsweep.analysis.importance import Importance, importance, said
+from vsweep.analysis.response import ranked, response
 
 NAN = np.nan
 

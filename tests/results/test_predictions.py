@@ -5,10 +5,10 @@ import pytest
 from matplotlib.collections import LineCollection
 
 import vsweep
-from vsweep.results import parameters as parameters_module
-from vsweep.results import scene as scene_module
-from vsweep.results.drawing import colours
-from vsweep.results.logits import across, unseen
+from vsweep.analysis import cells as cells_module
+from vsweep.analysis.decision_boundary import across, unseen
+from vsweep.plots import parameters as parameters_module
+from vsweep.plots.style import colours
 from vsweep.tasks.dataset import Dataset
 
 LR, WIDTH = "optimizer.lr", "model.width"
@@ -199,7 +199,7 @@ def test_where_everything_diverged_a_picture_says_so(curve, mixed):
 
 
 def test_of_many_values_both_ends_are_among_the_panels(curve, monkeypatch):
-    monkeypatch.setattr(scene_module, "MOST_PANELS", 2)
+    monkeypatch.setattr(cells_module, "MOST_PANELS", 2)
     panels = curve.plot.fits(LR).axes
     assert [panel.get_title().splitlines()[0] for panel in panels] == ["lr=0.05", "lr=1e+06"]
 

@@ -13,10 +13,10 @@ import pytest
 from report_helpers import made_up, written
 
 import vsweep
-from vsweep.results.convergence import few_steps, medians, reached, targets
-from vsweep.results.marginals import effects, pairs
-from vsweep.results.report.page import page
-from vsweep.results.report.subject import Subject
+from vsweep.analysis.convergence import few_steps, medians, reached, targets
+from vsweep.analysis.marginals import effects, pairs
+from vsweep.reports.page import page
+from vsweep.reports.report_data import Subject
 
 LR, WIDTH = "optimizer.lr", "model.width"
 

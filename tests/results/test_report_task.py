@@ -7,12 +7,13 @@ import plotly.graph_objects as go
 import pytest
 
 import vsweep
-from vsweep.results.ends import where_ended
-from vsweep.results.landscapes import LEAVES, Way
-from vsweep.results.report import panels as panels_module
-from vsweep.results.report.panels import MOST_EXAMPLES, joined
-from vsweep.results.report.task import task_charts
-from vsweep.results.report.ways import SAID, drawn_of
+from vsweep.analysis.minima import where_ended
+from vsweep.analysis.trajectories import Way
+from vsweep.plots.trajectories import LEAVES
+from vsweep.reports.charts import subplots as panels_module
+from vsweep.reports.charts.subplots import MOST_EXAMPLES, joined
+from vsweep.reports.charts.trajectories import SAID, drawn_of
+from vsweep.reports.task_charts import task_charts
 
 LR, WIDTH = "optimizer.lr", "model.width"
 SEEDS = 2

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vsweep.analysis.labels import label
+from vsweep.analysis.ranking import rank_cells
+from vsweep.analysis.ranking import test_metric as of_the_test
+from vsweep.analysis.significance import alike, said, told_from
 from vsweep.metrics import axes_of, default_metric
-from vsweep.results.compare import alike, said, told_from
-from vsweep.results.select import rank_cells
-from vsweep.results.select import test_metric as of_the_test
 
 
 def frame(rows, metric="val_loss"):

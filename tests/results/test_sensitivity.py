@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
+from vsweep.analysis.lr_sensitivity import best_lr, lr_lines, lr_sensitivity, slope
+from vsweep.analysis.ranking import rank_cells
 from vsweep.metrics import LR
-from vsweep.results.select import rank_cells
-from vsweep.results.sensitivity import best_lr, lr_lines, lr_sensitivity, slope
 
 NAN = np.nan
 WIDTH = "model.width"
@@ -275,13 +275,13 @@ PERCENTILE = np.percentile
 @pytest.fixture
 def on_the_grid(monkeypatch):
     """A resample's best learning rate is one of those that were tried, and not between them."""
-    from vsweep.results import sensitivity
+    from vsweep.analysis import lr_sensitivity
 
-    monkeypatch.setattr(sensitivity, "_between", lambda chosen, rates: chosen)
+    monkeypatch.setattr(lr_sensitivity, "_between", lambda chosen, rates: chosen)
 
 
 def test_a_best_learning_rate_stands_for_those_nearer_to_it_than_to_others():
-    from vsweep.results.sensitivity import _between
+    from vsweep.analysis.lr_sensitivity import _between
 
     rates = np.log([0.1, 0.2, 0.8, 1.6])
     for i, (low, high) in enumerate([(-0.5, 0.5), (-0.5, 1.0), (-1.0, 0.5), (-0.5, 0.5)]):
@@ -337,7 +337,7 @@ def bootstrap(trials, metric, widths, rates):
 
 @pytest.mark.parametrize("metric", ["val_loss", "val_accuracy"])
 def test_the_interval_is_of_resampled_seeds(metric, monkeypatch, on_the_grid):
-    from vsweep.results import sensitivity
+    from vsweep.analysis import lr_sensitivity
 
     widths, rates, seeds = [1, 4, 16], [0.1, 0.5, 1.0, 2.0, 4.0], 5
     sign = -1.0 if metric == "val_accuracy" else 1.0
@@ -348,9 +348,11 @@ def test_the_interval_is_of_resampled_seeds(metric, monkeypatch, on_the_grid):
     trials.loc[trials[LR].eq(4.0) & trials["seed"].eq(1), "status"] = "diverged"
     trials.loc[trials[LR].eq(1.0) & trials[WIDTH].eq(4) & trials["seed"].eq(3), "status"] = "diverged"
     found = []
-    monkeypatch.setattr(sensitivity.np, "percentile", lambda values, at: found.append(values) or np.zeros(2))
+    monkeypatch.setattr(
+        lr_sensitivity.np, "percentile", lambda values, at: found.append(values) or np.zeros(2)
+    )
     slope(trials, metric, WIDTH)
-    monkeypatch.setattr(sensitivity.np, "percentile", PERCENTILE)
+    monkeypatch.setattr(lr_sensitivity.np, "percentile", PERCENTILE)
     expected = bootstrap(trials, metric, widths, rates)
     np.testing.assert_allclose(found[0][:80], expected, atol=1e-12)
     assert len(found[0]) == 1000

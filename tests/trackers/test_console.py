@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 import vsweep
-from vsweep.results.compare import alike, said
+from vsweep.analysis.significance import alike, said
 from vsweep.store.verification import verified_line
 from vsweep.trackers import console
 from vsweep.trackers.console import ConsoleTracker

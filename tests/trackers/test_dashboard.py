@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from dashboard_helpers import made_up
 
-from vsweep.results.shown import heatmap_pairs, log_spaced
+from vsweep.analysis.axis_scale import heatmap_pairs, log_spaced
 from vsweep.trackers.wandb.dashboard import config_path, curves_key, heatmap_key, sections
 from vsweep.trackers.wandb.levels import LEVELS
 from vsweep.trackers.wandb.panels import Curves, Importance, Parallel, Pictures, Scatter

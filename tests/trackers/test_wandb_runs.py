@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vsweep
-from vsweep.results.thin import thinned
+from vsweep.analysis.downsample import thinned
+from vsweep.analysis.seed_spread import over_seeds
 from vsweep.trackers.wandb.levels import said, seconds, shown_as
 from vsweep.trackers.wandb.outbox import Outbox, Sent
 from vsweep.trackers.wandb.runs import Runs, cell_config
 from vsweep.trackers.wandb.server import sweep_config
-from vsweep.trackers.wandb.spread import over_seeds
 
 
 @given(st.integers(1, 5000), st.lists(st.integers(0, 4999), max_size=4), st.integers(2, 300))

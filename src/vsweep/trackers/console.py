@@ -20,14 +20,14 @@ from rich.table import Table
 from rich.text import Text
 
 from vsweep.analysis.labels import short, short_names, with_error
+from vsweep.analysis.minima import is_function
+from vsweep.analysis.minima import said as ended
+from vsweep.analysis.ranking import test_metric
+from vsweep.analysis.significance import alike, said
 from vsweep.metrics import axes_of, default_metric
-from vsweep.results.compare import alike, said
-from vsweep.results.ends import is_function
-from vsweep.results.ends import said as ended
-from vsweep.results.select import test_metric
+from vsweep.results import Sweep
 from vsweep.store.reader import PICTURES, REPORT
 from vsweep.store.verification import verified_line
-from vsweep.sweep import Sweep
 from vsweep.trackers.bar import Bar
 
 # Of the best cells, how many are shown of many, and up to how many all are.

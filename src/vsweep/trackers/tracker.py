@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from vsweep.sweep import Sweep
+from vsweep.results import Sweep
 
 
 class Tracker(Protocol):

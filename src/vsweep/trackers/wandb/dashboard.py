@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 
+from vsweep.analysis.axis_scale import heatmap_pairs, log_spaced, pictured
 from vsweep.analysis.labels import short_names
+from vsweep.analysis.ranking import varied
 from vsweep.metrics import LR, default_metric, higher_is_better, is_parameter
-from vsweep.results.select import varied
-from vsweep.results.shown import heatmap_pairs, log_spaced, pictured
-from vsweep.sweep import Sweep
+from vsweep.results import Sweep
 from vsweep.trackers.wandb.levels import Level
 from vsweep.trackers.wandb.panels import Curves, Field, Importance, Panel, Parallel, Pictures, Rows, Scatter
 

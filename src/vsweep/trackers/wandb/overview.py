@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from vsweep.results.select import rank_cells
-from vsweep.results.shown import heatmap_pairs, pictured
+from vsweep.analysis.axis_scale import heatmap_pairs, pictured
+from vsweep.analysis.ranking import rank_cells
+from vsweep.results import Sweep
 from vsweep.store.reader import PICTURES
 from vsweep.store.writer import read_curves
-from vsweep.sweep import Sweep
 from vsweep.trackers.wandb.dashboard import curves_key, heatmap_key
 from vsweep.trackers.wandb.runs import sweep_id
 

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from vsweep.analysis.downsample import thinned
 from vsweep.analysis.labels import label
+from vsweep.analysis.seed_spread import cell_summary, over_seeds
 from vsweep.metrics import axes_of, default_metric, higher_is_better, preferred
-from vsweep.results.thin import thinned
+from vsweep.results import Sweep
 from vsweep.store.writer import read_curves
-from vsweep.sweep import Sweep
 from vsweep.trackers.wandb.naming import brief, cut
-from vsweep.trackers.wandb.spread import cell_summary, over_seeds
 
 # W&B's own bound.
 _LONGEST_TAG = 64

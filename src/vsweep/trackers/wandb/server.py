@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from vsweep.metrics import axes_of, default_metric, higher_is_better
-from vsweep.sweep import Sweep
+from vsweep.results import Sweep
 from vsweep.trackers.wandb import client
 
 _TIMEOUT_S = 30

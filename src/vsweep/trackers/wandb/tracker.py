@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from vsweep.sweep import Sweep
+from vsweep.results import Sweep
 from vsweep.trackers.bar import Bar
 from vsweep.trackers.wandb.levels import said, shown_as
 from vsweep.trackers.wandb.options import mode_of, options

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from vsweep.errors import ConfigError, ServiceError
+from vsweep.results import Sweep
 from vsweep.store.atomic import write_json
-from vsweep.sweep import Sweep
 from vsweep.trackers.wandb.client import logged_in, no_login, without_key
 from vsweep.trackers.wandb.levels import Level
 from vsweep.trackers.wandb.runs import sweep_id

@@ -6,7 +6,7 @@ from typing import Any
 
 from vsweep.errors import ServiceError
 from vsweep.metrics import default_metric, higher_is_better
-from vsweep.sweep import Sweep
+from vsweep.results import Sweep
 from vsweep.trackers.wandb.dashboard import sections
 from vsweep.trackers.wandb.levels import Level, shown_as
 from vsweep.trackers.wandb.options import options

@@ -1,0 +1,46 @@
+"""What a report is made of: charts, charts to choose among, tables; and the questions that they answer."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from vsweep.reports.charts.style import Chart
+
+# By the option of each choice.
+Charts = dict[tuple[str, ...], Chart]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Charts of which one is shown, by what the reader chooses.
+
+    names: of the choices. charts: by the option of each choice, in the order in which they are offered.
+    """
+
+    names: tuple[str, ...]
+    charts: Mapping[tuple[str, ...], Chart]
+
+    @property
+    def options(self) -> list[list[str]]:
+        """The options of each choice."""
+        return [list(dict.fromkeys(key[i] for key in self.charts)) for i in range(len(self.names))]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A table. cells: of each row, the number of the cell that it is of, if it is of one."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    cells: Sequence[int | None] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A question and its answer. words: sentences, each of which the numbers carry."""
+
+    name: str
+    title: str
+    words: list[str] = field(default_factory=list)
+    blocks: list[Chart | Choice | Rows] = field(default_factory=list)

@@ -1,0 +1,135 @@
+"""How sensitive is it? The fifth question of a report: the learning rate."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from vsweep.analysis.axis_scale import pictured
+from vsweep.analysis.cells import rows_of
+from vsweep.analysis.labels import short, with_error
+from vsweep.analysis.lr_sensitivity import Slope, best_lr, lr_lines, lr_sensitivity, slope
+from vsweep.metrics import LR
+from vsweep.reports.blocks import Charts, Choice, Rows, Section
+from vsweep.reports.charts import lr_sensitivity as lr_charts
+from vsweep.reports.report_data import Subject
+
+# Axes that a page has room for.
+_MOST_BY = 4
+_ALL = "none: all cells"
+_NOTE = (
+    "Learning-rate sensitivity is the expected loss above the best one, E[min(loss(lr), loss at step 0) "
+    f"− best loss], the learning rate log-uniform over the range beside it ({lr_charts.CITED}); a trial "
+    "that diverged counts as one at step 0; it is of each seed, then their mean. All other fields are those "
+    "of the best cell with the value, by that loss. (edge): the best is at the edge of what was tried."
+)
+
+
+def sensitivity(of: Subject) -> Section:
+    """The fifth: the learning rate."""
+    section = Section("sensitive", "How sensitive is it to the learning rate?")
+    found = dict(_lines(of))
+    if LR not in of.axes:
+        section.words.append("The learning rate does not vary: there is no sensitivity to say.")
+    elif not found:
+        section.words.append("No cell has several learning rates with finite values: no sensitivity to say.")
+    if not found:
+        return section
+    section.blocks.append(
+        Choice(
+            ("by",),
+            {(by or _ALL,): lr_charts.rates(lines, of.metric, by) for by, lines in found.items()},
+        )
+    )
+    best_charts: Charts = {}
+    tables: list[Rows] = []
+    for by, lines in found.items():
+        best = best_lr(lines)
+        tables.append(_sensitivity_table(of, by, best))
+        if by is None:
+            continue
+        fit = slope(of.trials, of.metric, by)
+        best_charts[(by,)] = lr_charts.best_rates(best, by, fit)
+        section.words.extend(_slope_words(by, best, fit))
+    if best_charts:
+        section.blocks.append(Choice(("by",), best_charts))
+    section.blocks.extend([*tables[:-1], *(replace(table, note=_NOTE) for table in tables[-1:])])
+    if len(tables) < len(of.axes) and len(of.axes) - 1 > _MOST_BY:
+        section.words.append(
+            f"It is by {_MOST_BY} of the {len(of.axes) - 1} other axes, those that explain most first."
+        )
+    return section
+
+
+def _lines(of: Subject) -> Iterator[tuple[str | None, pd.DataFrame]]:
+    """The lines along the learning rate by each of some axes, and of all cells."""
+    axes = [axis for axis in of.by_importance if axis in pictured(of.trials)]
+    others = [axis for axis in axes if axis != LR and axis not in of.starts]
+    # The width and the initialiser are what one asks for first.
+    order = sorted(others, key=lambda axis: (axis not in ("model.width", "model.init"), others.index(axis)))
+    for by in [*order[:_MOST_BY], None]:
+        try:
+            lines = lr_lines(of.trials, of.metric, by)
+        except KeyError:
+            # The learning rate does not vary where there is such an axis.
+            continue
+        # Of one value there is nothing to compare, but what the line of all says.
+        if lines["mean"].notna().any() and (by is None or lines["by"].nunique() > 1):
+            yield by, lines
+
+
+def _slope_words(by: str, best: pd.DataFrame, fit: Slope | None) -> list[str]:
+    """How the best learning rate goes with an axis, if the numbers carry it."""
+    if fit is None:
+        return []
+    if best["at_edge"].any():
+        return [f"Against {by} no slope is known: a best learning rate is at the edge of what was tried."]
+    said = (
+        f"The slope of log best learning rate against log {by} is {fit.slope:.2f}, over {fit.values} values"
+    )
+    if np.isnan(fit.low):
+        return [f"{said}; with fewer than three seeds nothing says how sure that is."]
+    interval = f"95 % from {fit.low:.2f} to {fit.high:.2f}, bootstrapped over seeds and between rates"
+    if fit.low <= 0 <= fit.high:
+        return [f"{said} ({interval}): a slope of 0 is not ruled out."]
+    return [f"{said} ({interval})."]
+
+
+def _sensitivity_table(of: Subject, by: str | None, found: pd.DataFrame) -> Rows:
+    """The best learning rate for each value of an axis, and how much is lost beside it."""
+    loss = of.loss
+    table = lr_sensitivity(of.trials, of.start, loss, by) if loss else pd.DataFrame()
+    lost = {row["by"]: row for row in rows_of(table)}
+    rows, cells = [], []
+    for row in rows_of(found):
+        near: str = "" if pd.isna(row["low"]) else f"{short(row['low'])} to {short(row['high'])}"
+        edge = " (edge)" if row["at_edge"] else ""
+        more = ["", ""]
+        if (each := lost.get(row["by"])) is not None:
+            reach = f"{short(each['low'])} to {short(each['high'])}"
+            more = [with_error(each["sensitivity"], each["sem"]), reach]
+        rows.append(
+            [
+                short(row["by"]) or "all",
+                short(row["lr"]) + edge,
+                near,
+                with_error(row["mean"], row["sem"]),
+                *more,
+            ]
+        )
+        cells.append(int(row["cell"]))
+    columns = [
+        of.names[by] if by else "cells",
+        "best lr",
+        "not to be told from it (95 %)",
+        of.metric,
+        f"lr sensitivity ({loss})",
+        "range of lr",
+    ]
+    return Rows(
+        "The best learning rate, and what is lost beside it" + (f", by {by}" if by else ""),
+        columns,
+        rows,
+        cells,
+    )

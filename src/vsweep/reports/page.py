@@ -1,0 +1,170 @@
+"""The report as one HTML file: nothing of it is fetched from anywhere."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import plotly.io as pio
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from vsweep.reports.blocks import Choice, Rows, Section
+from vsweep.reports.cell_data import cell_data
+from vsweep.reports.charts.style import PALETTE, Chart
+from vsweep.reports.provenance import config_text, happened, warnings
+from vsweep.reports.report_data import Subject
+from vsweep.reports.sections import sections
+from vsweep.reports.task_charts import drawn
+from vsweep.store.atomic import write_whole
+from vsweep.store.reader import REPORT, StoredSweep
+
+# Of cells with curves, how many are drawn before the reader chooses others.
+_DRAWN = 3
+_THEMES = {"light": "plotly_white", "dark": "plotly_dark"}
+
+
+def write_report(sweep: StoredSweep, path: str | Path | None = None, metric: str | None = None) -> Path:
+    """Write a sweep's report, and give its path.
+
+    path: by default `report.html` in the sweep's directory. metric: that ranks. Raises `KeyError` for a
+    metric that was not recorded, and `OSError`.
+    """
+    to = Path(path) if path is not None else sweep.directory / REPORT
+    text = page(sweep, metric)
+    to.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(to, partial(_write, text))
+    return to
+
+
+def _write(text: str, path: Path) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def page(sweep: StoredSweep, metric: str | None = None) -> str:
+    """The report's HTML. Raises as `write_report` does."""
+    subject = Subject(sweep, metric)
+    made = [*sections(subject), *_task(sweep)]
+    charts: dict[str, Chart] = {}
+    shown = [_section(section, charts) for section in made]
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    folder = files("vsweep.reports")
+    template = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))
+    return template.render(
+        title=_title(sweep),
+        said=_said(subject),
+        made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+        best="the best cell" if subject.cells["mean"].notna().any() else "the first cell",
+        warnings=warnings(sweep),
+        sections=shown,
+        happened=happened(sweep),
+        config=config_text(sweep),
+        charts={key: _escaped(pio.to_json(chart.figure)) for key, chart in charts.items()},
+        data=_embedded(
+            {
+                **cell_data(sweep, subject.cells),
+                "metric": subject.metric,
+                "varied": subject.axes,
+                "curves": subject.shown_cells,
+                "drawn": subject.shown_cells[:_DRAWN],
+                "palette": list(PALETTE),
+                "themes": {name: pio.templates[of].layout.to_plotly_json() for name, of in _THEMES.items()},
+            }
+        ),
+        style=Markup((folder / "page.css").read_text(encoding="utf-8")),
+        script=Markup((folder / "page.js").read_text(encoding="utf-8")),
+        plotly=Markup(get_plotlyjs()),
+    )
+
+
+def _task(sweep: StoredSweep) -> list[Section]:
+    """What was learnt, as far as it can be drawn."""
+    charts, failed = drawn(sweep)
+    return [Section("task", "What was learnt?", failed, [*charts])] if charts or failed else []
+
+
+def _title(sweep: StoredSweep) -> str:
+    return f"{sweep.plan['name']}" + (f", {sweep.only}" if sweep.only else "")
+
+
+def _said(subject: Subject) -> str:
+    """What the report is of, in a line."""
+    cells, seeds = len(subject.cells), subject.trials["seed"].nunique()
+    # Of an axis that varies between one value and none, none is a value too.
+    counts = {axis: max(2, subject.trials[axis].nunique()) for axis in subject.axes}
+    axes = ", ".join(f"{subject.names[axis]} ({count})" for axis, count in counts.items())
+    times = "×" if cells * seeds == len(subject.trials) else "of up to"
+    text = f"{len(subject.trials):,} trainings: {cells:,} cells {times} {seeds:,} seed{'s' * (seeds != 1)}"
+    return f"{text} over {axes}" if axes else text
+
+
+def _section(section: Section, charts: dict[str, Chart]) -> dict[str, Any]:
+    """A section as the template takes it; its charts by their keys."""
+    found = []
+    for i, block in enumerate(section.blocks):
+        key = f"{section.name}-{i}"
+        if isinstance(block, Rows):
+            found.append(
+                {
+                    "kind": "rows",
+                    "key": key,
+                    "rows": block,
+                    "cells": [*block.cells] or [None] * len(block.rows),
+                }
+            )
+        elif isinstance(block, Chart):
+            charts[key] = block
+            found.append(
+                {
+                    "kind": "chart",
+                    "key": key,
+                    "chart": block,
+                    "steps": "y",
+                    "choosable": _of_cells(block.figure),
+                }
+            )
+        else:
+            found.append(_choice(block, key, charts))
+    return {"name": section.name, "title": section.title, "words": section.words, "blocks": found}
+
+
+def _choice(block: Choice, key: str, charts: dict[str, Chart]) -> dict[str, Any]:
+    keys = {"|".join(options): f"{key}-{i}" for i, options in enumerate(block.charts)}
+    made = dict(zip(keys.values(), block.charts.values(), strict=True))
+    charts |= made
+    first = next(iter(made.values()))
+    said = {name: {"title": chart.title, "note": chart.note} for name, chart in made.items()}
+    return {
+        "kind": "choice",
+        # The axis that has the steps, where they are drawn.
+        "steps": "x",
+        "key": key,
+        "names": block.names,
+        "options": block.options,
+        "keys": _embedded({"charts": keys, "said": said}),
+        "chart": first,
+        "first": next(iter(made)),
+        "choosable": _of_cells(first.figure),
+    }
+
+
+def _of_cells(figure: go.Figure) -> bool:
+    """Whether a figure has traces of cells that the reader chooses among."""
+    return any(isinstance(trace.meta, Mapping) and "cell" in trace.meta for trace in figure.data)
+
+
+def _embedded(value: Any) -> Markup:
+    """JSON that stands in a page. Raises `ValueError` for what is not finite: such numbers are packed."""
+    return _escaped(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
+
+
+def _escaped(text: str) -> Markup:
+    """JSON of which nothing ends a script."""
+    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
