@@ -36,11 +36,11 @@ from hlo import Step, parse, step_of
 from jax.experimental.topologies import get_topology_desc
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from vsweep.descent.program import compile_block
 from vsweep.execution.costs import Hardware
 from vsweep.execution.inputs import arrays
 from vsweep.execution.plan import Program, make_plan
 from vsweep.study import make_study
+from vsweep.training.vectorize import compile_block
 
 HERE = Path(__file__).parent
 ACCEPTED = HERE / "aot.json"

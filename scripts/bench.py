@@ -25,7 +25,6 @@ from jax import Array, lax, random
 from jax.sharding import Mesh, PartitionSpec
 
 from vsweep.config import check
-from vsweep.descent.loop import recorded_steps
 from vsweep.execution.blocks import Block, fetch, finished
 from vsweep.execution.compiler import Compiler, block_hparams
 from vsweep.execution.costs import Hardware
@@ -33,6 +32,7 @@ from vsweep.execution.devices import cores, prepare, trial_mesh
 from vsweep.execution.plan import Program, make_plan
 from vsweep.grid import Axis, expand
 from vsweep.trackers.wandb.options import options
+from vsweep.training.loop import recorded_steps
 
 CASES = [
     *((data, "mlp", width) for data in ("spirals", "digits") for width in (8, 32, 128)),

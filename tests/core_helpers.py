@@ -7,12 +7,12 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from vsweep.descent.loop import Curve, Length
-from vsweep.descent.program import HParams, Static, compile_block, numerics
 from vsweep.tasks.initializers import INITIALIZERS
 from vsweep.tasks.losses import LOSSES
 from vsweep.tasks.models import MODELS
 from vsweep.tasks.task import Data, Examples, Supervised
+from vsweep.training.loop import Curve, Length
+from vsweep.training.vectorize import HParams, Static, compile_block, numerics
 
 INITS = tuple(INITIALIZERS)
 CLASSES = {

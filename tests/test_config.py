@@ -14,8 +14,8 @@ from vsweep.errors import ConfigError
 from vsweep.schema import FIELDS, GROUPS, SWEEP_FIELDS, parse_field
 from vsweep.spelling import as_words
 from vsweep.study import make_study as study
-from vsweep.tasks.functions import FUNCTIONS
-from vsweep.tasks.registry import fields
+from vsweep.tasks.minimize import FUNCTIONS
+from vsweep.tasks.task import fields
 
 NAN, INF = float("nan"), float("inf")
 NOT_WHOLE = ["three", 2.5, True, None, [1], NAN, INF]

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import vsweep
-from vsweep.descent.program import NUMERICS
 from vsweep.errors import ConfigError, ServiceError
 from vsweep.execution.fingerprint import fingerprint
 from vsweep.store.writer import FORMAT, Store
 from vsweep.tasks.models import Model
+from vsweep.training.vectorize import NUMERICS
 
 WORDS = ["model=logistic", "steps=4", "record_every=2", "seeds=2", "tracker=none", "verify=false"]
 ROWS = "a,b,y\n" + "".join(f"{i % 7},{i % 5},{'xz'[i % 3 == 0]}\n" for i in range(40))

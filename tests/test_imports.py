@@ -11,7 +11,9 @@ ABSENT = "hydra", "omegaconf", "matplotlib", "pandas", "platformdirs", "pyarrow"
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 
-@pytest.mark.parametrize("module", ["vsweep", "vsweep.tasks.data", "vsweep.descent.program", "bench"])
+@pytest.mark.parametrize(
+    "module", ["vsweep", "vsweep.tasks.data.builtin", "vsweep.training.vectorize", "bench"]
+)
 def test_the_core_and_the_bench_need_jax_optax_numpy_and_scikit_learn_alone(module):
     blocked = f"import sys; sys.modules.update(dict.fromkeys({ABSENT}))"
     script = f"{blocked}; sys.path.insert(0, {str(SCRIPTS)!r}); import {module}"

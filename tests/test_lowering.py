@@ -9,12 +9,12 @@ from core_helpers import examples, make_hparams, make_static, take
 from jax.sharding import Mesh
 
 from vsweep.compose import CONF
-from vsweep.descent.program import lower_block
 from vsweep.execution.costs import Hardware
 from vsweep.execution.inputs import arrays
 from vsweep.execution.plan import make_plan
 from vsweep.study import make_study
 from vsweep.tasks.task import Data, Examples
+from vsweep.training.vectorize import lower_block
 
 FILES = sorted((CONF.parent / "sweeps").glob("*.yaml"))
 PLATFORMS = ("cpu", "cuda", "tpu")

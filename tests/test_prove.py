@@ -15,7 +15,6 @@ from core_helpers import examples, make_hparams, make_static
 import vsweep
 from vsweep import prove
 from vsweep.analysis.ranking import rank_cells
-from vsweep.descent.program import numerics, start_one
 from vsweep.errors import ConfigError
 from vsweep.execution import run
 from vsweep.execution.alone import Again
@@ -25,10 +24,11 @@ from vsweep.execution.verify import BEST, DIVERGED, FIRST, LAST, RANDOM, differe
 from vsweep.runner import planned
 from vsweep.store.verification import verified_line
 from vsweep.study import make_study
-from vsweep.tasks.data import DATASETS
-from vsweep.tasks.dataset import split
+from vsweep.tasks.data.builtin import DATASETS
+from vsweep.tasks.data.dataset import split
 from vsweep.tasks.models import Model
 from vsweep.tasks.task import Data
+from vsweep.training.vectorize import numerics, start_one
 
 QUIET = ["tracker=none", "verify=false"]
 WORDS = [

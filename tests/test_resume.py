@@ -15,7 +15,7 @@ from vsweep.execution import run
 from vsweep.execution.identity import identities
 from vsweep.execution.known import Known
 from vsweep.study import make_study
-from vsweep.tasks.dataset import Dataset
+from vsweep.tasks.data.dataset import Dataset
 
 WORDS = [
     "data=iris",

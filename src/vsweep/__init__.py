@@ -1,7 +1,7 @@
 """vsweep: train a grid of models in a few compiled JAX programs, and keep every curve.
 
 What needs JAX, Hydra or pandas is imported when first used: the command line starts at once, and
-`vsweep.tasks` and `vsweep.descent` import where there is JAX and optax alone.
+`vsweep.tasks` and `vsweep.training` import where there is JAX and optax alone.
 """
 
 from importlib import import_module
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vsweep.prove import check, confirm, overrides, reproduce, verify
     from vsweep.results import Sweep
     from vsweep.sending import dashboard, sync
-    from vsweep.tasks.dataset import Dataset
+    from vsweep.tasks.data.dataset import Dataset
     from vsweep.tasks.models import Model
 
 __all__ = [
@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 _WHERE = {
-    "Dataset": "vsweep.tasks.dataset",
+    "Dataset": "vsweep.tasks.data.dataset",
     "Model": "vsweep.tasks.models",
     "Sweep": "vsweep.results",
     "dashboard": "vsweep.sending",

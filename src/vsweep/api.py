@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from vsweep.descent.program import NUMERICS
 from vsweep.directory import loaded, recorded, recorded_words, why
 from vsweep.errors import ConfigError, StoreError
 from vsweep.execution.costs import Hardware
@@ -19,6 +18,7 @@ from vsweep.store.writer import read_plan, refuse_foreign, whole
 from vsweep.study import Study, key_of, make_study, own_of
 from vsweep.trackers.console import ConsoleTracker
 from vsweep.trackers.wandb.tracker import lacking
+from vsweep.training.vectorize import NUMERICS
 from vsweep.words import literal
 
 

@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from vsweep.descent.program import NUMERICS
 from vsweep.errors import ConfigError, Interrupted, StoreError
 from vsweep.execution import describe
 from vsweep.execution.identity import identities
@@ -34,6 +33,7 @@ from vsweep.store.trial_table import Table
 from vsweep.store.writer import Store, read_plan, refuse_foreign
 from vsweep.study import Study, recorded_study
 from vsweep.trackers.wandb.options import options
+from vsweep.training.vectorize import NUMERICS
 
 
 def why(error: OSError) -> str:

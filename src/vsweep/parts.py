@@ -9,9 +9,9 @@ from vsweep.errors import ConfigError, nearest, shown
 from vsweep.schema import AUTO, EVERY_DATASET, FIELDS, GROUPS, OWN, POINT, parse, parse_field
 from vsweep.takes import COORDINATE
 from vsweep.targets import resolve
-from vsweep.tasks.functions import FUNCTIONS, coordinates
 from vsweep.tasks.losses import Loss
-from vsweep.tasks.registry import fields
+from vsweep.tasks.minimize import FUNCTIONS, coordinates
+from vsweep.tasks.task import fields
 
 # The groups in which a person can bring their own.
 OWN_GROUPS = ("data", "model", "loss")

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vsweep.descent.loop import recorded_steps
 from vsweep.directory import config_of, loaded, open_store, record_of, why
 from vsweep.errors import Interrupted, StoreError
 from vsweep.execution import describe
@@ -35,6 +34,7 @@ from vsweep.trackers.console import ConsoleTracker
 from vsweep.trackers.tracker import Tracker, Trackers
 from vsweep.trackers.wandb.options import mode_of
 from vsweep.trackers.wandb.tracker import WandbTracker, lacking, told
+from vsweep.training.loop import recorded_steps
 
 # The share of a sweep's time that its own check may take, and how many trials that draws.
 _SHARE, _AT_RANDOM = 0.05, 2

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vsweep.descent.optimizer import OPTIMIZERS, SCHEDULES
 from vsweep.errors import ConfigError, shown
 from vsweep.takes import (
     ANY,
@@ -30,11 +29,13 @@ from vsweep.takes import (
     text,
     whole,
 )
-from vsweep.tasks.data import DATASETS
-from vsweep.tasks.functions import FUNCTIONS, point
+from vsweep.tasks.data.builtin import DATASETS
 from vsweep.tasks.initializers import INITIALIZERS
 from vsweep.tasks.losses import LOSSES
+from vsweep.tasks.minimize import FUNCTIONS, point
 from vsweep.tasks.models import ACTIVATIONS, MODELS
+from vsweep.training.optimizers import OPTIMIZERS
+from vsweep.training.schedules import SCHEDULES
 
 OWN = "own"
 AUTO = "auto"

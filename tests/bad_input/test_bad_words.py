@@ -316,7 +316,9 @@ TARGETS = {
     "vsweep.sweep": "'vsweep.sweep' is in the module vsweep",
     "vsweep.cli.main": "'vsweep.cli.main' is in the module vsweep.cli",
     "vsweep.__main__.main": "'vsweep.__main__.main' is in the module vsweep.__main__",
-    "vsweep.tasks.tables.os.system": "'vsweep.tasks.tables.os.system' is a function of the module posix",
+    "vsweep.tasks.data.tabular.os.system": (
+        "'vsweep.tasks.data.tabular.os.system' is a function of the module posix"
+    ),
     "vsweep.tasks.nosuch": "cannot import 'vsweep.tasks.nosuch'",
     "nosuch.line": "there is no module nosuch; it takes a function's dotted path",
     "os": "got 'os'; it takes a function's dotted path",

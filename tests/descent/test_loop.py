@@ -19,8 +19,8 @@ from core_helpers import (
     trial_of,
 )
 
-from vsweep.descent.loop import Length, recorded_steps
 from vsweep.tasks.task import Examples, Task
+from vsweep.training.loop import Length, recorded_steps
 
 ROWS, LR, DECAY = 10, 0.2, 0.05
 

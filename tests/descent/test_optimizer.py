@@ -8,7 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from vsweep.descent.optimizer import OPTIMIZERS, SCHEDULES, make_optimizer
+from vsweep.training.optimizers import OPTIMIZERS, make_optimizer
+from vsweep.training.schedules import SCHEDULES
 
 STEPS, LR, RATE, EVERY = 12, 0.05, 0.5, 4
 NUMBERS = {

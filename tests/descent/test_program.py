@@ -18,9 +18,9 @@ from jax.sharding import Mesh
 from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.linear_model import LogisticRegression
 
-from vsweep.descent.loop import stretches
-from vsweep.descent.program import Part, compile_block, numerics
 from vsweep.tasks.task import Data, Examples
+from vsweep.training.loop import stretches
+from vsweep.training.vectorize import Part, compile_block, numerics
 
 LOSS = "softmax_cross_entropy"
 TRAIN, VAL = examples(LOSS), examples(LOSS, rows=11, seed=1)

@@ -3,10 +3,10 @@
 import pytest
 from core_helpers import examples, make_hparams, make_static
 
-from vsweep.descent.program import compile_block
 from vsweep.execution.devices import trial_mesh
-from vsweep.tasks.products import has_library_calls
+from vsweep.tasks.layers import has_library_calls
 from vsweep.tasks.task import Data
+from vsweep.training.vectorize import compile_block
 
 LOSS = "softmax_cross_entropy"
 ONE_KERNEL = 'xla_cpu_small_call="true"'

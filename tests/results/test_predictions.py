@@ -9,7 +9,7 @@ from vsweep.analysis import cells as cells_module
 from vsweep.analysis.decision_boundary import across, unseen
 from vsweep.plots import parameters as parameters_module
 from vsweep.plots.style import colours
-from vsweep.tasks.dataset import Dataset
+from vsweep.tasks.data.dataset import Dataset
 
 LR, WIDTH = "optimizer.lr", "model.width"
 SEEDS = 3

@@ -19,8 +19,8 @@ from vsweep.metrics import higher_is_better
 from vsweep.store.blocks import Finished
 from vsweep.store.trial_table import Table
 from vsweep.store.writer import Store, read_curves, read_trials
-from vsweep.tasks.data import DATASETS
-from vsweep.tasks.dataset import split
+from vsweep.tasks.data.builtin import DATASETS
+from vsweep.tasks.data.dataset import split
 
 STEPS = np.array([0, 2, 4, 5])
 METRICS = ["train_loss", "val_accuracy"]

@@ -11,9 +11,9 @@ from sklearn import datasets
 
 import vsweep
 from vsweep.errors import ConfigError
-from vsweep.tasks.data import DATASETS, points
-from vsweep.tasks.dataset import Dataset, own_dataset, split
-from vsweep.tasks.tables import csv, local_copy, parquet
+from vsweep.tasks.data.builtin import DATASETS, points
+from vsweep.tasks.data.dataset import Dataset, own_dataset, split
+from vsweep.tasks.data.tabular import csv, local_copy, parquet
 
 BUNDLED = ["digits", "breast_cancer", "iris", "wine", "diabetes"]
 

@@ -6,7 +6,7 @@ import pytest
 
 import vsweep
 from vsweep.errors import ConfigError
-from vsweep.tasks.food_water import food_water
+from vsweep.tasks.data.food_water import food_water
 
 COLUMNS = ("Embedding_dim_1", "Embedding_dim_2")
 TABLE = pd.DataFrame(

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vsweep.tasks.functions import FUNCTIONS, Minimise, coordinates, gold_field, quartic
+from vsweep.tasks.minimize import FUNCTIONS, Minimise, coordinates, gold_field, quartic
 
 POINTS = np.linspace(-3.0, 3.0, 13)
 EXACT = {

@@ -19,9 +19,9 @@ from core_helpers import (
 )
 from jax import random
 
-from vsweep.descent.optimizer import make_optimizer
 from vsweep.tasks.models import ACTIVATIONS, Within, logistic, mlp
 from vsweep.tasks.task import Examples
+from vsweep.training.optimizers import make_optimizer
 
 FEATURES, WIDTH, PADDED, LR, DECAY, DELTA = 4, 5, 8, 0.3, 0.05, 0.7
 CASES = [

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vsweep.tasks.products import affine
+from vsweep.tasks.layers import affine
 
 # (out, in, examples): a sum of outer products, matrix-vector products by rows and by columns, and a
 # library's product, ahead and behind.

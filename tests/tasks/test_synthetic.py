@@ -11,10 +11,10 @@ from jax import random
 
 import vsweep
 from vsweep.errors import ConfigError
-from vsweep.tasks import threefry
-from vsweep.tasks.data import DATASETS
-from vsweep.tasks.dataset import split
-from vsweep.tasks.synthetic import DrawCurve, curve, line
+from vsweep.tasks.data import jax_normal
+from vsweep.tasks.data.builtin import DATASETS
+from vsweep.tasks.data.dataset import split
+from vsweep.tasks.data.synthetic import DrawCurve, curve, line
 
 LINE = {"rows": 100, "slope": 3.0, "intercept": 2.0, "noise": 0.5, "seed": 0}
 CURVE = {"rows": 256, "noise": 0.02, "seed": 0, "fresh": True}
@@ -22,21 +22,21 @@ CURVE = {"rows": 256, "noise": 0.02, "seed": 0, "fresh": True}
 
 @pytest.mark.parametrize("seed", [0, 1, 7, 2**31 - 1, 2**32 - 1])
 def test_threefry_is_that_of_jax(seed):
-    mine = threefry.split(threefry.key(seed), 3)
+    mine = jax_normal.split(jax_normal.key(seed), 3)
     with jax.threefry_partitionable(True):
         theirs = random.split(random.PRNGKey(seed, impl="threefry2x32"), 3)
         normal = np.asarray(random.normal(theirs[1], (5000,), jnp.float32))
     np.testing.assert_array_equal(mine, theirs)
-    drawn = threefry.normal(mine[1], 5000)
+    drawn = jax_normal.normal(mine[1], 5000)
     assert (drawn.dtype, drawn.shape) == (np.float32, (5000,))
     # As near as JAX's own inverse error function is to the exact one.
     np.testing.assert_allclose(drawn, normal, rtol=1e-5)
     # A longer draw begins as a shorter one.
-    np.testing.assert_array_equal(threefry.normal(mine[1], 7), drawn[:7])
+    np.testing.assert_array_equal(jax_normal.normal(mine[1], 7), drawn[:7])
 
 
 def test_normal_draws_are_normal():
-    drawn = threefry.normal(threefry.key(3), 200_000).astype(np.float64)
+    drawn = jax_normal.normal(jax_normal.key(3), 200_000).astype(np.float64)
     assert abs(drawn.mean()) < 0.01
     assert abs(drawn.std() - 1.0) < 0.01
     for within, share in [(1.0, 0.6827), (2.0, 0.9545), (3.0, 0.9973)]:

@@ -8,13 +8,13 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from vsweep.descent.program import HParams, Static
 from vsweep.execution.arrange import Arrangement
 from vsweep.execution.bind import bind, widths
 from vsweep.execution.pins import NOTHING_ASKED
 from vsweep.execution.plan import Plan, Program
 from vsweep.execution.run import Spent, train
 from vsweep.store.blocks import Finished
+from vsweep.training.vectorize import HParams, Static
 
 
 class Again(NamedTuple):

@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 
 from vsweep.config import Config, is_coordinate
-from vsweep.descent.loop import Length
-from vsweep.descent.program import HParams, Static
 from vsweep.errors import ConfigError
 from vsweep.execution.inputs import Inputs
 from vsweep.execution.rehearse import recorded_names, try_own
 from vsweep.grid import Axis, Grid
 from vsweep.parts import parameters
 from vsweep.schema import OWN, POINT
-from vsweep.tasks.functions import Minimise, coordinates
+from vsweep.tasks.minimize import Minimise, coordinates
 from vsweep.tasks.task import Supervised, kept_dtype
+from vsweep.training.loop import Length
+from vsweep.training.vectorize import HParams, Static
 
 _TRACED_GROUPS = ("optimizer", "schedule", "loss")
 _TRACED = ("diverge_above", "model.init_scale", "model.init", "model.width", "model.spread")

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from vsweep.descent.loop import Curve, recorded_steps
-from vsweep.descent.program import numerics, start_one
 from vsweep.execution.inputs import arrays
 from vsweep.execution.plan import Plan, Program
 from vsweep.store.blocks import Finished, Params, Underway
 from vsweep.tasks.models import unpadded
+from vsweep.training.loop import Curve, recorded_steps
+from vsweep.training.vectorize import numerics, start_one
 
 
 class Block(NamedTuple):

@@ -10,13 +10,13 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from vsweep.descent.loop import Curve, stretches
-from vsweep.descent.program import HParams, Part, compile_block, numerics
 from vsweep.execution.arrange import Arrangement
 from vsweep.execution.inputs import arrays
 from vsweep.execution.memory import free_bytes
 from vsweep.execution.plan import Program
 from vsweep.tasks.task import Data
+from vsweep.training.loop import Curve, stretches
+from vsweep.training.vectorize import HParams, Part, compile_block, numerics
 
 # Of the memory that a device has free, the share that a block may be predicted to take.
 _SHARE = 0.9

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from vsweep.execution.plan import Plan, Program
-from vsweep.tasks.dataset import Split
+from vsweep.tasks.data.dataset import Split
 
 
 def as_record(plan: Plan) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import numpy as np
 from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 
-from vsweep.descent.program import HParams, Static, numerics, start_one
 from vsweep.execution.bind import bind
 from vsweep.execution.blocks import leaf_name
 from vsweep.execution.differences import differences
@@ -22,6 +21,7 @@ from vsweep.grid import Grid
 from vsweep.store.gradient_check import CheckedProgram, Derivative
 from vsweep.tasks.models import Params, unpadded
 from vsweep.tasks.task import Data, Examples, MakeTask
+from vsweep.training.vectorize import HParams, Static, numerics, start_one
 
 # The relative error above which a gradient is wrong. Differences are right to some 4e-11 of the loss, so that
 # an entry of a ten-thousandth of it or more is known this well; a gradient that is wrong is so in its first

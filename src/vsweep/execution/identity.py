@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from vsweep.config import Config, as_dict, leaves
-from vsweep.descent.program import NUMERICS
 from vsweep.execution.fingerprint import fingerprint
 from vsweep.execution.plan import Plan, Program
 from vsweep.grid import Grid
 from vsweep.schema import OWN, POINT
-from vsweep.tasks.dataset import Dataset
-from vsweep.tasks.synthetic import DrawCurve
+from vsweep.tasks.data.dataset import Dataset
+from vsweep.tasks.data.synthetic import DrawCurve
+from vsweep.training.vectorize import NUMERICS
 
 _INIT, _SCALE = "model.init", "model.init_scale"
 # Schedules by which a longer training is another one from its first steps on.

@@ -10,11 +10,11 @@ import numpy as np
 from vsweep.config import Config
 from vsweep.errors import ConfigError
 from vsweep.schema import AUTO, OWN, POINT
-from vsweep.tasks.data import NO_DATA
-from vsweep.tasks.dataset import Split, own_dataset, split
-from vsweep.tasks.functions import FUNCTIONS, MANY, coordinates
+from vsweep.tasks.data.builtin import NO_DATA
+from vsweep.tasks.data.dataset import Split, own_dataset, split
+from vsweep.tasks.layers import has_library_calls
 from vsweep.tasks.losses import LOSSES, Loss, default_loss, own_loss, positive
-from vsweep.tasks.products import has_library_calls
+from vsweep.tasks.minimize import FUNCTIONS, MANY, coordinates
 from vsweep.tasks.task import Data, Draw, Examples, kept_dtype
 
 

@@ -9,7 +9,6 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from vsweep.descent.program import Static
 from vsweep.execution.arrange import Arrangement, most_lanes
 from vsweep.execution.compiler import Compiler, block_hparams
 from vsweep.execution.costs import Costs, guess_step_s, machine_name
@@ -19,6 +18,7 @@ from vsweep.execution.pins import segment_records
 from vsweep.execution.plan import Plan, Program
 from vsweep.execution.run import Spent
 from vsweep.schema import OWN
+from vsweep.training.vectorize import Static
 
 # A program is tried out where its training takes this many times what trying costs.
 _WORTH = 20

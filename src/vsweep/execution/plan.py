@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from vsweep.config import Config, with_values
-from vsweep.descent.program import HParams, Static
 from vsweep.execution.arrange import Arrangement, live_bytes
 from vsweep.execution.bind import bind, is_traced, widths
 from vsweep.execution.costs import Costs, Hardware
@@ -17,7 +16,8 @@ from vsweep.execution.known import Known
 from vsweep.execution.pins import NOTHING_ASKED, Asked, pinned, segment_records
 from vsweep.execution.rehearse import try_own
 from vsweep.grid import Grid
-from vsweep.tasks.dataset import Split
+from vsweep.tasks.data.dataset import Split
+from vsweep.training.vectorize import HParams, Static
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from vsweep.config import Config
-from vsweep.descent.loop import Length
-from vsweep.descent.program import Static, numerics
 from vsweep.errors import ConfigError
 from vsweep.execution.blocks import leaf_name
 from vsweep.execution.inputs import data_key, loss_of
 from vsweep.schema import OWN, POINT
 from vsweep.store.blocks import Params
-from vsweep.tasks.functions import Minimise, coordinates
 from vsweep.tasks.losses import Loss
+from vsweep.tasks.minimize import Minimise, coordinates
 from vsweep.tasks.task import MakeTask, Supervised, kept_dtype
+from vsweep.training.loop import Length
+from vsweep.training.vectorize import Static, numerics
 
 
 class Predictor:

@@ -2,11 +2,11 @@
 
 import jax
 
-from vsweep.descent.program import HParams, Static, numerics, train_one
 from vsweep.errors import ConfigError
 from vsweep.execution.inputs import Inputs, arrays
 from vsweep.schema import OWN, POINT
 from vsweep.tasks.task import MOST_RECORDED, Draw, scalar_names
+from vsweep.training.vectorize import HParams, Static, numerics, train_one
 
 
 def try_own(inputs: Inputs, static: Static, hparams: HParams) -> None:

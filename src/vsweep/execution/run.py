@@ -11,12 +11,12 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from vsweep.descent.loop import Curve, curve_metrics, recorded_steps
 from vsweep.execution.arrange import Arrangement
 from vsweep.execution.blocks import Block, begun_blocks, fetch, finished, under_way
 from vsweep.execution.compiler import Compiler, Ready, block_hparams, on_devices, segment_of
 from vsweep.execution.plan import Plan, Program
 from vsweep.store.blocks import Finished, Underway
+from vsweep.training.loop import Curve, curve_metrics, recorded_steps
 
 # Blocks under way at a time, and programs that are compiled ahead of the one that trains.
 _AHEAD = 2

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array, random
 
 from vsweep.tasks.initializers import draw_weights, inside
-from vsweep.tasks.products import affine
+from vsweep.tasks.layers import affine
 
 Params = Any
 

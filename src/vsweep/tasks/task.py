@@ -1,5 +1,6 @@
 """What is trained: a model, a loss and data as pure functions of one trial."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -205,3 +206,9 @@ def _expect(what: str, x: Array, shape: tuple[int, ...]) -> None:
     # A shape that is off by an axis would broadcast, and train something else.
     if jnp.shape(x) != shape:
         raise ValueError(f"{what} the shape {jnp.shape(x)}, and {shape} is needed")
+
+
+def fields(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The config fields that a registered function takes: its keyword-only parameters, in order."""
+    parameters = inspect.signature(function).parameters.values()
+    return tuple(p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY)

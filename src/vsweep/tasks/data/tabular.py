@@ -14,7 +14,7 @@ from urllib.request import urlopen
 import numpy as np
 
 from vsweep.errors import ConfigError, nearest, shown
-from vsweep.tasks.dataset import Dataset
+from vsweep.tasks.data.dataset import Dataset
 
 _SCHEMES = ("http://", "https://", "ftp://", "file://")
 

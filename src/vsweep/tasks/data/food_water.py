@@ -3,8 +3,8 @@
 import numpy as np
 
 from vsweep.errors import ConfigError
-from vsweep.tasks.dataset import Dataset
-from vsweep.tasks.tables import FetchError, csv
+from vsweep.tasks.data.dataset import Dataset
+from vsweep.tasks.data.tabular import FetchError, csv
 
 _FEATURES = ("Embedding_dim_1", "Embedding_dim_2")
 _LABEL = "Label"

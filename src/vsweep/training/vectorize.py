@@ -12,10 +12,10 @@ import jax.numpy as jnp
 from jax import Array, lax, random
 from jax.sharding import Mesh, PartitionSpec
 
-from vsweep.descent import loop
-from vsweep.descent.loop import Curve, Length, State, Trial
-from vsweep.descent.optimizer import make_optimizer
 from vsweep.tasks.task import Data, MakeTask, kept_dtype
+from vsweep.training import loop
+from vsweep.training.loop import Curve, Length, State, Trial
+from vsweep.training.optimizers import make_optimizer
 
 # The version of the numbers: to be raised where a change moves a curve by more than rounding.
 NUMERICS = 1

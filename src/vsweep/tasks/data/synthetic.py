@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, random
 
-from vsweep.tasks import threefry
-from vsweep.tasks.dataset import Dataset
+from vsweep.tasks.data import jax_normal
+from vsweep.tasks.data.dataset import Dataset
 
 # The ends of the curve.
 _LOW, _HIGH = -1.5, 3.5
@@ -48,11 +48,11 @@ def line(*, rows: int, slope: float, intercept: float, noise: float, seed: int) 
     1e-5, of the first and of the second of the two keys that `jax.random.PRNGKey(seed)` is split into
     (threefry, partitionable).
     """
-    for_x, for_noise = threefry.split(threefry.key(seed))
-    x = threefry.normal(for_x, rows)
+    for_x, for_noise = jax_normal.split(jax_normal.key(seed))
+    x = jax_normal.normal(for_x, rows)
     with np.errstate(over="ignore", invalid="ignore"):
         truth = np.asarray(slope).astype(np.float32) * x + np.asarray(intercept).astype(np.float32)
-        y = truth + np.asarray(noise).astype(np.float32) * threefry.normal(for_noise, rows)
+        y = truth + np.asarray(noise).astype(np.float32) * jax_normal.normal(for_noise, rows)
     exact = x[:, None].astype(np.float64)
     return Dataset(exact, y.astype(np.float64), (), ("x",), truth=truth.astype(np.float64))
 

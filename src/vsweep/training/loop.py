@@ -9,8 +9,8 @@ import numpy as np
 import optax
 from jax import Array, lax, random
 
-from vsweep.descent.optimizer import Optimizer
 from vsweep.tasks.task import Data, Draw, Examples, MakeTask, Metrics, Task
+from vsweep.training.optimizers import Optimizer
 
 
 class Length(NamedTuple):

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from vsweep.errors import ConfigError
-from vsweep.tasks.dataset import NOTHING, Dataset
-from vsweep.tasks.food_water import food_water
-from vsweep.tasks.synthetic import curve, line, moons, spirals
-from vsweep.tasks.tables import csv, parquet
+from vsweep.tasks.data.dataset import NOTHING, Dataset
+from vsweep.tasks.data.food_water import food_water
+from vsweep.tasks.data.synthetic import curve, line, moons, spirals
+from vsweep.tasks.data.tabular import csv, parquet
 
 
 def _bundled(name: str) -> Dataset:
