@@ -36,10 +36,10 @@ from hlo import Step, parse, step_of
 from jax.experimental.topologies import get_topology_desc
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from vsweep.execution.costs import Hardware
-from vsweep.execution.inputs import arrays
-from vsweep.execution.plan import Program, make_plan
-from vsweep.study import make_study
+from vsweep.config.spec import make_study
+from vsweep.engine.inputs import arrays
+from vsweep.engine.plan import Program, make_plan
+from vsweep.engine.tuning.cost_model import Hardware
 from vsweep.training.vectorize import compile_block
 
 HERE = Path(__file__).parent

@@ -24,13 +24,13 @@ import optax
 from jax import Array, lax, random
 from jax.sharding import Mesh, PartitionSpec
 
-from vsweep.config import check
-from vsweep.execution.blocks import Block, fetch, finished
-from vsweep.execution.compiler import Compiler, block_hparams
-from vsweep.execution.costs import Hardware
-from vsweep.execution.devices import cores, prepare, trial_mesh
-from vsweep.execution.plan import Program, make_plan
-from vsweep.grid import Axis, expand
+from vsweep.config.grid import Axis, expand
+from vsweep.config.validate import check
+from vsweep.engine.blocks import Block, fetch, finished
+from vsweep.engine.compiler import Compiler, block_hparams
+from vsweep.engine.devices import cores, prepare, trial_mesh
+from vsweep.engine.plan import Program, make_plan
+from vsweep.engine.tuning.cost_model import Hardware
 from vsweep.trackers.wandb.options import options
 from vsweep.training.loop import recorded_steps
 

@@ -74,7 +74,7 @@ def main() -> None:
         many = sweep(Path(folder) / "many", *_LOGISTIC, "seeds=1000", "steps=50").mebibytes
         print(f"peak memory: {many:.0f} MiB for 100,000 trials, {few:.0f} for 1,000: {many / few:.2f} times")
         kept, last = Path(folder) / "many", sorted((Path(folder) / "many" / "curves").iterdir())[-1]
-        imports = seconds("-c", "import vsweep.commands")
+        imports = seconds("-c", "import vsweep.cli.commands")
         finished = min(seconds("-m", "vsweep", "resume", str(kept)) for _ in range(3))
         last.unlink()
         missing = seconds("-m", "vsweep", "resume", str(kept))

@@ -16,7 +16,7 @@ import jax
 import pytest
 from hypothesis import HealthCheck, settings
 
-from vsweep.execution.devices import prepare
+from vsweep.engine.devices import prepare
 
 # Nothing that was compiled or measured elsewhere: each process of the tests begins with empty caches.
 _CACHE = Path(tempfile.mkdtemp(prefix="vsweep-tests-"))
@@ -49,7 +49,7 @@ def here(tmp_path, monkeypatch):
 @pytest.fixture
 def cli(here, monkeypatch):
     """The command line in this process, in an empty folder: `cli("run", "steps=2") -> Done`."""
-    from vsweep.cli import main
+    from vsweep.cli.main import main
 
     def call(*words):
         monkeypatch.setattr(sys, "argv", ["vsweep", *words])

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 import vsweep
-from vsweep.api import sweep
+from vsweep.commands.sweep import sweep
+from vsweep.engine import compiler
 from vsweep.errors import ConfigError
-from vsweep.execution import compiler
 from vsweep.tasks.models import Model
 
 X = np.linspace(-1.0, 2.0, 12)

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vsweep
-from vsweep.axes import written_axes
+from vsweep.config.axes import written_axes
+from vsweep.config.grid import Axis, expand
+from vsweep.config.spec import make_study as study
+from vsweep.engine.plan_text import as_text
 from vsweep.errors import ConfigError
-from vsweep.execution.describe import as_text
-from vsweep.grid import Axis, expand
-from vsweep.study import make_study as study
 
 RATES, WIDTHS = [0.1, 0.3, 0.1, 0.03], [4, 2, 4, 2]
 DRAWS = [f"draws.optimizer.lr={RATES}", f"draws.model.width={WIDTHS}"]

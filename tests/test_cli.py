@@ -287,7 +287,11 @@ def test_an_installed_wheel_works_from_anywhere(command, environment, installed,
     assert done.status == 0, done.err
     assert done.out.startswith("digits: ")
     assert list(tmp_path.iterdir()) == []
-    where = [sys.executable, "-c", "import vsweep.compose; print(vsweep.compose.CONF)"]
+    where = [
+        sys.executable,
+        "-c",
+        "import vsweep.config.hydra_compose; print(vsweep.config.hydra_compose.CONF)",
+    ]
     env = {**environment, "PYTHONPATH": str(installed)}
     ran = subprocess.run(where, env=env, capture_output=True, text=True)
     assert ran.stdout.strip() == str(installed / "vsweep" / "conf")

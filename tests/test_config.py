@@ -8,12 +8,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vsweep.compose import CONF
-from vsweep.config import as_dict, check
+from vsweep.config.hydra_compose import CONF
+from vsweep.config.schema import FIELDS, GROUPS, SWEEP_FIELDS, parse_field
+from vsweep.config.spec import make_study as study
+from vsweep.config.user_input import as_words
+from vsweep.config.validate import as_dict, check
 from vsweep.errors import ConfigError
-from vsweep.schema import FIELDS, GROUPS, SWEEP_FIELDS, parse_field
-from vsweep.spelling import as_words
-from vsweep.study import make_study as study
 from vsweep.tasks.minimize import FUNCTIONS
 from vsweep.tasks.task import fields
 

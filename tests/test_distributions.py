@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vsweep.distributions import distribution
+from vsweep.config.grid import axis_values
+from vsweep.config.wandb.distributions import distribution
 from vsweep.errors import ConfigError
-from vsweep.grid import axis_values
 
 N = 4000
 LOG = np.log(10.0)

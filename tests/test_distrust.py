@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import vsweep
+from vsweep.engine.source_hash import fingerprint
 from vsweep.errors import ConfigError, ServiceError
-from vsweep.execution.fingerprint import fingerprint
 from vsweep.store.writer import FORMAT, Store
 from vsweep.tasks.models import Model
 from vsweep.training.vectorize import NUMERICS
@@ -219,13 +219,13 @@ def test_another_closure_is_another_trial(here):
 
 
 def test_a_trial_that_does_not_fit_the_memory_is_one_message(here, cli, monkeypatch):
-    from vsweep.execution import run
+    from vsweep.engine import executor
 
     def full(self, block, arrangement):
         raise MemoryError("no more")
 
-    monkeypatch.setattr(run._Run, "_call", full)
-    monkeypatch.setattr(run._Run, "_halve", lambda self, program, used: False)
+    monkeypatch.setattr(executor._Run, "_call", full)
+    monkeypatch.setattr(executor._Run, "_halve", lambda self, program, used: False)
     done = cli("run", "data=iris", *WORDS, "dir=kept")
     assert done.status == 1
     last = done.err.splitlines()[-1]

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vsweep.config.grid import Axis, axis_values, expand, seed_list
 from vsweep.errors import ConfigError
-from vsweep.grid import Axis, axis_values, expand, seed_list
 
 NAMES = ["model", "model.width", "optimizer.lr", "steps"]
 

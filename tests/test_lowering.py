@@ -8,11 +8,11 @@ import pytest
 from core_helpers import examples, make_hparams, make_static, take
 from jax.sharding import Mesh
 
-from vsweep.compose import CONF
-from vsweep.execution.costs import Hardware
-from vsweep.execution.inputs import arrays
-from vsweep.execution.plan import make_plan
-from vsweep.study import make_study
+from vsweep.config.hydra_compose import CONF
+from vsweep.config.spec import make_study
+from vsweep.engine.inputs import arrays
+from vsweep.engine.plan import make_plan
+from vsweep.engine.tuning.cost_model import Hardware
 from vsweep.tasks.task import Data, Examples
 from vsweep.training.vectorize import lower_block
 

@@ -13,17 +13,18 @@ import pytest
 from core_helpers import examples, make_hparams, make_static
 
 import vsweep
-from vsweep import prove
 from vsweep.analysis.ranking import rank_cells
+from vsweep.commands.confirm import shrinkage
+from vsweep.commands.reproduce import reproduce as prove
+from vsweep.config.spec import make_study
+from vsweep.engine import executor
+from vsweep.engine.checks.retrain import Again
+from vsweep.engine.checks.verify import BEST, DIVERGED, FIRST, LAST, RANDOM, difference, picks, signed
+from vsweep.engine.make_plan import planned
+from vsweep.engine.trial_id import identities
+from vsweep.engine.tuning.timings import Known
 from vsweep.errors import ConfigError
-from vsweep.execution import run
-from vsweep.execution.alone import Again
-from vsweep.execution.identity import identities
-from vsweep.execution.known import Known
-from vsweep.execution.verify import BEST, DIVERGED, FIRST, LAST, RANDOM, difference, picks, signed
-from vsweep.runner import planned
 from vsweep.store.verification import verified_line
-from vsweep.study import make_study
 from vsweep.tasks.data.builtin import DATASETS
 from vsweep.tasks.data.dataset import split
 from vsweep.tasks.models import Model
@@ -118,7 +119,7 @@ def ones_own(tmp_path_factory):
 @pytest.fixture(scope="module")
 def verified(made):
     """What verify found of all of the trials of the honest sweep."""
-    return prove.verify(made.directory, k=20)
+    return vsweep.verify(made.directory, k=20)
 
 
 @pytest.fixture
@@ -131,13 +132,13 @@ def copied(made, tmp_path):
 def trained(monkeypatch):
     """How many trials were trained, block by block."""
     seen = []
-    finished = run.finished
+    finished = executor.finished
 
     def count(block, curves, **options):
         seen.append(len(block.places))
         return finished(block, curves, **options)
 
-    monkeypatch.setattr(run, "finished", count)
+    monkeypatch.setattr(executor, "finished", count)
     return seen
 
 
@@ -198,7 +199,7 @@ def test_why_each_was_chosen_is_told(made, verified):
 
 
 def test_models_and_optimizers_of_many_kinds_are_verified(groups):
-    found = prove.verify(groups.directory, k=20)
+    found = vsweep.verify(groups.directory, k=20)
     assert found["checked"] == 12
     assert found["changed"] == []
     assert found["largest_difference"] <= 1e-5
@@ -206,7 +207,7 @@ def test_models_and_optimizers_of_many_kinds_are_verified(groups):
 
 def test_ones_own_functions_are_verified(ones_own):
     sweep, own = ones_own
-    found = prove.verify(sweep.directory, k=20, own=own)
+    found = vsweep.verify(sweep.directory, k=20, own=own)
     assert found["checked"] == 8
     assert found["changed"] == []
     assert found["largest_difference"] <= 1e-5
@@ -215,7 +216,7 @@ def test_ones_own_functions_are_verified(ones_own):
 def test_a_trial_whose_twin_goes_elsewhere_is_chaotic(tmp_path_factory):
     sweep = trained_in(tmp_path_factory, CHAOS)
     assert (sweep.trials["status"] == "ok").all()
-    found = prove.verify(sweep.directory, k=2)
+    found = vsweep.verify(sweep.directory, k=2)
     steady, chaotic = by_trial(found)[0], by_trial(found)[1]
     assert steady["twin"] < 1e-3 < 0.1 < chaotic["twin"]
     assert (steady["chaotic"], chaotic["chaotic"]) == (False, True)
@@ -240,7 +241,7 @@ def test_a_curve_that_was_tampered_with_is_found(made, copied):
         curves.loc[mine, "val_loss"] *= np.float32(1.25)
 
     rewrite(copied / "curves" / "part-000000.parquet", change)
-    found = prove.verify(copied, k=2)
+    found = vsweep.verify(copied, k=2)
     each = by_trial(found)[best]
     assert each["difference"] == pytest.approx(0.2, rel=1e-4)
     assert each["metric"] == "val_loss"
@@ -262,7 +263,7 @@ def test_a_trial_that_is_said_to_be_the_best_and_is_not_changes_its_verdict(made
         trials.loc[trials["trial"] == worst, "final_val_accuracy"] = np.float32(1.0)
 
     rewrite(copied / "trials.parquet", change)
-    found = prove.verify(copied, k=0)
+    found = vsweep.verify(copied, k=0)
     assert by_trial(found)[worst]["why"] == BEST
     assert by_trial(found)[worst]["changed"] == ["not best"]
     assert found["changed"] == [worst]
@@ -276,7 +277,7 @@ def test_the_best_that_is_said_not_to_be_changes_its_verdict(made, copied):
         trials.loc[trials["trial"] == best, "final_val_accuracy"] = np.float32(0.0)
 
     rewrite(copied / "trials.parquet", change)
-    found = prove.verify(copied, k=20)
+    found = vsweep.verify(copied, k=20)
     assert by_trial(found)[best]["changed"] == ["best"]
     assert best in found["changed"]
 
@@ -292,7 +293,7 @@ def test_a_trial_whose_status_is_another_changes_its_verdict(made, copied, said)
         trials.loc[mine, "diverged_at"] = 3 if said == "diverged" else pd.NA
 
     rewrite(copied / "trials.parquet", change)
-    changed = by_trial(prove.verify(copied, k=20))[trial]["changed"]
+    changed = by_trial(vsweep.verify(copied, k=20))[trial]["changed"]
     assert ("not diverged" if said == "diverged" else "diverged") in changed
 
 
@@ -371,11 +372,11 @@ def test_what_is_left_by_rounding_is_no_difference(name, first, least):
 
 
 def test_no_sweep_is_told(here):
-    for call in (prove.verify, prove.confirm):
+    for call in (vsweep.verify, vsweep.confirm):
         with pytest.raises(ConfigError, match=r"^dir: no sweep in 'nowhere'"):
             call("nowhere")
     with pytest.raises(ConfigError, match=r"^dir: "):
-        prove.overrides("nowhere", 0)
+        vsweep.overrides("nowhere", 0)
 
 
 # Which trials are verified.
@@ -437,13 +438,13 @@ def test_the_overrides_of_a_trial_are_that_trial_alone(which, request):
     if which == "ones_own":
         sweep, own = sweep
     for _, trial in sweep.trials.iterrows():
-        words = prove.overrides(sweep.directory, trial["trial"], own)
+        words = vsweep.overrides(sweep.directory, trial["trial"], own)
         assert identities(composed(words, own)).tolist() == [trial["identity"]]
 
 
 @pytest.mark.parametrize("trial", [-1, 12, 10_000])
 def test_a_trial_that_is_not_there_is_told(made, trial):
-    for call in (prove.overrides, prove.reproduce):
+    for call in (vsweep.overrides, vsweep.reproduce):
         with pytest.raises(ConfigError) as refused:
             call(made.directory, trial)
         assert str(refused.value) == (
@@ -458,7 +459,7 @@ def test_a_number_that_was_collapsed_is_no_trial(groups):
     assert gone
     for trial in gone:
         with pytest.raises(ConfigError, match=rf"^trial: no trial {trial} in "):
-            prove.overrides(groups.directory, trial)
+            vsweep.overrides(groups.directory, trial)
 
 
 # Reproduce.
@@ -478,9 +479,9 @@ def assert_reproduces(found, sweep, trial):
 @pytest.mark.parametrize("trial", [1, 6, 11])
 def test_a_trial_that_is_trained_again_is_the_same(made, tmp_path, trial):
     """Of a padded program, of its own width, and one that diverged."""
-    found = prove.reproduce(made.directory, trial, to=tmp_path / "again")
+    found = vsweep.reproduce(made.directory, trial, to=tmp_path / "again")
     assert found.sweep.directory == tmp_path / "again"
-    assert found.overrides == prove.overrides(made.directory, trial)
+    assert found.overrides == vsweep.overrides(made.directory, trial)
     assert_reproduces(found, made, trial)
     kept = made.params(trial)
     width = trial_of(made, trial)["model.width"]
@@ -497,14 +498,14 @@ def test_a_trial_that_is_trained_again_is_the_same(made, tmp_path, trial):
 def test_a_trial_of_other_groups_is_trained_again(groups, here):
     trial = int(groups.trials["trial"].iloc[-1])
     assert trial_of(groups, trial)["optimizer"] == "momentum"
-    found = prove.reproduce(groups.directory, trial)
+    found = vsweep.reproduce(groups.directory, trial)
     assert found.sweep.directory.parts[:2] == ("outputs", f"trial-{trial}")
     assert_reproduces(found, groups, trial)
 
 
 def test_ones_own_functions_are_trained_again(ones_own, tmp_path):
     sweep, own = ones_own
-    found = prove.reproduce(sweep.directory, 7, to=tmp_path / "again", own=own)
+    found = vsweep.reproduce(sweep.directory, 7, to=tmp_path / "again", own=own)
     assert_reproduces(found, sweep, 7)
     assert {name: leaf.shape for name, leaf in found.params.items()} == {"into": (3, 2), "out": (1, 3)}
     x, y = own["data"]
@@ -518,10 +519,10 @@ def test_ones_own_model_is_found_by_its_name_where_that_is_allowed(tmp_path_fact
     words = ["data=iris", "grid.model.scale=[0.5,1.5]", "steps=3", *QUIET]
     sweep = trained_in(tmp_path_factory, words, model=shallow)
     with pytest.raises(ConfigError, match=r"^model\._target_: .*allow_targets"):
-        prove.verify(sweep.directory)
+        vsweep.verify(sweep.directory)
     allowed = [__name__]
-    assert prove.verify(sweep.directory, allow_targets=allowed)["changed"] == []
-    found = prove.reproduce(sweep.directory, 1, to=tmp_path / "again", allow_targets=allowed)
+    assert vsweep.verify(sweep.directory, allow_targets=allowed)["changed"] == []
+    found = vsweep.reproduce(sweep.directory, 1, to=tmp_path / "again", allow_targets=allowed)
     assert_reproduces(found, sweep, 1)
 
 
@@ -536,7 +537,7 @@ def held_out(dataset):
 def test_predictions_on_the_held_out_examples_give_their_accuracy(made, tmp_path, trial):
     iris = DATASETS["iris"]()
     x, y = held_out(iris)
-    again = prove.reproduce(made.directory, trial, to=tmp_path / "again").predictor
+    again = vsweep.reproduce(made.directory, trial, to=tmp_path / "again").predictor
     for predictor in (made.predictor(trial), again):
         right = int((predictor(x) == np.array(iris.classes)[y]).sum())
         assert np.float32(right) / np.float32(len(y)) == pytest.approx(
@@ -555,7 +556,7 @@ def test_predictions_of_numbers_give_their_loss(tmp_path_factory, tmp_path):
         loss = np.mean((predictor(x).astype(float) - y) ** 2)
         assert loss == pytest.approx(trial_of(sweep, trial)["final_val_loss"], rel=1e-5)
     last = int(sweep.trials["trial"].iloc[-1])
-    found = prove.reproduce(sweep.directory, last, to=tmp_path / "again")
+    found = vsweep.reproduce(sweep.directory, last, to=tmp_path / "again")
     np.testing.assert_allclose(found.predictor(x), sweep.predictor(last)(x), rtol=1e-5)
     with pytest.raises(ValueError, match=r"x has the shape \(3, 2\); it takes \(examples, 10\): age, "):
         predictor(np.zeros((3, 2)))
@@ -640,7 +641,7 @@ def assert_best_three(sweep):
 @pytest.fixture(scope="module")
 def confirmed(made):
     """The three best cells of the sweep on two fresh seeds, and where these were trained."""
-    found = prove.confirm(made.directory, top=3, seeds=2, quiet=True)
+    found = vsweep.confirm(made.directory, top=3, seeds=2, quiet=True)
     (folder,) = (made.directory / "confirm").iterdir()
     return found, vsweep.load(folder)
 
@@ -694,25 +695,25 @@ def test_what_was_confirmed_is_kept(made, confirmed):
 
 
 def test_what_is_confirmed_already_is_not_trained_again(copied, trained):
-    first = prove.confirm(copied, top=2, seeds=2, quiet=True)
+    first = vsweep.confirm(copied, top=2, seeds=2, quiet=True)
     assert sum(trained) == 4
     del trained[:]
-    second = prove.confirm(copied, top=2, seeds=2, quiet=True)
+    second = vsweep.confirm(copied, top=2, seeds=2, quiet=True)
     assert trained == []
     pd.testing.assert_frame_equal(second.cells, first.cells)
-    prove.confirm(copied, top=1, seeds=3, quiet=True)
+    vsweep.confirm(copied, top=1, seeds=3, quiet=True)
     assert sum(trained) == 3
 
 
 def test_as_many_seeds_as_eight_by_default(copied, trained):
     before = {path.name: path.read_bytes() for path in copied.glob("*.parquet")}
-    prove.confirm(copied, top=1, quiet=True)
+    vsweep.confirm(copied, top=1, quiet=True)
     assert sum(trained) == 8
     assert {path.name: path.read_bytes() for path in copied.glob("*.parquet")} == before
 
 
 def test_a_loss_shrinks_upwards(made, copied):
-    found = prove.confirm(copied, top=2, seeds=2, metric="val_loss", quiet=True)
+    found = vsweep.confirm(copied, top=2, seeds=2, metric="val_loss", quiet=True)
     assert found.metric == "val_loss"
     assert found.cells["cell"].tolist() == made.cells("val_loss")["cell"].head(2).tolist()
     np.testing.assert_allclose(found.cells["shrinkage"], found.cells["confirmed"] - found.cells["mean"])
@@ -720,13 +721,13 @@ def test_a_loss_shrinks_upwards(made, copied):
 
 def test_a_metric_that_was_not_recorded_confirms_nothing(made, trained):
     with pytest.raises(ConfigError, match=r"^metric: no metric 'val_acc': there are train_loss, "):
-        prove.confirm(made.directory, metric="val_acc", quiet=True)
+        vsweep.confirm(made.directory, metric="val_acc", quiet=True)
     assert trained == []
 
 
 def test_ones_own_functions_are_confirmed(ones_own):
     sweep, own = ones_own
-    found = prove.confirm(sweep.directory, top=2, seeds=1, own=own, quiet=True)
+    found = vsweep.confirm(sweep.directory, top=2, seeds=1, own=own, quiet=True)
     assert found.cells["cell"].tolist() == sweep.cells()["cell"].head(2).tolist()
     assert found.cells["confirmed"].notna().all()
 
@@ -738,7 +739,7 @@ def test_shrinkage_is_how_much_worse(metric):
     after = pd.DataFrame(
         {"cell": [7, 4], "mean": [0.85, 0.7], "sem": [0.03, 0.04], "diverged": [0, 1]}, index=[0, 1]
     )
-    table = prove.shrinkage(before, after, ["lr"], metric)
+    table = shrinkage(before, after, ["lr"], metric)
     sign = 1 if higher else -1
     np.testing.assert_allclose(table["shrinkage"], [sign * 0.2, sign * -0.05])
     assert table["rank"].tolist() == [2, 1]
@@ -783,7 +784,7 @@ def test_the_command_trains_a_trial_again(cli, made, here):
     assert alone.trials["identity"].tolist() == [trial_of(made, 7)["identity"]]
     (line,) = [line for line in done.err.splitlines() if line.startswith("vsweep run ")]
     words = shlex.split(line)[2:]
-    assert words == prove.overrides(made.directory, 7)
+    assert words == vsweep.overrides(made.directory, 7)
     assert identities(composed(words)).tolist() == alone.trials["identity"].tolist()
 
 

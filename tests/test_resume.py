@@ -9,12 +9,11 @@ from fault_helpers import contents, same
 from jax import random
 
 import vsweep
-from vsweep import runner
+from vsweep.config.spec import make_study
+from vsweep.engine import executor
+from vsweep.engine.trial_id import identities
+from vsweep.engine.tuning.timings import Known
 from vsweep.errors import ConfigError
-from vsweep.execution import run
-from vsweep.execution.identity import identities
-from vsweep.execution.known import Known
-from vsweep.study import make_study
 from vsweep.tasks.data.dataset import Dataset
 
 WORDS = [
@@ -37,13 +36,13 @@ RATES = "grid.optimizer.lr=[0.03,0.1,0.3]"
 def trained(monkeypatch):
     """The places of the trials that were trained, as they are."""
     seen = []
-    finished = run.finished
+    finished = executor.finished
 
     def count(block, curves, **options):
         seen.extend(block.program.rows[block.places].tolist())
         return finished(block, curves, **options)
 
-    monkeypatch.setattr(run, "finished", count)
+    monkeypatch.setattr(executor, "finished", count)
     return seen
 
 
@@ -132,8 +131,8 @@ def test_more_steps_go_on_from_the_state_that_is_kept(trained, tmp_path, monkeyp
         started.append(block.records)
         return call(self, block, arrangement)
 
-    call = run._Run._call
-    monkeypatch.setattr(run._Run, "_call", watch)
+    call = executor._Run._call
+    monkeypatch.setattr(executor._Run, "_call", watch)
     long = sweep(*words, "steps=20", f"dir='{tmp_path / 'kept'}'")
     assert min(started) == 2, "steps 0 and 5 are there"
     whole = sweep(*words, "steps=20", f"dir='{tmp_path / 'whole'}'")
@@ -233,7 +232,7 @@ def test_data_are_known_by_what_draws_them_too():
         data = Dataset(x, y, (), ("x",), draw=draw)
         words = ["model=linear", "steps=1", "data.batch_size=4", "tracker=none"]
         made = make_study(words, {"data": lambda: data})
-        return identities(runner.planned(made, Known(), {})[0])[0]
+        return identities(planned(made, Known(), {})[0])[0]
 
     def drawing(scale):
         def draw(key, size):

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 import vsweep
-from vsweep.compose import CONF
-from vsweep.execution import compiler, run
-from vsweep.execution.devices import trial_mesh
+from vsweep.config.hydra_compose import CONF
+from vsweep.config.schema import GROUPS
+from vsweep.config.spec import make_study as study
+from vsweep.engine import compiler, executor
+from vsweep.engine.devices import trial_mesh
 from vsweep.metrics import axes_of
-from vsweep.schema import GROUPS
-from vsweep.study import make_study as study
 
 FILES = sorted((CONF.parent / "sweeps").glob("*.yaml"))
 COMPILE = "/jax/core/compile/backend_compile_duration"
@@ -103,7 +103,7 @@ def test_each_program_is_compiled_once_whatever_the_number_of_blocks(small, comp
     assert len(planned.programs) == 2
     assert sum(program.blocks for program in planned.programs) == 27
     assert compiles.events == 0
-    blocks = run.train(planned, trial_mesh())
+    blocks = executor.train(planned, trial_mesh())
     seen = []
     for _ in blocks:
         seen.append((compiles.programs, compiles.events))

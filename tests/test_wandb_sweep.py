@@ -11,9 +11,9 @@ import yaml
 from scipy import stats
 
 import vsweep
-from vsweep.execution.describe import as_text
-from vsweep.spelling import as_words
-from vsweep.study import make_study
+from vsweep.config.spec import make_study
+from vsweep.config.user_input import as_words
+from vsweep.engine.plan_text import as_text
 
 GRID = """\
 program: train.py

@@ -10,11 +10,18 @@ from typing import TYPE_CHECKING, Any
 from vsweep.errors import ConfigError
 
 if TYPE_CHECKING:
-    from vsweep.api import load, plan, report, resume, sweep
-    from vsweep.execution.devices import devices
-    from vsweep.prove import check, confirm, overrides, reproduce, verify
+    from vsweep.commands.check import check
+    from vsweep.commands.confirm import confirm
+    from vsweep.commands.dashboard import dashboard
+    from vsweep.commands.plan import plan
+    from vsweep.commands.report import load, report
+    from vsweep.commands.reproduce import overrides, reproduce
+    from vsweep.commands.resume import resume
+    from vsweep.commands.sweep import sweep
+    from vsweep.commands.sync import sync
+    from vsweep.commands.verify import verify
+    from vsweep.engine.devices import devices
     from vsweep.results import Sweep
-    from vsweep.sending import dashboard, sync
     from vsweep.tasks.data.dataset import Dataset
     from vsweep.tasks.models import Model
 
@@ -42,19 +49,19 @@ _WHERE = {
     "Dataset": "vsweep.tasks.data.dataset",
     "Model": "vsweep.tasks.models",
     "Sweep": "vsweep.results",
-    "dashboard": "vsweep.sending",
-    "devices": "vsweep.execution.devices",
-    "load": "vsweep.api",
-    "check": "vsweep.prove",
-    "confirm": "vsweep.prove",
-    "overrides": "vsweep.prove",
-    "reproduce": "vsweep.prove",
-    "verify": "vsweep.prove",
-    "plan": "vsweep.api",
-    "report": "vsweep.api",
-    "resume": "vsweep.api",
-    "sweep": "vsweep.api",
-    "sync": "vsweep.sending",
+    "dashboard": "vsweep.commands.dashboard",
+    "devices": "vsweep.engine.devices",
+    "load": "vsweep.commands.report",
+    "check": "vsweep.commands.check",
+    "confirm": "vsweep.commands.confirm",
+    "overrides": "vsweep.commands.reproduce",
+    "reproduce": "vsweep.commands.reproduce",
+    "verify": "vsweep.commands.verify",
+    "plan": "vsweep.commands.plan",
+    "report": "vsweep.commands.report",
+    "resume": "vsweep.commands.resume",
+    "sweep": "vsweep.commands.sweep",
+    "sync": "vsweep.commands.sync",
 }
 
 

@@ -1,5 +1,5 @@
 """`python -m vsweep`."""
 
-from vsweep.cli import main
+from vsweep.cli.main import main
 
 main()

@@ -9,12 +9,12 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vsweep.compose import CONF
-from vsweep.config import check
+from vsweep.config.grid import axis_values, seed_list
+from vsweep.config.hydra_compose import CONF
+from vsweep.config.schema import FIELDS, GROUPS, SWEEP_FIELDS, parse_field
+from vsweep.config.user_input import as_words
+from vsweep.config.validate import check
 from vsweep.errors import ConfigError
-from vsweep.grid import axis_values, seed_list
-from vsweep.schema import FIELDS, GROUPS, SWEEP_FIELDS, parse_field
-from vsweep.spelling import as_words
 
 pytestmark = pytest.mark.slow
 few = settings(max_examples=40, suppress_health_check=list(HealthCheck))

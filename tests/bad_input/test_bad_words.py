@@ -314,7 +314,7 @@ TARGETS = {
     "antigravity.x": "'antigravity.x' is in the module antigravity",
     "__main__.main": "'__main__.main' is in the module __main__",
     "vsweep.sweep": "'vsweep.sweep' is in the module vsweep",
-    "vsweep.cli.main": "'vsweep.cli.main' is in the module vsweep.cli",
+    "vsweep.cli.main.main": "'vsweep.cli.main.main' is in the module vsweep.cli.main",
     "vsweep.__main__.main": "'vsweep.__main__.main' is in the module vsweep.__main__",
     "vsweep.tasks.data.tabular.os.system": (
         "'vsweep.tasks.data.tabular.os.system' is a function of the module posix"

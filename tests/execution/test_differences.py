@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vsweep.execution.differences import differences
+from vsweep.engine.checks.finite_differences import differences
 
 
 def of(function, *start):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import vsweep
+from vsweep.engine.checks.gradients import THRESHOLD, _drawn, _positions
 from vsweep.errors import ConfigError
-from vsweep.execution.gradients import THRESHOLD, _drawn, _positions
 from vsweep.store.gradient_check import Checked
 from vsweep.tasks.initializers import INITIALIZERS
 from vsweep.tasks.losses import LOSSES
@@ -417,4 +417,4 @@ def test_what_cannot_be_checked_is_one_line(cli, here, words, said):
 
 def test_the_help_has_it(cli):
     assert "vsweep check [sweep=NAME] [field=value ...]" in cli("help").out
-    assert vsweep.check is vsweep.prove.check
+    assert vsweep.check is vsweep.commands.check.check

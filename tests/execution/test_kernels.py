@@ -3,7 +3,7 @@
 import pytest
 from core_helpers import examples, make_hparams, make_static
 
-from vsweep.execution.devices import trial_mesh
+from vsweep.engine.devices import trial_mesh
 from vsweep.tasks.layers import has_library_calls
 from vsweep.tasks.task import Data
 from vsweep.training.vectorize import compile_block

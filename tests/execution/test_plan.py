@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from vsweep.execution.costs import Hardware
-from vsweep.execution.describe import as_text
-from vsweep.execution.pins import Asked
-from vsweep.execution.plan import make_plan
-from vsweep.study import make_study
+from vsweep.config.spec import make_study
+from vsweep.engine.plan import make_plan
+from vsweep.engine.plan_text import as_text
+from vsweep.engine.tuning.cost_model import Hardware
+from vsweep.engine.tuning.pinned import Asked
 
 CPU, GPU = Hardware("cpu", 2), Hardware("gpu", 1)
 

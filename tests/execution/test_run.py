@@ -7,15 +7,15 @@ import jax
 import numpy as np
 import pytest
 
-from vsweep.execution import compiler, measure, run
-from vsweep.execution.arrange import Arrangement
-from vsweep.execution.costs import Costs, Hardware
-from vsweep.execution.devices import trial_mesh
-from vsweep.execution.known import Known
-from vsweep.execution.pins import Asked
-from vsweep.execution.plan import make_plan
+from vsweep.config.spec import make_study
+from vsweep.engine import autotune, compiler, executor
+from vsweep.engine.devices import trial_mesh
+from vsweep.engine.plan import make_plan
+from vsweep.engine.tuning.cost_model import Costs, Hardware
+from vsweep.engine.tuning.layout import Arrangement
+from vsweep.engine.tuning.pinned import Asked
+from vsweep.engine.tuning.timings import Known
 from vsweep.store.blocks import Finished, Underway
-from vsweep.study import make_study
 
 WORDS = ["data=iris", "model=logistic", "model.init=normal", "steps=4", "seeds=12", "tracker=none"]
 WORDS += ["grid.optimizer.lr=[0.1,0.3]"]
@@ -29,7 +29,7 @@ def plan_of(*words, known=None, block=None, segment=None):
 
 
 def curves_of(planned, spent=None):
-    blocks = list(run.train(planned, trial_mesh(), spent))
+    blocks = list(executor.train(planned, trial_mesh(), spent))
     rows = np.concatenate([block.rows for block in blocks])
     losses = np.concatenate([block.metrics["train_loss"] for block in blocks])
     return rows, losses[np.argsort(rows)], blocks
@@ -71,7 +71,7 @@ def test_any_segment_gives_the_same_curves_and_its_rest_to_the_bit(uncut, segmen
     planned = plan_of(*SEGMENTED, segment=segment)
     size = planned.programs[0].segment
     assert size == max(1, segment // 2)
-    *moments, last = list(run.train(planned, trial_mesh()))
+    *moments, last = list(executor.train(planned, trial_mesh()))
     assert [moment.records for moment in moments] == list(range(size, 6, size))
     assert {type(moment) for moment in moments} == {Underway}
     assert isinstance(last, Finished)
@@ -79,7 +79,7 @@ def test_any_segment_gives_the_same_curves_and_its_rest_to_the_bit(uncut, segmen
     for name, values in uncut[2][0].metrics.items():
         np.testing.assert_allclose(last.metrics[name], values, rtol=1e-6, atol=1e-7, err_msg=name)
     for moment in moments:
-        *later, again = list(run.train(planned, trial_mesh(), underway=[moment]))
+        *later, again = list(executor.train(planned, trial_mesh(), underway=[moment]))
         assert [each.records for each in later] == list(range(moment.records + size, 6, size))
         assert again.rows.tolist() == last.rows.tolist()
         for kind in ("metrics", "test"):
@@ -104,7 +104,7 @@ def test_a_block_that_runs_out_of_memory_is_halved(whole, monkeypatch):
         return call
 
     monkeypatch.setattr(compiler, "compile_block", small_device)
-    spent = run.Spent()
+    spent = executor.Spent()
     planned = plan_of(block=12)
     # Two of them are under way when the first one fails.
     rows, losses, blocks = curves_of(planned, spent)
@@ -115,7 +115,7 @@ def test_a_block_that_runs_out_of_memory_is_halved(whole, monkeypatch):
     # What was one block is one part of the store still.
     assert len(blocks) == planned.programs[0].blocks == 2
     known = Known()
-    measure.remember(plan_of(), spent, known)
+    autotune.remember(plan_of(), spent, known)
     later = plan_of(known=known)
     assert later.programs[0].arrangement.block <= 8
 
@@ -126,7 +126,7 @@ def test_any_other_failure_is_raised(monkeypatch):
 
     monkeypatch.setattr(compiler, "compile_block", broken)
     with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
-        list(run.train(plan_of(), trial_mesh()))
+        list(executor.train(plan_of(), trial_mesh()))
 
 
 def test_what_the_compiler_predicts_above_the_memory_is_compiled_smaller(monkeypatch):
@@ -151,8 +151,8 @@ def test_halves_are_whole_lanes_on_every_device(devices, lanes):
 
 def test_the_fastest_arrangement_is_kept_and_not_tried_again(monkeypatch, tmp_path):
     known = Known(tmp_path / "measured.json")
-    monkeypatch.setattr(measure, "_WORTH", 0)
-    monkeypatch.setitem(measure._LANES, "cpu", (1, 4))
+    monkeypatch.setattr(autotune, "_WORTH", 0)
+    monkeypatch.setitem(autotune._LANES, "cpu", (1, 4))
     seconds = {1: 3.0, 4: 1.0, 8: 2.0}
     tried = []
 
@@ -160,14 +160,14 @@ def test_the_fastest_arrangement_is_kept_and_not_tried_again(monkeypatch, tmp_pa
         tried.append(arrangement.lanes)
         return seconds[arrangement.lanes] * arrangement.block
 
-    monkeypatch.setattr(measure, "_run_s", run_s)
-    planned = measure.measured(plan_of(), trial_mesh(), known)
+    monkeypatch.setattr(autotune, "_run_s", run_s)
+    planned = autotune.measured(plan_of(), trial_mesh(), known)
     assert set(tried) >= {1, 4}
     assert planned.programs[0].arrangement.lanes == 4
     known.save()
     again = Known(tmp_path / "measured.json")
     tried.clear()
-    planned = measure.measured(plan_of(known=again), trial_mesh(), again)
+    planned = autotune.measured(plan_of(known=again), trial_mesh(), again)
     assert (tried, planned.programs[0].arrangement.lanes) == ([], 4)
 
 
@@ -176,14 +176,14 @@ def test_predictions_come_from_what_was_measured(tmp_path):
     planned = plan_of(known=known)
     name, steps = planned.programs[0].name, 24 * 4
     assert not planned.programs[0].measured
-    spent = run.Spent(by_program={name: (9.6, steps)}, cold_compiles=[7.0])
-    measure.remember(planned, spent, known)
+    spent = executor.Spent(by_program={name: (9.6, steps)}, cold_compiles=[7.0])
+    autotune.remember(planned, spent, known)
     later = plan_of(known=Known(tmp_path / "measured.json"))
     assert later.programs[0].step_s == pytest.approx(0.1)
     assert later.programs[0].compile_s == 7.0
     # In the same block it is in the cache, however short its training was.
     known = Known()
-    measure.remember(planned, run.Spent(by_program={name: (0.001, steps)}), known)
+    autotune.remember(planned, executor.Spent(by_program={name: (0.001, steps)}), known)
     assert plan_of(known=known).programs[0].measured
     assert plan_of(known=known).programs[0].compile_s < 2.0
     known = Known(tmp_path / "measured.json")
@@ -211,7 +211,7 @@ def test_a_table_that_cannot_be_written_is_no_error(tmp_path):
 
 
 def test_where_jax_runs_already_a_person_is_told(monkeypatch):
-    from vsweep.execution import devices
+    from vsweep.engine import devices
 
     monkeypatch.setattr(devices, "cores", lambda: 64)
     one = SimpleNamespace(devices=np.array([SimpleNamespace(platform="cpu")]))

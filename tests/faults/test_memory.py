@@ -15,8 +15,8 @@ SCRIPT = """
 import resource, sys
 from pathlib import Path
 import sklearn.datasets
-import vsweep.commands
-from vsweep.execution.devices import prepare
+import vsweep.cli.commands
+from vsweep.engine.devices import prepare
 
 prepare()
 taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

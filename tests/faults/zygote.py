@@ -13,8 +13,8 @@ import threading
 import pyarrow.parquet  # noqa: F401
 import sklearn.datasets  # noqa: F401
 
-import vsweep.commands  # noqa: F401
-from vsweep.cli import main
+import vsweep.cli.commands  # noqa: F401
+from vsweep.cli.main import main
 
 _say = threading.Lock()
 

@@ -311,8 +311,8 @@ def test_a_sweep_writes_it_at_its_end_and_again_when_it_grows(here):
 
 
 def test_every_cell_is_spelt_as_its_config_is(small):
-    from vsweep.directory import recorded
-    from vsweep.spelling import words_of
+    from vsweep.commands.directory import recorded
+    from vsweep.config.to_overrides import words_of
 
     made = recorded(small.directory)
     for cell in made.grid.cells.tolist():
@@ -444,7 +444,7 @@ def test_functions_that_were_given_as_objects_have_no_words(here):
 
 
 def test_the_commit_is_that_of_where_one_stands(here):
-    from vsweep.directory import commit
+    from vsweep.engine.git import commit
 
     assert commit() is None
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]

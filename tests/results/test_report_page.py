@@ -194,7 +194,7 @@ def test_a_click_chooses_a_cell_whose_overrides_are_copied(reports, chromium):
 
 
 def test_overrides_are_of_the_same_trials(reports):
-    from vsweep.execution.identity import identities
+    from vsweep.engine.trial_id import identities
 
     for report in reports.values():
         trials = report.sweep.trials

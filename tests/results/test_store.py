@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 import vsweep
+from vsweep.engine.devices import trial_mesh
+from vsweep.engine.executor import train
 from vsweep.errors import ConfigError
-from vsweep.execution.devices import trial_mesh
-from vsweep.execution.run import train
 from vsweep.metrics import higher_is_better
 from vsweep.store.blocks import Finished
 from vsweep.store.trial_table import Table

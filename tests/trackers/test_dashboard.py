@@ -7,9 +7,18 @@ import pytest
 from dashboard_helpers import made_up
 
 from vsweep.analysis.axis_scale import heatmap_pairs, log_spaced
-from vsweep.trackers.wandb.dashboard import config_path, curves_key, heatmap_key, sections
-from vsweep.trackers.wandb.levels import LEVELS
-from vsweep.trackers.wandb.panels import Curves, Importance, Parallel, Pictures, Scatter
+from vsweep.trackers.wandb.dashboard import (
+    Curves,
+    Importance,
+    Parallel,
+    Pictures,
+    Scatter,
+    config_path,
+    curves_key,
+    heatmap_key,
+    sections,
+)
+from vsweep.trackers.wandb.granularity import LEVELS
 from vsweep.trackers.wandb.runs import sweep_id
 from vsweep.trackers.wandb.workspace import level_of
 

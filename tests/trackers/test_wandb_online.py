@@ -17,7 +17,7 @@ from stand_in import StandIn
 
 import vsweep
 from vsweep.errors import ServiceError
-from vsweep.trackers.bar import Bar
+from vsweep.trackers.console import Bar
 from vsweep.trackers.wandb.runs import Runs
 
 pytestmark = pytest.mark.slow
@@ -265,7 +265,7 @@ def start(folder, *words, files=None):
     limit = f"ulimit -n {files}; " if files else ""
     # Where tests run in the background, Ctrl-C is ignored, and that is inherited.
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    code += "from vsweep.cli import main; main()"
+    code += "from vsweep.cli.main import main; main()"
     command = shlex.join([sys.executable, "-c", code, *words])
     return subprocess.Popen(
         ["bash", "-c", f"{limit}exec {command}"],

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 import vsweep
 from vsweep.analysis.downsample import thinned
 from vsweep.analysis.seed_spread import over_seeds
-from vsweep.trackers.wandb.levels import said, seconds, shown_as
-from vsweep.trackers.wandb.outbox import Outbox, Sent
+from vsweep.trackers.wandb.granularity import said, seconds, shown_as
 from vsweep.trackers.wandb.runs import Runs, cell_config
 from vsweep.trackers.wandb.server import sweep_config
+from vsweep.trackers.wandb.upload_log import Outbox, Sent
 
 
 @given(st.integers(1, 5000), st.lists(st.integers(0, 4999), max_size=4), st.integers(2, 300))
@@ -147,8 +147,8 @@ def test_a_config_has_every_field_that_its_cell_has(long, by_trial):
 
 
 def test_configs_are_those_that_were_trained(long):
-    from vsweep.config import as_dict
-    from vsweep.directory import recorded
+    from vsweep.commands.directory import recorded
+    from vsweep.config.validate import as_dict
 
     study = recorded(long.directory)
     axes = [axis.path for axis in study.grid.axes]

@@ -1,5 +1,6 @@
 """The person at the terminal: a progress bar while it trains, a table of the best cells at the end."""
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
+    Progress,
     ProgressColumn,
     Task,
     TextColumn,
@@ -28,7 +30,6 @@ from vsweep.metrics import axes_of, default_metric
 from vsweep.results import Sweep
 from vsweep.store.reader import PICTURES, REPORT
 from vsweep.store.verification import verified_line
-from vsweep.trackers.bar import Bar
 
 # Of the best cells, how many are shown of many, and up to how many all are.
 _ROWS, _ALL = 5, 16
@@ -213,3 +214,45 @@ def best_table(sweep: Sweep) -> Table:
             *([chance] if several else []),
         )
     return table
+
+
+_REDRAW_EVERY_S = 0.5
+
+
+class Bar(Progress):
+    """rich's `Progress`, which in a notebook draws over one output of the cell, without widgets."""
+
+    def __init__(self, *columns: ProgressColumn, console: Console) -> None:
+        """columns: rich's own where there are none."""
+        super().__init__(*columns, console=console, disable=not console.is_terminal)
+        self._in_notebook = console.is_jupyter and not console.quiet
+        self._ended = threading.Event()
+        self._redrawing: threading.Thread | None = None
+
+    @property
+    def shown(self) -> bool:
+        """Whether anyone sees it."""
+        return self._in_notebook or not self.disable
+
+    def start(self) -> None:
+        """Show the bar."""
+        super().start()
+        if self._in_notebook and self._redrawing is None:
+            from IPython.display import display
+
+            output = display(self, display_id=True)
+            # The clock has to move while a program compiles.
+            self._redrawing = threading.Thread(target=self._redraw, args=(output,), daemon=True)
+            self._redrawing.start()
+
+    def stop(self) -> None:
+        """Leave the bar as it stands."""
+        super().stop()
+        if self._redrawing is not None:
+            self._ended.set()
+            self._redrawing.join()
+
+    def _redraw(self, output: Any) -> None:
+        while not self._ended.wait(_REDRAW_EVERY_S):
+            output.update(self)
+        output.update(self)

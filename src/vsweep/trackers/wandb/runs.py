@@ -1,6 +1,7 @@
 """What each W&B run of a sweep says: from the sweep's tables alone, and without W&B."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -18,7 +19,6 @@ from vsweep.analysis.seed_spread import cell_summary, over_seeds
 from vsweep.metrics import axes_of, default_metric, higher_is_better, preferred
 from vsweep.results import Sweep
 from vsweep.store.writer import read_curves
-from vsweep.trackers.wandb.naming import brief, cut
 
 # W&B's own bound.
 _LONGEST_TAG = 64
@@ -238,3 +238,25 @@ def _plain(value: Any) -> Any:
     if value is None or value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
         return None
     return value.item() if isinstance(value, np.generic) else value
+
+
+# W&B's own bound.
+_LONGEST = 128
+# Draws too long for a person to read.
+_DRAWS = re.compile(r"(draws\.[\w.]+=\[)([^\[\]]{120,})\]")
+
+
+def brief(command: str) -> str:
+    """A command, of many draws the first alone: a run's notes stand in a table, and the overview has all."""
+
+    def begins(found: re.Match[str]) -> str:
+        return f"{found[1]}{','.join(found[2].split(',')[:3])},…]"
+
+    return _DRAWS.sub(begins, command)
+
+
+def cut(name: str, unique: str) -> str:
+    """A name of a length that W&B takes, still its own."""
+    if len(name) <= _LONGEST:
+        return name
+    return f"{name[: _LONGEST - len(unique) - 4]}… [{unique}]"

@@ -17,13 +17,13 @@ from rich.progress import (
 )
 
 from vsweep.results import Sweep
-from vsweep.trackers.bar import Bar
-from vsweep.trackers.wandb.levels import said, shown_as
+from vsweep.trackers.console import Bar
+from vsweep.trackers.wandb.granularity import said, shown_as
 from vsweep.trackers.wandb.options import mode_of, options
-from vsweep.trackers.wandb.outbox import Outbox
-from vsweep.trackers.wandb.process import Process
 from vsweep.trackers.wandb.runs import Runs
 from vsweep.trackers.wandb.upload import Report
+from vsweep.trackers.wandb.upload_log import Outbox
+from vsweep.trackers.wandb.worker_process import Process
 from vsweep.trackers.wandb.workspace import level_of
 
 # What `vsweep dashboard` takes of the words of `vsweep sync`.

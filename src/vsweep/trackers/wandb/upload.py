@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, NamedTuple
 
 from vsweep.trackers.wandb import client
-from vsweep.trackers.wandb.outbox import OFFLINE, Outbox, Sent
+from vsweep.trackers.wandb.backoff import Pace
 from vsweep.trackers.wandb.overview import log_overview
-from vsweep.trackers.wandb.pace import Pace
 from vsweep.trackers.wandb.runs import OVERVIEW, Run, Runs, sweep_id
 from vsweep.trackers.wandb.server import Found, Server
+from vsweep.trackers.wandb.upload_log import OFFLINE, Outbox, Sent
 
 # Between two pieces W&B's service starts anew, so that neither its memory nor its files grow with the runs:
 # online, it keeps three open for each.

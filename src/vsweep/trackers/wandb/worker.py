@@ -18,9 +18,9 @@ from typing import Any
 from vsweep.errors import ConfigError
 from vsweep.store.lock import Lock
 from vsweep.trackers.wandb import client
-from vsweep.trackers.wandb.outbox import FOLDER, OFFLINE
 from vsweep.trackers.wandb.runs import Runs
 from vsweep.trackers.wandb.upload import Report, Upload
+from vsweep.trackers.wandb.upload_log import FOLDER, OFFLINE
 
 try:
     import resource

@@ -1,0 +1,219 @@
+"""What a sweep is to train: its cells, and the checked config of each."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vsweep.config.axes import Written, written_axes
+from vsweep.config.grid import Axis, Grid, expand, seed_list
+from vsweep.config.hydra_compose import Composed, compose, options, register_sweeps
+from vsweep.config.schema import FIELDS, GROUPS, OWN, POINT
+from vsweep.config.validate import Config, as_dict, check, leaves, taken, with_values
+from vsweep.errors import ConfigError, nearest
+
+_INIT, _INIT_SCALE = "model.init", "model.init_scale"
+Choice = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A sweep, composed and checked.
+
+    name: of the sweep. words: the overrides that it was composed from. raw: the resolved config as
+    written. grid: all its cells. variants: the config of the cells of each choice on the axes over groups,
+    by those values in axis order. group_axes: which axes these are. own: a person's own functions. notes:
+    what a person should know of their words.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    raw: Mapping[str, Any]
+    grid: Grid
+    variants: Mapping[Choice, Config]
+    group_axes: tuple[int, ...]
+    own: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+
+    def record(self) -> dict[str, Any]:
+        """What `recorded_study` needs beside the resolved config, of plain types."""
+        variants = [{"choice": list(key), "config": as_dict(config)} for key, config in self.variants.items()]
+        words = [word.removeprefix("++") for word in self.words]
+        return {"name": self.name, "words": words, "variants": variants}
+
+    def cell(self, number: int) -> Config:
+        """The config of a cell, by its number. Raises `KeyError` where there is none."""
+        row = int(np.searchsorted(self.grid.cells, number))
+        if row == len(self.grid.cells) or self.grid.cells[row] != number:
+            raise KeyError(f"no cell {number}")
+        axes = zip(self.grid.axes, self.grid.index[row], strict=True)
+        values = {axis.path: axis.values[i] for axis, i in axes if i >= 0}
+        choice = tuple(values[self.grid.axes[a].path] for a in self.group_axes)
+        return with_values(self.variants[choice], values)
+
+
+def make_study(
+    words: Sequence[str], own: Mapping[str, Any] | None = None, notes: Sequence[str] = ()
+) -> Study:
+    """Compose and check a sweep.
+
+    words: Hydra overrides. own: a person's own functions for `model`, `loss` and `data`. notes: what a person
+    should know of their words.
+
+    Raises `ConfigError`.
+    """
+    own = dict(own or {})
+    words = [word for word in words if key_of(word) not in own] + [f"{group}={OWN}" for group in own]
+    register_sweeps(words)
+    base = compose(words)
+    written = written_axes(base.raw)
+    group_axes = tuple(i for i, (path, _) in enumerate(written.axes) if path in GROUPS)
+    variants = _variants(words, base, own, written, group_axes)
+    name = base.choices.get("sweep") or _name(variants.values())
+    return replace(_study(name, words, base.raw, variants, own), notes=tuple(notes))
+
+
+def recorded_study(
+    raw: Mapping[str, Any], record: Mapping[str, Any], own: Mapping[str, Any] | None = None
+) -> Study:
+    """The sweep of a directory, without composing it again: defaults and sweep files may have changed.
+
+    raw: its `config.yaml`. record: what `Study.record` gave. own: as in `make_study`.
+
+    Raises `ConfigError`.
+    """
+    own = dict(own or {})
+    variants = {
+        tuple(variant["choice"]): check({**raw, **variant["config"]}, own) for variant in record["variants"]
+    }
+    return _study(record["name"], record["words"], raw, variants, own)
+
+
+def _study(
+    name: str,
+    words: Sequence[str],
+    raw: Mapping[str, Any],
+    variants: Mapping[Choice, Config],
+    own: Mapping[str, Any],
+) -> Study:
+    written = written_axes(raw)
+    group_axes = tuple(i for i, (path, _) in enumerate(written.axes) if path in GROUPS)
+    axes = written.checked(variants.values())
+    seeds = seed_list(raw.get("seeds"))
+    grid = expand(axes, seeds, *_collapse(axes, group_axes, variants), draws=written.draws)
+    return Study(name, tuple(words), raw, grid, variants, group_axes, own)
+
+
+def own_of(**given: Any) -> dict[str, Any]:
+    """A person's own functions, those that were given, by group."""
+    return {group: function for group, function in given.items() if function is not None}
+
+
+def key_of(word: str) -> str:
+    """The field that an override is of."""
+    return word.partition("=")[0].lstrip("+")
+
+
+def _variants(
+    words: Sequence[str],
+    base: Composed,
+    own: Mapping[str, Any],
+    written: Written,
+    group_axes: Sequence[int],
+) -> dict[Choice, Config]:
+    """The config of the cells of each choice on the axes over groups."""
+    for path, values in (written.axes[i] for i in group_axes):
+        for value in values:
+            if value not in options(path):
+                message = nearest(str(value), options(path))
+                raise ConfigError(written.field(path), f"no such choice {value!r}", message)
+    variants: dict[Choice, Config] = {}
+    given: dict[str, None] = {}
+    parts: dict[tuple[str, str], Any] = {}
+    for choice in written.choices(group_axes):
+        chosen = {written.axes[i][0]: value for i, value in zip(group_axes, choice, strict=True)}
+        made = _chosen(words, base, chosen, parts)
+        with written.named():
+            variants[choice] = check(_with_first_values(made, written), own, strict=not chosen)
+        given |= dict.fromkeys(path for path, _ in leaves(made))
+    of_some = set().union(*(taken(config) for config in variants.values()))
+    for path in given:
+        group, _, key = path.partition(".")
+        points = group == "model" and all(config.model.name == POINT for config in variants.values())
+        ours = path in FIELDS or (points and key != "name")
+        if group_axes and ours and path not in of_some:
+            raise ConfigError(path, f"no {group} of this sweep has this field", "leave it out")
+    return variants
+
+
+def _chosen(
+    words: Sequence[str], base: Composed, chosen: Mapping[str, str], parts: dict[tuple[str, str], Any]
+) -> Mapping[str, Any]:
+    """The raw config with these choices of groups. parts: that of each choice, as far as composed."""
+
+    def composed(choices: Mapping[str, str]) -> Mapping[str, Any]:
+        kept = [word for word in words if key_of(word) not in choices]
+        return compose([*kept, *(f"{group}={value}" for group, value in choices.items())]).raw
+
+    if base.interpolated:
+        return composed(chosen)
+    # A choice says what is in its own group alone: composing each once serves all combinations. Draws are no
+    # part of that, and thousands of them take long to parse.
+    words = [word for word in words if not key_of(word).startswith("draws.")]
+    for group, value in chosen.items():
+        if (group, value) not in parts:
+            parts[group, value] = composed({group: value})[group]
+    return {**base.raw, **{group: parts[group, value] for group, value in chosen.items()}}
+
+
+def _with_first_values(raw: Mapping[str, Any], written: Written) -> dict[str, Any]:
+    """The config with each axis's first value in place, so that what only the axis gives is there."""
+    made = {key: dict(value) if isinstance(value, Mapping) else value for key, value in raw.items()}
+    for path, values in written.axes:
+        group, _, key = path.partition(".")
+        if key and isinstance(made.get(group), dict) and key in made[group]:
+            made[group][key] = values[0]
+    return made
+
+
+Has = Callable[[Mapping[str, Any]], set[str]]
+
+
+def _collapse(
+    axes: list[Axis], group_axes: Sequence[int], variants: Mapping[Choice, Config]
+) -> tuple[list[str], Has]:
+    """What `expand` needs to know which fields a cell has: those of its groups' choices.
+
+    Weights of zero have no scale.
+    """
+    groups = [axes[i].path for i in group_axes]
+    inits = [axis.path for axis in axes if axis.path == _INIT and "zeros" in axis.values]
+
+    def has(chosen: Mapping[str, Any]) -> set[str]:
+        config = variants[tuple(chosen[group] for group in groups)]
+        paths = taken(config)
+        init = chosen.get(_INIT, config.model.fields.get("init"))
+        return paths - {_INIT_SCALE} if init == "zeros" and config.model.name != OWN else paths
+
+    return [*groups, *inits], has
+
+
+def _name(variants: Iterable[Config]) -> str:
+    """What a sweep is called that has no name: its data and its models."""
+    names: dict[str, dict[str, None]] = {"data": {}, "model": {}}
+    for config in variants:
+        for group, found in names.items():
+            part = getattr(config, group)
+            name = getattr(part.function, "__name__", "arrays") if part.name == OWN else part.name
+            if config.model.name == POINT:
+                # Of a function there is no more to say.
+                part, function = config.loss, config.loss.function
+                found[getattr(function, "__name__", part.name)] = None
+                continue
+            path = part.fields.get("path")
+            found[Path(path).stem if isinstance(path, str) else name] = None
+    # It names a directory: one, and not one above.
+    name = "-".join(dict.fromkeys("+".join(found) for found in names.values()))[:120]
+    return "".join("_" if one in "/\\" or not one.isprintable() else one for one in name).lstrip(".")

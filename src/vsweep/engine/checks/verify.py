@@ -1,0 +1,184 @@
+"""Does a sweep hold what its trials give alone? Some are trained again, and held against their curves."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jax.sharding import Mesh
+
+from vsweep.engine.checks.retrain import Again, lone_programs, train_alone
+from vsweep.engine.executor import Spent
+from vsweep.engine.plan import Plan, Program
+from vsweep.engine.tuning.cost_model import Costs
+from vsweep.engine.tuning.timings import Known, short_name
+from vsweep.metrics import default_metric, higher_is_better
+
+# A trial whose twin's curve is further from its own than this, relatively, is chaotic.
+CHAOTIC = 0.01
+# Of a curve's largest value, what is rounding alone: of what cancels, and of losses.
+_CANCELS, _VANISHES = 1e-3, 1e-6
+BEST, DIVERGED, FIRST, LAST, RANDOM = "best", "diverged", "first of a padded program", "last of one", "random"
+
+
+def picks(plan: Plan, trials: pd.DataFrame, at_random: int, seed: int = 0) -> dict[int, str]:
+    """The trials to train again, by their place in the table, and why each.
+
+    trials: the table of all of them that are done. at_random: how many are drawn, from `seed`.
+    """
+    place = {number: i for i, number in enumerate(plan.grid.trials()[0].tolist())}
+    rows = np.asarray([place[number] for number in trials["trial"].tolist()])
+    found: dict[int, str] = {}
+    values = signed(trials, default_metric(trials))
+    if np.isfinite(values).any():
+        found[int(rows[np.argmin(values)])] = BEST
+    diverged = np.flatnonzero(trials["status"] == "diverged")
+    if len(diverged):
+        found.setdefault(int(rows[diverged[0]]), DIVERGED)
+    for program in sorted(plan.programs, key=lambda program: -program.waste)[:1]:
+        there = np.intersect1d(program.rows, rows)
+        if program.waste and len(there):
+            found.setdefault(int(there[0]), FIRST)
+            found.setdefault(int(there[-1]), LAST)
+    for row in np.random.default_rng(seed).permutation(rows).tolist():
+        if len([why for why in found.values() if why == RANDOM]) >= at_random:
+            break
+        found.setdefault(row, RANDOM)
+    return found
+
+
+def signed(trials: pd.DataFrame, metric: str) -> np.ndarray:
+    """What trials are ranked by, the lowest first; infinite for those that diverged."""
+    values = trials[f"final_{metric}"].to_numpy(np.float64) * (-1.0 if higher_is_better(metric) else 1.0)
+    return np.where((trials["status"] == "ok") & ~np.isnan(values), values, np.inf)
+
+
+def affordable(plan: Plan, known: Known, chosen: Mapping[int, str], seconds: float) -> dict[int, str]:
+    """Those of the chosen trials, in their order, that can be trained again in so many seconds."""
+    costs, left, compiled = Costs(plan.hardware, known), seconds, set()
+    kept = {}
+    for row, why in chosen.items():
+        (program,) = lone_programs(plan, [row])
+        name = _name(program)
+        cost = 2 * program.static.length.steps * costs.step_s(program.inputs, program.width)
+        cost *= plan.hardware.devices
+        if name not in compiled:
+            cost += float(known.get(name).get("compile_s", costs.cold_compile_s))
+        if cost > left:
+            continue
+        compiled.add(name)
+        left -= cost
+        kept[row] = why
+    return kept
+
+
+def verify(
+    plan: Plan,
+    mesh: Mesh,
+    known: Known,
+    trials: pd.DataFrame,
+    curves_of: Callable[[list[int]], pd.DataFrame],
+    chosen: Mapping[int, str],
+) -> dict[str, Any]:
+    """Train the chosen trials again, each alone and beside its twin, and hold them against their curves.
+
+    trials: as in the store. curves_of: gives the curves of trials, by their numbers. Returns what
+    `verify.json` holds.
+    """
+    spent = Spent()
+    programs = lone_programs(plan, list(chosen))
+    again = train_alone(plan, mesh, programs, spent)
+    if spent.compiling:
+        for program in programs:
+            known.note(_name(program), compile_s=spent.compiling / len(programs))
+        known.save()
+    by_number: Any = trials.set_index("trial")
+    metric = default_metric(trials)
+    ranked = pd.Series(signed(trials, metric), trials["trial"])
+    number, _, seeds = plan.grid.trials()
+    curves = curves_of(number[list(again)].tolist())
+    parts: dict[Any, pd.DataFrame] = dict(list(curves.groupby("trial")))
+    checked = []
+    for row, why in chosen.items():
+        trial = int(number[row])
+        alone, twin = again[row]
+        recorded = _recorded(parts[trial], by_number.loc[trial], list(alone.metrics))
+        off, where = difference(recorded, alone)
+        twin_off, _ = difference(alone, twin)
+        checked.append(
+            {
+                "trial": trial,
+                "cell": int(by_number.loc[trial, "cell"]),
+                "seed": int(seeds[row]),
+                "why": why,
+                "difference": off,
+                "metric": where,
+                "twin": twin_off,
+                "chaotic": bool(twin_off > CHAOTIC),
+                "changed": _changed(recorded, alone, ranked, trial, metric),
+            }
+        )
+    return summarised(checked, len(trials))
+
+
+def summarised(checked: Sequence[Mapping[str, Any]], trials: int) -> dict[str, Any]:
+    """The trials that were trained again, and what is to be said of them together."""
+    return {
+        "checked": len(checked),
+        "of": trials,
+        "largest_difference": max((each["difference"] for each in checked), default=None),
+        "largest_twin": max((each["twin"] for each in checked), default=None),
+        "changed": [each["trial"] for each in checked if each["changed"]],
+        "chaotic": [each["trial"] for each in checked if each["chaotic"]],
+        "trials": list(checked),
+    }
+
+
+def _recorded(part: pd.DataFrame, trial: pd.Series, metrics: Sequence[str]) -> Again:
+    part = part.sort_values("step")
+    at = trial["diverged_at"]
+    return Again({name: part[name].to_numpy() for name in metrics}, -1 if pd.isna(at) else int(at))
+
+
+def difference(one: Again, other: Again) -> tuple[float, str]:
+    """The largest relative difference of two curves, and the metric that has it.
+
+    At each record `|a - b| / max(|a|, |b|)`, but for accuracies, whose difference is taken as it is, and
+    for what follows the first record that is not finite in either. What vanishes by cancelling (a gradient,
+    a parameter, a function that passes 0) is held against 1/1000 of the curve's largest value so far at
+    least, and a loss against a millionth of it: below that it is rounding alone.
+    """
+    largest = (0.0, "")
+    for name, values in one.metrics.items():
+        a, b = values.astype(np.float64), other.metrics[name].astype(np.float64)
+        finite = np.logical_and.accumulate(np.isfinite(a) & np.isfinite(b))
+        a, b = a[finite], b[finite]
+        scale = np.ones_like(a)
+        if not higher_is_better(name):
+            scale = np.maximum(np.abs(a), np.abs(b))
+            below = bool((np.minimum(a, b) < -_VANISHES * scale.max(initial=0.0)).any())
+            cancels = name == "grad_norm" or name.startswith("param") or below
+            # The largest so far: a trial that blows up does not hide what came before.
+            scale = np.maximum(scale, (_CANCELS if cancels else _VANISHES) * np.maximum.accumulate(scale))
+        apart = np.abs(a - b) / np.where(scale == 0.0, 1.0, scale)
+        if apart.max(initial=0.0) > largest[0]:
+            largest = float(apart.max()), name
+    return largest
+
+
+def _changed(recorded: Again, alone: Again, ranked: pd.Series, trial: int, metric: str) -> list[str]:
+    """The verdicts on a trial that are others when it is trained alone."""
+    changed = []
+    if (recorded.diverged_at >= 0) != (alone.diverged_at >= 0):
+        changed.append("diverged" if alone.diverged_at >= 0 else "not diverged")
+    value = float(alone.metrics[metric][-1]) * (-1.0 if higher_is_better(metric) else 1.0)
+    value = value if alone.diverged_at < 0 and np.isfinite(value) else np.inf
+    others = ranked.drop(trial).min() if len(ranked) > 1 else np.inf
+    best_before, best_now = ranked[trial] <= others, value <= others
+    if best_before != best_now and np.isfinite(min(value, ranked[trial])):
+        changed.append("best" if best_now else "not best")
+    return changed
+
+
+def _name(program: Program) -> str:
+    return short_name(alone=program.name, width=program.width, fields=str(program.static.task.static))

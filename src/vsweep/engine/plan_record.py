@@ -1,0 +1,141 @@
+"""The record of a plan, as `plan.json` keeps it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vsweep.engine.plan import Plan, Program
+from vsweep.tasks.data.dataset import Split
+from vsweep.training.loop import curve_metrics
+
+
+def as_record(plan: Plan) -> dict[str, Any]:
+    """Programs, blocks, devices and data, of plain types."""
+    return {
+        "trials": len(plan.grid),
+        "cells": len(plan.grid.cells),
+        "collapsed_cells": plan.grid.collapsed,
+        "devices": plan.hardware._asdict(),
+        "asked": list(plan.asked),
+        "programs": [_program_record(program) for program in plan.programs],
+        "data": {key: _data_record(split) for key, split in plan.splits.items()},
+    }
+
+
+def _program_record(program: Program) -> dict[str, Any]:
+    static = program.static
+    return {
+        "name": program.name,
+        "family": program.family,
+        "model": program.inputs.config.model.name,
+        "static": {name: _plain(value) for name, value in static.task.static},
+        "data": program.inputs.key,
+        "optimizer": static.optimizer,
+        "schedule": static.schedule,
+        "dtype": static.dtype,
+        "precision": static.precision,
+        **static.length._asdict(),
+        "trials": len(program.rows),
+        "predicted": {
+            "compile_s": round(program.compile_s, 3),
+            "train_s": round(program.train_s, 3),
+            "device_bytes": round(program.device_bytes),
+        },
+        "blocks": program.blocks,
+        **program.arrangement._asdict(),
+        "segment": program.segment,
+        "padded_width": program.width or None,
+        "padding_waste": round(program.waste, 4),
+    }
+
+
+def _data_record(split: Split) -> dict[str, Any]:
+    return {
+        "train_rows": len(split.y[0]),
+        "val_rows": 0 if split.y[1] is None else len(split.y[1]),
+        "test_rows": 0 if split.y[2] is None else len(split.y[2]),
+        "features": list(split.dataset.features),
+        "classes": list(split.dataset.classes),
+        "mean": split.mean.tolist(),
+        "std": split.std.tolist(),
+        "note": split.dataset.note,
+        "fresh": split.dataset.draw is not None,
+    }
+
+
+# What can be drawn is kept: examples of up to so many features, and so many of them.
+_FEATURES, _ROWS = 2, 100_000
+
+
+def examples(plan: Plan) -> dict[int, pd.DataFrame]:
+    """The examples of each data set as they came, by its place in the plan, unless they are too many to draw.
+
+    A column per feature (`x.NAME` for one whose name another column has), `target` (a number, or a class by
+    its place among the labels), `part` and, where it is known, `truth`.
+    """
+    return {
+        i: _examples(split)
+        for i, split in enumerate(plan.splits.values())
+        if 1 <= len(split.dataset.features) <= _FEATURES and len(split.dataset.y) <= _ROWS
+    }
+
+
+def _examples(split: Split) -> pd.DataFrame:
+    dataset = split.dataset
+    taken = ("target", "part", "truth")
+    names = [f"x.{name}" if name in taken else name for name in dataset.features]
+    frame = pd.DataFrame(dataset.x, columns=names)
+    part = np.empty(len(dataset.y), object)
+    for name, places in zip(("train", "val", "test"), split.places, strict=True):
+        part[places] = name
+    more = {} if dataset.truth is None else {"truth": dataset.truth}
+    return pd.concat([frame, pd.DataFrame({"target": dataset.y, "part": part, **more})], axis=1)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def happened(plan: Plan, seconds: Mapping[str, float], device_bytes: int, trials: int) -> dict[str, Any]:
+    """What a sweep took, beside what was predicted, for the store.
+
+    seconds: by what they were spent on. trials: how many were trained in them.
+    """
+    return {
+        "trials": trials,
+        "seconds": {what: round(s, 3) for what, s in seconds.items()},
+        "predicted": {
+            "total": round(plan.predicted_s, 3),
+            "compiling": round(sum(program.compile_s for program in plan.programs), 3),
+            "training": round(sum(program.train_s for program in plan.programs), 3),
+        },
+        "device_bytes": device_bytes,
+        "predicted_device_bytes": round(max(program.device_bytes for program in plan.programs)),
+    }
+
+
+def metric_names(plan: Plan) -> list[str]:
+    """The metrics that any program of the plan records, in the order of a curve's columns."""
+    names: dict[str, None] = {}
+    for program in plan.programs:
+        held_out = program.inputs.split.x[1] is not None
+        names |= dict.fromkeys(curve_metrics(program.static.task, held_out=held_out))
+    return list(names)
+
+
+def column_names(plan: Plan) -> list[str]:
+    """What else is said of a trial by any program of the plan."""
+    names = dict.fromkeys(name for program in plan.programs for name in program.static.task.columns)
+    # Eigenvalues stand together, in order, whichever function has how many.
+    return sorted(names, key=lambda name: (0, int(name[8:])) if name.startswith("hessian_") else (1, 0))
+
+
+def test_names(plan: Plan) -> list[str]:
+    """The metrics on the test's examples that any program of the plan gives."""
+    names: dict[str, None] = {}
+    for program in plan.programs:
+        if program.inputs.split.x[2] is not None:
+            names |= dict.fromkeys(f"test_{name}" for name in program.static.task.metrics)
+    return list(names)

@@ -1,0 +1,124 @@
+"""What determines a trial, as a hash: the same wherever the trial stands in whichever grid."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from hashlib import blake2b, sha256
+from typing import Any
+
+import numpy as np
+
+from vsweep.config.grid import Grid
+from vsweep.config.schema import OWN, POINT
+from vsweep.config.validate import Config, as_dict, leaves
+from vsweep.engine.plan import Plan, Program
+from vsweep.engine.source_hash import fingerprint
+from vsweep.tasks.data.dataset import Dataset
+from vsweep.tasks.data.synthetic import DrawCurve
+from vsweep.training.vectorize import NUMERICS
+
+_INIT, _SCALE = "model.init", "model.init_scale"
+# Schedules by which a longer training is another one from its first steps on.
+_OF_ALL_STEPS = ("cosine", "warmup_cosine")
+
+
+def identities(plan: Plan, steps: int | None = None) -> np.ndarray:
+    """The identity of every trial, text `(trials,)` of 32 hexadecimal digits.
+
+    It is a hash of the trial's resolved config, of its data themselves (and not of where they lie), of what
+    a person's own functions do, of its seed, and of the version of the numbers.
+
+    steps: had they so many steps; empty text where that is not fewer, or where a longer training does not
+    begin as a shorter one.
+    """
+    # As bytes: of a hundred thousand, text is four times as large.
+    made = np.zeros(len(plan.grid), "S32")
+    for program in plan.programs:
+        config = program.inputs.config
+        if steps is not None:
+            if config.schedule.name in _OF_ALL_STEPS or steps >= config.steps:
+                continue
+            config = replace(config, steps=steps)
+        made[program.rows] = _of_program(plan.grid, program, config)
+    return _distinct(made).astype(str)
+
+
+def _of_program(grid: Grid, program: Program, config: Config) -> np.ndarray:
+    _, cell_row, seeds = grid.trials()
+    cells = np.unique(cell_row[program.rows])
+    digests = dict(zip(cells.tolist(), _of_cells(grid, cells, program, config), strict=True))
+    pairs = zip(cell_row[program.rows].tolist(), seeds[program.rows].tolist(), strict=True)
+    each = (blake2b(b"%b %d" % (digests[c], seed), digest_size=16).hexdigest().encode() for c, seed in pairs)
+    return np.fromiter(each, "S32", len(program.rows))
+
+
+def _of_cells(grid: Grid, cells: np.ndarray, program: Program, config: Config) -> list[bytes]:
+    """The digest of each cell of a program: of its fields in order, those on an axis filled in."""
+    fields = dict(leaves(as_dict(config)))
+    # Data are what they hold.
+    fields.pop("data.path", None)
+    axes = {axis.path: i for i, axis in enumerate(grid.axes)}
+    scaled = config.model.name not in (OWN, POINT)
+    columns = []
+    for path in sorted(fields):
+        if path == _SCALE and scaled:
+            # Weights of zero have no scale.
+            continue
+        if path in axes:
+            texts = [_text(path, value) for value in grid.axes[axes[path]].values] + [b""]
+            columns.append([texts[i] for i in grid.index[cells, axes[path]].tolist()])
+        else:
+            columns.append([_text(path, fields[path])] * len(cells))
+    if _SCALE in fields and scaled:
+        columns.append(_scales(grid, cells, axes, fields))
+    base = f"{NUMERICS} {_data_digest(program.inputs.split.dataset)} {_sources(config)}".encode()
+    rows = zip(*columns, strict=True)
+    return [blake2b(base + b"\n".join(row), digest_size=16).digest() for row in rows]
+
+
+def _scales(grid: Grid, cells: np.ndarray, axes: Mapping[str, int], fields: Mapping[str, Any]) -> list[bytes]:
+    def column(path: str) -> list[Any]:
+        return grid.column(axes[path])[cells].tolist() if path in axes else [fields[path]] * len(cells)
+
+    pairs = zip(column(_INIT), column(_SCALE), strict=True)
+    return [b"" if init == "zeros" else _text(_SCALE, scale) for init, scale in pairs]
+
+
+def _text(path: str, value: Any) -> bytes:
+    return f"{path}={json.dumps(value, sort_keys=True, default=str)}".encode()
+
+
+def _data_digest(dataset: Dataset) -> str:
+    """What data hold, as a hash: the examples, and by what fresh ones are drawn."""
+    digest = sha256(json.dumps([list(dataset.classes), str(dataset.y.dtype), dataset.x.shape]).encode())
+    for array in (dataset.x, dataset.y):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    if dataset.draw is not None:
+        digest.update(_drawn_by(dataset.draw).encode())
+    return digest.hexdigest()
+
+
+def _drawn_by(draw: Any) -> str:
+    # A person's own function is shown by its address, which is another one in every process.
+    return repr(draw) if isinstance(draw, DrawCurve) else fingerprint(draw)
+
+
+def _sources(config: Config) -> str:
+    """What a person's own functions do, as a hash."""
+    texts = [fingerprint(part.function) for part in (config.model, config.loss) if part.name == OWN]
+    return sha256("\n".join(texts).encode()).hexdigest()
+
+
+def _distinct(made: np.ndarray) -> np.ndarray:
+    """Trials that nothing tells apart (two files of the same data) by their order."""
+    seen: dict[bytes, int] = {}
+    if len(np.unique(made)) == len(made):
+        return made
+    for i, identity in enumerate(made.tolist()):
+        if not identity:
+            continue
+        seen[identity] = seen.get(identity, -1) + 1
+        if seen[identity]:
+            text = b"%b %d" % (identity, seen[identity])
+            made[i] = blake2b(text, digest_size=16).hexdigest().encode()
+    return made
