@@ -36,7 +36,7 @@ from hlo import Step, parse, step_of
 from jax.experimental.topologies import get_topology_desc
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from vsweep.config.spec import make_study
+from vsweep.config.spec import make_spec
 from vsweep.engine.inputs import arrays
 from vsweep.engine.plan import Program, make_plan
 from vsweep.engine.tuning.cost_model import Hardware
@@ -122,7 +122,7 @@ def mesh_of(target: Target) -> Mesh:
 @cache
 def programs(platform: str) -> dict[str, Program]:
     """The default sweep's programs, as planned for one device, and the bench's spirals, by name."""
-    made = make_study([f"sweep={SWEEP}", "tracker=none"])
+    made = make_spec([f"sweep={SWEEP}", "tracker=none"])
     plan = make_plan(made.grid, made.variants, made.group_axes, Hardware(platform, 1))
     found = [*plan.programs]
     found += [bench.program_of(case, LANES, 50, 1) for case in bench.CASES if case[0] == "spirals"]

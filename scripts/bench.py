@@ -25,7 +25,7 @@ from jax import Array, lax, random
 from jax.sharding import Mesh, PartitionSpec
 
 from vsweep.config.grid import Axis, expand
-from vsweep.config.validate import check
+from vsweep.config.validate import check_config
 from vsweep.engine.blocks import Block, fetch, finished
 from vsweep.engine.compiler import Compiler, block_hparams
 from vsweep.engine.devices import cores, prepare, trial_mesh
@@ -71,7 +71,7 @@ def program_of(case: tuple[str, str, int], trials: int, steps: int, devices: int
     }
     grid = expand([Axis("optimizer.lr", (0.03, 0.1, 0.3, 1.0))], range(-(-trials // 4)))
     platform = jax.local_devices()[0].platform
-    return make_plan(grid, {(): check(raw, {})}, (), Hardware(platform, devices)).programs[0]
+    return make_plan(grid, {(): check_config(raw, {})}, (), Hardware(platform, devices)).programs[0]
 
 
 def vsweep(program: Program) -> Callable[[], Any]:

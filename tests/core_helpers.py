@@ -11,8 +11,8 @@ from vsweep.tasks.initializers import INITIALIZERS
 from vsweep.tasks.losses import LOSSES
 from vsweep.tasks.models import MODELS
 from vsweep.tasks.task import Data, Examples, Supervised
-from vsweep.training.loop import Curve, Length
-from vsweep.training.vectorize import HParams, Static, compile_block, numerics
+from vsweep.training.loop import TrainingLength, TrialResult
+from vsweep.training.vectorize import HParams, Static, compile_block, precision_context
 
 INITS = tuple(INITIALIZERS)
 CLASSES = {
@@ -57,7 +57,7 @@ def make_static(
         fields |= {"width": width, "depth": depth, "activation": activation}
     outputs = LOSSES[loss].n_outputs(CLASSES[loss])
     task = Supervised(MODELS[model], LOSSES[loss], features, outputs, tuple(fields.items()), dtype=dtype)
-    return Static(task, optimizer, schedule, Length(steps, record_every, batch_size), dtype)
+    return Static(task, optimizer, schedule, TrainingLength(steps, record_every, batch_size), dtype)
 
 
 def make_hparams(
@@ -118,7 +118,7 @@ def train_block(
     *,
     lanes: int = 1,
     devices: int = 1,
-) -> Curve:
+) -> TrialResult:
     """The curves of a block as NumPy arrays; a program is compiled once."""
     floating = np.float64 if static.dtype == "float64" else np.float32
 
@@ -132,7 +132,7 @@ def train_block(
     if key not in _compiled:
         mesh = Mesh(jax.local_devices()[:devices], ("trials",))
         _compiled[key] = compile_block(static, hparams, data, lanes=lanes, mesh=mesh)
-    with numerics(static):
+    with precision_context(static):
         return jax.device_get(_compiled[key](hparams, data))
 
 
@@ -237,5 +237,5 @@ def assert_same_bits(got: Any, want: Any) -> None:
         np.testing.assert_array_equal(a, b, strict=True)
 
 
-def trial_of(curve: Curve, place: int) -> Curve:
+def trial_of(curve: TrialResult, place: int) -> TrialResult:
     return jax.tree.map(lambda leaf: leaf[place], curve)

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vsweep
-from vsweep.config.axes import written_axes
+from vsweep.config.axes import read_axes
 from vsweep.config.grid import Axis, expand
-from vsweep.config.spec import make_study as study
+from vsweep.config.spec import make_spec as study
 from vsweep.engine.plan_text import as_text
 from vsweep.errors import ConfigError
 
@@ -38,7 +38,7 @@ def test_cells_are_the_draws_by_all_that_is_no_draw(draws, n, seeds):
         "draws": {f"c{i}": list(column) for i, column in enumerate(columns)},
         "grid": {"steps": list(range(n))},
     }
-    written = written_axes(raw)
+    written = read_axes(raw)
     axes = [Axis(path, values) for path, values in written.axes]
     grid = expand(axes, seeds, draws=written.draws)
 
@@ -57,7 +57,7 @@ def test_cells_are_the_draws_by_all_that_is_no_draw(draws, n, seeds):
 def test_numbers_stay_small_however_many_values_there_are():
     draws = np.random.default_rng(0).random((1000, 8))
     raw = {"draws": {f"c{i}": column.tolist() for i, column in enumerate(draws.T)}}
-    written = written_axes(raw)
+    written = read_axes(raw)
     grid = expand([Axis(*axis) for axis in written.axes], range(4), draws=written.draws)
     assert grid.trials()[0].tolist() == list(range(4000))
     assert np.array_equal(np.stack([grid.column(i) for i in range(8)], axis=1).astype(float), draws)

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from vsweep.config.hydra_compose import CONF
 from vsweep.config.schema import FIELDS, GROUPS, SWEEP_FIELDS, parse_field
-from vsweep.config.spec import make_study as study
-from vsweep.config.user_input import as_words
-from vsweep.config.validate import as_dict, check
+from vsweep.config.spec import make_spec as study
+from vsweep.config.user_input import as_overrides
+from vsweep.config.validate import as_dict, check_config
 from vsweep.errors import ConfigError
 from vsweep.tasks.minimize import FUNCTIONS
 from vsweep.tasks.task import fields
@@ -136,7 +136,7 @@ def with_field(path):
     for one, value in {"path": "some.csv", "target": "y", "x": [1, 2], "y": [1, 2]}.items():
         if "data" in chosen and one in taken("data", chosen["data"]):
             raw["data"][one] = value
-    check(raw, {})
+    check_config(raw, {})
     holder = raw
     *parents, last = path.split(".")
     for parent in parents:
@@ -156,7 +156,7 @@ def test_a_refusal_names_the_field_what_came_and_what_it_takes(path):
     for value in REFUSED[path]:
         holder[key] = value
         with pytest.raises(ConfigError) as error:
-            check(raw, {})
+            check_config(raw, {})
         takes = (FIELDS.get(path) or SWEEP_FIELDS[path]).text
         assert str(error.value) == f"{path}: got {value!r}; it takes {takes}"
 
@@ -168,7 +168,7 @@ def test_a_misspelt_field_is_told_the_nearest(path):
     misspelt = key[:middle] + key[middle + 1 :] if len(key) > 3 else f"{key}s"
     holder[misspelt] = holder[key]
     with pytest.raises(ConfigError) as error:
-        check(raw, {})
+        check_config(raw, {})
     assert error.value.field == f"{path.removesuffix(key)}{misspelt}"
     assert str(error.value).endswith(f"no such field; did you mean {path}?")
 
@@ -177,14 +177,14 @@ def test_what_is_like_no_field_is_told_them_all():
     with pytest.raises(
         ConfigError, match=r"^zzz: no such field; it takes one of data\.path, .*optimizer\.lr"
     ):
-        check(composed() | {"zzz": 3}, {})
+        check_config(composed() | {"zzz": 3}, {})
 
 
 def test_a_field_of_another_choice_is_refused():
     raw = composed(optimizer="sgd")
     raw["optimizer"]["momentum"] = 0.9
     with pytest.raises(ConfigError, match=r"^optimizer\.momentum: optimizer=sgd has no such field; .*lr"):
-        check(raw, {})
+        check_config(raw, {})
 
 
 @pytest.mark.parametrize(("group", "name"), REGISTERED)
@@ -288,14 +288,14 @@ def test_to_yaml_and_back(nested):
     raw = composed(**{group: nested[group]["name"] for group in GROUPS})
     for key, value in nested.items():
         raw[key] = {**raw[key], **value} if isinstance(value, dict) else value
-    checked = check(raw, {})
+    checked = check_config(raw, {})
     again = yaml.safe_load(yaml.safe_dump(raw))
-    assert check(again, {}) == checked
+    assert check_config(again, {}) == checked
     resolved = yaml.safe_load(yaml.safe_dump(as_dict(checked)))
     # Those that no cell differs in are no part of it.
     of_the_sweep = {path.partition(".")[0] for path in SWEEP_FIELDS}
     assert not of_the_sweep & set(resolved)
-    assert check({key: raw[key] for key in of_the_sweep} | resolved, {}) == checked
+    assert check_config({key: raw[key] for key in of_the_sweep} | resolved, {}) == checked
 
 
 @settings(max_examples=12)
@@ -304,14 +304,14 @@ def test_nested_fields_are_what_they_were_after_hydra(nested):
     nested["data"] |= {key: "x y" for key in ("path", "target") if key in nested["data"]}
     for key, value in {"features": ["a b"], "classes": ["a b", "c"]}.items():
         nested["data"] |= {key: value} if key in nested["data"] else {}
-    made = study(as_words({"tracker": "none", **nested}).words)
+    made = study(as_overrides({"tracker": "none", **nested}).words)
     config = as_dict(made.variants[()])
     for group in GROUPS:
         assert {key: config[group][key] for key in nested[group]} == nested[group]
     tops = {key: value for key, value in nested.items() if key not in GROUPS}
     assert {key: config[key] for key in tops} == tops
     again = yaml.safe_load(yaml.safe_dump(dict(made.raw)))
-    assert check(again, {}) == made.variants[()]
+    assert check_config(again, {}) == made.variants[()]
 
 
 AWKWARD = ["a'b", 'a"b', "C:\\data\\x", "ends\\", "a, b", "[a]", "{a: 1}", "a=b", " a ", "ünï", "null", "1",
@@ -320,11 +320,13 @@ AWKWARD = ["a'b", 'a"b', "C:\\data\\x", "ends\\", "a, b", "[a]", "{a: 1}", "a=b"
 
 def test_awkward_text_arrives_as_it_was_given():
     nested = {"name": "csv", "path": "p", "target": "t", "features": AWKWARD}
-    made = study(as_words({"tracker": "none", "data": nested}).words)
+    made = study(as_overrides({"tracker": "none", "data": nested}).words)
     assert made.raw["data"]["features"] == AWKWARD
     wrong = {}
     for text in ["C:\\data\\x", "null", "1", "true", "a'b"]:
-        path = study(as_words({"tracker": "none", "data": nested | {"path": text}}).words).raw["data"]["path"]
+        path = study(as_overrides({"tracker": "none", "data": nested | {"path": text}}).words).raw["data"][
+            "path"
+        ]
         if path != text:
             wrong[text] = path
     assert not wrong
@@ -380,11 +382,11 @@ def test_rows_of_one_number_may_be_numbers():
 
 def test_a_path_may_be_null_where_a_choice_has_it_so():
     raw = composed(data="food_water")
-    assert check(raw, {}).data.fields["path"] is None
+    assert check_config(raw, {}).data.fields["path"] is None
     assert axes("data=food_water", "grid.data.path=[null,a.csv]") == {"data.path": (None, "a.csv")}
     raw["data"]["path"] = 3
     with pytest.raises(ConfigError, match=r"^data\.path: got 3; it takes text, or null$"):
-        check(raw, {})
+        check_config(raw, {})
     # One of the cells would be of csv, and without a path.
     words = ["grid.data=[food_water,csv]", "data.target=y", "grid.data.path=[a.csv,null]"]
     with pytest.raises(ConfigError, match=r"^grid\.data\.path: got None; it takes text$"):

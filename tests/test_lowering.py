@@ -9,7 +9,7 @@ from core_helpers import examples, make_hparams, make_static, take
 from jax.sharding import Mesh
 
 from vsweep.config.hydra_compose import CONF
-from vsweep.config.spec import make_study
+from vsweep.config.spec import make_spec
 from vsweep.engine.inputs import arrays
 from vsweep.engine.plan import make_plan
 from vsweep.engine.tuning.cost_model import Hardware
@@ -47,7 +47,7 @@ def assert_for_all_platforms(text):
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_the_programs_of_a_sweep_lower_for_all_platforms(file):
-    made = make_study([f"sweep={file.stem}", "tracker=none"])
+    made = make_spec([f"sweep={file.stem}", "tracker=none"])
     plan = make_plan(made.grid, made.variants, made.group_axes, Hardware("gpu", 1))
     distinct = {program.static: program for program in plan.programs}
     assert distinct

@@ -16,20 +16,29 @@ import vsweep
 from vsweep.analysis.ranking import rank_cells
 from vsweep.commands.confirm import shrinkage
 from vsweep.commands.reproduce import reproduce as prove
-from vsweep.config.spec import make_study
+from vsweep.config.spec import make_spec
 from vsweep.engine import executor
-from vsweep.engine.checks.retrain import Again
-from vsweep.engine.checks.verify import BEST, DIVERGED, FIRST, LAST, RANDOM, difference, picks, signed
-from vsweep.engine.make_plan import planned
+from vsweep.engine.checks.retrain import Retrained
+from vsweep.engine.checks.verify import (
+    BEST,
+    DIVERGED,
+    FIRST,
+    LAST,
+    RANDOM,
+    choose_trials_to_verify,
+    difference,
+    signed,
+)
+from vsweep.engine.make_plan import plan_sweep
 from vsweep.engine.trial_id import identities
-from vsweep.engine.tuning.timings import Known
+from vsweep.engine.tuning.timings import TimingCache
 from vsweep.errors import ConfigError
 from vsweep.store.verification import verified_line
 from vsweep.tasks.data.builtin import DATASETS
 from vsweep.tasks.data.dataset import split
 from vsweep.tasks.models import Model
 from vsweep.tasks.task import Data
-from vsweep.training.vectorize import numerics, start_one
+from vsweep.training.vectorize import precision_context, start_one
 
 QUIET = ["tracker=none", "verify=false"]
 WORDS = [
@@ -308,7 +317,7 @@ def test_the_first_weights_of_a_twin_are_a_unit_in_the_last_place_away(init, dty
     data = Data(examples("softmax_cross_entropy"), None)
     data = jax.tree.map(lambda leaf: leaf if leaf.dtype == np.int32 else leaf.astype(dtype), data)
     hparams = make_hparams(static, trials=2, seed=3, twin=[False, True], width=5)
-    with numerics(static):
+    with precision_context(static):
         states = jax.vmap(lambda one: start_one(static, one, data))(hparams)
         states = jax.device_get(states)
     plain, twin = ([leaf[i] for leaf in jax.tree.leaves(states.params)] for i in range(2))
@@ -333,7 +342,7 @@ def twin_free(states, place):
 
 
 def again(diverged_at=-1, **metrics):
-    return Again({name: np.float32(values) for name, values in metrics.items()}, diverged_at)
+    return Retrained({name: np.float32(values) for name, values in metrics.items()}, diverged_at)
 
 
 def test_the_difference_of_two_curves():
@@ -389,7 +398,7 @@ def plan():
 
 @pytest.mark.parametrize("count", [0, 1, 4])
 def test_the_trials_that_are_chosen(made, plan, count):
-    chosen = picks(plan, made.trials, count)
+    chosen = choose_trials_to_verify(plan, made.trials, count)
     why = list(chosen.values())
     (program,) = plan.programs
     assert why.count(RANDOM) == count
@@ -400,26 +409,26 @@ def test_the_trials_that_are_chosen(made, plan, count):
 
 
 def test_more_than_there_are_is_all_of_them(made, plan):
-    assert sorted(picks(plan, made.trials, 1000)) == list(range(12))
+    assert sorted(choose_trials_to_verify(plan, made.trials, 1000)) == list(range(12))
 
 
 def test_those_at_random_hang_on_the_seed_alone(made, plan):
-    one = picks(plan, made.trials, 3, seed=1)
-    assert picks(plan, made.trials, 3, seed=1) == one
-    assert any(picks(plan, made.trials, 3, seed=seed) != one for seed in range(2, 8))
+    one = choose_trials_to_verify(plan, made.trials, 3, seed=1)
+    assert choose_trials_to_verify(plan, made.trials, 3, seed=1) == one
+    assert any(choose_trials_to_verify(plan, made.trials, 3, seed=seed) != one for seed in range(2, 8))
 
 
 def test_of_those_that_are_done(made, plan):
     """A sweep that was stopped has no others to be verified."""
     some = made.trials.iloc[[1, 4, 7, 8]]
-    chosen = picks(plan, some, 1000)
+    chosen = choose_trials_to_verify(plan, some, 1000)
     assert sorted(chosen) == [1, 4, 7, 8]
     assert chosen[1] == FIRST
     assert chosen[4] == DIVERGED
 
 
 def test_where_all_diverged_there_is_no_best(made, plan):
-    chosen = picks(plan, made.trials[made.trials["status"] == "diverged"], 1)
+    chosen = choose_trials_to_verify(plan, made.trials[made.trials["status"] == "diverged"], 1)
     assert BEST not in chosen.values()
     assert next(iter(chosen.values())) == DIVERGED
 
@@ -429,7 +438,7 @@ def test_where_all_diverged_there_is_no_best(made, plan):
 
 def composed(words, own=None):
     """The plan of a sweep of these words."""
-    return planned(make_study(words, own), Known(), {})[0]
+    return plan_sweep(make_spec(words, own), TimingCache(), {})[0]
 
 
 @pytest.mark.parametrize("which", ["made", "groups", "ones_own"])

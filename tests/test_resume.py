@@ -9,10 +9,10 @@ from fault_helpers import contents, same
 from jax import random
 
 import vsweep
-from vsweep.config.spec import make_study
+from vsweep.config.spec import make_spec
 from vsweep.engine import executor
 from vsweep.engine.trial_id import identities
-from vsweep.engine.tuning.timings import Known
+from vsweep.engine.tuning.timings import TimingCache
 from vsweep.errors import ConfigError
 from vsweep.tasks.data.dataset import Dataset
 
@@ -231,8 +231,8 @@ def test_data_are_known_by_what_draws_them_too():
     def identity(draw):
         data = Dataset(x, y, (), ("x",), draw=draw)
         words = ["model=linear", "steps=1", "data.batch_size=4", "tracker=none"]
-        made = make_study(words, {"data": lambda: data})
-        return identities(planned(made, Known(), {})[0])[0]
+        made = make_spec(words, {"data": lambda: data})
+        return identities(planned(made, TimingCache(), {})[0])[0]
 
     def drawing(scale):
         def draw(key, size):

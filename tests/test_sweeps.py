@@ -7,7 +7,7 @@ import pytest
 import vsweep
 from vsweep.config.hydra_compose import CONF
 from vsweep.config.schema import GROUPS
-from vsweep.config.spec import make_study as study
+from vsweep.config.spec import make_spec as study
 from vsweep.engine import compiler, executor
 from vsweep.engine.devices import trial_mesh
 from vsweep.metrics import axes_of

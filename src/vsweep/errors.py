@@ -48,7 +48,7 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def shown(value: Any) -> str:
+def short_repr(value: Any) -> str:
     """A value as a message shows it, of bounded length."""
     try:
         return _cut(repr(value), 200)
@@ -57,7 +57,7 @@ def shown(value: Any) -> str:
         return f"a {type(value).__name__} too long to show"
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def suggest(word: str, known: Iterable[str]) -> str:
     """A question that offers the nearest of the known words, or all of them where none is near."""
     known, word = list(known), word[:120]
     last = {name.rpartition(".")[2]: name for name in reversed(known)}

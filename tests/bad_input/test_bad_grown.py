@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from vsweep.config.grid import axis_values, seed_list
 from vsweep.config.hydra_compose import CONF
 from vsweep.config.schema import FIELDS, GROUPS, SWEEP_FIELDS, parse_field
-from vsweep.config.user_input import as_words
-from vsweep.config.validate import check
+from vsweep.config.user_input import as_overrides
+from vsweep.config.validate import check_config
 from vsweep.errors import ConfigError
 
 pytestmark = pytest.mark.slow
@@ -120,7 +120,7 @@ def changed(draw, tree):
 @many
 @given(changed(BASE))
 def test_any_change_of_a_composed_config(raw):
-    refuses_or_takes(check, raw, {})
+    refuses_or_takes(check_config, raw, {})
 
 
 @few
@@ -128,7 +128,7 @@ def test_any_change_of_a_composed_config(raw):
     st.sampled_from(PATHS), junk, st.sampled_from(["", "grid."]), st.sampled_from(sorted(GROUPS["optimizer"]))
 )
 def test_any_words(settled, path, value, prefix, optimizer):
-    words = as_words({f"{prefix}{path}": value}).words
+    words = as_overrides({f"{prefix}{path}": value}).words
     settled("tracker=none", "data=iris", f"optimizer={optimizer}", *words)
 
 

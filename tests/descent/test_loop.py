@@ -20,7 +20,7 @@ from core_helpers import (
 )
 
 from vsweep.tasks.task import Examples, Task
-from vsweep.training.loop import Length, recorded_steps
+from vsweep.training.loop import TrainingLength, recorded_steps
 
 ROWS, LR, DECAY = 10, 0.2, 0.05
 
@@ -59,7 +59,7 @@ def _assert_metrics(curve, length, path, train, val, loss, activation, rtol):
     [(12, 5, [0, 5, 10, 12]), (10, 5, [0, 5, 10]), (3, 1, [0, 1, 2, 3]), (4, 9, [0, 4]), (1, 1, [0, 1])],
 )
 def test_recorded_steps(steps, every, want):
-    assert recorded_steps(Length(steps, every, None)).tolist() == want
+    assert recorded_steps(TrainingLength(steps, every, None)).tolist() == want
 
 
 @pytest.mark.parametrize("batch_size", [None, 4])
@@ -142,7 +142,7 @@ def _visits(size, seeds, steps=18, lanes=1, draw=None):
         make_static("linear", "squared_error", dtype="float64", inits=("zeros",)),
         task=_Visits(draw=draw),
         schedule="exponential",
-        length=Length(steps, steps, size),
+        length=TrainingLength(steps, steps, size),
     )
     base = make_static("linear", "squared_error", dtype="float64", inits=("zeros",))
     hparams = make_hparams(base, seed=seeds, lr=float(size), diverge_above=10.0)

@@ -19,8 +19,8 @@ from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.linear_model import LogisticRegression
 
 from vsweep.tasks.task import Data, Examples
-from vsweep.training.loop import stretches
-from vsweep.training.vectorize import Part, compile_block, numerics
+from vsweep.training.loop import segments_between_records
+from vsweep.training.vectorize import Part, compile_block, precision_context
 
 LOSS = "softmax_cross_entropy"
 TRAIN, VAL = examples(LOSS), examples(LOSS, rows=11, seed=1)
@@ -235,17 +235,17 @@ class InSegments:
         )
 
     def start(self):
-        with numerics(self._static):
+        with precision_context(self._static):
             return self._start(self._hparams, self._data)
 
     def rest(self, state, made=0, hparams=None):
         """The curves from a record on: the metrics of all of its segments, and the last one's curve."""
-        which, metrics = stretches(self._static.length), []
+        which, metrics = segments_between_records(self._static.length), []
         while made < len(which):
             part = np.zeros(self._records, np.int32)
             due = which[made : made + self._records]
             part[: len(due)] = due
-            with numerics(self._static):
+            with precision_context(self._static):
                 curve = self._call(self._hparams if hparams is None else hparams, self._data, state, part)
             curve = jax.device_get(curve)
             metrics.append({name: values[:, : len(due)] for name, values in curve.metrics.items()})

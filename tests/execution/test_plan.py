@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 
-from vsweep.config.spec import make_study
+from vsweep.config.spec import make_spec
 from vsweep.engine.plan import make_plan
 from vsweep.engine.plan_text import as_text
 from vsweep.engine.tuning.cost_model import Hardware
-from vsweep.engine.tuning.pinned import Asked
+from vsweep.engine.tuning.pinned import UserLimits
 
 CPU, GPU = Hardware("cpu", 2), Hardware("gpu", 1)
 
 
 def plan(*words, hardware=CPU, block=None):
-    made = make_study(["tracker=none", *words])
-    return make_plan(made.grid, made.variants, made.group_axes, hardware, Asked(block=block))
+    made = make_spec(["tracker=none", *words])
+    return make_plan(made.grid, made.variants, made.group_axes, hardware, UserLimits(block=block))
 
 
 def test_every_trial_is_in_one_program():

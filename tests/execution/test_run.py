@@ -7,25 +7,25 @@ import jax
 import numpy as np
 import pytest
 
-from vsweep.config.spec import make_study
+from vsweep.config.spec import make_spec
 from vsweep.engine import autotune, compiler, executor
 from vsweep.engine.devices import trial_mesh
 from vsweep.engine.plan import make_plan
 from vsweep.engine.tuning.cost_model import Costs, Hardware
 from vsweep.engine.tuning.layout import Arrangement
-from vsweep.engine.tuning.pinned import Asked
-from vsweep.engine.tuning.timings import Known
-from vsweep.store.blocks import Finished, Underway
+from vsweep.engine.tuning.pinned import UserLimits
+from vsweep.engine.tuning.timings import TimingCache
+from vsweep.store.blocks import PartialBlock, TrainedBlock
 
 WORDS = ["data=iris", "model=logistic", "model.init=normal", "steps=4", "seeds=12", "tracker=none"]
 WORDS += ["grid.optimizer.lr=[0.1,0.3]"]
 
 
 def plan_of(*words, known=None, block=None, segment=None):
-    made = make_study([*WORDS, *words])
+    made = make_spec([*WORDS, *words])
     mesh = trial_mesh()
     hardware = Hardware("cpu", mesh.devices.size)
-    return make_plan(made.grid, made.variants, made.group_axes, hardware, Asked(block, segment), known)
+    return make_plan(made.grid, made.variants, made.group_axes, hardware, UserLimits(block, segment), known)
 
 
 def curves_of(planned, spent=None):
@@ -62,7 +62,7 @@ def uncut():
 
 def test_a_segment_as_long_as_the_training_is_no_segment(uncut):
     assert plan_of(*SEGMENTED, segment=1000).programs[0].segment == 0
-    assert [type(block) for block in uncut[2]] == [Finished]
+    assert [type(block) for block in uncut[2]] == [TrainedBlock]
 
 
 @pytest.mark.parametrize("segment", [1, 4, 7])
@@ -73,8 +73,8 @@ def test_any_segment_gives_the_same_curves_and_its_rest_to_the_bit(uncut, segmen
     assert size == max(1, segment // 2)
     *moments, last = list(executor.train(planned, trial_mesh()))
     assert [moment.records for moment in moments] == list(range(size, 6, size))
-    assert {type(moment) for moment in moments} == {Underway}
-    assert isinstance(last, Finished)
+    assert {type(moment) for moment in moments} == {PartialBlock}
+    assert isinstance(last, TrainedBlock)
     np.testing.assert_array_equal(last.rows, uncut[0])
     for name, values in uncut[2][0].metrics.items():
         np.testing.assert_allclose(last.metrics[name], values, rtol=1e-6, atol=1e-7, err_msg=name)
@@ -104,7 +104,7 @@ def test_a_block_that_runs_out_of_memory_is_halved(whole, monkeypatch):
         return call
 
     monkeypatch.setattr(compiler, "compile_block", small_device)
-    spent = executor.Spent()
+    spent = executor.TrainingStats()
     planned = plan_of(block=12)
     # Two of them are under way when the first one fails.
     rows, losses, blocks = curves_of(planned, spent)
@@ -114,8 +114,8 @@ def test_a_block_that_runs_out_of_memory_is_halved(whole, monkeypatch):
     assert 2 * min(sizes) > 8
     # What was one block is one part of the store still.
     assert len(blocks) == planned.programs[0].blocks == 2
-    known = Known()
-    autotune.remember(plan_of(), spent, known)
+    known = TimingCache()
+    autotune.save_timings(plan_of(), spent, known)
     later = plan_of(known=known)
     assert later.programs[0].arrangement.block <= 8
 
@@ -150,7 +150,7 @@ def test_halves_are_whole_lanes_on_every_device(devices, lanes):
 
 
 def test_the_fastest_arrangement_is_kept_and_not_tried_again(monkeypatch, tmp_path):
-    known = Known(tmp_path / "measured.json")
+    known = TimingCache(tmp_path / "measured.json")
     monkeypatch.setattr(autotune, "_WORTH", 0)
     monkeypatch.setitem(autotune._LANES, "cpu", (1, 4))
     seconds = {1: 3.0, 4: 1.0, 8: 2.0}
@@ -161,32 +161,32 @@ def test_the_fastest_arrangement_is_kept_and_not_tried_again(monkeypatch, tmp_pa
         return seconds[arrangement.lanes] * arrangement.block
 
     monkeypatch.setattr(autotune, "_run_s", run_s)
-    planned = autotune.measured(plan_of(), trial_mesh(), known)
+    planned = autotune.autotune(plan_of(), trial_mesh(), known)
     assert set(tried) >= {1, 4}
     assert planned.programs[0].arrangement.lanes == 4
     known.save()
-    again = Known(tmp_path / "measured.json")
+    again = TimingCache(tmp_path / "measured.json")
     tried.clear()
-    planned = autotune.measured(plan_of(known=again), trial_mesh(), again)
+    planned = autotune.autotune(plan_of(known=again), trial_mesh(), again)
     assert (tried, planned.programs[0].arrangement.lanes) == ([], 4)
 
 
 def test_predictions_come_from_what_was_measured(tmp_path):
-    known = Known(tmp_path / "measured.json")
+    known = TimingCache(tmp_path / "measured.json")
     planned = plan_of(known=known)
     name, steps = planned.programs[0].name, 24 * 4
     assert not planned.programs[0].measured
-    spent = executor.Spent(by_program={name: (9.6, steps)}, cold_compiles=[7.0])
-    autotune.remember(planned, spent, known)
-    later = plan_of(known=Known(tmp_path / "measured.json"))
+    spent = executor.TrainingStats(by_program={name: (9.6, steps)}, cold_compiles=[7.0])
+    autotune.save_timings(planned, spent, known)
+    later = plan_of(known=TimingCache(tmp_path / "measured.json"))
     assert later.programs[0].step_s == pytest.approx(0.1)
     assert later.programs[0].compile_s == 7.0
     # In the same block it is in the cache, however short its training was.
-    known = Known()
-    autotune.remember(planned, executor.Spent(by_program={name: (0.001, steps)}), known)
+    known = TimingCache()
+    autotune.save_timings(planned, executor.TrainingStats(by_program={name: (0.001, steps)}), known)
     assert plan_of(known=known).programs[0].measured
     assert plan_of(known=known).programs[0].compile_s < 2.0
-    known = Known(tmp_path / "measured.json")
+    known = TimingCache(tmp_path / "measured.json")
     # A program that was not seen is scaled by how wrong the guess was.
     other = plan_of("data=wine", known=known)
     assert other.programs[0].step_s > 100 * plan_of("data=wine").programs[0].step_s
@@ -198,7 +198,7 @@ def test_a_table_that_cannot_be_read_is_begun_anew(tmp_path, text):
     path = tmp_path / "measured.json"
     if text is not None:
         path.write_text(text)
-    known = Known(path)
+    known = TimingCache(path)
     known.note("a", lanes=2)
     known.save()
     assert json.loads(path.read_text()) == {"a": {"lanes": 2}}
@@ -206,8 +206,8 @@ def test_a_table_that_cannot_be_read_is_begun_anew(tmp_path, text):
 
 def test_a_table_that_cannot_be_written_is_no_error(tmp_path):
     (tmp_path / "file").write_text("")
-    Known(tmp_path / "file" / "measured.json").save()
-    Known().save()
+    TimingCache(tmp_path / "file" / "measured.json").save()
+    TimingCache().save()
 
 
 def test_where_jax_runs_already_a_person_is_told(monkeypatch):

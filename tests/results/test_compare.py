@@ -9,7 +9,7 @@ from scipy.stats import fisher_exact, ttest_rel
 from scipy.stats import t as student
 
 from vsweep.analysis.ranking import rank_cells
-from vsweep.analysis.significance import against_first, alike, by_seed, said, told_from
+from vsweep.analysis.significance import by_seed, not_distinguishable, prob_first_better, said, told_from
 from vsweep.metrics import axes_of
 
 NAN, INF = np.nan, np.inf
@@ -54,7 +54,7 @@ def drawn(cells, seeds, spread=1.0, seed=0):
 @pytest.mark.parametrize("higher", [True, False])
 def test_the_chance_is_that_of_a_one_sided_paired_t_test(higher, seeds):
     values = drawn(30, seeds)
-    chance, _ = against_first(values, higher=higher)
+    chance, _ = prob_first_better(values, higher=higher)
     assert np.isnan(chance[0])
     better = "greater" if higher else "less"
     p = [ttest_rel(values[0], other, alternative=better).pvalue for other in values[1:]]
@@ -78,12 +78,12 @@ def test_the_chance_of_ranked_cells_is_in_the_metrics_direction(metric):
 
 
 def test_one_row_has_nothing_to_be_held_against():
-    chance, more = against_first(np.array([[0.1, 0.2]]), higher=True)
+    chance, more = prob_first_better(np.array([[0.1, 0.2]]), higher=True)
     assert np.isnan(chance).tolist() == np.isnan(more).tolist() == [True]
 
 
 def test_one_seed_says_nothing():
-    chance, more = against_first(np.array([[0.9], [0.1], [0.9]]), higher=True)
+    chance, more = prob_first_better(np.array([[0.9], [0.1], [0.9]]), higher=True)
     assert np.isnan(chance).all()
     assert np.isnan(more).all()
 
@@ -93,7 +93,7 @@ def test_cells_that_all_diverged_say_nothing():
     assert cells["chance"].isna().all()
     assert cells["more_seeds"].isna().all()
     assert cells["diverged"].tolist() == [3, 3, 3]
-    assert not alike(cells).any()
+    assert not not_distinguishable(cells).any()
     assert said(cells) == ""
 
 
@@ -101,19 +101,19 @@ def test_cells_that_all_diverged_say_nothing():
 def test_an_infinite_value_is_left_out_with_its_seed(infinite):
     values = drawn(3, 6)
     values[1, 2] = values[2, 4] = infinite
-    chance, _ = against_first(values, higher=True)
+    chance, _ = prob_first_better(values, higher=True)
     for row, seed in ((1, 2), (2, 4)):
         kept = np.arange(6) != seed
         p = ttest_rel(values[0, kept], values[row, kept], alternative="greater").pvalue
         assert chance[row] == pytest.approx(1.0 - p, rel=1e-9)
     values[0, 0] = infinite
-    chance, _ = against_first(values, higher=True)
+    chance, _ = prob_first_better(values, higher=True)
     p = ttest_rel(values[0, [1, 3, 4, 5]], values[1, [1, 3, 4, 5]], alternative="greater").pvalue
     assert chance[1] == pytest.approx(1.0 - p, rel=1e-9)
 
 
 def test_infinities_on_both_sides_leave_no_seed():
-    chance, more = against_first(np.array([[INF, INF], [INF, -INF], [0.0, 1.0]]), higher=True)
+    chance, more = prob_first_better(np.array([[INF, INF], [INF, -INF], [0.0, 1.0]]), higher=True)
     assert np.isnan(chance).all()
     assert np.isnan(more).all()
 
@@ -146,14 +146,14 @@ def test_a_seed_that_diverged_is_no_pair():
 
 
 def test_cells_that_share_a_single_seed_say_nothing():
-    chance, more = against_first(np.array([[0.9, 0.8, NAN], [NAN, 0.1, 0.2]]), higher=True)
+    chance, more = prob_first_better(np.array([[0.9, 0.8, NAN], [NAN, 0.1, 0.2]]), higher=True)
     assert np.isnan(chance[1])
     assert np.isnan(more[1])
 
 
 @pytest.mark.parametrize("higher", [True, False])
 def test_identical_cells_are_even(higher):
-    chance, more = against_first(np.tile([0.9, 0.8, 0.7], (3, 1)), higher=higher)
+    chance, more = prob_first_better(np.tile([0.9, 0.8, 0.7], (3, 1)), higher=higher)
     np.testing.assert_array_equal(chance, [NAN, 0.5, 0.5])
     assert np.isnan(more).all()
 
@@ -162,22 +162,22 @@ def test_identical_cells_are_even(higher):
 def test_a_difference_that_is_always_the_same_is_up_to_a_step_of_the_values_apart(higher):
     """Accuracies come in steps: no more than rounding to them is left to chance; of a loss nothing is."""
     base = np.array([0.25, 0.5, 0.75, 1.0])
-    chance, _ = against_first(np.stack([base, base - 0.25, base + 0.25]), higher=higher)
+    chance, _ = prob_first_better(np.stack([base, base - 0.25, base + 0.25]), higher=higher)
     error = 0.25 * np.sqrt(2 / 12) / np.sqrt(4)
     expected = student.cdf([0.25 / error, -0.25 / error], 3)
     np.testing.assert_allclose(chance[1:], expected if higher else [0.0, 1.0], rtol=1e-9)
     # Against steps that are fine, nothing is.
     fine = np.array([0.0, 1e-9, 2e-9, 3e-9])
-    chance, more = against_first(np.stack([fine, fine - 0.5, fine + 0.5]), higher=higher)
+    chance, more = prob_first_better(np.stack([fine, fine - 0.5, fine + 0.5]), higher=higher)
     np.testing.assert_allclose(chance[1:], [1.0, 0.0] if higher else [0.0, 1.0], atol=1e-12)
     assert more[1 if higher else 2] == 0
 
 
 def test_a_tiny_difference_of_large_values_is_still_a_number():
     values = 1e30 * (1.0 + drawn(5, 4, spread=0.0) * 1e-3)
-    chance, more = against_first(values, higher=False)
+    chance, more = prob_first_better(values, higher=False)
     assert np.isfinite(chance[1:]).all()
-    scaled, scaled_more = against_first(values / 1e30, higher=False)
+    scaled, scaled_more = prob_first_better(values / 1e30, higher=False)
     np.testing.assert_allclose(chance, scaled, rtol=1e-9)
     np.testing.assert_array_equal(more, scaled_more)
 
@@ -187,7 +187,7 @@ def test_a_tiny_difference_of_large_values_is_still_a_number():
     st.booleans(),
 )
 def test_no_values_at_all_are_an_error(values, higher):
-    chance, more = against_first(np.asarray(values, float), higher=higher)
+    chance, more = prob_first_better(np.asarray(values, float), higher=higher)
     known = ~np.isnan(chance)
     assert not known[0]
     assert ((chance[known] >= 0.0) & (chance[known] <= 1.0)).all()
@@ -203,7 +203,7 @@ def test_a_chance_of_so_much_is_wrong_so_seldom():
     for _ in range(pairs):
         shared = rng.standard_normal(8)
         values = shared + rng.standard_normal((2, 8))
-        luck += against_first(values, higher=True)[0][1] > 0.95
+        luck += prob_first_better(values, higher=True)[0][1] > 0.95
     expected, sigma = pairs * 0.05, np.sqrt(pairs * 0.05 * 0.95)
     assert abs(luck - expected) < 3 * sigma
 
@@ -216,7 +216,7 @@ def test_the_best_cell_is_missed_so_seldom_though_the_first_is_chosen(cells):
     for _ in range(sweeps):
         values = rng.standard_normal(8) + rng.standard_normal((cells, 8))
         order = np.argsort(-values.mean(axis=1))
-        chance, _ = against_first(values[order], higher=True)
+        chance, _ = prob_first_better(values[order], higher=True)
         missed += chance[order == 0][0] >= told_from(cells)
     assert missed <= sweeps * 0.05 + 3 * np.sqrt(sweeps * 0.05 * 0.95)
 
@@ -242,7 +242,7 @@ def brute(differences, level):
 @pytest.mark.parametrize("higher", [True, False])
 def test_more_seeds_are_the_fewest_that_would_tell(higher, seeds):
     values = drawn(60, seeds, spread=0.5, seed=seeds)
-    chance, more = against_first(values, higher=higher)
+    chance, more = prob_first_better(values, higher=higher)
     compared = 0
     for row in range(1, len(values)):
         if chance[row] >= told_from(len(values)):
@@ -257,7 +257,7 @@ def test_more_seeds_are_the_fewest_that_would_tell(higher, seeds):
 
 def test_where_too_many_seeds_would_be_needed_none_are_named():
     noise = np.array([1.0, -1.0, 1.0, -1.0])
-    _, more = against_first(np.stack([noise + 1e-9, 0.0 * noise]), higher=True)
+    _, more = prob_first_better(np.stack([noise + 1e-9, 0.0 * noise]), higher=True)
     assert np.isnan(more[1])
 
 
@@ -278,16 +278,16 @@ def ranked(*chances, more=None, diverged=None, means=None):
 
 
 def test_alike_are_those_that_cannot_be_told_from_the_first_and_the_first():
-    assert alike(ranked(0.6, 0.99, 0.9)).tolist() == [True, True, False, True]
-    assert alike(ranked(0.974, 0.976)).tolist() == [True, True, False]
-    assert alike(ranked(0.95)).tolist() == [False, False]
-    assert alike(ranked(NAN, NAN)).tolist() == [False, False, False]
-    assert alike(ranked()).tolist() == [False]
+    assert not_distinguishable(ranked(0.6, 0.99, 0.9)).tolist() == [True, True, False, True]
+    assert not_distinguishable(ranked(0.974, 0.976)).tolist() == [True, True, False]
+    assert not_distinguishable(ranked(0.95)).tolist() == [False, False]
+    assert not_distinguishable(ranked(NAN, NAN)).tolist() == [False, False, False]
+    assert not_distinguishable(ranked()).tolist() == [False]
 
 
 def test_a_cell_of_which_more_seeds_diverged_is_another():
-    assert alike(ranked(0.6, 0.6, diverged=[0, 0, 1])).tolist() == [True, True, False]
-    assert alike(ranked(0.6, diverged=[0, 2])).tolist() == [False, False]
+    assert not_distinguishable(ranked(0.6, 0.6, diverged=[0, 0, 1])).tolist() == [True, True, False]
+    assert not_distinguishable(ranked(0.6, diverged=[0, 2])).tolist() == [False, False]
 
 
 def test_what_is_said_of_cells_that_are_told_apart():
@@ -339,7 +339,7 @@ def test_what_tells_the_second_and_not_the_third_is_said_of_them():
     values = [[0.9, 0.9, 0.901], [0.8, 0.801, 0.8], [0.2, 1.3, 0.6]]
     cells = rank_cells(trials_of(values))
     assert cells["cell"].tolist() == [0, 1, 2]
-    assert alike(cells).tolist() == [True, False, True]
+    assert not_distinguishable(cells).tolist() == [True, False, True]
     assert said(cells) == "2 cells (≈), the first itself counted, cannot be told from it (95%)"
 
 

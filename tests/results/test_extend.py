@@ -10,7 +10,7 @@ import pytest
 
 from vsweep.errors import ConfigError
 from vsweep.results import Sweep
-from vsweep.store.blocks import Finished
+from vsweep.store.blocks import TrainedBlock
 from vsweep.store.trial_table import Table
 from vsweep.store.writer import Store, read_curves, read_trials
 
@@ -37,7 +37,7 @@ def fill(store):
     for row in np.flatnonzero(~store.done).tolist():
         cell, seed = store.table.rows.loc[row, ["cell", "seed"]]
         loss = np.full((1, 2), 100 * cell + seed, np.float32)
-        store.add(Finished(np.array([row]), STEPS, {"train_loss": loss}, np.array([-1], np.int32)))
+        store.add(TrainedBlock(np.array([row]), STEPS, {"train_loss": loss}, np.array([-1], np.int32)))
     store.write_trials()
     store.close()
 

@@ -16,7 +16,7 @@ import vsweep
 from vsweep.analysis.convergence import few_steps, medians, reached, targets
 from vsweep.analysis.marginals import effects, pairs
 from vsweep.reports.page import page
-from vsweep.reports.report_data import Subject
+from vsweep.reports.report_data import ReportData
 
 LR, WIDTH = "optimizer.lr", "model.width"
 
@@ -216,7 +216,7 @@ def test_of_many_cells_some_have_curves_and_the_file_stays_small(tmp_path):
     assert "Of 2,000 cells the curves of 80 are here" in text_of(html)
     # Plotly's own script is 5 MB of it.
     assert len(html.encode()) < 8e6
-    subject = Subject(made)
+    subject = ReportData(made)
     assert subject.shown_cells[:40] == made.cells()["cell"].tolist()[:40]
     assert subject.shown_cells[-1] == made.cells()["cell"].iloc[-1]
     shown = made.trials["cell"].isin(subject.shown_cells)
@@ -311,12 +311,12 @@ def test_a_sweep_writes_it_at_its_end_and_again_when_it_grows(here):
 
 
 def test_every_cell_is_spelt_as_its_config_is(small):
-    from vsweep.commands.directory import recorded
-    from vsweep.config.to_overrides import words_of
+    from vsweep.commands.directory import recorded_spec
+    from vsweep.config.to_overrides import trial_overrides
 
-    made = recorded(small.directory)
+    made = recorded_spec(small.directory)
     for cell in made.grid.cells.tolist():
-        *words, _ = words_of(made.cell(cell), 0)
+        *words, _ = trial_overrides(made.cell(cell), 0)
         assert small.overrides(cell) == [*words, "seeds=[3,5]"]
     with pytest.raises(KeyError, match="no cell"):
         small.overrides(10_000)
@@ -335,7 +335,7 @@ def test_a_null_that_is_a_value_has_a_name(tmp_path):
     trials.loc[trials["data.batch_size"] == 20, "data.batch_size"] = pd.NA
     trials.loc[trials["model"] == "logistic", WIDTH] = pd.NA
     made.trials = trials
-    of = Subject(made)
+    of = ReportData(made)
     assert sorted(of.trials["data.batch_size"].unique()) == ["10", "null"]
     assert of.trials[WIDTH].isna().sum() == 16
     table = made.plot.tiles("data.batch_size", "model").data[0]
@@ -367,8 +367,8 @@ def test_a_metric_that_is_no_loss_has_lines_and_no_sensitivity(tmp_path):
     made = made_up(tmp_path / "kept", AXES, peaked, metrics=("val_accuracy", "val_loss", "grad_norm"))
     said = text_of(page(made, "grad_norm"))
     assert "grad_norm against the learning rate, by model.width" in said
-    assert Subject(made, "grad_norm").loss is None
-    assert Subject(made, "val_accuracy").loss == "val_loss"
+    assert ReportData(made, "grad_norm").loss is None
+    assert ReportData(made, "val_accuracy").loss == "val_loss"
 
 
 def test_an_axis_of_one_learning_rate_leaves_the_others_their_lines(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 import vsweep
 from vsweep.analysis.minima import where_ended
-from vsweep.analysis.trajectories import Way
+from vsweep.analysis.trajectories import Trajectory
 from vsweep.plots.trajectories import LEAVES
 from vsweep.reports.charts import subplots as panels_module
 from vsweep.reports.charts.subplots import MOST_EXAMPLES, joined
@@ -225,7 +225,7 @@ def test_paths_on_a_line_are_the_recorded_ones(quartic):
 
 def test_a_path_is_drawn_to_where_it_leaves_and_through_both_of_its_ends():
     points = np.asarray([[0.0, 0.0], [0.1, 0.0], [0.1, 1e-4], [0.5, 0.5], [0.9, 0.9], [2.0, 0.9], [0.9, 0.9]])
-    way = Way(points, arrived=True, steps=np.arange(0, 70, 10))
+    way = Trajectory(points, arrived=True, steps=np.arange(0, 70, 10))
     drawn = drawn_of(way, [(-1.0, 1.0), (-1.0, 1.0)], 100)
     assert (drawn.steps.tolist(), drawn.end) == ([0, 10, 30, 40], LEAVES)
     np.testing.assert_array_equal(drawn.points, points[[0, 1, 3, 4]])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from vsweep.analysis.labels import label
 from vsweep.analysis.ranking import rank_cells
 from vsweep.analysis.ranking import test_metric as of_the_test
-from vsweep.analysis.significance import alike, said, told_from
+from vsweep.analysis.significance import not_distinguishable, said, told_from
 from vsweep.metrics import axes_of, default_metric
 
 
@@ -119,7 +119,7 @@ def test_no_cell_makes_the_columns_of_luck_fail(drawn, metric):
     assert (cells.loc[told, "more_seeds"] == 0).all()
     assert not (cells.loc[~told, "more_seeds"] == 0).fillna(False).any()
     assert isinstance(said(cells), str)
-    assert alike(cells).dtype == bool
+    assert not_distinguishable(cells).dtype == bool
 
 
 def test_one_trial_and_no_axes():

@@ -16,7 +16,7 @@ from vsweep.engine.devices import trial_mesh
 from vsweep.engine.executor import train
 from vsweep.errors import ConfigError
 from vsweep.metrics import higher_is_better
-from vsweep.store.blocks import Finished
+from vsweep.store.blocks import TrainedBlock
 from vsweep.store.trial_table import Table
 from vsweep.store.writer import Store, read_curves, read_trials
 from vsweep.tasks.data.builtin import DATASETS
@@ -65,7 +65,7 @@ def finished(rows, diverged_at=None, **metrics):
     drawn = {name: rng.normal(size=shape).astype(np.float32) for name in METRICS} | metrics
     never = np.full(len(rows), -1, np.int32)
     diverged_at = never if diverged_at is None else np.asarray(diverged_at, np.int32)
-    return Finished(rows, STEPS, drawn, diverged_at, {"test_loss": rng.normal(size=len(rows))})
+    return TrainedBlock(rows, STEPS, drawn, diverged_at, {"test_loss": rng.normal(size=len(rows))})
 
 
 def names(directory):
@@ -142,7 +142,7 @@ def test_what_is_stored_is_what_was_trained(tmp_path):
     words += ["steps=4", "record_every=2", "block=4"]
     _, planned = vsweep.plan(words)
     blocks = list(train(planned, trial_mesh()))
-    assert [type(block) for block in blocks] == [Finished] * 2
+    assert [type(block) for block in blocks] == [TrainedBlock] * 2
     made = vsweep.sweep([*words, f"dir='{tmp_path / 'kept'}'"], quiet=True)
     number, _, _ = planned.grid.trials()
     by_trial = made.curves.set_index("trial")
@@ -254,7 +254,7 @@ def test_the_best_is_of_what_came_before_a_trial_diverged(store):
 
 def test_a_metric_that_a_program_does_not_have_is_missing(store):
     store.add(finished([0]))
-    store.add(Finished(np.array([1]), STEPS, {"train_loss": np.ones((1, 4), np.float32)}, np.int32([-1])))
+    store.add(TrainedBlock(np.array([1]), STEPS, {"train_loss": np.ones((1, 4), np.float32)}, np.int32([-1])))
     store.write_trials()
     curves, trials = read_curves(store.directory), read_trials(store.directory)
     assert curves["val_accuracy"].isna().tolist() == [False] * 4 + [True] * 4

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 import vsweep
-from vsweep.analysis.significance import alike, said
+from vsweep.analysis.significance import not_distinguishable, said
 from vsweep.store.verification import verified_line
 from vsweep.trackers import console
 from vsweep.trackers.console import ConsoleTracker
@@ -104,7 +104,7 @@ def test_the_chance_and_the_marks_are_those_of_the_cells(shown):
     chances = [row[4] for row in rows_of(text)]
     assert chances == [None, *(f"{chance:.2f}" for chance in cells["chance"][1:])]
     marks = [row[5] == "≈" for row in rows_of(text)]
-    assert marks == alike(sweep.cells()).head(5).tolist()
+    assert marks == not_distinguishable(sweep.cells()).head(5).tolist()
     assert any(marks)
 
 

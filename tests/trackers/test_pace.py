@@ -21,7 +21,7 @@ def stop():
 
 @pytest.mark.parametrize("why", ["HTTP 401", "status 403: no", "404", "Unauthorized", "permission denied"])
 def test_a_refusal_is_asked_about_once_more_and_no_longer(clock, stop, why):
-    made = backoff.Pace(1e9, stop)
+    made = backoff.Backoff(1e9, stop)
     made.hurry()
     assert made.failed(OSError(why))
     assert not made.failed(OSError(why))
@@ -29,14 +29,14 @@ def test_a_refusal_is_asked_about_once_more_and_no_longer(clock, stop, why):
 
 
 def test_while_it_trains_nothing_is_given_up(clock, stop):
-    made = backoff.Pace(0.0, stop)
+    made = backoff.Backoff(0.0, stop)
     assert all(made.failed(OSError("401")) for _ in range(20))
     made.hurry()
     assert not made.failed(OSError("no answer")), "without patience, one attempt is all"
 
 
 def test_patience_counts_from_what_came_through_last(clock, stop):
-    made = backoff.Pace(45.0, stop)
+    made = backoff.Backoff(45.0, stop)
     made.hurry()
     clock[0] += 44
     assert made.failed(OSError("no answer"))
@@ -49,7 +49,7 @@ def test_patience_counts_from_what_came_through_last(clock, stop):
 
 def test_waits_grow_to_a_bound_and_end_with_a_stop(clock, stop, monkeypatch):
     monkeypatch.setattr(stop, "wait", lambda seconds: stop.is_set())
-    made = backoff.Pace(1e9, stop)
+    made = backoff.Backoff(1e9, stop)
     waits = []
     for _ in range(8):
         made.failed(OSError("no answer"))

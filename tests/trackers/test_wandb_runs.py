@@ -15,7 +15,7 @@ from vsweep.analysis.seed_spread import over_seeds
 from vsweep.trackers.wandb.granularity import said, seconds, shown_as
 from vsweep.trackers.wandb.runs import Runs, cell_config
 from vsweep.trackers.wandb.server import sweep_config
-from vsweep.trackers.wandb.upload_log import Outbox, Sent
+from vsweep.trackers.wandb.upload_log import UploadedRun, UploadLog
 
 
 @given(st.integers(1, 5000), st.lists(st.integers(0, 4999), max_size=4), st.integers(2, 300))
@@ -147,10 +147,10 @@ def test_a_config_has_every_field_that_its_cell_has(long, by_trial):
 
 
 def test_configs_are_those_that_were_trained(long):
-    from vsweep.commands.directory import recorded
+    from vsweep.commands.directory import recorded_spec
     from vsweep.config.validate import as_dict
 
-    study = recorded(long.directory)
+    study = recorded_spec(long.directory)
     axes = [axis.path for axis in study.grid.axes]
     for row in long.trials.drop_duplicates("cell").to_dict("records"):
         plain = json.loads(json.dumps(as_dict(study.cell(row["cell"]))))
@@ -281,14 +281,14 @@ def test_a_sweep_of_w_and_b_has_the_axes_nested_as_configs_are(long):
 
 
 def test_the_outbox_outlives_a_torn_line(tmp_path):
-    outbox = Outbox(tmp_path)
-    outbox.add([Sent("a", "trial", "offline"), Sent("b", "trial", "offline")])
+    outbox = UploadLog(tmp_path)
+    outbox.add([UploadedRun("a", "trial", "offline"), UploadedRun("b", "trial", "offline")])
     outbox.add_sweep("server e/p", "s1")
     with (tmp_path / "wandb" / "runs.jsonl").open("a") as file:
         file.write('{"id": "c", "lev')
-    again = Outbox(tmp_path)
-    again.add([Sent("d", "trial", "offline"), Sent("a", "trial", "offline", gone=True)])
-    last = Outbox(tmp_path)
+    again = UploadLog(tmp_path)
+    again.add([UploadedRun("d", "trial", "offline"), UploadedRun("a", "trial", "offline", gone=True)])
+    last = UploadLog(tmp_path)
     assert last.ids("offline") == {"b", "d"}
     assert last.ids("server e/p") == set()
     assert last.sweeps == {"server e/p": "s1"}

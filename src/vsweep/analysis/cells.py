@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vsweep.analysis.labels import evenly, label, short, short_names, with_error
+from vsweep.analysis.labels import evenly_spaced_indices, label, short, short_names, with_error
 from vsweep.analysis.ranking import known_axis, rank_cells
 from vsweep.metrics import axes_of, higher_is_better
 from vsweep.store.reader import StoredSweep
@@ -35,7 +35,7 @@ def best_by(trials: pd.DataFrame, metric: str, by: str, most: int | None = None)
     lacking = cells[cells[by].isna()]
     if len(lacking):
         found.insert(0, (_in_common(lacking, cells, axes_of(trials)), rows_of(lacking)[0]))
-    return [found[place] for place in evenly(len(found), most or MOST_PANELS)]
+    return [found[place] for place in evenly_spaced_indices(len(found), most or MOST_PANELS)]
 
 
 def _in_common(some: pd.DataFrame, cells: pd.DataFrame, axes: Sequence[str]) -> str:

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from vsweep.analysis.example_data import Limits, Scene
+from vsweep.analysis.example_data import ExampleData, Limits
 from vsweep.store.reader import StoredSweep
 
 # Parameters as they are recorded: of one output, and of an output for each class.
 _ONE, _EACH = ("w.0", "w.1", "b"), ("w.0.0", "w.0.1", "b.0", "w.1.0", "w.1.1", "b.1")
 
 
-def logits_of(sweep: StoredSweep, scene: Scene, trials: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def logits_of(sweep: StoredSweep, scene: ExampleData, trials: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """The logits of trials at their end, `(known, 3)`, and which of these did not diverge, `(known,)`.
 
     They are of the parameters that were kept, or else were recorded last; others are left out.
@@ -30,7 +30,7 @@ def logits_of(sweep: StoredSweep, scene: Scene, trials: pd.DataFrame) -> tuple[n
     return _as_they_came(logits, scene), (trials["status"] == "ok").to_numpy()[there]
 
 
-def after_steps(curves: pd.DataFrame, scene: Scene, trial: int, steps: int) -> np.ndarray:
+def after_steps(curves: pd.DataFrame, scene: ExampleData, trial: int, steps: int) -> np.ndarray:
     """The logit of a trial before its first step and after each of its first steps, `(1 + steps, 3)`.
 
     There are fewer where the training has fewer. Raises `KeyError` where one was not recorded.
@@ -70,7 +70,7 @@ def _recorded(frame: pd.DataFrame, prefix: str) -> np.ndarray | None:
         return values if names is _ONE else values[:, 3:] - values[:, :3]
 
 
-def _as_they_came(logits: np.ndarray, scene: Scene) -> np.ndarray:
+def _as_they_came(logits: np.ndarray, scene: ExampleData) -> np.ndarray:
     """Logits of standardised features, `(rows, 3)`, as those of features as they came."""
     with np.errstate(invalid="ignore", over="ignore"):
         w = logits[:, :2] / scene.std

@@ -12,7 +12,7 @@ Limits = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Scene:
+class ExampleData:
     """The data of a sweep: see `Sweep.examples`, and the data's record in `plan.json`.
 
     columns: of the examples' features. fresh: whether steps draw examples of their own.
@@ -43,7 +43,7 @@ def with_margin(values: np.ndarray, share: float = 0.06) -> Limits:
     return low - margin, high + margin
 
 
-def scene_of(sweep: StoredSweep, name: str, features: int, targets: str) -> Scene:
+def example_data_for(sweep: StoredSweep, name: str, features: int, targets: str) -> ExampleData:
     """The data of a sweep for a picture of this name.
 
     features: how many there have to be. targets: `numbers`, `classes` or `two classes`. Raises `KeyError`
@@ -62,7 +62,7 @@ def scene_of(sweep: StoredSweep, name: str, features: int, targets: str) -> Scen
     mean, std = np.asarray(record["mean"], float), np.asarray(record["std"], float)
     examples = sweep.examples
     columns, names = tuple(map(str, examples.columns[:features])), tuple(record["features"])
-    return Scene(examples, columns, names, classes, mean, std, bool(record.get("fresh")))
+    return ExampleData(examples, columns, names, classes, mean, std, bool(record.get("fresh")))
 
 
 def _count(n: int, one: str, many: str) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 
 
-def evenly(count: int, most: int) -> np.ndarray:
+def evenly_spaced_indices(count: int, most: int) -> np.ndarray:
     """Places among so many, spread: all of them, or as many as are shown, the first and the last included."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from vsweep.analysis.ranking import known_axis, rank_cells
-from vsweep.analysis.significance import against_first, by_seed, told_from
+from vsweep.analysis.significance import by_seed, prob_first_better, told_from
 from vsweep.metrics import LR, axes_of, default_metric, final_values, higher_is_better
 
 _LINES = ["by", "lr", "cell", "mean", "sem", "seeds", "diverged", "best", "same"]
@@ -80,7 +80,7 @@ def _same(lines: pd.DataFrame, values: np.ndarray, *, higher: bool) -> pd.Series
     same = pd.array([pd.NA] * len(lines), "boolean")
     diverged, best = lines["diverged"].to_numpy(), lines["best"].to_numpy()
     for rows in lines.groupby("line").indices.values():
-        chance, _ = against_first(values[rows], higher=higher)
+        chance, _ = prob_first_better(values[rows], higher=higher)
         known = ~np.isnan(chance)
         same[rows[known]] = chance[known] < told_from(len(rows))
         same[rows[diverged[rows] > diverged[rows[0]]]] = False

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from vsweep.analysis.labels import short
-from vsweep.analysis.significance import against_first, by_seed
+from vsweep.analysis.significance import by_seed, prob_first_better
 from vsweep.metrics import axes_of, default_metric, final_values, higher_is_better, is_parameter
 from vsweep.store.reader import StoredSweep
 
@@ -68,7 +68,7 @@ def rank_cells(trials: pd.DataFrame, metric: str | None = None, report: str | No
         ["diverged", "mean"], ascending=ascending, na_position="last", ignore_index=True, kind="stable"
     )
     values = by_seed(trials, f"final_{metric}", cells["cell"].tolist())
-    cells["chance"], more = against_first(values, higher=higher_is_better(metric))
+    cells["chance"], more = prob_first_better(values, higher=higher_is_better(metric))
     cells["more_seeds"] = pd.array(more, "Float64").astype("Int64")
     if report is not None:
         other = trials.assign(_value=final_values(trials, report)).groupby("cell")["_value"]

@@ -32,7 +32,7 @@ def by_seed(trials: pd.DataFrame, column: str, cells: Iterable[int]) -> np.ndarr
     return wide.reindex(list(cells)).to_numpy(np.float64)
 
 
-def against_first(values: np.ndarray, *, higher: bool) -> tuple[np.ndarray, np.ndarray]:
+def prob_first_better(values: np.ndarray, *, higher: bool) -> tuple[np.ndarray, np.ndarray]:
     """The chance that the first row is really better than each, and how many more seeds would tell.
 
     values: float64 `(cells, seeds)`, NaN for none. higher: whether more is better. Both results are float64
@@ -89,7 +89,7 @@ def _more(count: np.ndarray, mean: np.ndarray, sd: np.ndarray, told: np.ndarray,
     return more
 
 
-def alike(cells: pd.DataFrame) -> pd.Series:
+def not_distinguishable(cells: pd.DataFrame) -> pd.Series:
     """Which cells cannot be told apart from the first; it is one of them if there is another.
 
     cells: as `rank_cells` gives them, with their `chance`. A cell of which more seeds diverged is another.
@@ -110,7 +110,7 @@ def said(cells: pd.DataFrame) -> str:
         return text + (", which may be chance" if _fewer_by_chance(first, second) > _MISSED else "")
     if pd.isna(second["chance"]):
         return "with so few seeds nothing says whether the first is better or lucky; give seeds=8"
-    count = int(alike(cells).sum())
+    count = int(not_distinguishable(cells).sum())
     if not count:
         return f"the first is really better than the second with a chance of {second['chance']:.3g}"
     text = f"{count:,} cells (≈), the first itself counted, cannot be told from it (95%)"

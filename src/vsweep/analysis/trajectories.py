@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from vsweep.analysis.labels import evenly, label, short_names
+from vsweep.analysis.labels import evenly_spaced_indices, label, short_names
 from vsweep.analysis.minima import is_function
 from vsweep.analysis.ranking import recorded_parameters
 from vsweep.metrics import LR, axes_of, is_parameter
@@ -15,7 +15,7 @@ from vsweep.store.reader import StoredSweep
 Value = Callable[[np.ndarray], np.ndarray]
 
 
-class Way(NamedTuple):
+class Trajectory(NamedTuple):
     """A descent's recorded points, float64 `(records, coordinates)`; and whether it ends at a minimum.
 
     steps: of each point, int64 `(records,)`; none where they are of no matter.
@@ -30,21 +30,21 @@ class Way(NamedTuple):
 _PANELS, _WAYS, _ACROSS = 6, 9, 6
 
 
-class Hill(NamedTuple):
+class FunctionPanel(NamedTuple):
     """A function and the ways of some trials on it."""
 
     title: str
     names: list[str]
-    ways: list[Way]
+    ways: list[Trajectory]
     value: Value
 
 
-class Bowl(NamedTuple):
+class LossPanel(NamedTuple):
     """Ways on a line's loss, one of each row of trials. more: other points to be seen, `(rows, 2)`."""
 
     title: str
     rows: pd.DataFrame
-    ways: list[Way]
+    ways: list[Trajectory]
     more: np.ndarray
 
 
@@ -68,11 +68,11 @@ def parts_of(trials: pd.DataFrame, axes: Sequence[str]) -> list[tuple[str, pd.Da
     if not axes:
         return [("", trials)]
     groups = list(trials.groupby(axes, sort=False, dropna=False))
-    kept = evenly(len(groups), _PANELS).tolist()
+    kept = evenly_spaced_indices(len(groups), _PANELS).tolist()
     return [(_titled(groups[i][1], axes), groups[i][1]) for i in kept]
 
 
-def hills(sweep: StoredSweep, *, planes: bool) -> list[Hill]:
+def function_panels(sweep: StoredSweep, *, planes: bool) -> list[FunctionPanel]:
     """The functions that a picture shows, of one or two coordinates, or of two alone.
 
     planes: of two, and of these only that on which most arrive. Raises `KeyError` where there is none.
@@ -92,10 +92,12 @@ def hills(sweep: StoredSweep, *, planes: bool) -> list[Hill]:
     return [_hill(sweep, title, part, starts) for title, part in parts]
 
 
-def _hill(sweep: StoredSweep, title: str, part: pd.DataFrame, starts: Sequence[str]) -> Hill:
+def _hill(sweep: StoredSweep, title: str, part: pd.DataFrame, starts: Sequence[str]) -> FunctionPanel:
     names = coordinates_of(sweep, part)
     chosen = _spread(part, [start for start in starts if part[start].notna().all()])
-    return Hill(title, names, _ways(sweep, chosen, names), sweep.landscape(int(part["trial"].iloc[0])))
+    return FunctionPanel(
+        title, names, _ways(sweep, chosen, names), sweep.landscape(int(part["trial"].iloc[0]))
+    )
 
 
 def every(sweep: StoredSweep) -> str:
@@ -138,24 +140,24 @@ def _spread(part: pd.DataFrame, starts: Sequence[str]) -> list[int]:
     most = _WAYS if len(starts) < 2 else _ACROSS
     for start in starts:
         values = np.sort(part[start].unique())
-        part = part[part[start].isin(values[evenly(len(values), most)])]
-    kept = evenly(len(part), _ACROSS**2 if len(starts) > 1 else _WAYS)
+        part = part[part[start].isin(values[evenly_spaced_indices(len(values), most)])]
+    kept = evenly_spaced_indices(len(part), _ACROSS**2 if len(starts) > 1 else _WAYS)
     return part["trial"].iloc[kept].tolist()
 
 
-def _ways(sweep: StoredSweep, trials: Sequence[int], names: Sequence[str]) -> list[Way]:
+def _ways(sweep: StoredSweep, trials: Sequence[int], names: Sequence[str]) -> list[Trajectory]:
     """The way of each trial; one arrived if it is at a minimum, or went down no function at all."""
     columns = [f"param.{name}" for name in names]
     table = sweep.trials.set_index("trial")
     there = table["minimum"].notna() if "minimum" in table else table["status"] == "ok"
     curves = sweep.curves[sweep.curves["trial"].isin(trials)]
     return [
-        Way(part[columns].to_numpy(np.float64), bool(there[trial]), part["step"].to_numpy(np.int64))
+        Trajectory(part[columns].to_numpy(np.float64), bool(there[trial]), part["step"].to_numpy(np.int64))
         for trial, part in curves.groupby("trial")
     ]
 
 
-def bowls(sweep: StoredSweep) -> tuple[np.ndarray, Value, list[Bowl]]:
+def loss_panels(sweep: StoredSweep) -> tuple[np.ndarray, Value, list[LossPanel]]:
     """Least squares `(2,)`, a line's squared error over its intercept and slope, and ways down it.
 
     Raises `KeyError` for what is no sweep of lines whose parameters were recorded.
@@ -183,13 +185,13 @@ def bowls(sweep: StoredSweep) -> tuple[np.ndarray, Value, list[Bowl]]:
     return best, value, [_bowl(sweep, title, part, best) for title, part in parts]
 
 
-def _bowl(sweep: StoredSweep, title: str, part: pd.DataFrame, best: np.ndarray) -> Bowl:
+def _bowl(sweep: StoredSweep, title: str, part: pd.DataFrame, best: np.ndarray) -> LossPanel:
     # One of each learning rate, the fastest below the others.
     rows = part.drop_duplicates(LR).sort_values(LR, ascending=False) if LR in part else part.head(1)
-    rows = rows.iloc[evenly(len(rows), _WAYS)]
+    rows = rows.iloc[evenly_spaced_indices(len(rows), _WAYS)]
     ways = [_ways(sweep, [trial], ["b", "w"])[0] for trial in rows["trial"].tolist()]
     # As with functions: within 1 % of where it is least.
     reach = 0.01 * (1.0 + np.linalg.norm(best))
     ways = [way._replace(arrived=bool(np.linalg.norm(way.points[-1] - best) <= reach)) for way in ways]
     # So that the whole bowl is seen, what lies across its middle from where they start.
-    return Bowl(title, rows, ways, np.stack([2.0 * best - way.points[0] for way in ways]))
+    return LossPanel(title, rows, ways, np.stack([2.0 * best - way.points[0] for way in ways]))

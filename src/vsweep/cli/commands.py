@@ -25,10 +25,17 @@ from vsweep.commands.sweep import sweep
 from vsweep.commands.sync import SYNC, sync
 from vsweep.commands.train import wandb_line
 from vsweep.commands.verify import verify
-from vsweep.config.hydra_compose import CONF, forced, jobs, readable_errors, refuse, register_sweeps
-from vsweep.config.overrides import is_hydras, split_flags
-from vsweep.config.spec import key_of
-from vsweep.config.wandb.translate import translated
+from vsweep.config.hydra_compose import (
+    CONF,
+    as_force_add,
+    check_overrides,
+    jobs,
+    readable_errors,
+    register_sweeps,
+)
+from vsweep.config.overrides import is_hydra_override, split_flags
+from vsweep.config.spec import override_key
+from vsweep.config.wandb.translate import translate_wandb
 from vsweep.engine.plan_text import as_text
 from vsweep.errors import ConfigError
 from vsweep.results import Sweep
@@ -41,14 +48,14 @@ def perform(command: str, words: Sequence[str]) -> None:
     flags, others = split_flags(words)
     if flags and command not in ("run", "plan"):
         raise ConfigError(flags[0], f"vsweep {command} has no flags", "leave it out")
-    if command in ("run", "plan") and (flags or any(map(is_hydras, others))):
-        _through_hydra(command, flags, *translated(others))
+    if command in ("run", "plan") and (flags or any(map(is_hydra_override, others))):
+        _through_hydra(command, flags, *translate_wandb(others))
     else:
         _COMMANDS[command](others)
 
 
 def _run(words: Sequence[str]) -> None:
-    keys = [key_of(word) for word in words]
+    keys = [override_key(word) for word in words]
     if "trial" in keys or "from" in keys:
         print(_reproduce(words).directory, flush=True)
     else:
@@ -218,16 +225,16 @@ def _plan_job(_: DictConfig) -> None:
 def _through_hydra(command: str, flags: Sequence[str], words: Sequence[str], notes: Sequence[str]) -> None:
     """Let Hydra make the jobs, once each of them is known to run."""
     register_sweeps(words)
-    refuse(words, multirun="--multirun" in flags)
+    check_overrides(words, multirun="--multirun" in flags)
     if "--multirun" in flags:
         for job in jobs(words):
-            try_plan([word for word in job if not is_hydras(word)])
+            try_plan([word for word in job if not is_hydra_override(word)])
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
     # Hydra raises what it would else print, and `readable_errors` says it in a sentence.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # Flags first: Hydra takes no words on both sides of one.
-    sys.argv = [sys.argv[0], *flags, *forced(words)]
+    sys.argv = [sys.argv[0], *flags, *as_force_add(words)]
     with readable_errors(words), _hydras_own(words):
         {"run": _run_job, "plan": _plan_job}[command]()
     if _unsent:
@@ -237,7 +244,7 @@ def _through_hydra(command: str, flags: Sequence[str], words: Sequence[str], not
 @contextmanager
 def _hydras_own(words: Sequence[str]) -> Iterator[None]:
     """Name the word of Hydra's own that it cannot use; what a job raises is no word's."""
-    given = [word.partition("=") for word in words if is_hydras(word)]
+    given = [word.partition("=") for word in words if is_hydra_override(word)]
     try:
         yield
     except OSError as error:

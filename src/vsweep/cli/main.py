@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from vsweep.errors import ConfigError, ServiceError, StoreError, Terminated, nearest
+from vsweep.errors import ConfigError, ServiceError, StoreError, Terminated, suggest
 
 _COMMANDS = ("run", "plan", "resume", "verify", "confirm", "check", "sync", "dashboard", "report")
 _USAGE = """\
@@ -45,7 +45,7 @@ def main() -> None:
     sys.path.insert(0, str(Path.cwd()))
     try:
         if command not in _COMMANDS:
-            raise ConfigError("command", f"no such command {command!r}", nearest(command, _COMMANDS))
+            raise ConfigError("command", f"no such command {command!r}", suggest(command, _COMMANDS))
         _import_quietly()
         signal.signal(signal.SIGTERM, _terminated)
         from vsweep.cli.commands import perform

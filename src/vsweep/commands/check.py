@@ -3,16 +3,16 @@
 from collections.abc import Callable
 from typing import Any
 
-from vsweep.config.spec import make_study, own_of
-from vsweep.config.user_input import Words, as_words
+from vsweep.config.spec import make_spec, user_functions
+from vsweep.config.user_input import ConfigInput, as_overrides
 from vsweep.engine.checks.gradients import THRESHOLD, check_gradients
-from vsweep.engine.make_plan import planned
-from vsweep.engine.tuning.timings import known as measurements
+from vsweep.engine.make_plan import plan_sweep
+from vsweep.engine.tuning.timings import load_timings as measurements
 from vsweep.store.gradient_check import Checked
 
 
 def check(
-    config: Words = (),
+    config: ConfigInput = (),
     *,
     model: Callable[..., Any] | None = None,
     loss: Callable[..., Any] | None = None,
@@ -27,6 +27,6 @@ def check(
     Returns what was found, `wrong` where a gradient is off by more than a millionth and by more than
     differences leave in doubt. Raises `ConfigError`.
     """
-    made = make_study(as_words(config).words, own_of(model=model, loss=loss, data=data))
-    plan, _ = planned(made, measurements(), {})
+    made = make_spec(as_overrides(config).words, user_functions(model=model, loss=loss, data=data))
+    plan, _ = plan_sweep(made, measurements(), {})
     return Checked(tuple(check_gradients(plan)), THRESHOLD)

@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 
 from vsweep.analysis.ranking import rank_cells
-from vsweep.commands.directory import recorded
-from vsweep.commands.train import run_study
+from vsweep.commands.directory import recorded_spec
+from vsweep.commands.train import train_sweep
 from vsweep.commands.verify import _refuse_others
-from vsweep.config.spec import Study
-from vsweep.engine.make_plan import planned
-from vsweep.engine.tuning.timings import known as measurements
+from vsweep.config.spec import SweepSpec
+from vsweep.engine.make_plan import plan_sweep
+from vsweep.engine.tuning.timings import load_timings as measurements
 from vsweep.errors import ConfigError
 from vsweep.metrics import axes_of, default_metric, higher_is_better
 from vsweep.results import Sweep
@@ -55,27 +55,27 @@ def confirm(
     `ConfigError`.
     """
     sweep = Sweep(directory)
-    made = recorded(sweep.directory, own, allow_targets)
+    made = recorded_spec(sweep.directory, own, allow_targets)
     metric = metric or default_metric(sweep.trials)
     try:
         before = rank_cells(sweep.trials, metric).head(top)
     except KeyError as error:
         raise ConfigError("metric", str(error.args[0]), "") from error
     again = _fresh(made, before["cell"].to_numpy(np.int64), seeds)
-    _refuse_others(planned(made, measurements(), sweep.plan)[0], sweep)
+    _refuse_others(plan_sweep(made, measurements(), sweep.plan)[0], sweep)
     # By what they are: their numbers change when the sweep is extended.
     of_cells = sweep.trials[sweep.trials["cell"].isin(before["cell"])]
     named = f"{of_cells['identity'].tolist()} {again.grid.seeds}"
     folder = sweep.directory / "confirm" / sha256(named.encode()).hexdigest()[:12]
     with closing(Lock(sweep.directory)):
-        after = rank_cells(run_study(again, folder, quiet=quiet).trials, metric)
+        after = rank_cells(train_sweep(again, folder, quiet=quiet).trials, metric)
         table = shrinkage(before, after, axes_of(sweep.trials), metric)
         record = {"metric": metric, "seeds": list(again.grid.seeds), "cells": _plain(table)}
         write_json(sweep.directory / CONFIRMED, record)
     return Confirmed(table, metric)
 
 
-def _fresh(made: Study, cells: np.ndarray, seeds: int | None) -> Study:
+def _fresh(made: SweepSpec, cells: np.ndarray, seeds: int | None) -> SweepSpec:
     """The same study of these cells alone, on seeds that it did not have."""
     grid = made.grid
     rows = np.flatnonzero(np.isin(grid.cells, cells))

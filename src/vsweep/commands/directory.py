@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from vsweep.config.choices import name_of
+from vsweep.config.choices import qualified_name
 from vsweep.config.schema import parse_field
-from vsweep.config.spec import Study, recorded_study
-from vsweep.config.to_overrides import spelling
+from vsweep.config.spec import SweepSpec, spec_from_record
+from vsweep.config.to_overrides import cell_overrides
 from vsweep.engine.git import commit
 from vsweep.engine.plan import Plan
 from vsweep.engine.plan_record import as_record, column_names, metric_names, test_names
@@ -26,21 +26,21 @@ from vsweep.engine.predictor import predictor
 from vsweep.engine.trial_id import identities
 from vsweep.errors import ConfigError, Interrupted, StoreError
 from vsweep.results import Sweep
-from vsweep.store.cell_overrides import Spelling
-from vsweep.store.lock import refuse_within
+from vsweep.store.cell_overrides import CellOverrides
+from vsweep.store.lock import check_inside
 from vsweep.store.reader import StoredSweep
 from vsweep.store.trial_table import Table
-from vsweep.store.writer import Store, read_plan, refuse_foreign
+from vsweep.store.writer import Store, check_format, read_plan
 from vsweep.trackers.wandb.options import options
 from vsweep.training.vectorize import NUMERICS
 
 
-def why(error: OSError) -> str:
+def os_error_text(error: OSError) -> str:
     """What the system says; Arrow gives its number, and words of its own."""
     return os.strerror(error.errno) if error.errno else str(error)
 
 
-def open_store(made: Study, planned: Plan, directory: Path | None) -> Store:
+def open_store(made: SweepSpec, planned: Plan, directory: Path | None) -> Store:
     """Open a sweep's directory, a new one where none is given. Raises as `Store` does, and `StoreError`."""
     table = _table(planned)
     keep = parse_field("keep.params", made.raw["keep"]["params"])
@@ -52,7 +52,9 @@ def open_store(made: Study, planned: Plan, directory: Path | None) -> Store:
     except KeyboardInterrupt as stop:
         raise Interrupted(f"stopped; what {place} holds is kept", getattr(stop, "status", 130)) from None
     except OSError as error:
-        raise StoreError(f"cannot write in {place} ({why(error)}); what is in it is kept") from error
+        raise StoreError(
+            f"cannot write in {place} ({os_error_text(error)}); what is in it is kept"
+        ) from error
 
 
 def _table(planned: Plan) -> Table:
@@ -78,13 +80,13 @@ def _column(values: np.ndarray) -> Any:
     return pd.array([v if v is None else str(v) for v in values], "str")
 
 
-def config_of(made: Study) -> dict[str, Any]:
+def config_of(made: SweepSpec) -> dict[str, Any]:
     """The resolved config, with a person's own functions by name."""
-    own = {group: {**made.raw[group], "_target_": name_of(part)} for group, part in made.own.items()}
+    own = {group: {**made.raw[group], "_target_": qualified_name(part)} for group, part in made.own.items()}
     return {**made.raw, **own}
 
 
-def record_of(made: Study, planned: Plan) -> dict[str, Any]:
+def record_of(made: SweepSpec, planned: Plan) -> dict[str, Any]:
     """What `plan.json` says: where it comes from, and what is to be trained."""
     return {
         "id": token_hex(4),
@@ -116,48 +118,49 @@ def _new_directory(name: str) -> Path:
     raise ConfigError("dir", f"a thousand sweeps began in one second in {str(parent)!r}", "give dir=…")
 
 
-def loaded(
+def load_sweep(
     directory: str | Path, own: Mapping[str, Any] | None = None, allow_targets: Sequence[str] = ()
 ) -> Sweep:
     """The sweep in a directory.
 
-    own, allow_targets: as in `recorded`; its predictors need them. Raises `ConfigError` where there is none.
+    own, allow_targets: as in `recorded_spec`; its predictors need them. Raises `ConfigError` where there is
+    none.
     """
 
     def make(sweep: StoredSweep, cell: int, params: dict[str, np.ndarray] | None) -> Any:
-        made = recorded(sweep.directory, own, allow_targets)
+        made = recorded_spec(sweep.directory, own, allow_targets)
         return predictor(made.cell(cell), sweep.plan, params)
 
-    def spell(sweep: StoredSweep) -> Spelling:
-        return spelling(recorded(sweep.directory, own, allow_targets))
+    def spell(sweep: StoredSweep) -> CellOverrides:
+        return cell_overrides(recorded_spec(sweep.directory, own, allow_targets))
 
     return Sweep(directory, make, spell)
 
 
-def recorded(
+def recorded_spec(
     directory: Path, own: Mapping[str, Any] | None = None, allow_targets: Sequence[str] = ()
-) -> Study:
+) -> SweepSpec:
     """The sweep that a directory was made for.
 
     own: a person's own functions by group. allow_targets: modules that they trust; what the directory itself
     says of it counts for nothing, since it may come from others. Raises `ConfigError`.
     """
     record = read_plan(directory)
-    refuse_foreign(directory, record, NUMERICS)
-    refuse_within(directory)
+    check_format(directory, record, NUMERICS)
+    check_inside(directory)
     try:
         raw = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
         raw["tracker"] = {"wandb": options(raw)}
         # Directories of before there was one have no such field.
         raw.setdefault("report", False)
-        return recorded_study({**raw, "allow_targets": list(allow_targets)}, record["study"], own)
+        return spec_from_record({**raw, "allow_targets": list(allow_targets)}, record["study"], own)
     except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         got = f"cannot read the sweep in {str(directory)!r} ({reason})"
         raise ConfigError("dir", got, "it takes a sweep's directory") from error
 
 
-def recorded_words(directory: Path, record: Mapping[str, Any]) -> list[str]:
+def recorded_overrides(directory: Path, record: Mapping[str, Any]) -> list[str]:
     """The words that a directory's sweep was composed from. Raises `ConfigError`."""
     try:
         return list(map(str, record["study"]["words"]))

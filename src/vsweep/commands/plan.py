@@ -2,24 +2,24 @@
 
 from pathlib import Path
 
-from vsweep.config.spec import Study, make_study
-from vsweep.config.user_input import Words, as_words
-from vsweep.engine.make_plan import planned
+from vsweep.config.spec import SweepSpec, make_spec
+from vsweep.config.user_input import ConfigInput, as_overrides
+from vsweep.engine.make_plan import plan_sweep
 from vsweep.engine.plan import Plan, make_plan
 from vsweep.engine.tuning.cost_model import Hardware
-from vsweep.engine.tuning.timings import known as measurements
+from vsweep.engine.tuning.timings import load_timings as measurements
 from vsweep.store.writer import read_plan
 
 
-def plan(config: Words = ()) -> tuple[Study, Plan]:
+def plan(config: ConfigInput = ()) -> tuple[SweepSpec, Plan]:
     """What a sweep would train, and train nothing. Raises `ConfigError`."""
-    words, notes = as_words(config)
-    made = make_study(words, notes=notes)
+    words, notes = as_overrides(config)
+    made = make_spec(words, notes=notes)
     before = read_plan(Path(made.raw["dir"])) if made.raw["dir"] else {}
-    return made, planned(made, measurements(), before)[0]
+    return made, plan_sweep(made, measurements(), before)[0]
 
 
-def try_plan(config: Words) -> None:
+def try_plan(config: ConfigInput) -> None:
     """Raise `ConfigError` for a sweep that cannot be run; start no device."""
-    made = make_study(as_words(config).words)
+    made = make_spec(as_overrides(config).words)
     make_plan(made.grid, made.variants, made.group_axes, Hardware("cpu", 1))

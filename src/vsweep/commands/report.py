@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from vsweep.commands.directory import loaded, why
-from vsweep.config.spec import own_of
+from vsweep.commands.directory import load_sweep, os_error_text
+from vsweep.config.spec import user_functions
 from vsweep.errors import ConfigError, StoreError
 from vsweep.metrics import default_metric, final_values
 from vsweep.results import Sweep
@@ -37,7 +37,7 @@ def report(
     try:
         return sweep.report(path, metric)
     except OSError as error:
-        raise StoreError(f"cannot write {path or sweep.directory} ({why(error)})") from error
+        raise StoreError(f"cannot write {path or sweep.directory} ({os_error_text(error)})") from error
 
 
 def load(
@@ -55,4 +55,4 @@ def load(
 
     Raises `ConfigError` where there is none.
     """
-    return loaded(directory, own_of(model=model, loss=loss, data=data), allow_targets)
+    return load_sweep(directory, user_functions(model=model, loss=loss, data=data), allow_targets)

@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vsweep.commands.directory import recorded
-from vsweep.commands.train import run_study
+from vsweep.commands.directory import recorded_spec
+from vsweep.commands.train import train_sweep
 from vsweep.commands.verify import _refuse_others
-from vsweep.config.overrides import literal
-from vsweep.config.spec import make_study
-from vsweep.config.to_overrides import words_of
-from vsweep.engine.make_plan import planned
-from vsweep.engine.tuning.timings import known as measurements
+from vsweep.config.overrides import to_hydra_literal
+from vsweep.config.spec import make_spec
+from vsweep.config.to_overrides import trial_overrides
+from vsweep.engine.make_plan import plan_sweep
+from vsweep.engine.tuning.timings import load_timings as measurements
 from vsweep.errors import ConfigError
 from vsweep.results import Sweep
 
@@ -29,13 +29,13 @@ def overrides(
 
     Raises `ConfigError` where there is no such trial.
     """
-    made = recorded(Path(directory), own, allow_targets)
+    made = recorded_spec(Path(directory), own, allow_targets)
     number, row, seeds = made.grid.trials()
     at = int(np.searchsorted(number, trial))
     if at == len(number) or number[at] != trial:
         got = f"no trial {trial} in {str(directory)!r}"
         raise ConfigError("trial", got, f"it takes one of its {len(number):,}, up to {number[-1]}")
-    return words_of(made.cell(int(made.grid.cells[row[at]])), int(seeds[at]))
+    return trial_overrides(made.cell(int(made.grid.cells[row[at]])), int(seeds[at]))
 
 
 class Reproduced(NamedTuple):
@@ -69,9 +69,9 @@ def reproduce(
     """
     words = overrides(directory, trial, own, allow_targets)
     more = ["keep.params=all", "verify=false", "tracker=none"]
-    allowed = f"allow_targets={literal(list(allow_targets))}"
-    made = replace(make_study([*words, *more, allowed], own), name=f"trial-{trial}")
-    _refuse_others(planned(made, measurements(), {})[0], Sweep(directory), [trial])
-    sweep = run_study(made, None if to is None else Path(to), quiet=quiet)
+    allowed = f"allow_targets={to_hydra_literal(list(allow_targets))}"
+    made = replace(make_spec([*words, *more, allowed], own), name=f"trial-{trial}")
+    _refuse_others(plan_sweep(made, measurements(), {})[0], Sweep(directory), [trial])
+    sweep = train_sweep(made, None if to is None else Path(to), quiet=quiet)
     (number,) = sweep.trials["trial"]
     return Reproduced(words, sweep, sweep.params(number), sweep.predictor(number))

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
-from vsweep.commands.train import run_study
-from vsweep.config.spec import make_study, own_of
-from vsweep.config.user_input import Words, as_words
+from vsweep.commands.train import train_sweep
+from vsweep.config.spec import make_spec, user_functions
+from vsweep.config.user_input import ConfigInput, as_overrides
 from vsweep.results import Sweep
 
 
 def sweep(
-    config: Words = (),
+    config: ConfigInput = (),
     *,
     model: Callable[..., Any] | None = None,
     loss: Callable[..., Any] | None = None,
@@ -31,6 +31,6 @@ def sweep(
     Raises `ConfigError`, before anything is written, for what cannot be run, and `Interrupted` (a
     `KeyboardInterrupt`) on Ctrl-C, with what is finished kept.
     """
-    own = own_of(model=model, loss=loss, data=data)
-    words, notes = as_words(config)
-    return run_study(make_study(words, own, notes), quiet=quiet)
+    own = user_functions(model=model, loss=loss, data=data)
+    words, notes = as_overrides(config)
+    return train_sweep(make_spec(words, own, notes), quiet=quiet)

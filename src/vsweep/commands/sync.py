@@ -7,7 +7,7 @@ from typing import Any
 from vsweep.config.schema import parse_field
 from vsweep.errors import ConfigError, Interrupted, ServiceError
 from vsweep.results import Sweep
-from vsweep.store.lock import refuse_links, refuse_within
+from vsweep.store.lock import check_inside, check_no_links
 from vsweep.store.writer import FORMAT
 from vsweep.trackers.wandb.options import options
 from vsweep.trackers.wandb.tracker import WandbTracker
@@ -53,8 +53,8 @@ def sync(directory: str | Path, *, quiet: bool = False, **given: Any) -> str:
 def _opened(directory: str | Path) -> Sweep:
     """A sweep, of a directory that may come from others. Raises `ConfigError`."""
     sweep = Sweep(directory)
-    refuse_links(sweep.directory)
-    refuse_within(sweep.directory)
+    check_no_links(sweep.directory)
+    check_inside(sweep.directory)
     return sweep
 
 

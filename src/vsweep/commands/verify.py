@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from vsweep.commands.directory import recorded
-from vsweep.engine.checks.verify import picks
+from vsweep.commands.directory import recorded_spec
+from vsweep.engine.checks.verify import choose_trials_to_verify
 from vsweep.engine.checks.verify import verify as verify_trials
-from vsweep.engine.make_plan import planned
+from vsweep.engine.make_plan import plan_sweep
 from vsweep.engine.plan import Plan
 from vsweep.engine.trial_id import identities
-from vsweep.engine.tuning.timings import known as measurements
+from vsweep.engine.tuning.timings import load_timings as measurements
 from vsweep.errors import ConfigError
 from vsweep.results import Sweep
 from vsweep.store.atomic import write_json
@@ -42,10 +42,10 @@ def verify(
     Returns what it writes to `verify.json`. Raises `ConfigError` where there is no sweep.
     """
     sweep = Sweep(directory)
-    made = recorded(sweep.directory, own, allow_targets)
-    plan, mesh = planned(made, measurements(), sweep.plan)
+    made = recorded_spec(sweep.directory, own, allow_targets)
+    plan, mesh = plan_sweep(made, measurements(), sweep.plan)
     _refuse_others(plan, sweep)
-    chosen = picks(plan, sweep.trials, k, seed)
+    chosen = choose_trials_to_verify(plan, sweep.trials, k, seed)
     with closing(Lock(sweep.directory)):
         curves_of = partial(read_curves, sweep.directory)
         found = verify_trials(plan, mesh, measurements(), sweep.trials, curves_of, chosen)

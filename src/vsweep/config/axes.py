@@ -10,10 +10,10 @@ import numpy as np
 from vsweep.config.grid import Axis, axis_values, is_space
 from vsweep.config.schema import GROUPS
 from vsweep.config.validate import Config, parse_axis
-from vsweep.errors import ConfigError, shown
+from vsweep.errors import ConfigError, short_repr
 
 
-class Written(NamedTuple):
+class RawAxes(NamedTuple):
     """The axes of a sweep, not yet checked.
 
     axes: the path and the distinct values of each, those of the draws first. draws: int64 `(draws, k)`, the
@@ -62,7 +62,7 @@ class Written(NamedTuple):
             ]
 
 
-def written_axes(raw: Mapping[str, Any]) -> Written:
+def read_axes(raw: Mapping[str, Any]) -> RawAxes:
     """The axes of a resolved config. Raises `ConfigError`."""
     columns = dict(_found("draws", raw.get("draws")))
     lengths = {path: len(_column(path, values)) for path, values in columns.items()}
@@ -77,11 +77,11 @@ def written_axes(raw: Mapping[str, Any]) -> Written:
             takes = f"give it once: ~draws.{path} takes it out of the draws"
             raise ConfigError(f"grid.{path}", "given twice", takes)
     if not columns:
-        return Written(tuple(axes), None)
+        return RawAxes(tuple(axes), None)
     values = {path: _distinct(column) for path, column in columns.items()}
     places = {path: {_key(v): i for i, v in enumerate(found)} for path, found in values.items()}
     draws = [[places[path][_key(value)] for value in column] for path, column in columns.items()]
-    return Written((*values.items(), *axes), np.asarray(draws, np.int64).T)
+    return RawAxes((*values.items(), *axes), np.asarray(draws, np.int64).T)
 
 
 def _found(name: str, tree: Any) -> list[tuple[str, Any]]:
@@ -108,7 +108,9 @@ def _found(name: str, tree: Any) -> list[tuple[str, Any]]:
 
 def _column(path: str, given: Any) -> list[Any]:
     if not isinstance(given, list) or not given or any(isinstance(one, Mapping) for one in given):
-        raise ConfigError(f"draws.{path}", f"got {shown(given)}", "it takes a list: the value of every draw")
+        raise ConfigError(
+            f"draws.{path}", f"got {short_repr(given)}", "it takes a list: the value of every draw"
+        )
     return given
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 
-class Takes(NamedTuple):
+class Constraint(NamedTuple):
     """What a field takes. text: in words. parse: the value as its type; raises ValueError."""
 
     text: str
@@ -28,15 +28,17 @@ def number(given: Any, low: float, high: float, *, ends: tuple[bool, bool], whol
     return int(given) if whole else float(given)
 
 
-def real(text: str, low: float, high: float = math.inf, ends: tuple[bool, bool] = (True, False)) -> Takes:
+def real(
+    text: str, low: float, high: float = math.inf, ends: tuple[bool, bool] = (True, False)
+) -> Constraint:
     """A number between these."""
-    return Takes(f"a number {text}", partial(number, low=low, high=high, ends=ends, whole=False))
+    return Constraint(f"a number {text}", partial(number, low=low, high=high, ends=ends, whole=False))
 
 
-def whole(low: int, high: int = 2**31 - 1) -> Takes:
+def integer(low: int, high: int = 2**31 - 1) -> Constraint:
     """An integer from one to another."""
     text = f"an integer of at least {low}" if high == 2**31 - 1 else f"an integer from {low} to {high}"
-    return Takes(text, partial(number, low=low, high=high, ends=(True, True), whole=True))
+    return Constraint(text, partial(number, low=low, high=high, ends=(True, True), whole=True))
 
 
 def text(given: Any) -> str:
@@ -60,7 +62,7 @@ def flag(given: Any) -> bool:
     return given
 
 
-def one_of(names: Any) -> Takes:
+def one_of(names: Any) -> Constraint:
     """One of some names."""
 
     def parse(given: Any) -> str:
@@ -68,7 +70,7 @@ def one_of(names: Any) -> Takes:
             raise ValueError
         return str(given)
 
-    return Takes("one of " + ", ".join(names), parse)
+    return Constraint("one of " + ", ".join(names), parse)
 
 
 def examples(given: Any) -> tuple[tuple[float, ...], ...]:
@@ -142,9 +144,9 @@ def project(given: Any) -> str:
     return given
 
 
-def or_null(takes: Takes) -> Takes:
+def or_null(takes: Constraint) -> Constraint:
     """The same, or null."""
-    return Takes(f"{takes.text}, or null", lambda v: None if v is None else takes.parse(v))
+    return Constraint(f"{takes.text}, or null", lambda v: None if v is None else takes.parse(v))
 
 
 def share_or_auto(given: Any) -> float | str:
@@ -154,13 +156,13 @@ def share_or_auto(given: Any) -> float | str:
 
 def count_or_all(given: Any) -> int | str:
     """A count, or `all`."""
-    return given if given == "all" else int(whole(0).parse(given))
+    return given if given == "all" else int(integer(0).parse(given))
 
 
-PATH = Takes("text", text)
-ANY = Takes("a number", partial(number, low=-math.inf, high=math.inf, ends=(False, False), whole=False))
+PATH = Constraint("text", text)
+ANY = Constraint("a number", partial(number, low=-math.inf, high=math.inf, ends=(False, False), whole=False))
 # Where a coordinate of a point starts: a field by its name, whatever function it is of.
-COORDINATE = Takes("a number, or a list of numbers", coordinate)
+COORDINATE = Constraint("a number, or a list of numbers", coordinate)
 UNIT = real("from 0 to below 1", 0.0, 1.0)
 POSITIVE = real("above 0", 0.0, ends=(False, False))
 NOT_NEGATIVE = real("of at least 0", 0.0)

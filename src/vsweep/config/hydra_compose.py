@@ -19,7 +19,7 @@ from omegaconf.resolvers import oc
 from vsweep.config import overrides as _overrides
 from vsweep.config import sweep_file
 from vsweep.config.schema import GROUPS
-from vsweep.errors import ConfigError, nearest, shown
+from vsweep.errors import ConfigError, short_repr, suggest
 
 _PACKAGE = Path(__file__).parents[1]
 # Beside the package in an installed wheel, at the top in a checkout.
@@ -97,21 +97,21 @@ def _within(names: Iterable[str], nodes: Mapping[str, DictConfig]) -> set[str]:
     return found
 
 
-def forced(words: Sequence[str]) -> list[str]:
+def as_force_add(words: Sequence[str]) -> list[str]:
     """Hydra overrides such that any field can be given as `path=value`; see `words.forced`."""
-    return _overrides.forced(words, CHOICES)
+    return _overrides.as_force_add(words, CHOICES)
 
 
-def refuse(words: Sequence[str], *, multirun: bool = False) -> None:
+def check_overrides(words: Sequence[str], *, multirun: bool = False) -> None:
     """Raise `ConfigError` for overrides that Hydra would take, and that are no fields here."""
-    _overrides.refuse(forced(words), _all_options(), multirun=multirun)
+    _overrides.check_overrides(as_force_add(words), _all_options(), multirun=multirun)
 
 
 def jobs(words: Sequence[str]) -> list[list[str]]:
     """The words of every job of Hydra's multirun: the product of the choices they sweep over."""
-    refuse(words, multirun=True)
+    check_overrides(words, multirun=True)
     with readable_errors(words):
-        parsed = OverridesParser.create().parse_overrides(forced(words))
+        parsed = OverridesParser.create().parse_overrides(as_force_add(words))
         each = []
         for override in parsed:
             if override.is_sweep_override():
@@ -167,11 +167,11 @@ class Composed(NamedTuple):
 def compose(words: Sequence[str]) -> Composed:
     """The config of these overrides; sweep files have to be registered. Raises `ConfigError`."""
     for word in words:
-        if _overrides.is_hydras(word):
+        if _overrides.is_hydra_override(word):
             raise ConfigError(word.partition("=")[0], "not of a sweep", "it is for the command line")
-    refuse(words)
+    check_overrides(words)
     with _hydra(), readable_errors(words, ValueError), _no_environment():
-        cfg = hydra.compose("config", forced(words), return_hydra_config=True)
+        cfg = hydra.compose("config", as_force_add(words), return_hydra_config=True)
         choices = dict(cfg.hydra.runtime.choices)
         fields = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
         interpolated = "${" in OmegaConf.to_yaml(fields)
@@ -188,7 +188,7 @@ def readable_errors(words: Sequence[str], *more: type[Exception]) -> Iterator[No
         raise
     except OverrideParseException as error:
         word = str(error.override).removeprefix("++")
-        raise ConfigError("override", f"cannot parse {shown(word)}", "it takes path=value") from error
+        raise ConfigError("override", f"cannot parse {short_repr(word)}", "it takes path=value") from error
     except RecursionError as error:
         raise ConfigError("config", "a value is nested too deeply", "give plain values") from error
     except (HydraException, OmegaConfBaseException, *more) as error:
@@ -204,7 +204,7 @@ def _translated(error: Exception, words: Sequence[str]) -> ConfigError:
     if found := re.search(r"Could not find '([\w/]+)/([^'/]+)'", reason):
         group, choice = found.groups()
         known = options(group) if group in CHOICES else _plugins(reason)
-        return ConfigError(group, f"no such choice {choice!r}", nearest(choice, known))
+        return ConfigError(group, f"no such choice {choice!r}", suggest(choice, known))
     if found := re.search(r"'([\w.]+)' does not exist", reason):
         return ConfigError(found[1], "is not there to be taken out", f"leave ~{found[1]} out")
     if found := re.search(r"The value of '([\w.]+)' is (.*) and not", reason):

@@ -10,7 +10,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import OverrideParseException
 
 from vsweep.config.schema import GROUPS
-from vsweep.errors import ConfigError, nearest, shown
+from vsweep.errors import ConfigError, short_repr, suggest
 
 # Hydra's flags that are known here, and the values that each takes. Others load configs from elsewhere.
 _FLAGS: dict[str, tuple[str, ...]] = {
@@ -46,7 +46,7 @@ def split_flags(words: Sequence[str]) -> tuple[list[str], list[str]]:
         name, equals, value = word.partition("=")
         flag = _SHORT.get(name, name)
         if flag not in _FLAGS:
-            raise ConfigError(name, "no such flag", nearest(name, [*_FLAGS, *_SHORT]))
+            raise ConfigError(name, "no such flag", suggest(name, [*_FLAGS, *_SHORT]))
         takes = _FLAGS[flag]
         if takes and not equals and (flag == "--cfg" or (rest and rest[0] in takes)):
             value, equals = rest.pop(0) if rest else "", "="
@@ -57,12 +57,12 @@ def split_flags(words: Sequence[str]) -> tuple[list[str], list[str]]:
     return flags, others
 
 
-def is_hydras(word: str) -> bool:
+def is_hydra_override(word: str) -> bool:
     """Whether an override is of Hydra's own config."""
     return bool(re.match(r"[+~]*hydra\b", word))
 
 
-def forced(words: Sequence[str], choices: Sequence[str]) -> list[str]:
+def as_force_add(words: Sequence[str], choices: Sequence[str]) -> list[str]:
     """Hydra overrides such that any field can be given as `path=value`, new keys included.
 
     What is no field is refused later, by the schema, with the nearest name.
@@ -70,10 +70,10 @@ def forced(words: Sequence[str], choices: Sequence[str]) -> list[str]:
     made = []
     for word in words:
         key, equals, value = word.partition("=")
-        key = key.lstrip("+") if re.match(r"\+{1,2}\w", key) and not is_hydras(key) else key
+        key = key.lstrip("+") if re.match(r"\+{1,2}\w", key) and not is_hydra_override(key) else key
         if equals and key in choices:
             word = f"{key}={value}"
-        elif equals and not is_hydras(key) and re.match(r"[\w.]+$", key):
+        elif equals and not is_hydra_override(key) and re.match(r"[\w.]+$", key):
             axis = key.removeprefix("grid.").removeprefix("draws.")
             key = f"{key}.name" if key != axis and axis in GROUPS else key
             value = f"[{value}]" if key != axis and value.startswith("{") else value
@@ -82,10 +82,12 @@ def forced(words: Sequence[str], choices: Sequence[str]) -> list[str]:
     return made
 
 
-def refuse(words: Sequence[str], options: Mapping[str, list[str]], *, multirun: bool = False) -> None:
+def check_overrides(
+    words: Sequence[str], options: Mapping[str, list[str]], *, multirun: bool = False
+) -> None:
     """Raise `ConfigError` for overrides that Hydra would take, and that are no fields here.
 
-    words: as `forced` makes them. options: the choices of every group. multirun: whether each may hold
+    words: as `as_force_add` makes them. options: the choices of every group. multirun: whether each may hold
     the values of several jobs.
     """
     for word in words:
@@ -93,14 +95,14 @@ def refuse(words: Sequence[str], options: Mapping[str, list[str]], *, multirun: 
             (override,) = OverridesParser.create().parse_overrides([word])
         except (OverrideParseException, ValueError, RecursionError) as error:
             # An integer of more digits than Python reads, or brackets without end.
-            got = f"cannot parse {shown(word.removeprefix('++'))}"
+            got = f"cannot parse {short_repr(word.removeprefix('++'))}"
             raise ConfigError("override", got, "it takes path=value") from error
         _refuse_one(override, options, multirun=multirun)
 
 
 def _refuse_one(override: Override, options: Mapping[str, list[str]], *, multirun: bool) -> None:
     key, value = override.key_or_group, override.value()
-    if is_hydras(key):
+    if is_hydra_override(key):
         plugin = key in _PLUGINS and isinstance(value, str) and re.fullmatch(r"\w+", value)
         if not (plugin or _HYDRAS.fullmatch(key)) or "_target_" in str(override.input_line):
             takes = (
@@ -111,29 +113,29 @@ def _refuse_one(override: Override, options: Mapping[str, list[str]], *, multiru
     # Hydra looks for a group's folder of that name, which no file system has of any length.
     if override.package is not None or "/" in key or not 0 < len(key) <= _LONGEST:
         said = f"{key}@{override.package}" if override.package is not None else key
-        raise ConfigError(said or "override", "no such field", nearest(key, options))
+        raise ConfigError(said or "override", "no such field", suggest(key, options))
     if key.endswith("_target_") and key not in ("data._target_", "model._target_", "loss._target_"):
         raise ConfigError(key, "no such field", "own functions are data=own, model=own and loss=own")
     if override.is_sweep_override():
         if not multirun:
             text = override.get_value_string()
             takes = f"give -m for a job of each, or grid.{key}=[…] for an axis"
-            raise ConfigError(key, f"got several values, {shown(text)}", takes)
+            raise ConfigError(key, f"got several values, {short_repr(text)}", takes)
     elif key in options and not override.is_delete() and value not in options[key]:
         said = override.get_value_string() if not isinstance(value, str) else value
-        raise ConfigError(key, f"no such choice {shown(said)}", nearest(said, options[key]))
+        raise ConfigError(key, f"no such choice {short_repr(said)}", suggest(said, options[key]))
 
 
-def literal(value: Any) -> str:
+def to_hydra_literal(value: Any) -> str:
     """A value in the grammar of Hydra's overrides."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{k}:{literal(v)}" for k, v in value.items()) + "}"
+        return "{" + ",".join(f"{k}:{to_hydra_literal(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple | range | np.ndarray):
-        return "[" + ",".join(literal(v) for v in value) + "]"
+        return "[" + ",".join(to_hydra_literal(v) for v in value) + "]"
     if isinstance(value, np.generic):
-        return literal(value.item())
+        return to_hydra_literal(value.item())
     if isinstance(value, str) and re.fullmatch(r"[A-Za-z]\w*", value) and value.lower() not in _NOT_TEXT:
         return value
     if isinstance(value, str):
@@ -148,7 +150,7 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def unquoted(text: str) -> str:
-    """What `literal` made of a text, or a person wrote in quotes, as that text; any other as it is."""
+    """Return the text that `to_hydra_literal` or a person has quoted; any other text as it is."""
     if text[:1] not in ("'", '"'):
         return text
     try:

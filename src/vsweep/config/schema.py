@@ -9,12 +9,13 @@ from vsweep.config.constraints import (
     PATH,
     POSITIVE,
     UNIT,
-    Takes,
+    Constraint,
     classes,
     count_or_all,
     directory,
     examples,
     flag,
+    integer,
     modules,
     names,
     numbers,
@@ -26,9 +27,8 @@ from vsweep.config.constraints import (
     share_or_auto,
     some_names,
     text,
-    whole,
 )
-from vsweep.errors import ConfigError, shown
+from vsweep.errors import ConfigError, short_repr
 from vsweep.tasks.data.builtin import DATASETS
 from vsweep.tasks.initializers import INITIALIZERS
 from vsweep.tasks.losses import LOSSES
@@ -51,36 +51,36 @@ GROUPS: dict[str, Mapping[str, Any]] = {
 }
 
 # What W&B takes for a project, and for whose it is.
-_PROJECT = Takes("up to 128 characters, none of them / \\ # ? % :", project)
-FIELDS: dict[str, Takes] = {
+_PROJECT = Constraint("up to 128 characters, none of them / \\ # ? % :", project)
+FIELDS: dict[str, Constraint] = {
     "data.path": PATH,
-    "data.target": Takes("a column's name", text),
-    "data.features": or_null(Takes("a list of columns' names", names)),
+    "data.target": Constraint("a column's name", text),
+    "data.features": or_null(Constraint("a list of columns' names", names)),
     "data.targets": one_of(["auto", "classes", "numbers"]),
-    "data.rows": whole(2, 10_000_000),
-    "data.x": Takes("rows of as many finite numbers each, [[…], …], or a list of numbers", examples),
-    "data.y": Takes("a list of finite numbers", numbers),
-    "data.classes": or_null(Takes("a list of two or more names, all different", classes)),
-    "data.arms": whole(2, 1000),
+    "data.rows": integer(2, 10_000_000),
+    "data.x": Constraint("rows of as many finite numbers each, [[…], …], or a list of numbers", examples),
+    "data.y": Constraint("a list of finite numbers", numbers),
+    "data.classes": or_null(Constraint("a list of two or more names, all different", classes)),
+    "data.arms": integer(2, 1000),
     "data.noise": NOT_NEGATIVE,
     "data.slope": ANY,
     "data.intercept": ANY,
-    "data.fresh": Takes("true or false", flag),
-    "data.seed": whole(0),
-    "data.batch_size": or_null(whole(1)),
+    "data.fresh": Constraint("true or false", flag),
+    "data.seed": integer(0),
+    "data.batch_size": or_null(integer(1)),
     "data.val_fraction": UNIT,
-    "data.test_fraction": Takes(f"{UNIT.text}, or auto", share_or_auto),
-    "data.split_seed": whole(0),
-    "data.standardize": Takes("true or false", flag),
-    "model.width": whole(1, 65536),
-    "model.depth": whole(1, 4),
+    "data.test_fraction": Constraint(f"{UNIT.text}, or auto", share_or_auto),
+    "data.split_seed": integer(0),
+    "data.standardize": Constraint("true or false", flag),
+    "model.width": integer(1, 65536),
+    "model.depth": integer(1, 4),
     "model.activation": one_of(ACTIVATIONS),
     "model.init": one_of(INITIALIZERS),
     "model.init_scale": NOT_NEGATIVE,
     "model.bias_init": one_of(["zeros", "normal", "uniform"]),
-    "model.start": or_null(Takes("a list of numbers: the weights, then the biases", numbers)),
+    "model.start": or_null(Constraint("a list of numbers: the weights, then the biases", numbers)),
     "model.spread": NOT_NEGATIVE,
-    "model.fixed": Takes("a list of coordinates' names", some_names),
+    "model.fixed": Constraint("a list of coordinates' names", some_names),
     "loss.delta": POSITIVE,
     "loss.eps": POSITIVE,
     "optimizer.lr": POSITIVE,
@@ -91,32 +91,32 @@ FIELDS: dict[str, Takes] = {
     "optimizer.decay": UNIT,
     "optimizer.weight_decay": NOT_NEGATIVE,
     "schedule.final": real("from 0 to 1", 0.0, 1.0, (True, True)),
-    "schedule.warmup_steps": whole(0),
+    "schedule.warmup_steps": integer(0),
     "schedule.decay_rate": real("above 0, up to 1", 0.0, 1.0, (False, True)),
-    "schedule.decay_steps": whole(1),
-    "steps": whole(1),
-    "record_every": whole(1),
-    "record_params": Takes("true or false", flag),
+    "schedule.decay_steps": integer(1),
+    "steps": integer(1),
+    "record_every": integer(1),
+    "record_params": Constraint("true or false", flag),
     "diverge_above": real("above 1", 1.0, ends=(False, False)),
     "dtype": one_of(["float32", "float64", "bfloat16"]),
     "precision": one_of(["highest", "high", "default"]),
 }
 # What a choice of a group takes in a field that other choices have too, where that is not the same.
-CHOICE_FIELDS: dict[tuple[str, str], Takes] = {("food_water", "data.path"): or_null(PATH)}
+CHOICE_FIELDS: dict[tuple[str, str], Constraint] = {("food_water", "data.path"): or_null(PATH)}
 # Fields of the sweep as a whole, which no cell can differ in.
-SWEEP_FIELDS: dict[str, Takes] = {
-    "dir": or_null(Takes("a directory", directory)),
-    "allow_targets": Takes("a list of modules' names", modules),
-    "block": or_null(whole(1)),
-    "segment": or_null(whole(1)),
-    "keep.params": Takes("an integer of at least 0, or all", count_or_all),
-    "keep.state": Takes("true or false", flag),
-    "verify": Takes("true or false", flag),
-    "report": Takes("true or false", flag),
-    "pictures": Takes("a list of pictures' names, or of {name: {argument: value}}", pictures),
+SWEEP_FIELDS: dict[str, Constraint] = {
+    "dir": or_null(Constraint("a directory", directory)),
+    "allow_targets": Constraint("a list of modules' names", modules),
+    "block": or_null(integer(1)),
+    "segment": or_null(integer(1)),
+    "keep.params": Constraint("an integer of at least 0, or all", count_or_all),
+    "keep.state": Constraint("true or false", flag),
+    "verify": Constraint("true or false", flag),
+    "report": Constraint("true or false", flag),
+    "pictures": Constraint("a list of pictures' names, or of {name: {argument: value}}", pictures),
     "tracker.wandb.mode": one_of(["auto", "online", "offline", "shared", "disabled"]),
     "tracker.wandb.level": one_of(["auto", "trial", "cell", "sweep"]),
-    "tracker.wandb.rows": whole(2, 100_000),
+    "tracker.wandb.rows": integer(2, 100_000),
     "tracker.wandb.patience": NOT_NEGATIVE,
     "tracker.wandb.project": _PROJECT,
     "tracker.wandb.entity": or_null(_PROJECT),
@@ -137,9 +137,9 @@ def parse_field(path: str, given: Any, field: str | None = None, choice: str = "
     return parse(takes, path, given, field)
 
 
-def parse(takes: Takes, path: str, given: Any, field: str | None = None) -> Any:
+def parse(takes: Constraint, path: str, given: Any, field: str | None = None) -> Any:
     """The same of what no table of fields has."""
     try:
         return takes.parse(given)
     except (ValueError, OverflowError, TypeError):
-        raise ConfigError(field or path, f"got {shown(given)}", f"it takes {takes.text}") from None
+        raise ConfigError(field or path, f"got {short_repr(given)}", f"it takes {takes.text}") from None

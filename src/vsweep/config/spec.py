@@ -7,19 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from vsweep.config.axes import Written, written_axes
+from vsweep.config.axes import RawAxes, read_axes
 from vsweep.config.grid import Axis, Grid, expand, seed_list
 from vsweep.config.hydra_compose import Composed, compose, options, register_sweeps
 from vsweep.config.schema import FIELDS, GROUPS, OWN, POINT
-from vsweep.config.validate import Config, as_dict, check, leaves, taken, with_values
-from vsweep.errors import ConfigError, nearest
+from vsweep.config.validate import Config, as_dict, check_config, fields_of, leaves, with_values
+from vsweep.errors import ConfigError, suggest
 
 _INIT, _INIT_SCALE = "model.init", "model.init_scale"
 Choice = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Study:
+class SweepSpec:
     """A sweep, composed and checked.
 
     name: of the sweep. words: the overrides that it was composed from. raw: the resolved config as
@@ -38,7 +38,7 @@ class Study:
     notes: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
-        """What `recorded_study` needs beside the resolved config, of plain types."""
+        """What `spec_from_record` needs beside the resolved config, of plain types."""
         variants = [{"choice": list(key), "config": as_dict(config)} for key, config in self.variants.items()]
         words = [word.removeprefix("++") for word in self.words]
         return {"name": self.name, "words": words, "variants": variants}
@@ -54,9 +54,9 @@ class Study:
         return with_values(self.variants[choice], values)
 
 
-def make_study(
+def make_spec(
     words: Sequence[str], own: Mapping[str, Any] | None = None, notes: Sequence[str] = ()
-) -> Study:
+) -> SweepSpec:
     """Compose and check a sweep.
 
     words: Hydra overrides. own: a person's own functions for `model`, `loss` and `data`. notes: what a person
@@ -65,28 +65,29 @@ def make_study(
     Raises `ConfigError`.
     """
     own = dict(own or {})
-    words = [word for word in words if key_of(word) not in own] + [f"{group}={OWN}" for group in own]
+    words = [word for word in words if override_key(word) not in own] + [f"{group}={OWN}" for group in own]
     register_sweeps(words)
     base = compose(words)
-    written = written_axes(base.raw)
+    written = read_axes(base.raw)
     group_axes = tuple(i for i, (path, _) in enumerate(written.axes) if path in GROUPS)
     variants = _variants(words, base, own, written, group_axes)
     name = base.choices.get("sweep") or _name(variants.values())
     return replace(_study(name, words, base.raw, variants, own), notes=tuple(notes))
 
 
-def recorded_study(
+def spec_from_record(
     raw: Mapping[str, Any], record: Mapping[str, Any], own: Mapping[str, Any] | None = None
-) -> Study:
+) -> SweepSpec:
     """The sweep of a directory, without composing it again: defaults and sweep files may have changed.
 
-    raw: its `config.yaml`. record: what `Study.record` gave. own: as in `make_study`.
+    raw: its `config.yaml`. record: what `Study.record` gave. own: as in `make_spec`.
 
     Raises `ConfigError`.
     """
     own = dict(own or {})
     variants = {
-        tuple(variant["choice"]): check({**raw, **variant["config"]}, own) for variant in record["variants"]
+        tuple(variant["choice"]): check_config({**raw, **variant["config"]}, own)
+        for variant in record["variants"]
     }
     return _study(record["name"], record["words"], raw, variants, own)
 
@@ -97,21 +98,21 @@ def _study(
     raw: Mapping[str, Any],
     variants: Mapping[Choice, Config],
     own: Mapping[str, Any],
-) -> Study:
-    written = written_axes(raw)
+) -> SweepSpec:
+    written = read_axes(raw)
     group_axes = tuple(i for i, (path, _) in enumerate(written.axes) if path in GROUPS)
     axes = written.checked(variants.values())
     seeds = seed_list(raw.get("seeds"))
     grid = expand(axes, seeds, *_collapse(axes, group_axes, variants), draws=written.draws)
-    return Study(name, tuple(words), raw, grid, variants, group_axes, own)
+    return SweepSpec(name, tuple(words), raw, grid, variants, group_axes, own)
 
 
-def own_of(**given: Any) -> dict[str, Any]:
+def user_functions(**given: Any) -> dict[str, Any]:
     """A person's own functions, those that were given, by group."""
     return {group: function for group, function in given.items() if function is not None}
 
 
-def key_of(word: str) -> str:
+def override_key(word: str) -> str:
     """The field that an override is of."""
     return word.partition("=")[0].lstrip("+")
 
@@ -120,14 +121,14 @@ def _variants(
     words: Sequence[str],
     base: Composed,
     own: Mapping[str, Any],
-    written: Written,
+    written: RawAxes,
     group_axes: Sequence[int],
 ) -> dict[Choice, Config]:
     """The config of the cells of each choice on the axes over groups."""
     for path, values in (written.axes[i] for i in group_axes):
         for value in values:
             if value not in options(path):
-                message = nearest(str(value), options(path))
+                message = suggest(str(value), options(path))
                 raise ConfigError(written.field(path), f"no such choice {value!r}", message)
     variants: dict[Choice, Config] = {}
     given: dict[str, None] = {}
@@ -136,9 +137,9 @@ def _variants(
         chosen = {written.axes[i][0]: value for i, value in zip(group_axes, choice, strict=True)}
         made = _chosen(words, base, chosen, parts)
         with written.named():
-            variants[choice] = check(_with_first_values(made, written), own, strict=not chosen)
+            variants[choice] = check_config(_with_first_values(made, written), own, strict=not chosen)
         given |= dict.fromkeys(path for path, _ in leaves(made))
-    of_some = set().union(*(taken(config) for config in variants.values()))
+    of_some = set().union(*(fields_of(config) for config in variants.values()))
     for path in given:
         group, _, key = path.partition(".")
         points = group == "model" and all(config.model.name == POINT for config in variants.values())
@@ -154,21 +155,21 @@ def _chosen(
     """The raw config with these choices of groups. parts: that of each choice, as far as composed."""
 
     def composed(choices: Mapping[str, str]) -> Mapping[str, Any]:
-        kept = [word for word in words if key_of(word) not in choices]
+        kept = [word for word in words if override_key(word) not in choices]
         return compose([*kept, *(f"{group}={value}" for group, value in choices.items())]).raw
 
     if base.interpolated:
         return composed(chosen)
     # A choice says what is in its own group alone: composing each once serves all combinations. Draws are no
     # part of that, and thousands of them take long to parse.
-    words = [word for word in words if not key_of(word).startswith("draws.")]
+    words = [word for word in words if not override_key(word).startswith("draws.")]
     for group, value in chosen.items():
         if (group, value) not in parts:
             parts[group, value] = composed({group: value})[group]
     return {**base.raw, **{group: parts[group, value] for group, value in chosen.items()}}
 
 
-def _with_first_values(raw: Mapping[str, Any], written: Written) -> dict[str, Any]:
+def _with_first_values(raw: Mapping[str, Any], written: RawAxes) -> dict[str, Any]:
     """The config with each axis's first value in place, so that what only the axis gives is there."""
     made = {key: dict(value) if isinstance(value, Mapping) else value for key, value in raw.items()}
     for path, values in written.axes:
@@ -193,7 +194,7 @@ def _collapse(
 
     def has(chosen: Mapping[str, Any]) -> set[str]:
         config = variants[tuple(chosen[group] for group in groups)]
-        paths = taken(config)
+        paths = fields_of(config)
         init = chosen.get(_INIT, config.model.fields.get("init"))
         return paths - {_INIT_SCALE} if init == "zeros" and config.model.name != OWN else paths
 

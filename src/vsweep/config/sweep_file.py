@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vsweep.config.grid import is_space
 from vsweep.config.schema import GROUPS
-from vsweep.errors import ConfigError, nearest, shown
+from vsweep.errors import ConfigError, short_repr, suggest
 
 # A list of a hundred thousand values fits; what is beyond is no sweep, or grows when it is read.
 _MOST_BYTES = 1_000_000
@@ -35,7 +35,7 @@ def read(file: Path, options: Mapping[str, list[str]]) -> DictConfig:
         for name in ("grid", "draws"):
             axes = OmegaConf.to_container(node).get(name, {})  # type: ignore[union-attr]
             if not isinstance(axes, dict):
-                raise ConfigError(name, f"got {shown(axes)}", "it takes fields and their values")
+                raise ConfigError(name, f"got {short_repr(axes)}", "it takes fields and their values")
             if axes:
                 node[name] = normal_axes(axes, name)
         return node
@@ -114,18 +114,18 @@ def _refuse(node: DictConfig) -> None:
     above = any(".." in kind(text).parts or kind(text).anchor for kind in (PurePosixPath, PureWindowsPath))
     if given is not None and (not text or above or "~" in text or "${" in text):
         takes = "in a sweep file it takes a folder below the current one; on the command line any"
-        raise ConfigError("dir", f"got {shown(given)}", takes)
+        raise ConfigError("dir", f"got {short_repr(given)}", takes)
 
 
 def _choose_named(node: DictConfig, options: Mapping[str, list[str]]) -> None:
     """Let `data: iris` in a sweep file be what `override /data: iris` in its defaults is."""
     defaults = OmegaConf.to_container(node).get("defaults", [])  # type: ignore[union-attr]
     if not isinstance(defaults, list):
-        raise ConfigError("defaults", f"got {shown(defaults)}", "it takes a list")
+        raise ConfigError("defaults", f"got {short_repr(defaults)}", "it takes a list")
     for group in options:
         if group in node and not isinstance(node.get(group), str | DictConfig):
             known = options[group]
-            raise ConfigError(group, f"no such choice {shown(node.get(group))}", nearest("", known))
+            raise ConfigError(group, f"no such choice {short_repr(node.get(group))}", suggest("", known))
         if isinstance(node.get(group), str):
             defaults = [*defaults, {f"override /{group}": node.pop(group)}]
     for one in defaults:
@@ -143,9 +143,11 @@ def _check_default(given: Any, options: Mapping[str, list[str]]) -> None:
         if group != key and group in options and group != "sweep":
             if choice in options[group]:
                 return
-            raise ConfigError(group, f"no such choice {shown(choice)}", nearest(str(choice), options[group]))
+            raise ConfigError(
+                group, f"no such choice {short_repr(choice)}", suggest(str(choice), options[group])
+            )
     takes = "an entry is `override /group: choice`, the name of another sweep, or _self_"
-    raise ConfigError("defaults", f"got {shown(given)}", takes)
+    raise ConfigError("defaults", f"got {short_repr(given)}", takes)
 
 
 def normal_axes(tree: Any, name: str = "grid") -> dict[str, Any]:

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from vsweep.errors import ConfigError, nearest, shown
+from vsweep.errors import ConfigError, short_repr, suggest
 
 # Of this package, the modules whose functions only compute.
 _SHIPPED = ("vsweep.tasks",)
@@ -25,13 +25,13 @@ def resolve(field: str, target: Any, allowed: Sequence[str]) -> Any:
     allowed too. Raises `ConfigError`, naming `field`, before anything else is imported.
     """
     if not isinstance(target, str) or not re.fullmatch(rf"{_NAME}(\.|:){_NAME}", target):
-        raise ConfigError(field, f"got {shown(target)}", _TAKES)
+        raise ConfigError(field, f"got {short_repr(target)}", _TAKES)
     module = target.partition(":")[0] if ":" in target else target.rpartition(".")[0]
     if not _is_allowed(module, allowed):
         top = module.partition(".")[0]
         if top not in sys.modules and _spec(top) is None:
             here = [file.stem for file in sorted(Path.cwd().glob("*.py"))]
-            raise ConfigError(field, f"there is no module {top}", nearest(top, here) if here else _TAKES)
+            raise ConfigError(field, f"there is no module {top}", suggest(top, here) if here else _TAKES)
         got = f"{target!r} is in the module {module}, which is not in the folder where you stand"
         raise ConfigError(field, got, _ask([*allowed, module]))
     try:

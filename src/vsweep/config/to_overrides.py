@@ -2,41 +2,41 @@
 
 import numpy as np
 
-from vsweep.config.overrides import literal, unquoted
+from vsweep.config.overrides import to_hydra_literal, unquoted
 from vsweep.config.schema import GROUPS
-from vsweep.config.spec import Study
+from vsweep.config.spec import SweepSpec
 from vsweep.config.validate import Config, as_dict
 from vsweep.errors import ConfigError
-from vsweep.store.cell_overrides import Spelling
+from vsweep.store.cell_overrides import CellOverrides
 
 
-def words_of(config: Config, seed: int) -> list[str]:
+def trial_overrides(config: Config, seed: int) -> list[str]:
     """The overrides of which one trial's config is composed, whatever the defaults are."""
     nested = as_dict(config)
     words = [f"{group}={nested[group].pop('name')}" for group in GROUPS]
     for group in GROUPS:
-        words += [f"{group}.{key}={literal(value)}" for key, value in nested.pop(group).items()]
-    return [*words, *(f"{key}={literal(value)}" for key, value in nested.items()), f"seeds=[{seed}]"]
+        words += [f"{group}.{key}={to_hydra_literal(value)}" for key, value in nested.pop(group).items()]
+    return [*words, *(f"{key}={to_hydra_literal(value)}" for key, value in nested.items()), f"seeds=[{seed}]"]
 
 
-def spelling(made: Study) -> Spelling:
-    """The overrides of every cell of a sweep, but its seeds: what `words_of` gives for each, at once.
+def cell_overrides(made: SweepSpec) -> CellOverrides:
+    """The overrides of every cell of a sweep, but its seeds: what `trial_overrides` gives for each, at once.
 
     Raises `ConfigError` where its functions were given as objects, which no words name.
     """
     for config in made.variants.values():
-        for word in words_of(config, 0):
+        for word in trial_overrides(config, 0):
             key, _, target = word.partition("=")
             if key.endswith("._target_") and not _found_again(unquoted(target)):
                 raise ConfigError(
                     key.partition(".")[0], "it was given as an object in Python", "give it again"
                 )
     grid = made.grid
-    words = [[f"{axis.path}={literal(value)}" for value in axis.values] for axis in grid.axes]
+    words = [[f"{axis.path}={to_hydra_literal(value)}" for value in axis.values] for axis in grid.axes]
     kinds: list[list[str | tuple[int, str]]] = []
     kind = np.zeros(len(grid.cells), np.int64)
     for i, (choice, config) in enumerate(made.variants.items()):
-        *own, _ = words_of(config, 0)
+        *own, _ = trial_overrides(config, 0)
         axes = {axis.path: a for a, axis in enumerate(grid.axes) if a not in made.group_axes}
         keys = [word.partition("=")[0] for word in own]
         kinds.append(
@@ -46,7 +46,7 @@ def spelling(made: Study) -> Spelling:
         for a, value in zip(made.group_axes, choice, strict=True):
             chosen &= grid.index[:, a] == grid.axes[a].values.index(value)
         kind[chosen] = i
-    return Spelling(grid.cells, grid.index, words, kind, kinds)
+    return CellOverrides(grid.cells, grid.index, words, kind, kinds)
 
 
 def _found_again(target: str) -> bool:

@@ -4,17 +4,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vsweep.config.hydra_compose import CHOICES
-from vsweep.config.overrides import literal
-from vsweep.config.wandb.translate import Translated, translated
+from vsweep.config.overrides import to_hydra_literal
+from vsweep.config.wandb.translate import TranslatedConfig, translate_wandb
 
-Words = Sequence[str] | Mapping[str, Any]
+ConfigInput = Sequence[str] | Mapping[str, Any]
 
 
-def as_words(config: Words) -> Translated:
+def as_overrides(config: ConfigInput) -> TranslatedConfig:
     """A config that a person gives, as overrides, and notes of a W&B sweep file in it."""
     if isinstance(config, Mapping):
-        return translated(_nested(config))
-    return translated([config] if isinstance(config, str) else list(config))
+        return translate_wandb(_nested(config))
+    return translate_wandb([config] if isinstance(config, str) else list(config))
 
 
 def _nested(config: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -27,5 +27,5 @@ def _nested(config: Mapping[str, Any], prefix: str = "") -> list[str]:
         elif path.endswith(".name") and path.count(".") == 1 and not path.startswith("grid."):
             words.insert(0, f"{path.removesuffix('.name')}={value}")
         else:
-            words.append(f"{path}={value if path in CHOICES else literal(value)}")
+            words.append(f"{path}={value if path in CHOICES else to_hydra_literal(value)}")
     return words

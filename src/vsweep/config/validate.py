@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vsweep.config.choices import OWN_GROUPS, Part, chosen_part, is_start, part_dict, point_part
+from vsweep.config.choices import OWN_GROUPS, GroupChoice, choice_as_dict, is_start, parse_choice, parse_point
 from vsweep.config.constraints import COORDINATE
 from vsweep.config.grid import distinct
 from vsweep.config.schema import (
@@ -18,23 +18,23 @@ from vsweep.config.schema import (
     parse,
     parse_field,
 )
-from vsweep.errors import ConfigError, nearest
+from vsweep.errors import ConfigError, suggest
 
 
 @dataclass(frozen=True)
 class Config:
     """One cell's config, checked: all that determines a training but its seed."""
 
-    data: Part
+    data: GroupChoice
     batch_size: int | None
     val_fraction: float
     test_fraction: float | str
     split_seed: int
     standardize: bool
-    model: Part
-    loss: Part
-    optimizer: Part
-    schedule: Part
+    model: GroupChoice
+    loss: GroupChoice
+    optimizer: GroupChoice
+    schedule: GroupChoice
     steps: int
     record_every: int
     record_params: bool
@@ -52,7 +52,7 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield f"{prefix}{key}", value
 
 
-def check(raw: Mapping[str, Any], own: Mapping[str, Any], *, strict: bool = True) -> Config:
+def check_config(raw: Mapping[str, Any], own: Mapping[str, Any], *, strict: bool = True) -> Config:
     """A composed config as a checked one.
 
     raw: nested plain mappings, as composed, `grid` and the sweep's own fields included. own: a person's
@@ -64,14 +64,14 @@ def check(raw: Mapping[str, Any], own: Mapping[str, Any], *, strict: bool = True
     allowed = parse_field("allow_targets", raw.get("allow_targets"))
     chosen = raw.get("model")
     of_point = isinstance(chosen, Mapping) and chosen.get("name") == POINT
-    loss = chosen_part("loss", raw.get("loss"), own.get("loss"), allowed, strict=strict, of_point=of_point)
+    loss = parse_choice("loss", raw.get("loss"), own.get("loss"), allowed, strict=strict, of_point=of_point)
     parts = {
-        group: chosen_part(group, raw.get(group), own.get(group), allowed, strict=strict)
+        group: parse_choice(group, raw.get(group), own.get(group), allowed, strict=strict)
         for group in GROUPS
         if group != "loss" and not (group == "model" and of_point)
     }
     if isinstance(chosen, Mapping) and of_point:
-        parts["model"] = point_part(chosen, loss, strict=strict)
+        parts["model"] = parse_point(chosen, loss, strict=strict)
     parts["loss"] = loss
     _refuse_unknown(raw, parts)
     common = {name: parse_field(f"data.{name}", raw["data"].get(name)) for name in EVERY_DATASET}
@@ -94,7 +94,7 @@ def is_coordinate(config: Config, path: str) -> bool:
     return group == "model" and is_start(config.model, key)
 
 
-def _refuse_unknown(raw: Mapping[str, Any], parts: Mapping[str, Part]) -> None:
+def _refuse_unknown(raw: Mapping[str, Any], parts: Mapping[str, GroupChoice]) -> None:
     known = [*FIELDS, *SWEEP_FIELDS, *GROUPS, "tracker", "keep", "grid", "draws", "seeds"]
     for path, _ in leaves({key: value for key, value in raw.items() if key not in ("grid", "draws")}):
         group, _, key = path.partition(".")
@@ -102,10 +102,10 @@ def _refuse_unknown(raw: Mapping[str, Any], parts: Mapping[str, Part]) -> None:
         fine = path in known or owns or (group in GROUPS and key == "name")
         fine = fine or (group in OWN_GROUPS and key == "_target_")
         if not fine:
-            raise ConfigError(path, "no such field", nearest(path, known))
+            raise ConfigError(path, "no such field", suggest(path, known))
 
 
-def taken(config: Config) -> set[str]:
+def fields_of(config: Config) -> set[str]:
     """The dotted paths of the fields that this cell has; a group's own path stands for its choice."""
     paths = {*TOP, *GROUPS, *(f"data.{name}" for name in EVERY_DATASET)}
     for group in GROUPS:
@@ -127,7 +127,7 @@ def parse_axis(path: str, values: tuple[Any, ...], candidates: list[Config]) -> 
     if takers and all(is_coordinate(config, path) for config in takers):
         return distinct(path, [parse(COORDINATE, path, value, f"grid.{path}") for value in values])
     if path not in FIELDS:
-        raise ConfigError(f"grid.{path}", "no such field", nearest(path, [*FIELDS, *GROUPS]))
+        raise ConfigError(f"grid.{path}", "no such field", suggest(path, [*FIELDS, *GROUPS]))
     parsed = list(values)
     # What one of the choices refuses stands in a cell of it.
     for name in {getattr(c, group).name: None for c in takers} or [""]:
@@ -151,6 +151,6 @@ def with_values(config: Config, values: Mapping[str, Any]) -> Config:
 
 def as_dict(config: Config) -> dict[str, Any]:
     """The config as nested plain values: what each group chose, and the fields that it takes."""
-    nested: dict[str, Any] = {group: part_dict(getattr(config, group)) for group in GROUPS}
+    nested: dict[str, Any] = {group: choice_as_dict(getattr(config, group)) for group in GROUPS}
     nested["data"] |= {name: getattr(config, name) for name in EVERY_DATASET}
     return nested | {name: getattr(config, name) for name in TOP}

@@ -12,12 +12,12 @@ from jax.sharding import Mesh
 from vsweep.config.schema import OWN
 from vsweep.engine.compiler import Compiler, block_hparams
 from vsweep.engine.devices import free_bytes
-from vsweep.engine.executor import Spent
+from vsweep.engine.executor import TrainingStats
 from vsweep.engine.plan import Plan, Program
 from vsweep.engine.tuning.cost_model import Costs, guess_step_s, machine_name
 from vsweep.engine.tuning.layout import Arrangement, most_lanes
 from vsweep.engine.tuning.pinned import segment_records
-from vsweep.engine.tuning.timings import Known
+from vsweep.engine.tuning.timings import TimingCache
 from vsweep.training.vectorize import Static
 
 # A program is tried out where its training takes this many times what trying costs.
@@ -28,7 +28,7 @@ _RUN_S = 0.1
 _LANES = {"cpu": (1, 8, 32), "gpu": (64, 512, 4096), "tpu": (64, 512, 4096)}
 
 
-def measured(plan: Plan, mesh: Mesh, known: Known) -> Plan:
+def autotune(plan: Plan, mesh: Mesh, known: TimingCache) -> Plan:
     """The plan, with each program that is long enough to pay for it in its fastest arrangement.
 
     What is found is noted in `known`, and not tried again.
@@ -129,7 +129,7 @@ def _expected_bytes(bytes_at: dict[int, int], lanes: int) -> float:
     return bytes_at[low] + slope * (lanes - low)
 
 
-def remember(plan: Plan, spent: Spent, known: Known) -> None:
+def save_timings(plan: Plan, spent: TrainingStats, known: TimingCache) -> None:
     """Note how fast programs were, and how long their compiles took, for the next plan."""
     machine, costs = machine_name(plan.hardware), Costs(plan.hardware, known)
     ratios = []

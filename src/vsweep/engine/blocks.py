@@ -9,10 +9,10 @@ import numpy as np
 
 from vsweep.engine.inputs import arrays
 from vsweep.engine.plan import Plan, Program
-from vsweep.store.blocks import Finished, Params, Underway
+from vsweep.store.blocks import Params, PartialBlock, TrainedBlock
 from vsweep.tasks.models import unpadded
-from vsweep.training.loop import Curve, recorded_steps
-from vsweep.training.vectorize import numerics, start_one
+from vsweep.training.loop import TrialResult, recorded_steps
+from vsweep.training.vectorize import precision_context, start_one
 
 
 class Block(NamedTuple):
@@ -29,7 +29,7 @@ class Block(NamedTuple):
     state: Sequence[np.ndarray] | None = None
 
 
-def begun_blocks(plan: Plan, done: np.ndarray, underway: Sequence[Underway]) -> Iterator[Block]:
+def blocks_to_train(plan: Plan, done: np.ndarray, underway: Sequence[PartialBlock]) -> Iterator[Block]:
     """The blocks that are to be trained, those first that are to be gone on with."""
     left = ~done
     for program in plan.programs:
@@ -47,20 +47,20 @@ def begun_blocks(plan: Plan, done: np.ndarray, underway: Sequence[Underway]) -> 
             yield Block(program, places[i : i + size])
 
 
-def _goes_on(program: Program, each: Underway) -> bool:
+def _goes_on(program: Program, each: PartialBlock) -> bool:
     """Whether a program can go on with a state."""
     if not program.segment or not 0 < each.records < len(recorded_steps(program.static.length)):
         return False
     one = jax.tree.map(lambda leaf: leaf[0], program.hparams)
     data = arrays(program.inputs.split, program.hparams.diverge_above.dtype)
-    with numerics(program.static):
+    with precision_context(program.static):
         state = jax.tree.leaves(jax.eval_shape(partial(start_one, program.static), one, data))
     return [(leaf.shape, leaf.dtype) for leaf in state] == [
         (leaf.shape[1:], leaf.dtype) for leaf in each.state
     ]
 
 
-def fetch(block: Block, curves: Sequence[Curve]) -> Block:
+def fetch(block: Block, curves: Sequence[TrialResult]) -> Block:
     """The block with what was made of it on the host, without what pads it."""
     trials, records = len(block.places), len(recorded_steps(block.program.static.length))
 
@@ -82,13 +82,13 @@ def fetch(block: Block, curves: Sequence[Curve]) -> Block:
     return block._replace(records=next(iter(made.values())).shape[1], metrics=made, state=state)
 
 
-def under_way(block: Block, records: int) -> Underway:
+def under_way(block: Block, records: int) -> PartialBlock:
     """What is to be saved of a block, up to a record."""
     metrics = {name: values[:, :records] for name, values in block.metrics.items()}
-    return Underway(block.program.rows[block.places], records, metrics, block.state or [])
+    return PartialBlock(block.program.rows[block.places], records, metrics, block.state or [])
 
 
-def finished(block: Block, curves: Sequence[Curve], *, keep_state: bool) -> Finished:
+def finished(block: Block, curves: Sequence[TrialResult], *, keep_state: bool) -> TrainedBlock:
     """A block whose last record is made."""
     program, trials = block.program, len(block.places)
     length = program.static.length
@@ -96,7 +96,7 @@ def finished(block: Block, curves: Sequence[Curve], *, keep_state: bool) -> Fini
     diverged_at, test, end = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:trials], *parts)
     # Only from where a record is due can more steps go on, bit for bit.
     again = keep_state and length.steps % length.record_every == 0
-    return Finished(
+    return TrainedBlock(
         program.rows[block.places],
         recorded_steps(length),
         block.metrics,
@@ -110,7 +110,7 @@ def finished(block: Block, curves: Sequence[Curve], *, keep_state: bool) -> Fini
 
 
 def params_of(
-    program: Program, places: np.ndarray, curves: Sequence[Curve], chosen: np.ndarray
+    program: Program, places: np.ndarray, curves: Sequence[TrialResult], chosen: np.ndarray
 ) -> list[Params]:
     """The parameters of chosen trials of a block, of their true shapes."""
     size = len(curves[0].diverged_at)

@@ -15,8 +15,8 @@ from vsweep.engine.inputs import arrays
 from vsweep.engine.plan import Program
 from vsweep.engine.tuning.layout import Arrangement
 from vsweep.tasks.task import Data
-from vsweep.training.loop import Curve, stretches
-from vsweep.training.vectorize import HParams, Part, compile_block, numerics
+from vsweep.training.loop import TrialResult, segments_between_records
+from vsweep.training.vectorize import HParams, Part, compile_block, precision_context
 
 # Of the memory that a device has free, the share that a block may be predicted to take.
 _SHARE = 0.9
@@ -25,7 +25,7 @@ _SHARE = 0.9
 _KEPT = 16
 
 
-class Ready(NamedTuple):
+class CompiledProgram(NamedTuple):
     """A program that can be called.
 
     call: trains a block, or, where it is cut into segments, one of them: see `lower_block`. start: makes the
@@ -33,7 +33,7 @@ class Ready(NamedTuple):
     device_bytes: what a call takes.
     """
 
-    call: Callable[..., Curve]
+    call: Callable[..., TrialResult]
     start: Any
     data: Data
     arrangement: Arrangement
@@ -48,11 +48,11 @@ class Compiler:
         self._mesh = mesh
         self._pool = ThreadPoolExecutor(2, "vsweep-compile")
         self._lock = Lock()
-        self._started: dict[tuple[int, Arrangement], Future[Ready]] = {}
+        self._started: dict[tuple[int, Arrangement], Future[CompiledProgram]] = {}
         self._executables: dict[Hashable, Future[Any]] = {}
         self._data: dict[Hashable, Data] = {}
 
-    def start(self, program: Program, arrangement: Arrangement) -> "Future[Ready]":
+    def start(self, program: Program, arrangement: Arrangement) -> "Future[CompiledProgram]":
         """Begin to compile a program, unless it has begun."""
         key = id(program), arrangement
         with self._lock:
@@ -69,7 +69,7 @@ class Compiler:
         """Begin no more; what is being compiled is not waited for."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def compile(self, program: Program, arrangement: Arrangement) -> Ready:
+    def compile(self, program: Program, arrangement: Arrangement) -> CompiledProgram:
         """Compile a program, for the largest arrangement up to this one that the memory holds."""
         begun = time.perf_counter()
         while True:
@@ -79,7 +79,7 @@ class Compiler:
             if smaller is None or needed <= _SHARE * free_bytes(self._mesh):
                 break
             arrangement = smaller
-        return Ready(executable, start, data, arrangement, time.perf_counter() - begun, needed)
+        return CompiledProgram(executable, start, data, arrangement, time.perf_counter() - begun, needed)
 
     def _executable(self, program: Program, arrangement: Arrangement) -> tuple[Any, Any, Data]:
         """What to call, and to start with; used again for other data of the same static and shapes."""
@@ -119,7 +119,7 @@ class Compiler:
         with self._lock:
             if key not in self._data:
                 everywhere = NamedSharding(self._mesh, PartitionSpec())
-                with numerics(program.static):
+                with precision_context(program.static):
                     self._data[key] = jax.device_put(arrays(program.inputs.split, floating), everywhere)
             return self._data[key]
 
@@ -131,7 +131,7 @@ def block_hparams(program: Program, mesh: Mesh, places: np.ndarray) -> HParams:
 
 def segment_of(program: Program, record: int, mesh: Mesh) -> Any:
     """Which loops follow the records of a segment that begins at one, on the devices; int32 `(records,)`."""
-    which = stretches(program.static.length)[record : record + program.segment]
+    which = segments_between_records(program.static.length)[record : record + program.segment]
     padded = np.zeros(program.segment, np.int32)
     padded[: len(which)] = which
     return jax.device_put(padded, NamedSharding(mesh, PartitionSpec()))
@@ -139,7 +139,7 @@ def segment_of(program: Program, record: int, mesh: Mesh) -> Any:
 
 def on_devices(program: Program, mesh: Mesh, leaves: Any) -> Any:
     """Leaves of `(trials, ...)` on the devices that train them."""
-    with numerics(program.static):
+    with precision_context(program.static):
         return jax.device_put(leaves, NamedSharding(mesh, PartitionSpec("trials")))
 
 

@@ -6,10 +6,10 @@ from vsweep.config.schema import OWN, POINT
 from vsweep.engine.inputs import Inputs, arrays
 from vsweep.errors import ConfigError
 from vsweep.tasks.task import MOST_RECORDED, Draw, scalar_names
-from vsweep.training.vectorize import HParams, Static, numerics, train_one
+from vsweep.training.vectorize import HParams, Static, precision_context, train_one
 
 
-def try_own(inputs: Inputs, static: Static, hparams: HParams) -> None:
+def trace_user_functions(inputs: Inputs, static: Static, hparams: HParams) -> None:
     """Trace a program that holds a person's own function.
 
     Raises `ConfigError`, naming which of them fails.
@@ -23,7 +23,7 @@ def try_own(inputs: Inputs, static: Static, hparams: HParams) -> None:
     if draw is not None:
         _try_draw(inputs, static, draw)
     try:
-        with numerics(static):
+        with precision_context(static):
             jax.eval_shape(lambda h, d: train_one(static, h, d), one, data)
     except Exception as error:
         reason = _reason(error)
@@ -51,7 +51,7 @@ def _try_draw(inputs: Inputs, static: Static, draw: Draw) -> None:
     size = inputs.examples
     needed = (inputs.n_features, size), (size,)
     try:
-        with numerics(static):
+        with precision_context(static):
             x, y = jax.eval_shape(lambda key: draw(key, size), jax.random.key(0))
         given = x.shape, y.shape
     except Exception as error:
@@ -69,7 +69,7 @@ def recorded_names(model: str, static: Static, hparams: HParams, *, wide: bool) 
     got = f"model={model} has hidden layers"
     if not wide:
         one = jax.tree.map(lambda leaf: leaf[0], hparams)
-        with numerics(static):
+        with precision_context(static):
             params = jax.eval_shape(static.task(one.task).init, jax.random.key(0))
         found = sum(leaf.size for leaf in jax.tree.leaves(params))
         if found <= MOST_RECORDED:

@@ -11,12 +11,12 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from vsweep.engine.blocks import Block, begun_blocks, fetch, finished, under_way
-from vsweep.engine.compiler import Compiler, Ready, block_hparams, on_devices, segment_of
+from vsweep.engine.blocks import Block, blocks_to_train, fetch, finished, under_way
+from vsweep.engine.compiler import CompiledProgram, Compiler, block_hparams, on_devices, segment_of
 from vsweep.engine.plan import Plan, Program
 from vsweep.engine.tuning.layout import Arrangement
-from vsweep.store.blocks import Finished, Underway
-from vsweep.training.loop import Curve, recorded_steps
+from vsweep.store.blocks import PartialBlock, TrainedBlock
+from vsweep.training.loop import TrialResult, recorded_steps
 
 # Blocks under way at a time, and programs that are compiled ahead of the one that trains.
 _AHEAD = 2
@@ -24,7 +24,7 @@ _COMPILED_AHEAD = 2
 
 
 @dataclass
-class Spent:
+class TrainingStats:
     """Where the time of a sweep's training went, seconds.
 
     compiling: of compilers, which overlap with each other and with training. training: while any block
@@ -50,7 +50,7 @@ class Spent:
         steps = trials * program.static.length.steps
         self.by_program[program.name] = before + seconds, work + steps
 
-    def compiled(self, ready: Ready) -> None:
+    def compiled(self, ready: CompiledProgram) -> None:
         """Note a program that was compiled."""
         self.compiling += ready.compile_s
         self.device_bytes = max(self.device_bytes, ready.device_bytes)
@@ -59,11 +59,11 @@ class Spent:
             self.cold_compiles.append(ready.compile_s)
 
 
-class _Called(NamedTuple):
+class _InFlightBlock(NamedTuple):
     """A block's curves, of one call or of several in turn, and when they began and ended (None: not yet)."""
 
-    curves: list[Curve]
-    ready: Ready
+    curves: list[TrialResult]
+    ready: CompiledProgram
     begun: float
     ended: float | None
 
@@ -71,11 +71,11 @@ class _Called(NamedTuple):
 def train(
     plan: Plan,
     mesh: Mesh,
-    spent: Spent | None = None,
+    spent: TrainingStats | None = None,
     *,
     done: np.ndarray | None = None,
-    underway: Sequence[Underway] = (),
-) -> Iterator[Finished | Underway]:
+    underway: Sequence[PartialBlock] = (),
+) -> Iterator[TrainedBlock | PartialBlock]:
     """Train the trials of the plan, and yield blocks as they are done, and between their segments.
 
     done: bool `(trials,)`: those that are not to be trained. underway: blocks to go on with.
@@ -84,7 +84,7 @@ def train(
     program that follow.
     """
     done = np.zeros(len(plan.grid), bool) if done is None else done
-    run = _Run(plan, mesh, spent or Spent(), list(begun_blocks(plan, done, underway)))
+    run = _Run(plan, mesh, spent or TrainingStats(), list(blocks_to_train(plan, done, underway)))
     try:
         yield from run.blocks()
     finally:
@@ -92,7 +92,7 @@ def train(
 
 
 class _Run:
-    def __init__(self, plan: Plan, mesh: Mesh, spent: Spent, waiting: list[Block]) -> None:
+    def __init__(self, plan: Plan, mesh: Mesh, spent: TrainingStats, waiting: list[Block]) -> None:
         self._mesh, self._spent, self._programs = mesh, spent, plan.programs
         self._compiler = Compiler(mesh)
         # On a CPU a call returns when it is done: one thread calls, another stores what came before.
@@ -101,14 +101,14 @@ class _Run:
         self._compiled: set[int] = set()
         self._keep_state = plan.asked.keep_state
         self._waiting = deque(waiting)
-        self._flight: deque[tuple[Block, Arrangement, Future[_Called]]] = deque()
+        self._flight: deque[tuple[Block, Arrangement, Future[_InFlightBlock]]] = deque()
 
     def close(self) -> None:
         """Begin no more; what is under way is not waited for."""
         self._compiler.close()
         self._caller.shutdown(wait=False, cancel_futures=True)
 
-    def blocks(self) -> Iterator[Finished | Underway]:
+    def blocks(self) -> Iterator[TrainedBlock | PartialBlock]:
         """Train, and yield what is done."""
         while self._waiting or self._flight:
             self._dispatch()
@@ -124,7 +124,7 @@ class _Run:
             else:
                 # It holds the block's arrays on the devices.
                 del future
-                if isinstance(done, Underway):
+                if isinstance(done, PartialBlock):
                     self._waiting.appendleft(block)
                 yield done
                 # It holds parameters on the devices.
@@ -142,7 +142,7 @@ class _Run:
         for program in self._programs[first : first + 1 + _COMPILED_AHEAD]:
             self._compiler.start(program, self._arrangements[id(program)])
 
-    def _call(self, block: Block, arrangement: Arrangement) -> _Called:
+    def _call(self, block: Block, arrangement: Arrangement) -> _InFlightBlock:
         """Train a block, or its next segment; in the thread that calls."""
         program = block.program
         ready = self._compiler.start(program, arrangement).result()
@@ -154,11 +154,11 @@ class _Run:
             within[len(block.places) - i :] = len(block.places) - 1
             curves.append(self._call_piece(block, ready, within))
         if self._mesh.devices.flat[0].platform != "cpu":
-            return _Called(curves, ready, begun, None)
+            return _InFlightBlock(curves, ready, begun, None)
         jax.block_until_ready(curves)
-        return _Called(curves, ready, begun, time.perf_counter())
+        return _InFlightBlock(curves, ready, begun, time.perf_counter())
 
-    def _call_piece(self, block: Block, ready: Ready, within: np.ndarray) -> Curve:
+    def _call_piece(self, block: Block, ready: CompiledProgram, within: np.ndarray) -> TrialResult:
         program = block.program
         hparams = block_hparams(program, self._mesh, block.places[within])
         if ready.start is None:
@@ -169,7 +169,7 @@ class _Run:
             state = on_devices(program, self._mesh, jax.tree.unflatten(ready.start.out_tree, leaves))
         return ready.call(hparams, ready.data, state, segment_of(program, block.records, self._mesh))
 
-    def _fetch(self, block: Block, called: _Called) -> tuple[Block, Finished | Underway]:
+    def _fetch(self, block: Block, called: _InFlightBlock) -> tuple[Block, TrainedBlock | PartialBlock]:
         """Wait for a block, and bring its curves to the host."""
         program = block.program
         block = fetch(block, called.curves)
@@ -196,7 +196,7 @@ class _Run:
         self._arrangements[id(program)] = self._spent.too_large[program.name] = smaller
         return True
 
-    def _rest(self) -> Iterator[Finished | Underway]:
+    def _rest(self) -> Iterator[TrainedBlock | PartialBlock]:
         while self._flight:
             block, _, future = self._flight.popleft()
             try:

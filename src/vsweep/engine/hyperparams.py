@@ -10,12 +10,12 @@ from vsweep.config.choices import parameters
 from vsweep.config.grid import Axis, Grid
 from vsweep.config.schema import OWN, POINT
 from vsweep.config.validate import Config, is_coordinate
-from vsweep.engine.dry_run import recorded_names, try_own
+from vsweep.engine.dry_run import recorded_names, trace_user_functions
 from vsweep.engine.inputs import Inputs
 from vsweep.errors import ConfigError
 from vsweep.tasks.minimize import Minimise, coordinates
-from vsweep.tasks.task import Supervised, kept_dtype
-from vsweep.training.loop import Length
+from vsweep.tasks.task import Supervised, param_dtype
+from vsweep.training.loop import TrainingLength
 from vsweep.training.vectorize import HParams, Static
 
 _TRACED_GROUPS = ("optimizer", "schedule", "loss")
@@ -66,7 +66,7 @@ def bind(grid: Grid, inputs: Inputs, rows: np.ndarray) -> tuple[Static, HParams]
     model, static = _bound_model(grid, inputs, rows)
     loss, loss_static = _bound_loss(grid, config, rows)
     task = make_task(inputs, static, loss_static, model)
-    length = Length(config.steps, config.record_every, config.batch_size)
+    length = TrainingLength(config.steps, config.record_every, config.batch_size)
     names = config.optimizer.name, config.schedule.name
     hparams = HParams(
         seed=grid.trials()[2][rows].astype(np.uint32),
@@ -79,7 +79,7 @@ def bind(grid: Grid, inputs: Inputs, rows: np.ndarray) -> tuple[Static, HParams]
     made = Static(task, *names, length, config.dtype, config.precision)
     if config.record_params and isinstance(task, Supervised):
         # What fails in it is told as that, not by its parameters.
-        try_own(inputs, made, hparams)
+        trace_user_functions(inputs, made, hparams)
         wide = widths(grid, config, rows) is not None
         recorded = recorded_names(config.model.name, made, hparams, wide=wide)
         made = replace(made, task=replace(task, recorded=recorded))
@@ -123,7 +123,7 @@ def _floats(grid: Grid, config: Config, path: str, rows: np.ndarray) -> np.ndarr
     """A field's values in the program's dtype. Raises `ConfigError` where it cannot hold one."""
     # Cells of zeros were collapsed over the scale, and have none.
     exact = [1.0 if v is None else float(v) for v in _values(grid, config, path, rows)]
-    dtype = np.dtype(kept_dtype(config.dtype))
+    dtype = np.dtype(param_dtype(config.dtype))
     limits = np.finfo(dtype)
     for value in set(exact):
         if value and not float(limits.tiny) <= abs(value) <= float(limits.max):
@@ -188,7 +188,7 @@ def _bound_point(grid: Grid, config: Config, rows: np.ndarray) -> Bound:
 def _starts(config: Config, path: str, values: np.ndarray) -> np.ndarray:
     """Where trials begin, each a number or as many numbers. Raises `ConfigError`."""
     exact = np.asarray(values.tolist(), np.float64)
-    dtype = np.dtype(kept_dtype(config.dtype))
+    dtype = np.dtype(param_dtype(config.dtype))
     if np.abs(exact).max() > np.finfo(dtype).max:
         raise ConfigError(path, f"got {np.abs(exact).max():.3g}", f"{dtype} holds no such number")
     return exact.astype(dtype)

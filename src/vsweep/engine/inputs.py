@@ -15,7 +15,7 @@ from vsweep.tasks.data.dataset import Split, own_dataset, split
 from vsweep.tasks.layers import has_library_calls
 from vsweep.tasks.losses import LOSSES, Loss, default_loss, own_loss, positive
 from vsweep.tasks.minimize import FUNCTIONS, MANY, coordinates
-from vsweep.tasks.task import Data, Draw, Examples, kept_dtype
+from vsweep.tasks.task import Data, Draw, Examples, param_dtype
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def load_inputs(config: Config, loaded: dict[str, Split]) -> Inputs:
     if key not in loaded:
         loaded[key] = _load(config)
     data = loaded[key]
-    _refuse_beyond(data, kept_dtype(config.dtype), config.dtype)
+    _refuse_beyond(data, param_dtype(config.dtype), config.dtype)
     rows = data.x[0].shape[1]
     if data.dataset.draw is not None and config.batch_size is None:
         raise ConfigError("data.batch_size", "got null", "it takes how many fresh examples a step draws")

@@ -9,13 +9,13 @@ import numpy as np
 
 from vsweep.config.grid import Grid
 from vsweep.config.validate import Config, with_values
-from vsweep.engine.dry_run import try_own
+from vsweep.engine.dry_run import trace_user_functions
 from vsweep.engine.hyperparams import bind, is_traced, widths
 from vsweep.engine.inputs import Inputs, load_inputs
 from vsweep.engine.tuning.cost_model import Costs, Hardware
 from vsweep.engine.tuning.layout import Arrangement, live_bytes
-from vsweep.engine.tuning.pinned import NOTHING_ASKED, Asked, pinned, segment_records
-from vsweep.engine.tuning.timings import Known
+from vsweep.engine.tuning.pinned import NOTHING_ASKED, UserLimits, pinned, segment_records
+from vsweep.engine.tuning.timings import TimingCache
 from vsweep.tasks.data.dataset import Split
 from vsweep.training.vectorize import HParams, Static
 
@@ -81,7 +81,7 @@ class Plan:
     programs: tuple[Program, ...]
     splits: Mapping[str, Split]
     hardware: Hardware
-    asked: Asked = NOTHING_ASKED
+    asked: UserLimits = NOTHING_ASKED
     pinned: bool = False
     notes: tuple[str, ...] = ()
 
@@ -101,8 +101,8 @@ def make_plan(
     variants: Mapping[tuple[str, ...], Config],
     group_axes: Sequence[int],
     hardware: Hardware,
-    asked: Asked = NOTHING_ASKED,
-    known: Known | None = None,
+    asked: UserLimits = NOTHING_ASKED,
+    known: TimingCache | None = None,
     before: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Group the cells by what has to be compiled, and load what they train on.
@@ -118,7 +118,7 @@ def make_plan(
     combinations, which = np.unique(grid.index[:, compiled], axis=0, return_inverse=True)
     cell_of_trial = grid.trials()[1]
     pins = pinned(before, asked, len(grid))
-    costs = Costs(hardware, known or Known(), pins.families)
+    costs = Costs(hardware, known or TimingCache(), pins.families)
     splits: dict[str, Split] = {}
     programs: list[Program] = []
     for i, combination in enumerate(combinations):
@@ -139,10 +139,10 @@ def make_plan(
 
 
 def _program(
-    grid: Grid, inputs: Inputs, rows: np.ndarray, costs: Costs, asked: Asked, family: str
+    grid: Grid, inputs: Inputs, rows: np.ndarray, costs: Costs, asked: UserLimits, family: str
 ) -> Program:
     static, hparams = bind(grid, inputs, rows)
-    try_own(inputs, static, hparams)
+    trace_user_functions(inputs, static, hparams)
     each = widths(grid, inputs.config, rows)
     width = 0 if each is None else int(each.max())
     waste = 0.0

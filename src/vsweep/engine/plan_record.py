@@ -98,7 +98,9 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def happened(plan: Plan, seconds: Mapping[str, float], device_bytes: int, trials: int) -> dict[str, Any]:
+def training_record(
+    plan: Plan, seconds: Mapping[str, float], device_bytes: int, trials: int
+) -> dict[str, Any]:
     """What a sweep took, beside what was predicted, for the store.
 
     seconds: by what they were spent on. trials: how many were trained in them.

@@ -15,9 +15,9 @@ from vsweep.errors import ConfigError
 from vsweep.store.blocks import Params
 from vsweep.tasks.losses import Loss
 from vsweep.tasks.minimize import Minimise, coordinates
-from vsweep.tasks.task import MakeTask, Supervised, kept_dtype
-from vsweep.training.loop import Length
-from vsweep.training.vectorize import Static, numerics
+from vsweep.tasks.task import MakeTask, Supervised, param_dtype
+from vsweep.training.loop import TrainingLength
+from vsweep.training.vectorize import Static, precision_context
 
 
 class Predictor:
@@ -35,8 +35,8 @@ class Predictor:
         self._data, self._loss = data, loss_of(config, len(data["classes"]))
         maker, fields = _task(config, self._loss, len(data["features"]), len(data["classes"]))
         self._names = maker.numbers if isinstance(maker, Minimise) else data["features"]
-        self._static = Static(maker, "", "", Length(0, 1, None), config.dtype, config.precision)
-        with numerics(self._static):
+        self._static = Static(maker, "", "", TrainingLength(0, 1, None), config.dtype, config.precision)
+        with precision_context(self._static):
             self._task = maker(fields)
             template = jax.eval_shape(self._task.init, jax.random.key(0))
         paths, tree = jax.tree_util.tree_flatten_with_path(template)
@@ -56,8 +56,8 @@ class Predictor:
             raise ValueError(f"x has the shape {x.shape}; it takes {takes}")
         if self._data["features"]:
             x = (x - np.asarray(self._data["mean"])) / np.asarray(self._data["std"])
-        with numerics(self._static):
-            dtype = kept_dtype(self._static.dtype)
+        with precision_context(self._static):
+            dtype = param_dtype(self._static.dtype)
             return np.asarray(self._task.apply(self._params, jnp.asarray(x.T, dtype))).T
 
     def __call__(self, x: Any) -> np.ndarray:
@@ -81,7 +81,7 @@ def predictor(config: Config, record: Mapping[str, Any], params: Params | None) 
 def _task(config: Config, loss: Loss, n_features: int, n_classes: int) -> tuple[MakeTask, dict[str, Any]]:
     """The task of a trial alone, and its traced fields; those that draw weights do not matter here."""
     if config.model.name == POINT:
-        function, dtype = config.loss.function, kept_dtype(config.dtype)
+        function, dtype = config.loss.function, param_dtype(config.dtype)
         starts = {name: np.asarray(config.model.fields[name], dtype) for name in coordinates(function)}
         sizes = tuple((name, (*start.shape, None)[0]) for name, start in starts.items())
         fields = tuple(config.loss.fields.items())

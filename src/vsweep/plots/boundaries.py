@@ -14,12 +14,12 @@ from scipy.special import expit
 
 from vsweep.analysis.cells import Row, ranked_trials, rows_of, scored
 from vsweep.analysis.decision_boundary import across, after_steps, logits_of, unseen
-from vsweep.analysis.example_data import Limits, Scene, scene_of
-from vsweep.analysis.labels import COLOURS, evenly, label, with_error
+from vsweep.analysis.example_data import ExampleData, Limits, example_data_for
+from vsweep.analysis.labels import COLOURS, evenly_spaced_indices, label, with_error
 from vsweep.analysis.ranking import rank_cells, varied
 from vsweep.metrics import axes_of, default_metric
 from vsweep.plots.examples import scatter
-from vsweep.plots.style import colours, headed, legend, panels, titled
+from vsweep.plots.style import colours, legend, panels, set_panel_title, set_suptitle
 from vsweep.store.reader import StoredSweep
 
 _LR, _MOST_RATES = "optimizer.lr", 6
@@ -46,9 +46,9 @@ class Steps(NamedTuple):
     logits: np.ndarray
 
 
-def boundaries_of(sweep: StoredSweep) -> tuple[Scene, list[Boundary]]:
+def boundaries_of(sweep: StoredSweep) -> tuple[ExampleData, list[Boundary]]:
     """The boundaries that a picture shows: see `Plots.boundaries`."""
-    scene = scene_of(sweep, "boundaries", 2, "two classes")
+    scene = example_data_for(sweep, "boundaries", 2, "two classes")
     trials, metric = sweep.trials, default_metric(sweep.trials)
     cells = rows_of(_logistic(sweep, metric, "boundaries"))
     rows = [("best", cells[0]), (f"last of {len(cells)}", cells[-1])][: len(cells)]
@@ -74,22 +74,22 @@ def boundaries(sweep: StoredSweep) -> Figure:
         image = _shade(panel, scene, strong) or image
         scatter(panel, scene, COLOURS)
         _draw_lines(panel, scene.limits, lines, strong, mean=mean)
-        titled(panel, title, 62)
+        set_panel_title(panel, title, 62)
     if image is not None:
         figure.colorbar(image, ax=axes, label=f"probability of {scene.classes[1]}", shrink=0.8)
-    headed(figure, _HEADING)
+    set_suptitle(figure, _HEADING)
     legend(figure)
     return figure
 
 
-def first_steps_of(sweep: StoredSweep, steps: int) -> tuple[Scene, list[Steps], str]:
+def first_steps_of(sweep: StoredSweep, steps: int) -> tuple[ExampleData, list[Steps], str]:
     """The steps that a picture shows, and of which trials they are, in words: see `Plots.first_steps`."""
-    scene = scene_of(sweep, "first_steps", 2, "two classes")
+    scene = example_data_for(sweep, "first_steps", 2, "two classes")
     metric = default_metric(sweep.trials)
     cells = _logistic(sweep, metric, "first_steps")
     if _LR in axes_of(sweep.trials):
         cells = cells.drop_duplicates(_LR).sort_values(_LR)
-        cells = cells.iloc[evenly(len(cells), _MOST_RATES)]
+        cells = cells.iloc[evenly_spaced_indices(len(cells), _MOST_RATES)]
     else:
         cells = cells.head(1)
     trials = [rows_of(ranked_trials(sweep.trials, int(cell), metric))[0] for cell in cells["cell"]]
@@ -115,11 +115,11 @@ def first_steps(sweep: StoredSweep, steps: int) -> Figure:
         panel.add_collection(
             LineCollection(list(ends.values()), colors=shades[list(ends)], linewidths=widths, zorder=3)
         )
-        titled(panel, title, 46)
+        set_panel_title(panel, title, 46)
     scale = ScalarMappable(Normalize(-0.5, len(shades) - 0.5), ListedColormap(shades))
-    ticks = evenly(len(shades), 6).tolist()
+    ticks = evenly_spaced_indices(len(shades), 6).tolist()
     figure.colorbar(scale, ax=axes, label="step", shrink=0.8, ticks=ticks)
-    headed(figure, f"{_HEADING} after each of the first steps", of_each)
+    set_suptitle(figure, f"{_HEADING} after each of the first steps", of_each)
     legend(figure)
     return figure
 
@@ -150,7 +150,7 @@ def _strong(lines: np.ndarray, ok: np.ndarray) -> tuple[np.ndarray | None, bool]
     return (lines[finite][0] if finite.any() else None), False
 
 
-def _shade(axes: Axes, scene: Scene, line: np.ndarray | None) -> Any:
+def _shade(axes: Axes, scene: ExampleData, line: np.ndarray | None) -> Any:
     """The probability of the second class; None where there is none."""
     if line is None:
         return None

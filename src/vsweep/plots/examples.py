@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from vsweep.analysis.example_data import Scene
-from vsweep.analysis.labels import evenly
+from vsweep.analysis.example_data import ExampleData
+from vsweep.analysis.labels import evenly_spaced_indices
 
 # Of more classes the legend names some.
 _MOST_NAMED = 12
@@ -15,10 +15,10 @@ _MOST_NAMED = 12
 _MARKERS = ("o", "^", "s", "D", "v", "P", "X", "p")
 
 
-def scatter(axes: Axes, scene: Scene, colours: Sequence[Any]) -> None:
+def scatter(axes: Axes, scene: ExampleData, colours: Sequence[Any]) -> None:
     """The examples of classes over two features: a colour and a shape each, hollow where held out."""
     size = float(np.clip(6000 / len(scene.examples), 3, 22))
-    named = evenly(len(scene.classes), _MOST_NAMED)
+    named = evenly_spaced_indices(len(scene.classes), _MOST_NAMED)
     for train in (True, False):
         part = scene.part(train=train)
         for i, name in enumerate(scene.classes):

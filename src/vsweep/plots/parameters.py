@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from vsweep.analysis.labels import COLOURS
 from vsweep.analysis.ranking import recorded_parameters
-from vsweep.plots.style import headed, legend, panels, plain
+from vsweep.plots.style import legend, panels, plain, set_suptitle
 from vsweep.store.reader import StoredSweep
 
 _MOST_PARAMETERS, _MOST_LINES = 12, 400
@@ -59,7 +59,7 @@ def parameters(sweep: StoredSweep) -> Figure:
         panel.set(xlabel="step", ylabel=name.removeprefix("param."))
         panel.set_xlim(0.0, float(sweep.curves["step"].max()))
         plain(panel)
-    headed(figure, *words)
+    set_suptitle(figure, *words)
     legend(figure)
     return figure
 

@@ -10,12 +10,12 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from vsweep.analysis.cells import MOST_PANELS, Row, best_by, predictors, rows_of, scored
-from vsweep.analysis.example_data import Scene, scene_of, with_margin
+from vsweep.analysis.example_data import ExampleData, example_data_for, with_margin
 from vsweep.analysis.labels import COLOURS, label
 from vsweep.analysis.ranking import rank_cells
 from vsweep.metrics import axes_of, default_metric
 from vsweep.plots.examples import scatter
-from vsweep.plots.style import colours, headed, legend, panels, plain, spread, titled
+from vsweep.plots.style import colours, legend, panels, plain, set_panel_title, set_suptitle, spread
 from vsweep.store.reader import StoredSweep
 
 # Points along a feature at which a model is asked.
@@ -25,7 +25,7 @@ _NOT_KEPT = "the parameters of the trials to be drawn were not kept: train the s
 
 def fits(sweep: StoredSweep, by: str | None) -> Figure:
     """See `Plots.fits`."""
-    scene = scene_of(sweep, "fits", 1, "numbers")
+    scene = example_data_for(sweep, "fits", 1, "numbers")
     metric = default_metric(sweep.trials)
     chosen = chosen_cells(sweep.trials, metric, by)
     x = along(scene, _ALONG)
@@ -41,15 +41,17 @@ def fits(sweep: StoredSweep, by: str | None) -> Figure:
         _least_squares(panel, scene, sweep.trials[sweep.trials["cell"] == row["cell"]], x)
         panel.set(xlabel=scene.features[0], ylabel="target", xlim=scene.limits[0], ylim=shown)
         plain(panel)
-        titled(panel, [words, scored(row, metric), left_out(row, len(each))], 70 if by is None else 42)
-    headed(figure, which_cells(sweep.trials, metric, by))
+        set_panel_title(
+            panel, [words, scored(row, metric), left_out(row, len(each))], 70 if by is None else 42
+        )
+    set_suptitle(figure, which_cells(sweep.trials, metric, by))
     legend(figure)
     return figure
 
 
 def regions(sweep: StoredSweep, by: str) -> Figure:
     """See `Plots.regions`."""
-    scene = scene_of(sweep, "regions", 2, "classes")
+    scene = example_data_for(sweep, "regions", 2, "classes")
     metric = default_metric(sweep.trials)
     chosen = best_by(sweep.trials, metric, by)
     kept = [next(predictors(sweep, row, metric), None) for _, row in chosen]
@@ -72,8 +74,8 @@ def regions(sweep: StoredSweep, by: str) -> Figure:
                 interpolation="nearest",
             )
         scatter(panel, scene, palette)
-        titled(panel, [words, scored(row, metric), left_out(row, int(predict is not None), 1)])
-    headed(figure, which_cells(sweep.trials, metric, by), "the regions of its best seed")
+        set_panel_title(panel, [words, scored(row, metric), left_out(row, int(predict is not None), 1)])
+    set_suptitle(figure, which_cells(sweep.trials, metric, by), "the regions of its best seed")
     legend(figure)
     return figure
 
@@ -88,13 +90,13 @@ def chosen_cells(
     return [(label(row, axes_of(trials)), row)]
 
 
-def along(scene: Scene, count: int) -> np.ndarray:
+def along(scene: ExampleData, count: int) -> np.ndarray:
     """So many places along one feature, from the first example to the last, float64 `(count,)`."""
     seen = scene.examples[scene.columns[0]].to_numpy(float)
     return np.linspace(seen.min(), seen.max(), count)
 
 
-def classes_seen(scene: Scene, predict: Callable[[Any], np.ndarray], count: int) -> np.ndarray:
+def classes_seen(scene: ExampleData, predict: Callable[[Any], np.ndarray], count: int) -> np.ndarray:
     """The class that a model sees at each point of a grid, by its place among them, `(count, count)`."""
     grid = np.meshgrid(*(np.linspace(*limits, count) for limits in scene.limits))
     points = np.stack([each.ravel() for each in grid], axis=1)
@@ -125,7 +127,7 @@ def left_out(row: Row, kept: int, needed: int | None = None) -> str:
     return f"{kept} of {ok} seeds kept" if kept else "not kept: keep.params=all"
 
 
-def targets_shown(scene: Scene, drawn: list[np.ndarray]) -> tuple[float, float]:
+def targets_shown(scene: ExampleData, drawn: list[np.ndarray]) -> tuple[float, float]:
     """From the lowest to the highest target, and of fits as much beyond it as is half of that."""
     columns = [name for name in ("target", "truth") if name in scene.examples]
     low, high = with_margin(scene.examples[columns].to_numpy(float))
@@ -135,14 +137,14 @@ def targets_shown(scene: Scene, drawn: list[np.ndarray]) -> tuple[float, float]:
     return max(float(every.min()), low - beyond), min(float(every.max()), high + beyond)
 
 
-def said_of(scene: Scene) -> dict[bool, str]:
+def said_of(scene: ExampleData) -> dict[bool, str]:
     """What the examples are that are trained on, and the others."""
     # Steps that draw fresh examples never see those that are here.
     train = "examples that it is measured on" if scene.fresh else "training examples"
     return {True: train, False: "held-out examples"}
 
 
-def _points(axes: Axes, scene: Scene) -> None:
+def _points(axes: Axes, scene: ExampleData) -> None:
     """The examples, hollow where held out, and the truth along the feature."""
     feature, size = scene.columns[0], float(np.clip(4000 / len(scene.examples), 3, 16))
     for train, text in said_of(scene).items():
@@ -165,13 +167,13 @@ def _fits(axes: Axes, x: np.ndarray, drawn: list[np.ndarray]) -> None:
         axes.plot(x, np.mean(drawn, axis=0), color=COLOURS[1], linewidth=2.0, label=text)
 
 
-def _least_squares(axes: Axes, scene: Scene, trials: pd.DataFrame, x: np.ndarray) -> None:
+def _least_squares(axes: Axes, scene: ExampleData, trials: pd.DataFrame, x: np.ndarray) -> None:
     y = least_squares(scene, trials, x)
     if y is not None:
         axes.plot(x, y, color="black", linestyle="--", linewidth=1.4, label="least squares")
 
 
-def least_squares(scene: Scene, trials: pd.DataFrame, x: np.ndarray) -> np.ndarray | None:
+def least_squares(scene: ExampleData, trials: pd.DataFrame, x: np.ndarray) -> np.ndarray | None:
     """The line of least squares, where the trials know it; it is of the standardised feature."""
     if not {"least_squares_w", "least_squares_b"} <= set(trials):
         return None

@@ -46,7 +46,7 @@ def panels(
     return figure, axes[:count]
 
 
-def written(figure: Figure, path: str | Path | None) -> Figure:
+def save_figure(figure: Figure, path: str | Path | None) -> Figure:
     """The figure, written to a path if one is given."""
     if path is not None:
         path = Path(path)
@@ -74,12 +74,12 @@ def tick(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def titled(axes: Axes, lines: Sequence[str], width: int = 42) -> None:
+def set_panel_title(axes: Axes, lines: Sequence[str], width: int = 42) -> None:
     """A panel's title, of lines of at most so many letters each."""
     axes.set_title("\n".join(_wrapped(lines, width)), fontsize=8.5)
 
 
-def headed(figure: Figure, *lines: str) -> None:
+def set_suptitle(figure: Figure, *lines: str) -> None:
     """A picture's title, of lines that are no wider than it."""
     figure.suptitle("\n".join(_wrapped(lines, int(13.0 * figure.get_figwidth()))), fontsize=10)
 

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from vsweep.analysis.cells import rows_of
 from vsweep.analysis.labels import COLOURS, label
-from vsweep.analysis.trajectories import Value, Way, bowls, every, hills
+from vsweep.analysis.trajectories import Trajectory, Value, every, function_panels, loss_panels
 from vsweep.metrics import LR
 from vsweep.plots.style import panels, picture, plain
 from vsweep.store.reader import StoredSweep
@@ -34,7 +34,7 @@ def colour_of(i: int) -> str:
     return COLOURS[i % (len(COLOURS) - 1)]
 
 
-def inside(way: Way, lows: Sequence[float], highs: Sequence[float]) -> tuple[np.ndarray, str]:
+def inside(way: Trajectory, lows: Sequence[float], highs: Sequence[float]) -> tuple[np.ndarray, str]:
     """The points of a way up to where it leaves the picture, and the marker of its end."""
     with np.errstate(invalid="ignore"):
         within = (np.isfinite(way.points) & (way.points >= lows) & (way.points <= highs)).all(axis=1)
@@ -42,7 +42,7 @@ def inside(way: Way, lows: Sequence[float], highs: Sequence[float]) -> tuple[np.
     return kept, LEAVES if len(kept) < len(way.points) else ARRIVES if way.arrived else STOPS
 
 
-def window(ways: Sequence[Way], i: int) -> tuple[float, float]:
+def window(ways: Sequence[Trajectory], i: int) -> tuple[float, float]:
     """What of a coordinate is shown: all starts, all ways that arrived, and of others the ends nearby."""
     begun = np.asarray([way.points[0, i] for way in ways])
     ended = np.asarray([way.points[-1, i] for way in ways])
@@ -54,7 +54,7 @@ def window(ways: Sequence[Way], i: int) -> tuple[float, float]:
     return float(every.min() - margin), float(every.max() + margin)
 
 
-def draw_on_curve(axes: Axes, ways: Sequence[Way], value: Value, names: Sequence[str]) -> None:
+def draw_on_curve(axes: Axes, ways: Sequence[Trajectory], value: Value, names: Sequence[str]) -> None:
     """Draw ways on a function of one coordinate."""
     low, high = window(ways, 0)
     across = np.linspace(low, high, 400)
@@ -78,7 +78,7 @@ def draw_on_curve(axes: Axes, ways: Sequence[Way], value: Value, names: Sequence
     plain(axes)
 
 
-def heights_shown(height: np.ndarray, ways: Sequence[Way], value: Value) -> Heights | None:
+def heights_shown(height: np.ndarray, ways: Sequence[Trajectory], value: Value) -> Heights | None:
     """Of a function's values along a line; None where none is finite."""
     # A function need not be finite everywhere.
     seen = height[np.isfinite(height)]
@@ -93,7 +93,9 @@ def heights_shown(height: np.ndarray, ways: Sequence[Way], value: Value) -> Heig
     return Heights(float(seen.min()) - 0.08 * reach, float(seen.max()) + 0.08 * reach, None)
 
 
-def mesh(ways: Sequence[Way], value: Value, count: int = 160) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def mesh(
+    ways: Sequence[Trajectory], value: Value, count: int = 160
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Both coordinates of a plane that shows these ways, and the function there, `(count, count)` each."""
     across, up = (np.linspace(*window(ways, i), count) for i in (0, 1))
     xs, ys = np.meshgrid(across, up)
@@ -102,14 +104,14 @@ def mesh(ways: Sequence[Way], value: Value, count: int = 160) -> tuple[np.ndarra
 
 def draw_on_contours(
     axes: Axes,
-    ways: Sequence[Way],
+    ways: Sequence[Trajectory],
     value: Value,
     names: Sequence[str],
     height: str = "",
     more: np.ndarray | None = None,
 ) -> None:
     """Draw ways over contours. height: what the function is called. more: other points to be seen."""
-    seen = [*ways, *([] if more is None else [Way(more, arrived=True)])]
+    seen = [*ways, *([] if more is None else [Trajectory(more, arrived=True)])]
     xs, ys, heights = mesh(seen, value)
     drawn = axes.contourf(xs, ys, heights, levels=20, cmap="Greys", alpha=0.85)
     assert axes.figure is not None
@@ -128,7 +130,7 @@ def draw_on_contours(
     axes.set_ylabel(names[1])
 
 
-def draw_on_surface(axes: Any, ways: Sequence[Way], value: Value, names: Sequence[str]) -> None:
+def draw_on_surface(axes: Any, ways: Sequence[Trajectory], value: Value, names: Sequence[str]) -> None:
     """Draw ways on a function of two coordinates, on axes in three dimensions."""
     xs, ys, heights = mesh(ways, value)
     axes.plot_surface(xs, ys, heights, cmap="Greys", alpha=0.55, linewidth=0, rcount=60, ccount=60)
@@ -148,7 +150,7 @@ def draw_on_surface(axes: Any, ways: Sequence[Way], value: Value, names: Sequenc
 
 def draw_paths(sweep: StoredSweep, *, on_surface: bool) -> Figure:
     """See `Plots.paths` and `Plots.surface`."""
-    shown = hills(sweep, planes=on_surface)
+    shown = function_panels(sweep, planes=on_surface)
     if on_surface:
         figure = picture(7.4, 6.0)
         axes: list[Any] = [figure.add_subplot(projection="3d")]
@@ -193,7 +195,7 @@ def columns_of(count: int) -> int:
 
 def draw_loss_surface(sweep: StoredSweep) -> Figure:
     """See `Plots.loss_surface`."""
-    best, value, shown = bowls(sweep)
+    best, value, shown = loss_panels(sweep)
     size = (5.2, 4.4) if len(shown) > 1 else (6.0, 4.8)
     figure, axes = panels(len(shown), columns=columns_of(len(shown)), size=size)
     named: dict[str, Any] = {}

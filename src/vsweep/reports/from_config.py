@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vsweep.analysis.ranking import restrict
-from vsweep.errors import ConfigError, nearest
+from vsweep.errors import ConfigError, suggest
 from vsweep.plots.style import tick
 from vsweep.reports.sweep_plots import Plots
 from vsweep.store.reader import PICTURES, StoredSweep
@@ -29,7 +29,7 @@ def asked(given: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> list[tuple
     for entry in given:
         for name, arguments in entry.items():
             if name not in known:
-                raise ConfigError("pictures", f"no picture {name!r}", nearest(name, known))
+                raise ConfigError("pictures", f"no picture {name!r}", suggest(name, known))
             parameters = dict(inspect.signature(known[name]).parameters)
             takes = [key for key in parameters if key not in ("self", "path")]
             for key in arguments:
@@ -45,7 +45,7 @@ def asked(given: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> list[tuple
             named = [arguments[key] for key in _AXES if arguments.get(key) is not None]
             for axis in [*named, *arguments.get(_WHERE, {})]:
                 if axis not in axes:
-                    raise ConfigError("pictures", f"{name} names {axis!r}, no axis", nearest(str(axis), axes))
+                    raise ConfigError("pictures", f"{name} names {axis!r}, no axis", suggest(str(axis), axes))
             found.append((name, dict(arguments)))
     return found
 

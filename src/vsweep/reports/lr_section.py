@@ -13,7 +13,7 @@ from vsweep.analysis.lr_sensitivity import Slope, best_lr, lr_lines, lr_sensitiv
 from vsweep.metrics import LR
 from vsweep.reports.blocks import Charts, Choice, Rows, Section
 from vsweep.reports.charts import lr_sensitivity as lr_charts
-from vsweep.reports.report_data import Subject
+from vsweep.reports.report_data import ReportData
 
 # Axes that a page has room for.
 _MOST_BY = 4
@@ -26,7 +26,7 @@ _NOTE = (
 )
 
 
-def sensitivity(of: Subject) -> Section:
+def sensitivity(of: ReportData) -> Section:
     """The fifth: the learning rate."""
     section = Section("sensitive", "How sensitive is it to the learning rate?")
     found = dict(_lines(of))
@@ -62,7 +62,7 @@ def sensitivity(of: Subject) -> Section:
     return section
 
 
-def _lines(of: Subject) -> Iterator[tuple[str | None, pd.DataFrame]]:
+def _lines(of: ReportData) -> Iterator[tuple[str | None, pd.DataFrame]]:
     """The lines along the learning rate by each of some axes, and of all cells."""
     axes = [axis for axis in of.by_importance if axis in pictured(of.trials)]
     others = [axis for axis in axes if axis != LR and axis not in of.starts]
@@ -96,7 +96,7 @@ def _slope_words(by: str, best: pd.DataFrame, fit: Slope | None) -> list[str]:
     return [f"{said} ({interval})."]
 
 
-def _sensitivity_table(of: Subject, by: str | None, found: pd.DataFrame) -> Rows:
+def _sensitivity_table(of: ReportData, by: str | None, found: pd.DataFrame) -> Rows:
     """The best learning rate for each value of an axis, and how much is lost beside it."""
     loss = of.loss
     table = lr_sensitivity(of.trials, of.start, loss, by) if loss else pd.DataFrame()

@@ -13,7 +13,7 @@ from vsweep.reports.charts import heatmaps as heatmap_charts
 from vsweep.reports.charts import leading_cells as leading_charts
 from vsweep.reports.charts import lr_sensitivity as lr_charts
 from vsweep.reports.charts.style import Chart
-from vsweep.reports.report_data import Subject
+from vsweep.reports.report_data import ReportData
 from vsweep.reports.task_charts import task_charts
 from vsweep.store.atomic import write_whole
 from vsweep.store.reader import StoredSweep
@@ -28,12 +28,12 @@ class Interactive:
     _sweep: StoredSweep
 
     @cached_property
-    def _subjects(self) -> dict[str | None, Subject]:
+    def _subjects(self) -> dict[str | None, ReportData]:
         return {}
 
-    def _of(self, metric: str | None) -> Subject:
+    def _of(self, metric: str | None) -> ReportData:
         if metric not in self._subjects:
-            self._subjects[metric] = Subject(self._sweep, metric)
+            self._subjects[metric] = ReportData(self._sweep, metric)
         return self._subjects[metric]
 
     def leading(self, metric: str | None = None, path: str | Path | None = None) -> go.Figure:

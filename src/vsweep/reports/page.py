@@ -17,8 +17,8 @@ from plotly.offline import get_plotlyjs
 from vsweep.reports.blocks import Choice, Rows, Section
 from vsweep.reports.cell_data import cell_data
 from vsweep.reports.charts.style import PALETTE, Chart
-from vsweep.reports.provenance import config_text, happened, warnings
-from vsweep.reports.report_data import Subject
+from vsweep.reports.provenance import config_text, sweep_facts, warnings
+from vsweep.reports.report_data import ReportData
 from vsweep.reports.sections import sections
 from vsweep.reports.task_charts import drawn
 from vsweep.store.atomic import write_whole
@@ -48,7 +48,7 @@ def _write(text: str, path: Path) -> None:
 
 def page(sweep: StoredSweep, metric: str | None = None) -> str:
     """The report's HTML. Raises as `write_report` does."""
-    subject = Subject(sweep, metric)
+    subject = ReportData(sweep, metric)
     made = [*sections(subject), *_task(sweep)]
     charts: dict[str, Chart] = {}
     shown = [_section(section, charts) for section in made]
@@ -64,7 +64,7 @@ def page(sweep: StoredSweep, metric: str | None = None) -> str:
         best="the best cell" if subject.cells["mean"].notna().any() else "the first cell",
         warnings=warnings(sweep),
         sections=shown,
-        happened=happened(sweep),
+        happened=sweep_facts(sweep),
         config=config_text(sweep),
         charts={key: _escaped(pio.to_json(chart.figure)) for key, chart in charts.items()},
         data=_embedded(
@@ -94,7 +94,7 @@ def _title(sweep: StoredSweep) -> str:
     return f"{sweep.plan['name']}" + (f", {sweep.only}" if sweep.only else "")
 
 
-def _said(subject: Subject) -> str:
+def _said(subject: ReportData) -> str:
     """What the report is of, in a line."""
     cells, seeds = len(subject.cells), subject.trials["seed"].nunique()
     # Of an axis that varies between one value and none, none is a value too.

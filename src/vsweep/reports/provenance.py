@@ -9,7 +9,7 @@ from vsweep.store.reader import StoredSweep
 from vsweep.store.verification import verified_line
 
 
-def happened(sweep: StoredSweep) -> list[tuple[str, str]]:
+def sweep_facts(sweep: StoredSweep) -> list[tuple[str, str]]:
     """A row for each: the command, time, devices, versions, data, and what was verified."""
     plan = sweep.plan
     rows = [

@@ -20,7 +20,7 @@ _BEST, _SPREAD = 40, 40
 _FAINT = 150
 
 
-class Subject:
+class ReportData:
     """A sweep, and the metric that its report ranks by."""
 
     def __init__(self, sweep: StoredSweep, metric: str | None = None) -> None:

@@ -16,18 +16,18 @@ from vsweep.reports.charts import effects as effect_charts
 from vsweep.reports.charts import heatmaps as heatmap_charts
 from vsweep.reports.charts import leading_cells as leading_charts
 from vsweep.reports.lr_section import sensitivity
-from vsweep.reports.report_data import Subject
+from vsweep.reports.report_data import ReportData
 
 # Cells that a page has room for.
 _ROWS = 20
 
 
-def sections(subject: Subject) -> list[Section]:
+def sections(subject: ReportData) -> list[Section]:
     """All of them; one that cannot be answered says why."""
     return [make(subject) for make in (best, matters, good_region, got_there, sensitivity)]
 
 
-def best(of: Subject) -> Section:
+def best(of: ReportData) -> Section:
     """The first question: the best cell, and how sure that is."""
     section = Section("best", "What is best, and is it sure?")
     cells, metric, words = of.cells, of.metric, section.words
@@ -58,7 +58,7 @@ def best(of: Subject) -> Section:
     return section
 
 
-def _sure(of: Subject) -> str:
+def _sure(of: ReportData) -> str:
     """Whether the first cell is really the best, in a sentence."""
     if len(of.cells) == 1:
         return "There is one cell: nothing to compare it with."
@@ -70,8 +70,8 @@ def _sure(of: Subject) -> str:
     return _sentence(said) if said else ""
 
 
-def _table(of: Subject) -> Rows:
-    shown, near = of.cells.head(_ROWS), significance.alike(of.cells).tolist()
+def _table(of: ReportData) -> Rows:
+    shown, near = of.cells.head(_ROWS), significance.not_distinguishable(of.cells).tolist()
     rows = []
     for i, row in enumerate(rows_of(shown)):
         chance = "" if i == 0 or of.still or pd.isna(row["chance"]) else _chance(row["chance"])
@@ -100,7 +100,7 @@ def _chance(chance: float) -> str:
     return "> 0.999" if chance > 0.999 else f"{chance:.3f}"
 
 
-def matters(of: Subject) -> Section:
+def matters(of: ReportData) -> Section:
     """The second: the effect of each axis."""
     section = Section("matters", "What matters?")
     if not of.axes:
@@ -131,7 +131,7 @@ def _sentence(said: str, names: Iterable[str] = ()) -> str:
     return begins.rstrip(".") + "."
 
 
-def good_region(of: Subject) -> Section:
+def good_region(of: ReportData) -> Section:
     """The third: maps over two axes."""
     section = Section("where", "Where is the good region, and where does training break?")
     share = of.diverged / len(of.trials)
@@ -159,7 +159,7 @@ def good_region(of: Subject) -> Section:
     return section
 
 
-def got_there(of: Subject) -> Section:
+def got_there(of: ReportData) -> Section:
     """The fourth: curves."""
     section = Section("how", "How did it get there?")
     curves, cells = of.curves, of.shown_cells

@@ -8,12 +8,12 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from vsweep.analysis.labels import evenly
+from vsweep.analysis.labels import evenly_spaced_indices
 from vsweep.analysis.ranking import known_axis, rank_cells
 from vsweep.metrics import default_metric, higher_is_better
 from vsweep.plots import boundaries, parameters, predictions
 from vsweep.plots.basins import draw_basin
-from vsweep.plots.style import colours, picture, plain, tick, written
+from vsweep.plots.style import colours, picture, plain, save_figure, tick
 from vsweep.plots.trajectories import draw_loss_surface, draw_paths
 from vsweep.reports.notebook import Interactive
 from vsweep.store.reader import StoredSweep
@@ -180,7 +180,7 @@ class Plots(Interactive):
                 figure.suptitle(f"{figure.get_suptitle()}\n{only}", fontsize=11)
             else:
                 figure.axes[0].set_title(f"{figure.axes[0].get_title()}\n{only}", fontsize=10)
-        return written(figure, path)
+        return save_figure(figure, path)
 
     def _best(self, metric: str, *axes: str) -> pd.DataFrame:
         """The best cell for each combination of values of the axes."""
@@ -196,7 +196,9 @@ def _draw(figure: Figure, mean: pd.DataFrame, diverged: pd.DataFrame, metric: st
     # Viridis runs from dark to light for every kind of sight; the better end is the lighter.
     colours = colormaps["viridis" if higher_is_better(metric) else "viridis_r"].with_extremes(bad="0.85")
     image = axes.imshow(values, cmap=colours, origin="lower", aspect="auto")
-    across, up = (evenly(n, n if n <= _MOST_TILES else _MOST_TICKS) for n in reversed(mean.shape))
+    across, up = (
+        evenly_spaced_indices(n, n if n <= _MOST_TILES else _MOST_TICKS) for n in reversed(mean.shape)
+    )
     axes.set_xticks(across, [tick(v) for v in mean.columns[across]])
     axes.set_yticks(up, [tick(v) for v in mean.index[up]])
     axes.set_xlabel(str(mean.columns.name))
@@ -220,7 +222,7 @@ def _draw(figure: Figure, mean: pd.DataFrame, diverged: pd.DataFrame, metric: st
 def _draw_lines(figure: Figure, best: pd.DataFrame, lines: pd.DataFrame, by: str, metric: str) -> None:
     axes = figure.subplots()
     values = best[by].tolist()
-    named = set(evenly(len(values), _MOST_NAMED).tolist())
+    named = set(evenly_spaced_indices(len(values), _MOST_NAMED).tolist())
     cells = best[["cell", "diverged", "seeds"]].to_numpy(int)
     for i, (colour, (cell, diverged, seeds)) in enumerate(zip(colours(values), cells, strict=True)):
         line = lines[lines.index.get_level_values("cell") == cell].droplevel("cell")

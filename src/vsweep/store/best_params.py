@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from vsweep.metrics import higher_is_better, preferred
-from vsweep.store.blocks import Finished, Params
+from vsweep.store.blocks import Params, TrainedBlock
 from vsweep.store.checkpoints import read_params, write_params
 
 ALL = "all"
@@ -39,7 +39,7 @@ class Keeper:
         values = -values if higher_is_better(self._metric) else values
         return np.where((summary["status"] == "ok") & ~np.isnan(values), values, np.inf).tolist()
 
-    def add(self, done: Finished, identities: np.ndarray, summary: pd.DataFrame, part: str) -> None:
+    def add(self, done: TrainedBlock, identities: np.ndarray, summary: pd.DataFrame, part: str) -> None:
         """Keep what is worth it of a block that is done, before it counts as done."""
         if self._keep == ALL:
             every = done.params(np.arange(len(identities)))

@@ -13,7 +13,7 @@ def no_params(places: np.ndarray) -> list[Params]:
     return [{} for _ in places]
 
 
-class Finished(NamedTuple):
+class TrainedBlock(NamedTuple):
     """Trials that are done.
 
     rows: int64 `(trials,)`, places in the table of trials. steps: int64 `(records,)`. metrics: each
@@ -31,10 +31,10 @@ class Finished(NamedTuple):
     test: Mapping[str, np.ndarray] = {}
     columns: Mapping[str, np.ndarray] = {}
     params: Callable[[np.ndarray], list[Params]] = no_params
-    state: "Underway | None" = None
+    state: "PartialBlock | None" = None
 
 
-class Underway(NamedTuple):
+class PartialBlock(NamedTuple):
     """Trials of one block between two segments.
 
     rows: int64 `(trials,)`. records: how many of their records are made. metrics: each float32

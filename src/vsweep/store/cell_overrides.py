@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 
-class Spelling(NamedTuple):
+class CellOverrides(NamedTuple):
     """The exact config of each cell, as overrides: all of its fields.
 
     cells: int64 `(cells,)`, rising. places: int64 `(cells, axes)`, the place of each cell's value on each

@@ -27,7 +27,7 @@ class Lock:
         Raises `ConfigError` where another process holds it, or the directory cannot be written.
         """
         self._handle: int | None = None
-        refuse_links(directory)
+        check_no_links(directory)
         if fcntl is None:
             return
         try:
@@ -58,7 +58,7 @@ class Lock:
         self.close()
 
 
-def refuse_links(directory: Path) -> None:
+def check_no_links(directory: Path) -> None:
     """Raise `ConfigError` where a name in a sweep's directory leads elsewhere: it may come from others."""
     folders = (directory, *(directory / name for name in _FOLDERS))
     for path in (path for folder in folders for path in folder.glob("*")):
@@ -67,7 +67,7 @@ def refuse_links(directory: Path) -> None:
             raise ConfigError("dir", got, "it takes a directory that holds its own files")
 
 
-def refuse_within(directory: Path) -> None:
+def check_inside(directory: Path) -> None:
     """Raise `ConfigError` where one stands in a sweep's directory, which may come from others.
 
     From where one stands functions are imported, and W&B's client reads which server to send the key to.

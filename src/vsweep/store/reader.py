@@ -12,13 +12,13 @@ import yaml
 
 from vsweep.errors import ConfigError
 from vsweep.store.best_params import params_of
-from vsweep.store.cell_overrides import Spelling
+from vsweep.store.cell_overrides import CellOverrides
 from vsweep.store.examples import read_examples
 from vsweep.store.extend import unfinished
 from vsweep.store.writer import read_curves, read_trials
 
 MakePredictor = Callable[["StoredSweep", int, dict[str, np.ndarray] | None], Callable[[Any], np.ndarray]]
-MakeSpelling = Callable[["StoredSweep"], Spelling]
+MakeSpelling = Callable[["StoredSweep"], CellOverrides]
 VERIFIED, CONFIRMED, PICTURES, REPORT = "verify.json", "confirm.json", "pictures", "report.html"
 
 
@@ -136,7 +136,7 @@ class StoredSweep:
         return self._predictor(self, cell, None)
 
     @cached_property
-    def spelling(self) -> Spelling:
+    def spelling(self) -> CellOverrides:
         """The overrides of all its cells. Raises `ConfigError` where they cannot be told."""
         if self._spelling is None:
             raise RuntimeError("overrides come from vsweep.load(directory)")

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 
 from vsweep.metrics import higher_is_better, is_parameter
-from vsweep.store.blocks import Finished
+from vsweep.store.blocks import TrainedBlock
 
 
 def summary_of(
-    done: Finished, metrics: Sequence[str], tests: Sequence[str] = (), more: Sequence[str] = ()
+    done: TrainedBlock, metrics: Sequence[str], tests: Sequence[str] = (), more: Sequence[str] = ()
 ) -> pd.DataFrame:
     """Status, final and best values of trials that are done, by their place in the table.
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vsweep.store.blocks import Finished
+from vsweep.store.blocks import TrainedBlock
 
 
 class Table(NamedTuple):
@@ -40,7 +40,7 @@ class Table(NamedTuple):
         digest.update(self.numbers.astype("<i8").tobytes())
         return digest.hexdigest()
 
-    def curves(self, done: Finished) -> pa.Table:
+    def curves(self, done: TrainedBlock) -> pa.Table:
         """The curves of trials that are done: `trial`, `step` and a float32 column per metric."""
         steps = np.tile(done.steps, len(done.rows))
         flat = {name: values.ravel() for name, values in done.metrics.items()}

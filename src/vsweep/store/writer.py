@@ -17,7 +17,7 @@ import yaml
 from vsweep.errors import ConfigError
 from vsweep.store.atomic import uninterrupted, write_json, write_whole
 from vsweep.store.best_params import Keeper
-from vsweep.store.blocks import Finished, Underway
+from vsweep.store.blocks import PartialBlock, TrainedBlock
 from vsweep.store.checkpoints import Saved, read_saved, write_saved
 from vsweep.store.extend import STATES, TRIALS, earlier_states, extend, finish, summary_at, unfinished
 from vsweep.store.lock import Lock
@@ -77,7 +77,7 @@ class Store:
             raise
 
     def _open(self, described: tuple[Mapping[str, Any], Mapping[str, Any]] | None) -> None:
-        refuse_foreign(self.directory, read_plan(self.directory), self._numerics)
+        check_format(self.directory, read_plan(self.directory), self._numerics)
         finish(self.directory)
         before = read_plan(self.directory)
         aside = self._ledger.open()
@@ -139,7 +139,7 @@ class Store:
         self._record |= record
         write_json(self.directory / _PLAN, self._record)
 
-    def underway(self) -> list[Underway]:
+    def underway(self) -> list[PartialBlock]:
         """Blocks of trials that are not done, to go on from where they were saved."""
         found = [read_saved(path) for path in sorted((self.directory / _UNDERWAY).glob("*.npz"))]
         saved = [s for s in (*found, *earlier_states(self.directory, self.table, self._at_steps)) if s]
@@ -153,14 +153,16 @@ class Store:
             if left.any():
                 taken[rows[left]] = True
                 metrics = {name: values[left] for name, values in each.metrics.items()}
-                begun.append(Underway(rows[left], each.records, metrics, [leaf[left] for leaf in each.state]))
+                begun.append(
+                    PartialBlock(rows[left], each.records, metrics, [leaf[left] for leaf in each.state])
+                )
         return begun
 
-    def save(self, block: Underway) -> None:
+    def save(self, block: PartialBlock) -> None:
         """Keep a block between two segments."""
         self._write_saved(self.directory / _UNDERWAY / self._saved_name(block.rows), block)
 
-    def add(self, done: Finished) -> None:
+    def add(self, done: TrainedBlock) -> None:
         """Write trials that are done; their rows of `trials.parquet` follow within seconds."""
         identities = self.table.identities[done.rows]
         curves = self.table.curves(done)
@@ -202,7 +204,7 @@ class Store:
         """Let another process write the directory."""
         self._lock.close()
 
-    def _write_saved(self, path: Path, block: Underway) -> None:
+    def _write_saved(self, path: Path, block: PartialBlock) -> None:
         identities = self.table.identities[block.rows]
         write_saved(path, Saved(identities, block.records, block.metrics, block.state))
 
@@ -228,7 +230,7 @@ def first_values(directory: Path, metric: str) -> pd.Series:
     return curves.set_index("trial")[metric].astype(np.float64)
 
 
-def whole(directory: Path, plan: Mapping[str, Any]) -> bool:
+def is_complete(directory: Path, plan: Mapping[str, Any]) -> bool:
     """Whether all trials of a directory's plan are in it, and none of its files is damaged.
 
     Raises `ConfigError` where another process writes it.
@@ -283,7 +285,7 @@ def _make(directory: Path) -> None:
         raise ConfigError("dir", f"{str(directory)!r} is not empty", takes)
 
 
-def refuse_foreign(directory: Path, plan: Mapping[str, Any], numerics: int) -> None:
+def check_format(directory: Path, plan: Mapping[str, Any], numerics: int) -> None:
     """Raise `ConfigError` for a sweep of another version."""
     if not plan and not (directory / ROWS / "log.jsonl").exists():
         return

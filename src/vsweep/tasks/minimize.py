@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array, lax, random
 from jax.flatten_util import ravel_pytree
 
-from vsweep.tasks.task import MOST_RECORDED, Metrics, Task, kept_dtype, scalar_names, scalars
+from vsweep.tasks.task import MOST_RECORDED, Metrics, Task, param_dtype, scalar_names, scalars
 
 Function = Callable[..., Array]
 
@@ -136,7 +136,7 @@ class Minimise:
         begin, spread = {name: hparams["model"][name] for name, _ in self.sizes}, hparams["model"]["spread"]
         held = {name: begin[name] for name in self.fixed}
         fields = {**dict(self.function_static), **hparams["loss"]}
-        kept = kept_dtype(self.dtype)
+        kept = param_dtype(self.dtype)
 
         def value(at: Mapping[str, Array]) -> Array:
             # By place: a function's coordinates may be positional alone.

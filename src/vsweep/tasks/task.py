@@ -82,7 +82,7 @@ def scalars(params: Params) -> Metrics:
     return dict(zip(scalar_names(params), flat, strict=True))
 
 
-def kept_dtype(dtype: str) -> str:
+def param_dtype(dtype: str) -> str:
     """The dtype of parameters, losses, optimizer and hyperparameters.
 
     That of the products, but for bfloat16, in which an update would be lost to rounding: float32.
@@ -129,7 +129,7 @@ class Supervised:
 
     model: makes a `Model` from its fields. loss: as in `LOSSES`.
     static, loss_static: fields of the model and of the loss that are compiled for. A field of the model
-    that is traced too becomes a `Within`. dtype: of the model's products; see `kept_dtype`. recorded: the
+    that is traced too becomes a `Within`. dtype: of the model's products; see `param_dtype`. recorded: the
     names of all parameters, where they are to be recorded. draw: see `MakeTask`.
     """
 
@@ -173,7 +173,7 @@ class Supervised:
         bounds = dict(self.static)
         both = {name: Within(traced.pop(name), bounds.pop(name)) for name in set(traced) & set(bounds)}
         loss_fields = {**dict(self.loss_static), **hparams["loss"]}
-        kept = kept_dtype(self.dtype)
+        kept = param_dtype(self.dtype)
         model = self.model(**bounds, **traced, **both)
 
         def init(key: Array) -> Params:

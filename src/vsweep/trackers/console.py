@@ -25,7 +25,7 @@ from vsweep.analysis.labels import short, short_names, with_error
 from vsweep.analysis.minima import is_function
 from vsweep.analysis.minima import said as ended
 from vsweep.analysis.ranking import test_metric
-from vsweep.analysis.significance import alike, said
+from vsweep.analysis.significance import not_distinguishable, said
 from vsweep.metrics import axes_of, default_metric
 from vsweep.results import Sweep
 from vsweep.store.reader import PICTURES, REPORT
@@ -203,7 +203,7 @@ def best_table(sweep: Sweep) -> Table:
     several = len(cells) > 1
     for name in ("mean ± se", "diverged", *(["P(worse)"] if several else [])):
         table.add_column(name, justify="right", no_wrap=True)
-    tied, chaotic = alike(cells).tolist(), _chaotic_cells(sweep)
+    tied, chaotic = not_distinguishable(cells).tolist(), _chaotic_cells(sweep)
     for i, row in enumerate(cells.head(_ROWS if len(cells) > _ALL else _ALL).to_dict("records")):
         chance = "" if i == 0 else "–" if pd.isna(row["chance"]) else f"{row['chance']:.2f}"
         chance += " ≈" if tied[i] else ""

@@ -13,7 +13,7 @@ from vsweep.tasks.task import Data, Draw, Examples, MakeTask, Metrics, Task
 from vsweep.training.optimizers import Optimizer
 
 
-class Length(NamedTuple):
+class TrainingLength(NamedTuple):
     """How long a trial is, static.
 
     steps: updates. record_every: updates between two records. batch_size: None is the full batch.
@@ -24,7 +24,7 @@ class Length(NamedTuple):
     batch_size: int | None
 
 
-class Curve(NamedTuple):
+class TrialResult(NamedTuple):
     """What is kept of a trial.
 
     metrics: each float `(records,)`, at the steps that `recorded_steps` gives.
@@ -42,10 +42,10 @@ class Curve(NamedTuple):
     params: Any
     test: Metrics
     end: Metrics
-    state: "State | None"
+    state: "TrainState | None"
 
 
-class State(NamedTuple):
+class TrainState(NamedTuple):
     """A trial between two steps. order: int32 `(examples,)`, this epoch's; of one for the full batch."""
 
     step: Array
@@ -56,17 +56,17 @@ class State(NamedTuple):
     diverged_at: Array
 
 
-def recorded_steps(length: Length) -> np.ndarray:
+def recorded_steps(length: TrainingLength) -> np.ndarray:
     """The steps of a curve's records, int64: 0, every `record_every`, and the last."""
     return np.append(np.arange(0, length.steps, length.record_every), length.steps)
 
 
-def stretches(length: Length) -> np.ndarray:
+def segments_between_records(length: TrainingLength) -> np.ndarray:
     """Of each record, which of a program's loops follows it, int32 `(records,)`; 0 is no step at all."""
     return np.unique(_updates(length), return_inverse=True)[1].astype(np.int32)
 
 
-def _updates(length: Length) -> np.ndarray:
+def _updates(length: TrainingLength) -> np.ndarray:
     """The updates between each record and the next, 0 after the last."""
     return np.diff(recorded_steps(length), append=length.steps)
 
@@ -95,19 +95,19 @@ class Trial(NamedTuple):
     task: Task
     optimizer: Optimizer
     data: Data
-    length: Length
+    length: TrainingLength
     diverge_above: Array
     key: Array
     draw: Draw | None = None
 
 
-def train(trial: Trial, twin: Array) -> Curve:
+def train(trial: Trial, twin: Array) -> TrialResult:
     """Train a trial from its first weights to its last record; `twin` as in `start`."""
     state = start(trial, twin)
-    return advance(trial, state, jnp.asarray(stretches(trial.length)))._replace(state=None)
+    return advance(trial, state, jnp.asarray(segments_between_records(trial.length)))._replace(state=None)
 
 
-def start(trial: Trial, twin: Array) -> State:
+def start(trial: Trial, twin: Array) -> TrainState:
     """A trial before its first step.
 
     twin: bool scalar: whether each first weight that is not 0 is moved by one unit in the last place.
@@ -121,7 +121,7 @@ def start(trial: Trial, twin: Array) -> State:
     shuffled = trial.length.batch_size is not None and trial.draw is None
     examples = trial.data.train.y.shape[0] if shuffled else 1
     first = jax.tree.leaves(params)[0]
-    return State(
+    return TrainState(
         step=jnp.int32(0),
         params=params,
         optimizer=trial.optimizer.init(params),
@@ -131,18 +131,18 @@ def start(trial: Trial, twin: Array) -> State:
     )
 
 
-def advance(trial: Trial, state: State, which: Array) -> Curve:
+def advance(trial: Trial, state: TrainState, which: Array) -> TrialResult:
     """Train a trial on, for some records.
 
-    which: int32 `(records,)`, a part of `stretches`, from the record that the state stands at; zeros after
-    it record the same again.
+    which: int32 `(records,)`, a part of `segments_between_records`, from the record that the state stands at;
+    zeros after it record the same again.
     """
     task, optimizer, data, length, diverge_above, key, draw = trial
     update = partial(_update, optimizer)
-    observe = partial(_observe, task, data, diverge_above)
+    observe = partial(_record, task, data, diverge_above)
     order_key = random.fold_in(key, 1)
 
-    def step(_: int, state: State) -> State:
+    def step(_: int, state: TrainState) -> TrainState:
         examples = data.train
         if draw is not None and length.batch_size is not None:
             x, y = draw(random.fold_in(order_key, state.step), length.batch_size)
@@ -150,9 +150,9 @@ def advance(trial: Trial, state: State, which: Array) -> Curve:
         elif length.batch_size is not None:
             state, examples = _next_batch(state, data.train, length.batch_size, order_key)
         (loss, _), grads = jax.value_and_grad(task.loss, has_aux=True)(state.params, examples)
-        return update(_judge(state, loss), grads)
+        return update(_flag_divergence(state, loss), grads)
 
-    def go_on(updates: int, state: State, grads: Any) -> State:
+    def go_on(updates: int, state: TrainState, grads: Any) -> TrainState:
         """So many updates after a record, whose gradient on the full batch is the first step's."""
         if updates and length.batch_size is None:
             state, updates = update(state, grads), updates - 1
@@ -161,23 +161,25 @@ def advance(trial: Trial, state: State, which: Array) -> Curve:
     # How often each loop runs is static: on a GPU, a count that is traced is asked for at every step.
     loops = [partial(go_on, int(updates)) for updates in np.unique(_updates(length))]
 
-    def stretch(state: State, which: Array) -> tuple[State, Metrics]:
+    def stretch(state: TrainState, which: Array) -> tuple[TrainState, Metrics]:
         state, metrics, grads = observe(state)
         return lax.switch(which, loops, state, grads), metrics
 
     state, metrics = lax.scan(stretch, state, which)
     test, end = _test(task, data, state), task.end(state.params)
-    return Curve(metrics, state.diverged_at, state.params, test, end, state)
+    return TrialResult(metrics, state.diverged_at, state.params, test, end, state)
 
 
-def _test(task: Task, data: Data, state: State) -> Metrics:
+def _test(task: Task, data: Data, state: TrainState) -> Metrics:
     if data.test is None:
         return {}
     loss, more = task.loss(state.params, data.test)
     return {"test_loss": loss, **{f"test_{name}": m for name, m in more.items()}}
 
 
-def _observe(task: Task, data: Data, diverge_above: Array, state: State) -> tuple[State, Metrics, Any]:
+def _record(
+    task: Task, data: Data, diverge_above: Array, state: TrainState
+) -> tuple[TrainState, Metrics, Any]:
     """The metrics on all the data, and the training loss's gradient."""
     (loss, more), grads = jax.value_and_grad(task.loss, has_aux=True)(state.params, data.train)
     metrics = {"train_loss": loss, **{f"train_{name}": m for name, m in more.items()}}
@@ -189,23 +191,23 @@ def _observe(task: Task, data: Data, diverge_above: Array, state: State) -> tupl
     metrics |= {_of_parameter(name): value for name, value in task.path(state.params).items()}
     first = diverge_above * jnp.maximum(jnp.abs(loss), task.unit)
     limit = jnp.where(state.step == 0, first, state.limit)
-    return _judge(state._replace(limit=limit), loss), metrics, grads
+    return _flag_divergence(state._replace(limit=limit), loss), metrics, grads
 
 
-def _judge(state: State, loss: Array) -> State:
+def _flag_divergence(state: TrainState, loss: Array) -> TrainState:
     """Note the first step at which the loss is not finite or has grown past the limit."""
     bad = ~jnp.isfinite(loss) | (loss > state.limit)
     first = bad & (state.diverged_at < 0)
     return state._replace(diverged_at=jnp.where(first, state.step, state.diverged_at))
 
 
-def _update(optimizer: Optimizer, state: State, grads: Any) -> State:
+def _update(optimizer: Optimizer, state: TrainState, grads: Any) -> TrainState:
     updates, kept = optimizer.update(grads, state.optimizer, state.params)
     params = optax.apply_updates(state.params, updates)
     return state._replace(step=state.step + 1, params=params, optimizer=kept)
 
 
-def _next_batch(state: State, train: Examples, size: int, key: Array) -> tuple[State, Examples]:
+def _next_batch(state: TrainState, train: Examples, size: int, key: Array) -> tuple[TrainState, Examples]:
     """The next `size` examples of the epoch's order; what is left at its end waits for the next."""
     examples = train.y.shape[0]
     epoch, place = jnp.divmod(state.step, examples // size)

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 from jax import Array, lax, random
 from jax.sharding import Mesh, PartitionSpec
 
-from vsweep.tasks.task import Data, MakeTask, kept_dtype
+from vsweep.tasks.task import Data, MakeTask, param_dtype
 from vsweep.training import loop
-from vsweep.training.loop import Curve, Length, State, Trial
+from vsweep.training.loop import TrainingLength, TrainState, Trial, TrialResult
 from vsweep.training.optimizers import make_optimizer
 
 # The version of the numbers: to be raised where a change moves a curve by more than rounding.
@@ -34,7 +34,7 @@ class Static:
     task: MakeTask
     optimizer: str
     schedule: str
-    length: Length
+    length: TrainingLength
     dtype: str = "float32"
     precision: str = "highest"
 
@@ -56,7 +56,7 @@ class HParams(NamedTuple):
 
 
 @contextmanager
-def numerics(static: Static) -> Iterator[None]:
+def precision_context(static: Static) -> Iterator[None]:
     """The context in which a program is traced, and its arguments are made."""
     with (
         jax.default_matmul_precision(static.precision),
@@ -69,7 +69,7 @@ def numerics(static: Static) -> Iterator[None]:
 
 def _trial(static: Static, hparams: HParams, data: Data) -> Trial:
     """One trial: `hparams` of scalars."""
-    as_dtype = partial(_as_dtype, jnp.dtype(kept_dtype(static.dtype)))
+    as_dtype = partial(_as_dtype, jnp.dtype(param_dtype(static.dtype)))
     hparams, data = jax.tree.map(as_dtype, (hparams, data))
     optimizer = make_optimizer(
         static.optimizer,
@@ -82,17 +82,17 @@ def _trial(static: Static, hparams: HParams, data: Data) -> Trial:
     return Trial(task, optimizer, data, static.length, hparams.diverge_above, key, static.task.draw)
 
 
-def train_one(static: Static, hparams: HParams, data: Data) -> Curve:
+def train_one(static: Static, hparams: HParams, data: Data) -> TrialResult:
     """One trial, whole: `hparams` of scalars."""
     return loop.train(_trial(static, hparams, data), hparams.twin)
 
 
-def start_one(static: Static, hparams: HParams, data: Data) -> State:
+def start_one(static: Static, hparams: HParams, data: Data) -> TrainState:
     """One trial before its first step: `hparams` of scalars."""
     return loop.start(_trial(static, hparams, data), hparams.twin)
 
 
-def advance_one(static: Static, which: Array, trial: tuple[HParams, State], data: Data) -> Curve:
+def advance_one(static: Static, which: Array, trial: tuple[HParams, TrainState], data: Data) -> TrialResult:
     """One trial for some records: see `loop.advance`; `hparams` and `state` of scalars."""
     hparams, state = trial
     return loop.advance(_trial(static, hparams, data), state, which)
@@ -129,8 +129,8 @@ def lower_block(
     block is split. The block's size divided by the number of devices must be a multiple of lanes. part: of
     the training. platforms: to lower for, of `cpu`, `cuda`, `tpu`; that of the mesh where it is empty.
 
-    What it compiles to is a function of `(hparams, data, *more)` that gives a `Curve`, or a `State` from the
-    start, whose leaves begin with `(trials,)`.
+    What it compiles to is a function of `(hparams, data, *more)` that gives a `TrialResult`, or a `TrainState`
+    from the start, whose leaves begin with `(trials,)`.
     """
 
     def block(hparams: HParams, data: Data, *more: Any) -> Any:
@@ -147,7 +147,7 @@ def lower_block(
     spread, everywhere = PartitionSpec("trials"), PartitionSpec()
     specs = (spread, everywhere, spread, everywhere)[: 2 + len(more)]
     many = jax.shard_map(block, mesh=mesh, in_specs=specs, out_specs=spread, check_vma=False)
-    with numerics(static):
+    with precision_context(static):
         traced = jax.jit(many).trace(hparams, data, *more)
         return traced.lower(lowering_platforms=platforms or None)
 
@@ -167,7 +167,7 @@ def compile_block(
     fused: whether a CPU should run a trial as one kernel, without a library's products.
     """
     lowered = lower_block(static, hparams, data, *more, lanes=lanes, mesh=mesh, part=part)
-    with numerics(static):
+    with precision_context(static):
         if mesh.devices.flat[0].platform != "cpu":
             return lowered.compile()
         try:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.special import betaincinv, ndtri
 
-from vsweep.errors import ConfigError, nearest, shown
+from vsweep.errors import ConfigError, short_repr, suggest
 
 _EXACT = 2**53
 _MOST = 1_000_000
@@ -117,7 +117,7 @@ def distribution(field: str, given: Mapping[str, Any]) -> Distribution:
     name = "categorical" if name == "categorical_w_probabilities" else name
     if not isinstance(name, str) or name not in _FIELDS:
         raise ConfigError(
-            f"{field}.distribution", f"no such distribution {shown(name)}", _near(name, _FIELDS)
+            f"{field}.distribution", f"no such distribution {short_repr(name)}", _near(name, _FIELDS)
         )
     known = [*_FIELDS[name], *(["probabilities"] if name == "categorical" else []), "distribution"]
     for key in given:
@@ -131,7 +131,7 @@ def distribution(field: str, given: Mapping[str, Any]) -> Distribution:
 
 
 def _near(word: Any, known: Any) -> str:
-    return nearest(str(word), known)
+    return suggest(str(word), known)
 
 
 def _inferred(field: str, given: Mapping[str, Any]) -> str:
@@ -143,7 +143,7 @@ def _inferred(field: str, given: Mapping[str, Any]) -> str:
     if "min" in given and "max" in given:
         whole = all(isinstance(given[key], int) and not isinstance(given[key], bool) for key in _BOUNDS)
         return "int_uniform" if whole else "uniform"
-    raise ConfigError(field, f"got {shown(dict(given))}", _TAKES)
+    raise ConfigError(field, f"got {short_repr(dict(given))}", _TAKES)
 
 
 def _discrete(field: str, name: str, given: Mapping[str, Any]) -> Distribution:
@@ -151,11 +151,11 @@ def _discrete(field: str, name: str, given: Mapping[str, Any]) -> Distribution:
     values = [given.get(key)] if key == "value" and key in given else given.get(key)
     if not isinstance(values, list) or not values:
         takes = "it takes a list" if key == "values" else "it takes a value"
-        raise ConfigError(f"{field}.{key}", f"got {shown(values)}", takes)
+        raise ConfigError(f"{field}.{key}", f"got {short_repr(values)}", takes)
     for value in values:
         if isinstance(value, Mapping) or "${" in repr(value):
             takes = "it takes plain values: nest parameters under parameters"
-            raise ConfigError(f"{field}.{key}", f"got {shown(value)}", takes)
+            raise ConfigError(f"{field}.{key}", f"got {short_repr(value)}", takes)
     weights = given.get("probabilities")
     if weights is None:
         return Distribution(field, name, tuple(values))
@@ -163,7 +163,7 @@ def _discrete(field: str, name: str, given: Mapping[str, Any]) -> Distribution:
     fine = fine and all(_is_number(one) and one >= 0 for one in weights)
     if not fine or not math.isclose(sum(weights), 1.0, abs_tol=1e-5):
         takes = f"it takes {len(values)} numbers of at least 0, as many as values, with a sum of 1"
-        raise ConfigError(f"{field}.probabilities", f"got {shown(weights)}", takes)
+        raise ConfigError(f"{field}.probabilities", f"got {short_repr(weights)}", takes)
     return Distribution(field, name, tuple(values), tuple(weights))
 
 
@@ -176,7 +176,7 @@ def _number(field: str, name: str, key: str, given: Mapping[str, Any]) -> float:
     value = given.get(key, _DEFAULTS.get(key))
     whole = name == "int_uniform"
     if not _is_number(value) or (whole and not isinstance(value, int)):
-        got = f"got {shown(value)}" if key in given else "got nothing"
+        got = f"got {short_repr(value)}" if key in given else "got nothing"
         raise ConfigError(f"{field}.{key}", got, f"it takes {'an integer' if whole else 'a number'}")
     positive = key in ("a", "b", "q") or (name.endswith("_values") and key == "min")
     if (positive and value <= 0) or (key == "sigma" and value < 0):

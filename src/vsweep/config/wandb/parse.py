@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from omegaconf import OmegaConf
 
-from vsweep.config.constraints import Takes
+from vsweep.config.constraints import Constraint
 from vsweep.config.schema import FIELDS, GROUPS, SWEEP_FIELDS
 from vsweep.config.sweep_file import load
-from vsweep.errors import ConfigError, nearest, shown
+from vsweep.errors import ConfigError, short_repr, suggest
 
 # The words that say which field a parameter is of.
 NAMES = "wandb_sweep.names"
@@ -82,22 +82,22 @@ def _refuse_keys(given: Mapping[Any, Any]) -> None:
     """Raise `ConfigError` for what says how to go about the trainings in a way that is not had here."""
     for key in given:
         if key not in _KEYS:
-            raise ConfigError(str(key), "no field of a W&B sweep file", nearest(str(key), _KEYS))
+            raise ConfigError(str(key), "no field of a W&B sweep file", suggest(str(key), _KEYS))
     method = given.get("method")
     if method not in ("grid", "random"):
-        got = "got nothing" if method is None else f"got {shown(method)}"
+        got = "got nothing" if method is None else f"got {short_repr(method)}"
         raise ConfigError("method", got, "it takes grid or random: all is planned before the first training")
     if given.get("early_terminate"):
-        got = f"got {shown(given['early_terminate'])}"
+        got = f"got {short_repr(given['early_terminate'])}"
         raise ConfigError("early_terminate", got, "every training goes to its end: leave it out")
     metric = given.get("metric")
     if isinstance(metric, Mapping) and "target" in metric:
         raise ConfigError(
-            "metric.target", f"got {shown(metric['target'])}", "no value ends a sweep: leave it out"
+            "metric.target", f"got {short_repr(metric['target'])}", "no value ends a sweep: leave it out"
         )
     for key in ("project", "entity"):
         if given.get(key) is not None and not isinstance(given[key], str):
-            raise ConfigError(key, f"got {shown(given[key])}", "it takes text")
+            raise ConfigError(key, f"got {short_repr(given[key])}", "it takes text")
 
 
 def _named(parameters: Any, names: Mapping[str, str | None]) -> dict[str, tuple[str, Mapping[str, Any]]]:
@@ -106,7 +106,7 @@ def _named(parameters: Any, names: Mapping[str, str | None]) -> dict[str, tuple[
     flat = dict(_flat(parameters, ""))
     for name in names:
         if name not in flat:
-            raise ConfigError(f"{NAMES}.{name}", "no such parameter", nearest(name, flat))
+            raise ConfigError(f"{NAMES}.{name}", "no such parameter", suggest(name, flat))
     for name, given in flat.items():
         said = names.get(name, name)
         if said is None:
@@ -142,7 +142,7 @@ def _typed(path: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
     return made
 
 
-def _taken(takes: Takes, value: Any) -> bool:
+def _taken(takes: Constraint, value: Any) -> bool:
     try:
         takes.parse(value)
     except (TypeError, ValueError, OverflowError):
@@ -153,7 +153,7 @@ def _taken(takes: Takes, value: Any) -> bool:
 def _flat(parameters: Any, prefix: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Every parameter by its dotted name, those of nested ones too."""
     if not isinstance(parameters, Mapping) or not parameters:
-        got = "got nothing" if parameters is None else f"got {shown(parameters)}"
+        got = "got nothing" if parameters is None else f"got {short_repr(parameters)}"
         takes = "it takes names, and of each its values, value, or min and max"
         raise ConfigError(f"parameters.{prefix}".rstrip("."), got, takes)
     for key, given in parameters.items():
@@ -163,8 +163,8 @@ def _flat(parameters: Any, prefix: str) -> Iterator[tuple[str, Mapping[str, Any]
         elif isinstance(given, Mapping):
             yield name, given
         else:
-            takes = f"it takes a mapping, as {{value: {shown(given)}}}"
-            raise ConfigError(f"parameters.{name}", f"got {shown(given)}", takes)
+            takes = f"it takes a mapping, as {{value: {short_repr(given)}}}"
+            raise ConfigError(f"parameters.{name}", f"got {short_repr(given)}", takes)
 
 
 def _field_of(said: str, name: str) -> str:
@@ -194,7 +194,7 @@ def _field_of(said: str, name: str) -> str:
 def _near(last: str, name: str) -> str:
     """Which of the names that are known a last part is nearest to, and how to say another."""
     fields = dict.fromkeys([*GROUPS, "seed", *(path.rpartition(".")[2] for path in FIELDS)])
-    near = f"did you mean {_LIKE[last]}?" if last in _LIKE else nearest(last, [*fields, *_ALIASES])
+    near = f"did you mean {_LIKE[last]}?" if last in _LIKE else suggest(last, [*fields, *_ALIASES])
     says = f"{NAMES}.{name}=… says its field, or null to leave it out"
     # Where none is near, what to do goes before all that there is.
     return f"{near} {says}" if near.endswith("?") else f"{says}; fields are {', '.join(fields)}"

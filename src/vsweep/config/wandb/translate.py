@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vsweep.config.grid import axis_values, seed_list
-from vsweep.config.overrides import literal, unquoted
+from vsweep.config.overrides import to_hydra_literal, unquoted
 from vsweep.config.schema import GROUPS
 from vsweep.config.sweep_file import readable
 from vsweep.config.wandb.distributions import Distribution, distribution
 from vsweep.config.wandb.parse import NAMES, WandbFile, read
-from vsweep.errors import ConfigError, nearest, shown
+from vsweep.errors import ConfigError, short_repr, suggest
 
 _WORD = "wandb_sweep"
 _RUN_CAP, _SEED = f"{_WORD}.run_cap", f"{_WORD}.seed"
@@ -26,7 +26,7 @@ _TAKES = f"it takes a W&B sweep file: {_WORD}=path.yaml"
 _MOST = 100_000
 
 
-class Translated(NamedTuple):
+class TranslatedConfig(NamedTuple):
     """words: without a W&B sweep file. notes: what a person should know of what became of it."""
 
     words: list[str]
@@ -43,14 +43,14 @@ class _Asked(NamedTuple):
     others: list[str]
 
 
-def translated(words: Sequence[str]) -> Translated:
+def translate_wandb(words: Sequence[str]) -> TranslatedConfig:
     """Words in which `wandb_sweep=path.yaml` is what the file says, and the others go before it.
 
     `wandb_sweep.run_cap` says how many runs, `wandb_sweep.seed` seeds the draws, `wandb_sweep.names.NAME`
     says of which field a parameter is. Raises `ConfigError`.
     """
     if not any(re.match(rf"\+*{_WORD}\b", word) for word in words):
-        return Translated(list(words))
+        return TranslatedConfig(list(words))
     asked = _asked(words)
     with readable(_WORD, Path(asked.path)):
         return _translated(read(Path(asked.path), asked.names), asked)
@@ -66,7 +66,7 @@ def _asked(words: Sequence[str]) -> _Asked:
             others.append(word)
             continue
         if key not in (_WORD, _RUN_CAP, _SEED) and not key.startswith(f"{NAMES}."):
-            raise ConfigError(key, "no such field", nearest(key, (_WORD, _RUN_CAP, _SEED, f"{NAMES}.NAME")))
+            raise ConfigError(key, "no such field", suggest(key, (_WORD, _RUN_CAP, _SEED, f"{NAMES}.NAME")))
         if not equals or not value or key in mine:
             takes = _TAKES if key == _WORD else f"give {key}=… once"
             raise ConfigError(key, "given twice" if key in mine else "got nothing", takes)
@@ -83,24 +83,24 @@ def _asked(words: Sequence[str]) -> _Asked:
 def _count(field: str, given: Any, least: int) -> int:
     text = str(given)
     if isinstance(given, bool) or not re.fullmatch("[0-9]{1,12}", text) or int(text) < least:
-        raise ConfigError(field, f"got {shown(given)}", f"it takes an integer of at least {least}")
+        raise ConfigError(field, f"got {short_repr(given)}", f"it takes an integer of at least {least}")
     return int(text)
 
 
-def _translated(file: WandbFile, asked: _Asked) -> Translated:
+def _translated(file: WandbFile, asked: _Asked) -> TranslatedConfig:
     # What the words say of a field stands for what the file says of it.
     said = {_field_in(word) for word in asked.others}
     others = [word for word in asked.others if not _takes_out(word, file.parameters)]
     left = {path: distribution(*one) for path, one in file.parameters.items() if path not in said}
     words = [
-        f"tracker.wandb.{key}={literal(text)}"
+        f"tracker.wandb.{key}={to_hydra_literal(text)}"
         for key, text in file.tracker.items()
         if f"tracker.wandb.{key}" not in said
     ]
     notes = [f"{key} of {asked.path} is not used: {why}" for key, why in file.unused.items()]
     seeds = left.pop("seeds", None)
     varied = {path: one for path, one in left.items() if one.name != "constant"}
-    words += [f"{path}={literal(one.values[0])}" for path, one in left.items() if path not in varied]
+    words += [f"{path}={to_hydra_literal(one.values[0])}" for path, one in left.items() if path not in varied]
     cap = asked.run_cap if asked.run_cap is not None else file.run_cap
     cap = None if cap is None else _count("run_cap", cap, 1)
     if varied:
@@ -109,8 +109,8 @@ def _translated(file: WandbFile, asked: _Asked) -> Translated:
         if seeds is not None and seeds.name != "constant" and made[0].startswith("draws."):
             notes.append(f"run_cap of {asked.path} counts cells: each is trained with every seed")
     if seeds is not None:
-        words.append(f"seeds={literal(_seeds(seeds, random=file.random))}")
-    return Translated([*words, *others], tuple(notes))
+        words.append(f"seeds={to_hydra_literal(_seeds(seeds, random=file.random))}")
+    return TranslatedConfig([*words, *others], tuple(notes))
 
 
 def _takes_out(word: str, parameters: Mapping[str, Any]) -> bool:
@@ -130,12 +130,15 @@ def _grid(varied: Mapping[str, Distribution], cap: int | None) -> list[str]:
     axes = {path: one.axis() for path, one in varied.items()}
     values = {path: axis_values(path, axis) for path, axis in axes.items()}
     if cap is None or cap >= math.prod(map(len, values.values())):
-        return [f"grid.{path}={literal(axis)}" for path, axis in axes.items()]
+        return [f"grid.{path}={to_hydra_literal(axis)}" for path, axis in axes.items()]
     _refuse_many(cap, len(axes))
     ordered = sorted(values, key=lambda path: varied[path].field)
     places = np.unravel_index(np.arange(cap), [len(values[path]) for path in ordered])
     at = dict(zip(ordered, places, strict=True))
-    return [f"draws.{path}={literal([each[i] for i in at[path].tolist()])}" for path, each in values.items()]
+    return [
+        f"draws.{path}={to_hydra_literal([each[i] for i in at[path].tolist()])}"
+        for path, each in values.items()
+    ]
 
 
 def _random(varied: Mapping[str, Distribution], cap: int | None, seed: int) -> list[str]:
@@ -148,7 +151,7 @@ def _random(varied: Mapping[str, Distribution], cap: int | None, seed: int) -> l
     for path, one in varied.items():
         # Within (0, 1): the ends have no place under a normal distribution.
         u = np.random.default_rng([seed, *path.encode()]).random(cap) + 2.0**-54
-        words.append(f"draws.{path}={literal(one.draw(u))}")
+        words.append(f"draws.{path}={to_hydra_literal(one.draw(u))}")
     return words
 
 

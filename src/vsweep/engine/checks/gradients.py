@@ -14,14 +14,14 @@ from jax.flatten_util import ravel_pytree
 from vsweep.config.grid import Grid
 from vsweep.engine.blocks import leaf_name
 from vsweep.engine.checks.finite_differences import differences
-from vsweep.engine.dry_run import try_own
+from vsweep.engine.dry_run import trace_user_functions
 from vsweep.engine.hyperparams import bind
 from vsweep.engine.inputs import arrays
 from vsweep.engine.plan import Plan
 from vsweep.store.gradient_check import CheckedProgram, Derivative
 from vsweep.tasks.models import Params, unpadded
 from vsweep.tasks.task import Data, Examples, MakeTask
-from vsweep.training.vectorize import HParams, Static, numerics, start_one
+from vsweep.training.vectorize import HParams, Static, precision_context, start_one
 
 # The relative error above which a gradient is wrong. Differences are right to some 4e-11 of the loss, so that
 # an entry of a ten-thousandth of it or more is known this well; a gradient that is wrong is so in its first
@@ -73,14 +73,14 @@ def check_gradients(plan: Plan) -> Iterator[CheckedProgram]:
         config = program.inputs.config
         inputs = replace(program.inputs, config=replace(config, dtype="float64"))
         static, hparams = bind(plan.grid, inputs, program.rows)
-        try_own(inputs, static, hparams)
+        trace_user_functions(inputs, static, hparams)
         data = arrays(inputs.split, np.dtype(np.float64))
         rng, parts = np.random.default_rng(0), []
         for place in sorted({0, len(program.rows) - 1}):
             one = jax.tree.map(lambda leaf, place=place: leaf[place], hparams)
             width = int(one.task["model"]["width"]) if program.width else 0
             where = _where(plan.grid, int(program.rows[place]))
-            with numerics(static):
+            with precision_context(static):
                 parts += _of_trial(static, one, data, width, where, rng)
         worst = max((part.worst for part in parts), key=lambda worst: worst.error)
         scalars, left_open = sum(part.scalars for part in parts), sum(part.open for part in parts)
@@ -168,7 +168,7 @@ def _near(params: Params, width: int, rng: np.random.Generator) -> Params:
 
 
 def compare(point: Point, at: np.ndarray) -> Compared:
-    """The loss's derivatives in two ways, in float64 and under `numerics`.
+    """The loss's derivatives in two ways, in float64 and under `precision_context`.
 
     at: int64 `(scalars,)`, places among the flattened parameters.
 

@@ -8,16 +8,16 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from vsweep.engine.executor import Spent, train
+from vsweep.engine.executor import TrainingStats, train
 from vsweep.engine.hyperparams import bind, widths
 from vsweep.engine.plan import Plan, Program
 from vsweep.engine.tuning.layout import Arrangement
 from vsweep.engine.tuning.pinned import NOTHING_ASKED
-from vsweep.store.blocks import Finished
+from vsweep.store.blocks import TrainedBlock
 from vsweep.training.vectorize import HParams, Static
 
 
-class Again(NamedTuple):
+class Retrained(NamedTuple):
     """A trial's curve. metrics: each float32 `(records,)`. diverged_at: -1 for never."""
 
     metrics: dict[str, np.ndarray]
@@ -63,14 +63,14 @@ def lone_programs(plan: Plan, rows: Sequence[int]) -> list[Program]:
 
 
 def train_alone(
-    plan: Plan, mesh: Mesh, programs: Sequence[Program], spent: Spent
-) -> dict[int, tuple[Again, Again]]:
+    plan: Plan, mesh: Mesh, programs: Sequence[Program], spent: TrainingStats
+) -> dict[int, tuple[Retrained, Retrained]]:
     """Each trial of `lone_programs` and its twin, by its place."""
-    found: dict[int, list[Again]] = {}
+    found: dict[int, list[Retrained]] = {}
     lone = replace(plan, programs=tuple(programs), asked=NOTHING_ASKED)
     for block in train(lone, mesh, spent):
-        assert isinstance(block, Finished)
+        assert isinstance(block, TrainedBlock)
         for i, row in enumerate(block.rows.tolist()):
             metrics = {name: values[i] for name, values in block.metrics.items()}
-            found.setdefault(row, []).append(Again(metrics, int(block.diverged_at[i])))
+            found.setdefault(row, []).append(Retrained(metrics, int(block.diverged_at[i])))
     return {row: (first, twin) for row, (first, twin) in found.items()}

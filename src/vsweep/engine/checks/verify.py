@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 from jax.sharding import Mesh
 
-from vsweep.engine.checks.retrain import Again, lone_programs, train_alone
-from vsweep.engine.executor import Spent
+from vsweep.engine.checks.retrain import Retrained, lone_programs, train_alone
+from vsweep.engine.executor import TrainingStats
 from vsweep.engine.plan import Plan, Program
 from vsweep.engine.tuning.cost_model import Costs
-from vsweep.engine.tuning.timings import Known, short_name
+from vsweep.engine.tuning.timings import TimingCache, short_name
 from vsweep.metrics import default_metric, higher_is_better
 
 # A trial whose twin's curve is further from its own than this, relatively, is chaotic.
@@ -21,7 +21,9 @@ _CANCELS, _VANISHES = 1e-3, 1e-6
 BEST, DIVERGED, FIRST, LAST, RANDOM = "best", "diverged", "first of a padded program", "last of one", "random"
 
 
-def picks(plan: Plan, trials: pd.DataFrame, at_random: int, seed: int = 0) -> dict[int, str]:
+def choose_trials_to_verify(
+    plan: Plan, trials: pd.DataFrame, at_random: int, seed: int = 0
+) -> dict[int, str]:
     """The trials to train again, by their place in the table, and why each.
 
     trials: the table of all of them that are done. at_random: how many are drawn, from `seed`.
@@ -53,7 +55,9 @@ def signed(trials: pd.DataFrame, metric: str) -> np.ndarray:
     return np.where((trials["status"] == "ok") & ~np.isnan(values), values, np.inf)
 
 
-def affordable(plan: Plan, known: Known, chosen: Mapping[int, str], seconds: float) -> dict[int, str]:
+def within_budget(
+    plan: Plan, known: TimingCache, chosen: Mapping[int, str], seconds: float
+) -> dict[int, str]:
     """Those of the chosen trials, in their order, that can be trained again in so many seconds."""
     costs, left, compiled = Costs(plan.hardware, known), seconds, set()
     kept = {}
@@ -75,7 +79,7 @@ def affordable(plan: Plan, known: Known, chosen: Mapping[int, str], seconds: flo
 def verify(
     plan: Plan,
     mesh: Mesh,
-    known: Known,
+    known: TimingCache,
     trials: pd.DataFrame,
     curves_of: Callable[[list[int]], pd.DataFrame],
     chosen: Mapping[int, str],
@@ -85,7 +89,7 @@ def verify(
     trials: as in the store. curves_of: gives the curves of trials, by their numbers. Returns what
     `verify.json` holds.
     """
-    spent = Spent()
+    spent = TrainingStats()
     programs = lone_programs(plan, list(chosen))
     again = train_alone(plan, mesh, programs, spent)
     if spent.compiling:
@@ -118,10 +122,10 @@ def verify(
                 "changed": _changed(recorded, alone, ranked, trial, metric),
             }
         )
-    return summarised(checked, len(trials))
+    return summarize(checked, len(trials))
 
 
-def summarised(checked: Sequence[Mapping[str, Any]], trials: int) -> dict[str, Any]:
+def summarize(checked: Sequence[Mapping[str, Any]], trials: int) -> dict[str, Any]:
     """The trials that were trained again, and what is to be said of them together."""
     return {
         "checked": len(checked),
@@ -134,13 +138,13 @@ def summarised(checked: Sequence[Mapping[str, Any]], trials: int) -> dict[str, A
     }
 
 
-def _recorded(part: pd.DataFrame, trial: pd.Series, metrics: Sequence[str]) -> Again:
+def _recorded(part: pd.DataFrame, trial: pd.Series, metrics: Sequence[str]) -> Retrained:
     part = part.sort_values("step")
     at = trial["diverged_at"]
-    return Again({name: part[name].to_numpy() for name in metrics}, -1 if pd.isna(at) else int(at))
+    return Retrained({name: part[name].to_numpy() for name in metrics}, -1 if pd.isna(at) else int(at))
 
 
-def difference(one: Again, other: Again) -> tuple[float, str]:
+def difference(one: Retrained, other: Retrained) -> tuple[float, str]:
     """The largest relative difference of two curves, and the metric that has it.
 
     At each record `|a - b| / max(|a|, |b|)`, but for accuracies, whose difference is taken as it is, and
@@ -166,7 +170,7 @@ def difference(one: Again, other: Again) -> tuple[float, str]:
     return largest
 
 
-def _changed(recorded: Again, alone: Again, ranked: pd.Series, trial: int, metric: str) -> list[str]:
+def _changed(recorded: Retrained, alone: Retrained, ranked: pd.Series, trial: int, metric: str) -> list[str]:
     """The verdicts on a trial that are others when it is trained alone."""
     changed = []
     if (recorded.diverged_at >= 0) != (alone.diverged_at >= 0):

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from vsweep.config.choices import name_of
+from vsweep.config.choices import qualified_name
 from vsweep.config.schema import OWN
 from vsweep.config.validate import is_coordinate
 from vsweep.engine.inputs import Inputs
 from vsweep.engine.tuning.layout import Arrangement, arrange, block_limit, guess_lanes, most_lanes
-from vsweep.engine.tuning.timings import Known, short_name
+from vsweep.engine.tuning.timings import TimingCache, short_name
 
 # Guesses for a machine of which nothing is known: the seconds of a compile and of a step that does
 # nothing, multiply-adds a second of one core and of an accelerator, and the seconds to load a program
@@ -50,7 +50,7 @@ class Costs:
     """
 
     def __init__(
-        self, hardware: Hardware, known: Known, families: Mapping[str, list[int]] | None = None
+        self, hardware: Hardware, known: TimingCache, families: Mapping[str, list[int]] | None = None
     ) -> None:
         """families: splits by width that are settled, by the name that `split` gives."""
         self.hardware, self._known, self._families = hardware, known, families or {}
@@ -69,7 +69,10 @@ class Costs:
         return short_name(
             versions=_versions(),
             hardware=self.hardware,
-            model=[config.model.name if config.model.name != OWN else name_of(config.model.function), model],
+            model=[
+                config.model.name if config.model.name != OWN else qualified_name(config.model.function),
+                model,
+            ],
             loss=config.loss.name,
             optimizer=[config.optimizer.name, config.schedule.name],
             shapes=[inputs.n_outputs, *(x.shape for x in inputs.split.x if x is not None)],

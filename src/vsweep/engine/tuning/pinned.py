@@ -10,7 +10,7 @@ from vsweep.engine.tuning.layout import Arrangement
 _SEGMENT_S = 15.0
 
 
-class Asked(NamedTuple):
+class UserLimits(NamedTuple):
     """What a person may ask of a plan.
 
     block: the trials of one call; None to choose. segment: the steps between two looks of the host; None
@@ -22,10 +22,10 @@ class Asked(NamedTuple):
     keep_state: bool = False
 
 
-NOTHING_ASKED = Asked()
+NOTHING_ASKED = UserLimits()
 
 
-def segment_records(config: Config, asked: Asked, block_step_s: float) -> int:
+def segment_records(config: Config, asked: UserLimits, block_step_s: float) -> int:
     """The records of a segment, 0 for the whole training at once.
 
     block_step_s: the seconds that a step of a whole block takes.
@@ -42,7 +42,7 @@ def segment_records(config: Config, asked: Asked, block_step_s: float) -> int:
     return segment
 
 
-class Pins(NamedTuple):
+class PinnedPlan(NamedTuple):
     """Of an earlier plan.
 
     families: the bounds of the widths of each family of programs. facts: what is to be the same of each
@@ -59,9 +59,9 @@ class Pins(NamedTuple):
         return bool(programs) and [(program.name, len(program.rows)) for program in programs] == self.facts
 
 
-def pinned(record: Mapping[str, Any] | None, asked: Asked, trials: int) -> Pins:
+def pinned(record: Mapping[str, Any] | None, asked: UserLimits, trials: int) -> PinnedPlan:
     """What an earlier plan's record settles: nothing, where another block or segment was asked for."""
-    made = Pins({}, [], [], [])
+    made = PinnedPlan({}, [], [], [])
     if not record or record.get("asked") != list(asked) or record.get("trials") != trials:
         return made
     try:
@@ -72,5 +72,5 @@ def pinned(record: Mapping[str, Any] | None, asked: Asked, trials: int) -> Pins:
             made.arrangements.append(Arrangement(program["block"], program["lanes"], program["fused"]))
             made.segments.append(program["segment"])
     except (KeyError, TypeError):
-        return Pins({}, [], [], [])
+        return PinnedPlan({}, [], [], [])
     return made

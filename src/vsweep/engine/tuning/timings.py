@@ -15,7 +15,7 @@ _MOST = 2000
 _LARGEST = 1e12
 
 
-class Known:
+class TimingCache:
     """A table of measurements by name, kept in the user's cache directory.
 
     A table that cannot be read is begun anew, and one that cannot be written is for this process alone.
@@ -48,7 +48,7 @@ class Known:
         """Write what was noted into the table as it is by now: another process may have written too."""
         if self.path is None:
             return
-        others = Known(self.path)._table
+        others = TimingCache(self.path)._table
         noted = {name: entry for name, entry in self._table.items() if name in self._noted}
         table = {name: entry for name, entry in others.items() if name not in noted} | noted
         text = json.dumps(dict(list(table.items())[-_MOST:]), indent=0)
@@ -68,10 +68,10 @@ def _checked(table: Any) -> dict[str, dict[str, Any]]:
     return {name: entry for name, entry in kept if all(map(positive, entry.values()))}
 
 
-def known() -> Known:
+def load_timings() -> TimingCache:
     """The table of this user."""
     directory = cache_directory()
-    return Known(directory and directory / "measured.json")
+    return TimingCache(directory and directory / "measured.json")
 
 
 def cache_directory() -> Path | None:

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 from pandas.api.types import is_numeric_dtype
 
 from vsweep.analysis.basins import axis_said, basins_of, codes_of, coloured, edges, geometric, said
-from vsweep.analysis.labels import evenly
+from vsweep.analysis.labels import evenly_spaced_indices
 from vsweep.reports.charts.style import GREY, PALETTE, Chart
 from vsweep.reports.charts.subplots import axes_at, discrete, key, panels, place_of
 from vsweep.store.reader import StoredSweep
@@ -38,7 +38,7 @@ def basin(sweep: StoredSweep, x: str | None = None, y: str | None = None) -> Cha
 
 
 def _fewer(table: pd.DataFrame) -> pd.DataFrame:
-    rows, columns = (evenly(count, _TILES) for count in table.shape)
+    rows, columns = (evenly_spaced_indices(count, _TILES) for count in table.shape)
     return table.iloc[rows, columns]
 
 

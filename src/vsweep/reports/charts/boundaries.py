@@ -4,7 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from vsweep.analysis.decision_boundary import across
-from vsweep.analysis.example_data import Scene
+from vsweep.analysis.example_data import ExampleData
 from vsweep.plots.boundaries import Boundary, boundaries_of, first_steps_of, probability
 from vsweep.reports.charts.style import GREY, PALETTE, Chart
 from vsweep.reports.charts.subplots import (
@@ -40,7 +40,7 @@ def boundaries(sweep: StoredSweep) -> Chart:
     return Chart("Logistic regression: where the probability is 1/2", made, note.strip())
 
 
-def _shade(made: go.Figure, place: int, scene: Scene, logit: np.ndarray) -> None:
+def _shade(made: go.Figure, place: int, scene: ExampleData, logit: np.ndarray) -> None:
     """The probability of the second class, in whole per cent."""
     x, y = (np.linspace(*limits, _ACROSS).astype(np.float32) for limits in scene.limits)
     made.add_heatmap(
@@ -57,7 +57,7 @@ def _shade(made: go.Figure, place: int, scene: Scene, logit: np.ndarray) -> None
     )
 
 
-def _draw_lines(made: go.Figure, place: int, scene: Scene, each: Boundary) -> None:
+def _draw_lines(made: go.Figure, place: int, scene: ExampleData, each: Boundary) -> None:
     """A faint line for each of several seeds, and a strong one, dashed where it is no mean."""
     found = [across(logit, scene.limits) for logit in each.logits]
     seeds = [end for end in found if end is not None]

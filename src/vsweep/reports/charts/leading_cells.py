@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from vsweep.analysis.cells import rows_of
 from vsweep.analysis.labels import label, with_error
 from vsweep.analysis.ranking import varied
-from vsweep.analysis.significance import alike
+from vsweep.analysis.significance import not_distinguishable
 from vsweep.reports.charts.style import CELLS, GREY, PALETTE, Chart, figure, plain
 
 _MOST = 20
@@ -18,7 +18,7 @@ def leading(trials: pd.DataFrame, cells: pd.DataFrame, metric: str, most: int = 
 
     cells: as `rank_cells` gives them.
     """
-    shown, near = cells.head(most), alike(cells).head(most).to_numpy(bool)
+    shown, near = cells.head(most), not_distinguishable(cells).head(most).to_numpy(bool)
     axes = varied(trials)
     hover = np.asarray(
         [

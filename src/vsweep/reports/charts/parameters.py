@@ -7,8 +7,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from vsweep.analysis.cells import rows_of
-from vsweep.analysis.labels import evenly, label
-from vsweep.analysis.trajectories import Hill, bowls
+from vsweep.analysis.labels import evenly_spaced_indices, label
+from vsweep.analysis.trajectories import FunctionPanel, loss_panels
 from vsweep.metrics import LR
 from vsweep.plots.parameters import recorded, solved
 from vsweep.reports.charts.style import GREY, PALETTE, Chart
@@ -27,7 +27,7 @@ def loss_surface(sweep: StoredSweep) -> Chart:
 
     Raises `KeyError` for what is no sweep of lines whose parameters were recorded.
     """
-    best, value, shown = bowls(sweep)
+    best, value, shown = loss_panels(sweep)
     rates = sorted({rate for bowl in shown for rate in bowl.rows.get(LR, ())}, reverse=True)
     own = dict(zip(rates, ordered(len(rates)), strict=True))
     names = ["intercept b", "slope w"]
@@ -36,7 +36,7 @@ def loss_surface(sweep: StoredSweep) -> Chart:
     for place, bowl in enumerate(shown):
         rows = rows_of(bowl.rows)
         colours = [own.get(row.get(LR), PALETTE[0]) for row in rows]
-        hill = Hill(bowl.title, names, bowl.ways, value)
+        hill = FunctionPanel(bowl.title, names, bowl.ways, value)
         on_contours(made, place, hill, colours, most, "training loss", bowl.more)
         for row, colour in zip(rows, colours, strict=True):
             key(made, label(row, [LR]) if LR in row else "a descent", line={"color": colour, "width": 2})
@@ -93,8 +93,11 @@ def parameters(sweep: StoredSweep) -> Chart:
 
 def _lines(made: go.Figure, place: int, own: list[pd.DataFrame], mean: pd.Series) -> None:
     """A faint line for each trial, and the mean of all."""
-    pieces = [each.to_numpy(float)[evenly(len(each), _STEPS)] for each in own]
-    faint, strong = joined(pieces), np.stack([mean.index, mean], axis=1)[evenly(len(mean), 2 * _STEPS)]
+    pieces = [each.to_numpy(float)[evenly_spaced_indices(len(each), _STEPS)] for each in own]
+    faint, strong = (
+        joined(pieces),
+        np.stack([mean.index, mean], axis=1)[evenly_spaced_indices(len(mean), 2 * _STEPS)],
+    )
     opacity = float(np.clip(16.0 / len(own), 0.4, 0.8))
     says, shade = "<br>step %{x:d}<br>%{y:.4g}", {"color": PALETTE[5], "width": 1}
     line(made, place, faint, "a trial", shade, says, opacity=opacity)

@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from vsweep.analysis.cells import Row, predictors, scored
-from vsweep.analysis.example_data import Scene, scene_of
+from vsweep.analysis.example_data import ExampleData, example_data_for
 from vsweep.metrics import default_metric
 from vsweep.plots.predictions import (
     along,
@@ -56,7 +56,7 @@ def regions(sweep: StoredSweep, by: str | None) -> Chart:
 
     Raises `KeyError` for other data.
     """
-    scene = scene_of(sweep, "regions", 2, "classes")
+    scene = example_data_for(sweep, "regions", 2, "classes")
     metric = default_metric(sweep.trials)
     shown, by, lacking = _drawable(sweep, metric, by, 1)
     made = panels([_titled(panel, metric, 1) for panel in shown] or [[]], *scene.features)
@@ -88,7 +88,7 @@ def fits(sweep: StoredSweep, by: str | None) -> Chart:
 
     by: as of `regions`. Raises `KeyError` for other data.
     """
-    scene = scene_of(sweep, "fits", 1, "numbers")
+    scene = example_data_for(sweep, "fits", 1, "numbers")
     metric = default_metric(sweep.trials)
     shown, by, lacking = _drawable(sweep, metric, by, None)
     x = along(scene, _ALONG)
@@ -147,7 +147,7 @@ def _note(what: str, shown: list[_Panel], lacking: list[str], few: str) -> str:
     return " ".join(filter(None, (first, few, lacks)))
 
 
-def _points(made: go.Figure, place: int, scene: Scene) -> None:
+def _points(made: go.Figure, place: int, scene: ExampleData) -> None:
     """The examples, hollow where held out, and the truth along the feature."""
     feature = scene.columns[0]
     for train, text in said_of(scene).items():

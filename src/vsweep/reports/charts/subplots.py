@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
-from vsweep.analysis.example_data import Scene
+from vsweep.analysis.example_data import ExampleData
 from vsweep.reports.charts.style import GREY, PALETTE, figure, plain
 
 # Two in a row can be read on a telephone too; its titles have so many letters a line.
@@ -144,21 +144,21 @@ def joined(pieces: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([part for piece in pieces for part in (piece.astype(np.float32), gap)])
 
 
-def some(scene: Scene) -> Scene:
+def some(scene: ExampleData) -> ExampleData:
     """The same data, of at most `MOST_EXAMPLES` examples, drawn at random but ever the same."""
     if len(scene.examples) <= MOST_EXAMPLES:
         return scene
     few = scene.examples.sample(MOST_EXAMPLES, random_state=0).sort_index()
-    return Scene(few, scene.columns, scene.features, scene.classes, scene.mean, scene.std, scene.fresh)
+    return ExampleData(few, scene.columns, scene.features, scene.classes, scene.mean, scene.std, scene.fresh)
 
 
-def so_many(scene: Scene) -> str:
+def so_many(scene: ExampleData) -> str:
     """How many of the examples are drawn, in words, where it is not all."""
     count = len(scene.examples)
     return f"{MOST_EXAMPLES} of {count:,} examples, drawn at random." if count > MOST_EXAMPLES else ""
 
 
-def scatter(made: go.Figure, place: int, scene: Scene, opacity: float = 1.0) -> None:
+def scatter(made: go.Figure, place: int, scene: ExampleData, opacity: float = 1.0) -> None:
     """The examples of classes over two features: a colour and a shape each, hollow where held out."""
     colours = of_classes(len(scene.classes))
     for i, name in enumerate(scene.classes):
@@ -191,11 +191,11 @@ def scatter(made: go.Figure, place: int, scene: Scene, opacity: float = 1.0) -> 
         axis.range = [low, high]
 
 
-def _hover(scene: Scene, words: str) -> str:
+def _hover(scene: ExampleData, words: str) -> str:
     first, second = scene.features
     return f"{words}<br>{first} %{{x:.3g}}<br>{second} %{{y:.3g}}<extra></extra>"
 
 
-def hover_at(scene: Scene, last: str) -> str:
+def hover_at(scene: ExampleData, last: str) -> str:
     """What a point of the plane says: both features, and another line."""
     return _hover(scene, last)

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
-from vsweep.analysis.labels import evenly
-from vsweep.analysis.trajectories import Hill, Way, every, hills
+from vsweep.analysis.labels import evenly_spaced_indices
+from vsweep.analysis.trajectories import FunctionPanel, Trajectory, every, function_panels
 from vsweep.plots.trajectories import (
     ARRIVES,
     BEGINS,
@@ -48,7 +48,7 @@ class Drawn(NamedTuple):
     end: str
 
 
-def drawn_of(way: Way, limits: Sequence[tuple[float, float]], most: int) -> Drawn:
+def drawn_of(way: Trajectory, limits: Sequence[tuple[float, float]], most: int) -> Drawn:
     """A way up to where it leaves these limits, of at most so many points, its first and last among them."""
     lows, highs = np.asarray(limits, float).T
     kept, end = inside(way, lows.tolist(), highs.tolist())
@@ -56,7 +56,7 @@ def drawn_of(way: Way, limits: Sequence[tuple[float, float]], most: int) -> Draw
     for i in range(1, len(scaled)):
         if np.abs(scaled[i] - scaled[places[-1]]).max() >= _APART:
             places.append(i)
-    chosen = np.unique([*np.asarray(places)[evenly(len(places), max(most, 2))], len(kept) - 1])
+    chosen = np.unique([*np.asarray(places)[evenly_spaced_indices(len(places), max(most, 2))], len(kept) - 1])
     return Drawn(kept[chosen], way.steps[chosen], end)
 
 
@@ -87,7 +87,7 @@ def ends(made: go.Figure, place: int, drawn: Sequence[Drawn], colours: Sequence[
 def on_contours(
     made: go.Figure,
     place: int,
-    hill: Hill,
+    hill: FunctionPanel,
     colours: Sequence[str],
     most: int,
     height: str = "",
@@ -95,7 +95,7 @@ def on_contours(
 ) -> None:
     """Draw ways over contours. height: what the function is called. more: other points to be seen."""
     _, names, ways, value = hill
-    seen = [*ways, *([] if more is None else [Way(more, arrived=True)])]
+    seen = [*ways, *([] if more is None else [Trajectory(more, arrived=True)])]
     limits = _contours(made, place, mesh(seen, value, ACROSS), names, height or f"f({', '.join(names)})")
     says, at = _says(names), place_of(made, place)
     drawn = [drawn_of(way, limits, most) for way in ways]
@@ -161,7 +161,7 @@ def paths(sweep: StoredSweep) -> Chart:
 
     Raises `KeyError` for what is no sweep of functions of one or two coordinates.
     """
-    shown = hills(sweep, planes=False)
+    shown = function_panels(sweep, planes=False)
     most = _POINTS // sum(len(hill.ways) for hill in shown)
     first = shown[0].names
     named = len({tuple(hill.names) for hill in shown}) > 1
@@ -194,7 +194,7 @@ def _name(made: go.Figure, place: int, names: Sequence[str]) -> None:
             axis.title.text = name
 
 
-def _on_curve(made: go.Figure, place: int, hill: Hill, most: int) -> list[str]:
+def _on_curve(made: go.Figure, place: int, hill: FunctionPanel, most: int) -> list[str]:
     """Draw ways on a function of one coordinate; what is to be said of its scale."""
     low, high = window(hill.ways, 0)
     across = np.linspace(low, high, _ALONG)
@@ -219,7 +219,13 @@ def _on_curve(made: go.Figure, place: int, hill: Hill, most: int) -> list[str]:
 
 
 def _trace(
-    made: go.Figure, place: int, hill: Hill, line: np.ndarray, more: np.ndarray, colour: str, step: str
+    made: go.Figure,
+    place: int,
+    hill: FunctionPanel,
+    line: np.ndarray,
+    more: np.ndarray,
+    colour: str,
+    step: str,
 ) -> None:
     """A line over one coordinate. more: of its points, the function, and the step where it is a way."""
     says = f"{hill.names[0]} %{{x:.4g}}<br>f({hill.names[0]}) %{{customdata[0]:.4g}}"
@@ -275,7 +281,7 @@ def surface(sweep: StoredSweep) -> Chart:
 
     Raises `KeyError` for other sweeps.
     """
-    (title, names, ways, value), *_ = hills(sweep, planes=True)
+    (title, names, ways, value), *_ = function_panels(sweep, planes=True)
     xs, ys, heights = mesh(ways, value, ACROSS)
     limits = [window(ways, i) for i in (0, 1)]
     says = f"{names[0]} %{{x:.4g}}<br>{names[1]} %{{y:.4g}}<br>f %{{z:.4g}}<extra></extra>"

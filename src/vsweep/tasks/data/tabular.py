@@ -13,7 +13,7 @@ from urllib.request import urlopen
 
 import numpy as np
 
-from vsweep.errors import ConfigError, nearest, shown
+from vsweep.errors import ConfigError, short_repr, suggest
 from vsweep.tasks.data.dataset import Dataset
 
 _SCHEMES = ("http://", "https://", "ftp://", "file://")
@@ -48,7 +48,7 @@ def local_copy(path: str) -> Path:
         except (OSError, ValueError, RuntimeError):
             # A name that no file can have, or the home of nobody.
             pass
-        raise ConfigError("data.path", f"no file at {shown(path)}", "it takes a file's path or URL")
+        raise ConfigError("data.path", f"no file at {short_repr(path)}", "it takes a file's path or URL")
     from platformdirs import user_cache_path
 
     try:
@@ -58,7 +58,7 @@ def local_copy(path: str) -> Path:
         )
     except ValueError as error:
         raise ConfigError(
-            "data.path", f"no URL: {shown(path)} ({error})", "it takes a path or URL"
+            "data.path", f"no URL: {short_repr(path)} ({error})", "it takes a path or URL"
         ) from error
     digest = hashlib.sha256(path.encode()).hexdigest()[:32]
     kept = user_cache_path("vsweep") / "data" / f"{digest}{suffixes}"
@@ -70,7 +70,7 @@ def local_copy(path: str) -> Path:
             part.write_bytes(body)
             part.replace(kept)
         except OSError as error:
-            got = f"could not keep {shown(path)} in {str(kept.parent)!r} ({error})"
+            got = f"could not keep {short_repr(path)} in {str(kept.parent)!r} ({error})"
             raise ConfigError("data.path", got, "it takes a cache that can be written") from error
     return kept
 
@@ -111,7 +111,7 @@ def _read(reader: Callable[[Path], Any], path: str) -> Any:
         lines = str(error).splitlines() or [type(error).__name__]
         kind = "a Parquet file" if reader is not _csv_frame else "a CSV file in UTF-8, with a header"
         raise ConfigError(
-            "data.path", f"cannot read {shown(path)} ({lines[0]})", f"it takes {kind}"
+            "data.path", f"cannot read {short_repr(path)} ({lines[0]})", f"it takes {kind}"
         ) from error
 
 
@@ -125,7 +125,7 @@ def _table(frame: Any, target: str, features: Sequence[str] | None, targets: str
             raise ConfigError("data.path", f"two columns are called {name!r}", "names are distinct")
     for field, name in [("data.target", target), *(("data.features", name) for name in names)]:
         if name not in columns:
-            raise ConfigError(field, f"no column {name!r}", nearest(name, columns))
+            raise ConfigError(field, f"no column {name!r}", suggest(name, columns))
     for name in names:
         if names.count(name) > 1:
             raise ConfigError("data.features", f"{name!r} is named twice", "names are distinct")

@@ -12,7 +12,7 @@ _FIRST_S, _LONGEST_S = 2.0, 30.0
 _FINAL = re.compile(r"\b40[134]\b|unauthori[sz]ed|forbidden|permission|not found|created and deleted", re.I)
 
 
-class Pace:
+class Backoff:
     """Of one upload. why: what stood in the way last, without an API key."""
 
     def __init__(self, patience: float, stop: threading.Event) -> None:

@@ -22,7 +22,7 @@ from vsweep.trackers.wandb.granularity import said, shown_as
 from vsweep.trackers.wandb.options import mode_of, options
 from vsweep.trackers.wandb.runs import Runs
 from vsweep.trackers.wandb.upload import Report
-from vsweep.trackers.wandb.upload_log import Outbox
+from vsweep.trackers.wandb.upload_log import UploadLog
 from vsweep.trackers.wandb.worker_process import Process
 from vsweep.trackers.wandb.workspace import level_of
 
@@ -154,7 +154,7 @@ def _bar(console: Console) -> Bar:
     )
 
 
-def told(options: Mapping[str, Any], trials: int, cells: int, rows: int) -> str:
+def describe_logging(options: Mapping[str, Any], trials: int, cells: int, rows: int) -> str:
     """How a sweep will be shown, in words. options: the config's `tracker.wandb`. rows: of a run."""
     return said(shown_as(options["level"], trials, cells), rows, mode_of(options))
 
@@ -182,12 +182,12 @@ def result(report: Report, directory: Path, words: Mapping[str, str]) -> tuple[s
     return f"W&B: {there} at {where}{why}; every curve is in the store: {command} sends the rest", False
 
 
-def lacking(sweep: Sweep) -> str:
+def missing_runs_message(sweep: Sweep) -> str:
     """What was not shown of a sweep that is trained, as its directory knows; nothing where all was."""
     asked = options(sweep.config)
     if mode_of(asked) == "disabled":
         return ""
-    runs, outbox = Runs(sweep.directory, level_of(sweep)), Outbox(sweep.directory)
+    runs, outbox = Runs(sweep.directory, level_of(sweep)), UploadLog(sweep.directory)
     wanted = {*runs.ids, runs.overview_id}
     most = max((len(wanted & outbox.ids(place)) for place in outbox.places), default=0)
     if most == len(wanted):

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, NamedTuple
 
 from vsweep.trackers.wandb import client
-from vsweep.trackers.wandb.backoff import Pace
+from vsweep.trackers.wandb.backoff import Backoff
 from vsweep.trackers.wandb.overview import log_overview
 from vsweep.trackers.wandb.runs import OVERVIEW, Run, Runs, sweep_id
 from vsweep.trackers.wandb.server import Found, Server
-from vsweep.trackers.wandb.upload_log import OFFLINE, Outbox, Sent
+from vsweep.trackers.wandb.upload_log import OFFLINE, UploadedRun, UploadLog
 
 # Between two pieces W&B's service starts anew, so that neither its memory nor its files grow with the runs:
 # online, it keeps three open for each.
@@ -58,7 +58,7 @@ class Upload:
         """
         self.runs, self.to = runs, to
         self._directory = runs.sweep.directory
-        self._outbox, self._pace = Outbox(self._directory), Pace(to.patience, stop)
+        self._outbox, self._pace = UploadLog(self._directory), Backoff(to.patience, stop)
         self._rows, self._stop, self._tell = rows, stop, tell
         self._most = max(1, min(_PIECE[to.online], (files - _OTHER_FILES) // _FILES))
         # Online most of it is waiting; offline one keeps W&B busy.
@@ -210,7 +210,7 @@ class Upload:
 
     def _sent(self, ids: Iterable[str], level: str) -> None:
         """Note what is whole; what is on a server is not kept twice."""
-        sent = [Sent(run_id, level, self._place) for run_id in ids]
+        sent = [UploadedRun(run_id, level, self._place) for run_id in ids]
         self._outbox.add(sent)
         if self.to.online:
             self._clear(one.id for one in sent)
@@ -230,7 +230,7 @@ class Upload:
         self._clear(ids)
         if self._server and ids:
             self._server.delete(ids, sweep_id(self.runs.sweep.plan))
-        self._outbox.add([Sent(run_id, "", self._place, gone=True) for run_id in ids])
+        self._outbox.add([UploadedRun(run_id, "", self._place, gone=True) for run_id in ids])
 
     def _clear(self, ids: Iterable[str]) -> None:
         """Remove what W&B wrote of runs: of an attempt that came to nothing, or that are on the server."""

@@ -11,7 +11,7 @@ _LOG = "runs.jsonl"
 OFFLINE = "offline"
 
 
-class Sent(NamedTuple):
+class UploadedRun(NamedTuple):
     """A run that is whole. to: `offline`, or where on which server it is. gone: whether it was taken away."""
 
     id: str
@@ -20,13 +20,13 @@ class Sent(NamedTuple):
     gone: bool = False
 
 
-class Outbox:
+class UploadLog:
     """The log of a sweep's directory. What it does not say is to be found out, or made again."""
 
     def __init__(self, directory: Path) -> None:
         """Nothing is written before `add`."""
         self.folder = directory / FOLDER
-        self._sent: dict[tuple[str, str], Sent] = {}
+        self._sent: dict[tuple[str, str], UploadedRun] = {}
         # Each server's sweep that the runs belong to.
         self.sweeps: dict[str, str] = {}
         for line in _lines(self.folder / _LOG):
@@ -34,7 +34,7 @@ class Outbox:
                 self.sweeps[str(line.get("to"))] = str(line["sweep"])
             elif line.keys() >= {"id", "level", "to"}:
                 gone = bool(line.get("gone"))
-                self._note(Sent(str(line["id"]), str(line["level"]), str(line["to"]), gone))
+                self._note(UploadedRun(str(line["id"]), str(line["level"]), str(line["to"]), gone))
 
     @property
     def places(self) -> set[str]:
@@ -45,7 +45,7 @@ class Outbox:
         """The runs that are there. level: of these alone."""
         return {one.id for (_, at), one in self._sent.items() if at == to and level in (None, one.level)}
 
-    def add(self, sent: Iterable[Sent]) -> None:
+    def add(self, sent: Iterable[UploadedRun]) -> None:
         """Note runs that are whole there, or were taken away."""
         made = list(sent)
         self._write([one._asdict() for one in made])
@@ -57,7 +57,7 @@ class Outbox:
         self._write([{"sweep": sweep, "to": to}])
         self.sweeps[to] = sweep
 
-    def _note(self, one: Sent) -> None:
+    def _note(self, one: UploadedRun) -> None:
         if one.gone:
             self._sent.pop((one.id, one.to), None)
         else:
