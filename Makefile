@@ -33,7 +33,7 @@ plan: $(USE) ## say what a sweep would run, and train nothing
 check: $(USE) ## hold the gradients of a sweep against central differences; fail where one is wrong
 	@$(BIN)/vsweep check sweep=$(SWEEP) $(ARGS)
 
-test: $(TEST) ## run all the tests (ARGS="tests/test_grid.py -k order" for some)
+test: $(TEST) ## run all the tests (ARGS="tests/config/test_grid.py -k order" for some)
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(TEST) ## check style, types and the direction of imports

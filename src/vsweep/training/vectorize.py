@@ -129,7 +129,7 @@ def lower_block(
     block is split. The block's size divided by the number of devices must be a multiple of lanes. part: of
     the training. platforms: to lower for, of `cpu`, `cuda`, `tpu`; that of the mesh where it is empty.
 
-    What it compiles to is a function of `(hparams, data, *more)` that gives a `TrialResult`, or a `TrainState`
+    The result is a function of `(hparams, data, *more)` that gives a `TrialResult`, or a `TrainState`
     from the start, whose leaves begin with `(trials,)`.
     """
 

@@ -15,7 +15,7 @@ import pytest
 
 import vsweep
 
-NOTEBOOK = Path(__file__).parents[1] / "scripts" / "colab_tpu.ipynb"
+NOTEBOOK = Path(__file__).parents[2] / "scripts" / "colab_tpu.ipynb"
 TRIALS, CELLS = 336, 84
 
 # What the notebook uses of `google.colab`: a secret and a download.

@@ -272,7 +272,7 @@ def test_multirun_makes_a_sweep_of_each_job(here, cli):
 
 @pytest.mark.slow
 def test_the_readmes_example_as_it_is_written(here, cli):
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
     section = readme.partition("### Bring a W&B sweep file\n")[2].partition("\n### ")[0]
     (here / "sweep.yaml").write_text(re.search("```yaml\n(.*?)```", section, re.DOTALL)[1])
     commands = re.findall("^vsweep (.*?)(?: +#.*)?$", section, re.MULTILINE)

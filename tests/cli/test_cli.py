@@ -13,7 +13,7 @@ import yaml
 
 import vsweep
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SMALL = ["data=iris", "model=logistic", "tracker=none", "steps=2"]
 
 
