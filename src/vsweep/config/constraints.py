@@ -1,168 +1,156 @@
-"""What a field can take: in words for a person, and as the type that it becomes.
+"""The types of config fields: validated by pydantic, and described in words for messages."""
 
-The functions here that are given a value give it as its type, and raise ValueError for any other.
-"""
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Any, Literal
 
-import math
-import re
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any, NamedTuple
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter
+
+# Strict types: text is never read as a number, nor a number as a flag.
+_STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
+_MODULE = r"^[^\W\d]\w*(\.[^\W\d]\w*)*$"
 
 
-class Constraint(NamedTuple):
-    """What a field takes. text: in words. parse: the value as its type; raises ValueError."""
+@dataclass(frozen=True)
+class Constraint:
+    """The values that a field takes.
+
+    Attributes:
+        text: A description for messages, as "a number above 0".
+        type: The annotated type that pydantic validates.
+    """
 
     text: str
-    parse: Callable[[Any], Any]
+    type: Any
 
+    @cached_property
+    def _adapter(self) -> TypeAdapter[Any]:
+        return TypeAdapter(self.type, config=_STRICT)
 
-def number(given: Any, low: float, high: float, *, ends: tuple[bool, bool], whole: bool) -> float | int:
-    """A finite number between these, the ends included or not."""
-    if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given):
-        raise ValueError
-    above = given > low or (ends[0] and given == low)
-    below = given < high or (ends[1] and given == high)
-    if not (above and below) or (whole and given != int(given)):
-        raise ValueError
-    return int(given) if whole else float(given)
+    def parse(self, value: Any) -> Any:
+        """Return the value as the field's type. Raises `ValueError` for any other value."""
+        return self._adapter.validate_python(value)
+
+    def or_null(self) -> "Constraint":
+        """Return the same constraint, with null accepted too."""
+        return Constraint(f"{self.text}, or null", self.type | None)
+
+    def or_word(self, word: str) -> "Constraint":
+        """Return the same constraint, with one word accepted too."""
+        return Constraint(f"{self.text}, or {word}", Literal[word] | self.type)
 
 
 def real(
-    text: str, low: float, high: float = math.inf, ends: tuple[bool, bool] = (True, False)
+    text: str = "",
+    *,
+    gt: float | None = None,
+    ge: float | None = None,
+    lt: float | None = None,
+    le: float | None = None,
 ) -> Constraint:
-    """A number between these."""
-    return Constraint(f"a number {text}", partial(number, low=low, high=high, ends=ends, whole=False))
+    """Constrain a field to finite numbers, with bounds as of `pydantic.Field`, and describe the bounds."""
+    bounded = Annotated[float, Field(allow_inf_nan=False, gt=gt, ge=ge, lt=lt, le=le)]
+    return Constraint(f"a number {text}".strip(), bounded)
 
 
 def integer(low: int, high: int = 2**31 - 1) -> Constraint:
-    """An integer from one to another."""
+    """Constrain a field to the integers from `low` to `high`; 3.0 counts as 3."""
     text = f"an integer of at least {low}" if high == 2**31 - 1 else f"an integer from {low} to {high}"
-    return Constraint(text, partial(number, low=low, high=high, ends=(True, True), whole=True))
+    return Constraint(text, Annotated[int, Field(ge=low, le=high), BeforeValidator(_without_fraction)])
 
 
-def text(given: Any) -> str:
-    """Text that is not empty."""
-    if not isinstance(given, str) or not given:
-        raise ValueError
-    return given
+def one_of(names: Iterable[str]) -> Constraint:
+    """Constrain a field to some names."""
+    names = tuple(names)
+    return Constraint(f"one of {', '.join(names)}", Literal[names])
 
 
-def directory(given: Any) -> str:
-    """A path that a directory can have."""
-    if "\x00" in text(given):
-        raise ValueError
-    return str(given)
+def _without_fraction(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def flag(given: Any) -> bool:
-    """True or false."""
-    if not isinstance(given, bool):
-        raise ValueError
-    return given
+def _require(condition: Callable[[Any], bool]) -> AfterValidator:
+    """Return a validator that refuses values for which the condition is false."""
 
-
-def one_of(names: Any) -> Constraint:
-    """One of some names."""
-
-    def parse(given: Any) -> str:
-        if given not in names:
+    def validate(value: Any) -> Any:
+        if not condition(value):
             raise ValueError
-        return str(given)
+        return value
 
-    return Constraint("one of " + ", ".join(names), parse)
-
-
-def examples(given: Any) -> tuple[tuple[float, ...], ...]:
-    """Rows of numbers; of one feature, the numbers alone will do."""
-    if not isinstance(given, list) or not given:
-        raise ValueError
-    flat = not any(isinstance(row, list) for row in given)
-    rows = tuple(map(numbers, [[one] for one in given] if flat else given))
-    if len(set(map(len, rows))) > 1:
-        raise ValueError
-    return rows
+    return AfterValidator(validate)
 
 
-def numbers(given: Any) -> tuple[float, ...]:
-    """At least one number."""
-    if not isinstance(given, list) or not given:
-        raise ValueError
-    return tuple(map(ANY.parse, given))
+def _distinct(names: tuple[str, ...]) -> bool:
+    return len(set(names)) == len(names)
 
 
-def classes(given: Any) -> tuple[str, ...]:
-    """At least two names, all different."""
-    found = names(given)
-    if len(found) < 2 or len(set(found)) < len(found):
-        raise ValueError
-    return found
+def _as_rows(values: Any) -> Any:
+    """Return a list of numbers, examples of one feature, as rows of one number each."""
+    flat = isinstance(values, list) and not any(isinstance(row, list) for row in values)
+    return [[value] for value in values] if flat else values
 
 
-def names(given: Any) -> tuple[str, ...]:
-    """At least one name."""
-    if not isinstance(given, list) or not given or not all(isinstance(name, str) for name in given):
-        raise ValueError
-    return tuple(given)
+def _with_arguments(entries: Any) -> list[Any]:
+    """Return pictures as mappings from a name to its arguments; a name alone has none."""
+    entries = entries if isinstance(entries, list) else [entries]
+    return [{entry: {}} if isinstance(entry, str) else entry for entry in entries]
 
 
-def some_names(given: Any) -> tuple[str, ...]:
-    """Names, or none."""
-    return () if given is None or given == [] else names(given)
+def _with_text_keys(entry: Mapping[Any, Mapping[Any, Any]]) -> dict[str, dict[str, Any]]:
+    return {str(name): dict(arguments) for name, arguments in entry.items()}
 
 
-def coordinate(given: Any) -> float | tuple[float, ...]:
-    """A number, or several."""
-    return numbers(given) if isinstance(given, list) else float(ANY.parse(given))
+def _none_as_empty(values: Any) -> Any:
+    return [] if values is None else values
 
 
-def pictures(given: Any) -> tuple[dict[str, dict[str, Any]], ...]:
-    """Of a list of names, and of mappings from a name to its arguments, all as mappings."""
-    made: list[dict[str, dict[str, Any]]] = []
-    for entry in given if isinstance(given, list) else [given]:
-        named = {entry: {}} if isinstance(entry, str) else entry
-        if not isinstance(named, Mapping) or not all(isinstance(v, Mapping) for v in named.values()):
-            raise ValueError
-        made.append({str(name): dict(arguments) for name, arguments in named.items()})
-    return tuple(made)
+_FINITE = Annotated[float, Field(allow_inf_nan=False)]
+_NUMBERS = Annotated[list[_FINITE], Field(min_length=1), AfterValidator(tuple)]
+_NAMES = Annotated[list[str], Field(min_length=1), AfterValidator(tuple)]
+_ROWS = Annotated[
+    list[_NUMBERS],
+    Field(min_length=1),
+    BeforeValidator(_as_rows),
+    AfterValidator(tuple),
+    _require(lambda rows: len(set(map(len, rows))) == 1),
+]
+_PICTURE = Annotated[Mapping[Any, Mapping[Any, Any]], AfterValidator(_with_text_keys)]
 
-
-def modules(given: Any) -> tuple[str, ...]:
-    """Modules' dotted names, or none."""
-    if given is None:
-        return ()
-    found = given if isinstance(given, list) else [None]
-    if not all(isinstance(name, str) and re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", name) for name in found):
-        raise ValueError
-    return tuple(found)
-
-
-def project(given: Any) -> str:
-    """A name that W&B takes for a project."""
-    if not isinstance(given, str) or not re.fullmatch(r"[^/\\#?%:\x00-\x1f\x7f]{1,128}", given):
-        raise ValueError
-    return given
-
-
-def or_null(takes: Constraint) -> Constraint:
-    """The same, or null."""
-    return Constraint(f"{takes.text}, or null", lambda v: None if v is None else takes.parse(v))
-
-
-def share_or_auto(given: Any) -> float | str:
-    """A share below 1, or `auto`."""
-    return given if given == "auto" else UNIT.parse(given)
-
-
-def count_or_all(given: Any) -> int | str:
-    """A count, or `all`."""
-    return given if given == "all" else int(integer(0).parse(given))
-
-
-PATH = Constraint("text", text)
-ANY = Constraint("a number", partial(number, low=-math.inf, high=math.inf, ends=(False, False), whole=False))
-# Where a coordinate of a point starts: a field by its name, whatever function it is of.
-COORDINATE = Constraint("a number, or a list of numbers", coordinate)
-UNIT = real("from 0 to below 1", 0.0, 1.0)
-POSITIVE = real("above 0", 0.0, ends=(False, False))
-NOT_NEGATIVE = real("of at least 0", 0.0)
+TEXT = Constraint("text", Annotated[str, Field(min_length=1)])
+DIRECTORY = Constraint("a directory", Annotated[str, Field(min_length=1), _require(lambda p: "\0" not in p)])
+FLAG = Constraint("true or false", bool)
+ANY = real()
+UNIT = real("from 0 to below 1", ge=0, lt=1)
+POSITIVE = real("above 0", gt=0)
+NOT_NEGATIVE = real("of at least 0", ge=0)
+NUMBERS = Constraint("a list of finite numbers", _NUMBERS)
+EXAMPLES = Constraint("rows of as many finite numbers each, [[…], …], or a list of numbers", _ROWS)
+# The start of a coordinate of a function is a field by the coordinate's name, whatever the function is.
+COORDINATE = Constraint("a number, or a list of numbers", _FINITE | _NUMBERS)
+NAMES = Constraint("a list of columns' names", _NAMES)
+CLASSES = Constraint(
+    "a list of two or more names, all different",
+    Annotated[_NAMES, Field(min_length=2), _require(_distinct)],
+)
+COORDINATES = Constraint(
+    "a list of coordinates' names",
+    Annotated[list[str], BeforeValidator(_none_as_empty), AfterValidator(tuple)],
+)
+MODULES = Constraint(
+    "a list of modules' names",
+    Annotated[
+        list[Annotated[str, Field(pattern=_MODULE)]],
+        BeforeValidator(_none_as_empty),
+        AfterValidator(tuple),
+    ],
+)
+PICTURES = Constraint(
+    "a list of pictures' names, or of {name: {argument: value}}",
+    Annotated[list[_PICTURE], BeforeValidator(_with_arguments), AfterValidator(tuple)],
+)
+# W&B's own rule for the names of projects and of their owners.
+PROJECT = Constraint(
+    "up to 128 characters, none of them / \\ # ? % :",
+    Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^/\\#?%:\x00-\x1f\x7f]+$")],
+)

@@ -1,32 +1,28 @@
-"""The typed schema: every field of a config, and what it takes."""
+"""The typed schema: every field of a config, and the values that the field accepts."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from vsweep.config.constraints import (
     ANY,
+    CLASSES,
+    COORDINATES,
+    DIRECTORY,
+    EXAMPLES,
+    FLAG,
+    MODULES,
+    NAMES,
     NOT_NEGATIVE,
-    PATH,
+    NUMBERS,
+    PICTURES,
     POSITIVE,
+    PROJECT,
+    TEXT,
     UNIT,
     Constraint,
-    classes,
-    count_or_all,
-    directory,
-    examples,
-    flag,
     integer,
-    modules,
-    names,
-    numbers,
     one_of,
-    or_null,
-    pictures,
-    project,
     real,
-    share_or_auto,
-    some_names,
-    text,
 )
 from vsweep.errors import ConfigError, short_repr
 from vsweep.tasks.data.builtin import DATASETS
@@ -39,9 +35,9 @@ from vsweep.training.schedules import SCHEDULES
 
 OWN = "own"
 AUTO = "auto"
-# The model that is no model: the parameters are a point, and the loss is a function of it.
+# A free point in place of a model: its coordinates are the parameters, and the loss is a function of them.
 POINT = "point"
-# Each group's registry: what `name` chooses from. `own` stands for a person's own, by `_target_`.
+# The registry of each group, from which `name` chooses; `own` stands for a user's function, by `_target_`.
 GROUPS: dict[str, Mapping[str, Any]] = {
     "data": DATASETS,
     "model": {**MODELS, POINT: point},
@@ -50,37 +46,35 @@ GROUPS: dict[str, Mapping[str, Any]] = {
     "schedule": SCHEDULES,
 }
 
-# What W&B takes for a project, and for whose it is.
-_PROJECT = Constraint("up to 128 characters, none of them / \\ # ? % :", project)
 FIELDS: dict[str, Constraint] = {
-    "data.path": PATH,
-    "data.target": Constraint("a column's name", text),
-    "data.features": or_null(Constraint("a list of columns' names", names)),
+    "data.path": TEXT,
+    "data.target": Constraint("a column's name", TEXT.type),
+    "data.features": NAMES.or_null(),
     "data.targets": one_of(["auto", "classes", "numbers"]),
     "data.rows": integer(2, 10_000_000),
-    "data.x": Constraint("rows of as many finite numbers each, [[…], …], or a list of numbers", examples),
-    "data.y": Constraint("a list of finite numbers", numbers),
-    "data.classes": or_null(Constraint("a list of two or more names, all different", classes)),
+    "data.x": EXAMPLES,
+    "data.y": NUMBERS,
+    "data.classes": CLASSES.or_null(),
     "data.arms": integer(2, 1000),
     "data.noise": NOT_NEGATIVE,
     "data.slope": ANY,
     "data.intercept": ANY,
-    "data.fresh": Constraint("true or false", flag),
+    "data.fresh": FLAG,
     "data.seed": integer(0),
-    "data.batch_size": or_null(integer(1)),
+    "data.batch_size": integer(1).or_null(),
     "data.val_fraction": UNIT,
-    "data.test_fraction": Constraint(f"{UNIT.text}, or auto", share_or_auto),
+    "data.test_fraction": UNIT.or_word("auto"),
     "data.split_seed": integer(0),
-    "data.standardize": Constraint("true or false", flag),
+    "data.standardize": FLAG,
     "model.width": integer(1, 65536),
     "model.depth": integer(1, 4),
     "model.activation": one_of(ACTIVATIONS),
     "model.init": one_of(INITIALIZERS),
     "model.init_scale": NOT_NEGATIVE,
     "model.bias_init": one_of(["zeros", "normal", "uniform"]),
-    "model.start": or_null(Constraint("a list of numbers: the weights, then the biases", numbers)),
+    "model.start": Constraint("a list of numbers: the weights, then the biases", NUMBERS.type).or_null(),
     "model.spread": NOT_NEGATIVE,
-    "model.fixed": Constraint("a list of coordinates' names", some_names),
+    "model.fixed": COORDINATES,
     "loss.delta": POSITIVE,
     "loss.eps": POSITIVE,
     "optimizer.lr": POSITIVE,
@@ -90,56 +84,61 @@ FIELDS: dict[str, Constraint] = {
     "optimizer.eps": POSITIVE,
     "optimizer.decay": UNIT,
     "optimizer.weight_decay": NOT_NEGATIVE,
-    "schedule.final": real("from 0 to 1", 0.0, 1.0, (True, True)),
+    "schedule.final": real("from 0 to 1", ge=0, le=1),
     "schedule.warmup_steps": integer(0),
-    "schedule.decay_rate": real("above 0, up to 1", 0.0, 1.0, (False, True)),
+    "schedule.decay_rate": real("above 0, up to 1", gt=0, le=1),
     "schedule.decay_steps": integer(1),
     "steps": integer(1),
     "record_every": integer(1),
-    "record_params": Constraint("true or false", flag),
-    "diverge_above": real("above 1", 1.0, ends=(False, False)),
+    "record_params": FLAG,
+    "diverge_above": real("above 1", gt=1),
     "dtype": one_of(["float32", "float64", "bfloat16"]),
     "precision": one_of(["highest", "high", "default"]),
 }
-# What a choice of a group takes in a field that other choices have too, where that is not the same.
-CHOICE_FIELDS: dict[tuple[str, str], Constraint] = {("food_water", "data.path"): or_null(PATH)}
-# Fields of the sweep as a whole, which no cell can differ in.
+# A choice of a group may accept other values in a field than the other choices that have the field.
+CHOICE_FIELDS: dict[tuple[str, str], Constraint] = {("food_water", "data.path"): TEXT.or_null()}
+# These fields are the sweep's own: cells cannot differ in them.
 SWEEP_FIELDS: dict[str, Constraint] = {
-    "dir": or_null(Constraint("a directory", directory)),
-    "allow_targets": Constraint("a list of modules' names", modules),
-    "block": or_null(integer(1)),
-    "segment": or_null(integer(1)),
-    "keep.params": Constraint("an integer of at least 0, or all", count_or_all),
-    "keep.state": Constraint("true or false", flag),
-    "verify": Constraint("true or false", flag),
-    "report": Constraint("true or false", flag),
-    "pictures": Constraint("a list of pictures' names, or of {name: {argument: value}}", pictures),
+    "dir": DIRECTORY.or_null(),
+    "allow_targets": MODULES,
+    "block": integer(1).or_null(),
+    "segment": integer(1).or_null(),
+    "keep.params": integer(0).or_word("all"),
+    "keep.state": FLAG,
+    "verify": FLAG,
+    "report": FLAG,
+    "pictures": PICTURES,
     "tracker.wandb.mode": one_of(["auto", "online", "offline", "shared", "disabled"]),
     "tracker.wandb.level": one_of(["auto", "trial", "cell", "sweep"]),
     "tracker.wandb.rows": integer(2, 100_000),
     "tracker.wandb.patience": NOT_NEGATIVE,
-    "tracker.wandb.project": _PROJECT,
-    "tracker.wandb.entity": or_null(_PROJECT),
+    "tracker.wandb.project": PROJECT,
+    "tracker.wandb.entity": PROJECT.or_null(),
 }
-# Fields of every data set, and those of no group.
+# Every data set has these fields.
 EVERY_DATASET = ("batch_size", "val_fraction", "test_fraction", "split_seed", "standardize")
 TOP = [path for path in FIELDS if "." not in path]
 
 
-def parse_field(path: str, given: Any, field: str | None = None, choice: str = "") -> Any:
-    """A field's value as its type.
+def parse_field(path: str, value: Any, field: str | None = None, choice: str = "") -> Any:
+    """Return the value of a field as the field's type.
 
-    field: what to name it by, where that is not its path. choice: of its group.
+    Args:
+        path: The field's dotted path.
+        value: The value as the config has it.
+        field: The name of the field in messages; by default its path.
+        choice: The choice of the field's group, where choices differ in what they accept.
 
-    Raises `ConfigError`.
+    Raises:
+        ConfigError: If the field does not accept the value.
     """
-    takes = CHOICE_FIELDS.get((choice, path)) or FIELDS.get(path) or SWEEP_FIELDS[path]
-    return parse(takes, path, given, field)
+    constraint = CHOICE_FIELDS.get((choice, path)) or FIELDS.get(path) or SWEEP_FIELDS[path]
+    return parse(constraint, path, value, field)
 
 
-def parse(takes: Constraint, path: str, given: Any, field: str | None = None) -> Any:
-    """The same of what no table of fields has."""
+def parse(constraint: Constraint, path: str, value: Any, field: str | None = None) -> Any:
+    """Return a value as the type of a constraint, as `parse_field` does for fields that no table has."""
     try:
-        return takes.parse(given)
+        return constraint.parse(value)
     except (ValueError, OverflowError, TypeError):
-        raise ConfigError(field or path, f"got {short_repr(given)}", f"it takes {takes.text}") from None
+        raise ConfigError(field or path, f"got {short_repr(value)}", f"it takes {constraint.text}") from None
