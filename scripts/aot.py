@@ -39,7 +39,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from vsweep.config.spec import make_spec
 from vsweep.engine.inputs import arrays
 from vsweep.engine.plan import Program, make_plan
-from vsweep.engine.tuning.cost_model import Hardware
+from vsweep.engine.tuning.shape import Hardware
 from vsweep.training.vectorize import compile_block
 
 HERE = Path(__file__).parent
@@ -148,7 +148,7 @@ def compiled(program: Program, mesh: Mesh) -> Compiled:
         program.static,
         on(PartitionSpec("trials"), hparams),
         on(PartitionSpec(), data),
-        lanes=LANES,
+        vmap_size=LANES,
         mesh=mesh,
     )
     memory = executable.memory_analysis()

@@ -30,7 +30,7 @@ from vsweep.engine.blocks import Block, fetch, finished
 from vsweep.engine.compiler import Compiler, block_hparams
 from vsweep.engine.devices import cores, prepare, trial_mesh
 from vsweep.engine.plan import Program, make_plan
-from vsweep.engine.tuning.cost_model import Hardware
+from vsweep.engine.tuning.shape import Hardware
 from vsweep.trackers.wandb.options import options
 from vsweep.training.loop import recorded_steps
 
@@ -199,7 +199,7 @@ def work(contender: str, trials: int, steps: int) -> None:
             start = time.perf_counter()
             ready[case] = make(program)
             answer["compile"] = time.perf_counter() - start
-            answer["madds"] = program.inputs.flops(program.width)
+            answer["madds"] = program.shape.flops
             ready[case]()
         start = time.perf_counter()
         ready[case]()

@@ -116,7 +116,7 @@ def train_block(
     train: Examples,
     val: Examples | None = None,
     *,
-    lanes: int = 1,
+    vmap_size: int = 1,
     devices: int = 1,
 ) -> TrialResult:
     """The curves of a block as NumPy arrays; a program is compiled once."""
@@ -128,10 +128,10 @@ def train_block(
 
     data = Data(cast(train), None if val is None else cast(val))
     shapes = tuple(leaf.shape for leaf in jax.tree.leaves((hparams, data)))
-    key = static, shapes, lanes, devices
+    key = static, shapes, vmap_size, devices
     if key not in _compiled:
         mesh = Mesh(jax.local_devices()[:devices], ("trials",))
-        _compiled[key] = compile_block(static, hparams, data, lanes=lanes, mesh=mesh)
+        _compiled[key] = compile_block(static, hparams, data, vmap_size=vmap_size, mesh=mesh)
     with precision_context(static):
         return jax.device_get(_compiled[key](hparams, data))
 

@@ -11,9 +11,10 @@ from vsweep.config.spec import make_spec
 from vsweep.engine import autotune, compiler, executor
 from vsweep.engine.devices import trial_mesh
 from vsweep.engine.plan import make_plan
-from vsweep.engine.tuning.cost_model import Costs, Hardware
+from vsweep.engine.tuning.cost_model import Costs
 from vsweep.engine.tuning.layout import Arrangement
 from vsweep.engine.tuning.pinned import UserLimits
+from vsweep.engine.tuning.shape import Hardware
 from vsweep.engine.tuning.timings import TimingCache
 from vsweep.store.blocks import PartialBlock, TrainedBlock
 
@@ -139,12 +140,12 @@ def test_what_the_compiler_predicts_above_the_memory_is_compiled_smaller(monkeyp
 
 
 @pytest.mark.parametrize("devices", [1, 2, 8])
-@pytest.mark.parametrize("lanes", [1, 4, 32])
-def test_halves_are_whole_lanes_on_every_device(devices, lanes):
-    arrangement = Arrangement(devices * lanes * 4, lanes)
+@pytest.mark.parametrize("vmap_size", [1, 4, 32])
+def test_halves_are_whole_vmaps_on_every_device(devices, vmap_size):
+    arrangement = Arrangement(devices * vmap_size * 4, vmap_size)
     while (smaller := arrangement.smaller(devices)) is not None:
         assert 0 < smaller.block < arrangement.block
-        assert smaller.block % (devices * smaller.lanes) == 0
+        assert smaller.block % (devices * smaller.vmap_size) == 0
         arrangement = smaller
     assert arrangement == (devices, 1, False)
 
@@ -152,23 +153,23 @@ def test_halves_are_whole_lanes_on_every_device(devices, lanes):
 def test_the_fastest_arrangement_is_kept_and_not_tried_again(monkeypatch, tmp_path):
     known = TimingCache(tmp_path / "measured.json")
     monkeypatch.setattr(autotune, "_WORTH", 0)
-    monkeypatch.setitem(autotune._LANES, "cpu", (1, 4))
+    monkeypatch.setitem(autotune._VMAP_SIZES, "cpu", (1, 4))
     seconds = {1: 3.0, 4: 1.0, 8: 2.0}
     tried = []
 
-    def run_s(program, call, data, arrangement, mesh):
-        tried.append(arrangement.lanes)
-        return seconds[arrangement.lanes] * arrangement.block
+    def run_s(program, ready, mesh):
+        tried.append(ready.arrangement.vmap_size)
+        return seconds[ready.arrangement.vmap_size] * ready.arrangement.block
 
     monkeypatch.setattr(autotune, "_run_s", run_s)
     planned = autotune.autotune(plan_of(), trial_mesh(), known)
     assert set(tried) >= {1, 4}
-    assert planned.programs[0].arrangement.lanes == 4
+    assert planned.programs[0].arrangement.vmap_size == 4
     known.save()
     again = TimingCache(tmp_path / "measured.json")
     tried.clear()
     planned = autotune.autotune(plan_of(known=again), trial_mesh(), again)
-    assert (tried, planned.programs[0].arrangement.lanes) == ([], 4)
+    assert (tried, planned.programs[0].arrangement.vmap_size) == ([], 4)
 
 
 def test_predictions_come_from_what_was_measured(tmp_path):

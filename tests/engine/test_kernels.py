@@ -12,14 +12,19 @@ LOSS = "softmax_cross_entropy"
 ONE_KERNEL = 'xla_cpu_small_call="true"'
 
 
-@pytest.mark.parametrize("fused", [True, False])
-def test_one_kernel_where_it_is_asked_for(fused):
+@pytest.mark.parametrize("single_kernel", [True, False])
+def test_one_kernel_where_it_is_asked_for(single_kernel):
     static = make_static(width=8, inits=("zeros",), steps=3)
     data = Data(examples(LOSS), None)
     text = compile_block(
-        static, make_hparams(static, trials=2), data, lanes=1, mesh=trial_mesh(), fused=fused
+        static,
+        make_hparams(static, trials=2),
+        data,
+        vmap_size=1,
+        mesh=trial_mesh(),
+        single_kernel=single_kernel,
     ).as_text()
-    assert (ONE_KERNEL in text) == fused
+    assert (ONE_KERNEL in text) == single_kernel
 
 
 @pytest.mark.parametrize(

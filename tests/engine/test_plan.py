@@ -6,8 +6,8 @@ import pytest
 from vsweep.config.spec import make_spec
 from vsweep.engine.plan import make_plan
 from vsweep.engine.plan_text import as_text
-from vsweep.engine.tuning.cost_model import Hardware
 from vsweep.engine.tuning.pinned import UserLimits
+from vsweep.engine.tuning.shape import Hardware
 
 CPU, GPU = Hardware("cpu", 2), Hardware("gpu", 1)
 
@@ -36,8 +36,8 @@ def test_widths_are_split_where_padding_costs_more_than_a_compile():
     assert [program.width for program in few.programs] == [512]
     assert [program.width for program in many.programs] == [4, 512]
     # Work goes with the width here: of two trials at 512, one needs 4 / 512 of it.
-    assert few.programs[0].waste == pytest.approx(1 - (4 / 512 + 1) / 2)
-    assert [program.waste for program in many.programs] == [0.0, 0.0]
+    assert few.programs[0].padding_fraction == pytest.approx(1 - (4 / 512 + 1) / 2)
+    assert [program.padding_fraction for program in many.programs] == [0.0, 0.0]
 
 
 def test_the_plan_says_how_widths_are_padded():
@@ -67,16 +67,16 @@ def test_blocks_are_bounded(words, hardware):
     records = length.steps / length.record_every
     one = program.arrangement.block == hardware.devices
     assert one or program.arrangement.block * records * 6 * 4 <= 64 * 2**20
-    weights = program.inputs.weights(program.width) * 4
-    assert program.arrangement.lanes == 1 or program.arrangement.lanes * weights * 6 <= 4 * 2**30
+    weights = program.shape.weights * 4
+    assert program.arrangement.vmap_size == 1 or program.arrangement.vmap_size * weights * 6 <= 4 * 2**30
     assert program.arrangement.block <= 8192 * hardware.devices
-    assert program.arrangement.block % (hardware.devices * program.arrangement.lanes) == 0
+    assert program.arrangement.block % (hardware.devices * program.arrangement.vmap_size) == 0
 
 
 @pytest.mark.parametrize(("asked", "block"), [(1, 2), (3, 4), (7, 8), (100, 10)])
 def test_a_block_that_is_asked_for(asked, block):
     (program,) = plan("data=digits", "model.width=512", "seeds=10", block=asked).programs
-    assert program.arrangement.lanes == 1
+    assert program.arrangement.vmap_size == 1
     assert program.arrangement.block == block
     assert program.blocks == -(-10 // block)
 
@@ -85,4 +85,4 @@ def test_a_block_that_is_asked_for(asked, block):
 def test_few_trials_go_in_one_block(trials):
     (program,) = plan("data=iris", "model=logistic", "model.init=normal", f"seeds={trials}").programs
     assert program.blocks == 1
-    assert trials <= program.arrangement.block < trials + 2 * program.arrangement.lanes
+    assert trials <= program.arrangement.block < trials + 2 * program.arrangement.vmap_size

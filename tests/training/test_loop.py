@@ -133,7 +133,7 @@ class _Visits(NamedTuple):
         return Task(lambda key: {"w": jnp.zeros((1, ROWS), jnp.float64)}, loss, apply)
 
 
-def _visits(size, seeds, steps=18, lanes=1, draw=None):
+def _visits(size, seeds, steps=18, vmap_size=1, draw=None):
     """`(trials, steps, examples)`: whether the example was in the step's batch.
 
     The rate halves at every step, so that the bits of a weight are the steps that saw its example.
@@ -150,7 +150,7 @@ def _visits(size, seeds, steps=18, lanes=1, draw=None):
         task={},
         schedule={name: np.full(len(seeds), v) for name, v in (("decay_rate", 0.5), ("decay_steps", 1.0))},
     )
-    curve = train_block(static, hparams, Examples(np.eye(ROWS), np.zeros(ROWS)), lanes=lanes)
+    curve = train_block(static, hparams, Examples(np.eye(ROWS), np.zeros(ROWS)), vmap_size=vmap_size)
     bits = np.rint(curve.params["w"][:, 0, :] * 2.0 ** (steps - 1)).astype(np.int64)
     return (bits[:, None, :] >> np.arange(steps)[::-1][None, :, None]) & 1
 
@@ -166,7 +166,7 @@ def test_an_epoch_sees_each_example_at_most_once():
     np.testing.assert_array_equal(seen[0], seen[1])
     assert (seen[0] != seen[2]).any()
     assert (seen[2] != seen[3]).any()
-    np.testing.assert_array_equal(seen, _visits(3, [0, 0, 1, 2], lanes=4))
+    np.testing.assert_array_equal(seen, _visits(3, [0, 0, 1, 2], vmap_size=4))
 
 
 def _one_of_the_rows(key, size):
@@ -185,7 +185,9 @@ def test_every_step_draws_fresh_examples_from_the_seed():
     assert ((counts - 12.6) ** 2 / 12.6).sum() < 27.9
     assert (row[1:, 1:] == row[1:, :-1]).mean() < 0.25
     assert (row[1:-1] == row[2:]).mean() < 0.25
-    np.testing.assert_array_equal(seen, _visits(1, [0, 0, 1, 2, 3, 4, 5, 6], lanes=4, draw=_one_of_the_rows))
+    np.testing.assert_array_equal(
+        seen, _visits(1, [0, 0, 1, 2, 3, 4, 5, 6], vmap_size=4, draw=_one_of_the_rows)
+    )
 
 
 def _the_same_ten(key, size):
@@ -242,8 +244,8 @@ def _quadratic(steps, lr):
     return part, np.array(losses)
 
 
-@pytest.mark.parametrize("lanes", [1, 4])
-def test_diverged_at_the_first_step_past_the_limit(lanes):
+@pytest.mark.parametrize("vmap_size", [1, 4])
+def test_diverged_at_the_first_step_past_the_limit(vmap_size):
     steps, lr = 18, 1.4
     part, losses = _quadratic(steps, lr)
     growth = losses / losses[0]
@@ -255,7 +257,7 @@ def test_diverged_at_the_first_step_past_the_limit(lanes):
     static = make_static(
         "linear", "squared_error", steps=steps, record_every=7, dtype="float64", inits=("zeros",)
     )
-    curve = train_block(static, make_hparams(static, lr=lr, diverge_above=limits), part, lanes=lanes)
+    curve = train_block(static, make_hparams(static, lr=lr, diverge_above=limits), part, vmap_size=vmap_size)
     assert curve.diverged_at.tolist() == want
     assert {-1, steps, first} <= set(want)
 

@@ -12,7 +12,7 @@ from vsweep.config.hydra_compose import CONF
 from vsweep.config.spec import make_spec
 from vsweep.engine.inputs import arrays
 from vsweep.engine.plan import make_plan
-from vsweep.engine.tuning.cost_model import Hardware
+from vsweep.engine.tuning.shape import Hardware
 from vsweep.tasks.task import Data, Examples
 from vsweep.training.vectorize import lower_block
 
@@ -31,7 +31,7 @@ def lowered(static, hparams, data):
     """The text of a block of four trials, side by side."""
     mesh = Mesh(jax.local_devices()[:1], ("trials",))
     hparams = take(hparams, np.resize(np.arange(len(hparams.seed)), 4))
-    return lower_block(static, hparams, data, lanes=4, mesh=mesh, platforms=PLATFORMS).as_text()
+    return lower_block(static, hparams, data, vmap_size=4, mesh=mesh, platforms=PLATFORMS).as_text()
 
 
 def custom_calls(text):

@@ -19,7 +19,7 @@ from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.linear_model import LogisticRegression
 
 from vsweep.tasks.task import Data, Examples
-from vsweep.training.loop import segments_between_records
+from vsweep.training.loop import loop_of_record
 from vsweep.training.vectorize import Part, compile_block, precision_context
 
 LOSS = "softmax_cross_entropy"
@@ -91,7 +91,7 @@ def _assert_same_start(alone, padded, init, width=WIDTH):
 def block_of_100():
     places, fields = _block_of_100()
     static = make_static(width=BOUND)
-    return places, train_block(static, make_hparams(static, **fields), TRAIN, VAL, lanes=4)
+    return places, train_block(static, make_hparams(static, **fields), TRAIN, VAL, vmap_size=4)
 
 
 @pytest.mark.parametrize("bound", [WIDTH, BOUND])
@@ -164,7 +164,7 @@ def _replace(block, place, one):
     return jax.tree.map(leaf, block, one)
 
 
-# (model, lanes, devices): one after another, side by side, and on two devices.
+# (model, vmap_size, devices): one after another, side by side, and on two devices.
 @pytest.fixture(
     scope="module",
     params=[
@@ -174,15 +174,17 @@ def _replace(block, place, one):
         ("logistic", 8, 1),
         ("logistic", 2, 2),
     ],
-    ids=lambda p: f"{p[0]}-lanes{p[1]}-devices{p[2]}",
+    ids=lambda p: f"{p[0]}-vmap_size{p[1]}-devices{p[2]}",
 )
 def program(request):
     """`(static, run)`, of blocks of one shape."""
-    model, lanes, devices = request.param
+    model, vmap_size, devices = request.param
     if devices > len(jax.local_devices()):
         pytest.skip("needs two devices")
     static = make_static(model, width=BOUND - 1, inits=("lecun_normal", "zeros"))
-    return static, lambda hparams: train_block(static, hparams, TRAIN, VAL, lanes=lanes, devices=devices)
+    return static, lambda hparams: train_block(
+        static, hparams, TRAIN, VAL, vmap_size=vmap_size, devices=devices
+    )
 
 
 def test_neighbours_and_place_change_no_bit(program):
@@ -227,11 +229,11 @@ class InSegments:
         data = Data(*parts)
         mesh = Mesh(jax.local_devices()[:1], ("trials",))
         self._data = data
-        self._start = compile_block(static, hparams, data, lanes=BLOCK, mesh=mesh, part=Part.START)
+        self._start = compile_block(static, hparams, data, vmap_size=BLOCK, mesh=mesh, part=Part.START)
         self._state = jax.eval_shape(lambda: self.start())
-        which = np.zeros(records, np.int32)
+        loop_index = np.zeros(records, np.int32)
         self._call = compile_block(
-            static, hparams, data, self._state, which, lanes=BLOCK, mesh=mesh, part=Part.SEGMENT
+            static, hparams, data, self._state, loop_index, vmap_size=BLOCK, mesh=mesh, part=Part.SEGMENT
         )
 
     def start(self):
@@ -240,10 +242,10 @@ class InSegments:
 
     def rest(self, state, made=0, hparams=None):
         """The curves from a record on: the metrics of all of its segments, and the last one's curve."""
-        which, metrics = segments_between_records(self._static.length), []
-        while made < len(which):
+        loop_index, metrics = loop_of_record(self._static.length), []
+        while made < len(loop_index):
             part = np.zeros(self._records, np.int32)
-            due = which[made : made + self._records]
+            due = loop_index[made : made + self._records]
             part[: len(due)] = due
             with precision_context(self._static):
                 curve = self._call(self._hparams if hparams is None else hparams, self._data, state, part)
@@ -287,13 +289,13 @@ def cut(request):
     # optax's Adam raises a traced number to the power of an integer count.
     promotion = "standard" if optimizer.startswith("adam") else "strict"
     with jax.numpy_dtype_promotion(promotion):
-        whole = train_block(static, hparams, TRAIN, VAL, lanes=BLOCK)
+        whole = train_block(static, hparams, TRAIN, VAL, vmap_size=BLOCK)
     return static, hparams, whole, in_segments
 
 
 @pytest.mark.parametrize("records", [1, 2, 4, 6, 9])
 def test_segments_of_any_length_give_the_whole_curve(cut, records):
-    """Of 6 records, of which the last comes after fewer steps; a segment may be longer than all of them."""
+    """There are 6 records, and the last comes after fewer steps; a segment may be longer than all of them."""
     _, _, whole, in_segments = cut
     assert whole.state is None
     program = in_segments(records)

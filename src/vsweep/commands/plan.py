@@ -6,7 +6,7 @@ from vsweep.config.spec import SweepSpec, make_spec
 from vsweep.config.user_input import ConfigInput, as_overrides
 from vsweep.engine.make_plan import plan_sweep
 from vsweep.engine.plan import Plan, make_plan
-from vsweep.engine.tuning.cost_model import Hardware
+from vsweep.engine.tuning.shape import Hardware
 from vsweep.engine.tuning.timings import load_timings as measurements
 from vsweep.store.writer import read_plan
 

@@ -1,156 +1,452 @@
-"""What each group of a config chose: an entry of its registry, or a person's own function, and its fields."""
+"""The choice of each config group: an entry of its registry, or a function of the user's, and its fields.
+
+A choice answers the questions that depend on its kind (its label, which of its fields are traced, how its
+task is made), so that no other module asks for its name.
+"""
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeAlias
 
-from vsweep.config.constraints import COORDINATE
-from vsweep.config.schema import AUTO, EVERY_DATASET, FIELDS, GROUPS, OWN, POINT, parse, parse_field
-from vsweep.config.targets import resolve
-from vsweep.errors import ConfigError, short_repr, suggest
-from vsweep.tasks.losses import Loss
-from vsweep.tasks.minimize import FUNCTIONS, coordinates
-from vsweep.tasks.task import fields
+import numpy as np
 
-# The groups in which a person can bring their own.
-OWN_GROUPS = ("data", "model", "loss")
+from vsweep.config.schema import AUTO, FIELDS, OWN, POINT
+from vsweep.errors import ConfigError
+from vsweep.tasks.data.builtin import NO_DATA
+from vsweep.tasks.data.dataset import Dataset, own_dataset
+from vsweep.tasks.layers import has_library_calls
+from vsweep.tasks.losses import LOSSES, Loss, default_loss, own_loss, positive
+from vsweep.tasks.minimize import FUNCTIONS, MANY, Minimise
+from vsweep.tasks.task import Draw, MakeTask, Supervised, fields, param_dtype
+
+# The traced fields of a group, arrays of `(trials, ...)`, and those that a program is compiled for.
+BoundFields: TypeAlias = tuple[dict[str, Any], dict[str, Any]]
+# An affine model is called by its targets, numbers or classes; the other name is for the other kind.
+_OTHER_AFFINE = {"linear": "logistic", "logistic": "linear"}
+_TRACED_MODEL_FIELDS = ("init", "init_scale", "width")
+
+
+class Columns(Protocol):
+    """The values of a group's fields, one for each trial of a program."""
+
+    def values(self, name: str) -> np.ndarray:
+        """Return the values as objects, `(trials,)`."""
+
+    def floats(self, name: str) -> np.ndarray:
+        """Return the values in the program's dtype, `(trials,)`."""
+
+    def vectors(self, name: str) -> np.ndarray:
+        """Return numbers or vectors in the program's dtype, `(trials,)` or `(trials, size)`."""
 
 
 @dataclass(frozen=True)
 class GroupChoice:
-    """What a group chose.
+    """An entry of a group's registry: an optimizer, a schedule or a loss.
 
-    name: of the registry, or `own`. function: the registered or own function; None for `loss=auto`.
-    fields: the values of the fields that it takes.
+    Attributes:
+        name: the entry's name in the registry; `own` for a user's function.
+        function: the registered or the user's function; None for `loss=auto`.
+        fields: the values of the fields that the function takes.
+        is_user_function: whether the function is the user's.
+        has_own_fields: whether the function names fields that the schema does not list.
     """
 
     name: str
     function: Any
     fields: Mapping[str, Any]
+    is_user_function: ClassVar[bool] = False
+    has_own_fields: ClassVar[bool] = False
+
+    @property
+    def function_name(self) -> str:
+        """Return the name under which the choice appears in a sweep's name."""
+        return self.name
+
+    @property
+    def qualified_name(self) -> str:
+        """Return a name that no other choice of the group has."""
+        return self.name
+
+    @property
+    def label(self) -> str:
+        """Return the name of the file that the choice reads, or of the choice itself."""
+        path = self.fields.get("path")
+        return Path(path).stem if isinstance(path, str) else self.function_name
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the choice as plain values."""
+        return {"name": self.name, **{key: _plain(value) for key, value in self.fields.items()}}
+
+    def is_coordinate(self, key: str) -> bool:  # noqa: ARG002
+        """Return whether a field is the start of a coordinate of a function to minimise."""
+        return False
+
+    def is_known(self, path: str) -> bool:
+        """Return whether a field of the group belongs to some choice like this one."""
+        return path in FIELDS
+
+    def is_traced(self, key: str, values: Sequence[Any]) -> bool:  # noqa: ARG002
+        """Return whether trials that differ in these values of a field share a program."""
+        return True
+
+    def bind(self, columns: Columns) -> BoundFields:
+        """Return the traced fields as arrays `(trials, ...)`, and the static ones.
+
+        A field in both becomes a `Within`.
+        """
+        return {name: columns.floats(name) for name in self.fields}, {}
 
 
-def parameters(part_function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """The parameters of a person's own function that a config can give."""
-    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return {n: p for n, p in inspect.signature(part_function).parameters.items() if p.kind in kinds}
+class DataChoice(GroupChoice):
+    """A registered data set."""
+
+    @property
+    def key_name(self) -> str:
+        """Return the name by which a plan knows the data."""
+        return self.name
+
+    def is_traced(self, key: str, values: Sequence[Any]) -> bool:  # noqa: ARG002
+        """Return False: the data are compiled for, by their shapes."""
+        return False
+
+    def load(self) -> Dataset:
+        """Load the data. Raises `ConfigError`."""
+        return self.function(**self.fields)
 
 
-def parse_choice(
-    group: str, raw: Any, own: Any, allowed: Sequence[str], *, strict: bool, of_point: bool = False
-) -> GroupChoice:
-    """What a group chose. of_point: whether the loss is a function of a point."""
-    if not isinstance(raw, Mapping):
-        raise ConfigError(group, f"got {short_repr(raw)}", f"it takes one of {', '.join(GROUPS[group])}")
-    name, target = raw.get("name"), raw.get("_target_")
-    common = {"name", "_target_", *(EVERY_DATASET if group == "data" else ())}
-    given = {key: value for key, value in raw.items() if key not in common}
-    if name == OWN and group in OWN_GROUPS:
-        if own is None and target is None:
-            raise ConfigError(f"{group}._target_", "got nothing", "it takes a function's dotted path")
-        return _own_part(group, given, _of(own, group, target, allowed), of_point=of_point)
-    if target is not None and strict and group in OWN_GROUPS:
-        got = f"got {short_repr(target)}, and {group}={short_repr(name)}"
-        raise ConfigError(f"{group}._target_", got, f"give {group}={OWN} too")
-    if name == AUTO and group == "loss":
-        if strict:
-            _refuse_untaken(group, AUTO, given, ())
-        return GroupChoice(AUTO, None, {})
-    if not isinstance(name, str) or name not in GROUPS[group]:
-        raise ConfigError(
-            group, f"no such choice {short_repr(name)}", suggest(short_repr(name), GROUPS[group])
+class ModelChoice(GroupChoice):
+    """A registered model that is trained on data.
+
+    Attributes:
+        has_initializer: whether `model.init` and `model.init_scale` draw the weights.
+        trace_hint: what the message about a function that cannot be traced ends with.
+    """
+
+    has_initializer: ClassVar[bool] = True
+    trace_hint: ClassVar[str] = ""
+
+    @property
+    def is_padded(self) -> bool:
+        """Return whether hidden layers of different widths can share a program."""
+        return "width" in self.fields
+
+    @property
+    def depth(self) -> int:
+        """Return the number of hidden layers of a model that has any; otherwise 1."""
+        return int(self.fields.get("depth", 1))
+
+    def labels(self, data: GroupChoice, loss: GroupChoice) -> tuple[str, str]:  # noqa: ARG002
+        """Return what a sweep is named after: its data and its model."""
+        return data.label, self.label
+
+    def subject(self, data: GroupChoice, loss: GroupChoice) -> str:  # noqa: ARG002
+        """Return what is trained, for messages and reports."""
+        return f"{data.name} {self.name}"
+
+    def is_traced(self, key: str, values: Sequence[Any]) -> bool:
+        """Return whether trials that differ in these values of a field share a program."""
+        return _have_one_shape(values) if key == "start" else key in _TRACED_MODEL_FIELDS
+
+    def bind(self, columns: Columns) -> BoundFields:
+        """Return the traced fields as arrays `(trials, ...)`, and the static ones."""
+        traced: dict[str, Any] = {}
+        static: dict[str, Any] = {}
+        for name in self.fields:
+            values = columns.values(name)
+            if name == "width":
+                traced[name], static[name] = values.astype(np.int32), int(values.max())
+            elif name == "init":
+                static[name] = tuple(dict.fromkeys(values))
+                traced[name] = np.asarray([static[name].index(value) for value in values], np.int32)
+            elif name == "init_scale":
+                traced[name] = columns.floats(name)
+            elif name == "start" and values[0] is not None:
+                traced[name] = columns.vectors(name)
+            else:
+                static[name] = values[0]
+        return traced, static
+
+    def prediction_fields(self, dtype: str) -> BoundFields:  # noqa: ARG002
+        """Return the fields of one trial's forward pass; its weights are given, so none are drawn."""
+        static = {name: value for name, value in self.fields.items() if name not in ("init_scale", "start")}
+        traced: dict[str, Any] = {"init": np.int32(0), "init_scale": np.float32(1.0)}
+        if self.is_padded:
+            traced["width"] = np.int32(static["width"])
+        return traced, static | {"init": (static["init"],)}
+
+    def check_data(self, data: GroupChoice, loss: GroupChoice) -> None:
+        """Raise `ConfigError` where the data or the loss are for a function to minimise."""
+        if data.name == NO_DATA:
+            got = f"got {NO_DATA}, and model={self.name} is trained on some"
+            raise ConfigError("data", got, f"it takes data, or model={POINT} with a function to minimise")
+        if loss.name in FUNCTIONS:
+            got = f"got {loss.name}, a function of a point, and model={self.name}"
+            raise ConfigError("loss", got, f"it takes {AUTO}, or model={POINT}")
+
+    def make_loss(self, loss: GroupChoice, data: GroupChoice, n_classes: int) -> Loss:
+        """Return the loss for data of so many classes (0: numbers). Raises `ConfigError` on a mismatch."""
+        kind = f"data={data.name} has {n_classes} classes" if n_classes else "its target is a number"
+        if self.name in _OTHER_AFFINE and (self.name == "linear") == bool(n_classes):
+            takes = f"it takes {_OTHER_AFFINE[self.name]} or mlp"
+            raise ConfigError("model", f"got {self.name}, and {kind}", takes)
+        if loss.is_user_function:
+            return own_loss(loss.function, n_classes)
+        name = loss.name if loss.function is not None else default_loss(n_classes)
+        fitting = [n for n, each in LOSSES.items() if (each.classify is None) == (n_classes == 0)]
+        if name not in fitting:
+            raise ConfigError("loss", f"got {name}, and {kind}", f"it takes {', '.join(fitting)}")
+        if LOSSES[name].classify is positive and n_classes != 2:
+            raise ConfigError("loss", f"got {name}, and {kind}", "it takes softmax_cross_entropy")
+        return LOSSES[name]
+
+    def make_task(
+        self,
+        loss: Loss,
+        bound: BoundFields,
+        loss_static: Mapping[str, Any],
+        dtype: str,
+        *,
+        n_features: int,
+        n_classes: int,
+        draw: Draw | None = None,
+    ) -> MakeTask:
+        """Return the maker of a program's tasks.
+
+        Args:
+            loss: as `make_loss` gives it.
+            bound: the traced fields of one trial, and the static ones.
+            loss_static: the static fields of the loss.
+            dtype: of the model's products.
+            n_features: of an example.
+            n_classes: of the targets; 0 for numbers.
+            draw: of fresh examples for every step.
+        """
+        return Supervised(
+            model=self.function,
+            loss=loss,
+            n_features=n_features,
+            n_outputs=loss.n_outputs(n_classes),
+            static=tuple(bound[1].items()),
+            loss_static=tuple(loss_static.items()),
+            dtype=dtype,
+            draw=draw,
         )
-    function = GROUPS[group][name]
-    taken = _fields_of(group, function)
-    if strict:
-        _refuse_untaken(group, name, given, taken)
-    values = {key: parse_field(f"{group}.{key}", given.get(key), choice=name) for key in taken}
-    return GroupChoice(name, function, values)
+
+    def recorded(self, n_inputs: int, n_outputs: int, *, asked: bool) -> int:
+        """Return how many parameters are recorded beside the metrics, at most."""
+        return n_outputs * (n_inputs + 1) if asked else 0
+
+    def weights(self, n_inputs: int, n_outputs: int, width: int) -> int:
+        """Return the number of weights at a width (0: no hidden layer), as of an affine model or an MLP."""
+        if not width:
+            return n_inputs * n_outputs
+        return (n_inputs + n_outputs) * width + (self.depth - 1) * width**2
+
+    def is_one_kernel(self, sizes: Sequence[int], examples: int, loss: GroupChoice) -> bool:  # noqa: ARG002
+        """Return whether a CPU runs a step without a library's products.
+
+        Args:
+            sizes: of the layers, from the inputs to the outputs.
+            examples: of a step.
+            loss: the choice of the loss.
+        """
+        return not any(
+            has_library_calls(sizes[i + 1], sizes[i], examples, first=i == 0) for i in range(len(sizes) - 1)
+        )
 
 
-def _fields_of(group: str, function: Any) -> tuple[str, ...]:
-    if group == "optimizer":
-        return ("lr", *fields(function))
-    return fields(function.value if isinstance(function, Loss) else function)
+class PointChoice(ModelChoice):
+    """The start of a descent of a function: no model, no data, and parameters that are a point."""
+
+    has_initializer: ClassVar[bool] = False
+    has_own_fields: ClassVar[bool] = True
+    is_padded: ClassVar[bool] = False
+    depth: ClassVar[int] = 1
+    trace_hint: ClassVar[str] = "; it has to take its coordinates and give a scalar, in jax.numpy"
+
+    @property
+    def coordinates(self) -> tuple[str, ...]:
+        """Return the names of the function's coordinates, in its order."""
+        return tuple(key for key in self.fields if key not in fields(self.function))
+
+    def is_coordinate(self, key: str) -> bool:
+        """Return whether a field is the start of a coordinate."""
+        return key in self.coordinates
+
+    def is_known(self, path: str) -> bool:
+        """Return True for all but the name: a function's coordinates are called as it likes."""
+        return path != "model.name"
+
+    def labels(self, data: GroupChoice, loss: GroupChoice) -> tuple[str, str]:
+        """Return what a sweep is named after: the function alone."""
+        return (self.subject(data, loss),) * 2
+
+    def subject(self, data: GroupChoice, loss: GroupChoice) -> str:  # noqa: ARG002
+        """Return the name of the function that is minimised."""
+        return getattr(loss.function, "__name__", loss.name)
+
+    def is_traced(self, key: str, values: Sequence[Any]) -> bool:
+        """Return whether trials that differ in these values of a field share a program."""
+        return _have_one_shape(values) if self.is_coordinate(key) else key == "spread"
+
+    def bind(self, columns: Columns) -> BoundFields:
+        """Return the spread and the start of each coordinate, and the coordinates that stay fixed."""
+        traced = {"spread": columns.floats("spread")}
+        for name in self.coordinates:
+            if columns.values(name)[0] is None:
+                raise ConfigError(f"model.{name}", "got nothing", f"it takes where {name} starts")
+            traced[name] = columns.vectors(name)
+        return traced, {"fixed": self.fields["fixed"]}
+
+    def prediction_fields(self, dtype: str) -> BoundFields:
+        """Return the fields of one trial's forward pass."""
+        kept = param_dtype(dtype)
+        starts = {name: np.asarray(self.fields[name], kept) for name in self.coordinates}
+        return {**starts, "spread": np.zeros((), kept)}, {"fixed": self.fields["fixed"]}
+
+    def check_data(self, data: GroupChoice, loss: GroupChoice) -> None:  # noqa: ARG002
+        """Raise `ConfigError` where there are data."""
+        if data.name != NO_DATA:
+            got = f"got {data.name}, and model={self.name} is trained on none"
+            raise ConfigError("data", got, f"it takes data={NO_DATA}")
+
+    def make_loss(self, loss: GroupChoice, data: GroupChoice, n_classes: int) -> Loss:  # noqa: ARG002
+        """Return the function that is minimised."""
+        return own_loss(loss.function, 0)
+
+    def make_task(
+        self,
+        loss: Loss,
+        bound: BoundFields,
+        loss_static: Mapping[str, Any],
+        dtype: str,
+        *,
+        n_features: int,  # noqa: ARG002
+        n_classes: int,  # noqa: ARG002
+        draw: Draw | None = None,  # noqa: ARG002
+    ) -> MakeTask:
+        """Return the maker of a program's tasks; see `ModelChoice.make_task`."""
+        starts, static = bound
+        sizes = tuple((name, (*starts[name].shape, None)[0]) for name in self.coordinates)
+        return Minimise(loss.value, sizes, static["fixed"], tuple(loss_static.items()), dtype)
+
+    def recorded(self, n_inputs: int, n_outputs: int, *, asked: bool) -> int:  # noqa: ARG002
+        """Return how many numbers the point has."""
+        return sum(np.size(self.fields[name]) for name in self.coordinates)
+
+    def weights(self, n_inputs: int, n_outputs: int, width: int) -> int:  # noqa: ARG002
+        """Return how many numbers the point has, and its Hessian at the end, where one is made."""
+        size = self.recorded(n_inputs, n_outputs, asked=True)
+        return size + (size**2 if size <= MANY else 0)
+
+    def is_one_kernel(self, sizes: Sequence[int], examples: int, loss: GroupChoice) -> bool:  # noqa: ARG002
+        """Return whether the function is a registered one; a user's may call anything."""
+        return not loss.is_user_function
 
 
-def _refuse_untaken(group: str, name: str, given: Iterable[str], taken: Sequence[str]) -> None:
-    for key in given:
-        if f"{group}.{key}" in FIELDS and key not in taken:
-            choices = ", ".join([*taken, *(EVERY_DATASET if group == "data" else ())])
-            got = f"{group}={name} has no such field"
-            raise ConfigError(f"{group}.{key}", got, f"it takes {choices or 'none'}")
+class UserFunction(GroupChoice):
+    """A function of the user's, whose parameters are the fields: a loss, or one of the classes below."""
+
+    is_user_function: ClassVar[bool] = True
+    has_own_fields: ClassVar[bool] = True
+
+    @property
+    def function_name(self) -> str:
+        """Return the function's name, or `arrays` for data that are no function."""
+        return getattr(self.function, "__name__", "arrays")
+
+    @property
+    def qualified_name(self) -> str:
+        """Return the function's dotted path."""
+        return qualified_name(self.function)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the choice as plain values."""
+        return {"name": OWN, "_target_": self.qualified_name, **super().as_dict()}
+
+    def is_traced(self, key: str, values: Sequence[Any]) -> bool:
+        """Return whether all values are numbers, and one of them or the parameter is a float."""
+        parameter = parameters(self.function)[key]
+        is_float = parameter.annotation in (float, "float") or isinstance(parameter.default, float)
+        numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+        return numbers and (is_float or any(isinstance(v, float) for v in values))
+
+    def bind(self, columns: Columns) -> BoundFields:
+        """Return the traced fields as arrays `(trials,)`, and the static ones."""
+        traced: dict[str, Any] = {}
+        static: dict[str, Any] = {}
+        for name in self.fields:
+            values = columns.values(name)
+            if self.is_traced(name, list(values)):
+                traced[name] = columns.floats(name)
+            else:
+                static[name] = _hashable(values[0])
+        return traced, static
 
 
-def _of(own: Any, group: str, target: Any, allowed: Sequence[str]) -> Any:
-    return own if own is not None else resolve(f"{group}._target_", target, allowed)
+class UserData(UserFunction, DataChoice):
+    """The user's data: a function that gives them, or a pair of arrays."""
+
+    is_traced = DataChoice.is_traced
+
+    @property
+    def key_name(self) -> str:
+        """Return the name by which a plan knows the data."""
+        return getattr(self.function, "__qualname__", "arrays")
+
+    def load(self) -> Dataset:
+        """Call the function, or take the arrays. Raises `ConfigError`."""
+        if not callable(self.function):
+            return own_dataset(self.function, "data")
+        try:
+            arrays = self.function(**self.fields)
+        except Exception as error:
+            reason = f"your function raised {type(error).__name__}: {error}"
+            raise ConfigError("data._target_", reason, "it gives (x, y)") from error
+        return own_dataset(arrays, "data._target_")
 
 
-def parse_point(raw: Mapping[str, Any], loss: GroupChoice, *, strict: bool) -> GroupChoice:
-    """A point: where each coordinate of the function starts, by its name."""
-    function = loss.function
-    if not callable(function):
-        takes = f"it takes a function of a point: {', '.join(FUNCTIONS)}, {OWN}"
-        raise ConfigError("loss", f"got {loss.name}, and model={POINT}", takes)
-    names, common = coordinates(function), fields(GROUPS["model"][POINT])
-    given = {key: value for key, value in raw.items() if key not in ("name", *common)}
-    if not names or set(names) & {"name", *common}:
-        got = f"loss={loss.name} has the coordinates {', '.join(names) or 'none'}"
-        takes = "a function's first parameters, those without a default, are its coordinates"
-        raise ConfigError("loss", got, f"{takes}, and are not called name, {' or '.join(common)}")
-    for key in given:
-        if key not in names and strict:
-            paths = [f"model.{name}" for name in (*names, *common)]
-            raise ConfigError(f"model.{key}", "no such field", suggest(f"model.{key}", paths))
-    values = {key: parse_field(f"model.{key}", raw.get(key)) for key in common}
-    if not set(values["fixed"]) < set(names):
-        got = f"got {', '.join(values['fixed'])}"
-        raise ConfigError("model.fixed", got, f"it takes some of {', '.join(names)}, but not all")
-    for name in names:
-        start = given.get(name)
-        values[name] = None if start is None else parse(COORDINATE, f"model.{name}", start)
-    return GroupChoice(POINT, GROUPS["model"][POINT], values)
+class UserModel(UserFunction, ModelChoice):
+    """The user's model."""
+
+    has_initializer: ClassVar[bool] = False
+    is_padded: ClassVar[bool] = False
+    depth: ClassVar[int] = 1
+
+    def prediction_fields(self, dtype: str) -> BoundFields:  # noqa: ARG002
+        """Return the fields of one trial's forward pass."""
+        return {}, dict(self.fields)
+
+    def is_one_kernel(self, sizes: Sequence[int], examples: int, loss: GroupChoice) -> bool:  # noqa: ARG002
+        """Return False: nothing is known of the products."""
+        return False
 
 
-def is_start(part: GroupChoice, key: str) -> bool:
-    """Whether a field of a model is where a coordinate of a point starts."""
-    return part.name == POINT and key in part.fields and key not in fields(part.function)
-
-
-def _own_part(group: str, given: Mapping[str, Any], function: Any, *, of_point: bool) -> GroupChoice:
-    """A person's own function (data: or a pair of arrays, which takes no fields)."""
-    if not callable(function):
-        if group == "data" and not given:
-            return GroupChoice(OWN, function, {})
-        raise ConfigError(group, f"got {type(function).__name__}", "it takes a function")
-    known = parameters(function)
-    if group == "loss":
-        # Before its fields it has the coordinates, or outputs and targets.
-        before = coordinates(function) if of_point else list(known)[:2]
-        known = {name: parameter for name, parameter in known.items() if name not in before}
-    for key in given:
-        if key not in known:
-            paths = [f"{group}.{name}" for name in known]
-            raise ConfigError(f"{group}.{key}", "your function has no such parameter", suggest(key, paths))
-    values = {n: given.get(n, p.default) for n, p in known.items()}
-    for key, value in values.items():
-        if value is inspect.Parameter.empty:
-            values[key] = None
-    return GroupChoice(OWN, function, values)
-
-
-def choice_as_dict(part: GroupChoice) -> dict[str, Any]:
-    """What a group chose as plain values."""
-    target = {"_target_": qualified_name(part.function)} if part.name == OWN else {}
-    return {"name": part.name, **target, **{key: _plain(value) for key, value in part.fields.items()}}
-
-
-def _plain(value: Any) -> Any:
-    return [_plain(each) for each in value] if isinstance(value, tuple) else value
+def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Return the parameters of a user's function that a config can give."""
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {n: p for n, p in inspect.signature(function).parameters.items() if p.kind in kinds}
 
 
 def qualified_name(function: Any) -> str:
-    """The dotted path of a person's own function, or the kind of what is none."""
+    """Return the dotted path of a function, or the type of something else."""
     if not callable(function):
         return type(function).__name__
     return f"{function.__module__}.{getattr(function, '__qualname__', type(function).__name__)}"
+
+
+def _have_one_shape(values: Sequence[Any]) -> bool:
+    """Return whether all values are numbers, or all are as many numbers."""
+    return None not in values and len({np.shape(value) for value in values}) == 1
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _hashable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        raise ConfigError("config", f"got the mapping {value!r} for your own function", "give its fields")
+    return tuple(_hashable(item) for item in value) if isinstance(value, list) else value

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from vsweep.config.axes import RawAxes, read_axes
 from vsweep.config.grid import Axis, Grid, expand, seed_list
 from vsweep.config.hydra_compose import Composed, compose, options, register_sweeps
-from vsweep.config.schema import FIELDS, GROUPS, OWN, POINT
+from vsweep.config.schema import FIELDS, GROUPS, OWN
 from vsweep.config.validate import Config, as_dict, check_config, fields_of, leaves, with_values
 from vsweep.errors import ConfigError, suggest
 
@@ -141,9 +140,10 @@ def _variants(
         given |= dict.fromkeys(path for path, _ in leaves(made))
     of_some = set().union(*(fields_of(config) for config in variants.values()))
     for path in given:
-        group, _, key = path.partition(".")
-        points = group == "model" and all(config.model.name == POINT for config in variants.values())
-        ours = path in FIELDS or (points and key != "name")
+        group = path.partition(".")[0]
+        ours = path in FIELDS or (
+            group == "model" and all(config.model.is_known(path) for config in variants.values())
+        )
         if group_axes and ours and path not in of_some:
             raise ConfigError(path, f"no {group} of this sweep has this field", "leave it out")
     return variants
@@ -196,25 +196,17 @@ def _collapse(
         config = variants[tuple(chosen[group] for group in groups)]
         paths = fields_of(config)
         init = chosen.get(_INIT, config.model.fields.get("init"))
-        return paths - {_INIT_SCALE} if init == "zeros" and config.model.name != OWN else paths
+        return paths - {_INIT_SCALE} if init == "zeros" and config.model.has_initializer else paths
 
     return [*groups, *inits], has
 
 
 def _name(variants: Iterable[Config]) -> str:
     """What a sweep is called that has no name: its data and its models."""
-    names: dict[str, dict[str, None]] = {"data": {}, "model": {}}
+    names: tuple[dict[str, None], ...] = ({}, {})
     for config in variants:
-        for group, found in names.items():
-            part = getattr(config, group)
-            name = getattr(part.function, "__name__", "arrays") if part.name == OWN else part.name
-            if config.model.name == POINT:
-                # Of a function there is no more to say.
-                part, function = config.loss, config.loss.function
-                found[getattr(function, "__name__", part.name)] = None
-                continue
-            path = part.fields.get("path")
-            found[Path(path).stem if isinstance(path, str) else name] = None
+        for found, label in zip(names, config.model.labels(config.data, config.loss), strict=True):
+            found[label] = None
     # It names a directory: one, and not one above.
-    name = "-".join(dict.fromkeys("+".join(found) for found in names.values()))[:120]
+    name = "-".join(dict.fromkeys("+".join(found) for found in names))[:120]
     return "".join("_" if one in "/\\" or not one.isprintable() else one for one in name).lstrip(".")

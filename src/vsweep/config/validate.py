@@ -4,20 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vsweep.config.choices import OWN_GROUPS, GroupChoice, choice_as_dict, is_start, parse_choice, parse_point
+from vsweep.config.choices import DataChoice, GroupChoice, ModelChoice
 from vsweep.config.constraints import COORDINATE
 from vsweep.config.grid import distinct
-from vsweep.config.schema import (
-    EVERY_DATASET,
-    FIELDS,
-    GROUPS,
-    OWN,
-    POINT,
-    SWEEP_FIELDS,
-    TOP,
-    parse,
-    parse_field,
-)
+from vsweep.config.parse_choices import USER_KINDS, parse_choices
+from vsweep.config.schema import EVERY_DATASET, FIELDS, GROUPS, SWEEP_FIELDS, TOP, parse, parse_field
 from vsweep.errors import ConfigError, suggest
 
 
@@ -25,13 +16,13 @@ from vsweep.errors import ConfigError, suggest
 class Config:
     """One cell's config, checked: all that determines a training but its seed."""
 
-    data: GroupChoice
+    data: DataChoice
     batch_size: int | None
     val_fraction: float
     test_fraction: float | str
     split_seed: int
     standardize: bool
-    model: GroupChoice
+    model: ModelChoice
     loss: GroupChoice
     optimizer: GroupChoice
     schedule: GroupChoice
@@ -41,6 +32,12 @@ class Config:
     diverge_above: float
     dtype: str
     precision: str
+
+    @property
+    def user_functions(self) -> dict[str, Any]:
+        """The user's model and loss, by group."""
+        choices = {"model": self.model, "loss": self.loss}
+        return {group: choice.function for group, choice in choices.items() if choice.is_user_function}
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -62,17 +59,7 @@ def check_config(raw: Mapping[str, Any], own: Mapping[str, Any], *, strict: bool
     Raises `ConfigError`.
     """
     allowed = parse_field("allow_targets", raw.get("allow_targets"))
-    chosen = raw.get("model")
-    of_point = isinstance(chosen, Mapping) and chosen.get("name") == POINT
-    loss = parse_choice("loss", raw.get("loss"), own.get("loss"), allowed, strict=strict, of_point=of_point)
-    parts = {
-        group: parse_choice(group, raw.get(group), own.get(group), allowed, strict=strict)
-        for group in GROUPS
-        if group != "loss" and not (group == "model" and of_point)
-    }
-    if isinstance(chosen, Mapping) and of_point:
-        parts["model"] = parse_point(chosen, loss, strict=strict)
-    parts["loss"] = loss
+    parts = parse_choices(raw, own, allowed, strict=strict)
     _refuse_unknown(raw, parts)
     common = {name: parse_field(f"data.{name}", raw["data"].get(name)) for name in EVERY_DATASET}
     top = {path: parse_field(path, raw.get(path)) for path in TOP}
@@ -88,19 +75,13 @@ def _at(tree: Any, path: str) -> Any:
     return tree
 
 
-def is_coordinate(config: Config, path: str) -> bool:
-    """Whether a field is where a coordinate of a point starts."""
-    group, _, key = path.partition(".")
-    return group == "model" and is_start(config.model, key)
-
-
 def _refuse_unknown(raw: Mapping[str, Any], parts: Mapping[str, GroupChoice]) -> None:
     known = [*FIELDS, *SWEEP_FIELDS, *GROUPS, "tracker", "keep", "grid", "draws", "seeds"]
     for path, _ in leaves({key: value for key, value in raw.items() if key not in ("grid", "draws")}):
         group, _, key = path.partition(".")
-        owns = group in parts and parts[group].name in (OWN, POINT)
+        owns = group in parts and parts[group].has_own_fields
         fine = path in known or owns or (group in GROUPS and key == "name")
-        fine = fine or (group in OWN_GROUPS and key == "_target_")
+        fine = fine or (group in USER_KINDS and key == "_target_")
         if not fine:
             raise ConfigError(path, "no such field", suggest(path, known))
 
@@ -121,16 +102,17 @@ def parse_axis(path: str, values: tuple[Any, ...], candidates: list[Config]) -> 
     group, _, key = path.partition(".")
     if path in SWEEP_FIELDS or path == "seeds":
         raise ConfigError(f"grid.{path}", "not an axis", f"give `{path}` for the sweep as a whole")
-    takers = [c for c in candidates if group in GROUPS and key in getattr(c, group).fields]
-    if takers and all(getattr(c, group).name == OWN for c in takers):
+    choices = [getattr(config, group) for config in candidates if group in GROUPS]
+    takers = [choice for choice in choices if key in choice.fields]
+    if takers and all(choice.is_user_function for choice in takers):
         return values
-    if takers and all(is_coordinate(config, path) for config in takers):
+    if takers and all(choice.is_coordinate(key) for choice in takers):
         return distinct(path, [parse(COORDINATE, path, value, f"grid.{path}") for value in values])
     if path not in FIELDS:
         raise ConfigError(f"grid.{path}", "no such field", suggest(path, [*FIELDS, *GROUPS]))
     parsed = list(values)
     # What one of the choices refuses stands in a cell of it.
-    for name in {getattr(c, group).name: None for c in takers} or [""]:
+    for name in {choice.name: None for choice in takers} or [""]:
         parsed = [parse_field(path, value, f"grid.{path}", name) for value in values]
     return distinct(path, parsed)
 
@@ -151,6 +133,6 @@ def with_values(config: Config, values: Mapping[str, Any]) -> Config:
 
 def as_dict(config: Config) -> dict[str, Any]:
     """The config as nested plain values: what each group chose, and the fields that it takes."""
-    nested: dict[str, Any] = {group: choice_as_dict(getattr(config, group)) for group in GROUPS}
+    nested: dict[str, Any] = {group: getattr(config, group).as_dict() for group in GROUPS}
     nested["data"] |= {name: getattr(config, name) for name in EVERY_DATASET}
     return nested | {name: getattr(config, name) for name in TOP}

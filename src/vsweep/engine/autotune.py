@@ -1,4 +1,4 @@
-"""Which arrangement of a program is the fastest here, by trying a few of them for a few steps."""
+"""Find the fastest arrangement of a program here, by training a few of them for a few steps."""
 
 import time
 from contextlib import suppress
@@ -9,144 +9,147 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from vsweep.config.schema import OWN
-from vsweep.engine.compiler import Compiler, block_hparams
+from vsweep.engine.compiler import CompiledProgram, Compiler, block_hparams
 from vsweep.engine.devices import free_bytes
 from vsweep.engine.executor import TrainingStats
 from vsweep.engine.plan import Plan, Program
-from vsweep.engine.tuning.cost_model import Costs, guess_step_s, machine_name
-from vsweep.engine.tuning.layout import Arrangement, most_lanes
+from vsweep.engine.tuning.cost_model import Costs, guess_step_s
+from vsweep.engine.tuning.layout import Arrangement, max_vmap_size
 from vsweep.engine.tuning.pinned import segment_records
 from vsweep.engine.tuning.timings import TimingCache
 from vsweep.training.vectorize import Static
 
-# A program is tried out where its training takes this many times what trying costs.
+# A program is tried out where its training takes this many times the seconds of trying.
 _WORTH = 20
-# The seconds that compiling one candidate takes, about, and that it is then run for.
+# The seconds that compiling a candidate takes, about.
 _CANDIDATE_S = 1.5
+# The seconds that a candidate is run for.
 _RUN_S = 0.1
-_LANES = {"cpu": (1, 8, 32), "gpu": (64, 512, 4096), "tpu": (64, 512, 4096)}
+_VMAP_SIZES = {"cpu": (1, 8, 32), "gpu": (64, 512, 4096), "tpu": (64, 512, 4096)}
 
 
 def autotune(plan: Plan, mesh: Mesh, known: TimingCache) -> Plan:
-    """The plan, with each program that is long enough to pay for it in its fastest arrangement.
+    """Give each program that trains long enough its fastest arrangement.
 
-    What is found is noted in `known`, and not tried again.
+    Args:
+        plan: of the sweep.
+        mesh: the devices.
+        known: what earlier sweeps measured; what is found is noted in it, and not tried again.
     """
     costs = Costs(plan.hardware, known)
     programs = []
     for program in plan.programs:
-        about = program.inputs, program.width, len(program.rows)
-        tried = candidates(program, plan)
-        worth = program.train_s > _WORTH * len(tried) * _CANDIDATE_S
-        if (
-            plan.asked.block is None
-            and not plan.pinned
-            and worth
-            and len(tried) > 1
-            and not costs.tried(*about)
-        ):
-            room = most_lanes(*about, plan.hardware.platform, plan.hardware.devices)
-            found = _fastest(program, tried, mesh)
-            if found is not None:
-                step_s, best = found
-                # Its block hangs on the sweep's length.
-                known.note(program.name, lanes=best.lanes, fused=best.fused, room=room, step_s=step_s)
-                known.save()
-                arrangement = costs.arrange(*about, plan.asked.block)
-                segment = segment_records(program.inputs.config, plan.asked, arrangement.block * step_s)
-                program = replace(program, arrangement=arrangement, step_s=step_s, segment=segment)
+        shape, trials = program.shape, len(program.rows)
+        arrangements = candidates(program, plan)
+        is_worth_it = program.train_s > _WORTH * len(arrangements) * _CANDIDATE_S
+        is_open = plan.limits.block is None and not plan.pinned and not costs.tried(shape, trials)
+        fastest = (
+            _fastest(program, arrangements, mesh) if is_open and is_worth_it and arrangements[1:] else None
+        )
+        if fastest is not None:
+            step_s, best = fastest
+            known.note(
+                program.name,
+                lanes=best.vmap_size,
+                fused=best.single_kernel,
+                room=max_vmap_size(shape, trials, plan.hardware.platform, plan.hardware.devices),
+                step_s=step_s,
+            )
+            known.save()
+            # The block depends on the sweep's length.
+            arrangement = costs.arrange(shape, trials, plan.limits.block)
+            segment = segment_records(program.inputs.config, plan.limits, arrangement.block * step_s)
+            program = replace(program, arrangement=arrangement, step_s=step_s, segment=segment)
         programs.append(program)
     return replace(plan, programs=tuple(programs))
 
 
 def candidates(program: Program, plan: Plan) -> list[Arrangement]:
-    """The arrangements to try: the guess first, then others of the platform."""
+    """Return the arrangements to try: the guess first, then others of the platform."""
     platform, devices, *_ = plan.hardware
-    room = most_lanes(program.inputs, program.width, len(program.rows), platform, devices)
-    found = [program.arrangement]
-    for lanes in _LANES.get(platform, _LANES["gpu"]):
-        fused = lanes == 1 and plan.hardware.fuses(program.inputs, program.width)
-        if lanes <= room:
-            found.append(Arrangement(devices * lanes, lanes, fused))
-    distinct = {(a.lanes, a.fused): a for a in reversed(found)}
-    return [
-        a._replace(block=devices * a.lanes * max(1, 8 // a.lanes)) for a in reversed(list(distinct.values()))
-    ]
+    most = max_vmap_size(program.shape, len(program.rows), platform, devices)
+    sizes = [size for size in _VMAP_SIZES.get(platform, _VMAP_SIZES["gpu"]) if size <= most]
+    guess = program.arrangement.vmap_size, program.arrangement.single_kernel
+    pairs = dict.fromkeys([guess, *((size, size == 1 and program.shape.single_kernel) for size in sizes)])
+    return [Arrangement(devices * size * max(1, 8 // size), size, kernel) for size, kernel in pairs]
 
 
-def _fastest(program: Program, tried: list[Arrangement], mesh: Mesh) -> tuple[float, Arrangement] | None:
-    """The fastest, and its seconds a step and trial; None where none could be run."""
+def _fastest(
+    program: Program, arrangements: list[Arrangement], mesh: Mesh
+) -> tuple[float, Arrangement] | None:
+    """Return the seconds of a step and trial, and the arrangement, of the fastest; None where none runs."""
     compiler = Compiler(mesh)
-    found: list[tuple[float, Arrangement]] = []
+    results: list[tuple[float, Arrangement]] = []
     bytes_at: dict[int, int] = {}
     try:
-        for arrangement in tried:
-            if _expected_bytes(bytes_at, arrangement.lanes) > free_bytes(mesh):
+        for arrangement in arrangements:
+            if _expected_bytes(bytes_at, arrangement.vmap_size) > free_bytes(mesh):
                 continue
             short = _short(program, arrangement)
-            # What cannot be tried is not chosen; whether it can be trained, the sweep finds.
+            # A candidate that fails is not chosen; the sweep reports the failure if it needs it all the same.
             with suppress(Exception):
                 ready = compiler.compile(short, arrangement)
-                bytes_at[ready.arrangement.lanes] = ready.device_bytes
-                seconds = _run_s(short, ready.call, ready.data, ready.arrangement, mesh)
+                bytes_at[ready.arrangement.vmap_size] = ready.device_bytes
                 steps = ready.arrangement.block * short.static.length.steps
-                found.append((seconds / steps, ready.arrangement))
+                results.append((_run_s(short, ready, mesh) / steps, ready.arrangement))
     finally:
         compiler.close()
-    return min(found, default=None)
+    return min(results, default=None)
 
 
 def _short(program: Program, arrangement: Arrangement) -> Program:
-    """The same program for a few steps, that begins at zero: drawing costs a compile more than it tells."""
+    """Shorten a program to a few steps from weights of zero, since compiling their draw takes long."""
     length = program.static.length
     steps = max(1, int(_RUN_S / program.step_s / arrangement.block))
     steps = min(length.steps, max(length.record_every, steps))
     static: Static = replace(program.static, length=length._replace(steps=steps))
     task: Any = static.task
-    if program.inputs.config.model.name != OWN and "init" in dict(task.static):
+    if program.inputs.config.model.has_initializer:
         fields = tuple((name, ("zeros",) if name == "init" else value) for name, value in task.static)
         static = replace(static, task=replace(task, static=fields))
     return replace(program, static=static, segment=0)
 
 
-def _run_s(program: Program, call: Any, data: Any, arrangement: Arrangement, mesh: Mesh) -> float:
-    hparams = block_hparams(program, mesh, np.resize(np.arange(len(program.rows)), arrangement.block))
+def _run_s(program: Program, ready: CompiledProgram, mesh: Mesh) -> float:
+    """Return the seconds of a call, the least of a few."""
+    places = np.resize(np.arange(len(program.rows)), ready.arrangement.block)
+    hparams = block_hparams(program, mesh, places)
     seconds = []
     for _ in range(3):
-        begun = time.perf_counter()
-        jax.block_until_ready(call(hparams, data).metrics)
-        seconds.append(time.perf_counter() - begun)
+        start = time.perf_counter()
+        jax.block_until_ready(ready.call(hparams, ready.data).metrics)
+        seconds.append(time.perf_counter() - start)
     return min(seconds[1:])
 
 
-def _expected_bytes(bytes_at: dict[int, int], lanes: int) -> float:
-    """What so many lanes need, by the fixed part and the slope of two that were compiled."""
+def _expected_bytes(bytes_at: dict[int, int], vmap_size: int) -> float:
+    """Extrapolate the bytes that a vmap size needs from two that were compiled."""
     if len(bytes_at) < 2:
         return 0.0
     (low, high) = sorted(bytes_at)[:: len(bytes_at) - 1]
     slope = (bytes_at[high] - bytes_at[low]) / (high - low)
-    return bytes_at[low] + slope * (lanes - low)
+    return bytes_at[low] + slope * (vmap_size - low)
 
 
-def save_timings(plan: Plan, spent: TrainingStats, known: TimingCache) -> None:
-    """Note how fast programs were, and how long their compiles took, for the next plan."""
-    machine, costs = machine_name(plan.hardware), Costs(plan.hardware, known)
+def save_timings(plan: Plan, stats: TrainingStats, known: TimingCache) -> None:
+    """Note the speeds and compile times of a sweep for the next plan."""
+    machine, costs = plan.hardware.key, Costs(plan.hardware, known)
     ratios = []
     for program in plan.programs:
-        if program.name in spent.too_large:
-            most = spent.too_large[program.name]
-            known.note(program.name, most_lanes=most.lanes, most_block=most.block, too_large_at=time.time())
-        seconds, steps = spent.by_program.get(program.name, (0.0, 0))
+        if program.name in stats.too_large:
+            most = stats.too_large[program.name]
+            known.note(
+                program.name, most_lanes=most.vmap_size, most_block=most.block, too_large_at=time.time()
+            )
+        seconds, steps = stats.by_program.get(program.name, (0.0, 0))
         if not steps:
             continue
-        limit = costs.block_limit(program.inputs, program.width)
-        known.note(program.name, limit=limit, block=program.arrangement.block)
+        known.note(program.name, limit=costs.block_limit(program.shape), block=program.arrangement.block)
         if seconds > _RUN_S:
             known.mean(program.name, step_s=seconds / steps)
-            ratios.append(seconds / steps / guess_step_s(program.inputs, program.width, plan.hardware))
+            ratios.append(seconds / steps / guess_step_s(program.shape, plan.hardware))
     if ratios:
         known.mean(machine, ratio=float(np.median(ratios)))
-    if spent.cold_compiles:
-        known.mean(machine, compile_s=float(np.median(spent.cold_compiles)))
+    if stats.cold_compiles:
+        known.mean(machine, compile_s=float(np.median(stats.cold_compiles)))
     known.save()

@@ -1,4 +1,4 @@
-"""Compiles programs in the background, and puts their data on the devices."""
+"""Compile programs in the background, and put their data on the devices."""
 
 import time
 from collections.abc import Callable, Hashable
@@ -15,22 +15,26 @@ from vsweep.engine.inputs import arrays
 from vsweep.engine.plan import Program
 from vsweep.engine.tuning.layout import Arrangement
 from vsweep.tasks.task import Data
-from vsweep.training.loop import TrialResult, segments_between_records
+from vsweep.training.loop import TrialResult, loop_of_record
 from vsweep.training.vectorize import HParams, Part, compile_block, precision_context
 
-# Of the memory that a device has free, the share that a block may be predicted to take.
+# The share of a device's free memory that a block may be predicted to take.
 _SHARE = 0.9
-# Executables that are kept for programs that differ in the values of their data alone: a thousand are not
-# all held at once.
+# The executables that are kept for programs that differ in the values of their data alone: a sweep may have
+# thousands of such programs, and memory does not hold an executable for each.
 _KEPT = 16
 
 
 class CompiledProgram(NamedTuple):
     """A program that can be called.
 
-    call: trains a block, or, where it is cut into segments, one of them: see `lower_block`. start: makes the
-    state that the first segment begins with; None of a whole training. arrangement: as it was compiled.
-    device_bytes: what a call takes.
+    Attributes:
+        call: trains a block, or one segment of it where trainings are cut; see `lower_block`.
+        start: makes the state that the first segment begins with; None for a whole training.
+        data: the examples, on the devices.
+        arrangement: the arrangement that it was compiled for.
+        compile_s: the seconds that compiling took.
+        device_bytes: the bytes that a call takes on each device.
     """
 
     call: Callable[..., TrialResult]
@@ -42,9 +46,10 @@ class CompiledProgram(NamedTuple):
 
 
 class Compiler:
-    """Compiles each program once for an arrangement; threads of its own do it, some at a time."""
+    """Compiles each program of a plan once for an arrangement, some at a time, in threads of its own."""
 
     def __init__(self, mesh: Mesh) -> None:
+        """Start no thread yet; programs are compiled for the devices of the mesh."""
         self._mesh = mesh
         self._pool = ThreadPoolExecutor(2, "vsweep-compile")
         self._lock = Lock()
@@ -53,25 +58,26 @@ class Compiler:
         self._data: dict[Hashable, Data] = {}
 
     def start(self, program: Program, arrangement: Arrangement) -> "Future[CompiledProgram]":
-        """Begin to compile a program, unless it has begun."""
-        key = id(program), arrangement
+        """Begin to compile a program, unless that has begun."""
+        key = program.number, arrangement
         with self._lock:
             if key not in self._started:
                 self._started[key] = self._pool.submit(self.compile, program, arrangement)
             return self._started[key]
 
     def drop(self, program: Program) -> None:
-        """Let go of a program that is done."""
+        """Release a program that is done."""
         with self._lock:
-            self._started = {key: begun for key, begun in self._started.items() if key[0] != id(program)}
+            for key in [key for key in self._started if key[0] == program.number]:
+                del self._started[key]
 
     def close(self) -> None:
-        """Begin no more; what is being compiled is not waited for."""
+        """Begin no more compiles, and do not wait for those that run."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def compile(self, program: Program, arrangement: Arrangement) -> CompiledProgram:
-        """Compile a program, for the largest arrangement up to this one that the memory holds."""
-        begun = time.perf_counter()
+        """Compile a program for the largest arrangement, up to this one, that fits the memory."""
+        began = time.perf_counter()
         while True:
             executable, start, data = self._executable(program, arrangement)
             needed = device_bytes(executable)
@@ -79,21 +85,24 @@ class Compiler:
             if smaller is None or needed <= _SHARE * free_bytes(self._mesh):
                 break
             arrangement = smaller
-        return CompiledProgram(executable, start, data, arrangement, time.perf_counter() - begun, needed)
+        return CompiledProgram(executable, start, data, arrangement, time.perf_counter() - began, needed)
 
     def _executable(self, program: Program, arrangement: Arrangement) -> tuple[Any, Any, Data]:
-        """What to call, and to start with; used again for other data of the same static and shapes."""
-        static, _, lanes, fused = program.static, *arrangement
+        """Return the executables of the training and of its start, and the data.
+
+        Programs that differ in the values of their data alone share them.
+        """
         data = self._on_devices(program)
         hparams = block_hparams(program, self._mesh, np.zeros(arrangement.block, np.int64))
         leaves, tree = jax.tree.flatten((hparams, data))
-        key = static, program.segment, lanes, fused, tree, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+        shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+        key = program.static, program.segment, arrangement, tree, shapes
         with self._lock:
-            begun = self._executables.get(key)
-            future = self._executables.setdefault(key, Future()) if begun is None else begun
+            is_new = key not in self._executables
+            future = self._executables.setdefault(key, Future())
             while len(self._executables) > _KEPT:
                 del self._executables[next(iter(self._executables))]
-        if begun is None:
+        if is_new:
             try:
                 future.set_result(self._compiled(program, arrangement, hparams, data))
             except BaseException as error:
@@ -105,13 +114,16 @@ class Compiler:
     def _compiled(
         self, program: Program, arrangement: Arrangement, hparams: HParams, data: Data
     ) -> tuple[Any, Any]:
-        options: dict[str, Any] = {"lanes": arrangement.lanes, "mesh": self._mesh, "fused": arrangement.fused}
+        options: dict[str, Any] = {
+            "vmap_size": arrangement.vmap_size,
+            "mesh": self._mesh,
+            "single_kernel": arrangement.single_kernel,
+        }
         if not program.segment:
             return compile_block(program.static, hparams, data, **options), None
         start = compile_block(program.static, hparams, data, part=Part.START, **options)
-        which = segment_of(program, 0, self._mesh)
-        more = start(hparams, data), which
-        return compile_block(program.static, hparams, data, *more, part=Part.SEGMENT, **options), start
+        segment = start(hparams, data), loop_index(program, 0, self._mesh)
+        return compile_block(program.static, hparams, data, *segment, part=Part.SEGMENT, **options), start
 
     def _on_devices(self, program: Program) -> Data:
         floating = program.hparams.diverge_above.dtype
@@ -125,28 +137,34 @@ class Compiler:
 
 
 def block_hparams(program: Program, mesh: Mesh, places: np.ndarray) -> HParams:
-    """The hyperparameters of a program's trials at these places, `(trials,)`, on the devices."""
+    """Put the hyperparameters of the trials at these places, int64 `(trials,)`, on the devices."""
     return on_devices(program, mesh, jax.tree.map(lambda leaf: leaf[places], program.hparams))
 
 
-def segment_of(program: Program, record: int, mesh: Mesh) -> Any:
-    """Which loops follow the records of a segment that begins at one, on the devices; int32 `(records,)`."""
-    which = segments_between_records(program.static.length)[record : record + program.segment]
+def loop_index(program: Program, record: int, mesh: Mesh) -> Any:
+    """Put the indices of the loops of a segment, int32 `(records,)`, on the devices.
+
+    Args:
+        program: the program.
+        record: the place of the segment's first record.
+        mesh: the devices.
+    """
+    index = loop_of_record(program.static.length)[record : record + program.segment]
     padded = np.zeros(program.segment, np.int32)
-    padded[: len(which)] = which
+    padded[: len(index)] = index
     return jax.device_put(padded, NamedSharding(mesh, PartitionSpec()))
 
 
 def on_devices(program: Program, mesh: Mesh, leaves: Any) -> Any:
-    """Leaves of `(trials, ...)` on the devices that train them."""
+    """Put leaves of `(trials, ...)` on the devices that train them."""
     with precision_context(program.static):
         return jax.device_put(leaves, NamedSharding(mesh, PartitionSpec("trials")))
 
 
 def device_bytes(executable: Any) -> int:
-    """The bytes that calls take on each device, as the compiler predicts; 0 where it does not say.
+    """Return the bytes that calls take on each device, as the compiler predicts; 0 where it does not say.
 
-    What one gave is being stored while another waits to be, and a third is under way.
+    The outputs of three calls are counted: one is being stored, one waits, and one is computed.
     """
     try:
         memory = executable.memory_analysis()

@@ -1,8 +1,7 @@
-"""What a person brings, traced once without compiling, so that a sweep that cannot run writes nothing."""
+"""Trace the user's functions once, without compiling: a sweep that cannot run must write nothing."""
 
 import jax
 
-from vsweep.config.schema import OWN, POINT
 from vsweep.engine.inputs import Inputs, arrays
 from vsweep.errors import ConfigError
 from vsweep.tasks.task import MOST_RECORDED, Draw, scalar_names
@@ -10,13 +9,20 @@ from vsweep.training.vectorize import HParams, Static, precision_context, train_
 
 
 def trace_user_functions(inputs: Inputs, static: Static, hparams: HParams) -> None:
-    """Trace a program that holds a person's own function.
+    """Trace a program that holds a function of the user's.
 
-    Raises `ConfigError`, naming which of them fails.
+    Args:
+        inputs: what the trials share.
+        static: what the program is compiled for.
+        hparams: leaves of `(trials, ...)`.
+
+    Raises:
+        ConfigError: a function fails; the message names it.
     """
-    owns = [group for group in ("model", "loss") if getattr(inputs.config, group).name == OWN]
-    draw = inputs.draw if inputs.config.data.name == OWN else None
-    if not owns and draw is None:
+    config = inputs.config
+    users = config.user_functions
+    draw = inputs.draw if config.data.is_user_function else None
+    if not users and draw is None:
         return
     one = jax.tree.map(lambda leaf: leaf[0], hparams)
     data = arrays(inputs.split, hparams.diverge_above.dtype)
@@ -27,16 +33,15 @@ def trace_user_functions(inputs: Inputs, static: Static, hparams: HParams) -> No
             jax.eval_shape(lambda h, d: train_one(static, h, d), one, data)
     except Exception as error:
         reason = _reason(error)
-        loss = "loss" in owns and (len(owns) == 1 or "the loss gave" in str(error))
-        known = type(error).__name__ in _MEANT or "function gave" in str(error)
-        if inputs.config.model.name == POINT and not known:
-            reason += "; it has to take its coordinates and give a scalar, in jax.numpy"
-        field = "loss._target_" if loss or not owns else "model._target_"
+        in_loss = "loss" in users and (len(users) == 1 or "the loss gave" in str(error))
+        if type(error).__name__ not in _REASONS and "function gave" not in str(error):
+            reason += config.model.trace_hint
+        field = "loss._target_" if in_loss or not users else "model._target_"
         raise ConfigError(field, f"cannot be trained ({reason})", "") from error
 
 
-# What a person did, of what JAX says long and last.
-_MEANT = {
+# JAX's messages about these mistakes are long, and name the mistake last.
+_REASONS = {
     "TracerArrayConversionError": "it uses numpy; use jax.numpy (import jax.numpy as jnp)",
     "TracerBoolConversionError": "it asks `if` of a number that is traced; use jnp.where",
 }
@@ -44,7 +49,7 @@ _MEANT = {
 
 def _reason(error: Exception) -> str:
     kind = type(error).__name__
-    return _MEANT.get(kind) or " ".join(f"{kind}: {error}".split())[:400]
+    return _REASONS.get(kind) or " ".join(f"{kind}: {error}".split())[:400]
 
 
 def _try_draw(inputs: Inputs, static: Static, draw: Draw) -> None:
@@ -53,27 +58,34 @@ def _try_draw(inputs: Inputs, static: Static, draw: Draw) -> None:
     try:
         with precision_context(static):
             x, y = jax.eval_shape(lambda key: draw(key, size), jax.random.key(0))
-        given = x.shape, y.shape
+        shapes = x.shape, y.shape
     except Exception as error:
         raise ConfigError("data", f"its draw cannot be traced ({_reason(error)})", "") from error
-    if given != needed:
-        got = f"its draw gave the shapes {given[0]} and {given[1]}"
+    if shapes != needed:
+        got = f"its draw gave the shapes {shapes[0]} and {shapes[1]}"
         raise ConfigError("data", got, f"it takes {needed[0]} and {needed[1]}")
 
 
 def recorded_names(model: str, static: Static, hparams: HParams, *, wide: bool) -> tuple[str, ...]:
-    """The names of all parameters of a model, by its name.
+    """Return the names of all parameters of a model.
 
-    wide: whether it has hidden layers. Raises `ConfigError` where they are too many to be recorded.
+    Args:
+        model: its name, for the message.
+        static: what the program is compiled for.
+        hparams: leaves of `(trials, ...)`.
+        wide: whether the model has hidden layers.
+
+    Raises:
+        ConfigError: the parameters are too many to be recorded.
     """
     got = f"model={model} has hidden layers"
     if not wide:
         one = jax.tree.map(lambda leaf: leaf[0], hparams)
         with precision_context(static):
             params = jax.eval_shape(static.task(one.task).init, jax.random.key(0))
-        found = sum(leaf.size for leaf in jax.tree.leaves(params))
-        if found <= MOST_RECORDED:
+        size = sum(leaf.size for leaf in jax.tree.leaves(params))
+        if size <= MOST_RECORDED:
             return tuple(scalar_names(params))
-        got = f"model={model} has {found} parameters"
+        got = f"model={model} has {size} parameters"
     takes = f"it takes false, or a model of up to {MOST_RECORDED} parameters without hidden layers"
     raise ConfigError("record_params", got, takes)

@@ -1,8 +1,8 @@
-"""The host's loop: programs are compiled ahead, a block is on its way while the one before it is stored."""
+"""Run the host's loop: compile programs ahead, and train a block while the one before it is stored."""
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -12,25 +12,29 @@ import numpy as np
 from jax.sharding import Mesh
 
 from vsweep.engine.blocks import Block, blocks_to_train, fetch, finished, under_way
-from vsweep.engine.compiler import CompiledProgram, Compiler, block_hparams, on_devices, segment_of
+from vsweep.engine.compiler import CompiledProgram, Compiler, block_hparams, loop_index, on_devices
 from vsweep.engine.plan import Plan, Program
 from vsweep.engine.tuning.layout import Arrangement
 from vsweep.store.blocks import PartialBlock, TrainedBlock
 from vsweep.training.loop import TrialResult, recorded_steps
 
-# Blocks under way at a time, and programs that are compiled ahead of the one that trains.
+# The blocks that are dispatched at a time.
 _AHEAD = 2
+# The programs that are compiled ahead of the one that trains.
 _COMPILED_AHEAD = 2
 
 
 @dataclass
 class TrainingStats:
-    """Where the time of a sweep's training went, seconds.
+    """The seconds of a sweep's training, by what they were spent on.
 
-    compiling: of compilers, which overlap with each other and with training. training: while any block
-    was on the devices. by_program: the same and the steps × trials, by the name of what is known of a
-    program. cold_compiles: those that no cache knew. too_large: what is left of the arrangements of
-    programs that ran out of memory, by name. device_bytes: the most that a call was predicted to take.
+    Attributes:
+        compiling: the seconds of all compiles, which overlap with each other and with training.
+        training: the seconds in which any block was on the devices.
+        by_program: the same, and the steps × trials, by the name of what is known of a program.
+        cold_compiles: the seconds of each compile that was in no cache.
+        too_large: the smaller arrangements of programs that ran out of memory, by name.
+        device_bytes: the most that a call was predicted to take.
     """
 
     compiling: float = 0.0
@@ -54,13 +58,20 @@ class TrainingStats:
         """Note a program that was compiled."""
         self.compiling += ready.compile_s
         self.device_bytes = max(self.device_bytes, ready.device_bytes)
-        # What takes less was in the cache.
+        # A faster compile was loaded from the cache.
         if ready.compile_s > 1.0:
             self.cold_compiles.append(ready.compile_s)
 
 
 class _InFlightBlock(NamedTuple):
-    """A block's curves, of one call or of several in turn, and when they began and ended (None: not yet)."""
+    """A block that was dispatched.
+
+    Attributes:
+        curves: the results of one call, or of several in turn.
+        ready: the program that was called.
+        begun: when the calls began.
+        ended: when they ended; None where they may be running.
+    """
 
     curves: list[TrialResult]
     ready: CompiledProgram
@@ -71,20 +82,25 @@ class _InFlightBlock(NamedTuple):
 def train(
     plan: Plan,
     mesh: Mesh,
-    spent: TrainingStats | None = None,
+    stats: TrainingStats | None = None,
     *,
     done: np.ndarray | None = None,
     underway: Sequence[PartialBlock] = (),
 ) -> Iterator[TrainedBlock | PartialBlock]:
-    """Train the trials of the plan, and yield blocks as they are done, and between their segments.
+    """Train the trials of a plan and yield blocks as they finish, and between their segments.
 
-    done: bool `(trials,)`: those that are not to be trained. underway: blocks to go on with.
+    A block that is too large for the memory of its devices is trained in halves, and so are the later blocks
+    of its program.
 
-    A block that is too large for the memory of its devices is trained in halves, and so are those of its
-    program that follow.
+    Args:
+        plan: of the sweep.
+        mesh: the devices.
+        stats: where to note the seconds that are spent.
+        done: bool `(trials,)`, the trials that are not to be trained.
+        underway: blocks to continue with.
     """
     done = np.zeros(len(plan.grid), bool) if done is None else done
-    run = _Run(plan, mesh, spent or TrainingStats(), list(blocks_to_train(plan, done, underway)))
+    run = _Run(plan, mesh, stats or TrainingStats(), blocks_to_train(plan, done, underway))
     try:
         yield from run.blocks()
     finally:
@@ -92,24 +108,24 @@ def train(
 
 
 class _Run:
-    def __init__(self, plan: Plan, mesh: Mesh, spent: TrainingStats, waiting: list[Block]) -> None:
-        self._mesh, self._spent, self._programs = mesh, spent, plan.programs
+    def __init__(self, plan: Plan, mesh: Mesh, stats: TrainingStats, waiting: Iterable[Block]) -> None:
+        self._mesh, self._stats, self._programs = mesh, stats, plan.programs
         self._compiler = Compiler(mesh)
-        # On a CPU a call returns when it is done: one thread calls, another stores what came before.
+        # On a CPU a call returns when it is done: one thread calls while another stores the block before it.
         self._caller = ThreadPoolExecutor(1, "vsweep-train")
-        self._arrangements = {id(program): program.arrangement for program in plan.programs}
+        self._arrangements = [program.arrangement for program in plan.programs]
         self._compiled: set[int] = set()
-        self._keep_state = plan.asked.keep_state
+        self._keep_state = plan.limits.keep_state
         self._waiting = deque(waiting)
         self._flight: deque[tuple[Block, Arrangement, Future[_InFlightBlock]]] = deque()
 
     def close(self) -> None:
-        """Begin no more; what is under way is not waited for."""
+        """Dispatch no more blocks, and do not wait for those that run."""
         self._compiler.close()
         self._caller.shutdown(wait=False, cancel_futures=True)
 
     def blocks(self) -> Iterator[TrainedBlock | PartialBlock]:
-        """Train, and yield what is done."""
+        """Train the blocks, and yield them as they are done."""
         while self._waiting or self._flight:
             self._dispatch()
             block, arrangement, future = self._flight.popleft()
@@ -117,33 +133,32 @@ class _Run:
                 block, done = self._fetch(block, future.result())
             except Exception as error:
                 if not out_of_memory(error) or not self._halve(block.program, arrangement):
-                    # What is under way behind it is not lost.
+                    # The block behind it is kept.
                     yield from self._rest()
                     raise
                 self._waiting.appendleft(block)
             else:
-                # It holds the block's arrays on the devices.
+                # The future holds the block's arrays on the devices.
                 del future
                 if isinstance(done, PartialBlock):
                     self._waiting.appendleft(block)
                 yield done
-                # It holds parameters on the devices.
+                # The block holds parameters on the devices.
                 del done
 
     def _dispatch(self) -> None:
         while self._waiting and len(self._flight) < _AHEAD:
             block = self._waiting.popleft()
-            arrangement = self._arrangements[id(block.program)]
+            arrangement = self._arrangements[block.program.number]
             self._flight.append((block, arrangement, self._caller.submit(self._call, block, arrangement)))
-        now = self._flight[0][0].program
-        first = next(i for i, program in enumerate(self._programs) if program is now)
+        first = self._flight[0][0].program.number
         for program in self._programs[max(0, first - 1) : first]:
             self._compiler.drop(program)
         for program in self._programs[first : first + 1 + _COMPILED_AHEAD]:
-            self._compiler.start(program, self._arrangements[id(program)])
+            self._compiler.start(program, self._arrangements[program.number])
 
     def _call(self, block: Block, arrangement: Arrangement) -> _InFlightBlock:
-        """Train a block, or its next segment; in the thread that calls."""
+        """Train a block or its next segment, in the thread that calls."""
         program = block.program
         ready = self._compiler.start(program, arrangement).result()
         size = ready.arrangement.block
@@ -167,33 +182,33 @@ class _Run:
         if state is None:
             leaves = [leaf[within] for leaf in block.state or ()]
             state = on_devices(program, self._mesh, jax.tree.unflatten(ready.start.out_tree, leaves))
-        return ready.call(hparams, ready.data, state, segment_of(program, block.records, self._mesh))
+        return ready.call(hparams, ready.data, state, loop_index(program, block.records, self._mesh))
 
     def _fetch(self, block: Block, called: _InFlightBlock) -> tuple[Block, TrainedBlock | PartialBlock]:
-        """Wait for a block, and bring its curves to the host."""
+        """Wait for a block, and copy its curves to the host."""
         program = block.program
         block = fetch(block, called.curves)
         ended = time.perf_counter() if called.ended is None else called.ended
         trials = len(called.curves) * called.ready.arrangement.block
-        self._spent.trained(program, trials, called.begun, ended)
-        if id(program) not in self._compiled:
-            self._compiled.add(id(program))
-            self._spent.compiled(called.ready)
+        self._stats.trained(program, trials, called.begun, ended)
+        if program.number not in self._compiled:
+            self._compiled.add(program.number)
+            self._stats.compiled(called.ready)
         if block.records < len(recorded_steps(program.static.length)):
             return block, under_way(block, block.records)
         return block, finished(block, called.curves, keep_state=self._keep_state)
 
     def _halve(self, program: Program, used: Arrangement) -> bool:
-        """Arrange a program's blocks in halves of what ran out of memory; False where they cannot be less."""
-        if used != self._arrangements[id(program)]:
-            # The block ahead of it found the same.
+        """Halve a program's blocks after one ran out of memory; return False where they cannot be smaller."""
+        if used != self._arrangements[program.number]:
+            # The block ahead of this one ran out of memory too.
             return True
         # The compiler may have made it smaller already.
         compiled = self._compiler.start(program, used).result().arrangement
         smaller = compiled.smaller(self._mesh.devices.size)
         if smaller is None:
             return False
-        self._arrangements[id(program)] = self._spent.too_large[program.name] = smaller
+        self._arrangements[program.number] = self._stats.too_large[program.name] = smaller
         return True
 
     def _rest(self) -> Iterator[TrainedBlock | PartialBlock]:
@@ -207,6 +222,6 @@ class _Run:
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether a device, or the host for one, ran out of memory."""
-    said = "RESOURCE_EXHAUSTED" in str(error) or "out of memory" in str(error).lower()
-    return isinstance(error, MemoryError) or (isinstance(error, jax.errors.JaxRuntimeError) and said)
+    """Return whether a device, or the host, ran out of memory."""
+    is_named = "RESOURCE_EXHAUSTED" in str(error) or "out of memory" in str(error).lower()
+    return isinstance(error, MemoryError) or (isinstance(error, jax.errors.JaxRuntimeError) and is_named)

@@ -1,4 +1,4 @@
-"""Which programs a sweep needs, which trials each trains, and in blocks of what size."""
+"""Group a sweep's trials into programs, and each program's trials into blocks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,88 +12,121 @@ from vsweep.config.validate import Config, with_values
 from vsweep.engine.dry_run import trace_user_functions
 from vsweep.engine.hyperparams import bind, is_traced, widths
 from vsweep.engine.inputs import Inputs, load_inputs
-from vsweep.engine.tuning.cost_model import Costs, Hardware
-from vsweep.engine.tuning.layout import Arrangement, live_bytes
-from vsweep.engine.tuning.pinned import NOTHING_ASKED, UserLimits, pinned, segment_records
+from vsweep.engine.tuning.cost_model import Costs
+from vsweep.engine.tuning.layout import Arrangement
+from vsweep.engine.tuning.pinned import NO_LIMITS, UserLimits, pinned, segment_records
+from vsweep.engine.tuning.shape import Hardware, ProgramShape, step_flops
 from vsweep.engine.tuning.timings import TimingCache
 from vsweep.tasks.data.dataset import Split
 from vsweep.training.vectorize import HParams, Static
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Program:
-    """One program and the trials that it trains.
+    """A compiled function, and the trials that it trains.
 
-    rows: int64 `(trials,)`, places in the order of `Grid.trials()`. hparams: NumPy leaves of
-    `(trials,)`. width: the padded width, 0 where there is none. waste: the share of the work that
-    padding adds. arrangement: how they lie on the devices. name: of what is known of its speed.
-    step_s: the seconds of a step and trial, others beside it; compile_s: of its compile; both predicted.
-    measured: whether such a program was trained before. family: names the programs that differ from it in
-    width alone. segment: the records between two looks of the host; 0 for the whole training at once.
+    Attributes:
+        number: the program's place in its plan.
+        inputs: the config, the data and the loss.
+        static: what the program is compiled for.
+        rows: int64 `(trials,)`, the trials' places in the order of `Grid.trials()`.
+        hparams: NumPy leaves of `(trials,)`.
+        shape: the size of a trial's training, padded to the widest.
+        padding_fraction: the share of the work that padding adds.
+        arrangement: how the trials lie on the devices.
+        step_s: the predicted seconds of a step and trial, with others beside it.
+        compile_s: the predicted seconds of the compile.
+        measured: whether such a program was trained before.
+        family: the name that programs share which differ in width alone.
+        segment: the records between two looks of the host; 0 for the whole training at once.
     """
 
+    number: int
     inputs: Inputs
     static: Static
     rows: np.ndarray
     hparams: HParams
-    width: int
-    waste: float
+    shape: ProgramShape
+    padding_fraction: float
     arrangement: Arrangement
-    name: str
     step_s: float
     compile_s: float
     measured: bool
     family: str = ""
     segment: int = 0
 
+    @property
+    def name(self) -> str:
+        """The name of what is known of the program's speed."""
+        return self.shape.key
+
+    @property
+    def width(self) -> int:
+        """The padded width; 0 where there is none."""
+        return self.shape.width
+
     @cached_property
     def reference(self) -> dict[str, float]:
-        """What is known of its training examples in closed form, by the name of a column."""
+        """The closed-form results for the training examples, by the name of a column."""
         split = self.inputs.split
         return self.static.task.reference(split.x[0], split.y[0])
 
     @property
     def blocks(self) -> int:
-        """How many calls train all its trials."""
+        """The number of calls that train all trials."""
         return -(-len(self.rows) // self.arrangement.block)
 
     @property
     def train_s(self) -> float:
-        """The seconds that training is predicted to take, compiling apart."""
+        """The predicted seconds of training, without compiling."""
         return self.blocks * self.arrangement.block * self.static.length.steps * self.step_s
 
     @property
     def device_bytes(self) -> float:
-        """The bytes that a device is predicted to need: a block's trials in turn, and the data."""
-        data = self.inputs.split.x[0].nbytes
-        return data + self.arrangement.lanes * live_bytes(self.inputs, self.width)
+        """The predicted bytes on a device: the data, and the trials that are side by side."""
+        return self.inputs.split.x[0].nbytes + self.arrangement.vmap_size * self.shape.live_bytes
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All programs of a sweep, and the data that they train on, by key.
+    """All programs of a sweep, in the order of their numbers.
 
-    asked: what a person asked for. pinned: whether programs and blocks are those of an earlier plan. notes:
-    what a person should know of their words and of the devices.
+    Attributes:
+        grid: the cells and seeds.
+        programs: one for every combination of static values.
+        splits: the data that they train on, by key.
+        hardware: the devices that the plan is for.
+        limits: what the user asked for.
+        pinned: whether programs and blocks are those of an earlier plan.
+        notes: what the user should know about the overrides and the devices.
     """
 
     grid: Grid
     programs: tuple[Program, ...]
     splits: Mapping[str, Split]
     hardware: Hardware
-    asked: UserLimits = NOTHING_ASKED
+    limits: UserLimits = NO_LIMITS
     pinned: bool = False
     notes: tuple[str, ...] = ()
 
     @property
+    def compiling_s(self) -> float:
+        """The predicted seconds of all compiles, one after another."""
+        return sum(program.compile_s for program in self.programs)
+
+    @property
+    def training_s(self) -> float:
+        """The predicted seconds of training all programs."""
+        return sum(program.train_s for program in self.programs)
+
+    @property
     def predicted_s(self) -> float:
-        """The seconds until all is trained: compiles overlap, two at a time, and with training."""
-        compiles = [program.compile_s for program in self.programs]
-        training = sum(program.train_s for program in self.programs)
-        others = sum(compiles[1:]) / 2
-        # On a CPU they take turns on the same cores.
-        rest = training + others if self.hardware.platform == "cpu" else max(training, others)
-        return compiles[0] + rest
+        """The predicted seconds of the sweep: compiles overlap, two at a time, and with training."""
+        first = self.programs[0].compile_s
+        others = sum(program.compile_s for program in self.programs[1:]) / 2
+        # On a CPU compiling and training take turns on the same cores.
+        on_cpu = self.hardware.platform == "cpu"
+        return first + (self.training_s + others if on_cpu else max(self.training_s, others))
 
 
 def make_plan(
@@ -101,82 +134,91 @@ def make_plan(
     variants: Mapping[tuple[str, ...], Config],
     group_axes: Sequence[int],
     hardware: Hardware,
-    asked: UserLimits = NOTHING_ASKED,
+    limits: UserLimits = NO_LIMITS,
     known: TimingCache | None = None,
     before: Mapping[str, Any] | None = None,
 ) -> Plan:
-    """Group the cells by what has to be compiled, and load what they train on.
+    """Group the cells by what has to be compiled, and load the data that they train on.
 
-    variants: the config by the values on the axes over groups. known: what earlier sweeps measured.
-    before: the record of a plan; where it is of the same trials on the same hardware, its programs and
-    blocks are taken, so that every curve is what it would have been then.
+    Args:
+        grid: the cells and seeds.
+        variants: the config by the values on the axes over groups.
+        group_axes: the places of these axes.
+        hardware: the devices to plan for.
+        limits: what the user asks for.
+        known: what earlier sweeps measured.
+        before: the record of an earlier plan. If it is of the same trials on the same hardware, its programs
+            and blocks are kept, so that every curve is the same to the bit.
 
-    Raises `ConfigError` where data cannot be had, do not go with the model or the loss, or a person's
-    own function fails.
+    Raises:
+        ConfigError: data cannot be loaded, do not fit the model or the loss, or a user's function fails.
     """
-    compiled = [i for i, axis in enumerate(grid.axes) if not is_traced(axis, variants.values())]
-    combinations, which = np.unique(grid.index[:, compiled], axis=0, return_inverse=True)
-    cell_of_trial = grid.trials()[1]
-    pins = pinned(before, asked, len(grid))
+    static_axes = [i for i, axis in enumerate(grid.axes) if not is_traced(axis, variants.values())]
+    combinations, combination_of_cell = np.unique(grid.index[:, static_axes], axis=0, return_inverse=True)
+    combination_of_trial = combination_of_cell.ravel()[grid.trials()[1]]
+    pins = pinned(before, limits, len(grid))
     costs = Costs(hardware, known or TimingCache(), pins.families)
     splits: dict[str, Split] = {}
     programs: list[Program] = []
     for i, combination in enumerate(combinations):
-        axes = [grid.axes[a] for a in compiled]
+        axes = [grid.axes[a] for a in static_axes]
         values = {axis.path: axis.values[v] for axis, v in zip(axes, combination, strict=True) if v >= 0}
         variant = variants[tuple(values[grid.axes[a].path] for a in group_axes)]
         inputs = load_inputs(with_values(variant, values), splits)
-        rows = np.flatnonzero((which.ravel() == i)[cell_of_trial])
-        programs += [
-            _program(grid, inputs, part, costs, asked, family)
-            for part, family in _split_by_width(grid, inputs, rows, costs)
-        ]
-    if pins.fit(programs):
-        placed = zip(programs, pins.arrangements, pins.segments, strict=True)
-        programs = [replace(p, arrangement=a, segment=segment) for p, a, segment in placed]
-        return Plan(grid, tuple(programs), splits, hardware, asked, pinned=True)
-    return Plan(grid, tuple(programs), splits, hardware, asked)
+        rows = np.flatnonzero(combination_of_trial == i)
+        for part, family in _split_by_width(grid, inputs, rows, costs):
+            programs.append(_program(len(programs), grid, inputs, part, costs, limits, family))
+    fits = pins.fits([(program.name, len(program.rows)) for program in programs])
+    if fits:
+        pairs = zip(programs, pins.arrangements, pins.segments, strict=True)
+        programs = [replace(program, arrangement=a, segment=s) for program, a, s in pairs]
+    return Plan(grid, tuple(programs), splits, hardware, limits, pinned=fits)
 
 
 def _program(
-    grid: Grid, inputs: Inputs, rows: np.ndarray, costs: Costs, asked: UserLimits, family: str
+    number: int,
+    grid: Grid,
+    inputs: Inputs,
+    rows: np.ndarray,
+    costs: Costs,
+    limits: UserLimits,
+    family: str,
 ) -> Program:
     static, hparams = bind(grid, inputs, rows)
     trace_user_functions(inputs, static, hparams)
-    each = widths(grid, inputs.config, rows)
-    width = 0 if each is None else int(each.max())
-    waste = 0.0
-    if each is not None:
-        waste = 1.0 - float(np.mean([inputs.flops(w) for w in each.tolist()])) / inputs.flops(width)
-    arrangement = costs.arrange(inputs, width, len(rows), asked.block)
-    step_s = costs.step_s(inputs, width)
+    trial_widths = widths(grid, inputs.config, rows)
+    shape = costs.shape(inputs, 0 if trial_widths is None else int(trial_widths.max()))
+    padding_fraction = 0.0
+    if trial_widths is not None:
+        flops = {width: step_flops(inputs, width) for width in np.unique(trial_widths).tolist()}
+        needed = np.mean([flops[width] for width in trial_widths.tolist()])
+        padding_fraction = 1.0 - float(needed) / shape.flops
+    arrangement = costs.arrange(shape, len(rows), limits.block)
+    step_s = costs.step_s(shape)
     return Program(
-        inputs,
-        static,
-        rows,
-        hparams,
-        width,
-        waste,
-        arrangement,
-        costs.name(inputs, width),
-        step_s,
-        costs.compile_s(inputs, width, arrangement.block),
-        costs.measured(inputs, width, arrangement.block),
-        family,
-        segment_records(inputs.config, asked, arrangement.block * step_s),
+        number=number,
+        inputs=inputs,
+        static=static,
+        rows=rows,
+        hparams=hparams,
+        shape=shape,
+        padding_fraction=padding_fraction,
+        arrangement=arrangement,
+        step_s=step_s,
+        compile_s=costs.compile_s(shape, arrangement.block),
+        measured=costs.measured(shape, arrangement.block),
+        family=family,
+        segment=segment_records(inputs.config, limits, arrangement.block * step_s),
     )
 
 
 def _split_by_width(
     grid: Grid, inputs: Inputs, rows: np.ndarray, costs: Costs
 ) -> list[tuple[np.ndarray, str]]:
-    """The rows in parts of neighbouring widths, such that compiling and padding cost least together.
-
-    Each with the name of their family.
-    """
-    each = widths(grid, inputs.config, rows)
-    if each is None:
+    """Split rows into programs of neighbouring widths; each comes with the name of their family."""
+    trial_widths = widths(grid, inputs.config, rows)
+    if trial_widths is None:
         return [(rows, "")]
-    family, bounds = costs.split(inputs, *np.unique(each, return_counts=True))
-    part = np.searchsorted(bounds, each)
+    family, bounds = costs.split(inputs, *np.unique(trial_widths, return_counts=True))
+    part = np.searchsorted(bounds, trial_widths)
     return [(rows[part == i], family) for i in range(len(bounds))]

@@ -1,4 +1,4 @@
-"""The record of a plan, as `plan.json` keeps it."""
+"""Describe a plan as plain values for `plan.json` and the store."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,20 +12,20 @@ from vsweep.training.loop import curve_metrics
 
 
 def as_record(plan: Plan) -> dict[str, Any]:
-    """Programs, blocks, devices and data, of plain types."""
+    """Return the programs, blocks, devices and data as plain values."""
     return {
         "trials": len(plan.grid),
         "cells": len(plan.grid.cells),
         "collapsed_cells": plan.grid.collapsed,
         "devices": plan.hardware._asdict(),
-        "asked": list(plan.asked),
+        "asked": list(plan.limits),
         "programs": [_program_record(program) for program in plan.programs],
         "data": {key: _data_record(split) for key, split in plan.splits.items()},
     }
 
 
 def _program_record(program: Program) -> dict[str, Any]:
-    static = program.static
+    static, arrangement = program.static, program.arrangement
     return {
         "name": program.name,
         "family": program.family,
@@ -44,10 +44,12 @@ def _program_record(program: Program) -> dict[str, Any]:
             "device_bytes": round(program.device_bytes),
         },
         "blocks": program.blocks,
-        **program.arrangement._asdict(),
+        "block": arrangement.block,
+        "lanes": arrangement.vmap_size,
+        "fused": arrangement.single_kernel,
         "segment": program.segment,
         "padded_width": program.width or None,
-        "padding_waste": round(program.waste, 4),
+        "padding_waste": round(program.padding_fraction, 4),
     }
 
 
@@ -65,20 +67,22 @@ def _data_record(split: Split) -> dict[str, Any]:
     }
 
 
-# What can be drawn is kept: examples of up to so many features, and so many of them.
-_FEATURES, _ROWS = 2, 100_000
+# Examples of more features than these cannot be drawn, and more rows take too long.
+_MAX_FEATURES = 2
+_MAX_ROWS = 100_000
 
 
 def examples(plan: Plan) -> dict[int, pd.DataFrame]:
-    """The examples of each data set as they came, by its place in the plan, unless they are too many to draw.
+    """Return the raw examples of each data set that can be drawn, by its place in the plan.
 
-    A column per feature (`x.NAME` for one whose name another column has), `target` (a number, or a class by
-    its place among the labels), `part` and, where it is known, `truth`.
+    Returns:
+        A table for each data set, with a column per feature (`x.NAME` if the name is taken), `target` (a
+        number, or a class by its place among the labels), `part` and, where it is known, `truth`.
     """
     return {
         i: _examples(split)
         for i, split in enumerate(plan.splits.values())
-        if 1 <= len(split.dataset.features) <= _FEATURES and len(split.dataset.y) <= _ROWS
+        if 1 <= len(split.dataset.features) <= _MAX_FEATURES and len(split.dataset.y) <= _MAX_ROWS
     }
 
 
@@ -101,17 +105,21 @@ def _plain(value: Any) -> Any:
 def training_record(
     plan: Plan, seconds: Mapping[str, float], device_bytes: int, trials: int
 ) -> dict[str, Any]:
-    """What a sweep took, beside what was predicted, for the store.
+    """Compare what a sweep took with what was predicted, for the store.
 
-    seconds: by what they were spent on. trials: how many were trained in them.
+    Args:
+        plan: of the sweep.
+        seconds: by what they were spent on.
+        device_bytes: the most that a call was predicted to take by the compiler.
+        trials: how many were trained in these seconds.
     """
     return {
         "trials": trials,
-        "seconds": {what: round(s, 3) for what, s in seconds.items()},
+        "seconds": {purpose: round(s, 3) for purpose, s in seconds.items()},
         "predicted": {
             "total": round(plan.predicted_s, 3),
-            "compiling": round(sum(program.compile_s for program in plan.programs), 3),
-            "training": round(sum(program.train_s for program in plan.programs), 3),
+            "compiling": round(plan.compiling_s, 3),
+            "training": round(plan.training_s, 3),
         },
         "device_bytes": device_bytes,
         "predicted_device_bytes": round(max(program.device_bytes for program in plan.programs)),
@@ -119,7 +127,7 @@ def training_record(
 
 
 def metric_names(plan: Plan) -> list[str]:
-    """The metrics that any program of the plan records, in the order of a curve's columns."""
+    """Return the metrics that any program of the plan records, in the order of a curve's columns."""
     names: dict[str, None] = {}
     for program in plan.programs:
         held_out = program.inputs.split.x[1] is not None
@@ -128,14 +136,14 @@ def metric_names(plan: Plan) -> list[str]:
 
 
 def column_names(plan: Plan) -> list[str]:
-    """What else is said of a trial by any program of the plan."""
+    """Return the further columns that any program of the plan adds to the table of trials."""
     names = dict.fromkeys(name for program in plan.programs for name in program.static.task.columns)
-    # Eigenvalues stand together, in order, whichever function has how many.
+    # Functions of different dimension have different eigenvalues; they stand together, in order.
     return sorted(names, key=lambda name: (0, int(name[8:])) if name.startswith("hessian_") else (1, 0))
 
 
 def test_names(plan: Plan) -> list[str]:
-    """The metrics on the test's examples that any program of the plan gives."""
+    """Return the metrics on the test examples that any program of the plan gives."""
     names: dict[str, None] = {}
     for program in plan.programs:
         if program.inputs.split.x[2] is not None:

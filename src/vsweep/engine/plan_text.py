@@ -1,4 +1,4 @@
-"""A plan in words for a person, and as a record for the store."""
+"""Describe a plan to the user."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from vsweep.engine.plan import Plan, Program
 
 
 def as_text(name: str, plan: Plan) -> str:
-    """What would run: the trials, the axes, and a line per program."""
+    """Describe what would run: the trials, the axes, and a line for each program."""
     grid, hardware = plan.grid, plan.hardware
     every = len(grid.cells) + grid.collapsed
     same = f" ({every:,} combinations, {grid.collapsed:,} of them the same as another)"
@@ -35,28 +35,27 @@ def as_text(name: str, plan: Plan) -> str:
 
 
 def _prediction(plan: Plan) -> str:
-    compiling = sum(program.compile_s for program in plan.programs)
-    training = sum(program.train_s for program in plan.programs)
+    compiling, training = _seconds(plan.compiling_s), _seconds(plan.training_s)
     new = sum(not program.measured for program in plan.programs)
-    parts = (
-        f"compiling {_seconds(compiling)}, two at a time and beside training, training {_seconds(training)}"
-    )
+    parts = f"compiling {compiling}, two at a time and beside training, training {training}"
     guess = f"; a guess, since {new} of {len(plan.programs)} programs are new here" if new else ""
     return f"about {_seconds(plan.predicted_s)}: {parts}{guess}"
 
 
 def _program_text(program: Program) -> str:
     config = program.inputs.config
+    block, vmap_size, single_kernel = program.arrangement
     parts = [
         f"{program.inputs.subject} {config.optimizer.name}",
         f"{_count(len(program.rows), 'trial')} × {_count(config.steps, 'step')}",
-        f"{program.blocks} × a block of {program.arrangement.block},"
-        f" {_count(program.arrangement.lanes, 'lane')}{' fused' if program.arrangement.fused else ''}",
+        f"{program.blocks} × a block of {block}, {_count(vmap_size, 'lane')}{' fused' * single_kernel}",
     ]
     if program.segment:
         parts.append(f"its state saved every {_count(program.segment * config.record_every, 'step')}")
-    if program.waste:
-        parts.append(f"padded to width {program.width}: {program.waste:.0%} of the work is padding")
+    if program.padding_fraction:
+        parts.append(
+            f"padded to width {program.width}: {program.padding_fraction:.0%} of the work is padding"
+        )
     parts.append(
         f"{_seconds(program.compile_s)} to compile and {_seconds(program.train_s)} to train,"
         f" memory {_bytes(program.device_bytes)} a device"

@@ -1,4 +1,4 @@
-"""Predictions by a trained model, from its parameters as they are kept."""
+"""Predict with a trained model from its stored parameters."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,46 +7,60 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vsweep.config.schema import OWN, POINT
 from vsweep.config.validate import Config
 from vsweep.engine.blocks import leaf_name
-from vsweep.engine.inputs import data_key, loss_of
+from vsweep.engine.inputs import data_key
 from vsweep.errors import ConfigError
 from vsweep.store.blocks import Params
-from vsweep.tasks.losses import Loss
-from vsweep.tasks.minimize import Minimise, coordinates
-from vsweep.tasks.task import MakeTask, Supervised, param_dtype
+from vsweep.tasks.minimize import Minimise
+from vsweep.tasks.task import param_dtype
 from vsweep.training.loop import TrainingLength
 from vsweep.training.vectorize import Static, precision_context
 
 
 class Predictor:
-    """A function of examples, `(examples, features)` as they came, before any standardising.
+    """A function of examples before any standardising, `(examples, features)`.
 
-    It gives the label of each example's class, or a number each, `(examples,)`. Of a function that was
-    minimised, examples are points `(points, coordinates)`, whatever the trial, and it gives its value there.
+    It returns the label of each example's class, or a number each, `(examples,)`. For a function that was
+    minimised, examples are points `(points, coordinates)`, and it returns the function's values there.
     """
 
     def __init__(self, config: Config, data: Mapping[str, Any], params: Params | None) -> None:
-        """config: of the trial's cell. data: the record of its data in `plan.json`.
+        """Rebuild the model of a trial.
 
-        params: by name; None where they do not matter, as those of a function's point.
+        Args:
+            config: of the trial's cell.
+            data: the record of its data in `plan.json`.
+            params: the arrays by name; None where they do not matter, as for a function to minimise.
         """
-        self._data, self._loss = data, loss_of(config, len(data["classes"]))
-        maker, fields = _task(config, self._loss, len(data["features"]), len(data["classes"]))
+        model, n_classes = config.model, len(data["classes"])
+        self._data, self._loss = data, model.make_loss(config.loss, config.data, n_classes)
+        fields = model.prediction_fields(config.dtype)
+        maker = model.make_task(
+            self._loss,
+            fields,
+            config.loss.fields,
+            config.dtype,
+            n_features=len(data["features"]),
+            n_classes=n_classes,
+        )
         self._names = maker.numbers if isinstance(maker, Minimise) else data["features"]
         self._static = Static(maker, "", "", TrainingLength(0, 1, None), config.dtype, config.precision)
         with precision_context(self._static):
-            self._task = maker(fields)
+            self._task = maker({"model": fields[0], "loss": {}})
             template = jax.eval_shape(self._task.init, jax.random.key(0))
         paths, tree = jax.tree_util.tree_flatten_with_path(template)
         leaves = [np.zeros(p.shape, p.dtype) if params is None else params[leaf_name(at)] for at, p in paths]
         self._params = jax.tree.unflatten(tree, leaves)
 
     def outputs(self, x: Any) -> np.ndarray:
-        """The model's raw outputs (logits, of classes), `(examples, n_outputs)`.
+        """Return the model's raw outputs (logits, for classes), `(examples, n_outputs)`.
 
-        Raises `ValueError` where x has not as many features as the data.
+        Args:
+            x: numbers `(examples, features)`, or `(examples,)` of one feature.
+
+        Raises:
+            ValueError: x has another number of features than the data.
         """
         x = np.asarray(x, np.float64)
         names = self._names
@@ -61,47 +75,27 @@ class Predictor:
             return np.asarray(self._task.apply(self._params, jnp.asarray(x.T, dtype))).T
 
     def __call__(self, x: Any) -> np.ndarray:
-        """The label of each example's class, or its number."""
+        """Return the label of each example's class, or its number, `(examples,)`."""
         outputs = self.outputs(x)
         if self._loss.classify is None:
             return outputs[:, 0]
-        found = np.asarray(self._loss.classify(jnp.asarray(outputs.T)))
-        return np.asarray(self._data["classes"])[found]
+        classes = np.asarray(self._loss.classify(jnp.asarray(outputs.T)))
+        return np.asarray(self._data["classes"])[classes]
 
 
 def predictor(config: Config, record: Mapping[str, Any], params: Params | None) -> Predictor:
-    """The predictor of a trial. record: the sweep's `plan.json`. Raises `ConfigError`."""
+    """Return the predictor of a trial.
+
+    Args:
+        config: of the trial's cell.
+        record: the sweep's `plan.json`.
+        params: the trial's arrays by name, or None.
+
+    Raises:
+        ConfigError: the plan has no record of the data.
+    """
     try:
         data = record["data"][data_key(config)]
     except KeyError as error:
         raise ConfigError("data", "the plan has no record of them", "train the sweep again") from error
     return Predictor(config, data, params)
-
-
-def _task(config: Config, loss: Loss, n_features: int, n_classes: int) -> tuple[MakeTask, dict[str, Any]]:
-    """The task of a trial alone, and its traced fields; those that draw weights do not matter here."""
-    if config.model.name == POINT:
-        function, dtype = config.loss.function, param_dtype(config.dtype)
-        starts = {name: np.asarray(config.model.fields[name], dtype) for name in coordinates(function)}
-        sizes = tuple((name, (*start.shape, None)[0]) for name, start in starts.items())
-        fields = tuple(config.loss.fields.items())
-        point = Minimise(function, sizes, config.model.fields["fixed"], fields, config.dtype)
-        return point, {"model": {**starts, "spread": np.zeros((), dtype)}, "loss": {}}
-    static, traced = dict(config.model.fields), {}
-    if config.model.name != OWN:
-        traced = {"init": np.int32(0), "init_scale": np.float32(1.0)}
-        static |= {"init": (static["init"],)}
-        static.pop("init_scale")
-        static.pop("start", None)
-        if "width" in static:
-            traced["width"] = np.int32(static["width"])
-    made = Supervised(
-        config.model.function,
-        loss,
-        n_features,
-        loss.n_outputs(n_classes),
-        tuple(static.items()),
-        tuple(config.loss.fields.items()),
-        config.dtype,
-    )
-    return made, {"model": traced, "loss": {}}

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from vsweep.config.grid import Grid
-from vsweep.config.schema import OWN, POINT
 from vsweep.config.validate import Config, as_dict, leaves
 from vsweep.engine.plan import Plan, Program
 from vsweep.engine.source_hash import fingerprint
@@ -58,7 +57,7 @@ def _of_cells(grid: Grid, cells: np.ndarray, program: Program, config: Config) -
     # Data are what they hold.
     fields.pop("data.path", None)
     axes = {axis.path: i for i, axis in enumerate(grid.axes)}
-    scaled = config.model.name not in (OWN, POINT)
+    scaled = config.model.has_initializer
     columns = []
     for path in sorted(fields):
         if path == _SCALE and scaled:
@@ -105,7 +104,7 @@ def _drawn_by(draw: Any) -> str:
 
 def _sources(config: Config) -> str:
     """What a person's own functions do, as a hash."""
-    texts = [fingerprint(part.function) for part in (config.model, config.loss) if part.name == OWN]
+    texts = [fingerprint(function) for function in config.user_functions.values()]
     return sha256("\n".join(texts).encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""One trial's descent, from its first weights to its curve."""
+"""Train one trial, from its first weights to its curve."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,9 +14,12 @@ from vsweep.training.optimizers import Optimizer
 
 
 class TrainingLength(NamedTuple):
-    """How long a trial is, static.
+    """The length of a trial, static.
 
-    steps: updates. record_every: updates between two records. batch_size: None is the full batch.
+    Attributes:
+        steps: the number of updates.
+        record_every: the updates between two records.
+        batch_size: the examples of an update; None for the full batch.
     """
 
     steps: int
@@ -25,16 +28,17 @@ class TrainingLength(NamedTuple):
 
 
 class TrialResult(NamedTuple):
-    """What is kept of a trial.
+    """The result of training a trial, or a segment of it.
 
-    metrics: each float `(records,)`, at the steps that `recorded_steps` gives.
-    diverged_at: int32 scalar, the first step at which the loss that is descended (that of the minibatch,
-        where there are minibatches; at records that of all training examples) was not finite, or above
-        the limit; -1 where it never was.
-    params: the parameters after the last step.
-    test: the metrics on the test's examples after the last step, scalars; empty where there are none.
-    end: what the task finds out about the parameters after the last step.
-    state: the trial after the last step, from which it can go on; None of a trial trained whole.
+    Attributes:
+        metrics: each floating `(records,)`, at the steps that `recorded_steps` returns.
+        diverged_at: int32 scalar, the first step at which the loss was not finite or above the limit; -1
+            where it never was. The loss is that of the minibatch between records, and that of all training
+            examples at records.
+        params: the parameters after the last step.
+        test: the metrics on the test examples after the last step, scalars; empty where there are none.
+        end: the result of `Task.end` on the parameters after the last step.
+        state: the state after the last step, to continue from; None for a trial that was trained whole.
     """
 
     metrics: Metrics
@@ -46,7 +50,16 @@ class TrialResult(NamedTuple):
 
 
 class TrainState(NamedTuple):
-    """A trial between two steps. order: int32 `(examples,)`, this epoch's; of one for the full batch."""
+    """A trial between two steps.
+
+    Attributes:
+        step: int32 scalar, the updates so far.
+        params: a tree of floating arrays.
+        optimizer: the optimizer's state.
+        order: int32 `(examples,)`, the order of this epoch; `(1,)` for the full batch.
+        limit: floating scalar, the loss above which the trial has diverged.
+        diverged_at: int32 scalar, see `TrialResult`.
+    """
 
     step: Array
     params: Any
@@ -57,39 +70,47 @@ class TrainState(NamedTuple):
 
 
 def recorded_steps(length: TrainingLength) -> np.ndarray:
-    """The steps of a curve's records, int64: 0, every `record_every`, and the last."""
+    """Return the steps of a curve's records, int64 `(records,)`: 0, every `record_every`, and the last."""
     return np.append(np.arange(0, length.steps, length.record_every), length.steps)
 
 
-def segments_between_records(length: TrainingLength) -> np.ndarray:
-    """Of each record, which of a program's loops follows it, int32 `(records,)`; 0 is no step at all."""
+def loop_of_record(length: TrainingLength) -> np.ndarray:
+    """Return the index of the loop that follows each record, int32 `(records,)`.
+
+    Loops differ in their number of updates; the loop of index 0 has none.
+    """
     return np.unique(_updates(length), return_inverse=True)[1].astype(np.int32)
 
 
 def _updates(length: TrainingLength) -> np.ndarray:
-    """The updates between each record and the next, 0 after the last."""
+    """Return the updates between each record and the next, int64 `(records,)`; 0 after the last."""
     return np.diff(recorded_steps(length), append=length.steps)
 
 
 def curve_metrics(task: MakeTask, *, held_out: bool) -> list[str]:
-    """The names of a curve's metrics, from the task's own (`loss`, `accuracy`) and its parameters'."""
+    """Return the names of a curve's metrics, from those of the task and of its recorded parameters."""
     parts = ["train", "val"] if held_out else ["train"]
     metrics = [f"{part}_{name}" for part in parts for name in task.metrics]
     return [*metrics, "grad_norm", "param_norm", *map(_of_parameter, task.recorded)]
 
 
 def _of_parameter(name: str) -> str:
-    """The name of the metric that is a parameter."""
+    """Return the name of the metric that records a parameter."""
     return f"param.{name}"
 
 
 class Trial(NamedTuple):
-    """What a trial is made of.
+    """The parts of a trial.
 
-    diverge_above: floating scalar: a loss above this many times the absolute first one (or, where that is
-        less, the task's `unit`) has diverged.
-    key: the trial's own; the first weights and the order of its minibatches are drawn from it.
-    draw: gives every step examples of its own; None for those of the data.
+    Attributes:
+        task: the model, the loss, and what is recorded.
+        optimizer: an optax gradient transformation.
+        data: training and held-out examples.
+        length: how long to train.
+        diverge_above: floating scalar; a loss above this many times the absolute first one (or the task's
+            `unit`, where that is larger) has diverged.
+        key: the trial's random key; its first weights and its minibatches are drawn from it.
+        draw: draws fresh examples for every step; None to take those of the data.
     """
 
     task: Task
@@ -102,15 +123,22 @@ class Trial(NamedTuple):
 
 
 def train(trial: Trial, twin: Array) -> TrialResult:
-    """Train a trial from its first weights to its last record; `twin` as in `start`."""
+    """Train a trial from its first weights to its last record.
+
+    Args:
+        trial: the parts of the trial.
+        twin: bool scalar, see `start`.
+    """
     state = start(trial, twin)
-    return advance(trial, state, jnp.asarray(segments_between_records(trial.length)))._replace(state=None)
+    return advance(trial, state, jnp.asarray(loop_of_record(trial.length)))._replace(state=None)
 
 
 def start(trial: Trial, twin: Array) -> TrainState:
-    """A trial before its first step.
+    """Return the state of a trial before its first step.
 
-    twin: bool scalar: whether each first weight that is not 0 is moved by one unit in the last place.
+    Args:
+        trial: the parts of the trial.
+        twin: bool scalar; whether each first weight that is not 0 is moved by one unit in the last place.
     """
     params = trial.task.init(random.fold_in(trial.key, 0))
 
@@ -131,11 +159,14 @@ def start(trial: Trial, twin: Array) -> TrainState:
     )
 
 
-def advance(trial: Trial, state: TrainState, which: Array) -> TrialResult:
-    """Train a trial on, for some records.
+def advance(trial: Trial, state: TrainState, loop_index: Array) -> TrialResult:
+    """Continue a trial for some records.
 
-    which: int32 `(records,)`, a part of `segments_between_records`, from the record that the state stands at;
-    zeros after it record the same again.
+    Args:
+        trial: the parts of the trial.
+        state: of the trial at the first of these records.
+        loop_index: int32 `(records,)`, a slice of `loop_of_record` from that record on; zeros that pad it
+            record the last state again.
     """
     task, optimizer, data, length, diverge_above, key, draw = trial
     update = partial(_update, optimizer)
@@ -152,20 +183,20 @@ def advance(trial: Trial, state: TrainState, which: Array) -> TrialResult:
         (loss, _), grads = jax.value_and_grad(task.loss, has_aux=True)(state.params, examples)
         return update(_flag_divergence(state, loss), grads)
 
-    def go_on(updates: int, state: TrainState, grads: Any) -> TrainState:
-        """So many updates after a record, whose gradient on the full batch is the first step's."""
+    def update_from_record(updates: int, state: TrainState, grads: Any) -> TrainState:
+        """Update so many times; with the full batch, the record's gradient is that of the first update."""
         if updates and length.batch_size is None:
             state, updates = update(state, grads), updates - 1
         return lax.fori_loop(0, updates, step, state) if updates else state
 
-    # How often each loop runs is static: on a GPU, a count that is traced is asked for at every step.
-    loops = [partial(go_on, int(updates)) for updates in np.unique(_updates(length))]
+    # The length of each loop is static: a GPU would copy a traced count to the host at every step.
+    loops = [partial(update_from_record, int(updates)) for updates in np.unique(_updates(length))]
 
-    def stretch(state: TrainState, which: Array) -> tuple[TrainState, Metrics]:
+    def record_and_update(state: TrainState, index: Array) -> tuple[TrainState, Metrics]:
         state, metrics, grads = observe(state)
-        return lax.switch(which, loops, state, grads), metrics
+        return lax.switch(index, loops, state, grads), metrics
 
-    state, metrics = lax.scan(stretch, state, which)
+    state, metrics = lax.scan(record_and_update, state, loop_index)
     test, end = _test(task, data, state), task.end(state.params)
     return TrialResult(metrics, state.diverged_at, state.params, test, end, state)
 
@@ -180,7 +211,7 @@ def _test(task: Task, data: Data, state: TrainState) -> Metrics:
 def _record(
     task: Task, data: Data, diverge_above: Array, state: TrainState
 ) -> tuple[TrainState, Metrics, Any]:
-    """The metrics on all the data, and the training loss's gradient."""
+    """Return the metrics on all data, and the gradient of the training loss."""
     (loss, more), grads = jax.value_and_grad(task.loss, has_aux=True)(state.params, data.train)
     metrics = {"train_loss": loss, **{f"train_{name}": m for name, m in more.items()}}
     if data.val is not None:
@@ -195,23 +226,23 @@ def _record(
 
 
 def _flag_divergence(state: TrainState, loss: Array) -> TrainState:
-    """Note the first step at which the loss is not finite or has grown past the limit."""
+    """Store the first step at which the loss is not finite or above the limit."""
     bad = ~jnp.isfinite(loss) | (loss > state.limit)
     first = bad & (state.diverged_at < 0)
     return state._replace(diverged_at=jnp.where(first, state.step, state.diverged_at))
 
 
 def _update(optimizer: Optimizer, state: TrainState, grads: Any) -> TrainState:
-    updates, kept = optimizer.update(grads, state.optimizer, state.params)
+    updates, optimizer_state = optimizer.update(grads, state.optimizer, state.params)
     params = optax.apply_updates(state.params, updates)
-    return state._replace(step=state.step + 1, params=params, optimizer=kept)
+    return state._replace(step=state.step + 1, params=params, optimizer=optimizer_state)
 
 
 def _next_batch(state: TrainState, train: Examples, size: int, key: Array) -> tuple[TrainState, Examples]:
-    """The next `size` examples of the epoch's order; what is left at its end waits for the next."""
+    """Take the next `size` examples of the epoch's order; a remainder at its end is left out."""
     examples = train.y.shape[0]
     epoch, place = jnp.divmod(state.step, examples // size)
-    # `step` is the same for every trial of a block, so under vmap this stays a branch.
+    # `step` is the same for every trial of a block, so that under vmap this stays a branch.
     order = lax.cond(
         place == 0,
         lambda: random.permutation(random.fold_in(key, epoch), examples).astype(jnp.int32),

@@ -1,4 +1,4 @@
-"""Many trials in one compiled program: the only place that knows the trial axis."""
+"""Train many trials in one compiled program: this module alone knows the trial axis."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ from vsweep.training import loop
 from vsweep.training.loop import TrainingLength, TrainState, Trial, TrialResult
 from vsweep.training.optimizers import make_optimizer
 
-# The version of the numbers: to be raised where a change moves a curve by more than rounding.
+# The version of the numbers; a change that moves a curve by more than rounding has to raise it.
 NUMERICS = 1
 
 # NumPy on the host, JAX on a device, tracers inside a program.
@@ -26,9 +26,15 @@ Leaf: TypeAlias = Any
 
 @dataclass(frozen=True)
 class Static:
-    """What a program is compiled for; a new value is a new compile.
+    """The values that a program is compiled for; a new value is a new compile.
 
-    task: makes a trial's task from its traced fields. dtype, precision: of matrix products.
+    Attributes:
+        task: makes a trial's task from its traced fields.
+        optimizer: its name.
+        schedule: its name.
+        length: how long to train.
+        dtype: of the model's products.
+        precision: of matrix products, as in `jax.default_matmul_precision`.
     """
 
     task: MakeTask
@@ -40,11 +46,16 @@ class Static:
 
 
 class HParams(NamedTuple):
-    """What differs between the trials of one program; traced, each leaf `(trials,)`.
+    """The values that differ between the trials of a program; traced, each leaf `(trials, ...)`.
 
-    seed: uint32. twin: bool, whether the trial's first weights are moved by one unit in the last place, to
-    see how far rounding carries it. diverge_above and the fields of optimizer and schedule: floating. task:
-    the traced fields of the task's parts.
+    Attributes:
+        seed: uint32.
+        twin: bool, whether the trial's first weights are moved by one unit in the last place, to see how far
+            rounding carries the curve.
+        diverge_above: floating, see `loop.Trial`.
+        task: the traced fields of `model` and `loss`, by name.
+        optimizer: floating, by name.
+        schedule: floating, by name.
     """
 
     seed: Leaf
@@ -57,18 +68,18 @@ class HParams(NamedTuple):
 
 @contextmanager
 def precision_context(static: Static) -> Iterator[None]:
-    """The context in which a program is traced, and its arguments are made."""
+    """Set the precision in which a program is traced and its arguments are made."""
     with (
         jax.default_matmul_precision(static.precision),
         jax.enable_x64(static.dtype == "float64"),
-        # Draws of which a prefix is a shorter draw: what padding rests on, whatever the person has set.
+        # Padding relies on draws whose prefix is a shorter draw, whatever the user has set.
         jax.threefry_partitionable(True),  # noqa: FBT003
     ):
         yield
 
 
 def _trial(static: Static, hparams: HParams, data: Data) -> Trial:
-    """One trial: `hparams` of scalars."""
+    """Assemble one trial; the leaves of `hparams` have no trial axis."""
     as_dtype = partial(_as_dtype, jnp.dtype(param_dtype(static.dtype)))
     hparams, data = jax.tree.map(as_dtype, (hparams, data))
     optimizer = make_optimizer(
@@ -83,19 +94,21 @@ def _trial(static: Static, hparams: HParams, data: Data) -> Trial:
 
 
 def train_one(static: Static, hparams: HParams, data: Data) -> TrialResult:
-    """One trial, whole: `hparams` of scalars."""
+    """Train one trial whole; the leaves of `hparams` have no trial axis."""
     return loop.train(_trial(static, hparams, data), hparams.twin)
 
 
 def start_one(static: Static, hparams: HParams, data: Data) -> TrainState:
-    """One trial before its first step: `hparams` of scalars."""
+    """Return one trial's first state; the leaves of `hparams` have no trial axis."""
     return loop.start(_trial(static, hparams, data), hparams.twin)
 
 
-def advance_one(static: Static, which: Array, trial: tuple[HParams, TrainState], data: Data) -> TrialResult:
-    """One trial for some records: see `loop.advance`; `hparams` and `state` of scalars."""
+def advance_one(
+    static: Static, loop_index: Array, trial: tuple[HParams, TrainState], data: Data
+) -> TrialResult:
+    """Continue one trial for some records, see `loop.advance`; the leaves of `trial` have no trial axis."""
     hparams, state = trial
-    return loop.advance(_trial(static, hparams, data), state, which)
+    return loop.advance(_trial(static, hparams, data), state, loop_index)
 
 
 def _as_dtype(dtype: Any, x: Array) -> Array:
@@ -103,7 +116,7 @@ def _as_dtype(dtype: Any, x: Array) -> Array:
 
 
 class Part(Enum):
-    """What of a trial a program trains: all, its first state, or a segment of its records."""
+    """The part of a trial that a program trains: all of it, its first state, or a segment of its records."""
 
     WHOLE = "whole"
     START = "start"
@@ -114,41 +127,45 @@ def lower_block(
     static: Static,
     hparams: HParams,
     data: Data,
-    *more: Any,
-    lanes: int,
+    *segment: Any,
+    vmap_size: int,
     mesh: Mesh,
     part: Part = Part.WHOLE,
     platforms: tuple[str, ...] = (),
 ) -> jax.stages.Lowered:
     """Lower the training of a block of trials.
 
-    static: what to compile for. hparams, data: examples of the arguments; only shapes, dtypes and
-    shardings matter. more: of a segment, the state `(trials, ...)` that it begins with, and `which`, int32
-    `(records,)`: see `loop.advance`. lanes: how many trials go side by side (`vmap`) at a time; the
-    others follow one another (`lax.map`) in the same program. mesh: one axis, `trials`, over which the
-    block is split. The block's size divided by the number of devices must be a multiple of lanes. part: of
-    the training. platforms: to lower for, of `cpu`, `cuda`, `tpu`; that of the mesh where it is empty.
+    The lowered function takes `(hparams, data, *segment)` and returns a `TrialResult`, or for the start a
+    `TrainState`, whose leaves begin with `(trials,)`.
 
-    The result is a function of `(hparams, data, *more)` that gives a `TrialResult`, or a `TrainState`
-    from the start, whose leaves begin with `(trials,)`.
+    Args:
+        static: what to compile for.
+        hparams: an example of the argument, leaves `(trials, ...)`; shapes, dtypes and shardings matter.
+        data: an example of the argument.
+        segment: for a segment, the state `(trials, ...)` that it begins with, and the loop index, int32
+            `(records,)`, see `loop.advance`.
+        vmap_size: the trials that train side by side (`vmap`); the others follow one another (`lax.map`) in
+            the same program. The trials of a device must be a multiple of it.
+        mesh: one axis, `trials`, over which the block is split.
+        part: of the training.
+        platforms: to lower for, of `cpu`, `cuda`, `tpu`; empty for that of the mesh.
     """
 
-    def block(hparams: HParams, data: Data, *more: Any) -> Any:
+    def block(hparams: HParams, data: Data, *segment: Any) -> Any:
         trials: Any = hparams
         if part is Part.SEGMENT:
-            state, which = more
+            state, loop_index = segment
             trials = hparams, state
-            one: Any = partial(advance_one, static, which, data=data)
+            one: Any = partial(advance_one, static, loop_index, data=data)
         else:
-            whole: Any = train_one if part is Part.WHOLE else start_one
-            one = partial(whole, static, data=data)
-        return lax.map(one, trials, batch_size=lanes if lanes > 1 else None)
+            one = partial(train_one if part is Part.WHOLE else start_one, static, data=data)
+        return lax.map(one, trials, batch_size=vmap_size if vmap_size > 1 else None)
 
     spread, everywhere = PartitionSpec("trials"), PartitionSpec()
-    specs = (spread, everywhere, spread, everywhere)[: 2 + len(more)]
-    many = jax.shard_map(block, mesh=mesh, in_specs=specs, out_specs=spread, check_vma=False)
+    specs = (spread, everywhere, spread, everywhere)[: 2 + len(segment)]
+    sharded = jax.shard_map(block, mesh=mesh, in_specs=specs, out_specs=spread, check_vma=False)
     with precision_context(static):
-        traced = jax.jit(many).trace(hparams, data, *more)
+        traced = jax.jit(sharded).trace(hparams, data, *segment)
         return traced.lower(lowering_platforms=platforms or None)
 
 
@@ -156,31 +173,30 @@ def compile_block(
     static: Static,
     hparams: HParams,
     data: Data,
-    *more: Any,
-    lanes: int,
+    *segment: Any,
+    vmap_size: int,
     mesh: Mesh,
     part: Part = Part.WHOLE,
-    fused: bool = False,
+    single_kernel: bool = False,
 ) -> jax.stages.Compiled:
-    """Compile what `lower_block` lowers.
+    """Compile the training of a block of trials; see `lower_block` for the arguments.
 
-    fused: whether a CPU should run a trial as one kernel, without a library's products.
+    `single_kernel` tells whether a CPU should run a trial as one kernel, without a library's products.
     """
-    lowered = lower_block(static, hparams, data, *more, lanes=lanes, mesh=mesh, part=part)
+    lowered = lower_block(static, hparams, data, *segment, vmap_size=vmap_size, mesh=mesh, part=part)
     with precision_context(static):
         if mesh.devices.flat[0].platform != "cpu":
             return lowered.compile()
         try:
-            return lowered.compile(compiler_options=_FUSED if fused else _APART)
+            return lowered.compile(compiler_options=_ONE_KERNEL if single_kernel else _LIBRARY_CALLS)
         except jax.errors.JaxRuntimeError as error:
-            # These options come and go with XLA's versions, and concern speed alone.
+            # These options come and go with the versions of XLA, and concern speed alone.
             if "option" not in str(error):
                 raise
             return lowered.compile()
 
 
-# Of the options of XLA's CPU compiler: a loop that holds no library call becomes one kernel, where
-# `devices.prepare` has raised the bound on its size; one that does must not, since its products would be
-# compiled as plain loops.
-_FUSED: dict[str, str | bool] = {"xla_cpu_experimental_ynn_fusion_type": ""}
-_APART: dict[str, str | bool] = {"xla_disable_hlo_passes": "small-while-loop-hoisting"}
+# Options of XLA's CPU compiler. A loop without a library call becomes one kernel, where `devices.prepare` has
+# raised the bound on its size. A loop with such calls must not: its products would become plain loops.
+_ONE_KERNEL: dict[str, str | bool] = {"xla_cpu_experimental_ynn_fusion_type": ""}
+_LIBRARY_CALLS: dict[str, str | bool] = {"xla_disable_hlo_passes": "small-while-loop-hoisting"}

@@ -12,7 +12,8 @@ from vsweep.engine.executor import TrainingStats, train
 from vsweep.engine.hyperparams import bind, widths
 from vsweep.engine.plan import Plan, Program
 from vsweep.engine.tuning.layout import Arrangement
-from vsweep.engine.tuning.pinned import NOTHING_ASKED
+from vsweep.engine.tuning.pinned import NO_LIMITS
+from vsweep.engine.tuning.shape import program_shape
 from vsweep.store.blocks import TrainedBlock
 from vsweep.training.vectorize import HParams, Static
 
@@ -35,31 +36,30 @@ def lone_programs(plan: Plan, rows: Sequence[int]) -> list[Program]:
         program = next(program for program in plan.programs if row in program.rows)
         static, hparams = bind(plan.grid, program.inputs, np.asarray([row]))
         groups.setdefault((static, program.inputs.key), []).append((row, hparams, program))
-    made = []
+    programs: list[Program] = []
     for (static, _), members in groups.items():
-        together: Any = jax.tree.map(lambda *leaves: np.concatenate(leaves), *(h for _, h, _ in members))
-        both = jax.tree.map(lambda leaf: np.concatenate([leaf, leaf]), together)
-        twin = np.arange(2 * len(members)) >= len(members)
-        program, each = members[0][2], np.asarray([row for row, *_ in members])
-        wide = widths(plan.grid, program.inputs.config, each)
-        width = 0 if wide is None else int(wide[0])
-        devices = plan.hardware.devices
-        arrangement = Arrangement(
-            -(-2 * len(each) // devices) * devices, 1, plan.hardware.fuses(program.inputs, width)
+        both: Any = jax.tree.map(
+            lambda *leaves: np.concatenate([*leaves, *leaves]), *(hparams for _, hparams, _ in members)
         )
-        made.append(
+        program, members_rows = members[0][2], np.asarray([row for row, *_ in members])
+        trial_widths = widths(plan.grid, program.inputs.config, members_rows)
+        width = 0 if trial_widths is None else int(trial_widths[0])
+        shape, devices = program_shape(program.inputs, width, plan.hardware), plan.hardware.devices
+        block = -(-2 * len(members) // devices) * devices
+        programs.append(
             replace(
                 program,
+                number=len(programs),
                 static=static,
-                rows=np.concatenate([each, each]),
-                hparams=both._replace(twin=twin),
-                width=width,
-                waste=0.0,
-                arrangement=arrangement,
+                rows=np.concatenate([members_rows, members_rows]),
+                hparams=both._replace(twin=np.arange(2 * len(members)) >= len(members)),
+                shape=shape,
+                padding_fraction=0.0,
+                arrangement=Arrangement(block, 1, shape.single_kernel),
                 segment=0,
             )
         )
-    return made
+    return programs
 
 
 def train_alone(
@@ -67,7 +67,7 @@ def train_alone(
 ) -> dict[int, tuple[Retrained, Retrained]]:
     """Each trial of `lone_programs` and its twin, by its place."""
     found: dict[int, list[Retrained]] = {}
-    lone = replace(plan, programs=tuple(programs), asked=NOTHING_ASKED)
+    lone = replace(plan, programs=tuple(programs), limits=NO_LIMITS)
     for block in train(lone, mesh, spent):
         assert isinstance(block, TrainedBlock)
         for i, row in enumerate(block.rows.tolist()):

@@ -37,9 +37,9 @@ def choose_trials_to_verify(
     diverged = np.flatnonzero(trials["status"] == "diverged")
     if len(diverged):
         found.setdefault(int(rows[diverged[0]]), DIVERGED)
-    for program in sorted(plan.programs, key=lambda program: -program.waste)[:1]:
+    for program in sorted(plan.programs, key=lambda program: -program.padding_fraction)[:1]:
         there = np.intersect1d(program.rows, rows)
-        if program.waste and len(there):
+        if program.padding_fraction and len(there):
             found.setdefault(int(there[0]), FIRST)
             found.setdefault(int(there[-1]), LAST)
     for row in np.random.default_rng(seed).permutation(rows).tolist():
@@ -64,7 +64,7 @@ def within_budget(
     for row, why in chosen.items():
         (program,) = lone_programs(plan, [row])
         name = _name(program)
-        cost = 2 * program.static.length.steps * costs.step_s(program.inputs, program.width)
+        cost = 2 * program.static.length.steps * costs.step_s(program.shape)
         cost *= plan.hardware.devices
         if name not in compiled:
             cost += float(known.get(name).get("compile_s", costs.cold_compile_s))

@@ -1,121 +1,118 @@
-"""How a program's trials lie on the devices: how many to a call, and how many of them side by side."""
+"""The arrangement of a program's trials: how many train in one call, and how many of them side by side."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-from vsweep.engine.inputs import Inputs
+from vsweep.engine.tuning.shape import ProgramShape
 
-# How long a block should take, and bounds on its trials and its bytes on each device, and on the bytes of
-# its curves on the host.
+# The seconds that a block should take.
 _BLOCK_S = 1.0
+# Bounds of a block: its trials and its bytes on each device, and the bytes of its curves on the host.
 _BLOCK_TRIALS = 8192
 _DEVICE_BYTES = 4 * 2**30
 _CURVE_BYTES = 64 * 2**20
-# Metrics of a curve, at most.
-_COLUMNS = 6
 # The bytes of activations that stay in a core's cache.
-_CACHE = 512 * 1024
-# Multiply-adds a step above which trials of an MLP gain nothing from lanes on a CPU.
-_ALONE = 3.0e6
-# Features up to which a product with the data is a sum of outer products.
-_OUTER = 4
-_MOST_LANES = {"cpu": 32, "gpu": 8192, "tpu": 8192}
+_CACHE_BYTES = 512 * 1024
+# An MLP with more multiply-adds a step than this gains nothing from trials side by side on a CPU.
+_LARGE_FLOPS = 3.0e6
+# A product with data of up to so many features is a sum of outer products.
+_FEW_FEATURES = 4
+_MAX_VMAP_SIZE = {"cpu": 32, "gpu": 8192, "tpu": 8192}
 
 
 class Arrangement(NamedTuple):
-    """block: trials of one call. lanes: side by side on one device. fused: a trial is one kernel of a CPU."""
+    """How trials are laid out on the devices.
+
+    Attributes:
+        block: the trials of one call.
+        vmap_size: the trials side by side on one device; the others follow one another.
+        single_kernel: whether a CPU runs a trial as one kernel.
+    """
 
     block: int
-    lanes: int
-    fused: bool = False
+    vmap_size: int
+    single_kernel: bool = False
 
     def smaller(self, devices: int) -> "Arrangement | None":
-        """With half the trials in a block, or None where it cannot be less."""
+        """Return the arrangement with half the trials in a block, or None where there is no smaller one."""
         if self.block <= devices:
             return None
         per_device = -(-self.block // devices // 2)
-        lanes = min(self.lanes, 2 ** int(np.log2(per_device)))
-        return self._replace(block=-(-per_device // lanes) * lanes * devices, lanes=lanes)
+        vmap_size = min(self.vmap_size, 2 ** int(np.log2(per_device)))
+        return self._replace(block=-(-per_device // vmap_size) * vmap_size * devices, vmap_size=vmap_size)
 
 
 def arrange(
-    inputs: Inputs,
     trials: int,
     devices: int,
     *,
-    lanes: int,
-    fused: bool,
+    vmap_size: int,
+    single_kernel: bool,
     limit: int,
     asked: int | None = None,
 ) -> Arrangement:
-    """The block for so many lanes, or for somewhat fewer that leave less to pad.
+    """Choose the block for a vmap size, or for a somewhat smaller one that pads less.
 
-    limit: the trials of a block, at most: see `block_limit`. asked: the trials of a block that a person
-    asks for.
+    Args:
+        trials: of the program.
+        devices: how many there are.
+        vmap_size: the trials side by side on one device.
+        single_kernel: whether a CPU runs a trial as one kernel.
+        limit: the most trials of a block, see `block_limit`.
+        asked: the trials of a block that the user asks for.
     """
-    unit = devices * lanes
+    unit = devices * vmap_size
     if asked is None:
         most = min(limit // unit * unit, -(-trials // unit) * unit)
-        # The same number of blocks, evened out, so that the last one is padded least.
+        # Blocks of equal size pad the last one least.
         asked = -(-trials // -(-trials // max(most, unit)))
     else:
         asked = min(asked, trials)
-    # As many lanes as fill the rounds of a device evenly.
+    # A vmap size that divides the trials of a device leaves no round half empty.
     per_device = -(-asked // devices)
-    rounds = -(-per_device // lanes)
-    lanes = -(-per_device // rounds)
-    return Arrangement(rounds * lanes * devices, lanes, fused)
+    rounds = -(-per_device // vmap_size)
+    vmap_size = -(-per_device // rounds)
+    return Arrangement(rounds * vmap_size * devices, vmap_size, single_kernel)
 
 
-def block_limit(inputs: Inputs, devices: int, trial_s: float) -> int:
-    """The trials of a block, at most, by its time, by the bytes of its curves, and by their number.
+def block_limit(shape: ProgramShape, devices: int, trial_s: float) -> int:
+    """Bound the trials of a block by its time, the bytes of its curves, and their number.
 
-    trial_s: the seconds that a trial takes, others beside it.
+    Args:
+        shape: of the program.
+        devices: how many there are.
+        trial_s: the seconds of a trial, with others beside it.
     """
-    fitting = min(_BLOCK_S / trial_s, _CURVE_BYTES / curve_bytes(inputs))
+    fitting = min(_BLOCK_S / trial_s, _CURVE_BYTES / shape.curve_bytes)
     return int(min(fitting, _BLOCK_TRIALS * devices))
 
 
-def guess_lanes(inputs: Inputs, width: int, room: float, platform: str, *, fused: bool) -> tuple[int, bool]:
-    """The lanes to begin with, and whether to fuse: what was best on the machines that were tried.
+def guess_vmap_size(shape: ProgramShape, most: float, platform: str) -> tuple[int, bool]:
+    """Guess the best vmap size, and whether to run a trial as one kernel, from machines that were measured.
 
-    room: as `most_lanes` gives it. fused: whether it can be.
+    Args:
+        shape: of the program.
+        most: the bound that `max_vmap_size` gives.
+        platform: `cpu`, `gpu` or `tpu`.
     """
     if platform != "cpu":
-        return int(room), False
-    if width and (fused or inputs.flops(width) > _ALONE):
-        return 1, fused
-    # Without a hidden layer, side by side they share one product with the data.
-    if fused and inputs.n_features <= _OUTER:
+        return int(most), False
+    if shape.width and (shape.single_kernel or shape.flops > _LARGE_FLOPS):
+        return 1, shape.single_kernel
+    # Without a hidden layer, trials side by side share one product with the data.
+    if shape.single_kernel and shape.n_features <= _FEW_FEATURES:
         return 1, True
-    room = min(room, _CACHE / activation_bytes(inputs, width))
-    return 2 ** int(np.log2(max(1, room))), False
+    most = min(most, _CACHE_BYTES / shape.activation_bytes)
+    return 2 ** int(np.log2(max(1, most))), False
 
 
-def most_lanes(inputs: Inputs, width: int, trials: int, platform: str, devices: int) -> float:
-    """A bound on the lanes: by memory, by the curves, and by what there is to train."""
-    room = [
-        _DEVICE_BYTES / live_bytes(inputs, width),
-        _CURVE_BYTES / curve_bytes(inputs) / devices,
-        _MOST_LANES.get(platform, _MOST_LANES["gpu"]),
+def max_vmap_size(shape: ProgramShape, trials: int, platform: str, devices: int) -> float:
+    """Bound the vmap size by a device's memory, the bytes of the curves, and the number of trials."""
+    bounds = [
+        _DEVICE_BYTES / shape.live_bytes,
+        _CURVE_BYTES / shape.curve_bytes / devices,
+        _MAX_VMAP_SIZE.get(platform, _MAX_VMAP_SIZE["gpu"]),
         -(-trials // devices),
     ]
-    return max(1, min(room))
-
-
-def live_bytes(inputs: Inputs, width: int) -> float:
-    """The bytes that a trial takes on its device while it trains, an estimate."""
-    # The parameters, their gradient, an optimizer's two moments, and what is being made of them.
-    return 2 * activation_bytes(inputs, width) + 6 * 4 * inputs.weights(width) + curve_bytes(inputs)
-
-
-def activation_bytes(inputs: Inputs, width: int) -> float:
-    """The bytes of a trial's activations."""
-    return 4 * inputs.examples * (width * inputs.depth + inputs.n_outputs)
-
-
-def curve_bytes(inputs: Inputs) -> float:
-    """The bytes of a trial's curve."""
-    columns = _COLUMNS + inputs.recorded
-    return (inputs.config.steps / inputs.config.record_every + 2) * columns * 4
+    return max(1, min(bounds))

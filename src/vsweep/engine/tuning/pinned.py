@@ -1,4 +1,4 @@
-"""What of a plan is settled beforehand: by a person, or by an earlier plan of the same sweep."""
+"""Plan settings fixed by the user or by the plan that is resumed."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -6,15 +6,17 @@ from typing import Any, NamedTuple
 from vsweep.config.validate import Config
 from vsweep.engine.tuning.layout import Arrangement
 
-# How long a segment should take.
+# The seconds that a segment should take.
 _SEGMENT_S = 15.0
 
 
 class UserLimits(NamedTuple):
-    """What a person may ask of a plan.
+    """What the user may ask of a plan.
 
-    block: the trials of one call; None to choose. segment: the steps between two looks of the host; None
-    to choose. keep_state: whether the last state of every trial is wanted.
+    Attributes:
+        block: the trials of one call; None lets the planner choose.
+        segment: the steps between two looks of the host; None lets the planner choose.
+        keep_state: whether the last state of every trial is wanted.
     """
 
     block: int | None = None
@@ -22,55 +24,66 @@ class UserLimits(NamedTuple):
     keep_state: bool = False
 
 
-NOTHING_ASKED = UserLimits()
+NO_LIMITS = UserLimits()
 
 
-def segment_records(config: Config, asked: UserLimits, block_step_s: float) -> int:
-    """The records of a segment, 0 for the whole training at once.
+def segment_records(config: Config, limits: UserLimits, block_step_s: float) -> int:
+    """Choose the records of a segment, 0 for the whole training at once.
 
-    block_step_s: the seconds that a step of a whole block takes.
+    Args:
+        config: of the program.
+        limits: what the user asks for.
+        block_step_s: the seconds that a step of a whole block takes.
     """
     records = -(-config.steps // config.record_every) + 1
-    most = block_step_s * config.steps
-    if asked.segment is not None:
-        segment = max(1, asked.segment // config.record_every)
+    if limits.segment is not None:
+        segment = max(1, limits.segment // config.record_every)
     else:
-        # Cut evenly, and not for a little more than one segment.
-        segment = -(-records // max(1, int(most / _SEGMENT_S)))
+        # Equal segments, and none for a training that is hardly longer than one.
+        segment = -(-records // max(1, int(block_step_s * config.steps / _SEGMENT_S)))
     if segment >= records:
-        return records if asked.keep_state else 0
+        return records if limits.keep_state else 0
     return segment
 
 
 class PinnedPlan(NamedTuple):
-    """Of an earlier plan.
+    """The programs and blocks of an earlier plan of the same sweep.
 
-    families: the bounds of the widths of each family of programs. facts: what is to be the same of each
-    program. arrangements, segments: of each.
+    Attributes:
+        families: the widest widths of each family of programs, by its name.
+        programs: the timing key of each program and the number of its trials, which must be the same now.
+        arrangements: of each program.
+        segments: the records of a segment of each program.
     """
 
     families: dict[str, list[int]]
-    facts: list[tuple[str, int]]
+    programs: list[tuple[str, int]]
     arrangements: list[Arrangement]
     segments: list[int]
 
-    def fit(self, programs: Sequence[Any]) -> bool:
-        """Whether these programs are those of the earlier plan."""
-        return bool(programs) and [(program.name, len(program.rows)) for program in programs] == self.facts
+    def fits(self, programs: Sequence[tuple[str, int]]) -> bool:
+        """Return whether these programs are those of the earlier plan."""
+        return bool(programs) and list(programs) == self.programs
 
 
-def pinned(record: Mapping[str, Any] | None, asked: UserLimits, trials: int) -> PinnedPlan:
-    """What an earlier plan's record settles: nothing, where another block or segment was asked for."""
-    made = PinnedPlan({}, [], [], [])
-    if not record or record.get("asked") != list(asked) or record.get("trials") != trials:
-        return made
+def pinned(record: Mapping[str, Any] | None, limits: UserLimits, trials: int) -> PinnedPlan:
+    """Read what an earlier plan fixes: nothing, where another block or segment was asked for.
+
+    Args:
+        record: the earlier plan's `plan.json`, if any.
+        limits: what the user asks for now.
+        trials: of the grid now.
+    """
+    plan = PinnedPlan({}, [], [], [])
+    if not record or record.get("asked") != list(limits) or record.get("trials") != trials:
+        return plan
     try:
         for program in record["programs"]:
             if program["family"]:
-                made.families.setdefault(program["family"], []).append(program["padded_width"])
-            made.facts.append((program["name"], program["trials"]))
-            made.arrangements.append(Arrangement(program["block"], program["lanes"], program["fused"]))
-            made.segments.append(program["segment"])
+                plan.families.setdefault(program["family"], []).append(program["padded_width"])
+            plan.programs.append((program["name"], program["trials"]))
+            plan.arrangements.append(Arrangement(program["block"], program["lanes"], program["fused"]))
+            plan.segments.append(program["segment"])
     except (KeyError, TypeError):
         return PinnedPlan({}, [], [], [])
-    return made
+    return plan

@@ -1,0 +1,122 @@
+"""The size of a program's training: computed once when the program is planned, and handed on."""
+
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import NamedTuple
+
+import jax
+
+from vsweep.engine.inputs import Inputs
+from vsweep.engine.tuning.timings import short_name
+
+# The metrics of a curve, at most; parameters that are recorded come on top.
+_METRICS = 6
+
+
+class Hardware(NamedTuple):
+    """The devices that a plan is for.
+
+    Attributes:
+        platform: `cpu`, `gpu` or `tpu`.
+        devices: how many there are.
+        kind: the make.
+        one_kernel: whether a CPU's compiler was told to make one kernel of a training that fits its cache.
+    """
+
+    platform: str
+    devices: int
+    kind: str = ""
+    one_kernel: bool = True
+
+    @property
+    def key(self) -> str:
+        """The name of what is measured of this hardware as a whole."""
+        return short_name(versions=_versions(), hardware=self)
+
+
+@dataclass(frozen=True)
+class ProgramShape:
+    """The size of one trial's training at one width.
+
+    Attributes:
+        key: the name of what is measured of such programs; it hashes all that their speed depends on.
+        width: of the hidden layers, padded; 0 where there are none.
+        steps: of the training.
+        n_features: of an example.
+        flops: the multiply-adds of a step's products.
+        weights: the number of weights; of a user's model a guess, as if it were affine.
+        activation_bytes: of the activations of a step.
+        curve_bytes: of the recorded metrics.
+        single_kernel: whether the hardware can run the training as one kernel, without a library's products.
+    """
+
+    key: str
+    width: int
+    steps: int
+    n_features: int
+    flops: float
+    weights: int
+    activation_bytes: float
+    curve_bytes: float
+    single_kernel: bool
+
+    @property
+    def live_bytes(self) -> float:
+        """The bytes that a trial takes on its device while it trains, an estimate."""
+        # The parameters, their gradient, an optimizer's two moments, and their next values, in float32.
+        return 2 * self.activation_bytes + 6 * 4 * self.weights + self.curve_bytes
+
+
+def step_flops(inputs: Inputs, width: int) -> float:
+    """Count the multiply-adds of one step's products at a width (0: no hidden layer).
+
+    Each layer is multiplied forwards, for its weights' gradient, and, but for the first, for that of its
+    inputs.
+    """
+    first = inputs.n_features * (width or inputs.n_outputs)
+    return inputs.examples * (3.0 * _weights(inputs, width) - first)
+
+
+def program_shape(inputs: Inputs, width: int, hardware: Hardware) -> ProgramShape:
+    """Compute the shape of a program of this padded width (0: no hidden layer) on some hardware."""
+    config = inputs.config
+    layers = config.model.depth if width else 0
+    sizes = [inputs.n_features, *[width] * layers, inputs.n_outputs]
+    cpu_kernel = hardware.platform == "cpu" and hardware.one_kernel
+    return ProgramShape(
+        key=_key(inputs, width, hardware),
+        width=width,
+        steps=config.steps,
+        n_features=inputs.n_features,
+        flops=step_flops(inputs, width),
+        weights=_weights(inputs, width),
+        activation_bytes=4 * inputs.examples * (width * config.model.depth + inputs.n_outputs),
+        curve_bytes=(config.steps / config.record_every + 2) * (_METRICS + inputs.recorded) * 4,
+        single_kernel=cpu_kernel and config.model.is_one_kernel(sizes, inputs.examples, config.loss),
+    )
+
+
+def _weights(inputs: Inputs, width: int) -> int:
+    return inputs.config.model.weights(inputs.n_features, inputs.n_outputs, width)
+
+
+def _key(inputs: Inputs, width: int, hardware: Hardware) -> str:
+    config = inputs.config
+    model = config.model
+    starts = {name: "" for name in model.fields if model.is_coordinate(name)}
+    values = {**model.fields, **starts, "init": "", "init_scale": "", "start": "", "width": width}
+    return short_name(
+        versions=_versions(),
+        hardware=hardware,
+        model=[model.qualified_name, values],
+        loss=config.loss.name,
+        optimizer=[config.optimizer.name, config.schedule.name],
+        shapes=[inputs.n_outputs, *(x.shape for x in inputs.split.x if x is not None)],
+        batch=config.batch_size,
+        steps=[config.steps, config.record_every],
+        numbers=[config.dtype, config.precision],
+    )
+
+
+def _versions() -> list[str]:
+    return [version("vsweep"), jax.__version__]
