@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 
 from vsweep.config.grid import axis_values
 from vsweep.config.wandb.distributions import distribution
@@ -127,3 +127,56 @@ def test_what_no_grid_takes(given):
         ConfigError, match=r"^x: .* cannot be enumerated; a grid takes values, int_uniform or q_"
     ):
         distribution("x", given).axis()
+
+
+def closed_form(name, u, a, b):
+    """The inverse of each distribution function, written out."""
+    inverse = {
+        "uniform": lambda: a + u * (b - a),
+        "log_uniform": lambda: np.exp(a + u * (b - a)),
+        "inv_log_uniform": lambda: np.exp(-(a + (1.0 - u) * (b - a))),
+        "log_uniform_values": lambda: np.exp(np.log(a) + u * (np.log(b) - np.log(a))),
+        "inv_log_uniform_values": lambda: np.exp(np.log(a) + u * (np.log(b) - np.log(a))),
+        "normal": lambda: a + b * special.ndtri(u),
+        "log_normal": lambda: np.exp(a + b * special.ndtri(u)),
+        "beta": lambda: special.betaincinv(a, b, u),
+    }
+    return inverse[name]()
+
+
+LAWS = [
+    ("uniform", "min", "max", -2.5, 7.0),
+    ("uniform", "min", "max", 1e-9, 1e9),
+    ("log_uniform", "min", "max", -700.0, 700.0),
+    ("log_uniform", "min", "max", -900.0, -750.0),
+    ("inv_log_uniform", "min", "max", -3.0, 12.0),
+    ("log_uniform_values", "min", "max", 1e-12, 1e3),
+    ("inv_log_uniform_values", "min", "max", 0.5, 0.6),
+    ("normal", "mu", "sigma", 3.0, 0.25),
+    ("normal", "mu", "sigma", 3.0, 0.0),
+    ("log_normal", "mu", "sigma", -2.0, 4.0),
+    ("log_normal", "mu", "sigma", 1.0, 0.0),
+    ("beta", "a", "b", 2.0, 5.0),
+    ("beta", "a", "b", 0.05, 0.3),
+    ("beta", "a", "b", 300.0, 2000.0),
+]
+
+
+@pytest.mark.parametrize(("name", "first", "second", "a", "b"), LAWS)
+def test_draws_are_the_closed_form_of_the_same_random_numbers(name, first, second, a, b):
+    u = np.concatenate([np.random.default_rng(7).random(N), [2.0**-50, 0.5, 1.0 - 2.0**-53]])
+    values = distribution("x", {"distribution": name, first: a, second: b}).draw(u)
+    np.testing.assert_allclose(values, closed_form(name, u, a, b), rtol=1e-12, atol=1e-300)
+    # Another stream of numbers gives other values, so that the comparison can fail.
+    other = closed_form(name, np.roll(u, 1), a, b)
+    assert (
+        b == 0 or (name, a) == ("log_uniform", -900.0) or not np.allclose(values, other, rtol=1e-12, atol=0)
+    )
+
+
+@pytest.mark.parametrize(("name", "first", "second", "a", "b"), [law for law in LAWS if "inv" not in law[0]])
+def test_quantised_draws_are_the_closed_form_rounded(name, first, second, a, b):
+    u, q = np.random.default_rng(7).random(N), 0.25
+    values = distribution("x", {"distribution": f"q_{name}", first: a, second: b, "q": q}).draw(u)
+    expected = [float(f"{v:.12g}") for v in np.round(closed_form(name, u, a, b) / q) * q]
+    np.testing.assert_allclose(values, expected, rtol=1e-11, atol=0)

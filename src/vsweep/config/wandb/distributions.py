@@ -1,16 +1,15 @@
 """The distributions of W&B's sweeps: their names, fields and defaults, and values drawn from them.
 
-As W&B's own controller has them: `log_uniform` and `inv_log_uniform` take natural logarithms as `min` and
-`max`, their forms in `_values` the values themselves, and `q_` rounds to multiples of `q`.
+They follow W&B's own controller: `log_uniform` and `inv_log_uniform` take natural logarithms as `min` and
+`max`, their forms in `_values` take the values themselves, and `q_` rounds to multiples of `q`.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import betaincinv, ndtri
 
 from vsweep.errors import ConfigError, short_repr, suggest
 
@@ -19,52 +18,61 @@ _MOST = 1_000_000
 _DIGITS = 12
 _TAKES = "it takes value, values, min and max, or a distribution and its fields"
 
-
-def _uniform(u: np.ndarray, low: float, high: float) -> np.ndarray:
-    return low + u * (high - low)
-
-
-def _log_values(u: np.ndarray, low: float, high: float) -> np.ndarray:
-    # Rounding of the logarithm goes beyond neither end.
-    return np.clip(np.exp(_uniform(u, math.log(low), math.log(high))), low, high)
-
-
-def _normal(u: np.ndarray, mu: float, sigma: float) -> np.ndarray:
-    return mu + sigma * ndtri(u)
-
-
-# From numbers in (0, 1), and two fields: the inverse of each distribution function.
-_INVERSE: dict[str, Callable[[np.ndarray, float, float], np.ndarray]] = {
-    "uniform": _uniform,
-    "log_uniform": lambda u, low, high: np.exp(_uniform(u, low, high)),
-    "log_uniform_values": _log_values,
-    "inv_log_uniform": lambda u, low, high: np.exp(-_uniform(1.0 - u, low, high)),
-    "inv_log_uniform_values": _log_values,
-    "normal": _normal,
-    "log_normal": lambda u, mu, sigma: np.exp(_normal(u, mu, sigma)),
-    "beta": lambda u, a, b: betaincinv(a, b, u),
-}
 _DEFAULTS = {"mu": 0.0, "sigma": 1.0, "a": 1.0, "b": 1.0, "q": 1}
-_BOUNDS = ("min", "max")
+_BOUNDS, _MOMENTS = ("min", "max"), ("mu", "sigma")
+_QUANTISED: dict[str, tuple[str, ...]] = {
+    "uniform": _BOUNDS,
+    "log_uniform": _BOUNDS,
+    "log_uniform_values": _BOUNDS,
+    "normal": _MOMENTS,
+    "log_normal": _MOMENTS,
+    "beta": ("a", "b"),
+}
 _FIELDS: dict[str, tuple[str, ...]] = {
     "constant": ("value",),
     "categorical": ("values",),
     "int_uniform": _BOUNDS,
-    **{name: _BOUNDS for name in _INVERSE if "uniform" in name},
-    "normal": ("mu", "sigma"),
-    "log_normal": ("mu", "sigma"),
-    "beta": ("a", "b"),
+    "inv_log_uniform": _BOUNDS,
+    "inv_log_uniform_values": _BOUNDS,
+    **_QUANTISED,
+    **{f"q_{name}": (*fields, "q") for name, fields in _QUANTISED.items()},
 }
-_FIELDS |= {f"q_{name}": (*_FIELDS[name], "q") for name in _INVERSE if not name.startswith("inv")}
+
+
+def _quantiles(name: str, u: np.ndarray, first: float, second: float) -> np.ndarray:
+    """Return the quantiles of a distribution with two fields at `u`, float64 `(draws,)` in (0, 1)."""
+    # SciPy's distributions take half a second to import, and only W&B's sweep files draw from them.
+    from scipy.stats import beta, loguniform, norm, uniform
+
+    match name:
+        case "uniform":
+            return uniform.ppf(u, first, second - first)
+        case "log_uniform":
+            return np.exp(uniform.ppf(u, first, second - first))
+        case "inv_log_uniform":
+            return np.exp(-uniform.isf(u, first, second - first))
+        case "log_uniform_values" | "inv_log_uniform_values":
+            # Rounding in the logarithm must not carry a value beyond an end.
+            return np.clip(loguniform.ppf(u, first, second), first, second)
+        case "normal":
+            # SciPy's own scale must be above 0, and W&B takes a sigma of 0.
+            return first + second * norm.ppf(u)
+        case "log_normal":
+            return np.exp(first + second * norm.ppf(u))
+        case _:
+            return beta.ppf(u, first, second)
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """What W&B draws a parameter from.
+    """The distribution that W&B draws a parameter from.
 
-    field: what to name it by. name: as W&B calls it. values: of a constant or a categorical one.
-    probabilities: of the values; None where all have the same. numbers: its fields, in the order of
-    `_FIELDS`.
+    Attributes:
+        field: The parameter's name, for messages.
+        name: W&B's name of the distribution.
+        values: The values of a constant or a categorical distribution.
+        probabilities: The probability of each value; None where all are equal.
+        numbers: The distribution's fields, in the order of `_FIELDS`.
     """
 
     field: str
@@ -74,7 +82,11 @@ class Distribution:
     numbers: tuple[float, ...] = ()
 
     def axis(self) -> list[Any] | dict[str, list[float]]:
-        """Its values as an axis takes them, where W&B's grid search has it. Raises `ConfigError`."""
+        """Return the values as an axis takes them.
+
+        Raises:
+            ConfigError: W&B's grid search cannot enumerate this distribution.
+        """
         if self.probabilities is not None:
             got = "probabilities under method: grid"
             raise ConfigError(self.field, got, "leave them out, or give method: random")
@@ -90,7 +102,14 @@ class Distribution:
         raise ConfigError(self.field, f"{self.name} cannot be enumerated", takes)
 
     def draw(self, u: np.ndarray) -> list[Any]:
-        """As many values as there are numbers. u: float64 `(draws,)`, in (0, 1). Raises `ConfigError`."""
+        """Return one value for each number.
+
+        Args:
+            u: Numbers in (0, 1), float64 `(draws,)`.
+
+        Raises:
+            ConfigError: A drawn number is not finite.
+        """
         if self.values:
             weights = np.cumsum(self.probabilities or [1.0] * len(self.values))
             places = np.searchsorted(weights, u * weights[-1], side="right")
@@ -99,21 +118,31 @@ class Distribution:
             low, high = map(int, self.numbers)
             return [min(low + int(v), high) for v in (u * (high - low + 1)).tolist()]
         with np.errstate(over="ignore", invalid="ignore"):
-            drawn = _INVERSE[self.name.removeprefix("q_")](u, *self.numbers[:2])
+            drawn = _quantiles(self.name.removeprefix("q_"), u, *self.numbers[:2])
             q = self.numbers[2] if self.name.startswith("q_") else 0
             drawn = np.round(drawn / q) * q if q else drawn
         if not np.isfinite(drawn).all():
-            raise ConfigError(self.field, f"{self.name} draws numbers beyond all bounds", "give others")
+            raise ConfigError(
+                self.field, f"{self.name} draws numbers that are not finite", "give narrower bounds"
+            )
         if q:
             return [int(v) if q == int(q) else float(f"{v:.{_DIGITS}g}") for v in drawn.tolist()]
         return drawn.tolist()
 
 
 def distribution(field: str, given: Mapping[str, Any]) -> Distribution:
-    """A parameter of a W&B sweep file. field: what to name it by. Raises `ConfigError`."""
-    said = given.get("distribution")
-    name = _inferred(field, given) if said is None else said
-    # The name that W&B's own table has for it.
+    """Parse a parameter of a W&B sweep file.
+
+    Args:
+        field: The parameter's name, for messages.
+        given: The parameter's fields.
+
+    Raises:
+        ConfigError: No such distribution, or a field that it does not take.
+    """
+    name = given.get("distribution")
+    name = _inferred(field, given) if name is None else name
+    # W&B's own table has this second name.
     name = "categorical" if name == "categorical_w_probabilities" else name
     if not isinstance(name, str) or name not in _FIELDS:
         raise ConfigError(
@@ -135,7 +164,7 @@ def _near(word: Any, known: Any) -> str:
 
 
 def _inferred(field: str, given: Mapping[str, Any]) -> str:
-    """What W&B takes a parameter for that does not say it."""
+    """Return the distribution that W&B infers for a parameter that names none."""
     if "value" in given:
         return "constant"
     if "values" in given:
