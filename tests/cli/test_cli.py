@@ -58,7 +58,7 @@ def test_plan_trains_and_writes_nothing_and_finds_ones_own_sweep(command, tmp_pa
 def stopped(of):
     """The last line of a sweep in `kept` that is stopped. of: how many trials of how many are done."""
     kept = f"vsweep: stopped; {of} trials are kept in kept"
-    return f"{kept}, blocks under way are dropped; to go on: vsweep resume kept\n"
+    return f"{kept}, unfinished blocks are dropped; to continue: vsweep resume kept\n"
 
 
 def test_ctrl_c_keeps_what_is_finished(environment, tmp_path):

@@ -229,5 +229,5 @@ def test_a_trial_that_does_not_fit_the_memory_is_one_message(here, cli, monkeypa
     done = cli("run", "data=iris", *WORDS, "dir=kept")
     assert done.status == 1
     last = done.err.splitlines()[-1]
-    assert last.startswith("vsweep: a block of one trial a device does not fit the memory; 0 of 2 trials")
+    assert last.startswith("vsweep: a block of one trial per device does not fit in memory; 0 of 2 trials")
     assert (here / "kept").is_dir()

@@ -45,7 +45,7 @@ def test_a_full_disk_loses_nothing(in_namespace, environment, undisturbed, tmp_p
     assert (tmp_path / "status").read_text() == "1\n", err
     last = err.splitlines()[-1]
     assert last.startswith("vsweep: cannot write in disk/kept (No space left on device); ")
-    assert last.endswith("to go on: vsweep resume disk/kept")
+    assert last.endswith("to continue: vsweep resume disk/kept")
     assert "Traceback" not in err
     assert not list((tmp_path / "before").rglob("*.part"))
     kept = int(last.split("; ")[1].split()[0])

@@ -61,9 +61,9 @@ def test_a_signal_says_what_is_kept_and_how_to_go_on(zygote, undisturbed, tmp_pa
     last = err.splitlines()[-1]
     kept = len(list((directory / "curves").glob("part-*"))) * 4
     assert last.startswith(
-        f"vsweep: stopped; {kept} of 48 trials are kept in kept, blocks under way are dropped"
+        f"vsweep: stopped; {kept} of 48 trials are kept in kept, unfinished blocks are dropped"
     )
-    assert last.endswith("to go on: vsweep resume kept")
+    assert last.endswith("to continue: vsweep resume kept")
     assert len(vsweep.load(directory).trials) == kept
     assert zygote.run(tmp_path, "resume", "kept") == 0
     assert f"{kept} of 48 trials are in kept already" in (tmp_path / "err").read_text()

@@ -17,13 +17,12 @@ from omegaconf import DictConfig
 from vsweep.commands.check import check
 from vsweep.commands.confirm import confirm
 from vsweep.commands.dashboard import dashboard
-from vsweep.commands.plan import plan, try_plan
+from vsweep.commands.plan import describe, plan, try_plan
 from vsweep.commands.report import report
 from vsweep.commands.reproduce import reproduce
 from vsweep.commands.resume import resume
 from vsweep.commands.sweep import sweep
 from vsweep.commands.sync import SYNC, sync
-from vsweep.commands.train import wandb_line
 from vsweep.commands.verify import verify
 from vsweep.config.hydra_compose import (
     CONF,
@@ -36,7 +35,6 @@ from vsweep.config.hydra_compose import (
 from vsweep.config.overrides import is_hydra_override, split_flags
 from vsweep.config.spec import override_key
 from vsweep.config.wandb.translate import translate_wandb
-from vsweep.engine.plan_text import as_text
 from vsweep.errors import ConfigError
 from vsweep.results import Sweep
 from vsweep.store.reader import VERIFIED
@@ -90,8 +88,7 @@ def _reproduce(words: Sequence[str]) -> Sweep:
 
 
 def _plan(words: Sequence[str]) -> None:
-    made, planned = plan(words)
-    print("\n".join([as_text(made.name, planned), *wandb_line(made, planned)]))
+    print(describe(*plan(words)))
 
 
 def _resume(words: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Hold the gradients of a sweep against central differences."""
+"""Check the gradients of a sweep against central differences."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ from vsweep.config.spec import make_spec, user_functions
 from vsweep.config.user_input import ConfigInput, as_overrides
 from vsweep.engine.checks.gradients import THRESHOLD, check_gradients
 from vsweep.engine.make_plan import plan_sweep
-from vsweep.engine.tuning.timings import load_timings as measurements
+from vsweep.engine.tuning.timings import load_timings
 from vsweep.store.gradient_check import Checked
 
 
@@ -18,15 +18,25 @@ def check(
     loss: Callable[..., Any] | None = None,
     data: Any = None,
 ) -> Checked:
-    """Hold the gradients that a sweep would descend against central differences, in float64.
+    """Check the gradients that a sweep would descend against central differences, in float64.
 
-    config, model, loss, data: as in `vsweep.sweep`. Of every program the training loss's gradient is taken in
-    the first and the last trial, at the first parameters and near them; where there are many parameters, in
-    some. Nothing is trained, and nothing is written.
+    The gradient of each program's training loss is checked in the first and the last trial, at the initial
+    parameters and near them; programs with many parameters are checked in some of them. Nothing is trained
+    or written.
 
-    Returns what was found, `wrong` where a gradient is off by more than a millionth and by more than
-    differences leave in doubt. Raises `ConfigError`.
+    Args:
+        config: The config, as in `vsweep.sweep`.
+        model: Your own model, as in `vsweep.sweep`.
+        loss: Your own loss, as in `vsweep.sweep`.
+        data: Your own data, as in `vsweep.sweep`.
+
+    Returns:
+        The largest errors; `wrong` where a gradient's relative error is above 1e-6 and above the differences'
+        own uncertainty.
+
+    Raises:
+        ConfigError: The sweep cannot be run.
     """
-    made = make_spec(as_overrides(config).words, user_functions(model=model, loss=loss, data=data))
-    plan, _ = plan_sweep(made, measurements(), {})
+    spec = make_spec(as_overrides(config).words, user_functions(model=model, loss=loss, data=data))
+    plan, _ = plan_sweep(spec, load_timings(), {})
     return Checked(tuple(check_gradients(plan)), THRESHOLD)

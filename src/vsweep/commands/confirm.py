@@ -12,12 +12,11 @@ import numpy as np
 import pandas as pd
 
 from vsweep.analysis.ranking import rank_cells
-from vsweep.commands.directory import recorded_spec
+from vsweep.commands.directory import check_same_trials, recorded_spec
 from vsweep.commands.train import train_sweep
-from vsweep.commands.verify import _refuse_others
 from vsweep.config.spec import SweepSpec
 from vsweep.engine.make_plan import plan_sweep
-from vsweep.engine.tuning.timings import load_timings as measurements
+from vsweep.engine.tuning.timings import load_timings
 from vsweep.errors import ConfigError
 from vsweep.metrics import axes_of, default_metric, higher_is_better
 from vsweep.results import Sweep
@@ -27,7 +26,7 @@ from vsweep.store.reader import CONFIRMED
 
 
 class Confirmed(NamedTuple):
-    """The best cells of a sweep, beside what fresh seeds give: see `confirm`."""
+    """The best cells of a sweep, with their results on fresh seeds; see `confirm`."""
 
     cells: pd.DataFrame
     metric: str
@@ -43,65 +42,71 @@ def confirm(
     allow_targets: Sequence[str] = (),
     quiet: bool = False,
 ) -> Confirmed:
-    """Train the best cells of a sweep again on fresh seeds: what was best by luck shrinks.
+    """Train the best cells of a sweep again on fresh seeds, which shows how much of their lead was luck.
 
-    top: how many cells. seeds: how many fresh ones, by default as many as the sweep has, and 8 at least.
-    metric: that chose them; by default the one that ranks. The trials are kept in `confirm/` in the sweep's
-    directory, where those that are done already are not trained again.
+    The new trials are kept in `confirm/` in the sweep's directory, and are not trained twice.
 
-    Returns the metric, and a row per cell, in the sweep's order: `cell`, the axes, `mean` and `sem` of the
-    sweep, and of the fresh seeds `confirmed`, `confirmed_sem`, `diverged`, `rank` (from 1), and `shrinkage`:
-    how much worse than in the sweep (the winner's curse). It is written to `confirm.json` too. Raises
-    `ConfigError`.
+    Args:
+        directory: The sweep's directory.
+        top: The number of cells.
+        seeds: The number of fresh seeds; by default as many as the sweep has, and at least 8.
+        metric: The metric that ranks the cells; by default the sweep's own.
+        own: Your own `model`, `loss` and `data`, as they were given to `vsweep.sweep`.
+        allow_targets: Modules whose functions the sweep's config may name.
+        quiet: Show nothing while the cells train.
+
+    Returns:
+        The metric, and a row per cell in the sweep's order: `cell`, the axes, `mean` and `sem` in the sweep;
+        `confirmed`, `confirmed_sem`, `diverged` and `rank` (from 1) on the fresh seeds; and `shrinkage`, by
+        which the cell is worse than in the sweep (the winner's curse). `confirm.json` holds the same.
+
+    Raises:
+        ConfigError: There is no sweep, no such metric, or the data or functions have changed.
     """
     sweep = Sweep(directory)
-    made = recorded_spec(sweep.directory, own, allow_targets)
+    spec = recorded_spec(sweep.directory, own, allow_targets)
     metric = metric or default_metric(sweep.trials)
     try:
         before = rank_cells(sweep.trials, metric).head(top)
     except KeyError as error:
         raise ConfigError("metric", str(error.args[0]), "") from error
-    again = _fresh(made, before["cell"].to_numpy(np.int64), seeds)
-    _refuse_others(plan_sweep(made, measurements(), sweep.plan)[0], sweep)
-    # By what they are: their numbers change when the sweep is extended.
-    of_cells = sweep.trials[sweep.trials["cell"].isin(before["cell"])]
-    named = f"{of_cells['identity'].tolist()} {again.grid.seeds}"
-    folder = sweep.directory / "confirm" / sha256(named.encode()).hexdigest()[:12]
+    fresh = _on_fresh_seeds(spec, before["cell"].to_numpy(np.int64), seeds)
+    check_same_trials(plan_sweep(spec, load_timings(), sweep.plan)[0], sweep)
+    # The folder is named by the trials' identities: their numbers change when the sweep is extended.
+    trials = sweep.trials[sweep.trials["cell"].isin(before["cell"])]
+    name = sha256(f"{trials['identity'].tolist()} {fresh.grid.seeds}".encode()).hexdigest()[:12]
     with closing(Lock(sweep.directory)):
-        after = rank_cells(train_sweep(again, folder, quiet=quiet).trials, metric)
+        after = rank_cells(train_sweep(fresh, sweep.directory / "confirm" / name, quiet=quiet).trials, metric)
         table = shrinkage(before, after, axes_of(sweep.trials), metric)
-        record = {"metric": metric, "seeds": list(again.grid.seeds), "cells": _plain(table)}
-        write_json(sweep.directory / CONFIRMED, record)
+        rows = json.loads(table.to_json(orient="records", double_precision=15))
+        write_json(
+            sweep.directory / CONFIRMED, {"metric": metric, "seeds": list(fresh.grid.seeds), "cells": rows}
+        )
     return Confirmed(table, metric)
 
 
-def _fresh(made: SweepSpec, cells: np.ndarray, seeds: int | None) -> SweepSpec:
-    """The same study of these cells alone, on seeds that it did not have."""
-    grid = made.grid
+def _on_fresh_seeds(spec: SweepSpec, cells: np.ndarray, seeds: int | None) -> SweepSpec:
+    """Restrict a sweep to some cells, on seeds that it did not have."""
+    grid = spec.grid
     rows = np.flatnonzero(np.isin(grid.cells, cells))
-    count = seeds or max(len(grid.seeds), 8)
-    first = max(grid.seeds) + 1
+    count, first = seeds or max(len(grid.seeds), 8), max(grid.seeds) + 1
     fresh = tuple(range(first, first + count))
     if fresh[-1] >= 2**32:
         raise ConfigError("seeds", f"{count} after {first - 1}", "seeds are below 4294967296")
-    quiet = {"wandb": {**made.raw["tracker"]["wandb"], "mode": "disabled"}}
-    raw = {**made.raw, "seeds": list(fresh), "verify": False, "pictures": [], "tracker": quiet}
-    few = replace(grid, cells=grid.cells[rows], index=grid.index[rows], seeds=fresh)
-    return replace(made, name=f"{made.name}, confirmed", raw=raw, grid=few)
+    tracker = {"wandb": {**spec.raw["tracker"]["wandb"], "mode": "disabled"}}
+    raw = {**spec.raw, "seeds": list(fresh), "verify": False, "pictures": [], "tracker": tracker}
+    part = replace(grid, cells=grid.cells[rows], index=grid.index[rows], seeds=fresh)
+    return replace(spec, name=f"{spec.name}, confirmed", raw=raw, grid=part)
 
 
 def shrinkage(before: pd.DataFrame, after: pd.DataFrame, axes: list[str], metric: str) -> pd.DataFrame:
-    """Cells as they were ranked, beside what fresh seeds give. See `confirm`."""
+    """Return the cells as they were ranked, with their results on fresh seeds; see `confirm`."""
     fresh = after.set_index("cell")
     table = before[["cell", *axes, "mean", "sem"]].reset_index(drop=True)
     chosen = fresh.loc[table["cell"]]
     table["confirmed"], table["confirmed_sem"] = chosen["mean"].to_numpy(), chosen["sem"].to_numpy()
     table["diverged"] = chosen["diverged"].to_numpy()
     table["rank"] = [int(after.index[after["cell"] == cell][0]) + 1 for cell in table["cell"]]
-    worse = 1.0 if higher_is_better(metric) else -1.0
-    table["shrinkage"] = worse * (table["mean"] - table["confirmed"])
+    sign = 1.0 if higher_is_better(metric) else -1.0
+    table["shrinkage"] = sign * (table["mean"] - table["confirmed"])
     return table
-
-
-def _plain(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return json.loads(table.to_json(orient="records", double_precision=15))

@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from vsweep.commands.sync import _WHERE, _asked, _opened
+from vsweep.commands.directory import open_untrusted
+from vsweep.commands.sync import WHERE, wandb_options
 from vsweep.trackers.wandb.granularity import shown_as
 
 
@@ -15,23 +16,31 @@ def dashboard(
     level: str | None = None,
     quiet: bool = False,
 ) -> str:
-    """Save a workspace of a sweep in Weights & Biases, and give its URL.
+    """Save a workspace of a sweep in Weights & Biases; a later call updates the same workspace.
 
-    project, entity: by default as the sweep's config says, and your own. level: what W&B has a run of, where
-    that is not as the config says (`sync(…, level="cell")`). quiet: do not say what it shows.
-    Made again, it is the same workspace, brought up to date.
+    Args:
+        directory: The sweep's directory.
+        project: The W&B project; by default the one in the sweep's config.
+        entity: The W&B entity; by default the one in the sweep's config, or your own.
+        level: What a W&B run stands for, where the runs were sent with another level than the config's
+            (`sync(…, level="cell")`).
+        quiet: Do not list the panels.
 
-    Raises `ConfigError` where there is no sweep, or for a name that W&B does not take, and `ServiceError`
-    where W&B does not save it.
+    Returns:
+        The workspace's URL.
+
+    Raises:
+        ConfigError: There is no sweep, or W&B does not accept a name.
+        ServiceError: W&B did not save the workspace.
     """
-    # Only here: without W&B's client, all else works.
+    # Without W&B's client, all else works.
     from vsweep.trackers.wandb import workspace
 
-    sweep = _opened(directory)
+    sweep = open_untrusted(directory)
     given = {"project": project, "entity": entity, "level": level}
-    asked = _asked(sweep, {name: value for name, value in given.items() if value is not None}, _WHERE)
-    shown = shown_as(asked["level"], sweep.plan["trials"], sweep.plan["cells"]).level
-    url = workspace.save(sweep, project=asked["project"], entity=asked["entity"], level=shown)
+    options = wandb_options(sweep, {name: value for name, value in given.items() if value is not None}, WHERE)
+    shown = shown_as(options["level"], sweep.plan["trials"], sweep.plan["cells"]).level
+    url = workspace.save(sweep, project=options["project"], entity=options["entity"], level=shown)
     if not quiet:
         print("\n".join(workspace.panels(sweep, shown)), file=sys.stderr)
     return url

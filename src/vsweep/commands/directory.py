@@ -1,6 +1,5 @@
-"""A sweep's directory: opened with what is to be trained, and read back as the sweep that it is of."""
+"""A sweep's directory: opened for the trials of a plan, and read back as a sweep."""
 
-import os
 import platform
 import shlex
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from vsweep.commands.failures import explained_failures
 from vsweep.config.choices import qualified_name
 from vsweep.config.schema import parse_field
 from vsweep.config.spec import SweepSpec, spec_from_record
@@ -24,10 +24,9 @@ from vsweep.engine.plan import Plan
 from vsweep.engine.plan_record import as_record, column_names, metric_names, test_names
 from vsweep.engine.predictor import predictor
 from vsweep.engine.trial_id import identities
-from vsweep.errors import ConfigError, Interrupted, StoreError
+from vsweep.errors import ConfigError
 from vsweep.results import Sweep
-from vsweep.store.cell_overrides import CellOverrides
-from vsweep.store.lock import check_inside
+from vsweep.store.lock import check_inside, check_no_links
 from vsweep.store.reader import StoredSweep
 from vsweep.store.trial_table import Table
 from vsweep.store.writer import Store, check_format, read_plan
@@ -35,40 +34,39 @@ from vsweep.trackers.wandb.options import options
 from vsweep.training.vectorize import NUMERICS
 
 
-def os_error_text(error: OSError) -> str:
-    """What the system says; Arrow gives its number, and words of its own."""
-    return os.strerror(error.errno) if error.errno else str(error)
+def open_store(spec: SweepSpec, plan: Plan, directory: Path | None) -> Store:
+    """Open a sweep's directory, or make a new one.
+
+    Raises:
+        ConfigError: The directory cannot hold this sweep; nothing was changed.
+        StoreError: The directory cannot be written.
+        Interrupted: Ctrl-C or SIGTERM.
+    """
+    keep = parse_field("keep.params", spec.raw["keep"]["params"])
+    place = directory or _new_directory(spec.name)
+    with explained_failures(place, lambda: f"everything in {place} is kept"):
+        return Store(
+            place,
+            _table(plan),
+            keep=keep,
+            numerics=NUMERICS,
+            at_steps=partial(identities, plan),
+            described=(config_of(spec), record_of(spec, plan)),
+        )
 
 
-def open_store(made: SweepSpec, planned: Plan, directory: Path | None) -> Store:
-    """Open a sweep's directory, a new one where none is given. Raises as `Store` does, and `StoreError`."""
-    table = _table(planned)
-    keep = parse_field("keep.params", made.raw["keep"]["params"])
-    at_steps = partial(identities, planned)
-    place = directory or _new_directory(made.name)
-    try:
-        described = config_of(made), record_of(made, planned)
-        return Store(place, table, keep=keep, numerics=NUMERICS, at_steps=at_steps, described=described)
-    except KeyboardInterrupt as stop:
-        raise Interrupted(f"stopped; what {place} holds is kept", getattr(stop, "status", 130)) from None
-    except OSError as error:
-        raise StoreError(
-            f"cannot write in {place} ({os_error_text(error)}); what is in it is kept"
-        ) from error
-
-
-def _table(planned: Plan) -> Table:
-    grid = planned.grid
+def _table(plan: Plan) -> Table:
+    grid = plan.grid
     number, row, seed = grid.trials()
     columns: dict[str, Any] = {"trial": number, "cell": grid.cells[row], "seed": seed}
-    for i, axis in enumerate(grid.axes):
-        columns[axis.path] = _column(grid.column(i))[row]
-    names = metric_names(planned), test_names(planned), column_names(planned)
-    return Table(pd.DataFrame(columns), identities(planned), *names)
+    columns |= {axis.path: _column(grid.column(i))[row] for i, axis in enumerate(grid.axes)}
+    return Table(
+        pd.DataFrame(columns), identities(plan), metric_names(plan), test_names(plan), column_names(plan)
+    )
 
 
 def _column(values: np.ndarray) -> Any:
-    """Values as the pandas array that holds them and what is missing; what is no scalar as text."""
+    """Return a column of the trial table: None is missing, and values that are not scalars are text."""
     kinds = {type(v) for v in values if v is not None}
     missing = any(v is None for v in values)
     if kinds == {bool}:
@@ -80,30 +78,30 @@ def _column(values: np.ndarray) -> Any:
     return pd.array([v if v is None else str(v) for v in values], "str")
 
 
-def config_of(made: SweepSpec) -> dict[str, Any]:
-    """The resolved config, with a person's own functions by name."""
-    own = {group: {**made.raw[group], "_target_": qualified_name(part)} for group, part in made.own.items()}
-    return {**made.raw, **own}
+def config_of(spec: SweepSpec) -> dict[str, Any]:
+    """Return the resolved config, with the user's own functions by name."""
+    own = {group: {**spec.raw[group], "_target_": qualified_name(part)} for group, part in spec.own.items()}
+    return {**spec.raw, **own}
 
 
-def record_of(made: SweepSpec, planned: Plan) -> dict[str, Any]:
-    """What `plan.json` says: where it comes from, and what is to be trained."""
+def record_of(spec: SweepSpec, plan: Plan) -> dict[str, Any]:
+    """Return the content of `plan.json`: where the sweep comes from, and its programs."""
     return {
         "id": token_hex(4),
-        "name": made.name,
-        "command": shlex.join(["vsweep", "run", *(word.removeprefix("++") for word in made.words)]),
+        "name": spec.name,
+        "command": shlex.join(["vsweep", "run", *(word.removeprefix("++") for word in spec.words)]),
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "versions": {name: version(name) for name in ("vsweep", "jax", "jaxlib", "optax", "numpy")},
         "python": platform.python_version(),
         "commit": commit(),
-        "study": made.record(),
+        "study": spec.record(),
         "pictures": {},
-        **as_record(planned),
+        **as_record(plan),
     }
 
 
 def _new_directory(name: str) -> Path:
-    """`outputs/NAME/TIME`, made here, so that sweeps which start together do not meet."""
+    """Make `outputs/NAME/TIME` at once, so that sweeps which start together get directories of their own."""
     parent = Path("outputs") / name
     time = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     for suffix in ("", *(f"_{i}" for i in range(2, 1000))):
@@ -121,29 +119,66 @@ def _new_directory(name: str) -> Path:
 def load_sweep(
     directory: str | Path, own: Mapping[str, Any] | None = None, allow_targets: Sequence[str] = ()
 ) -> Sweep:
-    """The sweep in a directory.
+    """Load the sweep in a directory.
 
-    own, allow_targets: as in `recorded_spec`; its predictors need them. Raises `ConfigError` where there is
-    none.
+    Args:
+        directory: The sweep's directory.
+        own: The user's own functions, which the sweep's predictors need; see `recorded_spec`.
+        allow_targets: As in `recorded_spec`.
+
+    Raises:
+        ConfigError: There is no sweep.
     """
 
-    def make(sweep: StoredSweep, cell: int, params: dict[str, np.ndarray] | None) -> Any:
-        made = recorded_spec(sweep.directory, own, allow_targets)
-        return predictor(made.cell(cell), sweep.plan, params)
+    def spec(sweep: StoredSweep) -> SweepSpec:
+        return recorded_spec(sweep.directory, own, allow_targets)
 
-    def spell(sweep: StoredSweep) -> CellOverrides:
-        return cell_overrides(recorded_spec(sweep.directory, own, allow_targets))
+    def make_predictor(sweep: StoredSweep, cell: int, params: dict[str, np.ndarray] | None) -> Any:
+        return predictor(spec(sweep).cell(cell), sweep.plan, params)
 
-    return Sweep(directory, make, spell)
+    return Sweep(directory, make_predictor, lambda sweep: cell_overrides(spec(sweep)))
+
+
+def open_untrusted(directory: str | Path) -> Sweep:
+    """Load a sweep from a directory that may come from others. Raises `ConfigError`."""
+    sweep = Sweep(directory)
+    check_no_links(sweep.directory)
+    check_inside(sweep.directory)
+    return sweep
+
+
+def check_same_trials(plan: Plan, sweep: Sweep, only: int | None = None) -> None:
+    """Raise `ConfigError` where a plan's trials are not those that the sweep trained.
+
+    Args:
+        plan: The plan of the sweep's trials, or of one of them.
+        sweep: The sweep.
+        only: The number of the one trial in the plan; None for all trials.
+    """
+    recorded = sweep.trials.set_index("trial")["identity"]
+    if only is None:
+        planned = pd.Series(identities(plan), plan.grid.trials()[0])
+        same = bool((planned.reindex(recorded.index) == recorded).all())
+    else:
+        same = only not in recorded or recorded[only] in identities(plan)
+    if not same:
+        got = f"the data, or your own functions, are not those that {str(sweep.directory)!r} was trained on"
+        raise ConfigError("dir", got, "restore the old ones, or run the sweep in a new directory")
 
 
 def recorded_spec(
     directory: Path, own: Mapping[str, Any] | None = None, allow_targets: Sequence[str] = ()
 ) -> SweepSpec:
-    """The sweep that a directory was made for.
+    """Return the config that a directory's sweep was trained with.
 
-    own: a person's own functions by group. allow_targets: modules that they trust; what the directory itself
-    says of it counts for nothing, since it may come from others. Raises `ConfigError`.
+    Args:
+        directory: The sweep's directory.
+        own: The user's own functions by group: `model`, `loss`, `data`.
+        allow_targets: Modules that the user trusts. The directory may come from others, so the modules that
+            its config names count for nothing.
+
+    Raises:
+        ConfigError: There is no sweep, or it cannot be read.
     """
     record = read_plan(directory)
     check_format(directory, record, NUMERICS)
@@ -151,19 +186,21 @@ def recorded_spec(
     try:
         raw = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
         raw["tracker"] = {"wandb": options(raw)}
-        # Directories of before there was one have no such field.
+        # Directories of an earlier version have no such field.
         raw.setdefault("report", False)
         return spec_from_record({**raw, "allow_targets": list(allow_targets)}, record["study"], own)
     except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        got = f"cannot read the sweep in {str(directory)!r} ({reason})"
-        raise ConfigError("dir", got, "it takes a sweep's directory") from error
+        raise _unreadable(directory, f"{type(error).__name__}: {error}") from error
 
 
 def recorded_overrides(directory: Path, record: Mapping[str, Any]) -> list[str]:
-    """The words that a directory's sweep was composed from. Raises `ConfigError`."""
+    """Return the overrides that a directory's sweep was composed from. Raises `ConfigError`."""
     try:
         return list(map(str, record["study"]["words"]))
     except (KeyError, TypeError) as error:
-        got = f"cannot read the sweep in {str(directory)!r} (its plan.json has no words)"
-        raise ConfigError("dir", got, "it takes a sweep's directory") from error
+        raise _unreadable(directory, "its plan.json has no words") from error
+
+
+def _unreadable(directory: Path, reason: str) -> ConfigError:
+    got = f"cannot read the sweep in {str(directory)!r} ({' '.join(reason.split())})"
+    return ConfigError("dir", got, "it takes a sweep's directory")

@@ -6,20 +6,44 @@ from vsweep.config.spec import SweepSpec, make_spec
 from vsweep.config.user_input import ConfigInput, as_overrides
 from vsweep.engine.make_plan import plan_sweep
 from vsweep.engine.plan import Plan, make_plan
+from vsweep.engine.plan_text import as_text
 from vsweep.engine.tuning.shape import Hardware
-from vsweep.engine.tuning.timings import load_timings as measurements
+from vsweep.engine.tuning.timings import load_timings
 from vsweep.store.writer import read_plan
+from vsweep.trackers.wandb.options import mode_of
+from vsweep.trackers.wandb.tracker import describe_logging
+from vsweep.training.loop import recorded_steps
 
 
 def plan(config: ConfigInput = ()) -> tuple[SweepSpec, Plan]:
-    """What a sweep would train, and train nothing. Raises `ConfigError`."""
+    """Plan a sweep, and train nothing.
+
+    Args:
+        config: The config, as in `vsweep.sweep`.
+
+    Returns:
+        The checked config, and the programs that would be trained.
+
+    Raises:
+        ConfigError: The sweep cannot be run.
+    """
     words, notes = as_overrides(config)
-    made = make_spec(words, notes=notes)
-    before = read_plan(Path(made.raw["dir"])) if made.raw["dir"] else {}
-    return made, plan_sweep(made, measurements(), before)[0]
+    spec = make_spec(words, notes=notes)
+    earlier = read_plan(Path(spec.raw["dir"])) if spec.raw["dir"] else {}
+    return spec, plan_sweep(spec, load_timings(), earlier)[0]
 
 
 def try_plan(config: ConfigInput) -> None:
     """Raise `ConfigError` for a sweep that cannot be run; start no device."""
-    made = make_spec(as_overrides(config).words)
-    make_plan(made.grid, made.variants, made.group_axes, Hardware("cpu", 1))
+    spec = make_spec(as_overrides(config).words)
+    make_plan(spec.grid, spec.variants, spec.group_axes, Hardware("cpu", 1))
+
+
+def describe(spec: SweepSpec, plan: Plan) -> str:
+    """Return the text of a plan, with the runs that Weights & Biases would show."""
+    text, options = as_text(spec.name, plan), spec.raw["tracker"]["wandb"]
+    if mode_of(options) == "disabled":
+        return text
+    longest = max(len(recorded_steps(program.static.length)) for program in plan.programs)
+    rows = min(options["rows"], longest)
+    return f"{text}\n  {describe_logging(options, len(plan.grid), len(plan.grid.cells), rows)}"

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from vsweep.commands.directory import load_sweep, os_error_text
+from vsweep.commands.directory import load_sweep
+from vsweep.commands.failures import os_error_text
 from vsweep.config.spec import user_functions
 from vsweep.errors import ConfigError, StoreError
 from vsweep.metrics import default_metric, final_values
@@ -21,13 +22,23 @@ def report(
     data: Any = None,
     allow_targets: Sequence[str] = (),
 ) -> Path:
-    """Write a report of a sweep that opens in a browser: one file, which needs no network.
+    """Write a report of a sweep: one HTML file, which any browser opens without a network.
 
-    path: by default `report.html` in the sweep's directory. metric: that ranks. model, loss, data,
-    allow_targets: as of `load`; without them what a sweep of your own functions learnt cannot be drawn.
+    Args:
+        directory: The sweep's directory.
+        path: The file; by default `report.html` in the sweep's directory.
+        metric: The metric that ranks the cells; by default the validation metric.
+        model: Your own model, as in `load`. Without your functions the report lacks what they learnt.
+        loss: Your own loss, as in `load`.
+        data: Your own data, as in `load`.
+        allow_targets: As in `load`.
 
-    Returns its path. Raises `ConfigError` where there is no sweep, or no such metric, and `StoreError` where
-    it cannot be written.
+    Returns:
+        The file's path.
+
+    Raises:
+        ConfigError: There is no sweep, or no such metric.
+        StoreError: The file cannot be written.
     """
     sweep = load(directory, model=model, loss=loss, data=data, allow_targets=allow_targets)
     try:
@@ -48,11 +59,16 @@ def load(
     data: Any = None,
     allow_targets: Sequence[str] = (),
 ) -> Sweep:
-    """The sweep in a directory.
+    """Load the sweep in a directory.
 
-    model, loss, data: your own, as they were given to `sweep`. allow_targets: modules whose functions the
-    sweep's config may name. Only `Sweep.predictor` asks for these.
+    Args:
+        directory: The sweep's directory.
+        model: Your own model, as it was given to `vsweep.sweep`; only `Sweep.predictor` needs your functions.
+        loss: Your own loss, as it was given to `vsweep.sweep`.
+        data: Your own data, as they were given to `vsweep.sweep`.
+        allow_targets: Modules whose functions the sweep's config may name.
 
-    Raises `ConfigError` where there is none.
+    Raises:
+        ConfigError: There is no sweep.
     """
     return load_sweep(directory, user_functions(model=model, loss=loss, data=data), allow_targets)

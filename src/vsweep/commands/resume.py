@@ -1,4 +1,4 @@
-"""Train what is missing of a sweep in a directory, or more of it."""
+"""Train the missing trials of a sweep in its directory, or extend the sweep."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,12 +27,20 @@ def resume(
     data: Any = None,
     quiet: bool = False,
 ) -> Sweep:
-    """Train what is missing of the sweep in a directory, and nothing else.
+    """Train the missing trials of the sweep in a directory, and no others.
 
-    config: changes to its words: more seeds, values or steps. model, loss, data: your own, as they were
-    given to `sweep`.
+    Args:
+        directory: The sweep's directory.
+        config: Changes to the sweep's config: more seeds, values or steps.
+        model: Your own model, as it was given to `vsweep.sweep`.
+        loss: Your own loss, as it was given to `vsweep.sweep`.
+        data: Your own data, as they were given to `vsweep.sweep`.
+        quiet: Show nothing while the sweep trains.
 
-    Raises as `sweep` does, and `ConfigError` where there is no sweep.
+    Raises:
+        ConfigError: There is no sweep, or it cannot be run; nothing was written.
+        StoreError: As in `vsweep.sweep`.
+        Interrupted: As in `vsweep.sweep`.
     """
     directory = Path(directory)
     record = read_plan(directory)
@@ -43,18 +51,17 @@ def resume(
     changes, notes = as_overrides(config)
     if changes:
         check_inside(directory)
-        # What a directory says may be imported counts for nothing: it may come from others.
+        # The directory may come from others, so the modules that it would import are not taken from it.
         changed = {override_key(word) for word in changes} | {"dir", "allow_targets"}
         words = recorded_overrides(directory, record)
         kept = [word for word in words if override_key(word) not in changed | set(own)]
-        made = make_spec([*kept, *changes, f"dir={to_hydra_literal(str(directory))}"], own, notes)
-        return train_sweep(made, quiet=quiet)
+        spec = make_spec([*kept, *changes, f"dir={to_hydra_literal(str(directory))}"], own, notes)
+        return train_sweep(spec, quiet=quiet)
     if is_complete(directory, record):
         sweep = load_sweep(directory, own)
-        if sweep.lacks_pictures:
-            return train_sweep(recorded_spec(directory, own), directory, quiet=quiet)
-        if not quiet:
-            line = f"all {record['trials']:,} trials are in {directory} already"
-            ConsoleTracker().show(sweep, line, missing_runs_message(sweep))
-        return sweep
+        if not sweep.lacks_pictures:
+            if not quiet:
+                line = f"all {record['trials']:,} trials are in {directory} already"
+                ConsoleTracker().show(sweep, line, missing_runs_message(sweep))
+            return sweep
     return train_sweep(recorded_spec(directory, own), directory, quiet=quiet)

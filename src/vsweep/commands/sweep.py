@@ -17,19 +17,23 @@ def sweep(
     data: Any = None,
     quiet: bool = False,
 ) -> Sweep:
-    """Train a sweep, and give what came out.
+    """Train a sweep and return its results.
 
-    config: Hydra overrides as on the command line (`["sweep=digits", "seeds=8"]`), or nested mappings
-        of fields (`{"data": "iris", "grid": {"optimizer": {"lr": [0.1, 1.0]}}}`). `wandb_sweep=path.yaml` is
-        what a W&B sweep file says.
-    model: your own: a function of any fields that gives a `Model`.
-    loss: your own: a function of `(outputs, targets)` and any fields, that gives a loss per example.
-    data: your own: `(x, y)`, x `(examples, features)`, y `(examples,)` (integers are classes, floats
-        are numbers), or a function of any fields that gives them.
-    quiet: show nothing while it trains.
+    Args:
+        config: Hydra overrides as on the command line (`["sweep=digits", "seeds=8"]`), or nested mappings of
+            fields (`{"data": "iris", "grid": {"optimizer": {"lr": [0.1, 1.0]}}}`). `wandb_sweep=path.yaml`
+            reads a W&B sweep file.
+        model: Your own model: a function of any fields that returns a `Model`.
+        loss: Your own loss: a function of `(outputs, targets)` and any fields that returns one loss per
+            example.
+        data: Your own data: `(x, y)` with x `(examples, features)` and y `(examples,)`, where integers are
+            classes and floats are numbers; or a function of any fields that returns them.
+        quiet: Show nothing while the sweep trains.
 
-    Raises `ConfigError`, before anything is written, for what cannot be run, and `Interrupted` (a
-    `KeyboardInterrupt`) on Ctrl-C, with what is finished kept.
+    Raises:
+        ConfigError: The sweep cannot be run; nothing was written.
+        StoreError: The directory can no longer be written, or one trial does not fit in memory.
+        Interrupted: Ctrl-C (it is a `KeyboardInterrupt`); finished trials are kept.
     """
     own = user_functions(model=model, loss=loss, data=data)
     words, notes = as_overrides(config)

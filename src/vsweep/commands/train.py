@@ -1,27 +1,26 @@
-"""From a study to its directory: plan, open the store, train what is missing, tell the trackers."""
+"""The stages that take a sweep from its spec to its directory: prepare, train, verify, publish."""
 
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vsweep.commands.directory import config_of, load_sweep, open_store, os_error_text, record_of
+from vsweep.commands.directory import config_of, load_sweep, open_store, record_of
+from vsweep.commands.failures import explained_failures
+from vsweep.commands.plan import describe
 from vsweep.config.schema import parse_field
 from vsweep.config.spec import SweepSpec
 from vsweep.engine.autotune import autotune, save_timings
 from vsweep.engine.checks.verify import choose_trials_to_verify, summarize, verify, within_budget
-from vsweep.engine.executor import TrainingStats, out_of_memory, train
+from vsweep.engine.executor import TrainingStats, train
 from vsweep.engine.make_plan import plan_sweep
 from vsweep.engine.plan import Plan
 from vsweep.engine.plan_record import examples, training_record
-from vsweep.engine.plan_text import as_text
-from vsweep.engine.tuning.timings import TimingCache
-from vsweep.engine.tuning.timings import load_timings as measurements
-from vsweep.errors import Interrupted, StoreError
+from vsweep.engine.tuning.timings import TimingCache, load_timings
 from vsweep.results import Sweep
 from vsweep.store.atomic import write_json
 from vsweep.store.blocks import PartialBlock
@@ -31,177 +30,210 @@ from vsweep.store.writer import Store, read_curves, read_plan
 from vsweep.trackers.console import ConsoleTracker
 from vsweep.trackers.tracker import Tracker, Trackers
 from vsweep.trackers.wandb.options import mode_of
-from vsweep.trackers.wandb.tracker import WandbTracker, describe_logging, missing_runs_message
-from vsweep.training.loop import recorded_steps
+from vsweep.trackers.wandb.tracker import WandbTracker, missing_runs_message
 
-# The share of a sweep's time that its own check may take, and how many trials that draws.
+# The share of a sweep's time that its own verification may take, and how many trials it draws at random.
 _SHARE, _AT_RANDOM = 0.05, 2
 
 
-def train_sweep(made: SweepSpec, directory: Path | None = None, *, quiet: bool) -> Sweep:
-    """Train what is missing of a sweep, in the directory that its config says, or in this one."""
-    begun = time.perf_counter()
-    known = measurements()
-    given = directory or (Path(made.raw["dir"]) if made.raw["dir"] else None)
-    pictures = _pictures(made)
-    before = read_plan(given) if given else {}
-    plan, mesh = plan_sweep(made, known, before)
-    store = open_store(made, plan, given)
+@dataclass(frozen=True)
+class Prepared:
+    """A planned sweep whose directory is open.
+
+    Attributes:
+        spec: The checked config.
+        plan: The programs and their blocks.
+        mesh: The devices.
+        timings: The measured times of programs.
+        store: The directory, whose lock is held.
+        earlier: `plan.json` as it was before; empty for a new directory.
+        pictures: The pictures to draw, each a name and its options.
+        missing: Whether any trial is to be trained.
+        started: When preparing began, in seconds of `time.perf_counter`.
+    """
+
+    spec: SweepSpec
+    plan: Plan
+    mesh: Any
+    timings: TimingCache
+    store: Store
+    earlier: dict[str, Any]
+    pictures: list[tuple[str, dict[str, Any]]]
+    missing: bool
+    started: float
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since preparing began."""
+        return time.perf_counter() - self.started
+
+    def kept(self) -> str:
+        """Return what the directory keeps, and how to continue, in words."""
+        store = self.store
+        kept = f"{store.finished:,} of {len(store.done):,} trials are kept in {store.directory}"
+        if store.finished == len(store.done):
+            return kept
+        resume = f"vsweep resume {shlex.quote(str(store.directory))}"
+        return f"{kept}, unfinished blocks are dropped; to continue: {resume}"
+
+
+def train_sweep(spec: SweepSpec, directory: Path | None = None, *, quiet: bool) -> Sweep:
+    """Train the missing trials of a sweep, verify a few of them, and publish the results.
+
+    Args:
+        spec: The checked config.
+        directory: The sweep's directory; by default the config's `dir`, or a new one.
+        quiet: Show nothing.
+
+    Raises:
+        ConfigError: The sweep cannot be run; nothing was written.
+        StoreError: The directory can no longer be written, or one trial does not fit in memory.
+        Interrupted: Ctrl-C or SIGTERM; finished trials are kept.
+    """
+    prepared = prepare(spec, directory)
+    with closing(prepared.store), explained_failures(prepared.store.directory, prepared.kept):
+        prepared = record(prepared)
+        with closing(Trackers(_trackers(prepared, quiet=quiet))) as trackers:
+            _announce(prepared, trackers)
+            train_missing(prepared, trackers)
+            sweep = load_sweep(prepared.store.directory, spec.own, spec.raw.get("allow_targets") or ())
+            verify_some(prepared, sweep)
+            publish(prepared, sweep, trackers)
+        if not (prepared.missing or quiet) and (line := missing_runs_message(sweep)):
+            print(line, file=sys.stderr)
+    return sweep
+
+
+def prepare(spec: SweepSpec, directory: Path | None) -> Prepared:
+    """Plan a sweep and open its directory. Raises as `train_sweep` does."""
+    started, timings = time.perf_counter(), load_timings()
+    directory = directory or (Path(spec.raw["dir"]) if spec.raw["dir"] else None)
+    pictures = _requested_pictures(spec)
+    earlier = read_plan(directory) if directory else {}
+    plan, mesh = plan_sweep(spec, timings, earlier)
+    store = open_store(spec, plan, directory)
+    missing = not store.done.all()
+    return Prepared(spec, plan, mesh, timings, store, earlier, pictures, missing, started)
+
+
+def record(prepared: Prepared) -> Prepared:
+    """Tune the plan of a new sweep, and write the plan in place of what described the old trials."""
+    spec, plan, store = prepared.spec, prepared.plan, prepared.store
+    if not store.done.any():
+        plan = autotune(plan, prepared.mesh, prepared.timings)
+    # The trials that are added were neither verified nor confirmed.
+    for name in (VERIFIED, CONFIRMED) if prepared.missing else ():
+        (store.directory / name).unlink(missing_ok=True)
+    clear_pictures(store.directory, prepared.earlier.get("pictures"))
+    store.describe(config_of(spec), record_of(spec, plan))
+    for number, frame in examples(plan).items():
+        keep_examples(store.directory, number, frame)
+    return replace(prepared, plan=plan)
+
+
+def train_missing(prepared: Prepared, trackers: Trackers) -> None:
+    """Train the trials that the store lacks, and note where the time went, however training ends."""
+    plan, store = prepared.plan, prepared.store
+    planning, started, before = prepared.elapsed, time.perf_counter(), store.finished
+    writing, stats = 0.0, TrainingStats()
     try:
-        plan = autotune(plan, mesh, known) if not store.done.any() else plan
-        missing = not store.done.all()
-        # What is added to was not verified.
-        if missing:
-            for name in (VERIFIED, CONFIRMED):
-                (store.directory / name).unlink(missing_ok=True)
-        # They are of what there was.
-        clear_pictures(store.directory, before.get("pictures"))
-        store.describe(config_of(made), record_of(made, plan))
-        for number, frame in examples(plan).items():
-            keep_examples(store.directory, number, frame)
-        with closing(Trackers(_trackers(made, plan, store, quiet=quiet, missing=missing))) as trackers:
-            text = "\n".join([as_text(made.name, plan), *wandb_line(made, plan)])
-            trackers.begin(made.name, len(store.done) - store.finished, "\n".join([text, *_found(store)]))
-            _train(plan, mesh, known, store, trackers, time.perf_counter() - begun)
-            trained = load_sweep(store.directory, made.own, made.raw.get("allow_targets") or ())
-            if parse_field("verify", made.raw.get("verify")):
-                _verify(plan, mesh, known, trained, time.perf_counter() - begun)
-            if pictures:
-                _draw(store, trained, pictures)
-                # It was read before the store noted them.
-                trained = load_sweep(store.directory, made.own, made.raw.get("allow_targets") or ())
-            # One that is there would be of what there was.
-            if parse_field("report", made.raw.get("report", False)) or (trained.directory / REPORT).exists():
-                _report(trained)
-            trackers.end(trained)
-            trained.unsent = trackers.lacks
-            if not (missing or quiet) and (line := missing_runs_message(trained)):
-                print(line, file=sys.stderr)
-    except KeyboardInterrupt as stop:
-        raise Interrupted(f"stopped; {_kept(store)}", getattr(stop, "status", 130)) from None
-    except OSError as error:
-        raise StoreError(
-            f"cannot write in {store.directory} ({os_error_text(error)}); {_kept(store)}"
-        ) from error
-    except Exception as error:
-        if not out_of_memory(error):
-            raise
-        raise StoreError(f"a block of one trial a device does not fit the memory; {_kept(store)}") from error
-    finally:
-        store.close()
-    return trained
-
-
-def _pictures(made: SweepSpec) -> list[tuple[str, dict[str, Any]]]:
-    """The pictures that are asked for. Raises `ConfigError`."""
-    wanted = parse_field("pictures", made.raw.get("pictures"))
-    if not wanted:
-        return []
-    # Only here: matplotlib takes half a second to import.
-    from vsweep.reports.from_config import asked
-
-    return asked(wanted, [axis.path for axis in made.grid.axes])
-
-
-def _draw(store: Store, trained: Sweep, pictures: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
-    from vsweep.reports.from_config import make
-
-    store.note(pictures=make(trained, pictures))
-
-
-def _report(trained: Sweep) -> None:
-    """Write the report; what was trained is there, whatever comes of it."""
-    try:
-        trained.report()
-    except OSError:
-        raise
-    except Exception as error:
-        print(f"no report ({type(error).__name__}: {error})", file=sys.stderr)
-
-
-def _found(store: Store) -> list[str]:
-    """What a directory held already, in words."""
-    lines = [f"  {note}" for note in store.notes]
-    if store.finished:
-        lines.append(f"  {store.finished:,} of {len(store.done):,} trials are in {store.directory} already")
-    return lines
-
-
-def _kept(store: Store) -> str:
-    left = len(store.done) - store.finished
-    kept = f"{store.finished:,} of {len(store.done):,} trials are kept in {store.directory}"
-    if not left:
-        return kept
-    again = f"vsweep resume {shlex.quote(str(store.directory))}"
-    return f"{kept}, blocks under way are dropped; to go on: {again}"
-
-
-def _train(
-    plan: Plan, mesh: Any, known: TimingCache, store: Store, trackers: Trackers, planning_s: float
-) -> None:
-    """Train what a store lacks of a plan, and note where the time went, whatever ends it."""
-    begun, writing, spent, before = time.perf_counter(), 0.0, TrainingStats(), store.finished
-    try:
-        for block in train(plan, mesh, spent, done=store.done.copy(), underway=store.underway()):
-            stored = time.perf_counter()
+        blocks = train(plan, prepared.mesh, stats, done=store.done.copy(), underway=store.underway())
+        for block in blocks:
+            received = time.perf_counter()
             if isinstance(block, PartialBlock):
                 store.save(block)
             else:
                 store.add(block)
                 trackers.trained(len(block.rows))
-            writing += time.perf_counter() - stored
-            # It holds parameters on the devices.
+            writing += time.perf_counter() - received
+            # The block holds parameters on the devices.
             del block
     finally:
         store.write_trials()
         seconds = {
-            "total": time.perf_counter() - begun,
-            "planning": planning_s,
-            "compiling": spent.compiling,
-            "training": spent.training,
+            "total": time.perf_counter() - started,
+            "planning": planning,
+            "compiling": stats.compiling,
+            "training": stats.training,
             "writing": writing,
         }
-        if spent.training:
-            store.note(happened=training_record(plan, seconds, spent.device_bytes, store.finished - before))
-            save_timings(plan, spent, known)
+        if stats.training:
+            trained = store.finished - before
+            store.note(happened=training_record(plan, seconds, stats.device_bytes, trained))
+            save_timings(plan, stats, prepared.timings)
 
 
-def _verify(plan: Plan, mesh: Any, known: TimingCache, trained: Sweep, seconds: float) -> None:
-    """Train a few trials again, for a twentieth of the time that the sweep took."""
-    path = trained.directory / VERIFIED
-    if path.exists() or not seconds:
+def verify_some(prepared: Prepared, sweep: Sweep) -> None:
+    """Train a few trials again, in at most 5 % of the time that the sweep took, and write `verify.json`."""
+    path, trials = sweep.directory / VERIFIED, sweep.trials
+    if path.exists() or not parse_field("verify", prepared.spec.raw.get("verify")):
         return
-    trials = trained.trials
+    plan, timings = prepared.plan, prepared.timings
     found = summarize([], len(trials))
     try:
-        chosen = within_budget(
-            plan, known, choose_trials_to_verify(plan, trials, _AT_RANDOM), _SHARE * seconds
-        )
+        drawn = choose_trials_to_verify(plan, trials, _AT_RANDOM)
+        chosen = within_budget(plan, timings, drawn, _SHARE * prepared.elapsed)
         if chosen:
-            found = verify(plan, mesh, known, trials, partial(read_curves, trained.directory), chosen)
+            curves_of = partial(read_curves, sweep.directory)
+            found = verify(plan, prepared.mesh, timings, trials, curves_of, chosen)
     except Exception as error:
-        # What was trained is there, whatever comes of this.
+        # The trained trials are in the store, and a failed verification must not hide them.
         found |= {"failed": " ".join(f"{type(error).__name__}: {error}".split())}
     write_json(path, found)
 
 
-def wandb_line(made: SweepSpec, plan: Plan) -> list[str]:
-    """How W&B will show it, for the plan; nothing where it is not to."""
-    options = made.raw["tracker"]["wandb"]
-    if mode_of(options) == "disabled":
+def publish(prepared: Prepared, sweep: Sweep, trackers: Trackers) -> None:
+    """Draw the requested pictures, write the report, and tell the trackers that the sweep is done."""
+    if prepared.pictures:
+        from vsweep.reports.from_config import make
+
+        drawn = make(sweep, prepared.pictures)
+        prepared.store.note(pictures=drawn)
+        # The sweep was read before its plan named the pictures.
+        sweep.plan["pictures"] = drawn
+    # An existing report describes the old trials.
+    if parse_field("report", prepared.spec.raw.get("report", False)) or (sweep.directory / REPORT).exists():
+        _write_report(sweep)
+    trackers.end(sweep)
+    sweep.unsent = trackers.lacks
+
+
+def _write_report(sweep: Sweep) -> None:
+    try:
+        sweep.report()
+    except OSError:
+        raise
+    except Exception as error:
+        # The trained trials are in the store, and a failed report must not hide them.
+        print(f"report skipped: {type(error).__name__}: {error}", file=sys.stderr)
+
+
+def _requested_pictures(spec: SweepSpec) -> list[tuple[str, dict[str, Any]]]:
+    """Return the pictures that the config asks for. Raises `ConfigError`."""
+    wanted = parse_field("pictures", spec.raw.get("pictures"))
+    if not wanted:
         return []
-    longest = max(len(recorded_steps(program.static.length)) for program in plan.programs)
-    rows = min(options["rows"], longest)
-    return [f"  {describe_logging(options, len(plan.grid), len(plan.grid.cells), rows)}"]
+    # Matplotlib takes half a second to import.
+    from vsweep.reports.from_config import asked
+
+    return asked(wanted, [axis.path for axis in spec.grid.axes])
 
 
-def _trackers(made: SweepSpec, plan: Plan, store: Store, *, quiet: bool, missing: bool) -> list[Tracker]:
+def _announce(prepared: Prepared, trackers: Trackers) -> None:
+    """Show the plan, and what the directory held before."""
+    spec, store = prepared.spec, prepared.store
+    lines = [describe(spec, prepared.plan), *(f"  {note}" for note in store.notes)]
+    if store.finished:
+        lines.append(f"  {store.finished:,} of {len(store.done):,} trials are in {store.directory} already")
+    trackers.begin(spec.name, len(store.done) - store.finished, "\n".join(lines))
+
+
+def _trackers(prepared: Prepared, *, quiet: bool) -> list[Tracker]:
     console = ConsoleTracker()
     trackers: list[Tracker] = [] if quiet else [console]
-    options = made.raw["tracker"]["wandb"]
-    # Of a sweep that was finished before, W&B has what it was sent.
-    if mode_of(options) != "disabled" and missing:
-        beside = None if quiet else console.beside
-        trials, cells = len(plan.grid), len(plan.grid.cells)
-        trackers.append(WandbTracker(store.directory, options, trials, cells, quiet=quiet, beside=beside))
+    options, grid = prepared.spec.raw["tracker"]["wandb"], prepared.plan.grid
+    # W&B was sent a sweep that was finished before.
+    if mode_of(options) != "disabled" and prepared.missing:
+        beside, folder = None if quiet else console.beside, prepared.store.directory
+        trackers.append(WandbTracker(folder, options, len(grid), len(grid.cells), quiet=quiet, beside=beside))
     return trackers

@@ -1,65 +1,119 @@
-"""One process at a time writes a sweep's directory."""
+"""Locks that let one process at a time write a sweep's directory."""
 
+import errno
 import json
 import os
 import platform
+import sys
 from contextlib import suppress
 from pathlib import Path
 
+from filelock import BaseFileLock, FileLock, OwnerRecord, SoftFileLease, Timeout
+
 from vsweep.errors import ConfigError
 
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks.
-    fcntl = None  # type: ignore[assignment]
-
-_NAME = ".lock"
-# Where files lie that are written, or sent elsewhere.
+# The file that the system locks, and the marker that stands for it on a file system without locks.
+_NAME, _LEASE = LOCK_FILES = ".lock", ".lock-lease"
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+# A marker without a heartbeat for so long was left by a dead process. NFS shows a heartbeat after seconds.
+_LEASE_S, _HEARTBEAT_S = 60.0, 15.0
+# A marker of a dead process on this host is taken over within this time.
+_TAKE_OVER_S = 0.5
+# The folders of files that are written, or sent elsewhere.
 _FOLDERS = "ledger", "curves", "pictures"
 
 
 class Lock:
-    """Held until it is closed, or its process ends, however it ends: the system lets go of it then."""
+    """The right to write a directory, until `close`, or until the process ends in any way.
+
+    The system releases the lock of a process that ends. On a file system without locks, a marker with a
+    heartbeat takes the lock's place: other processes take it over once its process is gone from this host,
+    or once the heartbeat has stopped for a minute.
+    """
 
     def __init__(self, directory: Path, does: str = "is training in") -> None:
-        """does: what its holder does there, in words.
+        """Take the lock.
 
-        Raises `ConfigError` where another process holds it, or the directory cannot be written.
+        Args:
+            directory: The directory to be written.
+            does: The holder's activity in the directory, for the message to a second process.
+
+        Raises:
+            ConfigError: Another process holds the lock, or the directory cannot be written.
         """
-        self._handle: int | None = None
         check_no_links(directory)
-        if fcntl is None:
-            return
         try:
-            handle = os.open(directory / _NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+            self._lock = _acquire(directory)
+        except Timeout as error:
+            got = f"{_holder(Path(error.lock_file))} {does} {str(directory)!r}"
+            raise ConfigError("dir", got, "wait for it, or stop it: one process at a time") from error
         except OSError as error:
             got = f"cannot write in {str(directory)!r} ({error.strerror})"
             raise ConfigError("dir", got, "it takes a directory that can be written") from error
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = _said(os.read(handle, 1000))
-            os.close(handle)
-            got = f"{holder} {does} {str(directory)!r}"
-            raise ConfigError("dir", got, "wait for it, or stop it: one process at a time") from error
-        self._handle = handle
-        # On a full disk, who holds it cannot be said, and it is held all the same.
-        with suppress(OSError):
-            os.truncate(handle, 0)
-            os.write(handle, json.dumps({"pid": os.getpid(), "host": platform.node()}).encode())
+
+    def check(self) -> None:
+        """Raise `OSError` where another process has taken the lock over, after a pause of this process."""
+        if isinstance(self._lock, SoftFileLease) and self._lock.compromise:
+            raise OSError("another process has taken over the directory's lock")
 
     def close(self) -> None:
-        """Let go."""
-        handle, self._handle = self._handle, None
-        if handle is not None:
-            os.close(handle)
+        """Release the lock."""
+        self._lock.release()
 
-    def __del__(self) -> None:
-        self.close()
+
+def _acquire(directory: Path) -> BaseFileLock:
+    """Return a lock that is held. Raises `Timeout` where another process holds it, and `OSError`."""
+    lock: BaseFileLock = FileLock(
+        directory / _NAME, blocking=False, thread_local=False, fallback_to_soft=False, preserve_lock_file=True
+    )
+    try:
+        lock.acquire()
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return _acquire_lease(directory / _LEASE)
+    # On a full disk the holder cannot be named, and the lock is held all the same.
+    with suppress(OSError):
+        handle = os.open(directory / _NAME, os.O_WRONLY | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0))
+        with os.fdopen(handle, "w") as file:
+            json.dump({"pid": os.getpid(), "host": platform.node()}, file)
+    return lock
+
+
+def _acquire_lease(path: Path) -> SoftFileLease:
+    """Return a marker with a heartbeat that is held. Raises as `_acquire` does."""
+    lease = SoftFileLease(path, lease_duration=_LEASE_S, heartbeat_interval=_HEARTBEAT_S, thread_local=False)
+    try:
+        lease.acquire(timeout=_TAKE_OVER_S)
+    except Timeout:
+        if lease.owner is None or _host(lease.owner) == platform.node():
+            raise
+        # Only the heartbeat tells whether a process on another host is alive.
+        wait_s = _LEASE_S + _HEARTBEAT_S
+        print(f"vsweep: {_holder(path)} holds {path}; waiting {wait_s:.0f} s for its end", file=sys.stderr)
+        lease.acquire(timeout=wait_s, poll_interval=min(1.0, _HEARTBEAT_S))
+    return lease
+
+
+def _host(owner: OwnerRecord) -> str:
+    """Return the host of a marker's process, without the namespace of its container."""
+    return owner.hostname.partition("?")[0]
+
+
+def _holder(path: Path) -> str:
+    """Return the process that holds a lock file, in words."""
+    owner = SoftFileLease(path).owner
+    if owner is not None:
+        return f"process {owner.pid} on {_host(owner)}"
+    try:
+        holder = json.loads(path.read_bytes())
+        return f"process {holder['pid']} on {holder['host']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
 
 
 def check_no_links(directory: Path) -> None:
-    """Raise `ConfigError` where a name in a sweep's directory leads elsewhere: it may come from others."""
+    """Raise `ConfigError` where a sweep's directory, which may come from others, holds a symbolic link."""
     folders = (directory, *(directory / name for name in _FOLDERS))
     for path in (path for folder in folders for path in folder.glob("*")):
         if path.is_symlink():
@@ -68,17 +122,9 @@ def check_no_links(directory: Path) -> None:
 
 
 def check_inside(directory: Path) -> None:
-    """Raise `ConfigError` where one stands in a sweep's directory, which may come from others.
+    """Raise `ConfigError` where the working directory is in a sweep's directory, which may come from others.
 
-    From where one stands functions are imported, and W&B's client reads which server to send the key to.
+    Functions are imported from the working directory, and W&B's client reads there which server gets the key.
     """
     if Path.cwd().resolve().is_relative_to(directory.resolve()):
         raise ConfigError("dir", "you stand in the sweep's own directory", "go out of it: cd ..")
-
-
-def _said(text: bytes) -> str:
-    try:
-        said = json.loads(text)
-        return f"process {said['pid']} on {said['host']}"
-    except (ValueError, KeyError, TypeError):
-        return "another process"

@@ -20,7 +20,7 @@ from vsweep.store.best_params import Keeper
 from vsweep.store.blocks import PartialBlock, TrainedBlock
 from vsweep.store.checkpoints import Saved, read_saved, write_saved
 from vsweep.store.extend import STATES, TRIALS, earlier_states, extend, finish, summary_at, unfinished
-from vsweep.store.lock import Lock
+from vsweep.store.lock import LOCK_FILES, Lock
 from vsweep.store.manifest import CURVES, ROWS, Ledger
 from vsweep.store.summary import summary_of
 from vsweep.store.trial_table import Table, read_rows, write_rows
@@ -31,7 +31,7 @@ FORMAT = 3
 _TRIALS_EVERY_S = 5.0
 _CONFIG, _PLAN, _UNDERWAY = "config.yaml", "plan.json", "underway"
 # What a directory may hold of a sweep that ended before its plan was written.
-_OURS = {".lock", _CONFIG, "curves", ROWS}
+_OURS = {*LOCK_FILES, _CONFIG, "curves", ROWS}
 
 
 def no_steps(steps: int) -> np.ndarray:
@@ -136,6 +136,7 @@ class Store:
 
     def note(self, **record: Any) -> None:
         """Add to `plan.json`."""
+        self._lock.check()
         self._record |= record
         write_json(self.directory / _PLAN, self._record)
 
@@ -160,10 +161,12 @@ class Store:
 
     def save(self, block: PartialBlock) -> None:
         """Keep a block between two segments."""
+        self._lock.check()
         self._write_saved(self.directory / _UNDERWAY / self._saved_name(block.rows), block)
 
     def add(self, done: TrainedBlock) -> None:
         """Write trials that are done; their rows of `trials.parquet` follow within seconds."""
+        self._lock.check()
         identities = self.table.identities[done.rows]
         curves = self.table.curves(done)
         summary = summary_of(done, self.table.metrics, self.table.tests, self.table.more)
@@ -193,6 +196,7 @@ class Store:
         """Write `trials.parquet`: a row for every trial that is done."""
         if not self._pending:
             return
+        self._lock.check()
         summary = pd.concat(self._summaries).sort_index()
         write_whole(self.directory / TRIALS, lambda path: self.table.write(path, summary))
         self._summaries = [summary]
