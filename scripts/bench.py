@@ -31,7 +31,7 @@ from vsweep.engine.compiler import Compiler, block_hparams
 from vsweep.engine.devices import cores, prepare, trial_mesh
 from vsweep.engine.plan import Program, make_plan
 from vsweep.engine.tuning.shape import Hardware
-from vsweep.trackers.wandb.options import options
+from vsweep.trackers.wandb.options import tracker_options
 from vsweep.training.loop import recorded_steps
 
 CASES = [
@@ -57,7 +57,7 @@ def program_of(case: tuple[str, str, int], trials: int, steps: int, devices: int
         "loss": {"name": "auto"},
         "optimizer": {"name": "sgd", "lr": 0.1, "weight_decay": 0.0},
         "schedule": {"name": "constant"},
-        "tracker": {"wandb": {**options({}), "mode": "disabled"}},
+        "tracker": {"wandb": {**tracker_options({}), "mode": "disabled"}},
         "keep": {"params": 0, "state": False},
         "verify": False,
         "report": False,

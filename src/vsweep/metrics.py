@@ -19,7 +19,7 @@ def is_parameter(metric: str) -> bool:
     return metric.startswith("param.")
 
 
-def preferred(metrics: Iterable[str]) -> str:
+def preferred_metric(metrics: Iterable[str]) -> str:
     """Of metrics that are recorded, the one that ranks: of held-out examples, and accuracy before loss."""
     known = set(metrics)
     return next((name for name in _PREFERRED if name in known), "train_loss")

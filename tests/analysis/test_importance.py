@@ -11,8 +11,8 @@ from scipy.stats import rankdata
 from scipy.stats import t as student
 
 from vsweep.analysis import response as module
-from vsweep.analysis.importance import Importance, importance, said
-from vsweep.analysis.response import ranked, response
+from vsweep.analysis.importance import Importance, describe_importance, importance
+from vsweep.analysis.response import normalized_ranks, rank_response
 
 NAN = np.nan
 
@@ -199,9 +199,13 @@ def test_whatever_was_trained_shares_sum_to_one(values, kept, shape):
 
 def test_ranks_go_from_the_best_to_those_that_diverged():
     values = pd.Series([3.0, NAN, 1.0, 3.0, NAN, 7.0])
-    np.testing.assert_allclose(ranked(values, higher=False), np.array([1.5, 4.5, 0, 1.5, 4.5, 3]) / 5)
-    np.testing.assert_allclose(ranked(values, higher=True), np.array([1.5, 4.5, 3, 1.5, 4.5, 0]) / 5)
-    np.testing.assert_allclose(ranked(pd.Series([2.0]), higher=True), [0.0])
+    np.testing.assert_allclose(
+        normalized_ranks(values, higher=False), np.array([1.5, 4.5, 0, 1.5, 4.5, 3]) / 5
+    )
+    np.testing.assert_allclose(
+        normalized_ranks(values, higher=True), np.array([1.5, 4.5, 3, 1.5, 4.5, 0]) / 5
+    )
+    np.testing.assert_allclose(normalized_ranks(pd.Series([2.0]), higher=True), [0.0])
 
 
 def test_a_metric_that_is_not_a_number_is_as_one_that_diverged():
@@ -318,7 +322,7 @@ def collapsed(width=None):
 
 def test_a_trial_without_an_axis_stands_for_all_its_values():
     trials = collapsed()
-    found = response(trials, "val_loss")
+    found = rank_response(trials, "val_loss")
     assert found.axes == ("model", "model.width", "optimizer.lr")
     assert found.values.shape == (2, 3, 2, 2)
     assert found.filled == 0.0
@@ -334,7 +338,7 @@ def test_what_trials_stand_for_is_not_missing():
     trials = collapsed()
     linear = trials[trials["model"] == "linear"]
     more = [linear.assign(model=f"linear {i}", cell=linear["cell"] + 10 * i) for i in (1, 2, 3)]
-    found = response(pd.concat([trials, *more], ignore_index=True), "val_loss")
+    found = rank_response(pd.concat([trials, *more], ignore_index=True), "val_loss")
     assert found.values.shape == (5, 3, 2, 2)
     assert (found.filled, found.drawn) == (0.0, False)
 
@@ -342,7 +346,7 @@ def test_what_trials_stand_for_is_not_missing():
 def test_an_axis_of_one_value_beside_its_lack_does_not_vary():
     trials = collapsed()
     trials = trials[trials["model.width"].isna() | (trials["model.width"] == 8)]
-    assert response(trials, "val_loss").axes == ("model", "optimizer.lr")
+    assert rank_response(trials, "val_loss").axes == ("model", "optimizer.lr")
     with pytest.raises(KeyError, match="no axis varies"):
         importance(trials[trials["model"] == "linear"].drop(columns="optimizer.lr"))
 
@@ -352,7 +356,7 @@ def test_a_null_that_is_a_value_is_one():
     values = normal(2, 3, 4)
     trials = trials_of(values, {"model": ["linear", "mlp"], "batch_size": [32.0, 64.0, None]})
     assert trials["batch_size"].isna().sum() == 8
-    found = response(trials, "val_loss")
+    found = rank_response(trials, "val_loss")
     assert found.values.shape == (2, 3, 4)
     np.testing.assert_allclose(found.values, (rankdata(values).reshape(values.shape) - 1) / (values.size - 1))
 
@@ -361,14 +365,14 @@ def test_nulls_of_names_and_of_numbers_are_values_beside_each_other():
     values = normal(2, 2, 3)
     trials = trials_of(values, {"schedule": ["cosine", None], "batch_size": [32.0, None]})
     ranks = (rankdata(values).reshape(values.shape) - 1) / (values.size - 1)
-    np.testing.assert_allclose(response(trials, "val_loss").values, ranks)
+    np.testing.assert_allclose(rank_response(trials, "val_loss").values, ranks)
 
 
 def test_values_stand_in_order_and_text_is_a_value():
     values = normal(3, 2, 2)
     trials = trials_of(values, {"optimizer.lr": [0.3, 0.1, 0.2], "activation": ["tanh", "relu"]})
     ranks = (rankdata(values).reshape(values.shape) - 1) / (values.size - 1)
-    np.testing.assert_allclose(response(trials, "val_loss").values, ranks[[1, 2, 0]][:, [1, 0]])
+    np.testing.assert_allclose(rank_response(trials, "val_loss").values, ranks[[1, 2, 0]][:, [1, 0]])
 
 
 def smooth(seeds=3):
@@ -396,7 +400,7 @@ def test_what_is_known_stays_as_it_is():
     values = smooth()
     kept = np.random.default_rng(5).random(values.shape) > 0.25
     trials = trials_of(values, kept=kept)
-    found = response(trials, "val_loss")
+    found = rank_response(trials, "val_loss")
     ranks = (rankdata(values[kept]) - 1) / (kept.sum() - 1)
     np.testing.assert_array_equal(found.values[kept], ranks)
     # What is predicted is near what it would have been.
@@ -409,11 +413,11 @@ def test_a_seed_is_predicted_from_itself_alone():
     values = smooth()
     kept = np.random.default_rng(5).random(values.shape) > 0.25
     kept[..., 1:] = True
-    found = response(trials_of(values, kept=kept), "val_loss")
+    found = rank_response(trials_of(values, kept=kept), "val_loss")
     other = values.copy()
     # As many values above and below: the ranks of the first seed stay.
     other[..., 1:] = values[::-1, :, 1:]
-    changed = response(trials_of(other, kept=kept), "val_loss")
+    changed = rank_response(trials_of(other, kept=kept), "val_loss")
     np.testing.assert_allclose(found.values[..., 0], changed.values[..., 0])
     assert not np.allclose(found.values[..., 1], changed.values[..., 1])
 
@@ -487,14 +491,14 @@ def test_no_axis_is_first_where_most_of_the_grid_is_missing():
     found = importance(trials_of(values, kept=kept))
     assert found.filled == pytest.approx(26 / 48)
     assert (found.drawn, found.binned, found.first) == (True, (), "")
-    assert not any("luck" in text for text in said(found))
+    assert not any("luck" in text for text in describe_importance(found))
 
 
 def test_a_bin_is_the_mean_of_its_trials():
     trials = drawn(160, axes=2, seeds=3)
-    found = response(trials, "val_loss")
+    found = rank_response(trials, "val_loss")
     assert found.values.shape == (8, 8, 3)
-    ranks = ranked(trials["final_val_loss"], higher=False)
+    ranks = normalized_ranks(trials["final_val_loss"], higher=False)
     bins = [pd.qcut(trials[axis], 8, labels=False) for axis in found.axes]
     means = pd.Series(ranks).groupby([*bins, trials["seed"]]).mean()
     assert len(means) == round((1 - found.filled) * 8 * 8 * 3)
@@ -517,19 +521,19 @@ def test_a_grid_that_is_too_large_is_taken_in_bins(monkeypatch):
         (191, (4, 4), ("model.a0", "model.a1")),
     ]:
         monkeypatch.setattr(module, "_MOST", most)
-        found = response(trials, "val_loss")
+        found = rank_response(trials, "val_loss")
         assert found.values.shape == (*shape, 3)
         assert (found.binned, found.drawn, found.filled) == (binned, False, 0.0)
         assert importance(trials).first == "model.a0"
     monkeypatch.setattr(module, "_MOST", 47)
     with pytest.raises(KeyError, match="the grid is too large: 16 combinations"):
-        response(trials, "val_loss")
+        rank_response(trials, "val_loss")
 
 
 def test_text_is_not_taken_in_bins(monkeypatch):
     monkeypatch.setattr(module, "_MOST", 400)
     trials = trials_of(normal(10, 16, 3), {"name": list("abcdefghij"), "width": list(range(16))})
-    found = response(trials, "val_loss")
+    found = rank_response(trials, "val_loss")
     assert found.values.shape == (10, 8, 3)
     assert found.binned == ("width",)
 
@@ -593,7 +597,7 @@ EFFECTS = [((LR,), 0.612, 0.03), ((LR, WIDTH), 0.12, 0.02), ((WIDTH,), 0.1, 0.01
 
 
 def test_what_is_said_of_the_first_of_the_pair_and_of_luck():
-    assert said(made(EFFECTS, first=LR)) == [
+    assert describe_importance(made(EFFECTS, first=LR)) == [
         "lr matters most: by itself it carries 61 % ± 3.0 % of the variance of ranks",
         "lr and width act together: 12 % ± 2.0 % is theirs, beyond what each does alone",
         "8 % is luck: it differs from seed to seed",
@@ -601,9 +605,9 @@ def test_what_is_said_of_the_first_of_the_pair_and_of_luck():
 
 
 def test_what_is_said_where_the_first_is_not_told():
-    assert said(made(EFFECTS))[0] == "which axis matters most is not told by these seeds"
-    assert said(made(EFFECTS, seeds=2))[0].startswith("fewer than three seeds: ")
-    text = said(made(EFFECTS, drawn=True, filled=0.9, fit=0.734, binned=(WIDTH, LR)))
+    assert describe_importance(made(EFFECTS))[0] == "which axis matters most is not told by these seeds"
+    assert describe_importance(made(EFFECTS, seeds=2))[0].startswith("fewer than three seeds: ")
+    text = describe_importance(made(EFFECTS, drawn=True, filled=0.9, fit=0.734, binned=(WIDTH, LR)))
     assert text[0] == "which axis matters most is not told where most combinations are not trained"
     assert text[2:] == [
         "90 % of the grid is predicted by a random forest (R² 0.73 on what it has not seen)",
@@ -613,7 +617,7 @@ def test_what_is_said_where_the_first_is_not_told():
 
 def test_a_pair_is_named_where_it_is_more_than_luck_and_not_small():
     def pair(share, sem):
-        text = said(made([((LR, WIDTH), share, sem), ((LR,), 0.0, sem), ((WIDTH,), 0.0, sem)]))
+        text = describe_importance(made([((LR, WIDTH), share, sem), ((LR,), 0.0, sem), ((WIDTH,), 0.0, sem)]))
         return any("act together" in one for one in text)
 
     # Of five seeds: Student's t at 97.5 % is 2.78.
@@ -625,7 +629,7 @@ def test_a_pair_is_named_where_it_is_more_than_luck_and_not_small():
 
 
 def test_nothing_is_said_that_is_not_a_number():
-    text = said(importance(trials_of(normal(3, 2, 1))))
+    text = describe_importance(importance(trials_of(normal(3, 2, 1))))
     assert text == ["fewer than three seeds: which axis matters most cannot be told from luck"]
 
 
@@ -634,13 +638,15 @@ def test_nothing_is_said_that_is_not_a_number():
     [(-0.01, "0 %"), (0.0, "0 %"), (0.004, "less than 1 %"), (0.026, "3 %"), (1.02, "100 %")],
 )
 def test_no_share_that_is_said_is_below_zero_or_above_one(seed, words):
-    assert said(made(EFFECTS, seed=seed))[-1] == f"{words} is luck: it differs from seed to seed"
+    assert (
+        describe_importance(made(EFFECTS, seed=seed))[-1] == f"{words} is luck: it differs from seed to seed"
+    )
 
 
 def test_what_is_said_of_a_table():
     table = np.array([[0.0, 1.0], [1.0, 0.0]])
     trials = trials_of(np.repeat(table[..., None], 4, axis=2), {LR: [0.1, 0.2], WIDTH: [8, 16]})
-    assert said(importance(trials)) == [
+    assert describe_importance(importance(trials)) == [
         "which axis matters most is not told by these seeds",
         "lr and width act together: 100 % ± 0.0 % is theirs, beyond what each does alone",
         "0 % is luck: it differs from seed to seed",

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vsweep.analysis.labels import label
+from vsweep.analysis.labels import cell_label
 from vsweep.analysis.ranking import rank_cells
 from vsweep.analysis.ranking import test_metric as of_the_test
-from vsweep.analysis.significance import not_distinguishable, said, told_from
+from vsweep.analysis.significance import describe_significance, required_confidence, tied_with_best
 from vsweep.metrics import axes_of, default_metric
 
 
@@ -115,11 +115,11 @@ def test_no_cell_makes_the_columns_of_luck_fail(drawn, metric):
     assert np.isnan(cells["chance"].iloc[0])
     assert cells["chance"].dropna().between(0.0, 1.0).all()
     assert (cells["more_seeds"].dropna() >= 0).all()
-    told = cells["chance"] >= told_from(len(cells))
+    told = cells["chance"] >= required_confidence(len(cells))
     assert (cells.loc[told, "more_seeds"] == 0).all()
     assert not (cells.loc[~told, "more_seeds"] == 0).fillna(False).any()
-    assert isinstance(said(cells), str)
-    assert not_distinguishable(cells).dtype == bool
+    assert isinstance(describe_significance(cells), str)
+    assert tied_with_best(cells).dtype == bool
 
 
 def test_one_trial_and_no_axes():
@@ -198,6 +198,6 @@ def test_a_metric_that_was_not_recorded_is_told():
 
 def test_a_cell_in_words(small):
     cells = small.cells("val_loss").sort_values("cell")
-    words = [label(row, axes_of(small.trials)) for _, row in cells.iterrows()]
+    words = [cell_label(row, axes_of(small.trials)) for _, row in cells.iterrows()]
     assert words[0] == "model=logistic lr=0.1"
     assert words[-1] == "model=mlp width=3 lr=1e+06"

@@ -9,7 +9,13 @@ from scipy.stats import fisher_exact, ttest_rel
 from scipy.stats import t as student
 
 from vsweep.analysis.ranking import rank_cells
-from vsweep.analysis.significance import by_seed, not_distinguishable, prob_first_better, said, told_from
+from vsweep.analysis.significance import (
+    describe_significance,
+    prob_first_better,
+    required_confidence,
+    tied_with_best,
+    values_by_seed,
+)
 from vsweep.metrics import axes_of
 
 NAN, INF = np.nan, np.inf
@@ -93,8 +99,8 @@ def test_cells_that_all_diverged_say_nothing():
     assert cells["chance"].isna().all()
     assert cells["more_seeds"].isna().all()
     assert cells["diverged"].tolist() == [3, 3, 3]
-    assert not not_distinguishable(cells).any()
-    assert said(cells) == ""
+    assert not tied_with_best(cells).any()
+    assert describe_significance(cells) == ""
 
 
 @pytest.mark.parametrize("infinite", [INF, -INF])
@@ -191,7 +197,7 @@ def test_no_values_at_all_are_an_error(values, higher):
     known = ~np.isnan(chance)
     assert not known[0]
     assert ((chance[known] >= 0.0) & (chance[known] <= 1.0)).all()
-    told = chance >= told_from(len(values))
+    told = chance >= required_confidence(len(values))
     assert (more[known & told] == 0).all()
     assert not (more[~told] < 1).any()
 
@@ -217,14 +223,14 @@ def test_the_best_cell_is_missed_so_seldom_though_the_first_is_chosen(cells):
         values = rng.standard_normal(8) + rng.standard_normal((cells, 8))
         order = np.argsort(-values.mean(axis=1))
         chance, _ = prob_first_better(values[order], higher=True)
-        missed += chance[order == 0][0] >= told_from(cells)
+        missed += chance[order == 0][0] >= required_confidence(cells)
     assert missed <= sweeps * 0.05 + 3 * np.sqrt(sweeps * 0.05 * 0.95)
 
 
 def test_the_more_cells_the_more_it_takes():
-    assert told_from(1) == told_from(2) == 0.95
-    assert told_from(6) == pytest.approx(0.99)
-    assert told_from(10_000) < 1.0
+    assert required_confidence(1) == required_confidence(2) == 0.95
+    assert required_confidence(6) == pytest.approx(0.99)
+    assert required_confidence(10_000) < 1.0
 
 
 # How many more seeds.
@@ -245,10 +251,10 @@ def test_more_seeds_are_the_fewest_that_would_tell(higher, seeds):
     chance, more = prob_first_better(values, higher=higher)
     compared = 0
     for row in range(1, len(values)):
-        if chance[row] >= told_from(len(values)):
+        if chance[row] >= required_confidence(len(values)):
             assert more[row] == 0
             continue
-        found = brute(values[0] - values[row], told_from(len(values)))
+        found = brute(values[0] - values[row], required_confidence(len(values)))
         if found is not None:
             assert more[row] == found
             compared += 1
@@ -278,35 +284,40 @@ def ranked(*chances, more=None, diverged=None, means=None):
 
 
 def test_alike_are_those_that_cannot_be_told_from_the_first_and_the_first():
-    assert not_distinguishable(ranked(0.6, 0.99, 0.9)).tolist() == [True, True, False, True]
-    assert not_distinguishable(ranked(0.974, 0.976)).tolist() == [True, True, False]
-    assert not_distinguishable(ranked(0.95)).tolist() == [False, False]
-    assert not_distinguishable(ranked(NAN, NAN)).tolist() == [False, False, False]
-    assert not_distinguishable(ranked()).tolist() == [False]
+    assert tied_with_best(ranked(0.6, 0.99, 0.9)).tolist() == [True, True, False, True]
+    assert tied_with_best(ranked(0.974, 0.976)).tolist() == [True, True, False]
+    assert tied_with_best(ranked(0.95)).tolist() == [False, False]
+    assert tied_with_best(ranked(NAN, NAN)).tolist() == [False, False, False]
+    assert tied_with_best(ranked()).tolist() == [False]
 
 
 def test_a_cell_of_which_more_seeds_diverged_is_another():
-    assert not_distinguishable(ranked(0.6, 0.6, diverged=[0, 0, 1])).tolist() == [True, True, False]
-    assert not_distinguishable(ranked(0.6, diverged=[0, 2])).tolist() == [False, False]
+    assert tied_with_best(ranked(0.6, 0.6, diverged=[0, 0, 1])).tolist() == [True, True, False]
+    assert tied_with_best(ranked(0.6, diverged=[0, 2])).tolist() == [False, False]
 
 
 def test_what_is_said_of_cells_that_are_told_apart():
-    assert said(ranked(0.98765, 0.999)) == "the first is really better than the second with a chance of 0.988"
+    assert (
+        describe_significance(ranked(0.98765, 0.999))
+        == "the first is really better than the second with a chance of 0.988"
+    )
 
 
 def test_what_is_said_of_cells_that_are_not():
-    text = said(ranked(0.7, 0.8, 0.99, more=[5, 3, 0]))
+    text = describe_significance(ranked(0.7, 0.8, 0.99, more=[5, 3, 0]))
     assert text == (
         "3 cells (≈), the first itself counted, cannot be told from it (95%); some 5 more seeds would tell"
         " the first from the second"
     )
-    assert said(ranked(0.9, more=[1])).endswith("; some 1 more seed would tell the first from the second")
-    assert "1,234 more seeds" in said(ranked(0.9, more=[1234]))
+    assert describe_significance(ranked(0.9, more=[1])).endswith(
+        "; some 1 more seed would tell the first from the second"
+    )
+    assert "1,234 more seeds" in describe_significance(ranked(0.9, more=[1234]))
 
 
 def test_what_is_said_of_equal_cells():
     cells = rank_cells(trials_of([[0.5, 0.75, 0.25], [0.5, 0.75, 0.25]]))
-    assert said(cells) == (
+    assert describe_significance(cells) == (
         "2 cells (≈), the first itself counted, cannot be told from it (95%); the first two are equal, and no"
         " number of seeds can be named"
     )
@@ -318,20 +329,20 @@ def test_what_is_said_where_seeds_diverge(diverged):
     cells = ranked(0.99, diverged=diverged).assign(seeds=8)
     table = [[count, 8 - count] for count in diverged]
     chance = fisher_exact(table, alternative="less").pvalue
-    assert said(cells) == "the first diverges less often than the second" + (
+    assert describe_significance(cells) == "the first diverges less often than the second" + (
         ", which may be chance" if chance > 0.05 else ""
     )
 
 
 def test_what_is_said_of_one_seed():
     cells = rank_cells(trials_of([[0.9], [0.5]]))
-    assert said(cells) == (
+    assert describe_significance(cells) == (
         "with so few seeds nothing says whether the first is better or lucky; give seeds=8"
     )
 
 
 def test_nothing_is_said_of_one_cell():
-    assert said(rank_cells(trials_of([[0.9, 0.8]]))) == ""
+    assert describe_significance(rank_cells(trials_of([[0.9, 0.8]]))) == ""
 
 
 def test_what_tells_the_second_and_not_the_third_is_said_of_them():
@@ -339,8 +350,10 @@ def test_what_tells_the_second_and_not_the_third_is_said_of_them():
     values = [[0.9, 0.9, 0.901], [0.8, 0.801, 0.8], [0.2, 1.3, 0.6]]
     cells = rank_cells(trials_of(values))
     assert cells["cell"].tolist() == [0, 1, 2]
-    assert not_distinguishable(cells).tolist() == [True, False, True]
-    assert said(cells) == "2 cells (≈), the first itself counted, cannot be told from it (95%)"
+    assert tied_with_best(cells).tolist() == [True, False, True]
+    assert (
+        describe_significance(cells) == "2 cells (≈), the first itself counted, cannot be told from it (95%)"
+    )
 
 
 # Of tables and sweeps.
@@ -349,9 +362,9 @@ def test_what_tells_the_second_and_not_the_third_is_said_of_them():
 def test_values_by_cell_and_seed():
     trials = trials_of([[1.0, 2.0], [NAN, 3.0], [None, 4.0]], seeds=[9, 4])
     np.testing.assert_array_equal(
-        by_seed(trials, "final_val_accuracy", [2, 0, 1]), [[4.0, NAN], [2.0, 1.0], [3.0, NAN]]
+        values_by_seed(trials, "final_val_accuracy", [2, 0, 1]), [[4.0, NAN], [2.0, 1.0], [3.0, NAN]]
     )
-    assert np.isnan(by_seed(trials, "final_val_accuracy", [17])).all()
+    assert np.isnan(values_by_seed(trials, "final_val_accuracy", [17])).all()
 
 
 def test_many_cells_are_ranked():

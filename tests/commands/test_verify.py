@@ -33,7 +33,7 @@ from vsweep.engine.make_plan import plan_sweep
 from vsweep.engine.trial_id import identities
 from vsweep.engine.tuning.timings import TimingCache
 from vsweep.errors import ConfigError
-from vsweep.store.verification import verified_line
+from vsweep.store.verification import describe_verification
 from vsweep.tasks.data.builtin import DATASETS
 from vsweep.tasks.data.dataset import split
 from vsweep.tasks.models import Model
@@ -186,8 +186,8 @@ def test_an_honest_sweep_is_what_its_trials_give_alone(made, verified):
         assert each["difference"] <= verified["largest_difference"]
     # Twins are other trials; of some, what one unit in the last place moves is rounded away.
     assert sum(each["twin"] > 0 for each in verified["trials"]) > 6
-    assert verified_line(verified).startswith("verified: 12 of 12 trials trained again, alone: ")
-    assert verified_line(verified).endswith("; no verdict changed")
+    assert describe_verification(verified).startswith("verified: 12 of 12 trials trained again, alone: ")
+    assert describe_verification(verified).endswith("; no verdict changed")
 
 
 def test_what_was_found_is_kept(made, verified):
@@ -230,7 +230,7 @@ def test_a_trial_whose_twin_goes_elsewhere_is_chaotic(tmp_path_factory):
     assert steady["twin"] < 1e-3 < 0.1 < chaotic["twin"]
     assert (steady["chaotic"], chaotic["chaotic"]) == (False, True)
     assert found["chaotic"] == [1]
-    assert verified_line(found).endswith("; chaotic, each of whose curves is one of many: trial 1")
+    assert describe_verification(found).endswith("; chaotic, each of whose curves is one of many: trial 1")
 
 
 def rewrite(path, change):
@@ -276,7 +276,7 @@ def test_a_trial_that_is_said_to_be_the_best_and_is_not_changes_its_verdict(made
     assert by_trial(found)[worst]["why"] == BEST
     assert by_trial(found)[worst]["changed"] == ["not best"]
     assert found["changed"] == [worst]
-    assert f"; trial {worst} changed its verdict" in verified_line(found)
+    assert f"; trial {worst} changed its verdict" in describe_verification(found)
 
 
 def test_the_best_that_is_said_not_to_be_changes_its_verdict(made, copied):
@@ -767,7 +767,7 @@ def test_the_command_verifies(cli, copied):
     assert [each["why"] for each in found["trials"]].count(RANDOM) == 1
     lines = done.err.strip().splitlines()
     assert lines[0].split() == ["trial", "seed", "why", "difference", "in", "its", "twin's", "verdict"]
-    assert lines[-1] == verified_line(found)
+    assert lines[-1] == describe_verification(found)
     shown = [line.split()[0] for line in lines if line.strip() and line.split()[0].isdecimal()]
     assert shown == [str(each["trial"]) for each in found["trials"]]
 

@@ -10,7 +10,7 @@ import pytest
 import vsweep
 from vsweep.engine.checks.gradients import THRESHOLD, _drawn, _positions
 from vsweep.errors import ConfigError
-from vsweep.store.gradient_check import Checked
+from vsweep.store.gradient_check import GradientCheck
 from vsweep.tasks.initializers import INITIALIZERS
 from vsweep.tasks.losses import LOSSES
 from vsweep.tasks.models import ACTIVATIONS, Model
@@ -324,7 +324,7 @@ def test_nothing_that_pads_is_drawn():
 def test_the_same_every_time():
     words = ["data=iris", "model=mlp", "model.width=20", "grid.optimizer.lr=[0.1,1.0]", *QUIET]
     one, two = vsweep.check(words), vsweep.check(words)
-    assert isinstance(one, Checked)
+    assert isinstance(one, GradientCheck)
     assert one == two
     assert one.worst.cell in ({"optimizer.lr": 0.1}, {"optimizer.lr": 1.0})
 

@@ -8,7 +8,7 @@ import pytest
 from fault_helpers import WORDS, parts, same, when
 
 import vsweep
-from vsweep.store.checkpoints import read_saved, write_saved
+from vsweep.store.checkpoints import read_checkpoint, write_checkpoint
 
 KILLS = 100
 
@@ -80,9 +80,9 @@ def test_a_long_training_goes_on_from_its_last_segment(zygote, undisturbed, tmp_
     saved = list(underway.glob("*.npz"))
     assert saved, "it was killed with a block between two segments"
     # What a first segment gave is taken from there: a curve that is changed there stays changed.
-    before = read_saved(saved[0])
+    before = read_checkpoint(saved[0])
     marked = {name: values + 7 for name, values in before.metrics.items()}
-    write_saved(saved[0], before._replace(metrics=marked))
+    write_checkpoint(saved[0], before._replace(metrics=marked))
     assert zygote.run(tmp_path, "resume", "kept") == 0
     sweep, whole = vsweep.load(directory), vsweep.load(undisturbed)
     number = whole.trials.set_index("identity").loc[before.identities, "trial"].tolist()

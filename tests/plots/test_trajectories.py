@@ -7,7 +7,7 @@ import pytest
 
 import vsweep
 from vsweep.analysis.labels import COLOURS
-from vsweep.analysis.minima import where_ended
+from vsweep.analysis.minima import ending_labels
 
 BASE = ["data=none", "model=point", "tracker=none", "dtype=float64", "verify=false"]
 
@@ -54,7 +54,7 @@ def test_a_basin_says_of_each_start_and_rate_where_it_led(quartic, tmp_path):
     figure = quartic.plot.basin(path=tmp_path / "a" / "basin.png")
     assert (tmp_path / "a" / "basin.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     names = legend(figure)
-    ended = quartic.trials.assign(ended=where_ended).pivot(
+    ended = quartic.trials.assign(ended=ending_labels).pivot(
         index="optimizer.lr", columns="model.x", values="ended"
     )
     drawn = tiles(figure)
@@ -79,7 +79,7 @@ def test_a_basin_of_two_coordinates_has_a_panel_for_each_rate(field):
     assert [(axes.get_xlabel(), axes.get_ylabel()) for axes in panels] == [("start, x", "start, y")] * 2
     names = legend(figure)
     for place, rate in enumerate((0.05, 0.5)):
-        part = field.trials[field.trials["optimizer.lr"] == rate].assign(ended=where_ended)
+        part = field.trials[field.trials["optimizer.lr"] == rate].assign(ended=ending_labels)
         want = part.pivot(index="model.y", columns="model.x", values="ended").to_numpy()
         drawn = [[names[colour].removeprefix("minimum ") for colour in row] for row in tiles(figure, place)]
         assert drawn == want.tolist()

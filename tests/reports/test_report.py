@@ -13,7 +13,7 @@ import pytest
 from report_helpers import made_up, written
 
 import vsweep
-from vsweep.analysis.convergence import few_steps, medians, reached, targets
+from vsweep.analysis.convergence import downsample_steps, median_steps, steps_to_targets, target_values
 from vsweep.analysis.marginals import effects, pairs
 from vsweep.reports.page import page
 from vsweep.reports.report_data import ReportData
@@ -117,12 +117,12 @@ def test_steps_to_a_target(metric):
     )
     curves["val_accuracy"] = 1 - curves["val_loss"] / 5
     goals = curves[metric].iloc[[1, 2, 3]].tolist()
-    found = reached(curves, metric, goals)
+    found = steps_to_targets(curves, metric, goals)
     inf = np.inf
     assert found.to_numpy().tolist() == [[1, 5, 9], [1, 1, 1], [inf, inf, inf]]
     cells = pd.Series([7, 7, 8], [0, 1, 2])
-    assert medians(found, cells).to_numpy().tolist() == [[1, 1, 1], [inf, inf, inf]]
-    wanted = targets(curves, metric, 5)
+    assert median_steps(found, cells).to_numpy().tolist() == [[1, 1, 1], [inf, inf, inf]]
+    wanted = target_values(curves, metric, 5)
     assert wanted[0] == pytest.approx(0.2 if higher else 4.0)
     assert wanted[-1] == pytest.approx(0.8 if higher else 1.0)
     steps = np.diff(np.log(1 - wanted)) if higher else np.diff(np.log(wanted))
@@ -131,12 +131,12 @@ def test_steps_to_a_target(metric):
 
 def test_there_is_no_target_where_nothing_got_better():
     flat = pd.DataFrame({"trial": [0, 0], "step": [0, 1], "val_loss": np.float32([1, 1])})
-    assert targets(flat, "val_loss").size == 0
+    assert target_values(flat, "val_loss").size == 0
 
 
 def test_of_many_steps_some_are_kept_with_both_ends():
     curves = pd.DataFrame({"trial": 0, "step": np.arange(0, 5000, 5), "val_loss": 1.0})
-    few = few_steps(curves, 60)
+    few = downsample_steps(curves, 60)
     assert len(few) <= 60
     assert few["step"].iloc[[0, -1]].tolist() == [0, 4995]
     assert np.diff(few["step"])[0] == 5

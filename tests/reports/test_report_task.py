@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 import pytest
 
 import vsweep
-from vsweep.analysis.minima import where_ended
+from vsweep.analysis.minima import ending_labels
 from vsweep.analysis.trajectories import Trajectory
 from vsweep.plots.trajectories import LEAVES
 from vsweep.reports.charts import subplots as panels_module
@@ -265,7 +265,7 @@ def test_a_tile_of_a_basin_says_where_its_trial_ended(name, request):
     found = chart(sweep, "Where each descent ends")
     names = [trace.name for trace in found.figure.data if trace.showlegend]
     keys = {trace.name: trace.marker.color for trace in found.figure.data if trace.showlegend}
-    ended = sweep.trials.assign(ended=where_ended)
+    ended = sweep.trials.assign(ended=ending_labels)
     drawn = panels(found.figure)
     assert len(drawn) == (1 if name == "quartic" else 2)
     seen = 0

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 import vsweep
-from vsweep.analysis.significance import not_distinguishable, said
-from vsweep.store.verification import verified_line
+from vsweep.analysis.significance import describe_significance, tied_with_best
+from vsweep.store.verification import describe_verification
 from vsweep.trackers import console
 from vsweep.trackers.console import ConsoleTracker
 
@@ -104,21 +104,21 @@ def test_the_chance_and_the_marks_are_those_of_the_cells(shown):
     chances = [row[4] for row in rows_of(text)]
     assert chances == [None, *(f"{chance:.2f}" for chance in cells["chance"][1:])]
     marks = [row[5] == "≈" for row in rows_of(text)]
-    assert marks == not_distinguishable(sweep.cells()).head(5).tolist()
+    assert marks == tied_with_best(sweep.cells()).head(5).tolist()
     assert any(marks)
 
 
 def test_below_the_table_is_whether_it_is_luck_and_what_the_test_says(shown):
     sweep, text = shown
     lines = text.splitlines()
-    last = lines.index(said(sweep.cells()))
+    last = lines.index(describe_significance(sweep.cells()))
     assert all(ROW.match(line.rstrip()) is None for line in lines[last:])
     best = sweep.best()
     value = f"{best['test_accuracy']:.4g} ± {best['test_accuracy_sem']:.2g}"
     assert lines[last + 1] == (
         f"the first on the test's examples, which had no part in choosing it: test_accuracy {value}"
     )
-    assert lines[last + 2] == verified_line(sweep.verified)
+    assert lines[last + 2] == describe_verification(sweep.verified)
     assert len(lines) == last + 3
 
 
@@ -135,7 +135,7 @@ def test_a_sweep_that_was_verified_says_so(shown, monkeypatch):
     assert ["chaotic" in line for line in text.splitlines() if ROW.match(line.rstrip())] == [True] + [
         False
     ] * 4
-    assert last == verified_line(found)
+    assert last == describe_verification(found)
     assert last == (
         "verified: 2 of 14 trials trained again, alone: their curves differ by 2e-07 at most, those of their"
         " twins by 4e-06; trial 5 changed its verdict; chaotic, each of whose curves is one of many: trial 5"
@@ -150,7 +150,7 @@ def test_of_one_seed_and_no_test_nothing_is_claimed(here):
     assert len(rows) == 1, "the first is held against nothing"
     assert "±" not in text.replace("mean ± se", "")
     assert "≈" not in text
-    assert text.splitlines()[-1] == said(sweep.cells())
+    assert text.splitlines()[-1] == describe_significance(sweep.cells())
     assert text.splitlines()[-1].startswith("with so few seeds nothing says")
 
 

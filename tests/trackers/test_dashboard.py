@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 from dashboard_helpers import made_up
 
-from vsweep.analysis.axis_scale import heatmap_pairs, log_spaced
+from vsweep.analysis.axis_scale import heatmap_pairs, is_log_spaced
 from vsweep.trackers.wandb.dashboard import (
-    Curves,
-    Importance,
-    Parallel,
-    Pictures,
-    Scatter,
+    CurvesPanel,
+    ImagesPanel,
+    ImportancePanel,
+    ParallelPanel,
+    ScatterPanel,
     config_path,
     curves_key,
+    dashboard_sections,
     heatmap_key,
-    sections,
 )
 from vsweep.trackers.wandb.granularity import LEVELS
 from vsweep.trackers.wandb.runs import sweep_id
-from vsweep.trackers.wandb.workspace import level_of
+from vsweep.trackers.wandb.workspace import run_level
 
 
 @pytest.mark.parametrize(
@@ -38,8 +38,8 @@ from vsweep.trackers.wandb.workspace import level_of
     ],
 )
 def test_what_is_on_a_log_scale(values):
-    assert log_spaced(values)
-    assert log_spaced(list(values)[::-1])
+    assert is_log_spaced(values)
+    assert is_log_spaced(list(values)[::-1])
 
 
 @pytest.mark.parametrize(
@@ -62,18 +62,18 @@ def test_what_is_on_a_log_scale(values):
     ],
 )
 def test_what_is_not_on_a_log_scale(values):
-    assert not log_spaced(values)
+    assert not is_log_spaced(values)
 
 
 def of(sweep, kind, level="trial"):
-    return [panel for panel in chain(*sections(sweep, level).values()) if isinstance(panel, kind)]
+    return [panel for panel in chain(*dashboard_sections(sweep, level).values()) if isinstance(panel, kind)]
 
 
 def test_a_panel_of_each_metric_for_each_axis_that_varies():
     sweep = made_up(
         {"model.width": [8, 16, 32], "model.init": ["a", "b"], "steps": [7], "optimizer.lr": [0.1, 1.0]}
     )
-    curves = of(sweep, Curves)
+    curves = of(sweep, CurvesPanel)
     names = ["width", "init", "lr"]
     assert [panel.title for panel in curves] == [
         f"{metric} by {name}" for metric in ("val_accuracy", "val_loss") for name in names
@@ -84,19 +84,19 @@ def test_a_panel_of_each_metric_for_each_axis_that_varies():
         ("val_accuracy", False, "stddev"),
         ("val_loss", True, "minmax"),
     }
-    (parallel,) = of(sweep, Parallel)
+    (parallel,) = of(sweep, ParallelPanel)
     assert [(column.key, column.log) for column in parallel.columns] == [
         ("model.width", True),
         ("model.init", False),
         ("optimizer.lr", True),
         ("final_val_accuracy", False),
     ]
-    assert [panel.target for panel in of(sweep, Importance)] == ["final_val_accuracy"]
+    assert [panel.target for panel in of(sweep, ImportancePanel)] == ["final_val_accuracy"]
 
 
 def test_the_final_loss_against_the_learning_rate_by_width():
     sweep = made_up({"model.width": [8, 16, 32], "optimizer.lr": [0.01, 0.1, 1.0]})
-    flat, by_width = of(sweep, Scatter)
+    flat, by_width = of(sweep, ScatterPanel)
     assert flat.words == "final val_loss against lr, log x and y"
     assert by_width.words == "final val_loss against lr and width, log x and y and z"
     assert (by_width.x.key, by_width.y.key, by_width.z.key) == (
@@ -104,13 +104,13 @@ def test_the_final_loss_against_the_learning_rate_by_width():
         "final_val_loss",
         "model.width",
     )
-    (alone,) = of(made_up({"model.width": [8, 16, 32]}), Scatter)
+    (alone,) = of(made_up({"model.width": [8, 16, 32]}), ScatterPanel)
     assert (alone.x.key, alone.z) == ("model.width", None)
-    assert of(made_up({"model.init": ["a", "b"]}), Scatter) == []
+    assert of(made_up({"model.init": ["a", "b"]}), ScatterPanel) == []
 
 
 def test_a_sweep_without_axes_has_its_mean_curves_and_no_panel_over_axes():
-    shown = sections(made_up({}), "trial")
+    shown = dashboard_sections(made_up({}), "trial")
     assert list(shown) == ["Curves", "Overview"]
     assert [panel.by for panel in shown["Curves"]] == [None, None]
     assert [panel.words for panel in shown["Overview"]] == ["table of cells", "table of trials"]
@@ -119,7 +119,7 @@ def test_a_sweep_without_axes_has_its_mean_curves_and_no_panel_over_axes():
 def test_a_function_has_its_loss_and_its_parameters_and_what_is_negative_is_on_no_log_axis():
     sweep = made_up({"model.x": [-1.0, 0.0, 1.0]}, ("train_loss", "param.x", "param.y"), seeds=1)
     sweep.curves["train_loss"] -= 3.0
-    shown = sections(sweep, "trial")
+    shown = dashboard_sections(sweep, "trial")
     assert [panel.title for panel in shown["Curves"]] == ["train_loss by x"]
     assert [panel.title for panel in shown["Parameters"]] == ["param.x by x", "param.y by x"]
     assert not any(panel.log_y for panel in shown["Curves"] + shown["Parameters"])
@@ -129,7 +129,7 @@ def test_a_metric_that_no_trial_has_is_in_no_panel():
     sweep = made_up({"optimizer.lr": [0.1, 1.0]})
     for frame in (sweep.trials, sweep.curves):
         frame[[name for name in frame if "val" in name]] = np.nan
-    words = "\n".join(panel.words for panel in chain(*sections(sweep, "trial").values()))
+    words = "\n".join(panel.words for panel in chain(*dashboard_sections(sweep, "trial").values()))
     assert "train_loss" in words
     assert "val_" not in words
 
@@ -139,10 +139,10 @@ def test_many_axes_have_some_of_their_pairs_with_the_learning_rate_first():
     pairs = heatmap_pairs(sweep.trials)
     assert len(pairs) == len(set(pairs)) == 15
     assert {x for x, _ in pairs[:11]} == {"optimizer.lr"}
-    heat, curves = of(sweep, Pictures)
+    heat, curves = of(sweep, ImagesPanel)
     assert heat.keys == tuple(heatmap_key(x, y) for x, y in pairs)
     assert len(curves.keys) == 12
-    assert len(of(sweep, Curves)) == 24
+    assert len(of(sweep, CurvesPanel)) == 24
 
 
 def test_names_of_what_the_overview_logs():
@@ -152,16 +152,18 @@ def test_names_of_what_the_overview_logs():
 
 def test_runs_of_cells_have_their_spread_over_seeds_where_a_line_is_one_run():
     one = made_up({"optimizer.lr": [0.1, 1.0]})
-    assert of(one, Curves, "cell")[0].metrics == ("val_accuracy", "val_accuracy_min", "val_accuracy_max")
-    assert of(one, Curves, "cell")[0].lines == 6
-    assert of(one, Curves, "trial")[0].metrics == ("val_accuracy",)
-    assert of(made_up({"optimizer.lr": [0.1, 1.0]}, seeds=1), Curves, "cell")[0].metrics == ("val_accuracy",)
+    assert of(one, CurvesPanel, "cell")[0].metrics == ("val_accuracy", "val_accuracy_min", "val_accuracy_max")
+    assert of(one, CurvesPanel, "cell")[0].lines == 6
+    assert of(one, CurvesPanel, "trial")[0].metrics == ("val_accuracy",)
+    assert of(made_up({"optimizer.lr": [0.1, 1.0]}, seeds=1), CurvesPanel, "cell")[0].metrics == (
+        "val_accuracy",
+    )
     two = made_up({"optimizer.lr": [0.1, 1.0], "model.width": [2, 3]})
-    assert of(two, Curves, "cell")[0].metrics == ("val_accuracy",)
+    assert of(two, CurvesPanel, "cell")[0].metrics == ("val_accuracy",)
 
 
 def test_without_runs_the_overview_is_all_there_is():
-    assert list(sections(made_up({"optimizer.lr": [0.1, 1.0]}), "sweep")) == ["Overview"]
+    assert list(dashboard_sections(made_up({"optimizer.lr": [0.1, 1.0]}), "sweep")) == ["Overview"]
 
 
 @pytest.mark.parametrize(
@@ -169,14 +171,14 @@ def test_without_runs_the_overview_is_all_there_is():
     [((0, 5, 10, 15), False), ((0, 10, 100, 1000), True), (range(2001), True), ((0, 300), False)],
 )
 def test_steps_that_span_decades_are_on_a_log_axis(steps, log):
-    assert {panel.log_x for panel in of(made_up({}, steps=steps), Curves)} == {log}
+    assert {panel.log_x for panel in of(made_up({}, steps=steps), CurvesPanel)} == {log}
 
 
 def test_a_whole_group_is_in_the_config_by_its_name():
     sweep = made_up({"model": ["mlp", "logistic"]}, config={"model": {"name": "mlp"}, "steps": 3})
     assert config_path(sweep, "model") == "model.name"
     assert config_path(sweep, "steps") == "steps"
-    assert of(sweep, Curves)[0].by.key == "model.name"
+    assert of(sweep, CurvesPanel)[0].by.key == "model.name"
 
 
 @pytest.mark.parametrize(
@@ -191,8 +193,8 @@ def test_a_whole_group_is_in_the_config_by_its_name():
 )
 def test_the_level_is_what_the_config_says_or_as_many_trials_have_it(tracker, level):
     many = made_up({"model.width": range(1, 101)}, seeds=4, config={"tracker": tracker})
-    assert level_of(many) == level
-    assert level_of(made_up({})) == "trial"
+    assert run_level(many) == level
+    assert run_level(made_up({})) == "trial"
     assert level in LEVELS
 
 
@@ -205,12 +207,12 @@ def test_a_sweep_of_before_has_an_id_of_its_name_and_its_start():
 
 
 def test_of_a_real_sweep_only_what_its_tables_hold_is_asked_for(small):
-    for panel in of(small, Curves):
+    for panel in of(small, CurvesPanel):
         assert set(panel.metrics) <= set(small.curves)
-    for panel in of(small, Curves, "cell"):
+    for panel in of(small, CurvesPanel, "cell"):
         assert {name.removesuffix("_min").removesuffix("_max") for name in panel.metrics} <= set(small.curves)
-    fields = [each for panel in of(small, Parallel) for each in panel.columns]
-    fields += [each for panel in of(small, Scatter) for each in (panel.x, panel.y, panel.z) if each]
+    fields = [each for panel in of(small, ParallelPanel) for each in panel.columns]
+    fields += [each for panel in of(small, ScatterPanel) for each in (panel.x, panel.y, panel.z) if each]
     # An axis over a whole group.
     assert {each.key for each in fields} <= {*small.trials, "model.name"}
-    assert {panel.target for panel in of(small, Importance)} <= set(small.trials)
+    assert {panel.target for panel in of(small, ImportancePanel)} <= set(small.trials)

@@ -12,7 +12,7 @@ import vsweep
 from vsweep.errors import ConfigError, ServiceError
 from vsweep.trackers.wandb import workspace
 from vsweep.trackers.wandb.runs import sweep_id
-from vsweep.trackers.wandb.workspace import panels
+from vsweep.trackers.wandb.workspace import describe_panels
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 
@@ -42,9 +42,9 @@ def test_the_url_is_the_last_line_and_the_panels_are_said(cli, server, kept):
     assert view["displayName"].endswith(f" {sweep_id(sweep.plan)}")
     url = f"https://wandb.test/someone/trained?nw={view['name'].removeprefix('nw-').removesuffix('-v')}"
     assert done.out == f"{url}\n"
-    assert [line for line in done.err.splitlines() if ": " in line][-len(panels(sweep, "cell")) :] == panels(
-        sweep, "cell"
-    )
+    assert [line for line in done.err.splitlines() if ": " in line][
+        -len(describe_panels(sweep, "cell")) :
+    ] == describe_panels(sweep, "cell")
     assert server.asked == [("someone/trained", {"tags": {"$in": [sweep_id(sweep.plan)]}})]
 
 
@@ -67,7 +67,7 @@ def test_a_view_that_was_deleted_is_made_anew(server, kept):
     server.views.clear()
     again = vsweep.dashboard(kept, project="trained", quiet=True)
     assert again != first
-    assert json.loads((kept / workspace.SAVED).read_text()) == {"someone/trained": again}
+    assert json.loads((kept / workspace.WORKSPACE_FILE).read_text()) == {"someone/trained": again}
 
 
 def test_each_project_has_a_view_of_its_own(server, kept):
@@ -75,7 +75,10 @@ def test_each_project_has_a_view_of_its_own(server, kept):
     one, other = (
         vsweep.dashboard(kept, project="trained", entity=who, quiet=True) for who in ("someone", "team")
     )
-    assert json.loads((kept / workspace.SAVED).read_text()) == {"someone/trained": one, "team/trained": other}
+    assert json.loads((kept / workspace.WORKSPACE_FILE).read_text()) == {
+        "someone/trained": one,
+        "team/trained": other,
+    }
     assert len(server.views) == 2
 
 
@@ -97,8 +100,8 @@ def test_project_and_entity_are_those_of_the_sweeps_config(server, tmp_path):
     ["", "[]", "3", "{", '{"someone/trained": 3}', '{"someone/trained": "https://else.where/x/y?nw=z"}'],
 )
 def test_what_the_directory_says_of_its_view_may_be_anything(server, kept, text):
-    (kept / workspace.SAVED).parent.mkdir()
-    (kept / workspace.SAVED).write_text(text)
+    (kept / workspace.WORKSPACE_FILE).parent.mkdir()
+    (kept / workspace.WORKSPACE_FILE).write_text(text)
     assert "/someone/trained?nw=" in vsweep.dashboard(kept, project="trained", quiet=True)
 
 
@@ -106,7 +109,7 @@ def test_no_view_of_another_project_is_written(server, kept):
     server.projects = ("someone/trained", "someone/other")
     other = vsweep.dashboard(kept, project="other", quiet=True)
     before = dict(server.views)
-    (kept / workspace.SAVED).write_text(
+    (kept / workspace.WORKSPACE_FILE).write_text(
         json.dumps({"someone/trained": f"{other}&more=/someone/trained?nw=z"})
     )
     assert "/someone/trained?nw=" in vsweep.dashboard(kept, project="trained", quiet=True)
@@ -154,7 +157,7 @@ def test_what_the_network_does_is_one_line_without_the_key(cli, server, kept, na
     assert len(done.err.splitlines()) == 1
     assert KEY not in done.err
     assert "f" * 40 not in done.err
-    assert not (kept / workspace.SAVED).exists()
+    assert not (kept / workspace.WORKSPACE_FILE).exists()
 
 
 def test_a_project_that_is_not_there_is_said(cli, server, kept):

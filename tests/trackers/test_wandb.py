@@ -142,7 +142,7 @@ def test_what_is_there_is_not_made_again(trained, capsys):
 def test_auto_is_offline_without_a_login(here, monkeypatch):
     monkeypatch.setenv("HOME", str(here))
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    assert not client.logged_in()
+    assert not client.is_logged_in()
 
 
 def test_online_without_a_login_is_said_and_is_no_success(here, monkeypatch, cli):
@@ -229,7 +229,7 @@ def test_a_stop_while_a_server_is_waited_for_asks_it_no_more(trained, monkeypatc
 
     monkeypatch.setattr(upload, "Server", refuse)
     runs = Runs(trained.directory, "trial")
-    to = client.To("online", "p", None, 60.0)
+    to = client.Destination("online", "p", None, 60.0)
     made = upload.Upload(runs, to, rows=200, files=1000, stop=stop, tell=lambda whole: None)
     assert made.some(runs, last=True)
     stop.set()
@@ -283,9 +283,9 @@ def test_a_server_whose_certificate_only_the_client_trusts_is_there(monkeypatch)
         return urlopen
 
     monkeypatch.setattr(server.urllib.request, "urlopen", raising(SSLCertVerificationError()))
-    assert server.answers()
+    assert server.is_reachable()
     monkeypatch.setattr(server.urllib.request, "urlopen", raising(ConnectionRefusedError()))
-    assert not server.answers()
+    assert not server.is_reachable()
 
 
 def test_a_sweep_that_was_not_shown_whole_says_so_when_it_is_opened_again(cli, trained, here):

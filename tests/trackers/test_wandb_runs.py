@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vsweep
-from vsweep.analysis.downsample import thinned
-from vsweep.analysis.seed_spread import over_seeds
-from vsweep.trackers.wandb.granularity import said, seconds, shown_as
+from vsweep.analysis.downsample import downsample
+from vsweep.analysis.seed_spread import aggregate_seeds
+from vsweep.trackers.wandb.granularity import describe_runs, estimate_seconds, plan_runs
 from vsweep.trackers.wandb.runs import Runs, cell_config
 from vsweep.trackers.wandb.server import sweep_config
 from vsweep.trackers.wandb.upload_log import UploadedRun, UploadLog
@@ -21,7 +21,7 @@ from vsweep.trackers.wandb.upload_log import UploadedRun, UploadLog
 @given(st.integers(1, 5000), st.lists(st.integers(0, 4999), max_size=4), st.integers(2, 300))
 def test_a_thinned_curve_keeps_its_ends_and_what_is_asked_for(rows, keep, most):
     keep = [place % rows for place in keep]
-    places = thinned(rows, keep, most)
+    places = downsample(rows, keep, most)
     assert len(places) <= max(most, 1)
     assert (np.diff(places) > 0).all()
     assert places[0] == 0
@@ -31,7 +31,7 @@ def test_a_thinned_curve_keeps_its_ends_and_what_is_asked_for(rows, keep, most):
 
 
 def test_a_thinned_curve_is_dense_where_it_begins():
-    places = thinned(5001, [], 200)
+    places = downsample(5001, [], 200)
     assert 190 <= len(places) <= 200
     assert places[:20].tolist() == list(range(20))
     # Even on a logarithmic scale, where rounding no longer matters.
@@ -40,7 +40,7 @@ def test_a_thinned_curve_is_dense_where_it_begins():
 
 
 def test_a_short_curve_is_left_as_it_is():
-    assert thinned(200, [7], 200).tolist() == list(range(200))
+    assert downsample(200, [7], 200).tolist() == list(range(200))
 
 
 @pytest.mark.parametrize(
@@ -48,16 +48,22 @@ def test_a_short_curve_is_left_as_it_is():
     [(300, 10, "trial", 301), (301, 20, "cell", 21), (100_000, 500, "cell", 501), (100_000, 501, "sweep", 1)],
 )
 def test_auto_goes_by_how_many_there_are(trials, cells, level, runs):
-    assert shown_as("auto", trials, cells) == (level, runs)
-    assert shown_as("trial", trials, cells) == ("trial", trials + 1)
+    assert plan_runs("auto", trials, cells) == (level, runs)
+    assert plan_runs("trial", trials, cells) == ("trial", trials + 1)
 
 
 def test_the_plan_says_how_many_runs_and_how_long():
-    line = said(shown_as("cell", 1600, 200), 61, "auto")
+    line = describe_runs(plan_runs("cell", 1600, 200), 61, "auto")
     assert line.startswith("W&B: 201 runs, one per cell and an overview: some ")
     assert " offline or " in line
-    assert seconds(201, 61, "offline") < seconds(201, 200, "offline") < seconds(201, 200, "online")
-    assert said(shown_as("sweep", 10, 5), 61, "offline").startswith("W&B: an overview run: some 5 s offline")
+    assert (
+        estimate_seconds(201, 61, "offline")
+        < estimate_seconds(201, 200, "offline")
+        < estimate_seconds(201, 200, "online")
+    )
+    assert describe_runs(plan_runs("sweep", 10, 5), 61, "offline").startswith(
+        "W&B: an overview run: some 5 s offline"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +248,7 @@ def test_one_diverged_seed_of_several_is_counted_and_left_out():
             "loss": np.float32([1.0, 2.0, 9.0, np.inf, 3.0, 5.0]),
         }
     )
-    table = over_seeds(trials, curves).loc[0]
+    table = aggregate_seeds(trials, curves).loc[0]
     assert table["loss"].tolist() == [2.0, 3.5]
     assert table["loss_min"].tolist() == [1.0, 2.0]
     assert table["loss_max"].tolist() == [3.0, 5.0]

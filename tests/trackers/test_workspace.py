@@ -8,16 +8,16 @@ import pytest
 from dashboard_helpers import made_up
 
 from vsweep.errors import ServiceError
-from vsweep.trackers.wandb.dashboard import sections
-from vsweep.trackers.wandb.workspace import panels, workspace
+from vsweep.trackers.wandb.dashboard import dashboard_sections
+from vsweep.trackers.wandb.workspace import build_workspace, describe_panels
 
 KINDS = {
-    "Curves": "Run History Line Plot",
-    "Parallel": "Parallel Coordinates Plot",
-    "Importance": "Parameter Importance",
-    "Scatter": "Scatter Plot",
-    "Pictures": "Media Browser",
-    "Rows": "Weave",
+    "CurvesPanel": "Run History Line Plot",
+    "ParallelPanel": "Parallel Coordinates Plot",
+    "ImportancePanel": "Parameter Importance",
+    "ScatterPanel": "Scatter Plot",
+    "ImagesPanel": "Media Browser",
+    "TablePanel": "Weave",
 }
 
 
@@ -27,7 +27,7 @@ def grid():
 
 def spec(sweep, level="trial"):
     """What is sent as the view's spec."""
-    view = workspace(sweep, level, "someone", "trained")._to_model()
+    view = build_workspace(sweep, level, "someone", "trained")._to_model()
     return json.loads(view.spec.model_dump_json(by_alias=True, exclude_none=True))
 
 
@@ -55,13 +55,13 @@ SWEEPS = {
 @pytest.mark.parametrize("name", SWEEPS)
 def test_every_panel_is_there_and_in_the_list_in_words(name, level):
     sweep = SWEEPS[name]()
-    wanted, sent = sections(sweep, level), shown(sweep, level)
+    wanted, sent = dashboard_sections(sweep, level), shown(sweep, level)
     assert {name: [KINDS[type(panel).__name__] for panel in made] for name, made in wanted.items()} == {
         name: [panel["viewType"] for panel in made] for name, made in sent.items()
     }
-    assert len({panel["__id__"] for panel in chain(*sent.values())}) == len(panels(sweep, level))
+    assert len({panel["__id__"] for panel in chain(*sent.values())}) == len(describe_panels(sweep, level))
     lines = [f"{name}: {panel.words}" for name, made in wanted.items() for panel in made]
-    assert panels(sweep, level) == lines
+    assert describe_panels(sweep, level) == lines
     assert len(set(lines)) == len(lines)
 
 
@@ -71,7 +71,7 @@ def test_the_spec_reads_back_as_the_same_workspace(name, level):
     from wandb_workspaces.workspaces import Workspace
     from wandb_workspaces.workspaces.internal import View, WorkspaceViewspec
 
-    made = workspace(SWEEPS[name](), level, "someone", "trained")
+    made = build_workspace(SWEEPS[name](), level, "someone", "trained")
     sent = made._to_model().spec.model_dump_json(by_alias=True, exclude_none=True)
     read = WorkspaceViewspec.model_validate_json(sent)
     view = View(entity="someone", project="trained", display_name=made.name, name="", id="", spec=read)
@@ -169,7 +169,7 @@ def test_no_panel_is_made_that_was_not_asked_for():
 def test_a_name_that_w_and_b_would_refuse_is_told_without_those_characters():
     sweep = made_up({})
     sweep.plan["name"] = "lr+width=🚀 é"
-    assert workspace(sweep, "cell", "e", "p").name == "lr-width-- é 0123abcd"
+    assert build_workspace(sweep, "cell", "e", "p").name == "lr-width-- é 0123abcd"
 
 
 def test_a_real_sweep(small):
@@ -182,4 +182,4 @@ def test_without_the_library_one_sentence_says_so(monkeypatch):
     with pytest.raises(
         ServiceError, match=r"wandb-workspaces cannot be imported .*pip install wandb-workspaces"
     ):
-        workspace(made_up({}), "cell", "e", "p")
+        build_workspace(made_up({}), "cell", "e", "p")

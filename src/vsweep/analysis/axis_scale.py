@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vsweep.analysis.ranking import varied
+from vsweep.analysis.ranking import varied_axes
 from vsweep.metrics import LR
 
 # What is paged through rather than looked at, and a picture of more values is none to look at.
 _MOST_PAIRS, MOST_VALUES = 15, 64
 
 
-def pictured(trials: pd.DataFrame) -> list[str]:
+def plottable_axes(trials: pd.DataFrame) -> list[str]:
     """The axes that a picture is worth: those that vary, of few enough values."""
-    return [axis for axis in varied(trials) if trials[axis].nunique() <= MOST_VALUES]
+    return [axis for axis in varied_axes(trials) if trials[axis].nunique() <= MOST_VALUES]
 
 
 def heatmap_pairs(trials: pd.DataFrame) -> list[tuple[str, str]]:
@@ -26,7 +26,7 @@ def heatmap_pairs(trials: pd.DataFrame) -> list[tuple[str, str]]:
 
     Axes that were drawn together, of which most pairs of values have no cell, are none.
     """
-    pairs = combinations(sorted(pictured(trials), key=lambda axis: axis != LR), 2)
+    pairs = combinations(sorted(plottable_axes(trials), key=lambda axis: axis != LR), 2)
     return [(x, y) for x, y in pairs if _filled(trials, x, y)][:_MOST_PAIRS]
 
 
@@ -35,7 +35,7 @@ def _filled(trials: pd.DataFrame, x: str, y: str) -> bool:
     return 2 * there > trials[x].nunique() * trials[y].nunique()
 
 
-def log_spaced(values: Iterable[Any]) -> bool:
+def is_log_spaced(values: Iterable[Any]) -> bool:
     """Whether numbers lie on a log scale: more evenly there than on a linear one, as 0.01, 0.1, 1 do.
 
     Two do where one is ten times the other, and more where the last is four times the first. What is

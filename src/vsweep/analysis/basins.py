@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from vsweep.analysis.labels import COLOURS
-from vsweep.analysis.minima import AWAY, MOVING, where_ended
-from vsweep.analysis.ranking import known_axis
+from vsweep.analysis.minima import AWAY, MOVING, ending_labels
+from vsweep.analysis.ranking import check_axis
 from vsweep.analysis.trajectories import coordinates, parts_of
 from vsweep.metrics import LR, axes_of
 from vsweep.store.reader import StoredSweep
@@ -39,8 +39,8 @@ def basins_of(sweep: StoredSweep, x: str | None = None, y: str | None = None) ->
     x = x or left.pop(0)
     y = y or left.pop(0)
     for axis in (x, y):
-        known_axis(trials, axis)
-    trials = trials[trials["seed"] == trials["seed"].iloc[0]].assign(ended=where_ended)
+        check_axis(trials, axis)
+    trials = trials[trials["seed"] == trials["seed"].iloc[0]].assign(ended=ending_labels)
     parts = parts_of(trials, [axis for axis in axes_of(trials) if axis not in (x, y)])
     return Basins(x, y, _named(pd.concat([part for _, part in parts])["ended"]), parts)
 

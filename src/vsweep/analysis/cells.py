@@ -6,8 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vsweep.analysis.labels import evenly_spaced_indices, label, short, short_names, with_error
-from vsweep.analysis.ranking import known_axis, rank_cells
+from vsweep.analysis.labels import (
+    cell_label,
+    evenly_spaced_indices,
+    format_value,
+    format_with_error,
+    short_axis_names,
+)
+from vsweep.analysis.ranking import check_axis, rank_cells
 from vsweep.metrics import axes_of, higher_is_better
 from vsweep.store.reader import StoredSweep
 
@@ -25,12 +31,13 @@ def best_by(trials: pd.DataFrame, metric: str, by: str, most: int | None = None)
 
     Raises `KeyError` for an axis that there is not.
     """
-    known_axis(trials, by)
+    check_axis(trials, by)
     cells = rank_cells(trials, metric)
     having = cells.dropna(subset=[by]).drop_duplicates(by)
-    names = short_names(axes_of(trials))
+    names = short_axis_names(axes_of(trials))
     found: list[tuple[str, Row]] = [
-        (f"{names[by]}={short(row[by])}", row) for row in rows_of(having.sort_values(by, kind="stable"))
+        (f"{names[by]}={format_value(row[by])}", row)
+        for row in rows_of(having.sort_values(by, kind="stable"))
     ]
     lacking = cells[cells[by].isna()]
     if len(lacking):
@@ -46,7 +53,7 @@ def _in_common(some: pd.DataFrame, cells: pd.DataFrame, axes: Sequence[str]) -> 
         if some[axis].nunique(dropna=False) == 1 < cells[axis].nunique(dropna=False)
         and pd.notna(some[axis].iloc[0])
     ]
-    return label(rows_of(some)[0], common or axes)
+    return cell_label(rows_of(some)[0], common or axes)
 
 
 def rows_of(cells: pd.DataFrame) -> list[Row]:
@@ -59,7 +66,7 @@ def scored(row: Row, metric: str) -> str:
     seeds, diverged = int(row["seeds"]), int(row["diverged"])
     if diverged == seeds:
         return "it diverges" if seeds == 1 else f"all {seeds} seeds diverge"
-    text = f"{metric} {with_error(row['mean'], row['sem'])}"
+    text = f"{metric} {format_with_error(row['mean'], row['sem'])}"
     return f"{text}, {diverged}/{seeds} diverge" if diverged else text
 
 

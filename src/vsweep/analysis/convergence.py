@@ -5,17 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from vsweep.analysis.downsample import thinned
+from vsweep.analysis.downsample import downsample
 from vsweep.metrics import higher_is_better
 
 
-def few_steps(curves: pd.DataFrame, most: int) -> pd.DataFrame:
+def downsample_steps(curves: pd.DataFrame, most: int) -> pd.DataFrame:
     """Curves at no more than so many of their steps, spread over the step's logarithm, both ends kept."""
     steps = np.unique(curves["step"].to_numpy())
-    return curves[curves["step"].isin(steps[thinned(len(steps), (), most)])]
+    return curves[curves["step"].isin(steps[downsample(len(steps), (), most)])]
 
 
-def bands(trials: pd.DataFrame, curves: pd.DataFrame, metric: str) -> pd.DataFrame:
+def quartile_bands(trials: pd.DataFrame, curves: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Of each cell, by `cell` and `step`, the median over its seeds, and `low` and `high`, the quartiles.
 
     They are of the seeds that did not diverge; where all did, of them all, as far as they are finite.
@@ -29,7 +29,7 @@ def bands(trials: pd.DataFrame, curves: pd.DataFrame, metric: str) -> pd.DataFra
     return pd.DataFrame({name: grouped.quantile(share) for name, share in shares.items()})
 
 
-def targets(curves: pd.DataFrame, metric: str, count: int = 40) -> np.ndarray:
+def target_values(curves: pd.DataFrame, metric: str, count: int = 40) -> np.ndarray:
     """Values of a metric worth reaching, the easiest first: float64 `(count,)`, or none.
 
     From the median at the first step to the best of all: of a loss that stays above 0, and of how far an
@@ -56,7 +56,7 @@ def targets(curves: pd.DataFrame, metric: str, count: int = 40) -> np.ndarray:
     return np.linspace(start, best, count)
 
 
-def reached(curves: pd.DataFrame, metric: str, goals: Sequence[float] | np.ndarray) -> pd.DataFrame:
+def steps_to_targets(curves: pd.DataFrame, metric: str, goals: Sequence[float] | np.ndarray) -> pd.DataFrame:
     """The first recorded step at which each trial has reached each target; infinite where it never did.
 
     curves: by trial and step. Returns a row per trial, a column per target, float64.
@@ -70,8 +70,8 @@ def reached(curves: pd.DataFrame, metric: str, goals: Sequence[float] | np.ndarr
     return pd.DataFrame(np.stack(found, axis=1) if found else None, index=wide.index, columns=list(goals))
 
 
-def medians(values: pd.DataFrame, cells: pd.Series) -> pd.DataFrame:
-    """The median over seeds of `reached`, by cell; infinite where fewer than half of the seeds did.
+def median_steps(values: pd.DataFrame, cells: pd.Series) -> pd.DataFrame:
+    """The median over seeds of `steps_to_targets`, by cell; infinite where fewer than half of the seeds did.
 
     cells: of each trial, by its number. Of an even number of seeds the earlier of the middle two.
     """

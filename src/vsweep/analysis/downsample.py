@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 
 
-def thinned(rows: int, keep: Iterable[int], most: int) -> np.ndarray:
+def downsample(rows: int, keep: Iterable[int], most: int) -> np.ndarray:
     """The places of at most so many rows of a curve, rising: int64 `(kept,)`.
 
     rows: of the curve. keep: places that are among them, beside the first and the last. The others are spread

@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from vsweep.analysis.labels import short_names
-from vsweep.analysis.response import response
+from vsweep.analysis.labels import short_axis_names
+from vsweep.analysis.response import rank_response
 from vsweep.metrics import default_metric
 
 # Differences that are rounding; pairs that are too small to speak of.
@@ -52,13 +52,13 @@ def importance(trials: pd.DataFrame, metric: str | None = None) -> Importance:
 
     metric: None for `default_metric`. Ranks do not hang on the metric's scale (Conover and Iman 1981), and
     trials that diverged have one: they share the worst. All values of an axis weigh the same; a trial that
-    lacks an axis stands for all its values. See `response` for trials that are missing. The errors are of
-    seeds alone, and no axis is said to be first where most combinations were not trained: which cells were
+    lacks an axis stands for all its values. See `rank_response` for trials that are missing. The errors are
+    of seeds alone, and no axis is said to be first where most combinations were not trained: which cells were
     drawn is luck too.
 
     Raises `KeyError` where there is nothing to tell, and for a metric that was not recorded.
     """
-    found = response(trials, metric or default_metric(trials))
+    found = rank_response(trials, metric or default_metric(trials))
     values = found.values - found.values.mean()
     seeds = values.shape[-1]
     total = _total(values.reshape(-1, seeds))
@@ -163,10 +163,10 @@ def _first(axes: tuple[str, ...], mains: np.ndarray, pair: float) -> str:
     return axes[order[0]] if (claims[:, 0] > least).all() else ""
 
 
-def said(found: Importance) -> list[str]:
+def describe_importance(found: Importance) -> list[str]:
     """What the shares say, in sentences; nothing of what is not known."""
     effects = found.effects
-    names = short_names(list(dict.fromkeys(axis for axes in effects["axes"] for axis in axes)))
+    names = short_axis_names(list(dict.fromkeys(axis for axes in effects["axes"] for axis in axes)))
     text = [_of_first(found, names), *_of_pair(effects[effects["axes"].map(len) == 2], names, found.seeds)]
     # Predictions are smoother than luck is: where most are predictions, its share is too small.
     if not np.isnan(found.seed) and found.filled <= 0.5:

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from vsweep.analysis.ranking import known_axis, rank_cells
-from vsweep.analysis.significance import by_seed, prob_first_better, told_from
+from vsweep.analysis.ranking import check_axis, rank_cells
+from vsweep.analysis.significance import prob_first_better, required_confidence, values_by_seed
 from vsweep.metrics import LR, axes_of, default_metric, final_values, higher_is_better
 
 _LINES = ["by", "lr", "cell", "mean", "sem", "seeds", "diverged", "best", "same"]
@@ -51,14 +51,14 @@ def lr_lines(trials: pd.DataFrame, metric: str | None = None, by: str | None = N
     lines = cells[cells["line"].isin(best["line"])]
     lines = lines[lines.groupby("line")["lr"].transform("size") > 1]
     lines = lines.assign(best=lines["cell"].isin(best["cell"]) & lines["mean"].notna())
-    values = by_seed(trials, f"final_{metric}", lines["cell"].tolist())
+    values = values_by_seed(trials, f"final_{metric}", lines["cell"].tolist())
     lines = lines.assign(same=_same(lines, values, higher=higher_is_better(metric)))
     return lines.sort_values(["by", "lr"], ignore_index=True)[_LINES]
 
 
 def _other(trials: pd.DataFrame, by: str) -> str:
     """The axis, if there is such a one beside the learning rate."""
-    known_axis(trials, by)
+    check_axis(trials, by)
     if by == LR:
         raise KeyError("it takes another axis than the learning rate")
     return by
@@ -82,7 +82,7 @@ def _same(lines: pd.DataFrame, values: np.ndarray, *, higher: bool) -> pd.Series
     for rows in lines.groupby("line").indices.values():
         chance, _ = prob_first_better(values[rows], higher=higher)
         known = ~np.isnan(chance)
-        same[rows[known]] = chance[known] < told_from(len(rows))
+        same[rows[known]] = chance[known] < required_confidence(len(rows))
         same[rows[diverged[rows] > diverged[rows[0]]]] = False
     same[best] = True
     return pd.Series(same, lines.index)
@@ -113,7 +113,7 @@ def best_lr(lines: pd.DataFrame) -> pd.DataFrame:
     return best[["by", "lr", "low", "high", "at_edge", "cell", "mean", "sem"]].reset_index(drop=True)
 
 
-def slope(trials: pd.DataFrame, metric: str | None, by: str) -> Slope | None:
+def fit_slope(trials: pd.DataFrame, metric: str | None, by: str) -> Slope | None:
     """How the best learning rate goes with an axis, by least squares on logarithms.
 
     The interval is the bootstrap's over seeds (Efron 1979): each line's best is chosen anew from the means

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from vsweep.analysis.axis_scale import MOST_VALUES
-from vsweep.analysis.ranking import known_axis
+from vsweep.analysis.ranking import check_axis
 from vsweep.metrics import final_values, higher_is_better
 
 _SHARES = {"low": 0.05, "q1": 0.25, "median": 0.5, "q3": 0.75, "high": 0.95}
@@ -22,7 +22,7 @@ def effects(trials: pd.DataFrame, cells: pd.DataFrame, axis: str, metric: str) -
 
     Raises `KeyError` for an axis that there is not.
     """
-    known_axis(trials, axis)
+    check_axis(trials, axis)
     trials, cells = _binned(trials, cells, axis)
     grouped = trials.assign(
         _final=final_values(trials, metric), _diverged=trials["status"] == "diverged"
@@ -32,7 +32,7 @@ def effects(trials: pd.DataFrame, cells: pd.DataFrame, axis: str, metric: str) -
     first = cells.drop_duplicates(axis)
     table = table.rename_axis("value").reset_index()
     best = first[[axis, "mean", "cell"]].rename(columns={axis: "value", "mean": "best"})
-    return in_order(table.merge(best, on="value", how="left"))
+    return sort_by_value(table.merge(best, on="value", how="left"))
 
 
 def _binned(trials: pd.DataFrame, cells: pd.DataFrame, axis: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -49,7 +49,7 @@ def _binned(trials: pd.DataFrame, cells: pd.DataFrame, axis: str) -> tuple[pd.Da
     return put[0], put[1]
 
 
-def in_order(table: pd.DataFrame) -> pd.DataFrame:
+def sort_by_value(table: pd.DataFrame) -> pd.DataFrame:
     """Rows by their `value`: numbers rising, text as it stands, and what is missing last."""
     column = table["value"]
     if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
@@ -65,8 +65,8 @@ def pairs(trials: pd.DataFrame, cells: pd.DataFrame, x: str, y: str, metric: str
     where a cell of which all seeds diverged is worse than any other, and NaN where that one is the median;
     `cells` and `trials`, how many there are; and `diverged`, the share of the trials that did.
     """
-    known_axis(trials, x)
-    known_axis(trials, y)
+    check_axis(trials, x)
+    check_axis(trials, y)
     worst = -np.inf if higher_is_better(metric) else np.inf
     ranked = cells.dropna(subset=[x, y]).assign(_mean=lambda kept: kept["mean"].fillna(worst))
     table = ranked.drop_duplicates([x, y]).set_index([x, y])[["mean", "sem", "cell"]].sort_index()

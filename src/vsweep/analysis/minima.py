@@ -13,7 +13,7 @@ def is_function(trials: pd.DataFrame) -> bool:
     return "kind" in trials.columns and "minimum" in trials.columns
 
 
-def where_ended(trials: pd.DataFrame) -> pd.Series:
+def ending_labels(trials: pd.DataFrame) -> pd.Series:
     """Of each trial its minimum by name, another kind of stationary point, or that it is at none."""
     ended = trials["minimum"].astype(object).where(trials["minimum"].notna(), None)
     kind = trials["kind"].astype(object).where(trials["kind"].notna(), MOVING)
@@ -22,14 +22,14 @@ def where_ended(trials: pd.DataFrame) -> pd.Series:
     return ended.where(trials["status"] == "ok", AWAY).astype(str)
 
 
-def said(trials: pd.DataFrame) -> str:
+def describe_endings(trials: pd.DataFrame) -> str:
     """How many trials ended where, the most first; empty text where they went down no function."""
     if not is_function(trials):
         return ""
     groups = trials.groupby("loss", sort=False) if "loss" in trials.columns else [("", trials)]
     lines = []
     for name, part in groups:
-        counts = where_ended(part).value_counts()
+        counts = ending_labels(part).value_counts()
         shown = [f"{count:,} {_at(str(place))}" for place, count in counts.head(_MOST).items()]
         more = [f"{counts.iloc[_MOST:].sum():,} elsewhere"] if len(counts) > _MOST else []
         lines.append((f"{name!s}: " if name else "") + ", ".join([*shown, *more]))

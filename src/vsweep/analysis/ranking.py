@@ -6,27 +6,27 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from vsweep.analysis.labels import short
-from vsweep.analysis.significance import by_seed, prob_first_better
+from vsweep.analysis.labels import format_value
+from vsweep.analysis.significance import prob_first_better, values_by_seed
 from vsweep.metrics import axes_of, default_metric, final_values, higher_is_better, is_parameter
 from vsweep.store.reader import StoredSweep
 
 AnySweep = TypeVar("AnySweep", bound=StoredSweep)
 
 
-def known_axis(trials: pd.DataFrame, axis: str) -> None:
+def check_axis(trials: pd.DataFrame, axis: str) -> None:
     """Raise `KeyError` for an axis that a table of trials does not have."""
     if axis not in axes_of(trials):
         raise KeyError(f"no axis {axis!r}: there are {', '.join(axes_of(trials))}")
 
 
-def having(trials: pd.DataFrame, axis: str, value: Any) -> pd.Series:
+def has_value(trials: pd.DataFrame, axis: str, value: Any) -> pd.Series:
     """Which trials have a value on an axis, as it is, or else as it is printed; bool.
 
     value: None for the trials whose value is null, or that lack the axis. Raises `KeyError` for an axis that
     there is not, or where no trial has the value.
     """
-    known_axis(trials, axis)
+    check_axis(trials, axis)
     column = trials[axis]
     if value is None:
         found = column.isna()
@@ -35,10 +35,10 @@ def having(trials: pd.DataFrame, axis: str, value: Any) -> pd.Series:
         found = column.astype(str) == str(tuple(float(v) if isinstance(v, int) else v for v in value))
     else:
         found = column == value
-        found = found if found.any() else column.map(short) == short(value)
+        found = found if found.any() else column.map(format_value) == format_value(value)
     found = found.fillna(value=False).astype(bool)
     if not found.any():
-        there = ", ".join(short(each) for each in column.drop_duplicates())
+        there = ", ".join(format_value(each) for each in column.drop_duplicates())
         raise KeyError(f"no trial has {axis}={value}: there are {there}")
     return found
 
@@ -67,7 +67,7 @@ def rank_cells(trials: pd.DataFrame, metric: str | None = None, report: str | No
     cells = cells.reset_index().sort_values(
         ["diverged", "mean"], ascending=ascending, na_position="last", ignore_index=True, kind="stable"
     )
-    values = by_seed(trials, f"final_{metric}", cells["cell"].tolist())
+    values = values_by_seed(trials, f"final_{metric}", cells["cell"].tolist())
     cells["chance"], more = prob_first_better(values, higher=higher_is_better(metric))
     cells["more_seeds"] = pd.array(more, "Float64").astype("Int64")
     if report is not None:
@@ -107,7 +107,7 @@ def restrict(sweep: AnySweep, values: Mapping[str, Any]) -> AnySweep:
     """Return the sweep restricted to the cells that have these values: see `Sweep.where`."""
     kept = sweep.trials
     for axis, value in values.items():
-        kept = kept[having(kept, axis, value)]
+        kept = kept[has_value(kept, axis, value)]
     named = " ".join(f"{axis}={value}" for axis, value in values.items())
     return sweep.restricted(kept.reset_index(drop=True), " ".join(filter(None, (sweep.only, named))))
 
@@ -119,7 +119,7 @@ def test_metric(trials: pd.DataFrame, metric: str) -> str | None:
     return name if known else None
 
 
-def loss_of(trials: pd.DataFrame, metric: str) -> str | None:
+def matching_loss(trials: pd.DataFrame, metric: str) -> str | None:
     """The loss that goes with a metric: itself, or `val_loss` of `val_accuracy`; None where there is none."""
     name = metric.replace("accuracy", "loss")
     return name if name.endswith("loss") and f"final_{name}" in trials else None
@@ -131,13 +131,13 @@ def recorded_parameters(trials: pd.DataFrame) -> list[str]:
     return [name for name in names if is_parameter(name)]
 
 
-def sampled(trials: pd.DataFrame, most: int) -> pd.DataFrame:
+def sample_trials(trials: pd.DataFrame, most: int) -> pd.DataFrame:
     """All of the trials, or as many, drawn at random but ever the same."""
     if len(trials) <= most:
         return trials
     return trials.iloc[np.sort(np.random.default_rng(0).choice(len(trials), most, replace=False))]
 
 
-def varied(trials: pd.DataFrame) -> list[str]:
+def varied_axes(trials: pd.DataFrame) -> list[str]:
     """The axes on which these trials differ."""
     return [axis for axis in axes_of(trials) if trials[axis].nunique(dropna=False) > 1]

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from vsweep.analysis.labels import short
-from vsweep.analysis.ranking import varied
+from vsweep.analysis.labels import format_value
+from vsweep.analysis.ranking import varied_axes
 from vsweep.metrics import final_values, higher_is_better
 
 # Entries of a tensor, at most; bins of a numeric axis, where there would be more, or most would be empty.
@@ -50,7 +50,7 @@ class _Places(NamedTuple):
         return float(np.where(self.codes < 0, np.array(self.sizes, float), 1.0).prod(axis=1).sum())
 
 
-def response(trials: pd.DataFrame, metric: str) -> Response:
+def rank_response(trials: pd.DataFrame, metric: str) -> Response:
     """The tensor of ranks of a metric's final values.
 
     A trial without an axis stands for all its values. Seeds of which less than half of the cells are done
@@ -58,15 +58,15 @@ def response(trials: pd.DataFrame, metric: str) -> Response:
     predicted, seed by seed, by a random forest (Breiman 2001). Raises `KeyError` where there is no such
     tensor, and for a metric that was not recorded.
     """
-    ranks = ranked(final_values(trials, metric), higher=higher_is_better(metric))
-    if not varied(trials):
+    ranks = normalized_ranks(final_values(trials, metric), higher=higher_is_better(metric))
+    if not varied_axes(trials):
         raise KeyError("no axis varies")
     if np.ptp(ranks) == 0.0:
         raise KeyError("all trials are alike")
     done = trials.groupby("seed")["trial"].transform("size").to_numpy()
     kept = 2 * done >= trials["cell"].nunique()
     trials, ranks = trials[kept], ranks[kept]
-    if not varied(trials):
+    if not varied_axes(trials):
         raise KeyError("too few cells are done with any one seed")
     seed = pd.factorize(trials["seed"], sort=True)[0]
     places, drawn = _placed(trials, int(seed.max()) + 1)
@@ -82,7 +82,7 @@ def response(trials: pd.DataFrame, metric: str) -> Response:
     return Response(places.axes, values, filled, fit, places.binned, drawn)
 
 
-def ranked(values: pd.Series, *, higher: bool) -> np.ndarray:
+def normalized_ranks(values: pd.Series, *, higher: bool) -> np.ndarray:
     """Ranks from 0, the best, to 1, the worst, float64 `(trials,)`; equal ones share their mean rank.
 
     values: NaN for the worst, which are equal. Ranks do not hang on a metric's scale (Conover and Iman 1981),
@@ -133,7 +133,7 @@ def _lacking(trials: pd.DataFrame) -> dict[str, np.ndarray]:
     What a cell has is chosen by name, so nulls are a lack where all trials of the same names have them;
     elsewhere they are a value.
     """
-    axes = varied(trials)
+    axes = varied_axes(trials)
     names = [axis for axis in axes if not pd.api.types.is_numeric_dtype(trials[axis])]
     lacks = {}
     for axis in axes:
@@ -144,13 +144,13 @@ def _lacking(trials: pd.DataFrame) -> dict[str, np.ndarray]:
     return lacks
 
 
-def nulls_named(trials: pd.DataFrame) -> pd.DataFrame:
+def label_nulls(trials: pd.DataFrame) -> pd.DataFrame:
     """The table with an axis's values as text where a null is one of them, and not the lack of the axis."""
     named = {}
     for axis, lacks in _lacking(trials).items():
         column = trials[axis]
         if (column.isna() & ~lacks).any():
-            text = column.map(short).astype(object).where(column.notna(), "null")
+            text = column.map(format_value).astype(object).where(column.notna(), "null")
             named[axis] = text.where(~pd.Series(lacks, column.index), None)
     return trials.assign(**named)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 
-def over_seeds(trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+def aggregate_seeds(trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     """The curves of cells, by `cell` and `step`.
 
     For each metric the mean over the seeds that did not diverge, under the metric's name, with `_std` (n - 1;

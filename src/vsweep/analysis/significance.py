@@ -20,12 +20,12 @@ _MISSED = 0.05
 _MOST_SEEDS = 1_000_000
 
 
-def told_from(cells: int) -> float:
+def required_confidence(cells: int) -> float:
     """The chance from which a cell is told apart from the first, of so many cells."""
     return 1.0 - _MISSED / max(cells - 1, 1)
 
 
-def by_seed(trials: pd.DataFrame, column: str, cells: Iterable[int]) -> np.ndarray:
+def values_by_seed(trials: pd.DataFrame, column: str, cells: Iterable[int]) -> np.ndarray:
     """A column's value for each cell and seed, float64 `(cells, seeds)`; NaN where a trial diverged."""
     ok = trials.loc[trials["status"] == "ok", ["cell", "seed", column]]
     wide = ok.pivot(index="cell", columns="seed", values=column)
@@ -58,7 +58,7 @@ def prob_first_better(values: np.ndarray, *, higher: bool) -> tuple[np.ndarray, 
     score[mean == 0] = 0.0
     chance = np.where(count > 1, stdtr(np.maximum(count - 1, 1), score), np.nan)
     chance[0] = np.nan
-    told = told_from(len(values))
+    told = required_confidence(len(values))
     return chance, _more(count, np.abs(mean), error * np.sqrt(count), chance >= told, told)
 
 
@@ -89,18 +89,18 @@ def _more(count: np.ndarray, mean: np.ndarray, sd: np.ndarray, told: np.ndarray,
     return more
 
 
-def not_distinguishable(cells: pd.DataFrame) -> pd.Series:
+def tied_with_best(cells: pd.DataFrame) -> pd.Series:
     """Which cells cannot be told apart from the first; it is one of them if there is another.
 
     cells: as `rank_cells` gives them, with their `chance`. A cell of which more seeds diverged is another.
     """
-    near = cells["chance"] < told_from(len(cells))
+    near = cells["chance"] < required_confidence(len(cells))
     near &= cells["diverged"] == cells["diverged"].iloc[0]
     near.iloc[0] = near.iloc[1:].any()
     return near
 
 
-def said(cells: pd.DataFrame) -> str:
+def describe_significance(cells: pd.DataFrame) -> str:
     """Whether the first cell is really the best, in a sentence; empty of one cell."""
     if len(cells) < 2 or cells["mean"].isna().iloc[0]:
         return ""
@@ -110,7 +110,7 @@ def said(cells: pd.DataFrame) -> str:
         return text + (", which may be chance" if _fewer_by_chance(first, second) > _MISSED else "")
     if pd.isna(second["chance"]):
         return "with so few seeds nothing says whether the first is better or lucky; give seeds=8"
-    count = int(not_distinguishable(cells).sum())
+    count = int(tied_with_best(cells).sum())
     if not count:
         return f"the first is really better than the second with a chance of {second['chance']:.3g}"
     text = f"{count:,} cells (≈), the first itself counted, cannot be told from it (95%)"

@@ -3,10 +3,10 @@
 import pandas as pd
 
 from vsweep.analysis import importance, lr_sensitivity, marginals
-from vsweep.analysis.ranking import loss_of, rank_cells
+from vsweep.analysis.ranking import matching_loss, rank_cells
 from vsweep.metrics import default_metric
 from vsweep.store.reader import StoredSweep
-from vsweep.store.writer import first_values
+from vsweep.store.writer import initial_values
 
 
 class Tables:
@@ -44,10 +44,10 @@ class Tables:
         metric: a loss; by default the one that goes with the metric that ranks.
         """
         trials, metric = self._of(metric)
-        loss = loss_of(trials, metric)
+        loss = matching_loss(trials, metric)
         if loss is None:
             raise KeyError(f"no loss goes with {metric}")
-        return lr_sensitivity.lr_sensitivity(trials, first_values(self._sweep.directory, loss), loss, by)
+        return lr_sensitivity.lr_sensitivity(trials, initial_values(self._sweep.directory, loss), loss, by)
 
     def _of(self, metric: str | None) -> tuple[pd.DataFrame, str]:
         return self._sweep.trials, metric or default_metric(self._sweep.trials)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from vsweep.analysis.labels import evenly_spaced_indices, label, short_names
+from vsweep.analysis.labels import cell_label, evenly_spaced_indices, short_axis_names
 from vsweep.analysis.minima import is_function
 from vsweep.analysis.ranking import recorded_parameters
 from vsweep.metrics import LR, axes_of, is_parameter
@@ -110,8 +110,8 @@ def every(sweep: StoredSweep) -> str:
 def _titled(part: pd.DataFrame, axes: Sequence[str]) -> str:
     """What trials have in common, in words."""
     first: dict[str, Any] = {axis: part[axis].iloc[0] for axis in axes}
-    words = label(first, axes)
-    return words or " ".join(f"{name}=null" for name in short_names(axes).values())
+    words = cell_label(first, axes)
+    return words or " ".join(f"{name}=null" for name in short_axis_names(axes).values())
 
 
 def _arrived(part: pd.DataFrame) -> int:

@@ -38,7 +38,12 @@ from vsweep.config.wandb.translate import translate_wandb
 from vsweep.errors import ConfigError
 from vsweep.results import Sweep
 from vsweep.store.reader import VERIFIED
-from vsweep.trackers.check_tables import checked_line, print_checked, print_confirmed, print_verified
+from vsweep.trackers.check_tables import (
+    describe_gradient_check,
+    print_confirmation,
+    print_gradient_check,
+    print_verification,
+)
 
 
 def perform(command: str, words: Sequence[str]) -> None:
@@ -107,7 +112,7 @@ def _verify(words: Sequence[str]) -> None:
     given = _given("verify", words[1:], ("k", "seed", "allow_targets"))
     k, seed = _count("k", given.get("k", "8"), 0), _count("seed", given.get("seed", "0"), 0)
     found = verify(directory, k=k, seed=seed, allow_targets=_names(given))
-    print_verified(found)
+    print_verification(found)
     print(Path(directory) / VERIFIED, flush=True)
 
 
@@ -117,7 +122,7 @@ def _confirm(words: Sequence[str]) -> None:
     seeds = _count("seeds", given["seeds"], 1) if "seeds" in given else None
     top = _count("top", given.get("top", "5"), 1)
     found = confirm(directory, top=top, seeds=seeds, metric=given.get("metric"), allow_targets=_names(given))
-    print_confirmed(*found)
+    print_confirmation(*found)
     print(directory, flush=True)
 
 
@@ -131,8 +136,8 @@ def _sync(words: Sequence[str]) -> None:
 
 def _check(words: Sequence[str]) -> None:
     found = check(words)
-    print_checked(found)
-    print(checked_line(found), flush=True)
+    print_gradient_check(found)
+    print(describe_gradient_check(found), flush=True)
     if found.wrong:
         raise SystemExit(1)
 

@@ -8,7 +8,7 @@ from vsweep.config.user_input import ConfigInput, as_overrides
 from vsweep.engine.checks.gradients import THRESHOLD, check_gradients
 from vsweep.engine.make_plan import plan_sweep
 from vsweep.engine.tuning.timings import load_timings
-from vsweep.store.gradient_check import Checked
+from vsweep.store.gradient_check import GradientCheck
 
 
 def check(
@@ -17,7 +17,7 @@ def check(
     model: Callable[..., Any] | None = None,
     loss: Callable[..., Any] | None = None,
     data: Any = None,
-) -> Checked:
+) -> GradientCheck:
     """Check the gradients that a sweep would descend against central differences, in float64.
 
     The gradient of each program's training loss is checked in the first and the last trial, at the initial
@@ -39,4 +39,4 @@ def check(
     """
     spec = make_spec(as_overrides(config).words, user_functions(model=model, loss=loss, data=data))
     plan, _ = plan_sweep(spec, load_timings(), {})
-    return Checked(tuple(check_gradients(plan)), THRESHOLD)
+    return GradientCheck(tuple(check_gradients(plan)), THRESHOLD)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from vsweep.commands.directory import open_untrusted
 from vsweep.commands.sync import WHERE, wandb_options
-from vsweep.trackers.wandb.granularity import shown_as
+from vsweep.trackers.wandb.granularity import plan_runs
 
 
 def dashboard(
@@ -39,8 +39,8 @@ def dashboard(
     sweep = open_untrusted(directory)
     given = {"project": project, "entity": entity, "level": level}
     options = wandb_options(sweep, {name: value for name, value in given.items() if value is not None}, WHERE)
-    shown = shown_as(options["level"], sweep.plan["trials"], sweep.plan["cells"]).level
-    url = workspace.save(sweep, project=options["project"], entity=options["entity"], level=shown)
+    shown = plan_runs(options["level"], sweep.plan["trials"], sweep.plan["cells"]).level
+    url = workspace.save_workspace(sweep, project=options["project"], entity=options["entity"], level=shown)
     if not quiet:
-        print("\n".join(workspace.panels(sweep, shown)), file=sys.stderr)
+        print("\n".join(workspace.describe_panels(sweep, shown)), file=sys.stderr)
     return url

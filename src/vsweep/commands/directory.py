@@ -30,7 +30,7 @@ from vsweep.store.lock import check_inside, check_no_links
 from vsweep.store.reader import StoredSweep
 from vsweep.store.trial_table import Table
 from vsweep.store.writer import Store, check_format, read_plan
-from vsweep.trackers.wandb.options import options
+from vsweep.trackers.wandb.options import tracker_options
 from vsweep.training.vectorize import NUMERICS
 
 
@@ -185,7 +185,7 @@ def recorded_spec(
     check_inside(directory)
     try:
         raw = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
-        raw["tracker"] = {"wandb": options(raw)}
+        raw["tracker"] = {"wandb": tracker_options(raw)}
         # Directories of an earlier version have no such field.
         raw.setdefault("report", False)
         return spec_from_record({**raw, "allow_targets": list(allow_targets)}, record["study"], own)

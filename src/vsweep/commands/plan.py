@@ -10,7 +10,7 @@ from vsweep.engine.plan_text import as_text
 from vsweep.engine.tuning.shape import Hardware
 from vsweep.engine.tuning.timings import load_timings
 from vsweep.store.writer import read_plan
-from vsweep.trackers.wandb.options import mode_of
+from vsweep.trackers.wandb.options import tracker_mode
 from vsweep.trackers.wandb.tracker import describe_logging
 from vsweep.training.loop import recorded_steps
 
@@ -42,7 +42,7 @@ def try_plan(config: ConfigInput) -> None:
 def describe(spec: SweepSpec, plan: Plan) -> str:
     """Return the text of a plan, with the runs that Weights & Biases would show."""
     text, options = as_text(spec.name, plan), spec.raw["tracker"]["wandb"]
-    if mode_of(options) == "disabled":
+    if tracker_mode(options) == "disabled":
         return text
     longest = max(len(recorded_steps(program.static.length)) for program in plan.programs)
     rows = min(options["rows"], longest)

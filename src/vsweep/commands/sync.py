@@ -10,7 +10,7 @@ from vsweep.config.schema import parse_field
 from vsweep.errors import ConfigError, ServiceError
 from vsweep.results import Sweep
 from vsweep.store.writer import FORMAT
-from vsweep.trackers.wandb.options import options
+from vsweep.trackers.wandb.options import tracker_options
 from vsweep.trackers.wandb.tracker import WandbTracker
 
 WHERE = ("project", "entity", "level")
@@ -62,5 +62,5 @@ def sync(directory: str | Path, *, quiet: bool = False, **given: Any) -> str:
 
 def wandb_options(sweep: Sweep, given: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """Return fields of `tracker.wandb`, as given or as in the sweep's config. Raises `ConfigError`."""
-    values = {**options(sweep.config), **given}
+    values = {**tracker_options(sweep.config), **given}
     return {name: parse_field(f"tracker.wandb.{name}", values[name], name) for name in names}

@@ -24,12 +24,12 @@ from vsweep.engine.tuning.timings import TimingCache, load_timings
 from vsweep.results import Sweep
 from vsweep.store.atomic import write_json
 from vsweep.store.blocks import PartialBlock
-from vsweep.store.examples import keep_examples
+from vsweep.store.examples import write_examples
 from vsweep.store.reader import CONFIRMED, REPORT, VERIFIED, clear_pictures
 from vsweep.store.writer import Store, read_curves, read_plan
 from vsweep.trackers.console import ConsoleTracker
 from vsweep.trackers.tracker import Tracker, Trackers
-from vsweep.trackers.wandb.options import mode_of
+from vsweep.trackers.wandb.options import tracker_mode
 from vsweep.trackers.wandb.tracker import WandbTracker, missing_runs_message
 
 # The share of a sweep's time that its own verification may take, and how many trials it draws at random.
@@ -127,7 +127,7 @@ def record(prepared: Prepared) -> Prepared:
     clear_pictures(store.directory, prepared.earlier.get("pictures"))
     store.describe(config_of(spec), record_of(spec, plan))
     for number, frame in examples(plan).items():
-        keep_examples(store.directory, number, frame)
+        write_examples(store.directory, number, frame)
     return replace(prepared, plan=plan)
 
 
@@ -233,7 +233,7 @@ def _trackers(prepared: Prepared, *, quiet: bool) -> list[Tracker]:
     trackers: list[Tracker] = [] if quiet else [console]
     options, grid = prepared.spec.raw["tracker"]["wandb"], prepared.plan.grid
     # W&B was sent a sweep that was finished before.
-    if mode_of(options) != "disabled" and prepared.missing:
+    if tracker_mode(options) != "disabled" and prepared.missing:
         beside, folder = None if quiet else console.beside, prepared.store.directory
         trackers.append(WandbTracker(folder, options, len(grid), len(grid.cells), quiet=quiet, beside=beside))
     return trackers

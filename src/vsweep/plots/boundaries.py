@@ -15,8 +15,8 @@ from scipy.special import expit
 from vsweep.analysis.cells import Row, ranked_trials, rows_of, scored
 from vsweep.analysis.decision_boundary import across, after_steps, logits_of, unseen
 from vsweep.analysis.example_data import ExampleData, Limits, example_data_for
-from vsweep.analysis.labels import COLOURS, evenly_spaced_indices, label, with_error
-from vsweep.analysis.ranking import rank_cells, varied
+from vsweep.analysis.labels import COLOURS, cell_label, evenly_spaced_indices, format_with_error
+from vsweep.analysis.ranking import rank_cells, varied_axes
 from vsweep.metrics import axes_of, default_metric
 from vsweep.plots.examples import scatter
 from vsweep.plots.style import colours, legend, panels, set_panel_title, set_suptitle
@@ -58,7 +58,7 @@ def boundaries_of(sweep: StoredSweep) -> tuple[ExampleData, list[Boundary]]:
         raise KeyError(f"the parameters of the best and of the last cell were not kept: {needs}")
     shown = []
     for (words, row), (lines, ok) in zip(rows, found, strict=True):
-        cell = f"{words}: {label(row, varied(trials))}".removesuffix(": ")
+        cell = f"{words}: {cell_label(row, varied_axes(trials))}".removesuffix(": ")
         score = [scored(row, metric), _diverged_score(trials, row, metric)]
         title = [cell, *score, _unknown(row, lines), *unseen(lines, scene.limits, "seed")]
         shown.append(Boundary(title, lines, *_strong(lines, ok)))
@@ -96,7 +96,7 @@ def first_steps_of(sweep: StoredSweep, steps: int) -> tuple[ExampleData, list[St
     found = [after_steps(sweep.curves, scene, trial["trial"], steps) for trial in trials]
     shown = []
     for trial, lines in zip(trials, found, strict=True):
-        words = f"{label(trial, varied(sweep.trials))} seed={trial['seed']}".strip()
+        words = f"{cell_label(trial, varied_axes(sweep.trials))} seed={trial['seed']}".strip()
         diverged = "" if trial["status"] == "ok" else f"diverges at step {trial['diverged_at']}"
         shown.append(Steps([words, diverged, *unseen(lines, scene.limits, "step")], lines))
     return scene, shown, _of_each(cells, sweep.trials)
@@ -191,4 +191,4 @@ def _diverged_score(trials: pd.DataFrame, row: Row, metric: str) -> str:
     if row["diverged"] < row["seeds"]:
         return ""
     values = trials.loc[trials["cell"] == row["cell"], f"final_{metric}"].astype(float).dropna()
-    return f"{metric} at their end {with_error(values.mean(), values.sem())}" if len(values) else ""
+    return f"{metric} at their end {format_with_error(values.mean(), values.sem())}" if len(values) else ""

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from vsweep.analysis.cells import MOST_PANELS, Row, best_by, predictors, rows_of, scored
 from vsweep.analysis.example_data import ExampleData, example_data_for, with_margin
-from vsweep.analysis.labels import COLOURS, label
+from vsweep.analysis.labels import COLOURS, cell_label
 from vsweep.analysis.ranking import rank_cells
 from vsweep.metrics import axes_of, default_metric
 from vsweep.plots.examples import scatter
@@ -87,7 +87,7 @@ def chosen_cells(
     if by is not None:
         return best_by(trials, metric, by, most)
     row = rows_of(rank_cells(trials, metric))[0]
-    return [(label(row, axes_of(trials)), row)]
+    return [(cell_label(row, axes_of(trials)), row)]
 
 
 def along(scene: ExampleData, count: int) -> np.ndarray:

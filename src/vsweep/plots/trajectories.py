@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from vsweep.analysis.cells import rows_of
-from vsweep.analysis.labels import COLOURS, label
+from vsweep.analysis.labels import COLOURS, cell_label
 from vsweep.analysis.trajectories import Trajectory, Value, every, function_panels, loss_panels
 from vsweep.metrics import LR
 from vsweep.plots.style import panels, picture, plain
@@ -204,7 +204,7 @@ def draw_loss_surface(sweep: StoredSweep) -> Figure:
         at.plot(*best, "P", color="black", markersize=7, markeredgecolor="white", zorder=4)
         at.set_title(title or "the training loss of a line, and the ways down it", fontsize=10)
         for i, row in enumerate(rows_of(rows)):
-            text = label(row, [LR]) if LR in row else "a descent"
+            text = cell_label(row, [LR]) if LR in row else "a descent"
             named.setdefault(text, Line2D([], [], color=colour_of(i), label=text))
     squares = Line2D([], [], marker="P", color="black", label="least squares", linestyle="")
     handles = [*named.values(), squares, *_markers(axes)]

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vsweep.analysis.labels import short_names, shorts
-from vsweep.analysis.marginals import in_order
+from vsweep.analysis.labels import format_distinct_values, short_axis_names
+from vsweep.analysis.marginals import sort_by_value
 from vsweep.errors import ConfigError
 from vsweep.metrics import axes_of
 from vsweep.store.reader import StoredSweep
@@ -28,19 +28,24 @@ def cell_data(sweep: StoredSweep, cells: pd.DataFrame) -> dict[str, Any]:
         "sem": packed(cells["sem"], "f4"),
         "seeds": packed(cells["seeds"], "i4"),
         "diverged": packed(cells["diverged"], "i4"),
-        "axes": [_axis(cells[axis], axis, short_names(axes)[axis]) for axis in axes],
+        "axes": [_axis(cells[axis], axis, short_axis_names(axes)[axis]) for axis in axes],
     }
     return found | {"spelling": _spelling(sweep, cells)}
 
 
 def _axis(column: pd.Series, axis: str, name: str) -> dict[str, Any]:
     """An axis's values as they are read, and which of them each cell has."""
-    values = in_order(pd.DataFrame({"value": column.drop_duplicates()}))["value"]
+    values = sort_by_value(pd.DataFrame({"value": column.drop_duplicates()}))["value"]
     place = pd.Index(values).get_indexer(pd.Index(column))
     if values.isna().any():
         # What is missing is not found by an index of every kind.
         place = np.where(column.isna(), len(values) - 1, place)
-    return {"path": axis, "name": name, "values": shorts(values), "place": packed(place, "i4")}
+    return {
+        "path": axis,
+        "name": name,
+        "values": format_distinct_values(values),
+        "place": packed(place, "i4"),
+    }
 
 
 def _spelling(sweep: StoredSweep, cells: pd.DataFrame) -> dict[str, Any] | str:

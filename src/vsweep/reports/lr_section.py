@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from vsweep.analysis.axis_scale import pictured
+from vsweep.analysis.axis_scale import plottable_axes
 from vsweep.analysis.cells import rows_of
-from vsweep.analysis.labels import short, with_error
-from vsweep.analysis.lr_sensitivity import Slope, best_lr, lr_lines, lr_sensitivity, slope
+from vsweep.analysis.labels import format_value, format_with_error
+from vsweep.analysis.lr_sensitivity import Slope, best_lr, fit_slope, lr_lines, lr_sensitivity
 from vsweep.metrics import LR
 from vsweep.reports.blocks import Charts, Choice, Rows, Section
 from vsweep.reports.charts import lr_sensitivity as lr_charts
@@ -49,7 +49,7 @@ def sensitivity(of: ReportData) -> Section:
         tables.append(_sensitivity_table(of, by, best))
         if by is None:
             continue
-        fit = slope(of.trials, of.metric, by)
+        fit = fit_slope(of.trials, of.metric, by)
         best_charts[(by,)] = lr_charts.best_rates(best, by, fit)
         section.words.extend(_slope_words(by, best, fit))
     if best_charts:
@@ -64,7 +64,7 @@ def sensitivity(of: ReportData) -> Section:
 
 def _lines(of: ReportData) -> Iterator[tuple[str | None, pd.DataFrame]]:
     """The lines along the learning rate by each of some axes, and of all cells."""
-    axes = [axis for axis in of.by_importance if axis in pictured(of.trials)]
+    axes = [axis for axis in of.by_importance if axis in plottable_axes(of.trials)]
     others = [axis for axis in axes if axis != LR and axis not in of.starts]
     # The width and the initialiser are what one asks for first.
     order = sorted(others, key=lambda axis: (axis not in ("model.width", "model.init"), others.index(axis)))
@@ -103,18 +103,20 @@ def _sensitivity_table(of: ReportData, by: str | None, found: pd.DataFrame) -> R
     lost = {row["by"]: row for row in rows_of(table)}
     rows, cells = [], []
     for row in rows_of(found):
-        near: str = "" if pd.isna(row["low"]) else f"{short(row['low'])} to {short(row['high'])}"
+        near: str = (
+            "" if pd.isna(row["low"]) else f"{format_value(row['low'])} to {format_value(row['high'])}"
+        )
         edge = " (edge)" if row["at_edge"] else ""
         more = ["", ""]
         if (each := lost.get(row["by"])) is not None:
-            reach = f"{short(each['low'])} to {short(each['high'])}"
-            more = [with_error(each["sensitivity"], each["sem"]), reach]
+            reach = f"{format_value(each['low'])} to {format_value(each['high'])}"
+            more = [format_with_error(each["sensitivity"], each["sem"]), reach]
         rows.append(
             [
-                short(row["by"]) or "all",
-                short(row["lr"]) + edge,
+                format_value(row["by"]) or "all",
+                format_value(row["lr"]) + edge,
                 near,
-                with_error(row["mean"], row["sem"]),
+                format_with_error(row["mean"], row["sem"]),
                 *more,
             ]
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 
-from vsweep.analysis.lr_sensitivity import best_lr, lr_lines, slope
+from vsweep.analysis.lr_sensitivity import best_lr, fit_slope, lr_lines
 from vsweep.reports.charts import curves as curve_charts
 from vsweep.reports.charts import effects as effect_charts
 from vsweep.reports.charts import heatmaps as heatmap_charts
@@ -118,7 +118,7 @@ class Interactive:
         """The best learning rate for each value of an axis, and their line. Raises as `rates` does."""
         of = self._of(metric)
         found = best_lr(lr_lines(of.trials, of.metric, by))
-        return _titled(lr_charts.best_rates(found, by, slope(of.trials, of.metric, by)), path)
+        return _titled(lr_charts.best_rates(found, by, fit_slope(of.trials, of.metric, by)), path)
 
     def task(self) -> list[go.Figure]:
         """What belongs to the task: decision regions, fits, paths on a function; none of many features."""

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from vsweep.store.reader import StoredSweep
-from vsweep.store.verification import verified_line
+from vsweep.store.verification import describe_verification
 
 
 def sweep_facts(sweep: StoredSweep) -> list[tuple[str, str]]:
@@ -44,7 +44,7 @@ def warnings(sweep: StoredSweep) -> list[str]:
         found.append(f"{lost:,} of {len(trials):,} trials diverged")
     said = sweep.verified or {}
     if said.get("failed") or said.get("changed") or said.get("chaotic"):
-        found.append(verified_line(said))
+        found.append(describe_verification(said))
     return found
 
 
@@ -96,4 +96,4 @@ def _data(name: str, record: Mapping[str, Any]) -> str:
 
 
 def _verified(sweep: StoredSweep) -> str:
-    return "not yet: vsweep verify" if sweep.verified is None else verified_line(sweep.verified)
+    return "not yet: vsweep verify" if sweep.verified is None else describe_verification(sweep.verified)

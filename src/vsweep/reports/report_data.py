@@ -7,13 +7,20 @@ import numpy as np
 import pandas as pd
 
 from vsweep.analysis.importance import Importance, importance
-from vsweep.analysis.labels import short_names, with_error
+from vsweep.analysis.labels import format_with_error, short_axis_names
 from vsweep.analysis.minima import is_function
-from vsweep.analysis.ranking import best_cell, loss_of, rank_cells, sampled, test_metric, varied
-from vsweep.analysis.response import nulls_named
+from vsweep.analysis.ranking import (
+    best_cell,
+    matching_loss,
+    rank_cells,
+    sample_trials,
+    test_metric,
+    varied_axes,
+)
+from vsweep.analysis.response import label_nulls
 from vsweep.metrics import default_metric, is_parameter
 from vsweep.store.reader import StoredSweep
-from vsweep.store.writer import first_values, read_curves
+from vsweep.store.writer import initial_values, read_curves
 
 # Of so many cells the curves are on the page: the best, and as many more spread over all places.
 _BEST, _SPREAD = 40, 40
@@ -26,11 +33,11 @@ class ReportData:
     def __init__(self, sweep: StoredSweep, metric: str | None = None) -> None:
         """Raises `KeyError` for a metric that was not recorded."""
         # In a report a null that is a value is one of its axis's names.
-        self.sweep, self.trials = sweep, nulls_named(sweep.trials)
+        self.sweep, self.trials = sweep, label_nulls(sweep.trials)
         self.metric = metric or default_metric(self.trials)
         self.cells = rank_cells(self.trials, self.metric)
-        self.axes = varied(self.trials)
-        self.names = short_names(self.axes)
+        self.axes = varied_axes(self.trials)
+        self.names = short_axis_names(self.axes)
         # Descents of a function, and whatever else no seed has a part in.
         spread = self.cells["std"].fillna(0.0).any()
         self.still = not spread and (self.cells["seeds"].max() > 1 or is_function(self.trials))
@@ -64,7 +71,7 @@ class ReportData:
     @property
     def loss(self) -> str | None:
         """The loss that goes with the metric; None where none was recorded."""
-        return loss_of(self.trials, self.metric)
+        return matching_loss(self.trials, self.metric)
 
     @property
     def tested(self) -> str:
@@ -75,7 +82,7 @@ class ReportData:
         best = best_cell(self.sweep.trials, self.metric, name)
         if pd.isna(best[name]):
             return ""
-        value = with_error(best[name], best[f"{name}_sem"])
+        value = format_with_error(best[name], best[f"{name}_sem"])
         return f"On the test's examples, which had no part in choosing it: {name} {value}."
 
     @cached_property
@@ -90,7 +97,7 @@ class ReportData:
     @cached_property
     def behind(self) -> list[int]:
         """The trials that are seen faint behind the curves: all, or some at random but ever the same."""
-        return sampled(self.trials, _FAINT)["trial"].tolist()
+        return sample_trials(self.trials, _FAINT)["trial"].tolist()
 
     @cached_property
     def curves(self) -> pd.DataFrame:
@@ -114,4 +121,4 @@ class ReportData:
     @cached_property
     def start(self) -> pd.Series:
         """The loss of every trial at step 0, by its number; none where no loss goes with the metric."""
-        return first_values(self.sweep.directory, self.loss) if self.loss else pd.Series(dtype=np.float64)
+        return initial_values(self.sweep.directory, self.loss) if self.loss else pd.Series(dtype=np.float64)

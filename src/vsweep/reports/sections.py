@@ -7,8 +7,8 @@ import pandas as pd
 from vsweep.analysis import significance
 from vsweep.analysis.axis_scale import heatmap_pairs
 from vsweep.analysis.cells import rows_of
-from vsweep.analysis.importance import said as importance_said
-from vsweep.analysis.labels import label, short, with_error
+from vsweep.analysis.importance import describe_importance as importance_said
+from vsweep.analysis.labels import cell_label, format_value, format_with_error
 from vsweep.metrics import final_values
 from vsweep.reports.blocks import Charts, Choice, Rows, Section
 from vsweep.reports.charts import curves as curve_charts
@@ -42,11 +42,11 @@ def best(of: ReportData) -> Section:
             )
         )
     else:
-        name = label(first, of.axes) or "The one cell"
+        name = cell_label(first, of.axes) or "The one cell"
         mine = of.trials[of.trials["cell"] == first["cell"]]
         n = int(final_values(mine, metric).notna().sum())
         words.append(
-            f"{name}: {metric} {with_error(first['mean'], first['sem'])} at the last step, "
+            f"{name}: {metric} {format_with_error(first['mean'], first['sem'])} at the last step, "
             + (f"the mean ± standard error over {n} seeds." if n > 1 else "of one seed.")
         )
         if first["diverged"]:
@@ -66,20 +66,20 @@ def _sure(of: ReportData) -> str:
     if of.still:
         shared = f", and {ties:,} cells share the best value" if ties > 1 else ""
         return f"The seed changes nothing here: there is no luck in it{shared}."
-    said = significance.said(of.cells)
+    said = significance.describe_significance(of.cells)
     return _sentence(said) if said else ""
 
 
 def _table(of: ReportData) -> Rows:
-    shown, near = of.cells.head(_ROWS), significance.not_distinguishable(of.cells).tolist()
+    shown, near = of.cells.head(_ROWS), significance.tied_with_best(of.cells).tolist()
     rows = []
     for i, row in enumerate(rows_of(shown)):
         chance = "" if i == 0 or of.still or pd.isna(row["chance"]) else _chance(row["chance"])
         rows.append(
             [
                 str(i + 1),
-                *(short(row[axis]) for axis in of.axes),
-                with_error(row["mean"], row["sem"]),
+                *(format_value(row[axis]) for axis in of.axes),
+                format_with_error(row["mean"], row["sem"]),
                 f"{row['diverged']}/{row['seeds']}",
                 chance,
                 "≈" if near[i] and not of.still else "",

@@ -9,7 +9,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from vsweep.analysis.labels import evenly_spaced_indices
-from vsweep.analysis.ranking import known_axis, rank_cells
+from vsweep.analysis.ranking import check_axis, rank_cells
 from vsweep.metrics import default_metric, higher_is_better
 from vsweep.plots import boundaries, parameters, predictions
 from vsweep.plots.basins import draw_basin
@@ -186,7 +186,7 @@ class Plots(Interactive):
         """The best cell for each combination of values of the axes."""
         cells = rank_cells(self._trials, metric)
         for axis in axes:
-            known_axis(self._trials, axis)
+            check_axis(self._trials, axis)
         return cells.dropna(subset=list(axes)).drop_duplicates(list(axes))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from vsweep.analysis.ranking import restrict, varied
+from vsweep.analysis.ranking import restrict, varied_axes
 from vsweep.reports.charts import basins, boundaries, parameters, predictions, trajectories
 from vsweep.reports.charts.style import Chart
 from vsweep.store.reader import StoredSweep
@@ -58,6 +58,6 @@ def _asked(sweep: StoredSweep, name: str) -> list[dict[str, Any]]:
 
 def _telling(sweep: StoredSweep) -> str | None:
     """The axis whose values differ most to the eye: how wide models are, or which they are."""
-    axes = varied(sweep.trials)
+    axes = varied_axes(sweep.trials)
     first = [axis for axis in ("model.width", "model") if axis in axes]
     return next(iter(first + axes), None)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vsweep.metrics import higher_is_better, preferred
+from vsweep.metrics import higher_is_better, preferred_metric
 from vsweep.store.blocks import Params, TrainedBlock
 from vsweep.store.checkpoints import read_params, write_params
 
@@ -14,13 +14,13 @@ ALL = "all"
 _FOLDER, _BEST = "params", "best.npz"
 
 
-class Keeper:
+class ParamsWriter:
     """Keeps the parameters of the best trials so far in one file, or those of every block in a file each."""
 
     def __init__(self, directory: Path, keep: int | str, metrics: Sequence[str]) -> None:
         """keep: how many, or `all`. The metric is the one that ranks."""
         self._folder, self._keep = directory / _FOLDER, keep
-        self._metric = preferred(metrics)
+        self._metric = preferred_metric(metrics)
         self._best: list[tuple[float, str, Params]] = []
 
     def open(self, identities: np.ndarray, summary: pd.DataFrame) -> int:
@@ -59,7 +59,7 @@ class Keeper:
         write_params(self._folder / _BEST, kept)
 
 
-def params_of(directory: Path, identity: str) -> Params | None:
+def read_trial_params(directory: Path, identity: str) -> Params | None:
     """The parameters of a trial, where they are kept."""
     for path in sorted((directory / _FOLDER).glob("*.npz")):
         for found, params in read_params(path):

@@ -8,7 +8,7 @@ import numpy as np
 Params = dict[str, np.ndarray]
 
 
-def no_params(places: np.ndarray) -> list[Params]:
+def empty_params(places: np.ndarray) -> list[Params]:
     """Of trials whose parameters are not at hand."""
     return [{} for _ in places]
 
@@ -30,7 +30,7 @@ class TrainedBlock(NamedTuple):
     diverged_at: np.ndarray
     test: Mapping[str, np.ndarray] = {}
     columns: Mapping[str, np.ndarray] = {}
-    params: Callable[[np.ndarray], list[Params]] = no_params
+    params: Callable[[np.ndarray], list[Params]] = empty_params
     state: "PartialBlock | None" = None
 
 

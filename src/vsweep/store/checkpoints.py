@@ -16,7 +16,7 @@ from vsweep.store.blocks import Params
 _DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
-class Saved(NamedTuple):
+class Checkpoint(NamedTuple):
     """Trials between two segments, as they are in a file: see `Underway`. identities: `(trials,)`."""
 
     identities: np.ndarray
@@ -25,7 +25,7 @@ class Saved(NamedTuple):
     state: Sequence[np.ndarray]
 
 
-def write_saved(path: Path, saved: Saved) -> None:
+def write_checkpoint(path: Path, saved: Checkpoint) -> None:
     """Write one to a file."""
     arrays = {f"metric/{name}": values for name, values in saved.metrics.items()}
     arrays |= {f"state/{i:04d}": leaf for i, leaf in enumerate(saved.state)}
@@ -33,12 +33,12 @@ def write_saved(path: Path, saved: Saved) -> None:
     _write(path, arrays)
 
 
-def read_saved(path: Path) -> Saved | None:
+def read_checkpoint(path: Path) -> Checkpoint | None:
     """What a file holds, or None where it is not whole."""
     with suppress(*_DAMAGED), np.load(path, allow_pickle=False) as file:
         metrics = {name.removeprefix("metric/"): file[name] for name in file if name.startswith("metric/")}
         state = [file[name] for name in sorted(file) if name.startswith("state/")]
-        return Saved(file["identities"].astype(str), int(file["records"]), metrics, state)
+        return Checkpoint(file["identities"].astype(str), int(file["records"]), metrics, state)
     return None
 
 

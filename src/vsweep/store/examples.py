@@ -10,7 +10,7 @@ from vsweep.store.atomic import write_whole
 _FOLDER = "examples"
 
 
-def keep_examples(directory: Path, number: int, frame: pd.DataFrame) -> None:
+def write_examples(directory: Path, number: int, frame: pd.DataFrame) -> None:
     """Keep those of a data set. number: which of the plan's it is."""
     (directory / _FOLDER).mkdir(exist_ok=True)
     write_whole(_path(directory, number), partial(_write, frame))

@@ -16,24 +16,24 @@ import pyarrow.parquet as pq
 
 from vsweep.errors import ConfigError
 from vsweep.store.atomic import checksum, write_whole
-from vsweep.store.checkpoints import Saved, read_saved
+from vsweep.store.checkpoints import Checkpoint, read_checkpoint
 from vsweep.store.manifest import CURVES, ROWS, Block, Ledger
 from vsweep.store.trial_table import Table, read_rows
 
-AtSteps = Callable[[int], np.ndarray]
+IdentitiesAtSteps = Callable[[int], np.ndarray]
 TRIALS, STATES, EARLIER = "trials.parquet", "states", "earlier"
 _BESIDE, _READY, _GONE = ".extended", "ready", "gone"
 
 
-def unfinished(directory: Path) -> bool:
+def has_pending_extension(directory: Path) -> bool:
     """Whether files of two numberings may stand in a directory."""
     return (directory / _BESIDE / _READY).exists()
 
 
-def finish(directory: Path) -> None:
+def finish_extension(directory: Path) -> None:
     """Put what was written whole in its place, and drop what was not."""
     beside = directory / _BESIDE
-    if unfinished(directory):
+    if has_pending_extension(directory):
         gone = (beside / _GONE).read_text(encoding="utf-8").split() if (beside / _GONE).exists() else []
         for name in gone:
             (directory / name).unlink(missing_ok=True)
@@ -46,7 +46,7 @@ def finish(directory: Path) -> None:
         shutil.rmtree(beside)
 
 
-def summary_at(places: pd.Index, rows: pd.DataFrame) -> pd.DataFrame:
+def index_by_row(places: pd.Index, rows: pd.DataFrame) -> pd.DataFrame:
     """A block's summary by the places of its trials. places: the table's identities."""
     return rows.set_axis(places.get_indexer(rows.index), axis=0)
 
@@ -55,7 +55,7 @@ def extend(
     ledger: Ledger,
     table: Table,
     before: Mapping[str, Any],
-    at_steps: AtSteps,
+    at_steps: IdentitiesAtSteps,
     write_description: Callable[[Path], Any],
 ) -> None:
     """Renumber what a directory holds for a table.
@@ -90,7 +90,7 @@ def extend(
     summaries = []
     lines = []
     for block in kept:
-        summaries.append(summary_at(places, rows[block]))
+        summaries.append(index_by_row(places, rows[block]))
         curves = table.renumbered(
             pq.read_table(ledger.path(CURVES, block.part)), summaries[-1].index.to_numpy()
         )
@@ -109,7 +109,7 @@ def extend(
     write_description(beside)
     write_whole(beside / _GONE, lambda part: part.write_text("\n".join(gone), encoding="utf-8"))
     write_whole(beside / _READY, lambda part: part.touch())
-    finish(directory)
+    finish_extension(directory)
 
 
 def _copy_aside(ledger: Ledger, blocks: list[Block], beside: Path, steps: int) -> list[str]:
@@ -126,16 +126,16 @@ def _copy_aside(ledger: Ledger, blocks: list[Block], beside: Path, steps: int) -
     return gone
 
 
-def earlier_states(directory: Path, table: Table, at_steps: AtSteps) -> Iterator[Saved]:
+def earlier_states(directory: Path, table: Table, at_steps: IdentitiesAtSteps) -> Iterator[Checkpoint]:
     """The states in which shorter trainings of the table's trials ended, where they were kept."""
     for folder in sorted((directory / EARLIER).glob("steps-*")):
         shorter = at_steps(int(folder.name.removeprefix("steps-"))).tolist()
         place = {identity: i for i, identity in enumerate(shorter) if identity}
         for path in sorted((folder / STATES).glob("*.npz")):
-            saved = read_saved(path)
+            saved = read_checkpoint(path)
             if saved is not None:
                 here = np.asarray([place.get(identity, -1) for identity in saved.identities])
                 kept = here >= 0
                 metrics = {name: values[kept] for name, values in saved.metrics.items()}
                 state = [leaf[kept] for leaf in saved.state]
-                yield Saved(table.identities[here[kept]], saved.records, metrics, state)
+                yield Checkpoint(table.identities[here[kept]], saved.records, metrics, state)

@@ -24,7 +24,7 @@ class Derivative(NamedTuple):
     difference: float
 
 
-class CheckedProgram(NamedTuple):
+class ProgramCheck(NamedTuple):
     """Of one program.
 
     name: its data and its model. scalars: how many derivatives were compared. open: of how many of these
@@ -40,13 +40,13 @@ class CheckedProgram(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Checked:
+class GradientCheck:
     """Gradients held against central differences.
 
     programs: what was found of each. threshold: the relative error above which a gradient is wrong.
     """
 
-    programs: tuple[CheckedProgram, ...]
+    programs: tuple[ProgramCheck, ...]
     threshold: float
 
     @property

@@ -11,14 +11,14 @@ import pandas as pd
 import yaml
 
 from vsweep.errors import ConfigError
-from vsweep.store.best_params import params_of
+from vsweep.store.best_params import read_trial_params
 from vsweep.store.cell_overrides import CellOverrides
 from vsweep.store.examples import read_examples
-from vsweep.store.extend import unfinished
+from vsweep.store.extend import has_pending_extension
 from vsweep.store.writer import read_curves, read_trials
 
 MakePredictor = Callable[["StoredSweep", int, dict[str, np.ndarray] | None], Callable[[Any], np.ndarray]]
-MakeSpelling = Callable[["StoredSweep"], CellOverrides]
+MakeCellOverrides = Callable[["StoredSweep"], CellOverrides]
 VERIFIED, CONFIRMED, PICTURES, REPORT = "verify.json", "confirm.json", "pictures", "report.html"
 
 
@@ -36,7 +36,7 @@ class StoredSweep:
         self,
         directory: str | Path,
         predictor: MakePredictor | None = None,
-        spelling: MakeSpelling | None = None,
+        spelling: MakeCellOverrides | None = None,
     ) -> None:
         """predictor: makes one from the sweep, a cell's number and a trial's parameters (None: of no matter).
 
@@ -49,7 +49,7 @@ class StoredSweep:
         # What `where` left, in words.
         self.only = ""
         self.directory = Path(directory)
-        if unfinished(self.directory):
+        if has_pending_extension(self.directory):
             got = f"{str(directory)!r} was left in the middle of being extended"
             raise ConfigError("dir", got, f"vsweep resume {directory}")
         if not (self.directory / "trials.parquet").is_file():
@@ -109,7 +109,7 @@ class StoredSweep:
         Raises `KeyError` for a trial that is not there, or whose parameters were not kept: those of the best
         are, or all with `keep.params=all`, and `vsweep.reproduce` trains any trial again.
         """
-        found = params_of(self.directory, self._trial(trial)["identity"])
+        found = read_trial_params(self.directory, self._trial(trial)["identity"])
         if found is None:
             raise KeyError(f"the parameters of trial {trial} were not kept; vsweep.reproduce trains it again")
         return found

@@ -10,7 +10,7 @@ from vsweep.metrics import higher_is_better, is_parameter
 from vsweep.store.blocks import TrainedBlock
 
 
-def summary_of(
+def summarize_block(
     done: TrainedBlock, metrics: Sequence[str], tests: Sequence[str] = (), more: Sequence[str] = ()
 ) -> pd.DataFrame:
     """Status, final and best values of trials that are done, by their place in the table.

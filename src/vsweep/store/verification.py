@@ -7,7 +7,7 @@ from typing import Any
 _NAMED = 5
 
 
-def verified_line(found: Mapping[str, Any]) -> str:
+def describe_verification(found: Mapping[str, Any]) -> str:
     """What `verify.json` says, in a sentence or two."""
     if "failed" in found:
         return f"not verified ({found['failed']}); vsweep verify tries again"

@@ -16,13 +16,21 @@ import yaml
 
 from vsweep.errors import ConfigError
 from vsweep.store.atomic import uninterrupted, write_json, write_whole
-from vsweep.store.best_params import Keeper
+from vsweep.store.best_params import ParamsWriter
 from vsweep.store.blocks import PartialBlock, TrainedBlock
-from vsweep.store.checkpoints import Saved, read_saved, write_saved
-from vsweep.store.extend import STATES, TRIALS, earlier_states, extend, finish, summary_at, unfinished
+from vsweep.store.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
+from vsweep.store.extend import (
+    STATES,
+    TRIALS,
+    earlier_states,
+    extend,
+    finish_extension,
+    has_pending_extension,
+    index_by_row,
+)
 from vsweep.store.lock import LOCK_FILES, Lock
 from vsweep.store.manifest import CURVES, ROWS, Ledger
-from vsweep.store.summary import summary_of
+from vsweep.store.summary import summarize_block
 from vsweep.store.trial_table import Table, read_rows, write_rows
 
 # Of a directory's files: raised where an older directory cannot be gone on with.
@@ -34,7 +42,7 @@ _CONFIG, _PLAN, _UNDERWAY = "config.yaml", "plan.json", "underway"
 _OURS = {*LOCK_FILES, _CONFIG, "curves", ROWS}
 
 
-def no_steps(steps: int) -> np.ndarray:
+def no_shorter_trials(steps: int) -> np.ndarray:
     """Of a table whose trials do not begin as shorter ones."""
     return np.asarray([""])
 
@@ -49,7 +57,7 @@ class Store:
         *,
         keep: int | str = 0,
         numerics: int = 0,
-        at_steps: Callable[[int], np.ndarray] = no_steps,
+        at_steps: Callable[[int], np.ndarray] = no_shorter_trials,
         described: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None,
     ) -> None:
         """Make the directory, or open it with what it holds of these trials.
@@ -66,7 +74,7 @@ class Store:
         # What a person should know of what was found.
         self.notes: list[str] = []
         self._at_steps, self._numerics = at_steps, numerics
-        self._ledger, self._keeper = Ledger(directory), Keeper(directory, keep, table.metrics)
+        self._ledger, self._keeper = Ledger(directory), ParamsWriter(directory, keep, table.metrics)
         self._written = time.monotonic()
         _make(directory)
         self._lock = Lock(directory)
@@ -78,7 +86,7 @@ class Store:
 
     def _open(self, described: tuple[Mapping[str, Any], Mapping[str, Any]] | None) -> None:
         check_format(self.directory, read_plan(self.directory), self._numerics)
-        finish(self.directory)
+        finish_extension(self.directory)
         before = read_plan(self.directory)
         aside = self._ledger.open()
         if aside:
@@ -90,7 +98,7 @@ class Store:
         # Of a new directory, no index of a hundred thousand trials is made.
         places = pd.Index(self.table.identities if self._ledger.blocks else [])
         self._summaries = [
-            summary_at(places, read_rows(self._ledger.path(ROWS, block.part)))
+            index_by_row(places, read_rows(self._ledger.path(ROWS, block.part)))
             for block in self._ledger.blocks
         ]
         self.done = np.zeros(len(self.table.rows), bool)
@@ -142,7 +150,7 @@ class Store:
 
     def underway(self) -> list[PartialBlock]:
         """Blocks of trials that are not done, to go on from where they were saved."""
-        found = [read_saved(path) for path in sorted((self.directory / _UNDERWAY).glob("*.npz"))]
+        found = [read_checkpoint(path) for path in sorted((self.directory / _UNDERWAY).glob("*.npz"))]
         saved = [s for s in (*found, *earlier_states(self.directory, self.table, self._at_steps)) if s]
         if not saved:
             return []
@@ -169,7 +177,7 @@ class Store:
         self._lock.check()
         identities = self.table.identities[done.rows]
         curves = self.table.curves(done)
-        summary = summary_of(done, self.table.metrics, self.table.tests, self.table.more)
+        summary = summarize_block(done, self.table.metrics, self.table.tests, self.table.more)
         with uninterrupted():
             stem = self._ledger.next_stem
             self._keeper.add(done, identities, summary, stem)
@@ -210,7 +218,7 @@ class Store:
 
     def _write_saved(self, path: Path, block: PartialBlock) -> None:
         identities = self.table.identities[block.rows]
-        write_saved(path, Saved(identities, block.records, block.metrics, block.state))
+        write_checkpoint(path, Checkpoint(identities, block.records, block.metrics, block.state))
 
     def _saved_name(self, rows: np.ndarray) -> str:
         return f"{self.table.identities[rows[0]]}.npz"
@@ -228,7 +236,7 @@ def read_curves(directory: Path, trials: Sequence[int] | None = None) -> pd.Data
     return curves.sort_values(["trial", "step"], kind="stable", ignore_index=True)
 
 
-def first_values(directory: Path, metric: str) -> pd.Series:
+def initial_values(directory: Path, metric: str) -> pd.Series:
     """A metric of every trial at step 0, float64, by the trial's number."""
     curves = pd.read_parquet(directory / CURVES, columns=["trial", metric], filters=[("step", "==", 0)])
     return curves.set_index("trial")[metric].astype(np.float64)
@@ -239,7 +247,7 @@ def is_complete(directory: Path, plan: Mapping[str, Any]) -> bool:
 
     Raises `ConfigError` where another process writes it.
     """
-    if plan.get("format") != FORMAT or unfinished(directory):
+    if plan.get("format") != FORMAT or has_pending_extension(directory):
         return False
     try:
         trials = read_trials(directory)

@@ -9,15 +9,15 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from vsweep.analysis.labels import short, short_names, with_error
-from vsweep.store.gradient_check import Checked, Derivative
-from vsweep.store.verification import verified_line
+from vsweep.analysis.labels import format_value, format_with_error, short_axis_names
+from vsweep.store.gradient_check import Derivative, GradientCheck
+from vsweep.store.verification import describe_verification
 
 # What differences leave in doubt of a gradient before it is said: a hundred times what a right one is off.
 _ROUGH = 1e-4
 
 
-def print_verified(found: Mapping[str, Any]) -> None:
+def print_verification(found: Mapping[str, Any]) -> None:
     """Each trial that was trained again, then the sentence."""
     console = Console(stderr=True, highlight=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
@@ -30,37 +30,38 @@ def print_verified(found: Mapping[str, Any]) -> None:
             str(each["trial"]), str(each["seed"]), each["why"], apart, each["metric"], twin, verdict
         )
     console.print(table)
-    console.print(verified_line(found), soft_wrap=True)
+    console.print(describe_verification(found), soft_wrap=True)
 
 
-def print_confirmed(cells: pd.DataFrame, metric: str) -> None:
+def print_confirmation(cells: pd.DataFrame, metric: str) -> None:
     """The cells that were trained again, and how much the first one shrank."""
     console = Console(stderr=True, highlight=False)
     axes = [
         name for name in cells.columns[1 : list(cells.columns).index("mean")] if cells[name].nunique() > 1
     ]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for name in (*short_names(axes).values(), "in the sweep", "on fresh seeds", "shrinkage", "rank"):
+    for name in (*short_axis_names(axes).values(), "in the sweep", "on fresh seeds", "shrinkage", "rank"):
         table.add_column(name, justify="right")
     for row in cells.to_dict("records"):
         table.add_row(
-            *(short(row[axis]) for axis in axes),
-            with_error(row["mean"], row["sem"]),
-            with_error(row["confirmed"], row["confirmed_sem"]),
-            short(row["shrinkage"]),
+            *(format_value(row[axis]) for axis in axes),
+            format_with_error(row["mean"], row["sem"]),
+            format_with_error(row["confirmed"], row["confirmed_sem"]),
+            format_value(row["shrinkage"]),
             str(row["rank"]),
         )
     console.print(table)
     first, mean_loss = cells.iloc[0], float(cells["shrinkage"].mean())
     place = "still the first" if first["rank"] == 1 else f"number {int(first['rank'])}"
     console.print(
-        f"{metric} of the best cell: {short(first['mean'])} in the sweep, {short(first['confirmed'])} on"
-        f" fresh seeds, {place} of {len(cells)}; these cells shrank by {short(mean_loss)} on average",
+        f"{metric} of the best cell: {format_value(first['mean'])} in the sweep,"
+        f" {format_value(first['confirmed'])} on fresh seeds, {place} of {len(cells)}; "
+        f"these cells shrank by {format_value(mean_loss)} on average",
         soft_wrap=True,
     )
 
 
-def checked_line(found: Checked) -> str:
+def describe_gradient_check(found: GradientCheck) -> str:
     """What a check of gradients found, in a sentence."""
     of = f"{_count(len(found.programs), 'program')}, {_count(found.scalars, 'derivative')}"
     if found.open:
@@ -73,7 +74,7 @@ def checked_line(found: Checked) -> str:
     return f"gradients agree: worst relative error {worst.error:.1e}, at {_place(worst)} ({of})"
 
 
-def print_checked(found: Checked) -> None:
+def print_gradient_check(found: GradientCheck) -> None:
     """Of each program the derivative that is furthest from its differences."""
     for program in found.programs:
         of = f"{program.name}, {_count(program.scalars, 'derivative')}"
@@ -88,7 +89,7 @@ def _both(worst: Derivative) -> str:
 
 def _place(worst: Derivative) -> str:
     """The parameter's name and its cell."""
-    cell = " ".join(f"{path}={short(value)}" for path, value in worst.cell.items())
+    cell = " ".join(f"{path}={format_value(value)}" for path, value in worst.cell.items())
     return worst.parameter + (f" of {cell}" if cell else "")
 
 

@@ -21,15 +21,15 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from vsweep.analysis.labels import short, short_names, with_error
+from vsweep.analysis.labels import format_value, format_with_error, short_axis_names
+from vsweep.analysis.minima import describe_endings as ended
 from vsweep.analysis.minima import is_function
-from vsweep.analysis.minima import said as ended
 from vsweep.analysis.ranking import test_metric
-from vsweep.analysis.significance import not_distinguishable, said
+from vsweep.analysis.significance import describe_significance, tied_with_best
 from vsweep.metrics import axes_of, default_metric
 from vsweep.results import Sweep
 from vsweep.store.reader import PICTURES, REPORT
-from vsweep.store.verification import verified_line
+from vsweep.store.verification import describe_verification
 
 # Of the best cells, how many are shown of many, and up to how many all are.
 _ROWS, _ALL = 5, 16
@@ -124,7 +124,9 @@ class ConsoleTracker:
         self.console.print(best_table(sweep), width=None if self.console.is_terminal else _WIDTH)
         # Descents of a function do not hang on their seeds, unless these move where they start.
         still = is_function(trials) and not cells["std"].fillna(0.0).any()
-        alike_or_not = _SEEDLESS if still and len(cells) < len(trials) else "" if still else said(cells)
+        alike_or_not = (
+            _SEEDLESS if still and len(cells) < len(trials) else "" if still else describe_significance(cells)
+        )
         for line in (
             # Where data come from is not to be overlooked.
             *(f"note: {data['note']}" for data in sweep.plan["data"].values() if data.get("note")),
@@ -175,7 +177,7 @@ def _tested(sweep: Sweep, metric: str) -> str:
     best = sweep.best(metric)
     if name is None or pd.isna(best[name]):
         return ""
-    value = with_error(best[name], best[f"{name}_sem"])
+    value = format_with_error(best[name], best[f"{name}_sem"])
     return f"the first on the test's examples, which had no part in choosing it: {name} {value}"
 
 
@@ -190,7 +192,7 @@ def _pictures(sweep: Sweep) -> list[str]:
 
 
 def _verified(sweep: Sweep) -> str:
-    return "" if sweep.verified is None else verified_line(sweep.verified)
+    return "" if sweep.verified is None else describe_verification(sweep.verified)
 
 
 def best_table(sweep: Sweep) -> Table:
@@ -198,18 +200,18 @@ def best_table(sweep: Sweep) -> Table:
     cells = sweep.cells()
     axes = [axis for axis in axes_of(sweep.trials) if cells[axis].nunique(dropna=False) > 1]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for name in short_names(axes).values():
+    for name in short_axis_names(axes).values():
         table.add_column(name, justify="right", overflow="fold")
     several = len(cells) > 1
     for name in ("mean ± se", "diverged", *(["P(worse)"] if several else [])):
         table.add_column(name, justify="right", no_wrap=True)
-    tied, chaotic = not_distinguishable(cells).tolist(), _chaotic_cells(sweep)
+    tied, chaotic = tied_with_best(cells).tolist(), _chaotic_cells(sweep)
     for i, row in enumerate(cells.head(_ROWS if len(cells) > _ALL else _ALL).to_dict("records")):
         chance = "" if i == 0 else "–" if pd.isna(row["chance"]) else f"{row['chance']:.2f}"
         chance += " ≈" if tied[i] else ""
         table.add_row(
-            *(short(row[axis]) for axis in axes),
-            with_error(row["mean"], row["sem"]),
+            *(format_value(row[axis]) for axis in axes),
+            format_with_error(row["mean"], row["sem"]),
             f"{row['diverged']}/{row['seeds']}" + (" chaotic" if row["cell"] in chaotic else ""),
             *([chance] if several else []),
         )

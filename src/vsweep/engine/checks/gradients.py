@@ -18,7 +18,7 @@ from vsweep.engine.dry_run import trace_user_functions
 from vsweep.engine.hyperparams import bind
 from vsweep.engine.inputs import arrays
 from vsweep.engine.plan import Plan
-from vsweep.store.gradient_check import CheckedProgram, Derivative
+from vsweep.store.gradient_check import Derivative, ProgramCheck
 from vsweep.tasks.models import Params, unpadded
 from vsweep.tasks.task import Data, Examples, MakeTask
 from vsweep.training.vectorize import HParams, Static, precision_context, start_one
@@ -60,7 +60,7 @@ class Compared(NamedTuple):
     doubt: float
 
 
-def check_gradients(plan: Plan) -> Iterator[CheckedProgram]:
+def check_gradients(plan: Plan) -> Iterator[ProgramCheck]:
     """Of every program of a plan, in float64, the gradient of the training loss in its first and last trial.
 
     At the trial's first parameters, and once more near them, where no weight of zero hides anything and
@@ -85,7 +85,7 @@ def check_gradients(plan: Plan) -> Iterator[CheckedProgram]:
         worst = max((part.worst for part in parts), key=lambda worst: worst.error)
         scalars, left_open = sum(part.scalars for part in parts), sum(part.open for part in parts)
         doubt = max(part.doubt for part in parts)
-        yield CheckedProgram(program.inputs.subject, scalars, left_open, doubt, worst)
+        yield ProgramCheck(program.inputs.subject, scalars, left_open, doubt, worst)
 
 
 def _where(grid: Grid, row: int) -> tuple[dict[str, Any], int, int]:
@@ -103,7 +103,7 @@ def _of_trial(
     width: int,
     where: tuple[dict[str, Any], int, int],
     rng: np.random.Generator,
-) -> list[CheckedProgram]:
+) -> list[ProgramCheck]:
     """What was found at each point. hparams: of scalars. width: the trial's own, 0 where there is none."""
     first = jax.device_get(_start(static, hparams, data))
     made = []
@@ -119,7 +119,7 @@ def _of_trial(
         i = int(np.argmax(found.error))
         error, *numbers = float(found.error[i]), float(found.gradient[i]), float(found.difference[i])
         worst = Derivative(error, names[i], *where, moved, *numbers)
-        made.append(CheckedProgram("", len(at), int(found.open.sum()), found.doubt, worst))
+        made.append(ProgramCheck("", len(at), int(found.open.sum()), found.doubt, worst))
     return made
 
 

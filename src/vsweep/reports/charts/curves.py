@@ -8,9 +8,15 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from vsweep.analysis.cells import rows_of
-from vsweep.analysis.convergence import bands, few_steps, medians, reached, targets
-from vsweep.analysis.labels import label
-from vsweep.analysis.ranking import sampled, varied
+from vsweep.analysis.convergence import (
+    downsample_steps,
+    median_steps,
+    quartile_bands,
+    steps_to_targets,
+    target_values,
+)
+from vsweep.analysis.labels import cell_label
+from vsweep.analysis.ranking import sample_trials, varied_axes
 from vsweep.metrics import higher_is_better
 from vsweep.reports.charts.style import CELLS, GREY, Chart, band, colours, figure, metric_axis, plain
 
@@ -25,8 +31,8 @@ def convergence(
 
     curves: of these cells, and of the trials behind. Each trace of a cell has its number as `meta`.
     """
-    thin = few_steps(curves, _STEPS)
-    band = bands(trials[trials["cell"].isin(cells)], thin, metric)
+    thin = downsample_steps(curves, _STEPS)
+    band = quartile_bands(trials[trials["cell"].isin(cells)], thin, metric)
     names = _names(trials, cells)
     traces: list[Any] = [_faint(thin[thin["trial"].isin(behind)], metric)]
     for cell, colour in zip(cells, colours(range(len(cells))), strict=True):
@@ -67,9 +73,9 @@ def _shown(trials: pd.DataFrame, curves: pd.DataFrame, metric: str) -> dict[str,
 
 
 def _names(trials: pd.DataFrame, cells: Sequence[int]) -> dict[int, str]:
-    axes = varied(trials)
+    axes = varied_axes(trials)
     rows = trials[trials["cell"].isin(cells)].drop_duplicates("cell")
-    return {int(row["cell"]): plain(label(row, axes)) or "the one cell" for row in rows_of(rows)}
+    return {int(row["cell"]): plain(cell_label(row, axes)) or "the one cell" for row in rows_of(rows)}
 
 
 def _faint(kept: pd.DataFrame, metric: str) -> go.Scatter:
@@ -107,10 +113,10 @@ def _band(line: pd.DataFrame, cell: int, name: str, metric: str, colour: str) ->
 
 def steps_to_target(trials: pd.DataFrame, curves: pd.DataFrame, metric: str, cells: Sequence[int]) -> Chart:
     """How many steps each of some cells takes to reach a value of a metric: the median over its seeds."""
-    goals = targets(curves, metric)
+    goals = target_values(curves, metric)
     of = trials.set_index("trial")["cell"]
     kept = curves[curves["trial"].isin(trials.loc[trials["cell"].isin(cells), "trial"])]
-    took = medians(reached(kept, metric, goals), of) if len(goals) else pd.DataFrame()
+    took = median_steps(steps_to_targets(kept, metric, goals), of) if len(goals) else pd.DataFrame()
     names = _names(trials, cells)
     traces = []
     for cell, colour in zip(cells, colours(range(len(cells))), strict=True):
@@ -151,11 +157,11 @@ def steps_to_target(trials: pd.DataFrame, curves: pd.DataFrame, metric: str, cel
 def final_against_best(trials: pd.DataFrame, metric: str) -> Chart:
     """Of each trial the metric at its last step against the best that it had on the way."""
     ok = trials[trials["status"] == "ok"]
-    kept = sampled(ok, _POINTS)
+    kept = sample_trials(ok, _POINTS)
     x, y = (kept[f"{part}_{metric}"].to_numpy(np.float32) for part in ("best", "final"))
-    axes = varied(trials)
+    axes = varied_axes(trials)
     hover = [
-        f"{plain(label(row, axes))} seed={row['seed']}"
+        f"{plain(cell_label(row, axes))} seed={row['seed']}"
         f"<br>best {row[f'best_{metric}']:.4g}, final {row[f'final_{metric}']:.4g}"
         for row in rows_of(kept)
     ]

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from vsweep.analysis.axis_scale import MOST_VALUES
 from vsweep.analysis.cells import rows_of
 from vsweep.analysis.importance import Importance
-from vsweep.analysis.labels import short, short_names, shorts
+from vsweep.analysis.labels import format_distinct_values, format_value, short_axis_names
 from vsweep.analysis.marginals import effects
 from vsweep.reports.charts.style import (
     CELLS,
@@ -78,10 +78,10 @@ def effect(trials: pd.DataFrame, cells: pd.DataFrame, axis: str, metric: str) ->
 
 
 def _hovers(table: pd.DataFrame, axis: str) -> list[str]:
-    names = [plain(name) for name in shorts(table["value"])]
+    names = [plain(name) for name in format_distinct_values(table["value"])]
     return [
-        f"{axis} = {name}<br>best cell {short(row['best'])}<br>median {short(row['median'])}"
-        f"<br>middle half {short(row['q1'])} to {short(row['q3'])}"
+        f"{axis} = {name}<br>best cell {format_value(row['best'])}<br>median {format_value(row['median'])}"
+        f"<br>middle half {format_value(row['q1'])} to {format_value(row['q3'])}"
         f"<br>{row['diverged']:.0%} of {row['trials']:,} trials diverged"
         for name, row in zip(names, rows_of(table), strict=True)
     ]
@@ -154,7 +154,7 @@ def importance_bars(found: Importance, axes: list[str]) -> Chart:
 
 def _shares(found: Importance, axes: list[str]) -> pd.DataFrame:
     """A row for each bar: `name`, `share`, `sem` and `colour`."""
-    short_of = short_names(axes)
+    short_of = short_axis_names(axes)
     # What is too small to be seen is seen together.
     seen = (found.effects["axes"].map(len) == 1) | (found.effects["share"].abs() >= _SEEN)
     table = found.effects[seen].head(_MOST_BARS)

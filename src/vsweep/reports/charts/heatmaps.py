@@ -7,8 +7,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from vsweep.analysis.cells import rows_of
-from vsweep.analysis.labels import short, with_error
-from vsweep.analysis.marginals import in_order, pairs
+from vsweep.analysis.labels import format_value, format_with_error
+from vsweep.analysis.marginals import pairs, sort_by_value
 from vsweep.metrics import higher_is_better
 from vsweep.reports.charts.style import CELLS, Chart, figure, metric_axis, places, plain, scale
 
@@ -74,14 +74,14 @@ def _tiles(table: pd.DataFrame, x: str, y: str, metric: str, show: str) -> Chart
 
 
 def _values(column: pd.Series) -> list[Any]:
-    return in_order(pd.DataFrame({"value": column.drop_duplicates()}))["value"].tolist()
+    return sort_by_value(pd.DataFrame({"value": column.drop_duplicates()}))["value"].tolist()
 
 
 def _hovers(table: pd.DataFrame, x: str, y: str, metric: str) -> list[str]:
     return [
-        f"{x} = {plain(short(row['x']))}<br>{y} = {plain(short(row['y']))}"
-        f"<br>{metric}, best of {row['cells']:,} cells: {with_error(row['best'], row['sem'])}"
-        f"<br>median over them: {short(row['median'])}"
+        f"{x} = {plain(format_value(row['x']))}<br>{y} = {plain(format_value(row['y']))}"
+        f"<br>{metric}, best of {row['cells']:,} cells: {format_with_error(row['best'], row['sem'])}"
+        f"<br>median over them: {format_value(row['median'])}"
         f"<br>{row['diverged']:.0%} of {row['trials']:,} trials diverged"
         for row in rows_of(table)
     ]

@@ -5,9 +5,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from vsweep.analysis.cells import rows_of
-from vsweep.analysis.labels import label, with_error
-from vsweep.analysis.ranking import varied
-from vsweep.analysis.significance import not_distinguishable
+from vsweep.analysis.labels import cell_label, format_with_error
+from vsweep.analysis.ranking import varied_axes
+from vsweep.analysis.significance import tied_with_best
 from vsweep.reports.charts.style import CELLS, GREY, PALETTE, Chart, figure, plain
 
 _MOST = 20
@@ -18,12 +18,12 @@ def leading(trials: pd.DataFrame, cells: pd.DataFrame, metric: str, most: int = 
 
     cells: as `rank_cells` gives them.
     """
-    shown, near = cells.head(most), not_distinguishable(cells).head(most).to_numpy(bool)
-    axes = varied(trials)
+    shown, near = cells.head(most), tied_with_best(cells).head(most).to_numpy(bool)
+    axes = varied_axes(trials)
     hover = np.asarray(
         [
-            f"{place}. {plain(label(row, axes)) or 'the one cell'}"
-            f"<br>{metric} {with_error(row['mean'], row['sem'])}"
+            f"{place}. {plain(cell_label(row, axes)) or 'the one cell'}"
+            f"<br>{metric} {format_with_error(row['mean'], row['sem'])}"
             f"<br>{row['diverged']} of {row['seeds']} seeds diverged"
             for place, row in enumerate(rows_of(shown), 1)
         ]

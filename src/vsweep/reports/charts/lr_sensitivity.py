@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from vsweep.analysis.cells import rows_of
-from vsweep.analysis.labels import short, shorts, with_error
+from vsweep.analysis.labels import format_distinct_values, format_value, format_with_error
 from vsweep.analysis.lr_sensitivity import Slope
 from vsweep.reports.charts.style import (
     CELLS,
@@ -33,7 +33,7 @@ def rates(lines: pd.DataFrame, metric: str, by: str | None) -> Chart:
     traces: list[Any] = []
     for value, colour in zip(values, colours(values), strict=True):
         line = lines[lines["by"] == value].sort_values("lr")
-        name = f"{by} = {plain(short(value))}" if by else metric
+        name = f"{by} = {plain(format_value(value))}" if by else metric
         traces += _line(line, metric, name, colour)
     drawn = figure(
         traces,
@@ -54,7 +54,7 @@ def _line(line: pd.DataFrame, metric: str, name: str, colour: str) -> list[Any]:
     sem = line["sem"].fillna(0.0).to_numpy(np.float64)
     known = np.isfinite(mean)
     hover = [
-        f"{name}<br>lr {short(row['lr'])}: {metric} {with_error(row['mean'], row['sem'])}"
+        f"{name}<br>lr {format_value(row['lr'])}: {metric} {format_with_error(row['mean'], row['sem'])}"
         f"<br>{row['diverged']} of {row['seeds']} seeds diverged"
         for row in rows_of(line)
     ]
@@ -87,7 +87,7 @@ def best_rates(best: pd.DataFrame, by: str, fit: Slope | None) -> Chart:
     """
     values = best["by"].tolist()
     kind = scale(values)
-    names = [plain(name) for name in shorts(values)]
+    names = [plain(name) for name in format_distinct_values(values)]
     x = names if kind == "category" else best["by"].to_numpy(np.float64)
     lr = best["lr"].to_numpy(np.float64)
     low, high = (best[end].fillna(best["lr"]).to_numpy(np.float64) for end in ("low", "high"))
@@ -120,9 +120,9 @@ def best_rates(best: pd.DataFrame, by: str, fit: Slope | None) -> Chart:
 
 def _range(row: Mapping[str, Any]) -> str:
     """A best learning rate in words."""
-    text = f"best lr {short(row['lr'])}"
+    text = f"best lr {format_value(row['lr'])}"
     if pd.notna(row["low"]):
-        text += f", not to be told from {short(row['low'])} to {short(row['high'])}"
+        text += f", not to be told from {format_value(row['low'])} to {format_value(row['high'])}"
     return text + ("<br>at the edge of what was tried" if row["at_edge"] else "")
 
 

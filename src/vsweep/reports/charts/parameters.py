@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from vsweep.analysis.cells import rows_of
-from vsweep.analysis.labels import evenly_spaced_indices, label
+from vsweep.analysis.labels import cell_label, evenly_spaced_indices
 from vsweep.analysis.trajectories import FunctionPanel, loss_panels
 from vsweep.metrics import LR
 from vsweep.plots.parameters import recorded, solved
@@ -39,7 +39,7 @@ def loss_surface(sweep: StoredSweep) -> Chart:
         hill = FunctionPanel(bowl.title, names, bowl.ways, value)
         on_contours(made, place, hill, colours, most, "training loss", bowl.more)
         for row, colour in zip(rows, colours, strict=True):
-            key(made, label(row, [LR]) if LR in row else "a descent", line={"color": colour, "width": 2})
+            key(made, cell_label(row, [LR]) if LR in row else "a descent", line={"color": colour, "width": 2})
         look = {"symbol": "cross", "size": 10, "color": PALETTE[2]}
         key(made, _SQUARES, marker=look)
         made.add_scatter(

@@ -10,8 +10,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from vsweep.analysis.axis_scale import log_spaced
-from vsweep.analysis.labels import short, shorts
+from vsweep.analysis.axis_scale import is_log_spaced
+from vsweep.analysis.labels import format_distinct_values, format_value
 from vsweep.metrics import higher_is_better
 
 # Told apart by every kind of sight (Okabe and Ito 2008), and on white as on black.
@@ -56,7 +56,7 @@ def scale(values: Sequence[Any]) -> str:
     known = [value for value in values if pd.notna(value)]
     if not known or any(isinstance(v, bool | np.bool_) or not isinstance(v, Real) for v in known):
         return "category"
-    return "log" if log_spaced(known) else "linear"
+    return "log" if is_log_spaced(known) else "linear"
 
 
 def axis_title(axis: str, values: Sequence[Any]) -> str:
@@ -67,7 +67,7 @@ def axis_title(axis: str, values: Sequence[Any]) -> str:
 def places(axis: str, values: Sequence[Any]) -> dict[str, Any]:
     """A Plotly axis with a place, from 0, for each value."""
     kept = np.unique(np.linspace(0, len(values) - 1, min(len(values), _MOST_TICKS)).round().astype(int))
-    names = shorts(values)
+    names = format_distinct_values(values)
     return {
         "title": {"text": axis_title(axis, values)},
         "tickvals": kept.tolist(),
@@ -86,7 +86,7 @@ def rate_axis(title: str, values: np.ndarray) -> dict[str, Any]:
         "title": {"text": f"{title} (log scale)"},
         "type": "log",
         "tickvals": kept.tolist(),
-        "ticktext": [short(float(value)) for value in kept],
+        "ticktext": [format_value(float(value)) for value in kept],
         "zeroline": False,
     }
 

@@ -4,7 +4,7 @@ import re
 import threading
 import time
 
-from vsweep.trackers.wandb.client import without_key
+from vsweep.trackers.wandb.client import redact_key
 
 # Seconds between two attempts, the first and the longest.
 _FIRST_S, _LONGEST_S = 2.0, 30.0
@@ -39,7 +39,7 @@ class Backoff:
 
     def failed(self, error: object) -> bool:
         """Whether to try again after this."""
-        self.why = without_key(error) or type(error).__name__
+        self.why = redact_key(error) or type(error).__name__
         now = time.monotonic()
         self._not_before = now + self._wait
         self._wait = min(2 * self._wait, _LONGEST_S)

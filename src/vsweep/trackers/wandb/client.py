@@ -14,7 +14,7 @@ _LEAST_S = 5.0
 _LONG = re.compile(r"[A-Za-z0-9_-]{40,}")
 
 
-class To(NamedTuple):
+class Destination(NamedTuple):
     """Where runs go.
 
     mode: `offline`, `online` or `shared`. project, entity: W&B's; None is one's own. patience: how long a
@@ -37,7 +37,7 @@ class To(NamedTuple):
         return self.mode != "offline"
 
 
-def logged_in() -> bool:
+def is_logged_in() -> bool:
     """Whether W&B knows who one is; asks nobody."""
     import wandb
 
@@ -46,24 +46,24 @@ def logged_in() -> bool:
     return False
 
 
-def no_login() -> str:
-    """What keeps one out, in words, where `logged_in` says so."""
-    return "what WANDB_API_KEY holds is no API key" if keyed() else "not logged in: wandb login"
+def describe_missing_login() -> str:
+    """What keeps one out, in words, where `is_logged_in` says so."""
+    return "what WANDB_API_KEY holds is no API key" if has_api_key() else "not logged in: wandb login"
 
 
-def keyed() -> bool:
+def has_api_key() -> bool:
     """Whether the environment has what should be a key; the client takes one of a wrong length for none."""
     return bool(os.environ.get("WANDB_API_KEY"))
 
 
-def host() -> str:
+def server_url() -> str:
     """The server's address."""
     import wandb
 
     return str(wandb.setup().settings.base_url).rstrip("/")
 
 
-def settings(to: To, sweep: str | None = None) -> Any:
+def client_settings(to: Destination, sweep: str | None = None) -> Any:
     """No console capture, system metrics or code: a run is curves and a config. sweep: W&B's, to join."""
     import wandb
 
@@ -91,9 +91,9 @@ def settings(to: To, sweep: str | None = None) -> Any:
     )
 
 
-def write(
+def write_run(
     run: Run,
-    to: To,
+    to: Destination,
     directory: Path,
     *,
     sweep: str | None = None,
@@ -118,7 +118,7 @@ def write(
     made.finish()
 
 
-def _begin(run: Run, to: To, directory: Path, sweep: str | None, *, again: bool) -> Any:
+def _begin(run: Run, to: Destination, directory: Path, sweep: str | None, *, again: bool) -> Any:
     import wandb
 
     mode: Any = to.mode
@@ -137,11 +137,11 @@ def _begin(run: Run, to: To, directory: Path, sweep: str | None, *, again: bool)
         reinit="create_new",
         # A run that is begun anew goes on behind the rows that the server counts, and not in their place.
         resume="allow" if again else None,
-        settings=settings(to, sweep),
+        settings=client_settings(to, sweep),
     )
 
 
-def _log(made: Any, run: Run, to: To, begun: int | None) -> None:
+def _log(made: Any, run: Run, to: Destination, begun: int | None) -> None:
     """Log the rows of a run that a server does not count yet."""
     if to.mode == "shared":
         # There a row has no step of its own.
@@ -163,14 +163,14 @@ def open_service() -> None:
     wandb.setup()
 
 
-def close() -> None:
+def close_service() -> None:
     """End W&B's service: only then is every file whole, and its memory given back."""
     import wandb
 
     wandb.teardown()
 
 
-def without_key(text: object) -> str:
+def redact_key(text: object) -> str:
     """A message in one line, without the API key, and nothing in it that is as long as one."""
     said, key = str(text), os.environ.get("WANDB_API_KEY", "")
     # What is shorter is no key: W&B refuses it.

@@ -6,9 +6,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from vsweep.analysis.axis_scale import heatmap_pairs, log_spaced, pictured
-from vsweep.analysis.labels import short_names
-from vsweep.analysis.ranking import varied
+from vsweep.analysis.axis_scale import heatmap_pairs, is_log_spaced, plottable_axes
+from vsweep.analysis.labels import short_axis_names
+from vsweep.analysis.ranking import varied_axes
 from vsweep.metrics import LR, default_metric, higher_is_better, is_parameter
 from vsweep.results import Sweep
 from vsweep.trackers.wandb.granularity import Level
@@ -25,7 +25,7 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Curves:
+class CurvesPanel:
     """Metrics over steps, a line for each value of a config's field: the mean of its runs, and their spread.
 
     by: None for one line of all runs. spread: as W&B calls it. lines: how many there are.
@@ -53,7 +53,7 @@ class Curves:
 
 
 @dataclass(frozen=True)
-class Parallel:
+class ParallelPanel:
     """A line for each run through parallel axes."""
 
     columns: tuple[Field, ...]
@@ -66,7 +66,7 @@ class Parallel:
 
 
 @dataclass(frozen=True)
-class Importance:
+class ImportancePanel:
     """How much of a metric each field of the config tells."""
 
     target: str
@@ -78,7 +78,7 @@ class Importance:
 
 
 @dataclass(frozen=True)
-class Scatter:
+class ScatterPanel:
     """A point for each run. z: a third axis."""
 
     x: Field
@@ -97,7 +97,7 @@ class Scatter:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class ImagesPanel:
     """Pictures that the overview has logged."""
 
     title: str
@@ -110,7 +110,7 @@ class Pictures:
 
 
 @dataclass(frozen=True)
-class Rows:
+class TablePanel:
     """A table that the overview has logged."""
 
     key: str
@@ -121,7 +121,7 @@ class Rows:
         return f"table of {self.key}"
 
 
-Panel = Curves | Parallel | Importance | Scatter | Pictures | Rows
+Panel = CurvesPanel | ParallelPanel | ImportancePanel | ScatterPanel | ImagesPanel | TablePanel
 
 
 def _logs(**axes: bool) -> str:
@@ -151,22 +151,22 @@ def config_path(sweep: Sweep, axis: str) -> str:
     return f"{axis}.name" if isinstance(sweep.config.get(axis), dict) else axis
 
 
-def sections(sweep: Sweep, level: Level) -> dict[str, list[Panel]]:
+def dashboard_sections(sweep: Sweep, level: Level) -> dict[str, list[Panel]]:
     """The panels of a sweep's dashboard, by the section that they are in; no section is empty."""
     trials = sweep.trials
     pairs = heatmap_pairs(trials)
-    overview: list[Panel] = [Rows(name) for name in TABLES]
-    if pictured(trials):
-        pictures = tuple(map(curves_key, pictured(trials)))
-        overview.insert(0, Pictures("curves, best over all other axes", pictures))
+    overview: list[Panel] = [TablePanel(name) for name in TABLES]
+    if plottable_axes(trials):
+        pictures = tuple(map(curves_key, plottable_axes(trials)))
+        overview.insert(0, ImagesPanel("curves, best over all other axes", pictures))
     if pairs:
-        overview.insert(0, Pictures("heat maps", tuple(heatmap_key(x, y) for x, y in pairs)))
+        overview.insert(0, ImagesPanel("heat maps", tuple(heatmap_key(x, y) for x, y in pairs)))
     made = {"Curves": [], "Parameters": [], "Axes": []} if level == "sweep" else _of_runs(sweep, level)
     return {name: panels for name, panels in {**made, "Overview": overview}.items() if panels}
 
 
 def _of_runs(sweep: Sweep, level: Level) -> dict[str, list[Panel]]:
-    axes = {axis: _field(sweep, axis) for axis in varied(sweep.trials)}
+    axes = {axis: _field(sweep, axis) for axis in varied_axes(sweep.trials)}
     metrics = [name for name in map(str, sweep.curves) if name not in ("trial", "step")]
     metrics = [name for name in metrics if sweep.curves[name].notna().any()]
     ranking = default_metric(sweep.trials)
@@ -185,27 +185,27 @@ def _of_axes(trials: pd.DataFrame, axes: dict[str, Field], ranking: str, loss: s
     if not axes or f"final_{ranking}" not in trials:
         return []
     target = _final(trials, ranking)
-    panels: list[Panel] = [Parallel((*axes.values(), target)), Importance(target.key)]
+    panels: list[Panel] = [ParallelPanel((*axes.values(), target)), ImportancePanel(target.key)]
     numbers = [axis for axis in axes if pd.api.types.is_numeric_dtype(trials[axis])]
     if not numbers or f"final_{loss}" not in trials:
         return panels
     x = LR if LR in numbers else numbers[0]
-    panels.append(Scatter(axes[x], _final(trials, loss)))
+    panels.append(ScatterPanel(axes[x], _final(trials, loss)))
     if WIDTH in numbers and x != WIDTH:
-        panels.append(Scatter(axes[x], _final(trials, loss), axes[WIDTH]))
+        panels.append(ScatterPanel(axes[x], _final(trials, loss), axes[WIDTH]))
     return panels
 
 
-def _curves(sweep: Sweep, level: Level, metric: str, axis: str | None) -> Curves:
+def _curves(sweep: Sweep, level: Level, metric: str, axis: str | None) -> CurvesPanel:
     trials, values = sweep.trials, sweep.curves[metric].to_numpy(float)
     positive = bool((values[np.isfinite(values)] > 0).all())
     log_y = positive and not (higher_is_better(metric) or is_parameter(metric))
     metrics: tuple[str, ...] = (metric,)
     # A run of a cell has the spread over its seeds, which a line of one run would not show.
-    if level == "cell" and len(varied(trials)) <= 1 and trials["seed"].nunique() > 1:
+    if level == "cell" and len(varied_axes(trials)) <= 1 and trials["seed"].nunique() > 1:
         metrics = metric, f"{metric}_min", f"{metric}_max"
     lines = trials[axis].nunique(dropna=False) if axis else 1
-    return Curves(
+    return CurvesPanel(
         metrics,
         by=_field(sweep, axis) if axis else None,
         # Less a deviation, a mean may be below zero, where a log axis ends.
@@ -218,13 +218,13 @@ def _curves(sweep: Sweep, level: Level, metric: str, axis: str | None) -> Curves
 
 def _log_steps(steps: np.ndarray) -> bool:
     later = steps[steps > 0]
-    return len(later) > 1 and (bool(later[-1] >= _DECADES * later[0]) or log_spaced(later.tolist()))
+    return len(later) > 1 and (bool(later[-1] >= _DECADES * later[0]) or is_log_spaced(later.tolist()))
 
 
 def _field(sweep: Sweep, axis: str) -> Field:
     """An axis that varies."""
-    name = short_names(varied(sweep.trials))[axis]
-    return Field(config_path(sweep, axis), name, log_spaced(sweep.trials[axis].unique()))
+    name = short_axis_names(varied_axes(sweep.trials))[axis]
+    return Field(config_path(sweep, axis), name, is_log_spaced(sweep.trials[axis].unique()))
 
 
 def _final(trials: pd.DataFrame, metric: str) -> Field:

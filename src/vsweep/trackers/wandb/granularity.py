@@ -12,31 +12,31 @@ _RUN_S, _ROW_S = {"offline": 0.015, "online": 0.25}, 2e-4
 _OVERVIEW_S = 5.0
 
 
-class Shown(NamedTuple):
+class RunPlan(NamedTuple):
     """level: what has a run. runs: how many, the overview among them."""
 
     level: Level
     runs: int
 
 
-def shown_as(level: str, trials: int, cells: int) -> Shown:
+def plan_runs(level: str, trials: int, cells: int) -> RunPlan:
     """A run per trial, per cell, or the overview alone. level: which, or `auto`."""
     made: Level = "trial" if trials <= _MOST_TRIALS else "cell" if cells <= _MOST_CELLS else "sweep"
     made = next((each for each in LEVELS if each == level), made)
-    return Shown(made, {"trial": trials, "cell": cells, "sweep": 0}[made] + 1)
+    return RunPlan(made, {"trial": trials, "cell": cells, "sweep": 0}[made] + 1)
 
 
-def seconds(runs: int, rows: int, mode: str) -> float:
+def estimate_seconds(runs: int, rows: int, mode: str) -> float:
     """How long so many runs of so many rows take, some. mode: `offline` or `online`."""
     return _OVERVIEW_S + (runs - 1) * (_RUN_S[mode] + rows * _ROW_S)
 
 
-def said(shown: Shown, rows: int, mode: str) -> str:
+def describe_runs(shown: RunPlan, rows: int, mode: str) -> str:
     """What will be made, for the plan. mode: as asked for; of `auto` both times are said."""
     each = {"trial": "one per trial and an overview", "cell": "one per cell and an overview"}
     runs = f"{shown.runs:,} runs, {each[shown.level]}" if shown.level in each else "an overview run"
     modes = {"auto": ("offline", "online"), "shared": ("online",)}.get(mode, (mode,))
-    times = [f"{_time(seconds(shown.runs, rows, m))} {m}" for m in modes]
+    times = [f"{_time(estimate_seconds(shown.runs, rows, m))} {m}" for m in modes]
     return f"W&B: {runs}: some {' or '.join(times)}, behind the training"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from vsweep.analysis.axis_scale import heatmap_pairs, pictured
+from vsweep.analysis.axis_scale import heatmap_pairs, plottable_axes
 from vsweep.analysis.ranking import rank_cells
 from vsweep.results import Sweep
 from vsweep.store.reader import PICTURES
@@ -49,7 +49,7 @@ def _log_row(run: Any, sweep: Sweep) -> None:
         "cells": wandb.Table(dataframe=_shown(cells)),
     }
     with tempfile.TemporaryDirectory() as folder:
-        for key, path in pictures(sweep, Path(folder)):
+        for key, path in draw_pictures(sweep, Path(folder)):
             row[key] = wandb.Image(str(path))
         run.log(row, step=run.starting_step)
 
@@ -73,9 +73,9 @@ def _artifact(sweep: Sweep) -> Any:
     return made
 
 
-def pictures(sweep: Sweep, folder: Path) -> Iterator[tuple[str, Path]]:
+def draw_pictures(sweep: Sweep, folder: Path) -> Iterator[tuple[str, Path]]:
     """Draw heat maps and curves, and give those that the sweep has: their keys and files."""
-    axes = pictured(sweep.trials)
+    axes = plottable_axes(sweep.trials)
     few = _of_the_best(sweep, axes)
     wanted: list[tuple[str, Any]] = [
         (heatmap_key(x, y), lambda path, x=x, y=y: sweep.plot.heatmap(x, y, path=path))

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from vsweep.analysis.downsample import thinned
-from vsweep.analysis.labels import label
-from vsweep.analysis.seed_spread import cell_summary, over_seeds
-from vsweep.metrics import axes_of, default_metric, higher_is_better, preferred
+from vsweep.analysis.downsample import downsample
+from vsweep.analysis.labels import cell_label
+from vsweep.analysis.seed_spread import aggregate_seeds, cell_summary
+from vsweep.metrics import axes_of, default_metric, higher_is_better, preferred_metric
 from vsweep.results import Sweep
 from vsweep.store.writer import read_curves
 
@@ -106,7 +106,7 @@ class Runs:
             "trial_count": len(trials),
             "cell_count": int(trials["cell"].nunique()),
             "diverged_count": int((trials["status"] == "diverged").sum()),
-            "best": label(best, axes_of(trials)),
+            "best": cell_label(best, axes_of(trials)),
             "metric": metric,
             f"best_{metric}": best["mean"],
         }
@@ -119,13 +119,13 @@ class Runs:
         """Each cell in words, by its number: as briefly as it can be told from all others."""
         axes = axes_of(self.sweep.trials)
         records: Any = self.sweep.trials.drop_duplicates("cell").to_dict("records")
-        names = {row["cell"]: label(row, axes) or str(self.sweep.plan["name"]) for row in records}
+        names = {row["cell"]: cell_label(row, axes) or str(self.sweep.plan["name"]) for row in records}
         alike = Counter(names.values())
         for row in records:
             if alike[names[row["cell"]]] > 1:
                 # W&B would take them for seeds of one.
                 whole = {axis: repr(v) if isinstance(v := row[axis], float) else v for axis in axes}
-                names[row["cell"]] = label({**row, **whole}, axes)
+                names[row["cell"]] = cell_label({**row, **whole}, axes)
         return names
 
     def _of_trials(self, trials: pd.DataFrame, curves: pd.DataFrame, most: int) -> Iterator[Run]:
@@ -141,11 +141,11 @@ class Runs:
             more = f"trial {row['trial']}: vsweep run trial={row['trial']} from=DIR trains it again"
             name = f"{cell} seed={row['seed']}"
             made = self._run(self._id(row["identity"]), name, "trial", config, rows, summary, more)
-            yield made._replace(group=cut(f"{cell} [{self._uid}]", f"{self._uid} {row['cell']}"))
+            yield made._replace(group=truncate_name(f"{cell} [{self._uid}]", f"{self._uid} {row['cell']}"))
 
     def _of_cells(self, trials: pd.DataFrame, curves: pd.DataFrame, most: int) -> Iterator[Run]:
         axes = axes_of(trials)
-        tables: Any = dict(iter(over_seeds(trials, curves).groupby(level="cell")))
+        tables: Any = dict(iter(aggregate_seeds(trials, curves).groupby(level="cell")))
         for number, each in trials.groupby("cell"):
             row: Any = each.astype(object).iloc[0].to_dict()
             table = tables[number].droplevel("cell").reset_index()
@@ -175,11 +175,11 @@ class Runs:
         )
         return Run(
             run_id,
-            cut(name, run_id),
-            cut(f"{plan['name']} {plan['started']} [{self._uid}]", self._uid),
+            truncate_name(name, run_id),
+            truncate_name(f"{plan['name']} {plan['started']} [{self._uid}]", self._uid),
             level,
             tags,
-            "\n".join(filter(None, (brief(str(plan["command"])), more))),
+            "\n".join(filter(None, (shorten_draws(str(plan["command"])), more))),
             {key: _plain(value) for key, value in config.items()},
             rows,
             {key: value for key, given in summary.items() if (value := _plain(given)) is not None},
@@ -197,11 +197,11 @@ def _rows(curve: pd.DataFrame, diverged_at: Iterable[Any], most: int) -> Rows:
     steps = curve["step"].to_numpy()
     keep = [int(np.searchsorted(steps, step)) for step in diverged_at if pd.notna(step)]
     # By this curve alone, so that its rows stay the same whatever else is trained.
-    metric = preferred(str(name) for name in curve if curve[name].notna().any())
+    metric = preferred_metric(str(name) for name in curve if curve[name].notna().any())
     if metric in curve and curve[metric].notna().any():
         ranked = curve[metric].to_numpy(float)
         keep.insert(0, int(np.nanargmax(ranked if higher_is_better(metric) else -ranked)))
-    places = thinned(len(steps), [min(k, len(steps) - 1) for k in keep], most)
+    places = downsample(len(steps), [min(k, len(steps) - 1) for k in keep], most)
     names = [name for name in curve.columns if name != "step"]
     values = curve[names].to_numpy(float)[places].tolist()
     # W&B keeps what is not finite as text, which no chart of its own can draw.
@@ -246,7 +246,7 @@ _LONGEST = 128
 _DRAWS = re.compile(r"(draws\.[\w.]+=\[)([^\[\]]{120,})\]")
 
 
-def brief(command: str) -> str:
+def shorten_draws(command: str) -> str:
     """A command, of many draws the first alone: a run's notes stand in a table, and the overview has all."""
 
     def begins(found: re.Match[str]) -> str:
@@ -255,7 +255,7 @@ def brief(command: str) -> str:
     return _DRAWS.sub(begins, command)
 
 
-def cut(name: str, unique: str) -> str:
+def truncate_name(name: str, unique: str) -> str:
     """A name of a length that W&B takes, still its own."""
     if len(name) <= _LONGEST:
         return name

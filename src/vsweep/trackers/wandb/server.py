@@ -26,10 +26,10 @@ _LAG_S = 15.0
 _MOST_VALUES = 500
 
 
-def answers() -> bool:
+def is_reachable() -> bool:
     """Whether there is a server at all, whatever it says."""
     try:
-        with urllib.request.urlopen(client.host(), timeout=10):
+        with urllib.request.urlopen(client.server_url(), timeout=10):
             return True
     except urllib.error.HTTPError:
         return True
@@ -40,7 +40,7 @@ def answers() -> bool:
         return False
 
 
-class Found(NamedTuple):
+class ServerRun(NamedTuple):
     """A run that a server has: how many rows it counts, and whether the run came to its end."""
 
     rows: int
@@ -50,7 +50,7 @@ class Found(NamedTuple):
 class Server:
     """The runs of one project."""
 
-    def __init__(self, to: client.To) -> None:
+    def __init__(self, to: client.Destination) -> None:
         """Raises what W&B does, where it does not answer or does not know one."""
         self._patience, self._waits = to.patience, to.waits
         self.renew()
@@ -58,7 +58,7 @@ class Server:
         self.project = to.project
         self.path = f"{self.entity}/{self.project}"
         # Where runs are, for the outbox and for a person.
-        self.place = f"{client.host()} {self.path}"
+        self.place = f"{client.server_url()} {self.path}"
         self.url = self._api.project(self.project, self.entity).url
 
     def renew(self) -> None:
@@ -68,14 +68,14 @@ class Server:
         """
         import wandb
 
-        if not answers():
-            raise ConnectionError(f"{client.host()} does not answer")
+        if not is_reachable():
+            raise ConnectionError(f"{client.server_url()} does not answer")
         self._api = wandb.Api(timeout=_TIMEOUT_S)
 
-    def found(self, ids: Sequence[str]) -> dict[str, Found]:
+    def found(self, ids: Sequence[str]) -> dict[str, ServerRun]:
         """What is there of these runs, by their ids. Raises what W&B does."""
         return {
-            run.id: Found(run.history_line_count or 0, finished=run.state == "finished")
+            run.id: ServerRun(run.history_line_count or 0, finished=run.state == "finished")
             for run in self._runs(ids)
         }
 
@@ -90,7 +90,7 @@ class Server:
         while True:
             left = [run_id for run_id in rows if run_id not in whole]
             there = self.found(left)
-            whole |= {run_id for run_id, one in there.items() if one == Found(rows[run_id])}
+            whole |= {run_id for run_id, one in there.items() if one == ServerRun(rows[run_id])}
             if len(whole) == len(rows) or time.monotonic() >= until:
                 return whole
             time.sleep(1.0)
@@ -152,7 +152,7 @@ class Server:
             return made.result(self._waits)
         except TimeoutError as error:
             # Else it would stand before whatever is asked next.
-            client.close()
+            client.close_service()
             raise ConnectionError("the server makes no W&B sweep for the runs") from error
 
 

@@ -18,13 +18,13 @@ from rich.progress import (
 
 from vsweep.results import Sweep
 from vsweep.trackers.console import Bar
-from vsweep.trackers.wandb.granularity import said, shown_as
-from vsweep.trackers.wandb.options import mode_of, options
+from vsweep.trackers.wandb.granularity import describe_runs, plan_runs
+from vsweep.trackers.wandb.options import tracker_mode, tracker_options
 from vsweep.trackers.wandb.runs import Runs
-from vsweep.trackers.wandb.upload import Report
+from vsweep.trackers.wandb.upload import UploadReport
 from vsweep.trackers.wandb.upload_log import UploadLog
-from vsweep.trackers.wandb.worker_process import Process
-from vsweep.trackers.wandb.workspace import level_of
+from vsweep.trackers.wandb.worker_process import WorkerProcess
+from vsweep.trackers.wandb.workspace import run_level
 
 # What `vsweep dashboard` takes of the words of `vsweep sync`.
 _DASHBOARDS = ("project", "entity", "level")
@@ -59,15 +59,15 @@ class WandbTracker:
         beside: from a name and how many, a function that shows how many there are, while it trains.
         """
         self._directory, self._words, self._beside = directory, words, beside
-        self._shown = shown_as(options["level"], trials, cells)
+        self._shown = plan_runs(options["level"], trials, cells)
         if sync:
             # Of a sweep that was stopped, no more than it has.
             there = Runs(directory, self._shown.level)
             self._shown = self._shown._replace(runs=len(there.ids) + 1)
-        self._asked = {**options, "mode": mode_of(options), "level": self._shown.level, "sync": sync}
+        self._asked = {**options, "mode": tracker_mode(options), "level": self._shown.level, "sync": sync}
         self._asked["runs"] = self._shown.runs
         self._console = Console(stderr=True, highlight=False, quiet=quiet)
-        self._process: Process | None = None
+        self._process: WorkerProcess | None = None
         self._show: Callable[[int], None] = lambda whole: None
         self._whole = 0
         # What did not come to W&B, in words, and the page of what did.
@@ -77,7 +77,7 @@ class WandbTracker:
         """Start making runs of what the store has."""
         if self._beside:
             self._show = self._beside("W&B", self._shown.runs)
-        self._process = Process(self._directory, self._asked, self._count, nice=_NICE)
+        self._process = WorkerProcess(self._directory, self._asked, self._count, nice=_NICE)
 
     def trained(self, trials: int) -> None:
         """Nothing: the store says it."""
@@ -95,7 +95,7 @@ class WandbTracker:
                 self._process.stop()
                 self._process.wait()
                 self._process = None
-            self._process = self._process or Process(self._directory, self._asked, self._count)
+            self._process = self._process or WorkerProcess(self._directory, self._asked, self._count)
             self._process.end()
             self._process.wait()
         self._say(self._process)
@@ -123,9 +123,9 @@ class WandbTracker:
             process.wait(_PATIENCE_S)
             self._say(process)
 
-    def _say(self, process: Process) -> None:
+    def _say(self, process: WorkerProcess) -> None:
         line, whole = (
-            result(process.report, self._directory, self._words)
+            describe_result(process.report, self._directory, self._words)
             if process.report
             else (self._broken_off(process.failed), False)
         )
@@ -156,14 +156,14 @@ def _bar(console: Console) -> Bar:
 
 def describe_logging(options: Mapping[str, Any], trials: int, cells: int, rows: int) -> str:
     """How a sweep will be shown, in words. options: the config's `tracker.wandb`. rows: of a run."""
-    return said(shown_as(options["level"], trials, cells), rows, mode_of(options))
+    return describe_runs(plan_runs(options["level"], trials, cells), rows, tracker_mode(options))
 
 
 def _runs(count: int) -> str:
     return f"{count:,} run{'' if count == 1 else 's'}"
 
 
-def result(report: Report, directory: Path, words: Mapping[str, str]) -> tuple[str, bool]:
+def describe_result(report: UploadReport, directory: Path, words: Mapping[str, str]) -> tuple[str, bool]:
     """What reached W&B, what did not, and the command that finishes it; and whether all did.
 
     words: of `vsweep sync`, which those commands need too.
@@ -184,10 +184,10 @@ def result(report: Report, directory: Path, words: Mapping[str, str]) -> tuple[s
 
 def missing_runs_message(sweep: Sweep) -> str:
     """What was not shown of a sweep that is trained, as its directory knows; nothing where all was."""
-    asked = options(sweep.config)
-    if mode_of(asked) == "disabled":
+    asked = tracker_options(sweep.config)
+    if tracker_mode(asked) == "disabled":
         return ""
-    runs, outbox = Runs(sweep.directory, level_of(sweep)), UploadLog(sweep.directory)
+    runs, outbox = Runs(sweep.directory, run_level(sweep)), UploadLog(sweep.directory)
     wanted = {*runs.ids, runs.overview_id}
     most = max((len(wanted & outbox.ids(place)) for place in outbox.places), default=0)
     if most == len(wanted):

@@ -12,7 +12,7 @@ from vsweep.trackers.wandb import client
 from vsweep.trackers.wandb.backoff import Backoff
 from vsweep.trackers.wandb.overview import log_overview
 from vsweep.trackers.wandb.runs import OVERVIEW, Run, Runs, sweep_id
-from vsweep.trackers.wandb.server import Found, Server
+from vsweep.trackers.wandb.server import Server, ServerRun
 from vsweep.trackers.wandb.upload_log import OFFLINE, UploadedRun, UploadLog
 
 # Between two pieces W&B's service starts anew, so that neither its memory nor its files grow with the runs:
@@ -24,7 +24,7 @@ _THREADS = 8
 _TRIES = 3
 
 
-class Report(NamedTuple):
+class UploadReport(NamedTuple):
     """What came of it.
 
     mode: `offline`, `online` or `shared`. where: the page that they are on, or nothing. of: how many are to
@@ -45,7 +45,7 @@ class Upload:
     def __init__(
         self,
         runs: Runs,
-        to: client.To,
+        to: client.Destination,
         *,
         rows: int,
         files: int,
@@ -90,11 +90,11 @@ class Upload:
         self._seconds += time.monotonic() - begun
         return more and not self._stop.is_set()
 
-    def report(self) -> Report:
+    def report(self) -> UploadReport:
         """What came of it so far."""
         there, of = len(self._there()), len(self.runs.ids) + 1
         why = self._pace.why if there < of else ""
-        return Report(self.to.mode, self._where, of, there, why, self._seconds)
+        return UploadReport(self.to.mode, self._where, of, there, why, self._seconds)
 
     def _there(self) -> set[str]:
         """The runs of the sweep as it is now that are whole."""
@@ -123,14 +123,14 @@ class Upload:
         runs = list(self.runs.made(numbers, self._rows))
         wanted = {run.id: len(run.rows) for run in runs}
         there = self._server.found(list(wanted)) if self._server else {}
-        before = [run_id for run_id, rows in wanted.items() if there.get(run_id) == Found(rows)]
+        before = [run_id for run_id, rows in wanted.items() if there.get(run_id) == ServerRun(rows)]
         self._sent(before, self.runs.level)
         left = [run for run in runs if run.id not in before]
         sweep = self._sweep() if left else None
 
         def write(run: Run) -> None:
             begun = there[run.id].rows if run.id in there else None
-            client.write(run, self.to, self._directory, sweep=sweep, begun=begun)
+            client.write_run(run, self.to, self._directory, sweep=sweep, begun=begun)
 
         self._make(left, self.runs.level, wanted, write)
 
@@ -149,7 +149,7 @@ class Upload:
 
         def write(run: Run) -> None:
             begun = there.rows if there else None
-            client.write(run, self.to, self._directory, begun=begun, more=log)
+            client.write_run(run, self.to, self._directory, begun=begun, more=log)
 
         self._make([made], OVERVIEW, {made.id: there.rows + torn if there else 1}, write)
 
@@ -162,7 +162,7 @@ class Upload:
         """
         self._clear(run.id for run in runs)
         finished, failed = self._written(runs, write)
-        client.close()
+        client.close_service()
         whole = self._whole({run_id: rows[run_id] for run_id in finished}, level)
         self._sent(whole, level)
         failed |= {run_id: "the server has not all of it" for run_id in finished if run_id not in whole}
@@ -171,7 +171,7 @@ class Upload:
         if whole:
             self._pace.came_through()
         if failed:
-            self._pace.why = client.without_key(next(iter(failed.values())))
+            self._pace.why = client.redact_key(next(iter(failed.values())))
             if not whole:
                 raise ConnectionError(self._pace.why)
 

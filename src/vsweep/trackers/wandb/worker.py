@@ -19,7 +19,7 @@ from vsweep.errors import ConfigError
 from vsweep.store.lock import Lock
 from vsweep.trackers.wandb import client
 from vsweep.trackers.wandb.runs import Runs
-from vsweep.trackers.wandb.upload import Report, Upload
+from vsweep.trackers.wandb.upload import Upload, UploadReport
 from vsweep.trackers.wandb.upload_log import FOLDER, OFFLINE
 
 try:
@@ -34,7 +34,7 @@ _MANY = 1_000_000
 _STOPS_S = 60.0
 
 
-class Told:
+class Commands:
     """What standard input says."""
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ def main() -> None:
         except OSError:
             told.stop.set()
 
-    told = Told()
+    told = Commands()
     lock = None
     try:
         directory = Path(asked["directory"])
@@ -90,7 +90,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             # What W&B would leave behind of an artifact.
             tempfile.tempdir = os.environ["TMPDIR"] = folder
-            report = make(directory, asked, told, lambda whole: tell(whole=whole))
+            report = make_runs(directory, asked, told, lambda whole: tell(whole=whole))
         tell(report=report._asdict())
     except Exception as error:
         tell(failed=str(error) if isinstance(error, ConfigError) else _said(error))
@@ -103,22 +103,24 @@ def main() -> None:
 
 
 def _said(error: Exception) -> str:
-    return client.without_key(f"{type(error).__name__}: {error}")
+    return client.redact_key(f"{type(error).__name__}: {error}")
 
 
-def make(directory: Path, asked: dict[str, Any], told: Told, tell: Callable[[int], None]) -> Report:
+def make_runs(
+    directory: Path, asked: dict[str, Any], told: Commands, tell: Callable[[int], None]
+) -> UploadReport:
     """Make the runs of what is trained, and of what is trained meanwhile, until told to end or to stop.
 
     asked: `mode` (of `auto`, online for who is logged in), `project`, `entity`, `level` (`trial`, `cell` or
     `sweep`), `rows` and `patience`; `runs`, that there will be, and `sync`, whether nothing is made offline.
     """
-    known, mode = client.logged_in(), asked["mode"]
+    known, mode = client.is_logged_in(), asked["mode"]
     if mode != OFFLINE and not known:
         if asked["sync"]:
-            return Report(mode, "", 0, 0, client.no_login(), 0.0)
+            return UploadReport(mode, "", 0, 0, client.describe_missing_login(), 0.0)
         mode = OFFLINE
     mode = "online" if mode == "auto" else mode
-    to = client.To(mode, asked["project"], asked["entity"], asked["patience"])
+    to = client.Destination(mode, asked["project"], asked["entity"], asked["patience"])
     upload: Upload | None = None
     seen = None
     while True:
@@ -137,12 +139,12 @@ def make(directory: Path, asked: dict[str, Any], told: Told, tell: Callable[[int
             told.wait(_EVERY_S)
     # A stop may come before the first look at what there is.
     nothing = "no trial was finished" if now is None else "it was stopped before the first"
-    report = upload.report() if upload else Report(to.mode, "", 0, 0, nothing, 0.0)
+    report = upload.report() if upload else UploadReport(to.mode, "", 0, 0, nothing, 0.0)
     if not asked["sync"]:
         report = report._replace(of=asked["runs"])
     # Who asked for a server, or has what looks like a key, is told why these are files.
-    wanted = asked["mode"] not in (to.mode, "auto") or (asked["mode"] == "auto" and client.keyed())
-    return report._replace(why=client.no_login()) if wanted and not to.online else report
+    wanted = asked["mode"] not in (to.mode, "auto") or (asked["mode"] == "auto" and client.has_api_key())
+    return report._replace(why=client.describe_missing_login()) if wanted and not to.online else report
 
 
 def _version(file: Path) -> tuple[int, ...] | None:

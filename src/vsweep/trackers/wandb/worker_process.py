@@ -9,12 +9,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from vsweep.trackers.wandb.upload import Report
+from vsweep.trackers.wandb.upload import UploadReport
 
 _WORKER = "vsweep.trackers.wandb.worker"
 
 
-class Process:
+class WorkerProcess:
     """A process that makes W&B runs of a sweep's directory."""
 
     def __init__(
@@ -25,7 +25,7 @@ class Process:
         nice: how far it stands back for other processes.
         """
         words = {**asked, "directory": str(directory), "nice": nice}
-        self.report: Report | None = None
+        self.report: UploadReport | None = None
         self.failed = ""
         self._told = told
         self._process = subprocess.Popen(
@@ -77,6 +77,6 @@ class Process:
                     if "whole" in said:
                         self._told(said["whole"])
                     if "report" in said:
-                        self.report = Report(**said["report"])
+                        self.report = UploadReport(**said["report"])
                     if "failed" in said:
                         self.failed = said["failed"]

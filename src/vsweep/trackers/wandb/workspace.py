@@ -14,20 +14,20 @@ from vsweep.errors import ConfigError, ServiceError
 from vsweep.metrics import default_metric, higher_is_better
 from vsweep.results import Sweep
 from vsweep.store.atomic import write_json
-from vsweep.trackers.wandb.client import logged_in, no_login, without_key
+from vsweep.trackers.wandb.client import describe_missing_login, is_logged_in, redact_key
 from vsweep.trackers.wandb.dashboard import (
-    Curves,
+    CurvesPanel,
     Field,
-    Importance,
+    ImagesPanel,
+    ImportancePanel,
     Panel,
-    Parallel,
-    Pictures,
-    Rows,
-    Scatter,
-    sections,
+    ParallelPanel,
+    ScatterPanel,
+    TablePanel,
+    dashboard_sections,
 )
-from vsweep.trackers.wandb.granularity import Level, shown_as
-from vsweep.trackers.wandb.options import options
+from vsweep.trackers.wandb.granularity import Level, plan_runs
+from vsweep.trackers.wandb.options import tracker_options
 from vsweep.trackers.wandb.runs import sweep_id
 
 # W&B draws ten lines of a panel unless it is told of more, and no more than this many well.
@@ -36,17 +36,19 @@ _FEWEST_LINES, _MOST_LINES = 10, 100
 _NOT_IN_NAMES = "So", "Sk", "Sm", "Sc", "Cs"
 
 
-def level_of(sweep: Sweep) -> Level:
+def run_level(sweep: Sweep) -> Level:
     """What W&B has a run of, as the sweep's config says, or as many trials as it has do."""
-    return shown_as(options(sweep.config)["level"], sweep.plan["trials"], sweep.plan["cells"]).level
+    return plan_runs(tracker_options(sweep.config)["level"], sweep.plan["trials"], sweep.plan["cells"]).level
 
 
-def panels(sweep: Sweep, level: Level) -> list[str]:
+def describe_panels(sweep: Sweep, level: Level) -> list[str]:
     """What the dashboard shows, a line for each panel, with the name of its section."""
-    return [f"{name}: {panel.words}" for name, made in sections(sweep, level).items() for panel in made]
+    return [
+        f"{name}: {panel.words}" for name, made in dashboard_sections(sweep, level).items() for panel in made
+    ]
 
 
-def workspace(sweep: Sweep, level: Level, entity: str, project: str) -> Any:
+def build_workspace(sweep: Sweep, level: Level, entity: str, project: str) -> Any:
     """A sweep's dashboard, as a `wandb_workspaces.workspaces.Workspace` that is not saved.
 
     Only runs tagged with the sweep's id are in it. Raises `ServiceError` where wandb-workspaces is missing.
@@ -60,7 +62,7 @@ def workspace(sweep: Sweep, level: Level, entity: str, project: str) -> Any:
         entity=entity,
         project=project,
         name=f"{_plain(str(sweep.plan.get('name', 'sweep')))} {uid}",
-        sections=[_section(name, made) for name, made in sections(sweep, level).items()],
+        sections=[_section(name, made) for name, made in dashboard_sections(sweep, level).items()],
         settings=ws.WorkspaceSettings(max_runs=_MOST_LINES),
         runset_settings=ws.RunsetSettings(
             filters=ws.And(ws.Tags().isin([uid]), ws.Metric("JobType").isin(kinds)),
@@ -86,7 +88,7 @@ def _panel(panel: Panel) -> Any:
     """The same panel as W&B's own."""
     _, wr = _library()
     match panel:
-        case Curves():
+        case CurvesPanel():
             return wr.LinePlot(
                 title=panel.title,
                 x="Step",
@@ -101,22 +103,22 @@ def _panel(panel: Panel) -> Any:
                 groupby_rangefunc=panel.spread,
                 max_runs_to_show=min(max(panel.lines, _FEWEST_LINES), _MOST_LINES),
             )
-        case Parallel():
+        case ParallelPanel():
             columns = [
                 wr.ParallelCoordinatesPlotColumn(metric=_number(each), display_name=each.name, log=each.log)
                 for each in panel.columns
             ]
             return wr.ParallelCoordinatesPlot(columns=columns, title="axes")
-        case Importance():
+        case ImportancePanel():
             return wr.ParameterImportancePlot(with_respect_to=panel.target)
-        case Scatter(x, y, z):
+        case ScatterPanel(x, y, z):
             third = {"z": _number(z), "log_z": z.log} if z else {}
             return wr.ScatterPlot(
                 title=panel.title, x=_number(x), y=_number(y), log_x=x.log, log_y=y.log, **third
             )
-        case Pictures():
+        case ImagesPanel():
             return wr.MediaBrowser(title=panel.title, media_keys=list(panel.keys))
-        case Rows():
+        case TablePanel():
             return wr.WeavePanelSummaryTable(table_name=panel.key)
 
 
@@ -140,12 +142,12 @@ def _library() -> tuple[Any, Any]:
 
 
 # In the sweep's directory: the URL of its dashboard in each `entity/project`.
-SAVED = Path("wandb") / "workspace.json"
+WORKSPACE_FILE = Path("wandb") / "workspace.json"
 # Of a server that is not there W&B's client says one of these.
 _NO_ANSWER = "did not respond", "onnection", "timed out", "timeout", "resolve"
 
 
-def save(sweep: Sweep, *, project: str, entity: str | None, level: Level) -> str:
+def save_workspace(sweep: Sweep, *, project: str, entity: str | None, level: Level) -> str:
     """Save a sweep's dashboard, and give its URL.
 
     project, entity: where; None is one's own. level: what W&B has a run of. A view that was saved before, as
@@ -161,7 +163,7 @@ def save(sweep: Sweep, *, project: str, entity: str | None, level: Level) -> str
             raise ServiceError("W&B knows no entity of yours: give entity=NAME")
         _look(api, sweep, f"{entity}/{project}")
     known = _known(sweep)
-    made = workspace(sweep, level, entity, project)
+    made = build_workspace(sweep, level, entity, project)
     with _in_a_sentence():
         view = _updated(made, known.get(f"{entity}/{project}"))
         view.save()
@@ -174,8 +176,8 @@ def _logged_in() -> Any:
     """W&B's client. Raises `ServiceError` where one is not logged in: it would else ask for a key."""
     import wandb
 
-    if not logged_in():
-        raise ServiceError(f"W&B: {no_login()}")
+    if not is_logged_in():
+        raise ServiceError(f"W&B: {describe_missing_login()}")
     return wandb.Api()
 
 
@@ -208,7 +210,7 @@ def _updated(made: Any, url: str | None) -> Any:
 def _known(sweep: Sweep) -> dict[str, str]:
     """Where the dashboard was saved, as the directory says, which may come from others."""
     try:
-        found = json.loads((sweep.directory / SAVED).read_text(encoding="utf-8"))
+        found = json.loads((sweep.directory / WORKSPACE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     pairs = found.items() if isinstance(found, dict) else ()
@@ -216,7 +218,7 @@ def _known(sweep: Sweep) -> dict[str, str]:
 
 
 def _note(sweep: Sweep, known: dict[str, str]) -> None:
-    path = sweep.directory / SAVED
+    path = sweep.directory / WORKSPACE_FILE
     try:
         path.parent.mkdir(exist_ok=True)
         write_json(path, known)
@@ -233,7 +235,7 @@ def _in_a_sentence() -> Iterator[None]:
     except (ConfigError, ServiceError):
         raise
     except Exception as error:
-        said = without_key(error) or type(error).__name__
+        said = redact_key(error) or type(error).__name__
         silent = any(words in said for words in _NO_ANSWER)
         what = "W&B's server does not answer" if silent else "W&B saved no dashboard"
         raise ServiceError(f"{what} ({said})") from None
