@@ -1,0 +1,72 @@
+"""Sphinx configuration of the documentation: `make docs`."""
+
+import inspect
+import re
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import reference  # noqa: E402
+
+project = "vsweep"
+author = "the vsweep authors"
+release = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+version = release
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build", "_generated"]
+html_theme = "furo"
+html_title = f"vsweep {release}"
+html_copy_source = False
+templates_path: list[str] = []
+
+myst_enable_extensions = ["deflist"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+# Text in single backticks is code, in Markdown as in docstrings.
+default_role = "code"
+nitpicky = True
+# Types of other projects, whose documentation is not here to link to.
+nitpick_ignore_regex = [("py:.*", r"(?!vsweep\.).*"), ("py:.*", r"vsweep\..*\b_\w+"), ("py:class", r"vsweep\..*")]
+
+reference.write(ROOT / "docs" / "_generated")
+
+
+def read_plain_docstring(
+    app: Any, what: str, name: str, member: Any, options: Any, lines: list[str]
+) -> None:
+    """Give a docstring without Google sections an `Args` section, from its lines `name: text`."""
+    if re.search(r"^(Args|Attributes|Returns|Raises):$", "\n".join(lines), re.MULTILINE):
+        return
+    try:
+        known = set(inspect.signature(member).parameters) | set(getattr(member, "_fields", ()))
+    except (TypeError, ValueError):
+        known = set()
+    prose: list[str] = []
+    arguments: list[str] = []
+    target = prose
+    for line in lines:
+        match = re.match(r"(\w+(?:, \w+)*): (.*)", line)
+        if match and set(match[1].split(", ")) <= known:
+            target = arguments
+            arguments.append(f"    {line}")
+        elif not line.strip():
+            target = prose
+            prose.append("")
+        else:
+            target.append(f"        {line.strip()}" if target is arguments else line.strip())
+    lines[:] = [*prose, "", *(["Args:", *arguments, ""] if arguments else [])]
+
+
+def setup(app: Any) -> None:
+    """Connect the hook before napoleon's."""
+    app.connect("autodoc-process-docstring", read_plain_docstring, priority=1)
