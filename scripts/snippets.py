@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-MARKS = ("", "file", "plan", "parse", "slow", "output")
+MARKS = ("", "file", "in", "plan", "parse", "slow", "output")
 
 
 class Snippet(NamedTuple):
@@ -49,18 +49,18 @@ def read_snippets(page: str) -> list[Snippet]:
             mark, argument = marked.groups()
             if mark not in MARKS:
                 raise ValueError(f"no mark {mark!r}: use one of {', '.join(MARKS)}")
-        elif fence := re.fullmatch(r"```(\S*).*", line):
-            body = list(_until_closed(lines))
+        elif fence := re.fullmatch(r"( *)```(\S*).*", line):
+            body = list(_until_closed(lines, fence[1]))
             first = body[0][0] if body else 0
-            text = "".join(f"{content}\n" for _, content in body)
-            found.append(Snippet(first, fence[1], text, mark, argument))
+            text = "".join(f"{content.removeprefix(fence[1])}\n" for _, content in body)
+            found.append(Snippet(first, fence[2], text, mark, argument))
             mark, argument = "", ""
     return found
 
 
-def _until_closed(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+def _until_closed(lines: Iterator[tuple[int, str]], indent: str) -> Iterator[tuple[int, str]]:
     for number, line in lines:
-        if line == "```":
+        if line == f"{indent}```":
             return
         yield number, line
     raise ValueError("a fence is not closed")

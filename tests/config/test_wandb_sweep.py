@@ -271,9 +271,9 @@ def test_multirun_makes_a_sweep_of_each_job(here, cli):
 
 
 @pytest.mark.slow
-def test_the_readmes_example_as_it_is_written(here, cli):
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    section = readme.partition("### Bring a W&B sweep file\n")[2].partition("\n### ")[0]
+def test_the_example_of_the_documentation_as_it_is_written(here, cli):
+    page = (Path(__file__).parents[2] / "docs" / "wandb.md").read_text()
+    section = page.partition("## Run a W&B sweep file\n")[2].partition("\n## ")[0]
     (here / "sweep.yaml").write_text(re.search("```yaml\n(.*?)```", section, re.DOTALL)[1])
     commands = re.findall("^vsweep (.*?)(?: +#.*)?$", section, re.MULTILINE)
     assert [words.split()[0] for words in commands] == ["plan", "run", "resume"]

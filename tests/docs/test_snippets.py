@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,10 @@ class Reader:
         elif snippet.language == "python":
             # The source of functions has to be found, as in a notebook.
             linecache.cache[where] = (len(snippet.text), None, snippet.text.splitlines(keepends=True), where)
-            exec(compile(snippet.text, where, "exec"), self.namespace)
+            # A recipe stands in a module of vsweep; a copy, so that nothing of it is left there.
+            inside = snippet.mark == "in"
+            names = dict(vars(import_module(snippet.argument))) if inside else self.namespace
+            exec(compile(snippet.text, where, "exec"), names)
         elif snippet.language == "sh":
             self.type(where, snippet)
         elif snippet.language == "console":
