@@ -36,14 +36,16 @@ napoleon_numpy_docstring = False
 default_role = "code"
 nitpicky = True
 # Types of other projects, whose documentation is not here to link to.
-nitpick_ignore_regex = [("py:.*", r"(?!vsweep\.).*"), ("py:.*", r"vsweep\..*\b_\w+"), ("py:class", r"vsweep\..*")]
+nitpick_ignore_regex = [
+    ("py:.*", r"(?!vsweep\.).*"),
+    ("py:.*", r"vsweep\..*\b_\w+"),
+    ("py:class", r"vsweep\..*"),
+]
 
 reference.write(ROOT / "docs" / "_generated")
 
 
-def read_plain_docstring(
-    app: Any, what: str, name: str, member: Any, options: Any, lines: list[str]
-) -> None:
+def read_plain_docstring(app: Any, what: str, name: str, member: Any, options: Any, lines: list[str]) -> None:
     """Give a docstring without Google sections an `Args` section, from its lines `name: text`."""
     if re.search(r"^(Args|Attributes|Returns|Raises):$", "\n".join(lines), re.MULTILINE):
         return

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import vsweep
 import yaml
+
+import vsweep
 from vsweep.execution.bind import is_traced
 from vsweep.grid import Axis
 from vsweep.results.plots import Plots
@@ -87,18 +88,22 @@ def _choices(group: str) -> Iterator[str]:
     shared = [
         entry
         for entry in files[order[0]]
-        if entry[0] != "name" and all(entry[0] in {field for field, *_ in entries} for entries in files.values())
+        if entry[0] != "name"
+        and all(entry[0] in {field for field, *_ in entries} for entries in files.values())
     ]
     if shared:
         yield f"Every choice of `{group}` has these fields:"
         yield _table(f"{group}.", shared)
-    names = {field for field, *_ in shared}
+    defaults = {field: default for field, default, _ in shared}
     for name in dict.fromkeys(order):
         yield f"### {group}={name}"
         about = _about(group, name, CONF / group / f"{name}.yaml")
         if about:
             yield about
-        own = [entry for entry in files[name] if entry[0] not in names | {"name"}]
+        # A shared field stands here again where its default is another.
+        own = [
+            entry for entry in files[name] if entry[1] != defaults.get(entry[0], ...) and entry[0] != "name"
+        ]
         if own:
             yield _table(f"{group}.", own, choice=name)
 
@@ -110,7 +115,7 @@ def _about(group: str, name: str, file: Path) -> str:
     lines = file.read_text(encoding="utf-8").splitlines()
     if lines[0].startswith("#"):
         # Overrides in a comment are code.
-        text = re.sub(r"(\S+=\S+(?: \+?\S+=\S+)*)", r"`\1`", lines[0].lstrip("# "))
+        text = re.sub(r"(\S+=\S+(?: \+?\S+=\S+)*[^\s,])", r"`\1`", lines[0].lstrip("# "))
     elif callable(function) and function.__doc__:
         text = inspect.getdoc(function).splitlines()[0]  # type: ignore[union-attr]
     else:
@@ -139,7 +144,9 @@ def _table(prefix: str, entries: list[tuple[str, Any, str]], *, choice: str = ""
     for name, default, comment in entries:
         path = f"{prefix}{name}"
         row = [f"`{path}`", f"`{_yaml(default)}`", _accepted(path, choice), _sentence(comment)]
-        rows.append("| " + " | ".join(_escaped(cell) for cell in (row + [_kind(path)] if axes else row)) + " |")
+        rows.append(
+            "| " + " | ".join(_escaped(cell) for cell in (row + [_kind(path)] if axes else row)) + " |"
+        )
     return "\n".join(rows)
 
 
@@ -172,7 +179,9 @@ def _escaped(cell: str) -> str:
     if cell.startswith("`"):
         return cell.replace("|", "\\|")
     parts = re.split(r"(`[^`]*`)", cell)
-    return "".join(part if part.startswith("`") else re.sub(r"([|_\[\]<>*\\])", r"\\\1", part) for part in parts)
+    return "".join(
+        part if part.startswith("`") else re.sub(r"([|_\[\]<>*\\])", r"\\\1", part) for part in parts
+    )
 
 
 WRITERS: dict[str, Callable[[], str]] = {"configuration.md": configuration, "api.md": api}

@@ -62,7 +62,7 @@ def test_the_recipes_work_as_they_are_written(tmp_path):
     (conf / "data" / "rings.yaml").write_text(moons)
     edit(package / OPTIMIZERS, "def adam(lr: Schedule, *, b1: Array, b2: Array, eps: Array)", ADAM)
     edit(package / OPTIMIZERS, "optax.adam(lr, b1, b2, eps)", "optax.adam(lr, b1, b2, eps, eps_root)")
-    edit(package / SCHEMA, '    "optimizer.eps": POSITIVE,', f"{ENTRY}    \"optimizer.eps\": POSITIVE,")
+    edit(package / SCHEMA, '    "optimizer.eps": POSITIVE,', f'{ENTRY}    "optimizer.eps": POSITIVE,')
     with (conf / "optimizer" / "adam.yaml").open("a") as adam:
         adam.write("eps_root: 0.0\n")
     ran = subprocess.run(

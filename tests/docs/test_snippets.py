@@ -84,7 +84,9 @@ class Reader:
             assert program == "vsweep", f"{where}: {program}"
             if snippet.mark == "parse":
                 done = self.cli(*(re.sub(r"\bDIR\b", "no-such-folder", word) for word in words))
-                assert (done.status, done.err.split(" ")[:2]) == (2, ["vsweep:", "dir:"]), f"{where}: {done.err}"
+                assert (done.status, done.err.split(" ")[:2]) == (2, ["vsweep:", "dir:"]), (
+                    f"{where}: {done.err}"
+                )
                 continue
             if snippet.mark == "plan":
                 words = ["plan" if word == "run" else word for word in words]
