@@ -144,9 +144,8 @@ def _table(prefix: str, entries: list[tuple[str, Any, str]], *, choice: str = ""
     for name, default, comment in entries:
         path = f"{prefix}{name}"
         row = [f"`{path}`", f"`{_yaml(default)}`", _accepted(path, choice), _sentence(comment)]
-        rows.append(
-            "| " + " | ".join(_escaped(cell) for cell in (row + [_kind(path)] if axes else row)) + " |"
-        )
+        cells = [*row, _kind(path)] if axes else row
+        rows.append(f"| {' | '.join(map(_escaped, cells))} |")
     return "\n".join(rows)
 
 

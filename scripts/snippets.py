@@ -1,7 +1,7 @@
 """Read the snippets of the README and the documentation; run as a script, rewrite the output that they show.
 
-An HTML comment in front of a snippet, `<!-- test: MARK ARGUMENT -->`, says how `tests/docs/test_snippets.py` runs
-it; `docs/development.md` lists the marks.
+An HTML comment in front of a snippet, `<!-- test: MARK ARGUMENT -->`, says how `tests/docs/test_snippets.py`
+runs it; `docs/development.md` lists the marks.
 """
 
 import os
