@@ -79,11 +79,17 @@ def console_commands(text: str) -> list[tuple[list[str], str]]:
 
 
 def shown_part(snippet: Snippet, output: str) -> str:
-    """Return the lines of a command's output from the one that begins like the snippet."""
-    lines = [line.rstrip() for line in output.splitlines()]
+    """Return the lines of a command's output from the one that begins like the snippet, without progress."""
+    lines = [line.rstrip() for line in output.splitlines() if not re.search(r"\d+/\d+ (runs|trials)", line)]
     first = snippet.text.split()[0]
     starts = [i for i, line in enumerate(lines) if line.startswith(first)]
     return "".join(f"{line}\n" for line in lines[starts[0] if starts else 0 :])
+
+
+def is_same(shown: str, output: str) -> bool:
+    """Return whether an output is as shown, but for its numbers; … stands for any text."""
+    shown, output = (re.sub(r"\d[\d.e+-]*", "0", text.strip()) for text in (shown, output))
+    return re.fullmatch(".*".join(map(re.escape, shown.split("…"))), output, re.DOTALL) is not None
 
 
 def _run(words: list[str]) -> str:
@@ -101,9 +107,11 @@ def main() -> None:
         text = page.read_text(encoding="utf-8")
         for snippet in read_snippets(text):
             if snippet.language == "console":
-                parts = [
-                    f"$ {shlex.join(words)}\n{_run(words)}" for words, _ in console_commands(snippet.text)
-                ]
+                parts = []
+                for words, shown in console_commands(snippet.text):
+                    output = _run(words)
+                    output = shown if is_same(shown, output) else output
+                    parts.append(f"$ {shlex.join(words)}\n{output}")
                 text = text.replace(f"```console\n{snippet.text}", f"```console\n{''.join(parts)}")
             elif snippet.mark == "output":
                 output = shown_part(snippet, _run(shlex.split(snippet.argument)))

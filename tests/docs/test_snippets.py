@@ -69,7 +69,7 @@ class Reader:
         elif snippet.language == "console":
             for words, output in snippets.console_commands(snippet.text):
                 done = self.cli(*words[1:])
-                assert same(output, done.err + done.out), f"{where}: {done.err}{done.out}"
+                assert snippets.is_same(output, done.err + done.out), f"{where}: {done.err}{done.out}"
         elif snippet.language == "yaml":
             yaml.safe_load(snippet.text)
         else:
@@ -99,12 +99,6 @@ class Reader:
 def check_target(words):
     done = subprocess.run(["make", "-n", *words], cwd=snippets.ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-
-
-def same(expected, output):
-    """Whether an output is as expected, where … stands for any text."""
-    pattern = ".*".join(map(re.escape, expected.strip().split("…")))
-    return re.fullmatch(pattern, output.strip(), re.DOTALL) is not None
 
 
 def read_page(name, cli, example, monkeypatch, *, slow):
