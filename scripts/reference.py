@@ -12,11 +12,10 @@ from typing import Any
 import yaml
 
 import vsweep
-from vsweep.execution.bind import is_traced
-from vsweep.grid import Axis
-from vsweep.results.plots import Plots
-from vsweep.results.tables import Tables
-from vsweep.schema import CHOICE_FIELDS, FIELDS, GROUPS, SWEEP_FIELDS
+from vsweep.analysis.tables import Tables
+from vsweep.config.choices import DataChoice, GroupChoice, ModelChoice
+from vsweep.config.schema import CHOICE_FIELDS, EVERY_DATASET, FIELDS, GROUPS, SWEEP_FIELDS
+from vsweep.reports.sweep_plots import Plots
 
 CONF = Path(__file__).parents[1] / "conf"
 # Fields whose values are checked elsewhere than in the schema.
@@ -150,10 +149,19 @@ def _table(prefix: str, entries: list[tuple[str, Any, str]], *, choice: str = ""
 
 
 def _kind(path: str) -> str:
-    """How the values of an axis over a field are compiled."""
+    """Say how the values of an axis over a field are compiled."""
     if path not in FIELDS:
         return ""
-    return "traced" if is_traced(Axis(path, (1.0, 2.0)), ()) else "static"
+    group, _, key = path.partition(".")
+    if group == "data" and key in EVERY_DATASET:
+        return "static"
+    kinds: dict[str, type[GroupChoice]] = {"data": DataChoice, "model": ModelChoice}
+    traced = (
+        kinds.get(group, GroupChoice)("", None, {}).is_traced(key, (1.0, 2.0))
+        if key
+        else path == "diverge_above"
+    )
+    return "traced" if traced else "static"
 
 
 def _accepted(path: str, choice: str) -> str:

@@ -8,8 +8,8 @@ import pytest
 import snippets
 
 # The files of the recipes, below `src/vsweep/`.
-MODELS, LOSSES, DATASETS = "tasks/models.py", "tasks/losses.py", "tasks/data.py"
-OPTIMIZERS, SCHEMA = "descent/optimizer.py", "schema.py"
+MODELS, LOSSES, DATASETS = "tasks/models.py", "tasks/losses.py", "tasks/data/builtin.py"
+OPTIMIZERS, SCHEMA = "training/optimizers.py", "config/schema.py"
 SCRIPT = """
 import vsweep
 
