@@ -130,12 +130,12 @@ class ModelChoice(GroupChoice):
     @property
     def is_padded(self) -> bool:
         """Return whether hidden layers of different widths can share a program."""
-        return "width" in self.fields
+        return self.has_initializer and "width" in self.fields
 
     @property
     def depth(self) -> int:
         """Return the number of hidden layers of a model that has any; otherwise 1."""
-        return int(self.fields.get("depth", 1))
+        return int(self.fields.get("depth", 1)) if self.has_initializer else 1
 
     def labels(self, data: GroupChoice, loss: GroupChoice) -> tuple[str, str]:  # noqa: ARG002
         """Return what a sweep is named after: its data and its model."""
@@ -207,9 +207,7 @@ class ModelChoice(GroupChoice):
         bound: BoundFields,
         loss_static: Mapping[str, Any],
         dtype: str,
-        *,
-        n_features: int,
-        n_classes: int,
+        sizes: tuple[int, int],
         draw: Draw | None = None,
     ) -> MakeTask:
         """Return the maker of a program's tasks.
@@ -219,20 +217,13 @@ class ModelChoice(GroupChoice):
             bound: the traced fields of one trial, and the static ones.
             loss_static: the static fields of the loss.
             dtype: of the model's products.
-            n_features: of an example.
-            n_classes: of the targets; 0 for numbers.
+            sizes: the features of an example, and the classes of the targets; 0 classes for numbers.
             draw: of fresh examples for every step.
         """
-        return Supervised(
-            model=self.function,
-            loss=loss,
-            n_features=n_features,
-            n_outputs=loss.n_outputs(n_classes),
-            static=tuple(bound[1].items()),
-            loss_static=tuple(loss_static.items()),
-            dtype=dtype,
-            draw=draw,
-        )
+        n_features, n_classes = sizes
+        fields = tuple(bound[1].items()), tuple(loss_static.items())
+        n_outputs = loss.n_outputs(n_classes)
+        return Supervised(self.function, loss, n_features, n_outputs, *fields, dtype=dtype, draw=draw)
 
     def recorded(self, n_inputs: int, n_outputs: int, *, asked: bool) -> int:
         """Return how many parameters are recorded beside the metrics, at most."""
@@ -262,8 +253,6 @@ class PointChoice(ModelChoice):
 
     has_initializer: ClassVar[bool] = False
     has_own_fields: ClassVar[bool] = True
-    is_padded: ClassVar[bool] = False
-    depth: ClassVar[int] = 1
     trace_hint: ClassVar[str] = "; it has to take its coordinates and give a scalar, in jax.numpy"
 
     @property
@@ -322,15 +311,13 @@ class PointChoice(ModelChoice):
         bound: BoundFields,
         loss_static: Mapping[str, Any],
         dtype: str,
-        *,
-        n_features: int,  # noqa: ARG002
-        n_classes: int,  # noqa: ARG002
+        sizes: tuple[int, int],  # noqa: ARG002
         draw: Draw | None = None,  # noqa: ARG002
     ) -> MakeTask:
         """Return the maker of a program's tasks; see `ModelChoice.make_task`."""
         starts, static = bound
-        sizes = tuple((name, (*starts[name].shape, None)[0]) for name in self.coordinates)
-        return Minimise(loss.value, sizes, static["fixed"], tuple(loss_static.items()), dtype)
+        shapes = tuple((name, (*starts[name].shape, None)[0]) for name in self.coordinates)
+        return Minimise(loss.value, shapes, static["fixed"], tuple(loss_static.items()), dtype)
 
     def recorded(self, n_inputs: int, n_outputs: int, *, asked: bool) -> int:  # noqa: ARG002
         """Return how many numbers the point has."""
@@ -412,8 +399,6 @@ class UserModel(UserFunction, ModelChoice):
     """The user's model."""
 
     has_initializer: ClassVar[bool] = False
-    is_padded: ClassVar[bool] = False
-    depth: ClassVar[int] = 1
 
     def prediction_fields(self, dtype: str) -> BoundFields:  # noqa: ARG002
         """Return the fields of one trial's forward pass."""

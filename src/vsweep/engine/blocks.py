@@ -1,4 +1,4 @@
-"""The trials that are trained together: what is to be trained, and what comes back of it."""
+"""The trials that are trained together, before and after."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -16,10 +16,14 @@ from vsweep.training.vectorize import precision_context, start_one
 
 
 class Block(NamedTuple):
-    """Trials of a program that are kept together.
+    """Trials of a program that are stored together.
 
-    places: int64, in `program.rows`. records: how many are made. metrics: of these, each `(trials,
-    records)`. state: its leaves, each `(trials, ...)`; None before the first segment.
+    Attributes:
+        program: that trains them.
+        places: int64 `(trials,)`, in `program.rows`.
+        records: the number of records so far.
+        metrics: each float32 `(trials, records)`.
+        state: the leaves of the training state, each `(trials, ...)`; None before the first segment.
     """
 
     program: Program
@@ -30,72 +34,76 @@ class Block(NamedTuple):
 
 
 def blocks_to_train(plan: Plan, done: np.ndarray, underway: Sequence[PartialBlock]) -> Iterator[Block]:
-    """The blocks that are to be trained, those first that are to be gone on with."""
+    """Yield the blocks to train, program by program, those to continue first.
+
+    Args:
+        plan: of the sweep.
+        done: bool `(trials,)`, the trials that are not to be trained.
+        underway: saved blocks to continue with, where they fit the plan.
+    """
     left = ~done
     for program in plan.programs:
-        for each in underway:
-            mine = np.isin(each.rows, program.rows) & left[each.rows]
-            if mine.any() and _goes_on(program, each):
-                rows = each.rows[mine]
+        for saved in underway:
+            mine = np.isin(saved.rows, program.rows) & left[saved.rows]
+            if mine.any() and _can_continue(program, saved):
+                rows = saved.rows[mine]
                 left[rows] = False
-                metrics = {name: values[mine] for name, values in each.metrics.items()}
-                state = [leaf[mine] for leaf in each.state]
-                yield Block(program, np.searchsorted(program.rows, rows), each.records, metrics, state)
+                metrics = {name: values[mine] for name, values in saved.metrics.items()}
+                state = [leaf[mine] for leaf in saved.state]
+                yield Block(program, np.searchsorted(program.rows, rows), saved.records, metrics, state)
         places = np.flatnonzero(left[program.rows])
         size = program.arrangement.block
         for i in range(0, len(places), size):
             yield Block(program, places[i : i + size])
 
 
-def _goes_on(program: Program, each: PartialBlock) -> bool:
-    """Whether a program can go on with a state."""
-    if not program.segment or not 0 < each.records < len(recorded_steps(program.static.length)):
+def _can_continue(program: Program, saved: PartialBlock) -> bool:
+    """Return whether a program can continue from a saved state."""
+    if not program.segment or not 0 < saved.records < len(recorded_steps(program.static.length)):
         return False
     one = jax.tree.map(lambda leaf: leaf[0], program.hparams)
     data = arrays(program.inputs.split, program.hparams.diverge_above.dtype)
     with precision_context(program.static):
         state = jax.tree.leaves(jax.eval_shape(partial(start_one, program.static), one, data))
-    return [(leaf.shape, leaf.dtype) for leaf in state] == [
-        (leaf.shape[1:], leaf.dtype) for leaf in each.state
-    ]
+    saved_leaves = [(leaf.shape[1:], leaf.dtype) for leaf in saved.state]
+    return [(leaf.shape, leaf.dtype) for leaf in state] == saved_leaves
 
 
 def fetch(block: Block, curves: Sequence[TrialResult]) -> Block:
-    """The block with what was made of it on the host, without what pads it."""
+    """Return the block with its results so far on the host, without the trials that pad it."""
     trials, records = len(block.places), len(recorded_steps(block.program.static.length))
 
     def whole(*leaves: Any) -> np.ndarray:
         return np.concatenate(leaves)[:trials]
 
     metrics = jax.tree.map(whole, *jax.device_get([curve.metrics for curve in curves]))
-    # A curve is kept in float32; a loss beyond it is infinite there.
+    # Curves are stored in float32, in which a larger loss is infinite.
     with np.errstate(over="ignore"):
         metrics = {name: values.astype(np.float32) for name, values in metrics.items()}
-    made = {
-        name: np.concatenate([block.metrics.get(name, values[:, :0]), values], axis=1)
+    metrics = {
+        name: np.concatenate([block.metrics.get(name, values[:, :0]), values], axis=1)[:, :records]
         for name, values in metrics.items()
     }
-    made = {name: values[:, :records] for name, values in made.items()}
     state = None
     if block.program.segment:
         state = jax.tree.leaves(jax.tree.map(whole, *jax.device_get([curve.state for curve in curves])))
-    return block._replace(records=next(iter(made.values())).shape[1], metrics=made, state=state)
+    return block._replace(records=next(iter(metrics.values())).shape[1], metrics=metrics, state=state)
 
 
 def under_way(block: Block, records: int) -> PartialBlock:
-    """What is to be saved of a block, up to a record."""
+    """Return what to save of a block that is not finished, up to a record."""
     metrics = {name: values[:, :records] for name, values in block.metrics.items()}
     return PartialBlock(block.program.rows[block.places], records, metrics, block.state or [])
 
 
 def finished(block: Block, curves: Sequence[TrialResult], *, keep_state: bool) -> TrainedBlock:
-    """A block whose last record is made."""
+    """Return a block after its last record; `keep_state` keeps the state to train it longer later."""
     program, trials = block.program, len(block.places)
     length = program.static.length
     parts: Any = jax.device_get([(curve.diverged_at, curve.test, curve.end) for curve in curves])
     diverged_at, test, end = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:trials], *parts)
-    # Only from where a record is due can more steps go on, bit for bit.
-    again = keep_state and length.steps % length.record_every == 0
+    # A longer training repeats these curves to the bit only if it has a record at this step, too.
+    can_extend = keep_state and length.steps % length.record_every == 0
     return TrainedBlock(
         program.rows[block.places],
         recorded_steps(length),
@@ -105,17 +113,24 @@ def finished(block: Block, curves: Sequence[TrialResult], *, keep_state: bool) -
         program.static.task.conclude(end, trials)
         | {name: np.full(trials, value) for name, value in program.reference.items()},
         partial(params_of, program, block.places, curves),
-        under_way(block, length.steps // length.record_every) if again else None,
+        under_way(block, length.steps // length.record_every) if can_extend else None,
     )
 
 
 def params_of(
     program: Program, places: np.ndarray, curves: Sequence[TrialResult], chosen: np.ndarray
 ) -> list[Params]:
-    """The parameters of chosen trials of a block, of their true shapes."""
+    """Return the parameters of some trials of a block, without padding.
+
+    Args:
+        program: that trained the block.
+        places: int64 `(trials,)`, of the block's trials in `program.rows`.
+        curves: the results of the calls.
+        chosen: int64 `(n,)`, places in the block.
+    """
     size = len(curves[0].diverged_at)
     widths = program.hparams.task["model"].get("width") if program.width else None
-    made: list[Params] = [{} for _ in chosen]
+    arrays_of: list[Params] = [{} for _ in chosen]
     for i, curve in enumerate(curves):
         mine = np.flatnonzero(chosen // size == i)
         leaves, tree = jax.tree.flatten(curve.params)
@@ -124,27 +139,32 @@ def params_of(
             params = jax.tree.unflatten(tree, [leaf[n] for leaf in fetched])
             if widths is not None:
                 params = unpadded(params, int(widths[places[chosen[at]]]))
-            made[at] = {
+            arrays_of[at] = {
                 leaf_name(path): np.asarray(leaf)
                 for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]
             }
-    return made
+    return arrays_of
 
 
 def rows_of(leaf: Any, rows: np.ndarray) -> np.ndarray:
-    """Some rows of an array on the devices; no more than these come to the host, where they are few."""
-    found = np.empty((len(rows), *leaf.shape[1:]), leaf.dtype)
+    """Copy some rows of an array from the devices; if they are few, no other rows are copied.
+
+    Args:
+        leaf: a JAX array, `(trials, ...)`.
+        rows: int64 `(n,)`.
+    """
+    copied = np.empty((len(rows), *leaf.shape[1:]), leaf.dtype)
     for shard in leaf.addressable_shards:
         begin, end, _ = shard.index[0].indices(leaf.shape[0])
         mine = np.flatnonzero((rows >= begin) & (rows < end))
         if shard.device.platform == "cpu" or 4 * len(mine) > end - begin:
-            found[mine] = np.asarray(shard.data)[rows[mine] - begin]
+            copied[mine] = np.asarray(shard.data)[rows[mine] - begin]
         else:
             for i in mine.tolist():
-                found[i] = np.asarray(shard.data[int(rows[i]) - begin])
-    return found
+                copied[i] = np.asarray(shard.data[int(rows[i]) - begin])
+    return copied
 
 
 def leaf_name(path: Any) -> str:
-    """What an array of a model's parameters is called: the keys to it, with dots between."""
+    """Return the name of an array of parameters: the keys to it, with dots between."""
     return jax.tree_util.keystr(path, simple=True, separator=".") or "params"

@@ -1,4 +1,4 @@
-"""The devices that trials are spread over, set up before JAX starts."""
+"""Set up the devices that trials are spread over, before JAX starts."""
 
 import os
 from contextlib import suppress
@@ -13,22 +13,24 @@ from vsweep.engine.tuning.timings import cache_directory
 
 
 def cores() -> int:
-    """The processors that this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-# A loop of a CPU program that touches fewer bytes a step than this, and calls no library, is compiled into
-# one kernel: what fits in a core's cache. XLA's own bound is 1 kB.
+# A loop of a CPU program becomes one kernel if it calls no library and touches fewer bytes a step than this,
+# which fit in a core's cache. XLA's own bound is 1 kB.
 _ONE_KERNEL = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=4194304"
 
 
 @cache
 def prepare() -> bool:
-    """Start JAX with one CPU device per core: trials, not products, go in parallel.
+    """Start JAX with one CPU device per core, so that trials run in parallel rather than products.
 
-    Programs that it compiles are kept for the next start. Where JAX runs already, its devices stay as
-    they are, and so does their number where a person has set it. Returns whether a CPU's compiler was
-    told to make one kernel of a training.
+    Compiled programs are cached for the next start. If JAX runs already, its devices stay as they are; if the
+    user has set their number, it stays too.
+
+    Returns:
+        Whether a CPU's compiler was told to make one kernel of a training.
     """
     flags = os.environ.get("XLA_FLAGS")
     try:
@@ -45,7 +47,7 @@ def prepare() -> bool:
     try:
         jax.local_devices()
     finally:
-        # For this process alone: one that it starts may hold other programs.
+        # The flag is for this process alone; a child process may run other programs.
         if flags is None:
             os.environ.pop("XLA_FLAGS", None)
         else:
@@ -54,7 +56,7 @@ def prepare() -> bool:
 
 
 def _keep_compiled() -> None:
-    """Keep compiled programs in the user's cache, unless a place for them is set."""
+    """Cache compiled programs in the user's cache directory, unless another is set."""
     directory = cache_directory()
     if directory is None or jax.config.values["jax_compilation_cache_dir"] is not None:
         return
@@ -70,18 +72,18 @@ def _keep_compiled() -> None:
 
 
 def devices() -> list[jax.Device]:
-    """The devices that trials are spread over: all that this process has. Starts JAX."""
+    """Start JAX, and return all devices of this process; trials are spread over them."""
     prepare()
     return jax.local_devices()
 
 
 def trial_mesh() -> Mesh:
-    """All devices along one axis, `trials`."""
+    """Return a mesh of all devices along one axis, `trials`."""
     return Mesh(devices(), ("trials",))
 
 
 def shortcoming(mesh: Mesh) -> str:
-    """What is less than it could be, in a sentence; empty where nothing is."""
+    """Describe in a sentence what keeps the devices from full speed; empty if nothing does."""
     count = mesh.devices.size
     if mesh.devices.flat[0].platform != "cpu" or count >= cores():
         if jax.config.values["jax_compilation_cache_dir"] is None and cache_directory() is not None:
@@ -97,7 +99,7 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def free_bytes(mesh: Mesh) -> float:
-    """The bytes that are free on the fullest device; of a CPU's memory, its share."""
+    """Return the free bytes on the fullest device; for a CPU device, its share of the memory."""
     devices = mesh.devices.flatten().tolist()
     if devices[0].platform == "cpu":
         return free_on_host() / len(devices)
@@ -106,12 +108,12 @@ def free_bytes(mesh: Mesh) -> float:
 
 
 def free_on_host() -> float:
-    """The bytes that this process can still take: of the machine's, its container's, and its own limit."""
-    found = [np.inf]
+    """Return the bytes that this process can still take, by the limits of machine, container and process."""
+    limits = [np.inf]
     for read in (_of_machine, _of_container, _of_process):
         with suppress(OSError, KeyError, ValueError, ImportError):
-            found.append(read())
-    return max(0.0, min(found))
+            limits.append(read())
+    return max(0.0, min(limits))
 
 
 def _of_machine() -> float:
@@ -121,10 +123,10 @@ def _of_machine() -> float:
 
 
 def _of_container() -> float:
-    # Version 2 of control groups; `max` is no limit, and no number.
+    # These files are of control groups v2. `max` stands for no limit, and is no number.
     limit = float((_CGROUP / "memory.max").read_text())
     stat = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
-    # The files that it has read are given back when memory is short.
+    # The kernel frees the pages of files that were read when memory is short.
     return limit - float((_CGROUP / "memory.current").read_text()) + float(stat["inactive_file"])
 
 

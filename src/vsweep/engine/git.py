@@ -2,12 +2,12 @@
 
 import subprocess
 
-# Nothing that a repository's own settings name is run, and nothing is locked.
+# These options keep git from running a program that the repository names, and from locking it.
 _GIT = ("git", "--no-optional-locks", "-c", "core.fsmonitor=false")
 
 
 def commit() -> str | None:
-    """The commit of the git repository that one stands in, and whether files differ from it; None outside."""
+    """Return the current repository's commit, and whether files differ from it; None outside of one."""
     head = _git("rev-parse", "HEAD")
     if not head:
         return None
@@ -18,11 +18,11 @@ def commit() -> str | None:
 
 
 def _git(*words: str) -> str | None:
-    """What git says; None where it cannot."""
+    """Return the output of git; None if it fails."""
     try:
-        said = subprocess.run(
+        result = subprocess.run(
             [*_GIT, *words], capture_output=True, stdin=subprocess.DEVNULL, timeout=5, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return said.stdout.decode(errors="replace").strip()
+    return result.stdout.decode(errors="replace").strip()

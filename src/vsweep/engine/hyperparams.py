@@ -63,9 +63,8 @@ def bind(grid: Grid, inputs: Inputs, rows: np.ndarray) -> tuple[Static, HParams]
         ({name: leaf[0] for name, leaf in traced["model"].items()}, bound["model"][1]),
         bound["loss"][1],
         config.dtype,
-        n_features=inputs.n_features,
-        n_classes=inputs.n_classes,
-        draw=inputs.draw,
+        (inputs.n_features, inputs.n_classes),
+        inputs.draw,
     )
     hparams = HParams(
         seed=grid.trials()[2][rows].astype(np.uint32),

@@ -36,14 +36,8 @@ class Predictor:
         model, n_classes = config.model, len(data["classes"])
         self._data, self._loss = data, model.make_loss(config.loss, config.data, n_classes)
         fields = model.prediction_fields(config.dtype)
-        maker = model.make_task(
-            self._loss,
-            fields,
-            config.loss.fields,
-            config.dtype,
-            n_features=len(data["features"]),
-            n_classes=n_classes,
-        )
+        sizes = len(data["features"]), n_classes
+        maker = model.make_task(self._loss, fields, config.loss.fields, config.dtype, sizes)
         self._names = maker.numbers if isinstance(maker, Minimise) else data["features"]
         self._static = Static(maker, "", "", TrainingLength(0, 1, None), config.dtype, config.precision)
         with precision_context(self._static):

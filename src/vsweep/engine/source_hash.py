@@ -1,4 +1,4 @@
-"""What a person's own function does, in text: its source, and all that it takes from around it."""
+"""Fingerprint a user's function: its source, and all values that it uses from outside."""
 
 import inspect
 from collections.abc import Iterator, Mapping
@@ -14,11 +14,11 @@ _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
 
 def fingerprint(value: Any) -> str:
-    """The same text for what does the same, whatever process it is in.
+    """Return a text that is equal for functions that do the same, in every process.
 
-    Of a function its source (or its code, where that is not to be had), its defaults, what it closes over,
-    and the functions and constants of its own module that it names, and so on with these. What other
-    packages give is known by its name.
+    The text of a function has its source (or its bytecode, where there is no source), its defaults, the
+    values that it closes over, and, in the same way, the functions and constants of its own module that it
+    names. Functions of other packages contribute their names.
     """
     return "\n".join(_parts(value, "", set()))
 
@@ -33,12 +33,12 @@ def _parts(value: Any, module: str, seen: set[int]) -> Iterator[str]:
     if isinstance(value, ModuleType):
         yield value.__name__
     elif isinstance(value, Mapping):
-        for key, each in value.items():
+        for key, item in value.items():
             yield repr(key)
-            yield from _parts(each, module, seen)
+            yield from _parts(item, module, seen)
     elif isinstance(value, list | tuple | set | frozenset):
-        for each in value:
-            yield from _parts(each, module, seen)
+        for item in value:
+            yield from _parts(item, module, seen)
     elif isinstance(value, partial):
         yield from _parts([value.func, value.args, value.keywords], module, seen)
     elif hasattr(value, "__array__"):
@@ -52,29 +52,29 @@ def _parts(value: Any, module: str, seen: set[int]) -> Iterator[str]:
 
 def _of_function(function: Any, module: str, seen: set[int]) -> Iterator[str]:
     yield f"{function.__module__}.{function.__qualname__}"
-    # A function of another package is what its name says.
+    # A function of another package is known by its name.
     if module and function.__module__ != module:
         return
     code = function.__code__
     try:
         yield inspect.getsource(function)
     except (OSError, TypeError):
-        for each in _codes(code):
-            yield each.co_code.hex()
-            yield repr([const for const in each.co_consts if isinstance(const, _PLAIN)])
+        for inner in _codes(code):
+            yield inner.co_code.hex()
+            yield repr([const for const in inner.co_consts if isinstance(const, _PLAIN)])
     yield from _parts([function.__defaults__, function.__kwdefaults__], function.__module__, seen)
     for cell in function.__closure__ or ():
         yield from _parts(cell.cell_contents, function.__module__, seen)
     if inspect.ismethod(function):
         yield from _parts(function.__self__, function.__module__, seen)
-    for name in dict.fromkeys(name for each in _codes(code) for name in each.co_names):
+    for name in dict.fromkeys(name for inner in _codes(code) for name in inner.co_names):
         if name in function.__globals__:
             yield name
             yield from _parts(function.__globals__[name], function.__module__, seen)
 
 
 def _of_object(value: Any, module: str, seen: set[int]) -> Iterator[str]:
-    """A class, or what was made of one: its name, and what is in it where it is the person's own."""
+    """Yield the name of a class or of an object's class, and, if it is the user's, its source and state."""
     kind = value if inspect.isclass(value) else type(value)
     yield f"{kind.__module__}.{kind.__qualname__}"
     if module and kind.__module__ != module:

@@ -1,4 +1,4 @@
-"""What determines a trial, as a hash: the same wherever the trial stands in whichever grid."""
+"""Hash all that determines a trial: the hash is the same in whichever grid the trial stands."""
 
 import json
 from collections.abc import Mapping
@@ -17,29 +17,31 @@ from vsweep.tasks.data.synthetic import DrawCurve
 from vsweep.training.vectorize import NUMERICS
 
 _INIT, _SCALE = "model.init", "model.init_scale"
-# Schedules by which a longer training is another one from its first steps on.
+# With these schedules a longer training differs from a shorter one from the first steps on.
 _OF_ALL_STEPS = ("cosine", "warmup_cosine")
 
 
 def identities(plan: Plan, steps: int | None = None) -> np.ndarray:
-    """The identity of every trial, text `(trials,)` of 32 hexadecimal digits.
+    """Return the identity of every trial, text `(trials,)` of 32 hexadecimal digits.
 
-    It is a hash of the trial's resolved config, of its data themselves (and not of where they lie), of what
-    a person's own functions do, of its seed, and of the version of the numbers.
+    An identity is a hash of the trial's resolved config, of the contents of its data (not their path), of
+    what the user's functions do, of its seed, and of the version of the numbers.
 
-    steps: had they so many steps; empty text where that is not fewer, or where a longer training does not
-    begin as a shorter one.
+    Args:
+        plan: of the sweep.
+        steps: give the identities of the same trials with so many steps; the text is empty where that is not
+            fewer, or where a longer training does not begin as a shorter one.
     """
-    # As bytes: of a hundred thousand, text is four times as large.
-    made = np.zeros(len(plan.grid), "S32")
+    # Text would be four times as large as bytes.
+    hashes = np.zeros(len(plan.grid), "S32")
     for program in plan.programs:
         config = program.inputs.config
         if steps is not None:
             if config.schedule.name in _OF_ALL_STEPS or steps >= config.steps:
                 continue
             config = replace(config, steps=steps)
-        made[program.rows] = _of_program(plan.grid, program, config)
-    return _distinct(made).astype(str)
+        hashes[program.rows] = _of_program(plan.grid, program, config)
+    return _distinct(hashes).astype(str)
 
 
 def _of_program(grid: Grid, program: Program, config: Config) -> np.ndarray:
@@ -47,21 +49,23 @@ def _of_program(grid: Grid, program: Program, config: Config) -> np.ndarray:
     cells = np.unique(cell_row[program.rows])
     digests = dict(zip(cells.tolist(), _of_cells(grid, cells, program, config), strict=True))
     pairs = zip(cell_row[program.rows].tolist(), seeds[program.rows].tolist(), strict=True)
-    each = (blake2b(b"%b %d" % (digests[c], seed), digest_size=16).hexdigest().encode() for c, seed in pairs)
-    return np.fromiter(each, "S32", len(program.rows))
+    hashes = (
+        blake2b(b"%b %d" % (digests[c], seed), digest_size=16).hexdigest().encode() for c, seed in pairs
+    )
+    return np.fromiter(hashes, "S32", len(program.rows))
 
 
 def _of_cells(grid: Grid, cells: np.ndarray, program: Program, config: Config) -> list[bytes]:
-    """The digest of each cell of a program: of its fields in order, those on an axis filled in."""
+    """Return the digest of each cell of a program, from its fields in order."""
     fields = dict(leaves(as_dict(config)))
-    # Data are what they hold.
+    # Data are identified by their contents.
     fields.pop("data.path", None)
     axes = {axis.path: i for i, axis in enumerate(grid.axes)}
     scaled = config.model.has_initializer
     columns = []
     for path in sorted(fields):
         if path == _SCALE and scaled:
-            # Weights of zero have no scale.
+            # The scale is added below: weights of zero have none.
             continue
         if path in axes:
             texts = [_text(path, value) for value in grid.axes[axes[path]].values] + [b""]
@@ -88,7 +92,7 @@ def _text(path: str, value: Any) -> bytes:
 
 
 def _data_digest(dataset: Dataset) -> str:
-    """What data hold, as a hash: the examples, and by what fresh ones are drawn."""
+    """Hash the contents of data: the examples, and the function that draws fresh ones."""
     digest = sha256(json.dumps([list(dataset.classes), str(dataset.y.dtype), dataset.x.shape]).encode())
     for array in (dataset.x, dataset.y):
         digest.update(np.ascontiguousarray(array).tobytes())
@@ -98,26 +102,26 @@ def _data_digest(dataset: Dataset) -> str:
 
 
 def _drawn_by(draw: Any) -> str:
-    # A person's own function is shown by its address, which is another one in every process.
+    # The text of a user's function has its address, which differs in every process.
     return repr(draw) if isinstance(draw, DrawCurve) else fingerprint(draw)
 
 
 def _sources(config: Config) -> str:
-    """What a person's own functions do, as a hash."""
+    """Hash what the user's functions do."""
     texts = [fingerprint(function) for function in config.user_functions.values()]
     return sha256("\n".join(texts).encode()).hexdigest()
 
 
-def _distinct(made: np.ndarray) -> np.ndarray:
-    """Trials that nothing tells apart (two files of the same data) by their order."""
+def _distinct(hashes: np.ndarray) -> np.ndarray:
+    """Tell trials that are equal (two files of the same data) apart by their order."""
     seen: dict[bytes, int] = {}
-    if len(np.unique(made)) == len(made):
-        return made
-    for i, identity in enumerate(made.tolist()):
+    if len(np.unique(hashes)) == len(hashes):
+        return hashes
+    for i, identity in enumerate(hashes.tolist()):
         if not identity:
             continue
         seen[identity] = seen.get(identity, -1) + 1
         if seen[identity]:
             text = b"%b %d" % (identity, seen[identity])
-            made[i] = blake2b(text, digest_size=16).hexdigest().encode()
-    return made
+            hashes[i] = blake2b(text, digest_size=16).hexdigest().encode()
+    return hashes

@@ -1,10 +1,10 @@
-"""Weights at step 0, drawn so that a padded layer begins as the same layer would alone.
+"""Draw the weights at step 0, such that a padded layer starts like the same layer without padding.
 
 An initializer is a draw of unit variance and a standard deviation. A draw takes
-`(key, shape, fan_out, fan_in)`, where `shape = (out, in)` is the padded shape (static) and
-`fan_out <= out`, `fan_in <= in` are the true ones (int32 scalars, traced). It returns float32 of
-`shape`, of which the leading `(fan_out, fan_in)` are what the unpadded layer draws from the same key,
-bit for bit, but for `orthogonal`, whose factorisation rounds by shape. The rest is the caller's to mask.
+`(key, shape, fan_out, fan_in)`: `shape = (out, in)` is the padded shape (static), and `fan_out <= out` and
+`fan_in <= in` are the true sizes (int32 scalars, traced). It returns a float32 array of `shape`. Its leading
+`(fan_out, fan_in)` weights equal the draw of the unpadded layer from the same key, bit for bit; those of
+`orthogonal` to rounding, since a factorisation depends on the shape. The caller masks the rest.
 """
 
 import math
@@ -19,29 +19,34 @@ from jax import Array, lax, random
 Shape = tuple[int, int]
 Draw = Callable[[Array, Shape, Array, Array], Array]
 
-# A standard normal cut at two standard deviations has this standard deviation.
+# The standard deviation of a standard normal cut at two standard deviations.
 _TRUNCATED_STD = 0.87962566103423978
 _ROOT_3 = 3.0**0.5
-# The normal distribution's mass within two standard deviations.
+# The mass of the normal distribution within two standard deviations.
 _WITHIN_2 = math.erf(2.0**0.5)
 
 
 class Initializer(NamedTuple):
-    """draw: the weights but for their scale. std: `(fan_out, fan_in) -> scale`, float32 scalars."""
+    """An initializer.
+
+    Attributes:
+        draw: draws weights of unit variance.
+        std: `(fan_out, fan_in) -> scale`, a float32 scalar.
+    """
 
     draw: Draw
     std: Callable[[Array, Array], Array]
 
 
 def _rows(sample: Callable[[Array, tuple[int]], Array], key: Array, shape: Shape) -> Array:
-    """Draw `shape` row by row, each from its own key: a prefix of a row is a shorter row's draw."""
+    """Draw `shape` row by row, each from its own key, so that a prefix of a row is a shorter row's draw."""
     keys = jax.vmap(random.fold_in, in_axes=(None, 0))(key, jnp.arange(shape[0], dtype=jnp.uint32))
-    # The barrier keeps a draw's arithmetic from being fused, and so rounded, differently by program.
+    # Without the barrier, programs would fuse a draw's arithmetic differently, and so round it differently.
     return lax.optimization_barrier(jax.vmap(lambda k: sample(k, (shape[1],)))(keys))
 
 
 def _centred(key: Array, shape: tuple[int]) -> Array:
-    # Exact: products that follow round once, and the same whether or not they are contracted.
+    # The difference is exact, so that later products round once, whether or not they are contracted.
     return random.uniform(key, shape, jnp.float32) - 0.5
 
 
@@ -50,7 +55,7 @@ def _normal(key: Array, shape: Shape, fan_out: Array, fan_in: Array) -> Array:
 
 
 def _truncated_normal(key: Array, shape: Shape, fan_out: Array, fan_in: Array) -> Array:
-    """Cut at two standard deviations, by the inverse of the distribution function."""
+    """Draw a normal cut at two standard deviations, by the inverse of its distribution function."""
     gain = 2.0**0.5 / _TRUNCATED_STD
     return _rows(lambda k, s: lax.erf_inv(_centred(k, s) * (2.0 * _WITHIN_2)) * gain, key, shape)
 
@@ -64,7 +69,7 @@ def _zeros(key: Array, shape: Shape, fan_out: Array, fan_in: Array) -> Array:
 
 
 def _orthogonal(key: Array, shape: Shape, fan_out: Array, fan_in: Array) -> Array:
-    """Orthonormal rows or columns, whichever are fewer."""
+    """Draw orthonormal rows or columns, whichever are fewer."""
     draw = jnp.where(inside(shape, fan_out, fan_in), _normal(key, shape, fan_out, fan_in), 0.0)
     small = min(shape)
     tall = jnp.zeros(shape, jnp.float32).at[:, :small].set(_orthonormal_columns(draw))
@@ -73,14 +78,14 @@ def _orthogonal(key: Array, shape: Shape, fan_out: Array, fan_in: Array) -> Arra
 
 
 def inside(shape: Shape, fan_out: Array, fan_in: Array) -> Array:
-    """Which weights of a padded layer there are, bool of `shape`."""
+    """Return the mask of a padded layer's true weights, bool of `shape`."""
     rows = jnp.arange(shape[0], dtype=jnp.int32)[:, None]
     columns = jnp.arange(shape[1], dtype=jnp.int32)[None, :]
     return (rows < fan_out) & (columns < fan_in)
 
 
 def _orthonormal_columns(matrix: Array) -> Array:
-    """The Q of a QR factorisation with a positive diagonal of R, which makes it unique."""
+    """Return the Q of the QR factorisation with a positive diagonal of R, which is unique."""
     q, r = jnp.linalg.qr(matrix)
     return q * jnp.where(jnp.diagonal(r) < 0.0, -1.0, 1.0)[None, :]
 
@@ -101,8 +106,8 @@ _lecun, _he = partial(_by_fan_in, 1.0), partial(_by_fan_in, 2.0)
 _unscaled = partial(_constant, 1.0)
 
 # LeCun et al. 1998 ("Efficient BackProp"); Glorot and Bengio 2010; He et al. 2015 (arXiv:1502.01852);
-# orthogonal: Saxe et al. 2014 (arXiv:1312.6120). As in jax.nn.initializers and Keras, "normal" after a
-# name is cut at two standard deviations and rescaled. `normal` is the standard normal, `uniform` is
+# orthogonal: Saxe et al. 2014 (arXiv:1312.6120). As in jax.nn.initializers and Keras, a "normal" with a name
+# before it is cut at two standard deviations and rescaled. `normal` is the standard normal, and `uniform` is
 # uniform on [-1, 1).
 INITIALIZERS: dict[str, Initializer] = {
     "lecun_normal": Initializer(_truncated_normal, _lecun),
@@ -121,12 +126,23 @@ INITIALIZERS: dict[str, Initializer] = {
 def draw_weights(
     names: Sequence[str], index: Array, key: Array, shape: Shape, fan_out: Array, fan_in: Array
 ) -> Array:
-    """Weights of `shape` by the initializer `names[index]`, the index traced.
+    """Draw weights by an initializer whose index is traced.
 
-    Names that share a draw share it here too: under `vmap` every draw is made, then one chosen.
+    Args:
+        names: of the initializers.
+        index: int32 scalar, of the one to use.
+        key: a random key.
+        shape: `(out, in)`, padded.
+        fan_out: int32 scalar, the true number of outputs.
+        fan_in: int32 scalar, the true number of inputs.
+
+    Returns:
+        float32 of `shape`, to be masked.
     """
-    chosen = [INITIALIZERS[name] for name in names]
-    draws = list(dict.fromkeys(i.draw for i in chosen))
-    which = jnp.asarray([draws.index(i.draw) for i in chosen], jnp.int32)[index]
+    initializers = [INITIALIZERS[name] for name in names]
+    # Under `vmap` every branch is computed, so that initializers with the same draw share a branch.
+    draws = list(dict.fromkeys(initializer.draw for initializer in initializers))
+    branch = jnp.asarray([draws.index(initializer.draw) for initializer in initializers], jnp.int32)[index]
     branches = [lambda k, d=draw: d(k, shape, fan_out, fan_in) for draw in draws]
-    return lax.switch(which, branches, key) * jnp.stack([i.std(fan_out, fan_in) for i in chosen])[index]
+    scales = jnp.stack([initializer.std(fan_out, fan_in) for initializer in initializers])
+    return lax.switch(branch, branches, key) * scales[index]

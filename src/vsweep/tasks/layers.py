@@ -1,9 +1,9 @@
-"""An affine layer whose products take the form that is fastest for their shape.
+"""An affine layer whose products take the fastest form for their shape.
 
-On a CPU a matrix product with a thin side (few inputs, few classes) costs mostly its call. Written as a sum
-of outer products it is fused with what follows, and as matrix-vector products it is one vectorised loop
-each; a program of such forms alone has no library calls, and can be compiled into a single kernel. On a GPU
-or a TPU only the fused sums pay: of a thin product the library's own kernel is the fastest there.
+On a CPU, calling the library costs most of a matrix product with a thin side (few inputs, few classes). A sum
+of outer products is fused with the operations that follow, and a matrix-vector product is one vectorised loop;
+a program with these forms alone has no library calls, and can be compiled to a single kernel. On a GPU or a
+TPU only the fused sums are faster; for other thin products the library's kernel is the fastest.
 """
 
 from collections.abc import Callable
@@ -14,20 +14,25 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-# Bounds of the forms, measured on CPUs: the inputs up to which a product is a sum of outer products that is
-# fused with what follows; the rows, or columns, up to which it is taken apart into matrix-vector products;
-# and the multiply-adds above which a library's own blocking beats that.
+# These bounds were measured on CPUs. A product over up to so many inputs is a sum of outer products.
 _OUTER = 4
+# A product of up to so many rows or columns is split into matrix-vector products,
 _THIN = 16
+# unless it has more multiply-adds than this: then the library's blocking is faster.
 _SMALL = 300_000
 
 
 @jax.custom_vjp
 def affine(w: Array, b: Array, x: Array) -> Array:
-    """`w x + b` for every example.
+    """Compute `w x + b` for every example; it has reverse-mode derivatives alone.
 
-    w: `(out, in)`. b: `(out,)`. x: `(in, examples)`. Returns `(out, examples)`. Only reverse-mode
-    derivatives.
+    Args:
+        w: `(out, in)`.
+        b: `(out,)`.
+        x: `(in, examples)`.
+
+    Returns:
+        `(out, examples)`.
     """
     return _times(w, x) + b[:, None]
 
@@ -36,8 +41,8 @@ def _forward(w: Array, b: Array, x: Array) -> tuple[Array, tuple[Array, Array]]:
     return affine(w, b, x), (w, x)
 
 
-def _backward(kept: tuple[Array, Array], g: Array) -> tuple[Array, Array, Array]:
-    w, x = kept
+def _backward(residuals: tuple[Array, Array], g: Array) -> tuple[Array, Array, Array]:
+    w, x = residuals
     return _times_transposed(g, x), g @ jnp.ones(g.shape[1], g.dtype), _transposed_times(w, g)
 
 
@@ -45,16 +50,20 @@ affine.defvjp(_forward, _backward)
 
 
 def has_library_calls(n_out: int, n_in: int, examples: int, *, first: bool) -> bool:
-    """Whether any product of such a layer, or of its gradient, is left to a library on a CPU.
+    """Return whether a CPU calls a library for any product of a layer or its gradient.
 
-    first: of the first layer, whose inputs need no gradient.
+    Args:
+        n_out: its outputs.
+        n_in: its inputs.
+        examples: of a step.
+        first: whether it is the first layer, whose inputs need no gradient.
     """
-    ahead = n_in <= _OUTER or (n_out <= _THIN and n_out * n_in * examples <= _SMALL)
-    return not (ahead and min(n_out, n_in) <= _THIN and (first or n_out <= _THIN))
+    forward = n_in <= _OUTER or (n_out <= _THIN and n_out * n_in * examples <= _SMALL)
+    return not (forward and min(n_out, n_in) <= _THIN and (first or n_out <= _THIN))
 
 
 def _times(w: Array, x: Array) -> Array:
-    """`w x`, of `(m, k)` and `(k, n)`."""
+    """Compute `w x` of `(m, k)` and `(k, n)`."""
     (m, k), n = w.shape, x.shape[1]
     if k <= _OUTER:
         return _outer_products(w, x)
@@ -64,21 +73,21 @@ def _times(w: Array, x: Array) -> Array:
 
 
 def _times_transposed(g: Array, x: Array) -> Array:
-    """`g x^T`, of `(m, n)` and `(k, n)`."""
+    """Compute `g x^T` of `(m, n)` and `(k, n)`."""
     m, k = g.shape[0], x.shape[0]
     if min(m, k) > _THIN:
         return g @ x.T
 
-    def taken_apart(g: Array, x: Array) -> Array:
+    def vector_products(g: Array, x: Array) -> Array:
         if k <= min(m, _OUTER) or m > _THIN:
             return jnp.stack([g @ x[i] for i in range(k)], axis=1)
         return jnp.stack([x @ g[i] for i in range(m)])
 
-    return _on_cpu(taken_apart, lambda g, x: g @ x.T, g, x)
+    return _on_cpu(vector_products, lambda g, x: g @ x.T, g, x)
 
 
 def _transposed_times(w: Array, g: Array) -> Array:
-    """`w^T g`, of `(m, k)` and `(m, n)`."""
+    """Compute `w^T g` of `(m, k)` and `(m, n)`."""
     m = w.shape[0]
     if m <= _OUTER:
         return _outer_products(w.T, g)
@@ -89,9 +98,9 @@ def _transposed_times(w: Array, g: Array) -> Array:
 
 def _outer_products(w: Array, x: Array) -> Array:
     dtype = jnp.result_type(w, x)
-    # A sum in bfloat16 would round at every term, where a library's product does not.
-    kept = jnp.float32 if dtype == jnp.bfloat16 else dtype
-    w, x = w.astype(kept), x.astype(kept)
+    # A sum in bfloat16 would round at every term; a library's product does not.
+    sum_dtype = jnp.float32 if dtype == jnp.bfloat16 else dtype
+    w, x = w.astype(sum_dtype), x.astype(sum_dtype)
     return reduce(jnp.add, [w[:, i, None] * x[None, i] for i in range(w.shape[1])]).astype(dtype)
 
 

@@ -1,6 +1,6 @@
-"""Losses of one example from the model's raw outputs (logits), and what they count as right.
+"""Losses of each example from the model's raw outputs (logits), and the classes that outputs predict.
 
-A loss takes `(outputs, targets)`: outputs `(n_outputs, examples)`, targets `(examples,)`, and gives
+A loss takes `(outputs, targets)`, floating `(n_outputs, examples)` and `(examples,)`, and returns floating
 `(examples,)`. Its keyword-only parameters are its config fields, traced.
 """
 
@@ -13,66 +13,67 @@ from jax import Array, lax
 
 
 def softmax_cross_entropy(outputs: Array, targets: Array) -> Array:
-    """`log sum_c exp z_c - z_y`, for classes y as int32 in `[0, n_outputs)`."""
+    """Compute `log sum_c exp z_c - z_y` for classes y, int32 in `[0, n_outputs)`."""
     classes = jnp.arange(outputs.shape[0], dtype=jnp.int32)[:, None]
     wrong = classes != targets[None, :]
-    # A masked sum, not a gather: its gradient is a product, where a gather's is a scatter.
+    # The gradient of a masked sum is a product; that of a gather is a scatter, which is slower.
     ahead = outputs - jnp.sum(jnp.where(wrong, 0.0, outputs), axis=0)[None, :]
-    # log(1 + sum over wrong c of exp(z_c - z_y)), scaled by the largest term: a small loss is no
-    # difference of large numbers, and nothing overflows.
+    # The loss is log(1 + sum over wrong c of exp(z_c - z_y)), scaled by the largest term: nothing overflows, and
+    # a small loss is not computed as a difference of large numbers.
     top = lax.stop_gradient(jnp.max(ahead, axis=0))
     others = jnp.sum(jnp.where(wrong, jnp.exp(ahead - top[None, :]), 0.0), axis=0)
     return top + jnp.log1p(others + jnp.expm1(-top))
 
 
 def sigmoid_cross_entropy(outputs: Array, targets: Array) -> Array:
-    """`log(1 + exp z) - y z` of one output z, for classes y in {0, 1}."""
+    """Compute `log(1 + exp z) - y z` of one output z, for classes y in {0, 1}."""
     z = jnp.where(targets == 1, -outputs[0], outputs[0])
-    # `where`, not `max` and `abs`: at z = 0 its derivative is that of the branch, 1/2.
+    # At z = 0 the derivative of `where` is that of its branch, 1/2; that of `max` and `abs` is not.
     return jnp.where(z > 0, z, 0.0) + jnp.log1p(jnp.exp(jnp.where(z > 0, -z, z)))
 
 
 def clipped_cross_entropy(outputs: Array, targets: Array, *, eps: Array) -> Array:
-    """`-(y log(p + eps) + (1 - y) log(1 - p + eps))`, `p = sigmoid(z)` of one output z, y in {0, 1}.
+    """Compute `-(y log(p + eps) + (1 - y) log(1 - p + eps))` with `p = sigmoid(z)` of one output z.
 
-    eps, above 0, keeps the logarithm finite where p is rounded to 0 or 1. `sigmoid_cross_entropy`, from z
-    itself, needs no such guard and is the better loss: here no example costs more than `-log eps`, one
-    that is just right costs `-log(1 + eps)`, below 0, and where the probability of what is there falls
-    below eps the gradient vanishes, so that what is most wrong is no longer learnt.
+    The targets y are classes in {0, 1}. eps, above 0, keeps the logarithm finite if p is rounded to 0 or 1.
+    `sigmoid_cross_entropy` needs no such guard and is the better loss: here no example costs more than
+    `-log eps`, a correct one costs `-log(1 + eps)`, below 0, and the gradient vanishes once the probability of
+    the true class falls below eps, so that the worst examples are no longer learnt.
     """
-    # The probability of what is there, from the sign of z: 1 - p would lose its digits where p is near 1.
+    # The sign of z gives the probability of the true class; 1 - p would lose its digits near p = 1.
     p = jax.nn.sigmoid(jnp.where(targets == 1, outputs[0], -outputs[0]))
     return -jnp.log(p + eps)
 
 
 def squared_error(outputs: Array, targets: Array) -> Array:
-    """`(z - y)^2` of one output z, for a number y."""
+    """Compute `(z - y)^2` of one output z, for a number y."""
     return jnp.square(outputs[0] - targets)
 
 
 def huber(outputs: Array, targets: Array, *, delta: Array) -> Array:
-    """`r^2 / 2` up to `|r| = delta`, a straight line beyond (Huber 1964), with `r = z - y`."""
+    """Compute `r^2 / 2` up to `|r| = delta`, and a straight line beyond, with `r = z - y` (Huber 1964)."""
     r = jnp.abs(outputs[0] - targets)
     near = jnp.minimum(r, delta)
     return near * (r - near / 2.0)
 
 
 def most_likely(outputs: Array) -> Array:
-    """The class of each example, int32 `(examples,)`: the largest output."""
+    """Return the class of each example's largest output, int32 `(examples,)`."""
     return jnp.argmax(outputs, axis=0).astype(jnp.int32)
 
 
 def positive(outputs: Array) -> Array:
-    """The class of each example, int32 `(examples,)`: 1 where the one output is above zero."""
+    """Return the class of each example, int32 `(examples,)`: 1 where the one output is above zero."""
     return (outputs[0] > 0).astype(jnp.int32)
 
 
 class Loss(NamedTuple):
-    """A loss and what goes with it.
+    """A loss, and the outputs that it needs.
 
-    value: the loss of each example.
-    n_outputs: how many outputs the model needs, from the number of classes.
-    classify: the class that the outputs say, or None where targets are numbers.
+    Attributes:
+        value: `(outputs, targets) -> losses`, of each example.
+        n_outputs: the number of outputs for a number of classes (0: number targets).
+        classify: `outputs -> classes`, int32 `(examples,)`; None where targets are numbers.
     """
 
     value: Callable[..., Array]
@@ -98,14 +99,14 @@ LOSSES: dict[str, Loss] = {
 
 
 def default_loss(n_classes: int) -> str:
-    """The name of the usual loss: by the number of classes, where 0 stands for a number."""
+    """Return the name of the usual loss for a number of classes (0: number targets)."""
     if n_classes == 0:
         return "squared_error"
     return "sigmoid_cross_entropy" if n_classes == 2 else "softmax_cross_entropy"
 
 
 def own_loss(value: Callable[..., Any], n_classes: int) -> Loss:
-    """A person's own function as a loss: one output a class, or one output for a number."""
+    """Wrap a user's function as a loss: of one output per class, or of one output for a number."""
     if n_classes == 0:
         return Loss(value, _one, None)
     return Loss(value, _one_each, most_likely)

@@ -1,7 +1,7 @@
-"""Optimizers through optax, and learning-rate schedules, with every number traced.
+"""Optimizers from optax with a learning-rate schedule, with every number traced.
 
-Their keyword-only parameters are their config fields. Weight decay is for weights alone: arrays of
-two dimensions or more, no biases.
+Keyword-only parameters are the config fields. Weight decay applies to weights alone (arrays of two dimensions
+or more), not to biases.
 """
 
 from collections.abc import Callable
@@ -23,42 +23,42 @@ def _weights(params: Any) -> Any:
 
 
 def _penalised(optimizer: Optimizer, weight_decay: Array) -> Optimizer:
-    """The optimizer on the loss plus `weight_decay / 2` times the weights' sum of squares."""
+    """Add `weight_decay / 2` times the weights' sum of squares to the loss of an optimizer."""
     return optax.chain(optax.add_decayed_weights(weight_decay, _weights), optimizer)
 
 
 def sgd(lr: Schedule, *, weight_decay: Array) -> Optimizer:
-    """Gradient descent."""
+    """Return gradient descent."""
     return _penalised(optax.sgd(lr), weight_decay)
 
 
 def momentum(lr: Schedule, *, momentum: Array, weight_decay: Array) -> Optimizer:
-    """Gradient descent with heavy-ball momentum (Polyak 1964)."""
+    """Return gradient descent with heavy-ball momentum (Polyak 1964)."""
     return _penalised(optax.sgd(lr, momentum), weight_decay)
 
 
 def nesterov(lr: Schedule, *, momentum: Array, weight_decay: Array) -> Optimizer:
-    """Gradient descent with Nesterov's momentum, in the form of Sutskever et al. 2013."""
+    """Return gradient descent with Nesterov's momentum, in the form of Sutskever et al. 2013."""
     return _penalised(optax.sgd(lr, momentum, nesterov=True), weight_decay)
 
 
 def adam(lr: Schedule, *, b1: Array, b2: Array, eps: Array) -> Optimizer:
-    """Adam (Kingma and Ba 2015, arXiv:1412.6980)."""
+    """Return Adam (Kingma and Ba 2015, arXiv:1412.6980)."""
     return optax.adam(lr, b1, b2, eps)
 
 
 def adamw(lr: Schedule, *, b1: Array, b2: Array, eps: Array, weight_decay: Array) -> Optimizer:
-    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv:1711.05101)."""
+    """Return Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv:1711.05101)."""
     return optax.adamw(lr, b1, b2, eps, weight_decay=weight_decay, mask=_weights)
 
 
 def rmsprop(lr: Schedule, *, decay: Array, eps: Array) -> Optimizer:
-    """RMSProp (Hinton 2012), with eps inside the root, as in optax."""
+    """Return RMSProp (Hinton 2012), with eps inside the root, as in optax."""
     return optax.rmsprop(lr, decay, eps)
 
 
 def lion(lr: Schedule, *, b1: Array, b2: Array, weight_decay: Array) -> Optimizer:
-    """Lion (Chen et al. 2023, arXiv:2302.06675)."""
+    """Return Lion (Chen et al. 2023, arXiv:2302.06675)."""
     return optax.lion(lr, b1, b2, weight_decay=weight_decay, mask=_weights)
 
 
@@ -80,12 +80,20 @@ def make_optimizer(
     optimizer_fields: dict[str, Array],
     schedule_fields: dict[str, Array],
 ) -> Optimizer:
-    """The optimizer of one trial, from its names (static) and numbers (traced scalars)."""
+    """Make the optimizer of one trial.
+
+    Args:
+        optimizer: its name in `OPTIMIZERS`.
+        schedule: its name in `SCHEDULES`.
+        steps: of the training.
+        optimizer_fields: floating scalars, traced; `lr` is the learning rate.
+        schedule_fields: floating scalars, traced.
+    """
     numbers = dict(optimizer_fields)
     lr = numbers.pop("lr")
 
     def rate(count: Array) -> Array:
-        now, last = count.astype(lr.dtype), jnp.asarray(steps, lr.dtype)
-        return lr * SCHEDULES[schedule](now, last, **schedule_fields)
+        step, last = count.astype(lr.dtype), jnp.asarray(steps, lr.dtype)
+        return lr * SCHEDULES[schedule](step, last, **schedule_fields)
 
     return OPTIMIZERS[optimizer](rate, **numbers)

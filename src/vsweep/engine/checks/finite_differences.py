@@ -1,12 +1,11 @@
-"""Derivatives by central differences, each with what rounding and curvature leave in doubt of it.
+"""Derivatives by central differences, each with a bound on its error by rounding and curvature.
 
-A central difference of step h is off by `h² f'''/6`, and by the rounding of f divided by h. With f known to
-eps of itself, `h = eps^(1/3)` makes the two about equal, at `eps^(2/3)` of f: 4e-11 in float64. Both are
-estimated, not trusted: the first by how far the difference of step 2h is from that of step h, and the one to
-the left from the one to the right; the second by how rough f is found to be, which is more than float64's
-rounding where a function computes in less. Where they disagree (a kink lies near, or f bends sharply) smaller
-steps are tried, and the one that leaves least in doubt is taken. The gradient that is to be checked has no
-part in that choice.
+A central difference of step h has an error of `h² f'''/6`, and the rounding of f divided by h. If f has a
+relative rounding of eps, `h = eps^(1/3)` makes the two about equal, at `eps^(2/3)` of f: 4e-11 in float64.
+Both errors are estimated. The first is the distance between the differences of steps 2h and h, and between
+those to the left and to the right. The second is the measured roughness of f, which exceeds float64's rounding if the
+function computes in a lower precision. Near a kink or a sharp bend smaller steps are tried, and the step of
+least error is taken. The gradient that is checked plays no part in that choice.
 """
 
 from collections.abc import Callable
@@ -15,24 +14,33 @@ from typing import NamedTuple
 
 import numpy as np
 
-# `(at, by) -> values`: the function with one scalar moved, `at` int64 and `by` float64 `(n,)`, for each.
+# `(at, by) -> values`, all `(n,)`: the function with the scalar `at[i]` (int64) moved by `by[i]` (float64).
 Moved = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 _EPS = float(np.finfo(np.float64).eps)
-# Of the scalar's absolute value, or of 1: the largest step is 1e-2 where a function is as rough as that.
-_ROUGHEST, _LEAST_STEP = 1e-6, 5e-9
-# Standard deviations of the rounding, in which a difference of two values may be off.
-_WIDE = 10.0
-# Roughness is seen in differences of these orders between so many points of so many scalars, this far apart:
-# so near that curvature is not seen, or further, where they are too near for anything to be seen.
-_ORDERS, _POINTS, _FEW, _APART = (3, 4, 5, 6), 16, 8, (1e-7, 1e-5, 1e-3)
+# A function's roughness, relative to its values, counts up to here; the largest step is then 1e-2.
+_MAX_ROUGHNESS = 1e-6
+# The smallest step, relative to the scalar's absolute value or to 1.
+_MIN_STEP = 5e-9
+# The difference of two values has an error of up to so many standard deviations of the rounding.
+_DEVIATIONS = 10.0
+# Roughness is measured in differences of these orders,
+_ORDERS = (3, 4, 5, 6)
+# between so many points,
+_POINTS = 16
+# along so many scalars.
+_SCALARS = 8
+# The points are so near that curvature does not show, or further apart if they are too near for any change.
+_SPACINGS = (1e-7, 1e-5, 1e-3)
 
 
 class Differences(NamedTuple):
-    """Of each scalar, float64 `(scalars,)`.
+    """The derivatives by some scalars.
 
-    central: the derivative. doubt: how far it may be off; infinite where no difference is finite. On a kink
-    these are the middle, and half the distance, of the derivatives from either side.
+    Attributes:
+        central: float64 `(scalars,)`, the derivatives; on a kink, the mean of the two one-sided ones.
+        doubt: float64 `(scalars,)`, bounds on their errors; on a kink, half the distance of the one-sided
+            derivatives; infinite where no difference is finite.
     """
 
     central: np.ndarray
@@ -40,45 +48,47 @@ class Differences(NamedTuple):
 
 
 def differences(moved: Moved, start: np.ndarray, at: np.ndarray) -> Differences:
-    """The derivative by each of some scalars.
+    """Compute the derivatives by some scalars.
 
-    moved: of the function. start: float64 `(n,)`, where the derivatives are taken. at: int64 `(scalars,)`,
-    places in `start`.
+    Args:
+        moved: the function.
+        start: float64 `(n,)`, where the derivatives are taken.
+        at: int64 `(scalars,)`, places in `start`.
     """
     size = np.maximum(1.0, np.abs(start[at]))
     here, near = _roughness(moved, start, at)
-    relative = min(_ROUGHEST, max(_EPS, near / here if here > 0.0 else 0.0))
+    relative = min(_MAX_ROUGHNESS, max(_EPS, near / here if here > 0.0 else 0.0))
     first = relative ** (1.0 / 3.0)
     value = float(moved(at[:1], np.zeros(1))[0])
-    found = Differences(np.full(len(at), np.nan), np.full(len(at), np.inf))
+    best = Differences(np.full(len(at), np.nan), np.full(len(at), np.inf))
     left, rounding = np.arange(len(at)), near
-    for shrink in 0.1 ** np.arange(np.ceil(np.log10(first / _LEAST_STEP))):
+    for shrink in 0.1 ** np.arange(np.ceil(np.log10(first / _MIN_STEP))):
         step = shrink * first * size[left]
         by, values = _around(moved, start, at[left], step, value)
         if 2 * len(left) > len(at):
-            # What computes in float32 is rougher from step to step than between nearest points.
-            rounding = max(near, _seen(values, 4)[1]) if len(left) >= _FEW else near
-        made = _of_step(by, values, step, rounding)
-        better = made.doubt < found.doubt[left]
-        for kept, new in zip(found, made, strict=True):
-            kept[left[better]] = new[better]
-        # The next step's rounding alone is ten times this one's.
-        left = left[~(made.doubt <= 10.0 * _WIDE * rounding / step)]
+            # A function that computes in float32 is rougher across steps than between neighbouring points.
+            rounding = max(near, _seen(values, 4)[1]) if len(left) >= _SCALARS else near
+        new = _of_step(by, values, step, rounding)
+        better = new.doubt < best.doubt[left]
+        for best_values, new_values in zip(best, new, strict=True):
+            best_values[left[better]] = new_values[better]
+        # The next step is a tenth of this one, and its rounding ten times as large.
+        left = left[~(new.doubt <= 10.0 * _DEVIATIONS * rounding / step)]
         if not len(left):
             break
-    return found
+    return best
 
 
 def _roughness(moved: Moved, start: np.ndarray, at: np.ndarray) -> tuple[float, float]:
-    """The largest absolute value near the start, and the standard deviation of its rounding.
+    """Return the largest absolute value near the start, and the standard deviation of its rounding.
 
-    High differences of a smooth function at near points are of its rounding alone (Hamming's table), the more
-    so the higher; one kink shows in some of them, and the median does not mind it.
+    High-order differences of a smooth function at near points contain its rounding alone (Hamming's table). A
+    kink shows in few of them, and does not move the median.
     """
-    some = at[:: -(-len(at) // _FEW)]
+    some = at[:: -(-len(at) // _SCALARS)]
     size = np.maximum(1.0, np.abs(start[some]))[:, None]
     largest, few = 0.0, 0.0
-    for apart in _APART:
+    for apart in _SPACINGS:
         by = np.arange(_POINTS) * apart * size
         values = moved(np.repeat(some, _POINTS), by.ravel()).reshape(-1, _POINTS)
         largest = float(np.abs(values[np.isfinite(values)]).max(initial=largest))
@@ -89,26 +99,35 @@ def _roughness(moved: Moved, start: np.ndarray, at: np.ndarray) -> tuple[float, 
 
 
 def _seen(values: np.ndarray, order: int) -> tuple[float, float]:
-    """The standard deviation of normal rounding that has such differences, and that has those that are not 0.
+    """Return the standard deviations of normal rounding with such differences, and with the nonzero ones.
 
-    What computes in float32 gives the same value at many of the points.
+    The second matters for functions that compute in float32: they are constant between many of the points.
     """
     values = values[np.isfinite(values).all(axis=1)]
-    made = np.abs(np.diff(values, order, axis=1))
-    # A scalar that moves nothing shows no rounding.
-    made = made[(made > 0.0).any(axis=1)]
-    if not made.size:
+    sizes = np.abs(np.diff(values, order, axis=1))
+    # A scalar that has no effect shows no rounding.
+    sizes = sizes[(sizes > 0.0).any(axis=1)]
+    if not sizes.size:
         return 0.0, 0.0
-    of_one = 0.6745 * comb(2 * order, order) ** 0.5
-    return float(np.median(made)) / of_one, float(np.median(made[made > 0.0])) / of_one
+    # The median size of such a difference of values with a standard deviation of 1.
+    unit = 0.6745 * comb(2 * order, order) ** 0.5
+    return float(np.median(sizes)) / unit, float(np.median(sizes[sizes > 0.0])) / unit
 
 
 def _around(
     moved: Moved, start: np.ndarray, at: np.ndarray, step: np.ndarray, value: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How far each scalar is really moved, from two steps below to two above, and the values there.
+    """Evaluate the function from two steps below to two above each scalar.
 
-    step: float64 `(scalars,)`. value: at the start. Returns float64 `(scalars, 5)` twice.
+    Args:
+        moved: the function.
+        start: float64 `(n,)`.
+        at: int64 `(scalars,)`, places in `start`.
+        step: float64 `(scalars,)`.
+        value: of the function at the start.
+
+    Returns:
+        The distances after rounding, and the values there, each float64 `(scalars, 5)`.
     """
     aims = np.asarray([-2.0, -1.0, 1.0, 2.0]) * step[:, None]
     by = (start[at][:, None] + aims) - start[at][:, None]
@@ -117,11 +136,11 @@ def _around(
 
 
 def _of_step(by: np.ndarray, values: np.ndarray, step: np.ndarray, rounding: float) -> Differences:
-    """The differences of one step, of what `_around` gives."""
+    """Compute the differences of one step from the results of `_around`."""
     with np.errstate(invalid="ignore", over="ignore"):
         central = (values[:, 3] - values[:, 1]) / (by[:, 3] - by[:, 1])
         wide = (values[:, 4] - values[:, 0]) / (by[:, 4] - by[:, 0])
         below = values[:, :3] @ np.asarray([1.0, -4.0, 3.0]) / (2.0 * step)
         above = values[:, 2:] @ np.asarray([-3.0, 4.0, -1.0]) / (2.0 * step)
-        doubt = np.abs(central - wide) + np.abs(above - below) / 2.0 + _WIDE * rounding / step
+        doubt = np.abs(central - wide) + np.abs(above - below) / 2.0 + _DEVIATIONS * rounding / step
     return Differences(central, np.where(np.isfinite(doubt), doubt, np.inf))

@@ -1,4 +1,4 @@
-"""Is the gradient that a sweep descends that of its loss? JAX's, against central differences."""
+"""Check the gradients that a sweep descends: JAX's against central differences of the loss."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -18,26 +18,36 @@ from vsweep.engine.dry_run import trace_user_functions
 from vsweep.engine.hyperparams import bind
 from vsweep.engine.inputs import arrays
 from vsweep.engine.plan import Plan
-from vsweep.store.gradient_check import Derivative, ProgramCheck
+from vsweep.store.gradient_check import Derivative
 from vsweep.tasks.models import Params, unpadded
 from vsweep.tasks.task import Data, Examples, MakeTask
 from vsweep.training.vectorize import HParams, Static, precision_context, start_one
 
-# The relative error above which a gradient is wrong. Differences are right to some 4e-11 of the loss, so that
-# an entry of a ten-thousandth of it or more is known this well; a gradient that is wrong is so in its first
-# digits, and a right one may lose ten of its sixteen in a person's own arithmetic.
+# A gradient with a larger relative error is wrong. Differences have an error of some 4e-11 of the loss, so
+# that an entry of a ten-thousandth of the loss is known this well. A wrong gradient is wrong in its first
+# digits, and a right one may lose ten of its sixteen in the user's arithmetic.
 THRESHOLD = 1e-6
-# Scalars that are compared at a point; and of each array at least.
-_SCALARS, _OF_EACH = 50, 4
-# What may be in doubt of a derivative, as a share of the gradient's largest, before it counts as open; and
-# where that is a hundred times as much as is usual.
-_OPEN, _KINKED = 1e-2, 1e-4
-# Where all derivatives are 0: of the loss.
+# So many scalars are compared at a point,
+_SCALARS = 50
+# and at least so many of each array.
+_MIN_SCALARS = 4
+# A derivative is inconclusive if its error may exceed this share of the gradient's largest entry,
+_OPEN = 1e-2
+# or this share where it is a hundred times the usual error, as on a kink,
+_KINKED = 1e-4
+# or, where all derivatives are 0, this share of the loss.
 _OF_LOSS = 1e-8
 
 
 class Point(NamedTuple):
-    """A task's training loss at some parameters. fields: the task's traced ones, of scalars."""
+    """A task's training loss at some parameters.
+
+    Attributes:
+        task: makes the task.
+        fields: the traced fields of one trial.
+        train: the training examples.
+        params: the parameters, float64.
+    """
 
     task: MakeTask
     fields: Mapping[str, Mapping[str, Any]]
@@ -46,11 +56,15 @@ class Point(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """Some derivatives, each `(scalars,)`.
+    """Derivatives, computed in two ways.
 
-    gradient: JAX's. difference: that of central differences. error: how far they are apart, relatively.
-    open: whether differences say nothing of it. doubt: a scalar: how far differences may be off, the median,
-    as a share of the gradient's largest; 0 where that is 0.
+    Attributes:
+        gradient: JAX's, `(scalars,)`.
+        difference: by central differences, `(scalars,)`.
+        error: their relative difference, `(scalars,)`.
+        open: whether the central differences are inconclusive, `(scalars,)`.
+        doubt: the median error of the central differences, as a share of the gradient's largest entry; 0
+            where that is 0.
     """
 
     gradient: np.ndarray
@@ -60,14 +74,15 @@ class Compared(NamedTuple):
     doubt: float
 
 
-def check_gradients(plan: Plan) -> Iterator[ProgramCheck]:
-    """Of every program of a plan, in float64, the gradient of the training loss in its first and last trial.
+def check_gradients(plan: Plan) -> Iterator[CheckedProgram]:
+    """Check the gradient of the training loss in the first and last trial of every program, in float64.
 
-    At the trial's first parameters, and once more near them, where no weight of zero hides anything and
-    nothing lies on a kink. Of many parameters some are drawn, the same every time: a share of each array, and
-    four of it at least. What pads a network is none of its parameters.
+    It is checked at the trial's first parameters, and near them, where no weight is zero and none lies on a
+    kink. If there are many parameters, some are drawn, the same every time: a share of each array, and at
+    least four. Padding does not count as parameters.
 
-    Raises `ConfigError` where a person's own function cannot be had in float64.
+    Raises:
+        ConfigError: a user's function does not run in float64.
     """
     for program in plan.programs:
         config = program.inputs.config
@@ -75,58 +90,58 @@ def check_gradients(plan: Plan) -> Iterator[ProgramCheck]:
         static, hparams = bind(plan.grid, inputs, program.rows)
         trace_user_functions(inputs, static, hparams)
         data = arrays(inputs.split, np.dtype(np.float64))
-        rng, parts = np.random.default_rng(0), []
+        rng, points = np.random.default_rng(0), []
         for place in sorted({0, len(program.rows) - 1}):
             one = jax.tree.map(lambda leaf, place=place: leaf[place], hparams)
             width = int(one.task["model"]["width"]) if program.width else 0
             where = _where(plan.grid, int(program.rows[place]))
             with precision_context(static):
-                parts += _of_trial(static, one, data, width, where, rng)
-        worst = max((part.worst for part in parts), key=lambda worst: worst.error)
-        scalars, left_open = sum(part.scalars for part in parts), sum(part.open for part in parts)
-        doubt = max(part.doubt for part in parts)
-        yield ProgramCheck(program.inputs.subject, scalars, left_open, doubt, worst)
+                points += _check_trial(static, one, data, width, where, rng)
+        worst = max((point.worst for point in points), key=lambda worst: worst.error)
+        scalars, left_open = sum(point.scalars for point in points), sum(point.open for point in points)
+        doubt = max(point.doubt for point in points)
+        yield CheckedProgram(program.inputs.subject, scalars, left_open, doubt, worst)
 
 
 def _where(grid: Grid, row: int) -> tuple[dict[str, Any], int, int]:
-    """A trial's values on the axes that it has, its number and its seed. row: its place in the grid."""
+    """Return a trial's values on the axes that it has, its number and its seed, by its row."""
     number, cell_row, seed = grid.trials()
     places = zip(grid.axes, grid.index[cell_row[row]].tolist(), strict=True)
     cell = {axis.path: axis.values[i] for axis, i in places if i >= 0}
     return cell, int(number[row]), int(seed[row])
 
 
-def _of_trial(
+def _check_trial(
     static: Static,
     hparams: HParams,
     data: Data,
     width: int,
     where: tuple[dict[str, Any], int, int],
     rng: np.random.Generator,
-) -> list[ProgramCheck]:
-    """What was found at each point. hparams: of scalars. width: the trial's own, 0 where there is none."""
+) -> list[CheckedProgram]:
+    """Check the gradient of one trial at both points; the width is the trial's own, or 0."""
     first = jax.device_get(_start(static, hparams, data))
-    made = []
+    checked = []
     for moved in (False, True):
         params = _near(first, width, rng) if moved else first
         point = Point(static.task, hparams.task, data.train, params)
         value, gradient = jax.device_get(loss_and_gradient(point))
         if moved and not np.isfinite(value):
-            # Nobody said that there is a loss here.
+            # The loss need not exist near the first parameters.
             continue
         names, at = _drawn(params, width, rng, ~np.isfinite(gradient))
-        found = compare(point, at)
-        i = int(np.argmax(found.error))
-        error, *numbers = float(found.error[i]), float(found.gradient[i]), float(found.difference[i])
+        compared = compare(point, at)
+        i = int(np.argmax(compared.error))
+        error, *numbers = (float(x[i]) for x in (compared.error, compared.gradient, compared.difference))
         worst = Derivative(error, names[i], *where, moved, *numbers)
-        made.append(ProgramCheck("", len(at), int(found.open.sum()), found.doubt, worst))
-    return made
+        checked.append(CheckedProgram("", len(at), int(compared.open.sum()), compared.doubt, worst))
+    return checked
 
 
 def _positions(params: Params, width: int) -> list[tuple[str, np.ndarray]]:
-    """Each array's name, and the places of its scalars among all of the flattened parameters.
+    """Return each array's name, and the places of its scalars among the flattened parameters.
 
-    Of a padded network's arrays, those within its width.
+    Scalars that pad a network are left out.
     """
     leaves, tree = jax.tree.flatten(params)
     ends = np.cumsum([leaf.size for leaf in leaves])
@@ -141,15 +156,22 @@ def _positions(params: Params, width: int) -> list[tuple[str, np.ndarray]]:
 def _drawn(
     params: Params, width: int, rng: np.random.Generator, suspect: np.ndarray
 ) -> tuple[list[str], np.ndarray]:
-    """Some scalars of the parameters: their names, and int64 places among them flattened.
+    """Draw some scalars of the parameters.
 
-    suspect: bool `(parameters,)`: the first such of an array is drawn in any case.
+    Args:
+        params: of a trial.
+        width: of its network; 0 where there is none.
+        rng: for the draw.
+        suspect: bool `(parameters,)`; the first suspect scalar of an array is always drawn.
+
+    Returns:
+        The names of the scalars, and their places among the flattened parameters, int64.
     """
     arrays_ = _positions(params, width)
     share = _SCALARS / sum(places.size for _, places in arrays_)
     names, at = [], []
     for name, places in arrays_:
-        count = min(places.size, max(_OF_EACH, round(share * places.size)))
+        count = min(places.size, max(_MIN_SCALARS, round(share * places.size)))
         chosen = rng.choice(places.size, count, replace=False)
         for i in np.union1d(chosen, np.flatnonzero(suspect[places])[:1]).tolist():
             index = ", ".join(str(int(one)) for one in np.unravel_index(i, places.shape))
@@ -159,7 +181,7 @@ def _drawn(
 
 
 def _near(params: Params, width: int, rng: np.random.Generator) -> Params:
-    """Parameters near these: each moved by a tenth of its own, and a hundredth, at random."""
+    """Move each parameter at random by some 0.01 plus a tenth of its absolute value."""
     raveled, unravel = ravel_pytree(params)
     flat = np.array(raveled)
     true = np.concatenate([places.ravel() for _, places in _positions(params, width)])
@@ -168,14 +190,15 @@ def _near(params: Params, width: int, rng: np.random.Generator) -> Params:
 
 
 def compare(point: Point, at: np.ndarray) -> Compared:
-    """The loss's derivatives in two ways, in float64 and under `precision_context`.
+    """Compute the loss's derivatives in two ways, in float64 and under `precision_context`.
 
-    at: int64 `(scalars,)`, places among the flattened parameters.
+    The error is `|a - n| / max(|a|, |n|, doubt / THRESHOLD)`. A derivative whose central difference is more
+    uncertain than `THRESHOLD` has to agree within that uncertainty alone; on a kink, every value between the
+    one-sided derivatives is right. The error is infinite if the loss or its gradient is not finite.
 
-    The error is `|a - n| / max(|a|, |n|, doubt / THRESHOLD)`: a derivative so small that rounding and
-    curvature leave more than `THRESHOLD` of it in doubt is held to that doubt alone, and on a kink anything
-    between the derivatives from either side is right. Where the loss or its gradient is not finite, the
-    error is infinite.
+    Args:
+        point: where to differentiate.
+        at: int64 `(scalars,)`, places among the flattened parameters.
     """
     value, gradient = jax.device_get(loss_and_gradient(point))
     largest = float(np.abs(gradient).max())
@@ -187,19 +210,22 @@ def compare(point: Point, at: np.ndarray) -> Compared:
     central, doubt = differences(partial(_moved, point), flat, at)
     finite = np.isfinite(gradient)
     with np.errstate(invalid="ignore"):
-        off, of = np.abs(gradient - central), np.fmax(np.abs(gradient), np.abs(central))
-        allowed = np.maximum(doubt, THRESHOLD * of)
-        error = THRESHOLD * off / np.where(allowed == 0.0, 1.0, allowed)
+        size = np.fmax(np.abs(gradient), np.abs(central))
+        allowed = np.maximum(doubt, THRESHOLD * size)
+        error = THRESHOLD * np.abs(gradient - central) / np.where(allowed == 0.0, 1.0, allowed)
     error = np.where(finite, np.where(np.isinf(doubt), 0.0, error), np.inf)
-    left_open = (error <= THRESHOLD) & _says_nothing(doubt, np.fmax(of, largest), abs(float(value)))
+    left_open = (error <= THRESHOLD) & _is_inconclusive(doubt, np.fmax(size, largest), abs(float(value)))
     usual = float(np.median(doubt)) / largest if np.isfinite(largest) and largest > 0.0 else 0.0
     return Compared(gradient, central, np.where(left_open, 0.0, error), left_open, usual)
 
 
-def _says_nothing(doubt: np.ndarray, largest: np.ndarray, value: float) -> np.ndarray:
-    """Whether so much is in doubt of a difference that it tells nothing of the derivative, or lies on a kink.
+def _is_inconclusive(doubt: np.ndarray, largest: np.ndarray, value: float) -> np.ndarray:
+    """Return whether central differences are too uncertain to tell a derivative, or lie on a kink.
 
-    largest: of the gradient, or the derivative itself. value: of the loss, absolute.
+    Args:
+        doubt: the error of each difference, `(scalars,)`.
+        largest: the gradient's largest entry or the derivative, whichever is larger, `(scalars,)`.
+        value: the absolute loss.
     """
     kinked = (doubt > _KINKED * largest) & (doubt > 100.0 * np.median(doubt))
     return (doubt > np.maximum(_OPEN * largest, _OF_LOSS * value)) | kinked
@@ -212,7 +238,7 @@ def _start(static: Static, hparams: HParams, data: Data) -> Params:
 
 
 def loss_and_gradient(point: Point) -> tuple[Array, Array]:
-    """The loss, and its gradient by all parameters, flattened: float64 scalar and `(parameters,)`."""
+    """Return the loss, a float64 scalar, and its gradient by all parameters, `(parameters,)`."""
     value, gradient = _loss_and_gradient(*point)
     return value, ravel_pytree(gradient)[0]
 
@@ -225,12 +251,12 @@ _loss_and_gradient = jax.jit(jax.value_and_grad(_loss, argnums=3), static_argnum
 
 
 def _moved(point: Point, at: np.ndarray, by: np.ndarray) -> np.ndarray:
-    """The loss with one parameter moved, for each, float64 `(n,)`."""
-    # One size for all that is asked, so that there is one program.
+    """Compute the loss with one parameter moved, for each of some moves, float64 `(n,)`."""
+    # The moves are padded to few sizes, so that few programs are compiled.
     size = max(1024, 1 << (len(at) - 1).bit_length())
-    more = (0, size - len(at))
-    made = _losses(*point, np.pad(at, more), np.pad(by, more), np.int64(len(at)))
-    return np.array(made)[: len(at)]
+    padding = (0, size - len(at))
+    losses = _losses(*point, np.pad(at, padding), np.pad(by, padding), np.int64(len(at)))
+    return np.array(losses)[: len(at)]
 
 
 @partial(jax.jit, static_argnums=0)
@@ -239,7 +265,7 @@ def _losses(
 ) -> Array:
     flat, unravel = ravel_pytree(params)
 
-    def one(i: Array, made: Array) -> Array:
-        return made.at[i].set(_loss(task, fields, train, unravel(flat.at[at[i]].add(by[i]))))
+    def evaluate(i: Array, losses: Array) -> Array:
+        return losses.at[i].set(_loss(task, fields, train, unravel(flat.at[at[i]].add(by[i]))))
 
-    return lax.fori_loop(0, count, one, jnp.zeros_like(by))
+    return lax.fori_loop(0, count, evaluate, jnp.zeros_like(by))

@@ -1,4 +1,4 @@
-"""Trials trained once more, each alone: unpadded, one at a time, beside its twin."""
+"""Train trials once more, each alone: unpadded, one at a time, beside its twin."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,17 +19,26 @@ from vsweep.training.vectorize import HParams, Static
 
 
 class Retrained(NamedTuple):
-    """A trial's curve. metrics: each float32 `(records,)`. diverged_at: -1 for never."""
+    """A trial's curve.
+
+    Attributes:
+        metrics: each float32 `(records,)`.
+        diverged_at: the step; -1 for never.
+    """
 
     metrics: dict[str, np.ndarray]
     diverged_at: int
 
 
 def lone_programs(plan: Plan, rows: Sequence[int]) -> list[Program]:
-    """The programs that train these trials alone, each with its twin after all of the others.
+    """Return the programs that train some trials alone.
 
-    rows: places in the order of `Grid.trials()`. A trial's own width, initialiser and fields are all that
-    its program is compiled for; those of which nothing compiled differs share one.
+    A program is compiled for a trial's own width, initializer and fields; trials with the same static values
+    share one. The twins come after all of its trials, in the same order.
+
+    Args:
+        plan: of the sweep.
+        rows: places in the order of `Grid.trials()`.
     """
     groups: dict[tuple[Static, str], list[tuple[int, HParams, Program]]] = {}
     for row in rows:
@@ -41,8 +50,8 @@ def lone_programs(plan: Plan, rows: Sequence[int]) -> list[Program]:
         both: Any = jax.tree.map(
             lambda *leaves: np.concatenate([*leaves, *leaves]), *(hparams for _, hparams, _ in members)
         )
-        program, members_rows = members[0][2], np.asarray([row for row, *_ in members])
-        trial_widths = widths(plan.grid, program.inputs.config, members_rows)
+        program, member_rows = members[0][2], np.asarray([row for row, *_ in members])
+        trial_widths = widths(plan.grid, program.inputs.config, member_rows)
         width = 0 if trial_widths is None else int(trial_widths[0])
         shape, devices = program_shape(program.inputs, width, plan.hardware), plan.hardware.devices
         block = -(-2 * len(members) // devices) * devices
@@ -51,7 +60,7 @@ def lone_programs(plan: Plan, rows: Sequence[int]) -> list[Program]:
                 program,
                 number=len(programs),
                 static=static,
-                rows=np.concatenate([members_rows, members_rows]),
+                rows=np.concatenate([member_rows, member_rows]),
                 hparams=both._replace(twin=np.arange(2 * len(members)) >= len(members)),
                 shape=shape,
                 padding_fraction=0.0,
@@ -63,14 +72,14 @@ def lone_programs(plan: Plan, rows: Sequence[int]) -> list[Program]:
 
 
 def train_alone(
-    plan: Plan, mesh: Mesh, programs: Sequence[Program], spent: TrainingStats
+    plan: Plan, mesh: Mesh, programs: Sequence[Program], stats: TrainingStats
 ) -> dict[int, tuple[Retrained, Retrained]]:
-    """Each trial of `lone_programs` and its twin, by its place."""
-    found: dict[int, list[Retrained]] = {}
+    """Train the programs of `lone_programs`, and return each trial and its twin, by its row."""
+    results: dict[int, list[Retrained]] = {}
     lone = replace(plan, programs=tuple(programs), limits=NO_LIMITS)
-    for block in train(lone, mesh, spent):
+    for block in train(lone, mesh, stats):
         assert isinstance(block, TrainedBlock)
         for i, row in enumerate(block.rows.tolist()):
             metrics = {name: values[i] for name, values in block.metrics.items()}
-            found.setdefault(row, []).append(Retrained(metrics, int(block.diverged_at[i])))
-    return {row: (first, twin) for row, (first, twin) in found.items()}
+            results.setdefault(row, []).append(Retrained(metrics, int(block.diverged_at[i])))
+    return {row: (first, twin) for row, (first, twin) in results.items()}

@@ -1,4 +1,4 @@
-"""Does a sweep hold what its trials give alone? Some are trained again, and held against their curves."""
+"""Verify a sweep: train some trials again, each alone, and compare their curves."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,43 +14,56 @@ from vsweep.engine.tuning.cost_model import Costs
 from vsweep.engine.tuning.timings import TimingCache, short_name
 from vsweep.metrics import default_metric, higher_is_better
 
-# A trial whose twin's curve is further from its own than this, relatively, is chaotic.
+# A trial is chaotic if its twin's curve is further from its own than this, relatively.
 CHAOTIC = 0.01
-# Of a curve's largest value, what is rounding alone: of what cancels, and of losses.
-_CANCELS, _VANISHES = 1e-3, 1e-6
-BEST, DIVERGED, FIRST, LAST, RANDOM = "best", "diverged", "first of a padded program", "last of one", "random"
+# Below these shares of a curve's largest value, a metric that cancels, and a loss, are rounding alone.
+_CANCELS = 1e-3
+_VANISHES = 1e-6
+# The reasons for which a trial is chosen.
+BEST = "best"
+DIVERGED = "diverged"
+FIRST = "first of a padded program"
+LAST = "last of one"
+RANDOM = "random"
 
 
 def choose_trials_to_verify(
     plan: Plan, trials: pd.DataFrame, at_random: int, seed: int = 0
 ) -> dict[int, str]:
-    """The trials to train again, by their place in the table, and why each.
+    """Choose the trials to train again.
 
-    trials: the table of all of them that are done. at_random: how many are drawn, from `seed`.
+    Args:
+        plan: of the sweep.
+        trials: the table of the trials that are done.
+        at_random: how many are drawn beside the others.
+        seed: for the draw.
+
+    Returns:
+        The reason for each chosen trial, by its row in the order of `Grid.trials()`.
     """
     place = {number: i for i, number in enumerate(plan.grid.trials()[0].tolist())}
     rows = np.asarray([place[number] for number in trials["trial"].tolist()])
-    found: dict[int, str] = {}
+    chosen: dict[int, str] = {}
     values = signed(trials, default_metric(trials))
     if np.isfinite(values).any():
-        found[int(rows[np.argmin(values)])] = BEST
+        chosen[int(rows[np.argmin(values)])] = BEST
     diverged = np.flatnonzero(trials["status"] == "diverged")
     if len(diverged):
-        found.setdefault(int(rows[diverged[0]]), DIVERGED)
+        chosen.setdefault(int(rows[diverged[0]]), DIVERGED)
     for program in sorted(plan.programs, key=lambda program: -program.padding_fraction)[:1]:
         there = np.intersect1d(program.rows, rows)
         if program.padding_fraction and len(there):
-            found.setdefault(int(there[0]), FIRST)
-            found.setdefault(int(there[-1]), LAST)
+            chosen.setdefault(int(there[0]), FIRST)
+            chosen.setdefault(int(there[-1]), LAST)
     for row in np.random.default_rng(seed).permutation(rows).tolist():
-        if len([why for why in found.values() if why == RANDOM]) >= at_random:
+        if list(chosen.values()).count(RANDOM) >= at_random:
             break
-        found.setdefault(row, RANDOM)
-    return found
+        chosen.setdefault(row, RANDOM)
+    return chosen
 
 
 def signed(trials: pd.DataFrame, metric: str) -> np.ndarray:
-    """What trials are ranked by, the lowest first; infinite for those that diverged."""
+    """Return the values by which trials are ranked, the lowest first; infinite for those that diverged."""
     values = trials[f"final_{metric}"].to_numpy(np.float64) * (-1.0 if higher_is_better(metric) else 1.0)
     return np.where((trials["status"] == "ok") & ~np.isnan(values), values, np.inf)
 
@@ -58,9 +71,9 @@ def signed(trials: pd.DataFrame, metric: str) -> np.ndarray:
 def within_budget(
     plan: Plan, known: TimingCache, chosen: Mapping[int, str], seconds: float
 ) -> dict[int, str]:
-    """Those of the chosen trials, in their order, that can be trained again in so many seconds."""
-    costs, left, compiled = Costs(plan.hardware, known), seconds, set()
-    kept = {}
+    """Keep the chosen trials, in their order, that can be trained again in so many seconds."""
+    costs, left = Costs(plan.hardware, known), seconds
+    compiled, kept = set(), {}
     for row, why in chosen.items():
         (program,) = lone_programs(plan, [row])
         name = _name(program)
@@ -84,17 +97,25 @@ def verify(
     curves_of: Callable[[list[int]], pd.DataFrame],
     chosen: Mapping[int, str],
 ) -> dict[str, Any]:
-    """Train the chosen trials again, each alone and beside its twin, and hold them against their curves.
+    """Train the chosen trials again, each alone and beside its twin, and compare their curves.
 
-    trials: as in the store. curves_of: gives the curves of trials, by their numbers. Returns what
-    `verify.json` holds.
+    Args:
+        plan: of the sweep.
+        mesh: the devices.
+        known: what earlier sweeps measured; compile times are added.
+        trials: the table of trials, as in the store.
+        curves_of: returns the stored curves of trials, by their numbers.
+        chosen: as `choose_trials_to_verify` returns them.
+
+    Returns:
+        The contents of `verify.json`.
     """
-    spent = TrainingStats()
+    stats = TrainingStats()
     programs = lone_programs(plan, list(chosen))
-    again = train_alone(plan, mesh, programs, spent)
-    if spent.compiling:
+    again = train_alone(plan, mesh, programs, stats)
+    if stats.compiling:
         for program in programs:
-            known.note(_name(program), compile_s=spent.compiling / len(programs))
+            known.note(_name(program), compile_s=stats.compiling / len(programs))
         known.save()
     by_number: Any = trials.set_index("trial")
     metric = default_metric(trials)
@@ -126,14 +147,14 @@ def verify(
 
 
 def summarize(checked: Sequence[Mapping[str, Any]], trials: int) -> dict[str, Any]:
-    """The trials that were trained again, and what is to be said of them together."""
+    """Collect the trials that were trained again, and a summary of them."""
     return {
         "checked": len(checked),
         "of": trials,
-        "largest_difference": max((each["difference"] for each in checked), default=None),
-        "largest_twin": max((each["twin"] for each in checked), default=None),
-        "changed": [each["trial"] for each in checked if each["changed"]],
-        "chaotic": [each["trial"] for each in checked if each["chaotic"]],
+        "largest_difference": max((trial["difference"] for trial in checked), default=None),
+        "largest_twin": max((trial["twin"] for trial in checked), default=None),
+        "changed": [trial["trial"] for trial in checked if trial["changed"]],
+        "chaotic": [trial["trial"] for trial in checked if trial["chaotic"]],
         "trials": list(checked),
     }
 
@@ -145,12 +166,12 @@ def _recorded(part: pd.DataFrame, trial: pd.Series, metrics: Sequence[str]) -> R
 
 
 def difference(one: Retrained, other: Retrained) -> tuple[float, str]:
-    """The largest relative difference of two curves, and the metric that has it.
+    """Return the largest relative difference of two curves, and the metric that has it.
 
-    At each record `|a - b| / max(|a|, |b|)`, but for accuracies, whose difference is taken as it is, and
-    for what follows the first record that is not finite in either. What vanishes by cancelling (a gradient,
-    a parameter, a function that passes 0) is held against 1/1000 of the curve's largest value so far at
-    least, and a loss against a millionth of it: below that it is rounding alone.
+    The difference at a record is `|a - b| / max(|a|, |b|)`, and `|a - b|` for accuracies. Records after the
+    first value that is not finite in either curve do not count. The denominator is at least 1/1000 of the
+    curve's largest value so far for a metric that can cancel (a gradient, a parameter, a function that passes
+    0), and a millionth of it for a loss: below that, values are rounding alone.
     """
     largest = (0.0, "")
     for name, values in one.metrics.items():
@@ -162,7 +183,7 @@ def difference(one: Retrained, other: Retrained) -> tuple[float, str]:
             scale = np.maximum(np.abs(a), np.abs(b))
             below = bool((np.minimum(a, b) < -_VANISHES * scale.max(initial=0.0)).any())
             cancels = name == "grad_norm" or name.startswith("param") or below
-            # The largest so far: a trial that blows up does not hide what came before.
+            # The largest value so far, since a trial that diverges must not hide earlier differences.
             scale = np.maximum(scale, (_CANCELS if cancels else _VANISHES) * np.maximum.accumulate(scale))
         apart = np.abs(a - b) / np.where(scale == 0.0, 1.0, scale)
         if apart.max(initial=0.0) > largest[0]:
@@ -171,7 +192,7 @@ def difference(one: Retrained, other: Retrained) -> tuple[float, str]:
 
 
 def _changed(recorded: Retrained, alone: Retrained, ranked: pd.Series, trial: int, metric: str) -> list[str]:
-    """The verdicts on a trial that are others when it is trained alone."""
+    """Return the verdicts on a trial that change when it is trained alone."""
     changed = []
     if (recorded.diverged_at >= 0) != (alone.diverged_at >= 0):
         changed.append("diverged" if alone.diverged_at >= 0 else "not diverged")

@@ -1,7 +1,6 @@
-"""The data sets that there are.
+"""The table of data sets.
 
-A data set is a function whose keyword-only parameters are its config fields (`data.…`); `DATASETS` lists
-them.
+A data set is a function whose keyword-only parameters are its config fields (`data.…`).
 """
 
 from collections.abc import Callable, Sequence
@@ -27,34 +26,40 @@ def _bundled(name: str) -> Dataset:
 
 
 def digits() -> Dataset:
-    """Handwritten digits, 1797 examples of 64 pixels, 10 classes (scikit-learn's copy)."""
+    """Load handwritten digits, 1797 examples of 64 pixels, 10 classes (scikit-learn's copy)."""
     return _bundled("digits")
 
 
 def breast_cancer() -> Dataset:
-    """Breast cancer, 569 examples of 30 features, 2 classes (scikit-learn's copy)."""
+    """Load breast cancer, 569 examples of 30 features, 2 classes (scikit-learn's copy)."""
     return _bundled("breast_cancer")
 
 
 def iris() -> Dataset:
-    """Iris, 150 examples of 4 features, 3 classes (scikit-learn's copy)."""
+    """Load iris, 150 examples of 4 features, 3 classes (scikit-learn's copy)."""
     return _bundled("iris")
 
 
 def wine() -> Dataset:
-    """Wine, 178 examples of 13 features, 3 classes (scikit-learn's copy)."""
+    """Load wine, 178 examples of 13 features, 3 classes (scikit-learn's copy)."""
     return _bundled("wine")
 
 
 def diabetes() -> Dataset:
-    """Diabetes progression, 442 examples of 10 features, a number (scikit-learn's copy)."""
+    """Load diabetes progression, 442 examples of 10 features, number targets (scikit-learn's copy)."""
     return _bundled("diabetes")
 
 
 def points(*, x: Sequence[Sequence[float]], y: Sequence[float], classes: Sequence[str] | None) -> Dataset:
-    """Examples that are written out: x a row of features for each, y its number or the place of its class.
+    """Return examples that are written out in the config.
 
-    Not every class has to be there. Raises `ConfigError` where y is not of x, or not of the classes.
+    Args:
+        x: a row of features for each example.
+        y: a number for each example, or the place of its class in `classes`.
+        classes: their names, some of which may have no example; None if y are numbers.
+
+    Raises:
+        ConfigError: x and y have different lengths, or y is not a place in `classes`.
     """
     if len(x) != len(y):
         raise ConfigError("data.y", f"got {len(y)} for {len(x)} rows of data.x", "it takes one for each")
@@ -62,15 +67,15 @@ def points(*, x: Sequence[Sequence[float]], y: Sequence[float], classes: Sequenc
     exact = np.asarray(x, np.float64)
     if classes is None:
         return Dataset(exact, np.asarray(y, np.float64), (), features)
-    for one in y:
-        if one not in range(len(classes)):
+    for place in y:
+        if place not in range(len(classes)):
             takes = f"it takes integers from 0 to {len(classes) - 1}, the places in data.classes"
-            raise ConfigError("data.y", f"got {one:g}, and there are {len(classes)} classes", takes)
+            raise ConfigError("data.y", f"got {place:g}, and there are {len(classes)} classes", takes)
     return Dataset(exact, np.asarray(y).astype(np.int64), tuple(classes), features)
 
 
 def none() -> Dataset:
-    """No data, of a function to minimise: one example of nothing."""
+    """Return one example without features, for a function to minimise."""
     return NOTHING
 
 

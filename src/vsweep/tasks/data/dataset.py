@@ -1,4 +1,4 @@
-"""Examples as they came, and as they are trained on: split and standardised."""
+"""Data sets as they are loaded, and as they are trained on: split and standardised."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,20 +8,22 @@ import numpy as np
 
 from vsweep.errors import ConfigError
 
-# What `test_fraction=auto` holds out.
+# The share that `test_fraction=auto` holds out.
 _AUTO_TEST = 0.1
 
 
 class Dataset(NamedTuple):
-    """Examples as they came.
+    """Examples as they are loaded.
 
-    x: float64 `(examples, features)`. y: `(examples,)`, int64 classes from 0, or float64 numbers.
-    classes: the label of each class, in order; empty where targets are numbers.
-    features: the name of each column of x.
-    truth: float64 `(examples,)`, the numbers without their noise; None where nobody knows them.
-    draw: `(key, size) -> (x, y)`, JAX arrays of shapes `(features, size)` and `(size,)`: fresh examples, of
-        which each step of a training draws its own; None where steps take those that are here.
-    note: what a person should know of where they come from.
+    Attributes:
+        x: float64 `(examples, features)`.
+        y: `(examples,)`, int64 classes from 0, or float64 numbers.
+        classes: the label of each class, in order; empty where targets are numbers.
+        features: the name of each column of x.
+        truth: float64 `(examples,)`, the numbers without their noise; None where they are not known.
+        draw: `(key, size) -> (x, y)`, JAX arrays of shapes `(features, size)` and `(size,)`: draws fresh
+            examples for each step; None where steps take the examples here.
+        note: what the user should know about the source of the data.
     """
 
     x: np.ndarray
@@ -33,27 +35,32 @@ class Dataset(NamedTuple):
     note: str = ""
 
 
-# What a training that needs no data has.
+# The data of a function to minimise.
 NOTHING = Dataset(np.zeros((1, 0)), np.zeros(1), (), ())
 
 
-def own_dataset(made: Any, where: str) -> Dataset:
-    """What a person's own function (or pair of arrays) gave, as a data set.
+def own_dataset(data: Any, field: str) -> Dataset:
+    """Convert the user's data to a data set.
 
-    made: a `Dataset`, or `(x, y)`: x `(examples, features)` or `(examples,)`; y `(examples,)`, integers
-    or booleans for classes and floats for numbers. Raises `ConfigError`.
+    Args:
+        data: a `Dataset`, or `(x, y)`, where x is `(examples, features)` or `(examples,)`, and y is
+            `(examples,)`: integers, booleans or text for classes, floats for numbers.
+        field: the config field that the data come from, for messages.
+
+    Raises:
+        ConfigError: the data are something else.
     """
-    if isinstance(made, Dataset):
-        return made._replace(x=np.asarray(made.x), y=np.asarray(made.y))
+    if isinstance(data, Dataset):
+        return data._replace(x=np.asarray(data.x), y=np.asarray(data.y))
     try:
-        x, y = (np.asarray(part) for part in made)
+        x, y = (np.asarray(part) for part in data)
         x = x.astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise ConfigError(where, f"gave {type(made).__name__}", "it gives (x, y) of numbers") from error
+        raise ConfigError(field, f"gave {type(data).__name__}", "it gives (x, y) of numbers") from error
     x = x[:, None] if x.ndim == 1 else x
     if x.ndim != 2 or y.shape != x.shape[:1]:
         raise ConfigError(
-            where, f"gave shapes {x.shape} and {y.shape}", "it gives (examples, features) and (examples,)"
+            field, f"gave shapes {x.shape} and {y.shape}", "it gives (examples, features) and (examples,)"
         )
     features = tuple(f"x{i}" for i in range(x.shape[1]))
     if np.issubdtype(y.dtype, np.floating):
@@ -61,17 +68,21 @@ def own_dataset(made: Any, where: str) -> Dataset:
     try:
         labels, y = np.unique(y, return_inverse=True)
     except TypeError as error:
-        raise ConfigError(where, f"gave targets of mixed types ({error})", "it gives one type") from error
+        raise ConfigError(field, f"gave targets of mixed types ({error})", "it gives one type") from error
     return Dataset(x, y.astype(np.int64), tuple(map(str, labels)), features)
 
 
 @dataclass(frozen=True)
 class Split:
-    """Examples ready to train on, features first; val and test are None where nothing is held out for them.
+    """Examples ready to train on, as (train, val, test); val and test are None where nothing is held out.
 
-    x: float64 `(features, examples)`, y: `(examples,)`, each as (train, val, test). mean, std: float64
-    `(features,)`, those of the training split, or 0 and 1. places: int64, where the examples of each part
-    stand in the data set.
+    Attributes:
+        x: float64 `(features, examples)`, standardised.
+        y: `(examples,)`.
+        mean: float64 `(features,)`, of the training examples, or 0.
+        std: float64 `(features,)`, of the training examples, or 1.
+        dataset: that was split.
+        places: int64 `(examples,)`, of the examples of each part in the data set.
     """
 
     x: tuple[np.ndarray, np.ndarray | None, np.ndarray | None]
@@ -90,12 +101,19 @@ def split(
     test_fraction: float | str = 0.0,
     standardize: bool,
 ) -> Split:
-    """Hold out examples for validation and for the test, drawn from `split_seed`, and standardise all parts.
+    """Hold out examples for validation and for the test, and standardise all parts.
 
-    The held-out examples for validation do not depend on how many are held out for the test.
-    test_fraction: `auto` is a tenth where `val_fraction` holds any out, else none.
+    The validation examples do not depend on how many are held out for the test.
 
-    Raises `ConfigError` where a part would be empty, or the data cannot be trained on.
+    Args:
+        dataset: to split.
+        val_fraction: the share for validation.
+        split_seed: for the draw.
+        test_fraction: the share for the test; `auto` is a tenth if there are validation examples, else none.
+        standardize: whether features are scaled by the mean and deviation of the training examples.
+
+    Raises:
+        ConfigError: a part would be empty, or the data cannot be trained on.
     """
     if dataset is NOTHING:
         none, nowhere = np.zeros(0), np.zeros(0, np.int64)
@@ -126,7 +144,7 @@ def split(
             mean = dataset.x[train].mean(axis=0)
             spread = dataset.x[train].std(axis=0)
         _refuse_huge(dataset, np.isfinite(mean) & np.isfinite(spread))
-        # A feature that is constant in training says nothing: it is centred and left unscaled.
+        # A feature that is constant in training is centred and left unscaled.
         std = np.where(spread > 1e-12 * np.abs(mean), spread, 1.0)
     x = (dataset.x - mean) / std
     x_val, x_test = (x[part].T if len(part) else None for part in (val, test))
@@ -137,7 +155,7 @@ def split(
 
 def _test_rows(rows: int, val_fraction: float, test_fraction: float | str) -> int:
     if isinstance(test_fraction, str):
-        # Of a handful of examples none can be spared.
+        # A handful of examples has none to spare.
         n_test = round(rows * _AUTO_TEST) if val_fraction > 0 else 0
         return n_test if round(rows * val_fraction) + n_test < rows else 0
     return round(rows * test_fraction)

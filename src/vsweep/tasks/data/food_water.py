@@ -1,4 +1,4 @@
-"""Prompts about food and about water, as embeddings in two dimensions."""
+"""Embeddings of prompts about food and about water, in two dimensions."""
 
 import numpy as np
 
@@ -9,22 +9,31 @@ from vsweep.tasks.data.tabular import FetchError, csv
 _FEATURES = ("Embedding_dim_1", "Embedding_dim_2")
 _LABEL = "Label"
 _CLASSES = ("food", "water")
-# As a CSV file may say them: in words, as integers, or as floats.
+# A CSV file may have the labels in words, as integers, or as floats.
 _PLACES = {"food": 0, "0": 0, "0.0": 0, "water": 1, "1": 1, "1.0": 1}
 _TAKES = f"it takes a CSV file with {', '.join(_FEATURES)} and {_LABEL} (food and water, or 0 and 1)"
-# Of what is generated: the direction from food to water, the middle between them, how far each lies from
-# it, and how far at least.
-_AXIS, _MIDDLE, _DISTANCE, _MARGIN = np.asarray([0.8, -0.6]), np.asarray([0.5, 0.25]), 1.5, 0.4
+# The direction from food to water of generated examples,
+_AXIS = np.asarray([0.8, -0.6])
+# the point between them,
+_MIDDLE = np.asarray([0.5, 0.25])
+# the mean distance of each class from it along that direction,
+_DISTANCE = 1.5
+# and the least.
+_MARGIN = 0.4
 
 
 def food_water(*, path: str | None, rows: int, seed: int) -> Dataset:
-    """Embeddings of prompts in two dimensions, of food or of water, from a CSV file; or generated.
+    """Load embeddings of prompts about food or water from a CSV file, or generate some.
 
-    path: the file's path or URL; its columns are Embedding_dim_1, Embedding_dim_2 and Label, which says food
-    or water, or 0 or 1. Where it is None, or a URL that cannot be fetched, `rows` examples are drawn from
-    `seed`, which a line can tell apart, and the note says so.
+    Args:
+        path: the file's path or URL; its columns are Embedding_dim_1, Embedding_dim_2 and Label, which is
+            food or water, or 0 or 1. Examples that a line can separate are generated instead if it is None, or a
+            URL that cannot be fetched; the note says so.
+        rows: how many are generated.
+        seed: for generated examples.
 
-    Raises `ConfigError` where a file is not there, or holds something else.
+    Raises:
+        ConfigError: there is no such file, or it holds something else.
     """
     if path is None:
         return _generated(rows, seed, "data.path is null")
@@ -33,7 +42,7 @@ def food_water(*, path: str | None, rows: int, seed: int) -> Dataset:
     except FetchError as error:
         return _generated(rows, seed, error.got)
     except ConfigError as error:
-        # The fields that it names are those of csv.
+        # The error names the fields of csv.
         if error.field == "data.path":
             raise
         raise ConfigError("data.path", error.got, _TAKES) from error
@@ -46,7 +55,7 @@ def food_water(*, path: str | None, rows: int, seed: int) -> Dataset:
 
 
 def _generated(rows: int, seed: int, why: str) -> Dataset:
-    """Two normal clouds of standard deviation 1 but for a band between them, which is empty.
+    """Draw two normal clouds of standard deviation 1, with an empty band between them.
 
     A point that would lie nearer than the margin to the line between the clouds, or beyond it, is mirrored
     at the margin.

@@ -1,7 +1,7 @@
 """The draws of `jax.random`, in NumPy.
 
-Data are drawn before a device is chosen, and a draw in JAX would start one; nor does any device round as
-another does, while the same data should have the same bytes wherever they are made.
+Data are drawn before a device is chosen, and a draw in JAX would start one. Devices also round differently,
+and the same data should have the same bytes on every machine.
 """
 
 import numpy as np
@@ -13,19 +13,19 @@ _PARITY = np.uint32(0x1BD11BDA)
 
 
 def key(seed: int) -> np.ndarray:
-    """`jax.random.PRNGKey(seed, impl="threefry2x32")`, uint32 `(2,)`, of a seed in `[0, 2**32)`."""
+    """Return `jax.random.PRNGKey(seed, impl="threefry2x32")`, uint32 `(2,)`, for a seed in `[0, 2**32)`."""
     return np.asarray([0, seed], np.uint32)
 
 
 def split(key: np.ndarray, n: int = 2) -> np.ndarray:
-    """`jax.random.split`, uint32 `(n, 2)`, as JAX has it where `jax_threefry_partitionable` is true."""
+    """Return `jax.random.split`, uint32 `(n, 2)`, as with `jax_threefry_partitionable`."""
     return np.stack(_hashes(key, n), axis=1)
 
 
 def normal(key: np.ndarray, n: int) -> np.ndarray:
-    """`jax.random.normal`, float32 `(n,)`, to 1e-5: its inverse error function is no nearer; see `split`."""
+    """Return `jax.random.normal`, float32 `(n,)`, to the 1e-5 of its inverse error function; see `split`."""
     low, high = _hashes(key, n)
-    # The 23 highest bits as the fraction of a number in [1, 2), then onto (-1, 1).
+    # The 23 highest bits are the fraction of a number in [1, 2), which is mapped to (-1, 1).
     unit = (((low ^ high) >> np.uint32(9)) | np.uint32(0x3F800000)).view(np.float32) - np.float32(1.0)
     least = np.nextafter(np.float32(-1.0), np.float32(0.0))
     uniform = np.maximum(least, unit * (np.float32(1.0) - least) + least)
@@ -33,7 +33,7 @@ def normal(key: np.ndarray, n: int) -> np.ndarray:
 
 
 def _hashes(key: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Both words of the hash of each count from 0 under a key, uint32 `(n,)`."""
+    """Hash the counts from 0 to n - 1 under a key; return both words, uint32 `(n,)`."""
     keys = (key[:1], key[1:], key[:1] ^ key[1:] ^ _PARITY)
     x, y = np.zeros(n, np.uint32) + keys[0], np.arange(n, dtype=np.uint32) + keys[1]
     for i in range(5):

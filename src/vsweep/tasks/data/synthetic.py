@@ -1,4 +1,4 @@
-"""Data sets that are drawn from their seed, by formulas: what there is to learn in them is known."""
+"""Data sets that are drawn by known formulas."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,11 +13,12 @@ from vsweep.tasks.data import jax_normal
 from vsweep.tasks.data.dataset import Dataset
 
 # The ends of the curve.
-_LOW, _HIGH = -1.5, 3.5
+_LOW = -1.5
+_HIGH = 3.5
 
 
 def spirals(*, rows: int, arms: int, noise: float, seed: int) -> Dataset:
-    """Points of the plane on `arms` interleaved spiral arms, one class each.
+    """Draw points of the plane on `arms` interleaved spiral arms, one class each.
 
     Each arm makes three quarters of a turn from radius 0.1 to 1; normal noise of standard deviation
     `noise` is added to both coordinates.
@@ -27,14 +28,14 @@ def spirals(*, rows: int, arms: int, noise: float, seed: int) -> Dataset:
     radius = rng.uniform(0.1, 1.0, rows)
     angle = 1.5 * np.pi * radius + 2.0 * np.pi * y / arms
     x = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    # What is not finite is refused with every other data set's, here and below.
+    # `split` refuses values that are not finite, here and below.
     with np.errstate(over="ignore"):
         x += noise * rng.standard_normal(x.shape)
     return Dataset(x, y.astype(np.int64), tuple(f"arm {i}" for i in range(arms)), ("x0", "x1"))
 
 
 def moons(*, rows: int, noise: float, seed: int) -> Dataset:
-    """Two interleaved half circles with normal noise (scikit-learn's `make_moons`)."""
+    """Draw two interleaved half circles with normal noise (scikit-learn's `make_moons`)."""
     from sklearn.datasets import make_moons
 
     x, y = make_moons(rows, noise=noise, random_state=seed)
@@ -42,11 +43,11 @@ def moons(*, rows: int, noise: float, seed: int) -> Dataset:
 
 
 def line(*, rows: int, slope: float, intercept: float, noise: float, seed: int) -> Dataset:
-    """Points about the line `slope x + intercept`, x standard normal, in float32.
+    """Draw points about the line `slope x + intercept`, in float32.
 
-    x and the noise, which is normal of standard deviation `noise`, are what `jax.random.normal` gives, to
-    1e-5, of the first and of the second of the two keys that `jax.random.PRNGKey(seed)` is split into
-    (threefry, partitionable).
+    x is standard normal, and the noise has the standard deviation `noise`. They equal, to 1e-5, the draws of
+    `jax.random.normal` from the two keys that `jax.random.PRNGKey(seed)` is split into (threefry,
+    partitionable).
     """
     for_x, for_noise = jax_normal.split(jax_normal.key(seed))
     x = jax_normal.normal(for_x, rows)
@@ -58,10 +59,13 @@ def line(*, rows: int, slope: float, intercept: float, noise: float, seed: int) 
 
 
 def curve(*, rows: int, noise: float, seed: int, fresh: bool) -> Dataset:
-    """Points about the curve `x^3 - 0.3 x^4 - 2 sin x`, x uniform on [-1.5, 3.5].
+    """Draw points about the curve `x^3 - 0.3 x^4 - 2 sin x`, x uniform on [-1.5, 3.5].
 
-    Normal noise of standard deviation `noise` is added to y. fresh: whether each step of a training draws
-    examples of its own; the rows that are here are then those that it is measured on.
+    Args:
+        rows: how many.
+        noise: the standard deviation of the normal noise of y.
+        seed: for the draw.
+        fresh: whether each step of a training draws its own examples; the rows then serve to measure it.
     """
     rng = np.random.default_rng(seed)
     x = rng.uniform(_LOW, _HIGH, rows)
@@ -73,12 +77,12 @@ def curve(*, rows: int, noise: float, seed: int, fresh: bool) -> Dataset:
 
 @dataclass(frozen=True)
 class DrawCurve:
-    """Fresh examples of `curve`; equal to any other of the same noise, for which programs are compiled."""
+    """Draw fresh examples of `curve`; draws of the same noise are equal, and share a compiled program."""
 
     noise: float
 
     def __call__(self, key: Array, size: int) -> tuple[Array, Array]:
-        """Give x, float32 `(1, size)`, and y, float32 `(size,)`, whatever a person has set in JAX."""
+        """Return x, float32 `(1, size)`, and y, float32 `(size,)`, whatever the settings of JAX."""
         with jax.threefry_partitionable(True):  # noqa: FBT003
             for_x, for_noise = random.split(key)
             x = random.uniform(for_x, (size,), jnp.float32, _LOW, _HIGH)

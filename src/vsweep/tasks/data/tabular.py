@@ -1,4 +1,4 @@
-"""A person's own tables, from files and URLs: the one door of this package to files."""
+"""Load the user's tables from files and URLs; no other module of `tasks` opens files."""
 
 import hashlib
 import os
@@ -20,25 +20,27 @@ _SCHEMES = ("http://", "https://", "ftp://", "file://")
 
 
 class FetchError(ConfigError):
-    """A URL that could not be fetched, though another time it might be."""
+    """A URL that could not be fetched, but may be another time."""
 
 
 def csv(*, path: str, target: str, features: Sequence[str] | None, targets: str) -> Dataset:
-    """A person's own CSV file, with a header."""
+    """Load the user's CSV file, which has a header."""
     return _table(_read(_csv_frame, path), target, features, targets)
 
 
 def parquet(*, path: str, target: str, features: Sequence[str] | None, targets: str) -> Dataset:
-    """A person's own Parquet file."""
+    """Load the user's Parquet file."""
     import pandas as pd
 
     return _table(_read(pd.read_parquet, path), target, features, targets)
 
 
 def local_copy(path: str) -> Path:
-    """The file at a path, or at a URL, which is fetched once and kept in the user's cache.
+    """Return the file at a path, or a copy of that at a URL, which is fetched once into the user's cache.
 
-    Raises `ConfigError` where there is none, `FetchError` where a URL cannot be fetched.
+    Raises:
+        ConfigError: there is no such file.
+        FetchError: the URL cannot be fetched.
     """
     if not path.startswith(_SCHEMES):
         try:
@@ -46,20 +48,18 @@ def local_copy(path: str) -> Path:
             if here.is_file():
                 return here
         except (OSError, ValueError, RuntimeError):
-            # A name that no file can have, or the home of nobody.
+            # No file can have this name, or the home directory is unknown.
             pass
         raise ConfigError("data.path", f"no file at {short_repr(path)}", "it takes a file's path or URL")
     from platformdirs import user_cache_path
 
     try:
-        # With its suffixes, by which pandas knows what is compressed.
-        suffixes = "".join(
-            one for one in Path(urlparse(path).path).suffixes[-2:] if re.fullmatch(r"\.\w{1,9}", one)
-        )
+        # pandas tells compressed files by their suffixes.
+        last = Path(urlparse(path).path).suffixes[-2:]
+        suffixes = "".join(suffix for suffix in last if re.fullmatch(r"\.\w{1,9}", suffix))
     except ValueError as error:
-        raise ConfigError(
-            "data.path", f"no URL: {short_repr(path)} ({error})", "it takes a path or URL"
-        ) from error
+        got = f"no URL: {short_repr(path)} ({error})"
+        raise ConfigError("data.path", got, "it takes a path or URL") from error
     digest = hashlib.sha256(path.encode()).hexdigest()[:32]
     kept = user_cache_path("vsweep") / "data" / f"{digest}{suffixes}"
     if not kept.exists():
@@ -76,7 +76,7 @@ def local_copy(path: str) -> Path:
 
 
 def _fetched(url: str) -> bytes:
-    """What is at a URL. Raises `FetchError`, or `ConfigError` where there can never be anything."""
+    """Fetch a URL. Raises `FetchError`, or `ConfigError` for a URL that can never be fetched."""
     takes = "it takes a file's path or URL"
     try:
         with urlopen(url, timeout=30) as answer:
@@ -88,7 +88,7 @@ def _fetched(url: str) -> bytes:
 
 
 def _csv_frame(file: Path) -> Any:
-    """A CSV file as a frame. Raises ValueError where pandas would rename, shift or drop columns."""
+    """Read a CSV file. Raises `ValueError` where pandas would rename, shift or drop columns."""
     import pandas as pd
 
     names = pd.read_csv(file, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0].tolist()
@@ -110,13 +110,12 @@ def _read(reader: Callable[[Path], Any], path: str) -> Any:
     except Exception as error:
         lines = str(error).splitlines() or [type(error).__name__]
         kind = "a Parquet file" if reader is not _csv_frame else "a CSV file in UTF-8, with a header"
-        raise ConfigError(
-            "data.path", f"cannot read {short_repr(path)} ({lines[0]})", f"it takes {kind}"
-        ) from error
+        got = f"cannot read {short_repr(path)} ({lines[0]})"
+        raise ConfigError("data.path", got, f"it takes {kind}") from error
 
 
 def _table(frame: Any, target: str, features: Sequence[str] | None, targets: str) -> Dataset:
-    """A data frame as a data set."""
+    """Convert a data frame to a data set."""
     columns = list(map(str, frame.columns))
     frame.columns = columns
     names = [name for name in columns if name != target] if features is None else list(features)
@@ -138,11 +137,8 @@ def _table(frame: Any, target: str, features: Sequence[str] | None, targets: str
         if missing:
             field = "data.target" if name == target else "data.features"
             row = int(frame[name].isna().to_numpy().argmax())
-            raise ConfigError(
-                field,
-                f"column {name!r} has {missing} missing values (first in row {row})",
-                "fill or drop them",
-            )
+            got = f"column {name!r} has {missing} missing values (first in row {row})"
+            raise ConfigError(field, got, "fill or drop them")
     if not names:
         raise ConfigError("data.features", f"no column beside {target!r}", "it takes at least one")
     x = np.stack([_numbers(frame[name], name) for name in names], axis=1)
@@ -160,10 +156,12 @@ def _numbers(column: Any, name: str) -> np.ndarray:
 
 
 def _targets(column: Any, targets: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Classes in the order of their sorted labels, or numbers as they are.
+    """Convert targets to classes, in the order of their sorted labels, or to numbers.
 
-    targets: `auto` takes floats for numbers and all else (text, integers, booleans) for classes;
-    `classes` and `numbers` say it.
+    Args:
+        column: of the table.
+        targets: `classes`, `numbers`, or `auto`, which takes floats for numbers and all else (text, integers,
+            booleans) for classes.
     """
     values = column.to_numpy()
     if values.dtype.kind in "mM":
@@ -173,8 +171,7 @@ def _targets(column: Any, targets: str) -> tuple[np.ndarray, tuple[str, ...]]:
         try:
             return values.astype(np.float64), ()
         except (TypeError, ValueError) as error:
-            raise ConfigError(
-                "data.target", f"column {column.name!r} holds text", "data.targets=numbers takes numbers"
-            ) from error
+            got = f"column {column.name!r} holds text"
+            raise ConfigError("data.target", got, "data.targets=numbers takes numbers") from error
     labels, y = np.unique(values if values.dtype.kind in "biuf" else values.astype(str), return_inverse=True)
     return y.astype(np.int64), tuple(map(str, labels))
