@@ -144,5 +144,5 @@ def draw_weights(
     draws = list(dict.fromkeys(initializer.draw for initializer in initializers))
     branch = jnp.asarray([draws.index(initializer.draw) for initializer in initializers], jnp.int32)[index]
     branches = [lambda k, d=draw: d(k, shape, fan_out, fan_in) for draw in draws]
-    scales = jnp.stack([initializer.std(fan_out, fan_in) for initializer in initializers])
-    return lax.switch(branch, branches, key) * scales[index]
+    weights = lax.switch(branch, branches, key)
+    return weights * jnp.stack([initializer.std(fan_out, fan_in) for initializer in initializers])[index]

@@ -18,8 +18,8 @@ def softmax_cross_entropy(outputs: Array, targets: Array) -> Array:
     wrong = classes != targets[None, :]
     # The gradient of a masked sum is a product; that of a gather is a scatter, which is slower.
     ahead = outputs - jnp.sum(jnp.where(wrong, 0.0, outputs), axis=0)[None, :]
-    # The loss is log(1 + sum over wrong c of exp(z_c - z_y)), scaled by the largest term: nothing overflows, and
-    # a small loss is not computed as a difference of large numbers.
+    # The loss is log(1 + sum over wrong c of exp(z_c - z_y)), scaled by the largest term: nothing overflows,
+    # and a small loss is not computed as a difference of large numbers.
     top = lax.stop_gradient(jnp.max(ahead, axis=0))
     others = jnp.sum(jnp.where(wrong, jnp.exp(ahead - top[None, :]), 0.0), axis=0)
     return top + jnp.log1p(others + jnp.expm1(-top))
@@ -37,8 +37,8 @@ def clipped_cross_entropy(outputs: Array, targets: Array, *, eps: Array) -> Arra
 
     The targets y are classes in {0, 1}. eps, above 0, keeps the logarithm finite if p is rounded to 0 or 1.
     `sigmoid_cross_entropy` needs no such guard and is the better loss: here no example costs more than
-    `-log eps`, a correct one costs `-log(1 + eps)`, below 0, and the gradient vanishes once the probability of
-    the true class falls below eps, so that the worst examples are no longer learnt.
+    `-log eps`, a correct one costs `-log(1 + eps)`, below 0, and the gradient vanishes once the probability
+    of the true class falls below eps, so that the worst examples are no longer learnt.
     """
     # The sign of z gives the probability of the true class; 1 - p would lose its digits near p = 1.
     p = jax.nn.sigmoid(jnp.where(targets == 1, outputs[0], -outputs[0]))

@@ -1,7 +1,7 @@
 """Functions to minimise: the parameters are a point, and the loss is the function's value there.
 
-A function takes its coordinates as its first parameters, by name, each a floating scalar or a vector, and
-gives a scalar. Those with a default, or behind a `*`, are its config fields, traced.
+A function's first parameters are its coordinates, each a floating scalar or vector, and it returns a scalar.
+Parameters with a default, or behind a `*`, are its config fields, traced.
 """
 
 import inspect
@@ -21,22 +21,22 @@ Function = Callable[..., Array]
 
 
 def parabola(x: Array) -> Array:
-    """`x^2 + 3 x - 5`: one minimum, at x = -3/2."""
+    """Compute `x^2 + 3 x - 5`, whose one minimum is at x = -3/2."""
     return x**2 + 3.0 * x - 5.0
 
 
 def narrow_parabola(x: Array) -> Array:
-    """`3 x^2 + 4 x - 2`: one minimum, at x = -2/3."""
+    """Compute `3 x^2 + 4 x - 2`, whose one minimum is at x = -2/3."""
     return 3.0 * x**2 + 4.0 * x - 2.0
 
 
 def quartic(x: Array) -> Array:
-    """`2 x^4 - 3 x^3 - 9 x^2 + 4 x + 3`: minima near x = -1.168 and 2.088, a maximum near 0.205."""
+    """Compute `2 x^4 - 3 x^3 - 9 x^2 + 4 x + 3`: minima near -1.168 and 2.088, a maximum near 0.205."""
     return 2.0 * x**4 - 3.0 * x**3 - 9.0 * x**2 + 4.0 * x + 3.0
 
 
 def gold_field(x: Array, y: Array) -> Array:
-    """`arctan(x)^2 + sin(y)^2`: minima at (0, k pi), saddles between them."""
+    """Compute `arctan(x)^2 + sin(y)^2`, with minima at (0, k pi) and saddles between them."""
     return jnp.arctan(x) ** 2 + jnp.sin(y) ** 2
 
 
@@ -49,7 +49,7 @@ FUNCTIONS: dict[str, Function] = {
 
 
 def coordinates(function: Function) -> tuple[str, ...]:
-    """The names of a function's coordinates: its first parameters, up to one that has a default."""
+    """Return the names of a function's coordinates: its first parameters, up to one with a default."""
     names = []
     for name, parameter in inspect.signature(function).parameters.items():
         positional = parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
@@ -60,28 +60,38 @@ def coordinates(function: Function) -> tuple[str, ...]:
 
 
 def point(*, spread: Array, fixed: tuple[str, ...]) -> None:
-    """The fields of a point beside its coordinates: see `Minimise`."""
+    """Declare the fields of a point beside its coordinates, see `Minimise`."""
 
 
-# Up to how many dimensions all eigenvalues are kept, and above how many no Hessian is made.
-_FEW, MANY = 16, 128
-# Coordinates that a minimum is named by.
+# All eigenvalues of the Hessian are kept in up to so many dimensions,
+_FEW = 16
+# and above so many no Hessian is computed.
+MANY = 128
+# A minimum is named by so many coordinates, at most.
 _NAMED = 4
-# Newton's steps from the end to the stationary point nearby; how far, relative to 1 + |point|, the first may
-# lead from an end that counts as stationary, and how far all of them.
-_NEWTON, _NEAR, _FAR = 8, 0.01, 0.03
-# An eigenvalue says nothing of its sign that is this many roundings of the largest, or that has shrunk to
-# this share of itself on the way to the stationary point.
-_ROUNDINGS, _SHRUNK = 100.0, 0.1
+# Newton's method takes so many steps from the end of a descent to the stationary point nearby.
+_NEWTON = 8
+# The end is stationary if the first step is at most this long, relative to 1 + |point|,
+_NEAR = 0.01
+# and the minimum is named if all steps together are at most this long.
+_FAR = 0.03
+# The sign of an eigenvalue is unknown if it is at most so many roundings of the largest one,
+_ROUNDINGS = 100.0
+# or if it has shrunk below this share of itself on the way to the stationary point.
+_SHRUNK = 0.1
 
 
 @dataclass(frozen=True)
 class Minimise:
-    """How to make the task of a function: the part of it that a program is compiled for.
+    """A maker of tasks of a function to minimise.
 
-    function: of the coordinates. sizes: of each coordinate, by name, how many numbers it is; None is a
-    scalar. fixed: the coordinates that stay where they start: the descent is along the others, by their
-    partial derivatives. function_static: fields of the function that are compiled for.
+    Attributes:
+        function: of the coordinates.
+        sizes: the name of each coordinate, and how many numbers it has; None for a scalar.
+        fixed: the coordinates that stay where they start; the descent is along the others.
+        function_static: the function's fields that are compiled for.
+        dtype: of the coordinates, see `param_dtype`.
+        draw: None, as there are no examples.
     """
 
     function: Function
@@ -93,12 +103,12 @@ class Minimise:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """As in `MakeTask`."""
+        """See `MakeTask`."""
         return ("loss",)
 
     @property
     def static(self) -> tuple[tuple[str, Any], ...]:
-        """As in `MakeTask`."""
+        """See `MakeTask`."""
         return (("coordinates", tuple(name for name, _ in self.sizes)), ("fixed", self.fixed))
 
     @property
@@ -108,7 +118,7 @@ class Minimise:
 
     @property
     def recorded(self) -> tuple[str, ...]:
-        """As in `MakeTask`: all coordinates, unless they are very many."""
+        """All numbers of a point, unless there are very many."""
         return self.numbers if len(self.numbers) <= MOST_RECORDED else ()
 
     @property
@@ -116,7 +126,7 @@ class Minimise:
         return self._numbers(tuple(name for name, _ in self.sizes if name not in self.fixed))
 
     def _numbers(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        """The names of the numbers in coordinates, in this order."""
+        """Return the names of the numbers in these coordinates, in order."""
         sizes = dict(self.sizes)
         return tuple(one for name in names for one in scalar_names({name: np.zeros(sizes[name] or ())}))
 
@@ -128,41 +138,41 @@ class Minimise:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """As in `MakeTask`."""
+        """See `MakeTask`."""
         return (*self._eigenvalues, "kind", "minimum")
 
     def __call__(self, hparams: Mapping[str, Mapping[str, Array]]) -> Task:
-        """The task of one trial: `hparams["model"]` has `spread` and where each coordinate starts."""
+        """Make the task of one trial; `hparams["model"]` has `spread` and the start of each coordinate."""
         begin, spread = {name: hparams["model"][name] for name, _ in self.sizes}, hparams["model"]["spread"]
         held = {name: begin[name] for name in self.fixed}
         fields = {**dict(self.function_static), **hparams["loss"]}
-        kept = param_dtype(self.dtype)
+        dtype = param_dtype(self.dtype)
 
         def value(at: Mapping[str, Array]) -> Array:
-            # By place: a function's coordinates may be positional alone.
-            found = jnp.asarray(self.function(*(at[name] for name, _ in self.sizes), **fields))
-            if found.shape:
-                raise ValueError(f"the function gave the shape {found.shape}, and a scalar is needed")
-            return found.astype(kept)
+            # The coordinates of a function may be positional-only parameters.
+            result = jnp.asarray(self.function(*(at[name] for name, _ in self.sizes), **fields))
+            if result.shape:
+                raise ValueError(f"the function gave the shape {result.shape}, and a scalar is needed")
+            return result.astype(dtype)
 
         def init(key: Array) -> dict[str, Array]:
             drawn = {}
             for i, (name, _) in enumerate(self.sizes):
                 if name not in self.fixed:
                     draw = random.normal(random.fold_in(key, i), begin[name].shape, jnp.float32)
-                    # The barrier keeps product and sum from being rounded differently by program.
-                    moved = lax.optimization_barrier(draw.astype(kept) * spread)
-                    drawn[name] = begin[name].astype(kept) + moved
+                    # Without the barrier, programs would contract product and sum, and round, differently.
+                    moved = lax.optimization_barrier(draw.astype(dtype) * spread)
+                    drawn[name] = begin[name].astype(dtype) + moved
             return drawn
 
         def loss(params: Mapping[str, Array], examples: Any) -> tuple[Array, Metrics]:
             return value({**held, **params}), {}
 
         def apply(params: Mapping[str, Array], x: Array) -> Array:
-            return jax.vmap(lambda at: value(self._named(at)), in_axes=1)(x.astype(kept))[None, :]
+            return jax.vmap(lambda at: value(self._named(at)), in_axes=1)(x.astype(dtype))[None, :]
 
         def path(params: Mapping[str, Array]) -> Metrics:
-            everywhere = {name: {**held, **params}[name].astype(kept) for name, _ in self.sizes}
+            everywhere = {name: {**held, **params}[name].astype(dtype) for name, _ in self.sizes}
             return scalars(everywhere) if self.recorded else {}
 
         def end(params: Mapping[str, Array]) -> Metrics:
@@ -171,11 +181,11 @@ class Minimise:
             flat, unravel = ravel_pytree({name: params[name] for name in params})
             return _stationary(lambda at: value({**held, **unravel(at)}), flat)
 
-        # Where a function is 0 says nothing of how large it is.
+        # The value at the start may be near 0 by chance, and is no scale for later values.
         return Task(init, loss, apply, path, end, unit=1.0)
 
     def _named(self, at: Array) -> dict[str, Array]:
-        """The coordinates by name, of all numbers in a row."""
+        """Split all numbers of a point into its coordinates, by name."""
         named, begin = {}, 0
         for name, size in self.sizes:
             named[name] = at[begin] if size is None else at[begin : begin + size]
@@ -183,49 +193,49 @@ class Minimise:
         return named
 
     def reference(self, x: np.ndarray, y: np.ndarray) -> dict[str, float]:  # noqa: ARG002
-        """As in `MakeTask`: there is none."""
+        """Return nothing: no closed form is known."""
         return {}
 
     def conclude(self, end: Mapping[str, np.ndarray], trials: int) -> dict[str, np.ndarray]:
-        """As in `MakeTask`: the Hessian's eigenvalues at the end, rising, and what they say.
+        """Return the Hessian's eigenvalues at the end, rising, and the kind of the stationary point.
 
-        `kind` is `minimum`, `maximum`, `saddle`, or `flat` where an eigenvalue is 0 to rounding or goes to 0;
-        it is missing where the end is not stationary: where one step of Newton's method would move it by
-        more than 1 % of 1 + |point|. `minimum` names the minimum by its coordinates, to four digits, as
-        that method finds it. Of more than 128 dimensions none of this is known.
+        `kind` is `minimum`, `maximum`, `saddle`, or `flat` if an eigenvalue is 0 to rounding or goes to 0. It
+        is missing if the end is not stationary: if one step of Newton's method would move it by more than 1 %
+        of 1 + |point|. `minimum` names the minimum that this method finds by its coordinates, to four digits.
+        None of these is known above 128 dimensions.
         """
         if not self._eigenvalues:
             unknown = np.full(trials, None, object)
             return {"kind": unknown, "minimum": unknown}
         values = np.asarray(end["eigenvalues"])
-        found = {name: values[:, int(name.rpartition("_")[2])] for name in self._eigenvalues}
+        columns = {name: values[:, int(name.rpartition("_")[2])] for name in self._eigenvalues}
         kind = _kinds(values, np.asarray(end["there"]), np.asarray(end["step"]))
         at = np.asarray(end["nearby"], np.float64)
         near = (kind == "minimum") & (np.asarray(end["moved"]) <= _FAR)
-        # Ravelled, a dictionary is in the order of its keys.
+        # `ravel_pytree` sorts a dictionary by its keys.
         ravelled = self._numbers(tuple(sorted(name for name, _ in self.sizes if name not in self.fixed)))
         order = [ravelled.index(name) for name in self._free]
         minimum = [_place(self._free, row[order]) if ok else None for row, ok in zip(at, near, strict=True)]
-        return {**found, "kind": kind, "minimum": np.asarray(minimum, object)}
+        return {**columns, "kind": kind, "minimum": np.asarray(minimum, object)}
 
 
 def _stationary(value: Callable[[Array], Array], at: Array) -> Metrics:
-    """Of a point: the Hessian's eigenvalues, and the stationary point nearby, by Newton's method."""
+    """Compute the Hessian's eigenvalues at a point, and the stationary point nearby by Newton's method."""
 
-    def look(at: Array) -> tuple[Array, Array]:
+    def newton_step(at: Array) -> tuple[Array, Array]:
         values, vectors = jnp.linalg.eigh(jax.hessian(value)(at))
         along = vectors.T @ jax.grad(value)(at)
-        # Along what is flat there is nowhere to go, unless it is no stationary point at all.
+        # A flat direction has no step; if the slope along it is not 0, the point is not stationary.
         flat = (values == 0.0) & (along == 0.0)
         step = jnp.where(flat, 0.0, along / jnp.where(flat, 1.0, values))
         return values, vectors @ step
 
-    values, step = look(at)
-    nearby = lax.fori_loop(0, _NEWTON, lambda _, p: p - look(p)[1], at)
+    values, step = newton_step(at)
+    nearby = lax.fori_loop(0, _NEWTON, lambda _, p: p - newton_step(p)[1], at)
     scale = 1.0 + jnp.linalg.norm(at)
     return {
         "eigenvalues": values,
-        "there": look(nearby)[0],
+        "there": newton_step(nearby)[0],
         "nearby": nearby,
         "step": jnp.linalg.norm(step) / scale,
         "moved": jnp.linalg.norm(nearby - at) / scale,
@@ -233,9 +243,15 @@ def _stationary(value: Callable[[Array], Array], at: Array) -> Metrics:
 
 
 def _kinds(eigenvalues: np.ndarray, there: np.ndarray, step: np.ndarray) -> np.ndarray:
-    """What a Hessian's eigenvalues `(trials, n)` say; None where the first step leads away.
+    """Classify stationary points by the signs of the Hessian's eigenvalues.
 
-    there: those at the stationary point that Newton's method leads to, of the same dtype.
+    Args:
+        eigenvalues: at the ends, floating `(trials, n)`.
+        there: at the stationary points nearby, floating `(trials, n)`.
+        step: the relative length of the first Newton step, `(trials,)`.
+
+    Returns:
+        The kind of each, objects `(trials,)`; None where the first step is too long.
     """
     with np.errstate(invalid="ignore"):
         rounding = _ROUNDINGS * np.finfo(there.dtype).eps * np.abs(there).max(axis=1, keepdims=True)
@@ -252,7 +268,7 @@ def _kinds(eigenvalues: np.ndarray, there: np.ndarray, step: np.ndarray) -> np.n
 
 
 def _place(names: tuple[str, ...], at: np.ndarray) -> str:
-    """A point in words, to four digits, without a sign before zero; of many numbers some, and their norm."""
+    """Describe a point to four digits, with no sign before zero; a long one by some numbers and the norm."""
     numbers = np.where(np.abs(at) < 5e-5, 0.0, at)
     shown = [f"{name}={number:.4g}" for name, number in zip(names, numbers, strict=True)]
     if len(shown) <= _NAMED:

@@ -1,7 +1,7 @@
 """Models as pairs of pure functions, for one trial.
 
-Inputs stand features first, `(features, examples)`, and so do activations and outputs: on a CPU a
-step of an MLP is up to half again as fast as with examples first.
+Inputs, activations and outputs have features first, `(features, examples)`: on a CPU a step of an MLP is up
+to 1.5 times as fast as with examples first.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,8 +20,9 @@ Params = Any
 class Model(NamedTuple):
     """A model.
 
-    init: `(key, n_features, n_outputs) -> params`, any tree of floating arrays.
-    apply: `(params, x) -> outputs`, with x `(n_features, examples)`, outputs `(n_outputs, examples)`.
+    Attributes:
+        init: `(key, n_features, n_outputs) -> params`, any tree of floating arrays.
+        apply: `(params, x) -> outputs`, floating `(n_features, examples)` and `(n_outputs, examples)`.
     """
 
     init: Callable[[Array, int, int], Params]
@@ -29,10 +30,11 @@ class Model(NamedTuple):
 
 
 class Within(NamedTuple):
-    """A field of which a program compiles the bound and traces the value.
+    """A field whose bound is compiled for and whose value is traced.
 
-    value: int32 scalar, traced: the width of this trial, or the index of its initializer.
-    of: static: the widest width of the program, or the names of its initializers.
+    Attributes:
+        value: int32 scalar, traced: the width of this trial, or the index of its initializer.
+        of: static: the widest width of the program, or the names of its initializers.
     """
 
     value: Array
@@ -48,6 +50,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 
 
+# The biases' key is folded with this number, which is no row of weights.
 _BIASES = 2**31 - 1
 
 
@@ -59,27 +62,26 @@ def _layer(
     init_scale: Array,
     bias_init: str,
 ) -> dict[str, Array]:
-    """Weights `(out, in)` and biases `(out,)`, zero outside the true fans `(out, in)`."""
+    """Draw weights `(out, in)` and biases `(out,)`, zero outside the true sizes `fans`."""
     draw = draw_weights(init.of, init.value, key, shape, *fans)
     w = jnp.where(inside(shape, *fans), draw.astype(init_scale.dtype) * init_scale, 0.0)
     if bias_init == "zeros":
         return {"w": w, "b": jnp.zeros(shape[:1], w.dtype)}
     column, b_fans = (shape[0], 1), (fans[0], jnp.int32(1))
-    # A key that no row of weights has.
     b_key = random.fold_in(key, _BIASES)
     b = draw_weights((bias_init,), jnp.int32(0), b_key, column, *b_fans)
     return {"w": w, "b": jnp.where(inside(column, *b_fans), b.astype(w.dtype), 0.0)[:, 0]}
 
 
 def unpadded(params: Params, width: int) -> Params:
-    """The parameters of an `mlp` of this width, out of those of a wider one that is masked to it."""
+    """Cut the parameters of a padded `mlp` to its true width."""
 
-    def layer(i: int, each: Mapping[str, Any]) -> dict[str, Any]:
-        rows = len(each["b"]) if i == len(params) - 1 else width
-        columns = each["w"].shape[1] if i == 0 else width
-        return {"w": each["w"][:rows, :columns], "b": each["b"][:rows]}
+    def cut(i: int, layer: Mapping[str, Any]) -> dict[str, Any]:
+        rows = len(layer["b"]) if i == len(params) - 1 else width
+        columns = layer["w"].shape[1] if i == 0 else width
+        return {"w": layer["w"][:rows, :columns], "b": layer["b"][:rows]}
 
-    return [layer(i, each) for i, each in enumerate(params)]
+    return [cut(i, layer) for i, layer in enumerate(params)]
 
 
 def _affine(layer: Mapping[str, Array], x: Array) -> Array:
@@ -89,20 +91,24 @@ def _affine(layer: Mapping[str, Array], x: Array) -> Array:
 def logistic(
     *, init: Within, init_scale: Array, bias_init: str = "zeros", start: Array | None = None
 ) -> Model:
-    """Logits (or, for a number, the prediction) as an affine function of the features.
+    """Return the affine model: logits, or the prediction of a number.
 
-    start: floating `(n_outputs * (n_features + 1),)`, the weights `(n_outputs, n_features)` row by row and
-    then the biases, to begin with; None: they are drawn.
+    Args:
+        init: the initializer of the weights.
+        init_scale: floating scalar, a factor on the drawn weights.
+        bias_init: the name of the initializer of the biases.
+        start: floating `(n_outputs * (n_features + 1),)`, the first weights `(n_outputs, n_features)` row by
+            row, then the biases; None draws them.
     """
 
-    def begin(key: Array, n_features: int, n_outputs: int) -> Params:
+    def first_params(key: Array, n_features: int, n_outputs: int) -> Params:
         if start is not None:
             w, b = start[: n_outputs * n_features], start[n_outputs * n_features :]
             return [{"w": w.reshape(n_outputs, n_features), "b": b}]
         fans = jnp.int32(n_outputs), jnp.int32(n_features)
         return [_layer(key, (n_outputs, n_features), fans, init, init_scale, bias_init)]
 
-    return Model(begin, lambda params, x: _affine(params[0], x))
+    return Model(first_params, lambda params, x: _affine(params[0], x))
 
 
 def mlp(
@@ -114,37 +120,40 @@ def mlp(
     init_scale: Array,
     bias_init: str = "zeros",
 ) -> Model:
-    """`depth` hidden layers of `width` units, padded to the program's widest and masked."""
-    f = ACTIVATIONS[activation]
-    # Units outside the width have weights and biases of zero. Where f(0) = 0 they stay silent, and no
-    # gradient reaches them or what leaves them; elsewhere they have to be silenced.
-    with jax.ensure_compile_time_eval():
-        speaks_at_zero = bool(f(jnp.zeros(())) != 0)
+    """Return a network of `depth` hidden layers of `width` units, padded to the program's widest and masked.
 
-    def start(key: Array, n_features: int, n_outputs: int) -> Params:
-        shape = [n_features, *[width.of] * depth, n_outputs]
+    Args:
+        width: of the hidden layers.
+        depth: the number of hidden layers.
+        activation: its name in `ACTIVATIONS`.
+        init: the initializer of the weights.
+        init_scale: floating scalar, a factor on the drawn weights.
+        bias_init: the name of the initializer of the biases.
+    """
+    f = ACTIVATIONS[activation]
+    # Padding units have weights and biases of zero. If f(0) = 0, their output is zero and no gradient reaches
+    # their weights; otherwise their output has to be masked.
+    with jax.ensure_compile_time_eval():
+        is_active_at_zero = bool(f(jnp.zeros(())) != 0)
+
+    def first_params(key: Array, n_features: int, n_outputs: int) -> Params:
+        sizes = [n_features, *[width.of] * depth, n_outputs]
         true = [jnp.int32(n_features), *[width.value] * depth, jnp.int32(n_outputs)]
+        shapes, fans = zip(sizes[1:], sizes, strict=False), zip(true[1:], true, strict=False)
         return [
-            _layer(
-                random.fold_in(key, i),
-                (shape[i + 1], shape[i]),
-                (true[i + 1], true[i]),
-                init,
-                init_scale,
-                bias_init,
-            )
-            for i in range(depth + 1)
+            _layer(random.fold_in(key, i), shape, fan, init, init_scale, bias_init)
+            for i, (shape, fan) in enumerate(zip(shapes, fans, strict=True))
         ]
 
     def apply(params: Params, x: Array) -> Array:
         units = jnp.arange(width.of, dtype=jnp.int32)
         for layer in params[:-1]:
             x = f(_affine(layer, x))
-            if speaks_at_zero:
+            if is_active_at_zero:
                 x = jnp.where(units[:, None] < width.value, x, 0.0)
         return _affine(params[-1], x)
 
-    return Model(start, apply)
+    return Model(first_params, apply)
 
 
 MODELS: dict[str, Callable[..., Model]] = {"logistic": logistic, "linear": logistic, "mlp": mlp}

@@ -1,4 +1,4 @@
-"""What is trained: a model, a loss and data as pure functions of one trial."""
+"""The task of one trial: a model, a loss and data as pure functions."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -14,21 +14,32 @@ from vsweep.tasks.losses import Loss, squared_error
 from vsweep.tasks.models import Model, Params, Within, logistic
 
 Metrics = dict[str, Array]
-# Of more parameters than these none is recorded.
+# Parameters are recorded if there are no more than these.
 MOST_RECORDED = 64
-# `(key, size) -> (x, y)`: see `Dataset.draw`.
+# `(key, size) -> (x, y)`, see `Dataset.draw`.
 Draw = Callable[[Array, int], tuple[Array, Array]]
 
 
 class Examples(NamedTuple):
-    """x: floating `(features, examples)`. y: `(examples,)`, int32 classes or floating numbers."""
+    """Examples to train or measure on.
+
+    Attributes:
+        x: floating `(features, examples)`.
+        y: `(examples,)`, int32 classes or floating numbers.
+    """
 
     x: Any
     y: Any
 
 
 class Data(NamedTuple):
-    """The training examples, and the held-out ones, if any: for selection, and for the test at the end."""
+    """The training examples, and those held out, if any.
+
+    Attributes:
+        train: to train on.
+        val: for the selection of trials.
+        test: for the test after the last step.
+    """
 
     train: Examples
     val: Examples | None
@@ -36,20 +47,21 @@ class Data(NamedTuple):
 
 
 def nothing(params: Params) -> Metrics:
-    """Of parameters of which nothing is recorded."""
+    """Record nothing of the parameters."""
     return {}
 
 
 class Task(NamedTuple):
     """A trial's task.
 
-    init: `key -> params`, a tree of arrays.
-    loss: `(params, examples) -> (mean loss, further metrics)`, scalars.
-    apply: `(params, x) -> outputs`, of x `(n_features, examples)` outputs `(n_outputs, examples)`.
-    path: `params -> scalars` by name, what is recorded of the parameters themselves.
-    end: `params -> arrays` by name, what is found out about the parameters after the last step.
-    unit: what a first loss counts for at least, where a later one is held against it; 0 where losses are
-        never below 0, and their size means something.
+    Attributes:
+        init: `key -> params`, a tree of floating arrays.
+        loss: `(params, examples) -> (mean loss, further metrics)`, floating scalars.
+        apply: `(params, x) -> outputs`, floating `(n_features, examples)` and `(n_outputs, examples)`.
+        path: `params -> scalars`, by name, what is recorded of the parameters at each record.
+        end: `params -> arrays`, by name, what is computed from the parameters after the last step.
+        unit: a first loss below this counts as this when a later loss is compared with it; 0 for losses that
+            are never negative.
     """
 
     init: Callable[[Array], Params]
@@ -61,10 +73,10 @@ class Task(NamedTuple):
 
 
 def scalar_names(params: Params) -> list[str]:
-    """The name of each number in a tree of arrays: the keys to its array, and its place in it.
+    """Return the name of each number in a tree of arrays: the keys to its array, and its place in it.
 
-    A list of one and axes of one go without saying: a layer `[{"w": (1, 2), "b": (1,)}]` has `w.0`, `w.1`
-    and `b`, in the order of `jax.tree`.
+    A list of length one, and axes of length one, are left out: a layer `[{"w": (1, 2), "b": (1,)}]` has
+    `w.0`, `w.1` and `b`. The order is that of `jax.tree`.
     """
     names = []
     for keys, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
@@ -77,25 +89,25 @@ def scalar_names(params: Params) -> list[str]:
 
 
 def scalars(params: Params) -> Metrics:
-    """The numbers in a tree of arrays, by the names that `scalar_names` gives."""
+    """Return the numbers in a tree of arrays by the names of `scalar_names`."""
     flat = [leaf.ravel()[i] for leaf in jax.tree.leaves(params) for i in range(leaf.size)]
     return dict(zip(scalar_names(params), flat, strict=True))
 
 
 def param_dtype(dtype: str) -> str:
-    """The dtype of parameters, losses, optimizer and hyperparameters.
+    """Return the dtype of parameters, losses, optimizer and hyperparameters for a dtype of products.
 
-    That of the products, but for bfloat16, in which an update would be lost to rounding: float32.
+    They are equal but for bfloat16, in which updates would be lost to rounding: parameters are float32 then.
     """
     return "float32" if dtype == "bfloat16" else dtype
 
 
 class MakeTask(Protocol):
-    """Makes a trial's task from its traced fields; hashable, since a program is compiled for it."""
+    """A maker of tasks from traced fields; hashable, since a program is compiled for it."""
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The names of what `Task.loss` gives: `loss`, then the further metrics."""
+        """The names of the results of `Task.loss`: `loss`, then the further metrics."""
 
     @property
     def static(self) -> tuple[tuple[str, Any], ...]:
@@ -103,34 +115,40 @@ class MakeTask(Protocol):
 
     @property
     def recorded(self) -> tuple[str, ...]:
-        """The names of what `Task.path` gives."""
+        """The names of the results of `Task.path`."""
 
     @property
     def draw(self) -> Draw | None:
-        """Fresh examples for every step; None where steps take those that are there."""
+        """Draws fresh examples for every step; None where steps take those of the data."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of what `reference` and `conclude` give together, in order."""
+        """The names of the results of `reference` and `conclude` together, in order."""
 
     def reference(self, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
-        """What is known of the training examples in closed form, by name; see `Examples` for shapes."""
+        """Return closed-form results for the training examples, by name; see `Examples` for shapes."""
 
     def conclude(self, end: Mapping[str, np.ndarray], trials: int) -> dict[str, np.ndarray]:
-        """What `Task.end` gave of many trials, each `(trials, ...)`, as columns `(trials,)` of a table."""
+        """Convert the results of `Task.end`, each `(trials, ...)`, to columns `(trials,)` of a table."""
 
     def __call__(self, hparams: Mapping[str, Mapping[str, Array]]) -> Task:
-        """Make the task, of scalars."""
+        """Make the task of one trial from its traced fields, which have no trial axis."""
 
 
 @dataclass(frozen=True)
 class Supervised:
-    """How to make the task of a model and a loss: the part of it that a program is compiled for.
+    """A maker of tasks of a model and a loss.
 
-    model: makes a `Model` from its fields. loss: as in `LOSSES`.
-    static, loss_static: fields of the model and of the loss that are compiled for. A field of the model
-    that is traced too becomes a `Within`. dtype: of the model's products; see `param_dtype`. recorded: the
-    names of all parameters, where they are to be recorded. draw: see `MakeTask`.
+    Attributes:
+        model: makes a `Model` from its fields.
+        loss: as in `LOSSES`.
+        n_features: of an example.
+        n_outputs: of the model.
+        static: the model's fields that are compiled for; one that is traced too becomes a `Within`.
+        loss_static: the loss's fields that are compiled for.
+        dtype: of the model's products, see `param_dtype`.
+        recorded: the names of all parameters, if they are recorded.
+        draw: see `MakeTask`.
     """
 
     model: Callable[..., Model]
@@ -145,17 +163,17 @@ class Supervised:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """As in `MakeTask`."""
+        """See `MakeTask`."""
         return ("loss",) if self.loss.classify is None else ("loss", "accuracy")
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """As in `MakeTask`: least squares beside a straight line's parameters, where these are recorded."""
+        """Least squares beside a straight line's parameters, if these are recorded."""
         line = self.model is logistic and self.loss.value is squared_error
         return tuple(f"least_squares_{name}" for name in self.recorded) if line else ()
 
     def reference(self, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
-        """As in `MakeTask`: least squares of the rows that are here, without a penalty."""
+        """Return the least-squares solution of the training examples, without a penalty."""
         if not self.columns:
             return {}
         ones = np.ones((1, x.shape[1]))
@@ -164,37 +182,37 @@ class Supervised:
         return {f"least_squares_{name}": float(value) for name, value in named.items()}
 
     def conclude(self, end: Mapping[str, np.ndarray], trials: int) -> dict[str, np.ndarray]:  # noqa: ARG002
-        """As in `MakeTask`: nothing."""
+        """Return no columns."""
         return {}
 
     def __call__(self, hparams: Mapping[str, Mapping[str, Array]]) -> Task:
-        """The task of one trial, from its traced fields of `model` and `loss` (scalars)."""
+        """Make the task of one trial from its traced fields of `model` and `loss`."""
         traced = dict(hparams["model"])
         bounds = dict(self.static)
-        both = {name: Within(traced.pop(name), bounds.pop(name)) for name in set(traced) & set(bounds)}
+        within = {name: Within(traced.pop(name), bounds.pop(name)) for name in set(traced) & set(bounds)}
         loss_fields = {**dict(self.loss_static), **hparams["loss"]}
-        kept = param_dtype(self.dtype)
-        model = self.model(**bounds, **traced, **both)
+        kept_dtype = param_dtype(self.dtype)
+        model = self.model(**bounds, **traced, **within)
 
         def init(key: Array) -> Params:
             params = model.init(key, self.n_features, self.n_outputs)
-            return jax.tree.map(lambda p: jnp.asarray(p).astype(kept), params)
+            return jax.tree.map(lambda p: jnp.asarray(p).astype(kept_dtype), params)
 
         def apply(params: Params, x: Array) -> Array:
             params, x = jax.tree.map(lambda p: p.astype(self.dtype), (params, x))
-            outputs = model.apply(params, x).astype(kept)
+            outputs = model.apply(params, x).astype(kept_dtype)
             _expect("the model gave", outputs, (self.n_outputs, x.shape[1]))
             return outputs
 
         def loss(params: Params, examples: Examples) -> tuple[Array, Metrics]:
             outputs = apply(params, examples.x)
-            each = self.loss.value(outputs, examples.y, **loss_fields)
-            _expect("the loss gave", each, (examples.x.shape[1],))
-            value = jnp.mean(each)
+            losses = self.loss.value(outputs, examples.y, **loss_fields)
+            _expect("the loss gave", losses, (examples.x.shape[1],))
+            value = jnp.mean(losses)
             if self.loss.classify is None:
                 return value, {}
-            right = self.loss.classify(outputs) == examples.y
-            return value, {"accuracy": jnp.mean(right, dtype=value.dtype)}
+            is_right = self.loss.classify(outputs) == examples.y
+            return value, {"accuracy": jnp.mean(is_right, dtype=value.dtype)}
 
         def path(params: Params) -> Metrics:
             return scalars(params) if self.recorded else {}
@@ -202,13 +220,13 @@ class Supervised:
         return Task(init, loss, apply, path)
 
 
-def _expect(what: str, x: Array, shape: tuple[int, ...]) -> None:
-    # A shape that is off by an axis would broadcast, and train something else.
+def _expect(source: str, x: Array, shape: tuple[int, ...]) -> None:
+    # An array with an axis more or less would broadcast, and train something else.
     if jnp.shape(x) != shape:
-        raise ValueError(f"{what} the shape {jnp.shape(x)}, and {shape} is needed")
+        raise ValueError(f"{source} the shape {jnp.shape(x)}, and {shape} is needed")
 
 
 def fields(function: Callable[..., Any]) -> tuple[str, ...]:
-    """The config fields that a registered function takes: its keyword-only parameters, in order."""
+    """Return the config fields of a registered function: its keyword-only parameters, in order."""
     parameters = inspect.signature(function).parameters.values()
     return tuple(p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY)

@@ -1,7 +1,8 @@
 """Learning-rate schedules: functions of the step that return a factor on the learning rate.
 
-A schedule takes `(step, steps)`, floating scalars, and returns a floating scalar. Its keyword-only parameters
-are its config fields, traced. optax's own schedules refuse traced numbers; a test compares these with optax's.
+A schedule takes `(step, steps)`, floating scalars, and returns a floating scalar. Its keyword-only
+parameters are its config fields, traced. optax's own schedules refuse traced numbers; a test compares these
+with optax's.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,7 @@ def constant(step: Array, steps: Array) -> Array:
 
 
 def cosine(step: Array, steps: Array, *, final: Array) -> Array:
-    """Return half a cosine from 1 to `final` over all steps (Loshchilov and Hutter 2017, arXiv:1608.03983)."""
+    """Return half a cosine from 1 to `final` (Loshchilov and Hutter 2017, arXiv:1608.03983)."""
     share = jnp.clip(step / steps, 0.0, 1.0)
     return final + (1.0 - final) * 0.5 * (1.0 + jnp.cos(jnp.pi * share))
 

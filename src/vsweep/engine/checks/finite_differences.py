@@ -3,9 +3,9 @@
 A central difference of step h has an error of `h² f'''/6`, and the rounding of f divided by h. If f has a
 relative rounding of eps, `h = eps^(1/3)` makes the two about equal, at `eps^(2/3)` of f: 4e-11 in float64.
 Both errors are estimated. The first is the distance between the differences of steps 2h and h, and between
-those to the left and to the right. The second is the measured roughness of f, which exceeds float64's rounding if the
-function computes in a lower precision. Near a kink or a sharp bend smaller steps are tried, and the step of
-least error is taken. The gradient that is checked plays no part in that choice.
+those to the left and to the right. The second is the measured roughness of f, which exceeds float64's
+rounding if the function computes in a lower precision. Near a kink or a sharp bend smaller steps are tried,
+and the step of least error is taken. The gradient that is checked plays no part in that choice.
 """
 
 from collections.abc import Callable

@@ -27,8 +27,8 @@ def food_water(*, path: str | None, rows: int, seed: int) -> Dataset:
 
     Args:
         path: the file's path or URL; its columns are Embedding_dim_1, Embedding_dim_2 and Label, which is
-            food or water, or 0 or 1. Examples that a line can separate are generated instead if it is None, or a
-            URL that cannot be fetched; the note says so.
+            food or water, or 0 or 1. Examples that a line can separate are generated instead if it is None,
+            or a URL that cannot be fetched; the note says so.
         rows: how many are generated.
         seed: for generated examples.
 
