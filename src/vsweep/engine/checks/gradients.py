@@ -74,7 +74,7 @@ class Compared(NamedTuple):
     doubt: float
 
 
-def check_gradients(plan: Plan) -> Iterator[CheckedProgram]:
+def check_gradients(plan: Plan) -> Iterator[ProgramCheck]:
     """Check the gradient of the training loss in the first and last trial of every program, in float64.
 
     It is checked at the trial's first parameters, and near them, where no weight is zero and none lies on a
@@ -100,7 +100,7 @@ def check_gradients(plan: Plan) -> Iterator[CheckedProgram]:
         worst = max((point.worst for point in points), key=lambda worst: worst.error)
         scalars, left_open = sum(point.scalars for point in points), sum(point.open for point in points)
         doubt = max(point.doubt for point in points)
-        yield CheckedProgram(program.inputs.subject, scalars, left_open, doubt, worst)
+        yield ProgramCheck(program.inputs.subject, scalars, left_open, doubt, worst)
 
 
 def _where(grid: Grid, row: int) -> tuple[dict[str, Any], int, int]:
@@ -118,7 +118,7 @@ def _check_trial(
     width: int,
     where: tuple[dict[str, Any], int, int],
     rng: np.random.Generator,
-) -> list[CheckedProgram]:
+) -> list[ProgramCheck]:
     """Check the gradient of one trial at both points; the width is the trial's own, or 0."""
     first = jax.device_get(_start(static, hparams, data))
     checked = []
@@ -134,7 +134,7 @@ def _check_trial(
         i = int(np.argmax(compared.error))
         error, *numbers = (float(x[i]) for x in (compared.error, compared.gradient, compared.difference))
         worst = Derivative(error, names[i], *where, moved, *numbers)
-        checked.append(CheckedProgram("", len(at), int(compared.open.sum()), compared.doubt, worst))
+        checked.append(ProgramCheck("", len(at), int(compared.open.sum()), compared.doubt, worst))
     return checked
 
 

@@ -138,7 +138,7 @@ def _library() -> tuple[Any, Any]:
     except ImportError as error:
         need = "pip install wandb-workspaces"
         raise ServiceError(f"wandb-workspaces cannot be imported ({error}): {need}") from error
-    return workspaces, describe_panels
+    return workspaces, panels
 
 
 # In the sweep's directory: the URL of its dashboard in each `entity/project`.
