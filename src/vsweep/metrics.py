@@ -10,40 +10,41 @@ _PREFERRED = ("val_accuracy", "val_loss", "train_accuracy", "train_loss")
 
 
 def higher_is_better(metric: str) -> bool:
-    """Whether more of a metric is better: of accuracies it is, of losses and norms it is not."""
+    """Return whether a higher value is better, which holds for accuracies but not for losses and norms."""
     return metric.endswith("accuracy")
 
 
 def is_parameter(metric: str) -> bool:
-    """Whether what is recorded is one of the parameters."""
+    """Return whether a recorded quantity is one of the model's parameters."""
     return metric.startswith("param.")
 
 
 def preferred_metric(metrics: Iterable[str]) -> str:
-    """Of metrics that are recorded, the one that ranks: of held-out examples, and accuracy before loss."""
+    """Return the metric that ranks: held-out examples come before training ones, accuracy before loss."""
     known = set(metrics)
     return next((name for name in _PREFERRED if name in known), "train_loss")
 
 
 def axes_of(trials: pd.DataFrame) -> list[str]:
-    """The axes among the columns of a table of trials: those between `seed` and `status`."""
+    """Return the axes of a table of trials, its columns between `seed` and `status`."""
     columns = list(trials.columns)
     return columns[columns.index("seed") + 1 : columns.index("status")]
 
 
 def default_metric(trials: pd.DataFrame) -> str:
-    """The metric that ranks: of the held-out examples where there are any, accuracy before loss."""
+    """Return the metric that ranks a table of trials: the preferred one among those that have values."""
     for name in _PREFERRED:
         columns = {f"final_{name}", f"best_{name}"} & set(trials)
         if any(trials[column].notna().any() for column in columns):
             return name
-    return next((name for name in _PREFERRED if f"final_{name}" in trials), "train_loss")
+    return preferred_metric(name for name in _PREFERRED if f"final_{name}" in trials)
 
 
 def final_values(trials: pd.DataFrame, metric: str) -> pd.Series:
-    """The final value of a metric by trial, float64; NaN where it diverged.
+    """Return the final value of a metric for each trial, float64; NaN where the trial diverged.
 
-    Raises `KeyError` for a metric that was not recorded.
+    Raises:
+        KeyError: If the metric was not recorded.
     """
     column = f"final_{metric}"
     if column not in trials:

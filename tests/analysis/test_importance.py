@@ -520,18 +520,18 @@ def test_a_grid_that_is_too_large_is_taken_in_bins(monkeypatch):
         (599, (8, 8), ("model.a0", "model.a1")),
         (191, (4, 4), ("model.a0", "model.a1")),
     ]:
-        monkeypatch.setattr(module, "_MOST", most)
+        monkeypatch.setattr(module, "_MOST_ENTRIES", most)
         found = rank_response(trials, "val_loss")
         assert found.values.shape == (*shape, 3)
         assert (found.binned, found.drawn, found.filled) == (binned, False, 0.0)
         assert importance(trials).first == "model.a0"
-    monkeypatch.setattr(module, "_MOST", 47)
+    monkeypatch.setattr(module, "_MOST_ENTRIES", 47)
     with pytest.raises(KeyError, match="the grid is too large: 16 combinations"):
         rank_response(trials, "val_loss")
 
 
 def test_text_is_not_taken_in_bins(monkeypatch):
-    monkeypatch.setattr(module, "_MOST", 400)
+    monkeypatch.setattr(module, "_MOST_ENTRIES", 400)
     trials = trials_of(normal(10, 16, 3), {"name": list("abcdefghij"), "width": list(range(16))})
     found = rank_response(trials, "val_loss")
     assert found.values.shape == (10, 8, 3)
@@ -550,7 +550,7 @@ def test_of_one_cell_no_axis_varies():
 
 @pytest.mark.parametrize("value", [NAN, 2.0])
 def test_trials_that_are_all_alike_tell_nothing(value):
-    with pytest.raises(KeyError, match="all trials are alike"):
+    with pytest.raises(KeyError, match="all trials have the same rank"):
         importance(trials_of(np.full((3, 2, 4), value)))
 
 
@@ -560,7 +560,7 @@ def test_seeds_that_are_left_out_are_not_what_differs():
     kept = np.ones(values.shape, bool)
     kept[..., 1] = False
     kept[0, :3, 1] = True
-    with pytest.raises(KeyError, match="all trials are alike"):
+    with pytest.raises(KeyError, match="all trials have the same rank"):
         importance(trials_of(values, kept=kept))
 
 
@@ -598,27 +598,27 @@ EFFECTS = [((LR,), 0.612, 0.03), ((LR, WIDTH), 0.12, 0.02), ((WIDTH,), 0.1, 0.01
 
 def test_what_is_said_of_the_first_of_the_pair_and_of_luck():
     assert describe_importance(made(EFFECTS, first=LR)) == [
-        "lr matters most: by itself it carries 61 % ± 3.0 % of the variance of ranks",
-        "lr and width act together: 12 % ± 2.0 % is theirs, beyond what each does alone",
-        "8 % is luck: it differs from seed to seed",
+        "lr matters most: alone it explains 61 % ± 3.0 % of the variance of ranks",
+        "lr and width interact: their interaction explains 12 % ± 2.0 % beyond what each explains alone",
+        "8 % is luck, which differs from seed to seed",
     ]
 
 
 def test_what_is_said_where_the_first_is_not_told():
-    assert describe_importance(made(EFFECTS))[0] == "which axis matters most is not told by these seeds"
-    assert describe_importance(made(EFFECTS, seeds=2))[0].startswith("fewer than three seeds: ")
+    assert describe_importance(made(EFFECTS))[0] == "these seeds do not show which axis matters most"
+    assert describe_importance(made(EFFECTS, seeds=2))[0].startswith("fewer than three seeds cannot show ")
     text = describe_importance(made(EFFECTS, drawn=True, filled=0.9, fit=0.734, binned=(WIDTH, LR)))
-    assert text[0] == "which axis matters most is not told where most combinations are not trained"
+    assert text[0] == "no axis is named as the most important, because most combinations were not trained"
     assert text[2:] == [
-        "90 % of the grid is predicted by a random forest (R² 0.73 on what it has not seen)",
-        "values of width, lr are taken together, in bins of about as many trials each",
+        "90 % of the grid is predicted by a random forest (R² 0.73 on unseen trials)",
+        "values of width, lr are grouped into bins of about equally many trials",
     ]
 
 
 def test_a_pair_is_named_where_it_is_more_than_luck_and_not_small():
     def pair(share, sem):
         text = describe_importance(made([((LR, WIDTH), share, sem), ((LR,), 0.0, sem), ((WIDTH,), 0.0, sem)]))
-        return any("act together" in one for one in text)
+        return any("interact" in one for one in text)
 
     # Of five seeds: Student's t at 97.5 % is 2.78.
     assert pair(0.028, 0.01)
@@ -630,7 +630,7 @@ def test_a_pair_is_named_where_it_is_more_than_luck_and_not_small():
 
 def test_nothing_is_said_that_is_not_a_number():
     text = describe_importance(importance(trials_of(normal(3, 2, 1))))
-    assert text == ["fewer than three seeds: which axis matters most cannot be told from luck"]
+    assert text == ["fewer than three seeds cannot show which axis matters most"]
 
 
 @pytest.mark.parametrize(
@@ -639,7 +639,8 @@ def test_nothing_is_said_that_is_not_a_number():
 )
 def test_no_share_that_is_said_is_below_zero_or_above_one(seed, words):
     assert (
-        describe_importance(made(EFFECTS, seed=seed))[-1] == f"{words} is luck: it differs from seed to seed"
+        describe_importance(made(EFFECTS, seed=seed))[-1]
+        == f"{words} is luck, which differs from seed to seed"
     )
 
 
@@ -647,9 +648,9 @@ def test_what_is_said_of_a_table():
     table = np.array([[0.0, 1.0], [1.0, 0.0]])
     trials = trials_of(np.repeat(table[..., None], 4, axis=2), {LR: [0.1, 0.2], WIDTH: [8, 16]})
     assert describe_importance(importance(trials)) == [
-        "which axis matters most is not told by these seeds",
-        "lr and width act together: 100 % ± 0.0 % is theirs, beyond what each does alone",
-        "0 % is luck: it differs from seed to seed",
+        "these seeds do not show which axis matters most",
+        "lr and width interact: their interaction explains 100 % ± 0.0 % beyond what each explains alone",
+        "0 % is luck, which differs from seed to seed",
     ]
 
 

@@ -196,7 +196,7 @@ def test_what_there_is_not():
         lr_lines(trials, "val_loss", "depth")
     with pytest.raises(KeyError, match="no metric 'val_accuracy': there are val_loss"):
         lr_lines(trials, "val_accuracy", WIDTH)
-    with pytest.raises(KeyError, match="another axis than the learning rate"):
+    with pytest.raises(KeyError, match="an axis other than the learning rate"):
         lr_lines(trials, "val_loss", LR)
 
 
@@ -277,15 +277,15 @@ def on_the_grid(monkeypatch):
     """A resample's best learning rate is one of those that were tried, and not between them."""
     from vsweep.analysis import lr_sensitivity
 
-    monkeypatch.setattr(lr_sensitivity, "_between", lambda chosen, rates: chosen)
+    monkeypatch.setattr(lr_sensitivity, "_jitter", lambda chosen, rates: chosen)
 
 
 def test_a_best_learning_rate_stands_for_those_nearer_to_it_than_to_others():
-    from vsweep.analysis.lr_sensitivity import _between
+    from vsweep.analysis.lr_sensitivity import _jitter
 
     rates = np.log([0.1, 0.2, 0.8, 1.6])
     for i, (low, high) in enumerate([(-0.5, 0.5), (-0.5, 1.0), (-1.0, 0.5), (-0.5, 0.5)]):
-        moved = (_between(np.full(4000, rates[i]), rates) - rates[i]) / np.log(2)
+        moved = (_jitter(np.full(4000, rates[i]), rates) - rates[i]) / np.log(2)
         assert moved.min() == pytest.approx(low, abs=0.01)
         assert moved.max() == pytest.approx(high, abs=0.01)
         assert moved.mean() == pytest.approx((low + high) / 2, abs=0.03)
@@ -569,7 +569,7 @@ def test_a_seed_that_diverged_throughout_has_no_least_loss():
 
 def test_it_takes_a_loss():
     trials = grid(parabola(), RATES, [1, 2], metric="val_accuracy")
-    with pytest.raises(KeyError, match="it takes a loss, and 'val_accuracy' is none"):
+    with pytest.raises(KeyError, match="it takes a loss, not 'val_accuracy'"):
         lr_sensitivity(trials, begun(trials, 1.0), "val_accuracy", WIDTH)
 
 

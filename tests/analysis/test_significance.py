@@ -299,18 +299,18 @@ def test_a_cell_of_which_more_seeds_diverged_is_another():
 def test_what_is_said_of_cells_that_are_told_apart():
     assert (
         describe_significance(ranked(0.98765, 0.999))
-        == "the first is really better than the second with a chance of 0.988"
+        == "the best cell is better than the second with a probability of 0.988"
     )
 
 
 def test_what_is_said_of_cells_that_are_not():
     text = describe_significance(ranked(0.7, 0.8, 0.99, more=[5, 3, 0]))
     assert text == (
-        "3 cells (≈), the first itself counted, cannot be told from it (95%); some 5 more seeds would tell"
-        " the first from the second"
+        "3 of 4 cells (≈), the best included, are statistically tied (95 %); about 5 more seeds would"
+        " separate the first two"
     )
     assert describe_significance(ranked(0.9, more=[1])).endswith(
-        "; some 1 more seed would tell the first from the second"
+        "; about 1 more seed would separate the first two"
     )
     assert "1,234 more seeds" in describe_significance(ranked(0.9, more=[1234]))
 
@@ -318,8 +318,8 @@ def test_what_is_said_of_cells_that_are_not():
 def test_what_is_said_of_equal_cells():
     cells = rank_cells(trials_of([[0.5, 0.75, 0.25], [0.5, 0.75, 0.25]]))
     assert describe_significance(cells) == (
-        "2 cells (≈), the first itself counted, cannot be told from it (95%); the first two are equal, and no"
-        " number of seeds can be named"
+        "2 of 2 cells (≈), the best included, are statistically tied (95 %); the first two are equal, so no"
+        " number of further seeds can be estimated"
     )
 
 
@@ -329,7 +329,7 @@ def test_what_is_said_where_seeds_diverge(diverged):
     cells = ranked(0.99, diverged=diverged).assign(seeds=8)
     table = [[count, 8 - count] for count in diverged]
     chance = fisher_exact(table, alternative="less").pvalue
-    assert describe_significance(cells) == "the first diverges less often than the second" + (
+    assert describe_significance(cells) == "the best cell diverges less often than the second" + (
         ", which may be chance" if chance > 0.05 else ""
     )
 
@@ -337,7 +337,7 @@ def test_what_is_said_where_seeds_diverge(diverged):
 def test_what_is_said_of_one_seed():
     cells = rank_cells(trials_of([[0.9], [0.5]]))
     assert describe_significance(cells) == (
-        "with so few seeds nothing says whether the first is better or lucky; give seeds=8"
+        "too few seeds to tell whether the best cell is better or lucky; give seeds=8"
     )
 
 
@@ -352,7 +352,7 @@ def test_what_tells_the_second_and_not_the_third_is_said_of_them():
     assert cells["cell"].tolist() == [0, 1, 2]
     assert tied_with_best(cells).tolist() == [True, False, True]
     assert (
-        describe_significance(cells) == "2 cells (≈), the first itself counted, cannot be told from it (95%)"
+        describe_significance(cells) == "2 of 3 cells (≈), the best included, are statistically tied (95 %)"
     )
 
 

@@ -47,7 +47,7 @@ def test_a_damaged_part_is_set_aside_by_name_and_trained_again(
     assert zygote.run(tmp_path, "resume", "kept") == 0
     err = (tmp_path / "err").read_text()
     assert "44 of 48 trials are in kept already" in err
-    assert "damaged, set aside and trained again" in err
+    assert "damaged files were set aside and are trained again" in err
     if harmed is not None:
         assert f"damaged/{folder}-{part}" in err
         assert (kept / "damaged" / f"{folder}-{part}").read_bytes() == harmed

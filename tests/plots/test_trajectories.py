@@ -177,7 +177,7 @@ def test_what_a_picture_is_not_of_is_told(quartic, field, line, small):
         (small.plot.loss_surface, "it takes a line of one feature"),
         (quartic.plot.surface, "it takes a function of two coordinates, and this one has x"),
         (lambda: quartic.plot.basin("model.y"), "no axis 'model.y': there are model.x, optimizer.lr"),
-        (lambda: small.landscape(0), "it is of functions to minimise"),
+        (lambda: small.landscape(0), "it takes a sweep of functions to minimise"),
     ]:
         with pytest.raises(KeyError) as error:
             draw()

@@ -176,7 +176,16 @@ def test_no_axis_matters_most_where_all_is_noise(tmp_path):
     ("axes", "seeds", "value", "words"),
     [
         ({}, 3, lambda row: 0.5 + row["seed"] / 10, ["There is one cell", "No axis varies", "does not vary"]),
-        (AXES, 1, peaked, ["of one seed", "With so few seeds nothing says", "ewer than three seeds"]),
+        (
+            AXES,
+            1,
+            peaked,
+            [
+                "of one seed",
+                "Too few seeds to tell whether the best cell is better or lucky",
+                "ewer than three seeds",
+            ],
+        ),
         ({LR: [0.1, 1.0]}, 3, lambda row: 0.5 + row["seed"] / 10, ["A map takes two axes", "optimizer.lr"]),
         (AXES, 3, lambda row: None, ["every trial diverged", "36 of 36 trials diverged", "No importance"]),
         (AXES, 2, lambda row: np.nan, ["it was not recorded, or is not finite"]),
@@ -392,16 +401,16 @@ def test_no_axis_matters_most_where_a_pair_does(tmp_path):
 
     said = text_of(page(made_up(tmp_path / "kept", axes, value)))
     assert "matters most:" not in said
-    assert "act together" in said
+    assert "interact: " in said
 
 
 def test_where_the_seed_changes_nothing_there_is_no_luck(tmp_path):
     made = made_up(tmp_path / "kept", AXES, lambda row: 0.5 + (row[WIDTH] > 2) / 10)
     said = text_of(page(made))
     assert "The seed changes nothing here: there is no luck in it, and 8 cells share the best value." in said
-    assert "luck: it differs" not in said
+    assert "luck, which differs" not in said
     assert "≈ marks" in said
-    assert "cannot be told from" not in said.partition("P(worse) is")[0]
+    assert "are statistically tied" not in said.partition("P(worse) is")[0]
 
 
 def test_a_verdict_that_changed_is_warned_of(sweep, tmp_path):
@@ -411,7 +420,7 @@ def test_a_verdict_that_changed_is_warned_of(sweep, tmp_path):
     (made.directory / "verify.json").write_text(json.dumps(found))
     assert text_of(page(made)).count("trial 3 changed its verdict") == 2
     (made.directory / "verify.json").write_text(json.dumps({"failed": "RuntimeError: no"}))
-    assert text_of(page(made)).count("not verified (RuntimeError: no)") == 2
+    assert text_of(page(made)).count("verification failed (RuntimeError: no)") == 2
 
 
 def test_names_are_neither_markup_nor_variables(tmp_path):

@@ -562,7 +562,7 @@ def test_a_damaged_part_is_set_aside_and_trained_again(store, opened, three, fol
     again = opened()
     assert [(store.directory / "damaged" / name).read_bytes() for name in aside] == bodies
     (note,) = again.notes
-    assert note.startswith("damaged, set aside and trained again: ")
+    assert note.startswith("damaged files were set aside and are trained again: ")
     assert all(f"damaged/{name}" in note for name in aside)
     assert_trained_again(store, opened, three, [part], aside)
 
@@ -634,7 +634,7 @@ def assert_set_aside(store, opened, three, lost):
         for path in (store.directory / folder).glob("part-*")
     }
     (note,) = opened().notes
-    told = note.removeprefix("damaged, set aside and trained again: ").split(", ")
+    told = note.removeprefix("damaged files were set aside and are trained again: ").split(", ")
     aside = files_of(*lost)
     assert sorted(told) == sorted(f"damaged/{name}" for name in aside)
     assert [(store.directory / "damaged" / name).read_bytes() for name in aside] == [

@@ -137,8 +137,9 @@ def test_a_sweep_that_was_verified_says_so(shown, monkeypatch):
     ] * 4
     assert last == describe_verification(found)
     assert last == (
-        "verified: 2 of 14 trials trained again, alone: their curves differ by 2e-07 at most, those of their"
-        " twins by 4e-06; trial 5 changed its verdict; chaotic, each of whose curves is one of many: trial 5"
+        "verified: 2 of 14 trials were retrained alone; their curves differ by at most 2e-07, those of their"
+        " twins by 4e-06; trial 5 changed its verdict; chaotic, so that rounding alone changes the curve:"
+        " trial 5"
     )
 
 
@@ -151,7 +152,7 @@ def test_of_one_seed_and_no_test_nothing_is_claimed(here):
     assert "±" not in text.replace("mean ± se", "")
     assert "≈" not in text
     assert text.splitlines()[-1] == describe_significance(sweep.cells())
-    assert text.splitlines()[-1].startswith("with so few seeds nothing says")
+    assert text.splitlines()[-1].startswith("too few seeds to tell whether the best")
 
 
 def test_one_cell_has_no_column_of_chance(here):

@@ -16,6 +16,7 @@ from vsweep.trackers.wandb.dashboard import (
     config_path,
     curves_key,
     dashboard_sections,
+    describe_panel,
     heatmap_key,
 )
 from vsweep.trackers.wandb.granularity import LEVELS
@@ -97,8 +98,8 @@ def test_a_panel_of_each_metric_for_each_axis_that_varies():
 def test_the_final_loss_against_the_learning_rate_by_width():
     sweep = made_up({"model.width": [8, 16, 32], "optimizer.lr": [0.01, 0.1, 1.0]})
     flat, by_width = of(sweep, ScatterPanel)
-    assert flat.words == "final val_loss against lr, log x and y"
-    assert by_width.words == "final val_loss against lr and width, log x and y and z"
+    assert describe_panel(flat) == "final val_loss against lr, log x and y"
+    assert describe_panel(by_width) == "final val_loss against lr and width, log x and y and z"
     assert (by_width.x.key, by_width.y.key, by_width.z.key) == (
         "optimizer.lr",
         "final_val_loss",
@@ -113,7 +114,7 @@ def test_a_sweep_without_axes_has_its_mean_curves_and_no_panel_over_axes():
     shown = dashboard_sections(made_up({}), "trial")
     assert list(shown) == ["Curves", "Overview"]
     assert [panel.by for panel in shown["Curves"]] == [None, None]
-    assert [panel.words for panel in shown["Overview"]] == ["table of cells", "table of trials"]
+    assert [describe_panel(panel) for panel in shown["Overview"]] == ["table of cells", "table of trials"]
 
 
 def test_a_function_has_its_loss_and_its_parameters_and_what_is_negative_is_on_no_log_axis():
@@ -129,7 +130,7 @@ def test_a_metric_that_no_trial_has_is_in_no_panel():
     sweep = made_up({"optimizer.lr": [0.1, 1.0]})
     for frame in (sweep.trials, sweep.curves):
         frame[[name for name in frame if "val" in name]] = np.nan
-    words = "\n".join(panel.words for panel in chain(*dashboard_sections(sweep, "trial").values()))
+    words = "\n".join(describe_panel(panel) for panel in chain(*dashboard_sections(sweep, "trial").values()))
     assert "train_loss" in words
     assert "val_" not in words
 

@@ -67,7 +67,7 @@ def same_as_the_store(directory: Path, level: str, rows: int = 200) -> None:
     """Every run that the store has is there, with its config, its rows, its summary, and no other."""
     stored, found = Runs(directory, level), read_runs(directory)
     assert set(found) == {*stored.ids, stored.overview_id}
-    for run in stored.made(list(stored.ids.values()), rows):
+    for run in stored.build(list(stored.ids.values()), rows):
         read = found[run.id]
         assert read["ended"]
         assert (read["name"], read["group"], read["job_type"]) == (run.name, run.group, run.job_type)
@@ -183,7 +183,7 @@ def test_disabled_makes_no_runs(tmp_path, monkeypatch):
 def test_the_plan_says_how_it_will_be_shown(cli):
     done = cli("plan", *WORDS)
     (line,) = [line for line in done.out.splitlines() if "W&B" in line]
-    assert line.startswith("  W&B: 19 runs, one per trial and an overview: some ")
+    assert line.startswith("  W&B: 19 runs, one per trial and an overview: about ")
     assert "W&B" not in cli("plan", *WORDS[:-1], "tracker=none").out
 
 
@@ -231,9 +231,9 @@ def test_a_stop_while_a_server_is_waited_for_asks_it_no_more(trained, monkeypatc
     runs = Runs(trained.directory, "trial")
     to = client.Destination("online", "p", None, 60.0)
     made = upload.Upload(runs, to, rows=200, files=1000, stop=stop, tell=lambda whole: None)
-    assert made.some(runs, last=True)
+    assert made.make_some(runs, last=True)
     stop.set()
-    assert not made.some(runs, last=True)
+    assert not made.make_some(runs, last=True)
     assert len(asked) == 1
 
 
@@ -255,7 +255,7 @@ def test_a_stop_while_the_work_is_handed_over_waits_for_its_end(trained, monkeyp
             if seconds is None:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(tracker, "Process", Handing)
+    monkeypatch.setattr(tracker, "WorkerProcess", Handing)
     options = {
         "mode": "offline",
         "level": "trial",

@@ -56,7 +56,7 @@ def everything_once(server, directory, level="trial"):
     overview = there.pop(stored.overview_id)
     assert overview.state == "finished"
     assert set(there) == set(stored.ids)
-    for run in stored.made(list(stored.ids.values()), 200):
+    for run in stored.build(list(stored.ids.values()), 200):
         found = there[run.id]
         assert found.state == "finished"
         assert (found.name, found.group, found.job_type) == (run.name, run.group, run.job_type)
@@ -146,7 +146,7 @@ def test_no_run_is_taken_away_that_is_not_of_the_sweep(server, tmp_path):
 def test_shared_mode(server, tmp_path):
     assert train(tmp_path / "kept", "tracker.wandb.mode=shared").unsent == ""
     stored = Runs(tmp_path / "kept", "trial")
-    for run in stored.made(list(stored.ids.values()), 200):
+    for run in stored.build(list(stored.ids.values()), 200):
         rows = server.runs[run.id].rows
         assert [row["step"] for row in rows] == [step for step, _ in run.rows]
 
@@ -340,7 +340,7 @@ def test_the_bar_of_a_sweep_that_was_stopped_comes_to_its_end(server, tmp_path, 
 
 def test_what_is_no_key_is_said(server, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "too-short")
-    said = r"\(what WANDB_API_KEY holds is no API key\)"
+    said = r"\(WANDB_API_KEY is not a valid API key\)"
     sweep = train(tmp_path / "kept", "tracker.wandb.mode=auto")
     assert re.search(said, sweep.unsent)
     with pytest.raises(ServiceError, match=said):
@@ -384,7 +384,7 @@ def test_kill_9_of_what_makes_the_runs(server, tmp_path):
     os.kill(int(worker), signal.SIGKILL)
     out, err = ran.communicate(timeout=120)
     assert (ran.returncode, out) == (1, "kept\n")
-    made = r"W&B: (no runs|some \d+ of 13 runs) were made \(its process ended with status -9\); every curve"
+    made = r"W&B: (no runs|about \d+ of 13 runs) were made \(its process ended with status -9\); every curve"
     assert re.match(made, err.splitlines()[-1])
     server.heal()
     vsweep.sync(tmp_path / "kept", quiet=True)
@@ -425,7 +425,7 @@ def test_pictures_that_do_not_come_are_sent_again(server, tmp_path, fault):
 
 
 def test_what_is_left_behind_and_hangs_ends_by_itself(tmp_path):
-    script = "import vsweep.trackers.wandb.worker as w, time; w._STOPS_S = 0.2; w.Told(); time.sleep(60)"
+    script = "import vsweep.trackers.wandb.worker as w, time; w._STOPS_S = 0.2; w.Commands(); time.sleep(60)"
     left = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE)
     left.stdin.close()
     assert left.wait(30) == 1

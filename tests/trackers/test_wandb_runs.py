@@ -54,7 +54,7 @@ def test_auto_goes_by_how_many_there_are(trials, cells, level, runs):
 
 def test_the_plan_says_how_many_runs_and_how_long():
     line = describe_runs(plan_runs("cell", 1600, 200), 61, "auto")
-    assert line.startswith("W&B: 201 runs, one per cell and an overview: some ")
+    assert line.startswith("W&B: 201 runs, one per cell and an overview: about ")
     assert " offline or " in line
     assert (
         estimate_seconds(201, 61, "offline")
@@ -62,7 +62,7 @@ def test_the_plan_says_how_many_runs_and_how_long():
         < estimate_seconds(201, 200, "online")
     )
     assert describe_runs(plan_runs("sweep", 10, 5), 61, "offline").startswith(
-        "W&B: an overview run: some 5 s offline"
+        "W&B: an overview run: about 5 s offline"
     )
 
 
@@ -87,7 +87,7 @@ def long(tmp_path_factory):
 
 def made(sweep, level, rows=12):
     runs = Runs(sweep.directory, level)
-    return {runs.ids[run.id]: run for run in runs.made(list(runs.ids.values()), rows)}
+    return {runs.ids[run.id]: run for run in runs.build(list(runs.ids.values()), rows)}
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +186,7 @@ def test_notes_have_the_first_of_many_draws(tmp_path):
     words = [f"draws.optimizer.lr=[{drawn}]", "data=iris", "model=logistic", "steps=2", "verify=false"]
     vsweep.sweep([*words, "tracker=none", f"dir='{tmp_path / 'kept'}'"], quiet=True)
     runs = Runs(tmp_path / "kept", "trial")
-    for run in (*runs.made([7], 200), runs.overview()):
+    for run in (*runs.build([7], 200), runs.overview()):
         assert "'draws.optimizer.lr=[0.001,0.002,0.003,…]' data=iris" in run.notes
     assert len(runs.overview().config["draws"]["optimizer"]["lr"]) == 40
 
@@ -202,7 +202,7 @@ def test_cells_that_differ_in_a_late_digit_are_no_seeds_of_one(tmp_path):
         [*words, "grid.optimizer.lr=[0.10001,0.100012,0.2]", f"dir='{tmp_path / 'kept'}'"], quiet=True
     )
     runs = Runs(sweep.directory, "trial")
-    groups = pd.Series([run.group.partition(" ")[0] for run in runs.made(list(runs.ids.values()), 9)])
+    groups = pd.Series([run.group.partition(" ")[0] for run in runs.build(list(runs.ids.values()), 9)])
     assert groups.value_counts().to_dict() == {"lr=0.10001": 2, "lr=0.100012": 2, "lr=0.2": 2}
     by_cell = Runs(sweep.directory, "cell")
     names = {run.name for run in by_cell.made(list(by_cell.ids.values()), 9)}

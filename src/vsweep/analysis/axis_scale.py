@@ -1,4 +1,4 @@
-"""Which axes and pairs of axes a picture is worth, and which scale their values lie on."""
+"""Choose the axes and pairs of axes to plot, and whether values lie on a logarithmic scale."""
 
 from collections.abc import Iterable
 from itertools import combinations
@@ -12,34 +12,35 @@ import pandas as pd
 from vsweep.analysis.ranking import varied_axes
 from vsweep.metrics import LR
 
-# What is paged through rather than looked at, and a picture of more values is none to look at.
-_MOST_PAIRS, MOST_VALUES = 15, 64
+_MOST_PAIRS = 15
+# A picture with more values than this on an axis cannot be read.
+MOST_VALUES = 64
 
 
 def plottable_axes(trials: pd.DataFrame) -> list[str]:
-    """The axes that a picture is worth: those that vary, of few enough values."""
+    """Return the axes that vary and have few enough values to be plotted."""
     return [axis for axis in varied_axes(trials) if trials[axis].nunique() <= MOST_VALUES]
 
 
 def heatmap_pairs(trials: pd.DataFrame) -> list[tuple[str, str]]:
-    """The pairs of axes `(x, y)` that a heat map is worth: at most 15, the learning rate as x.
+    """Return at most 15 pairs of axes `(x, y)` to draw heat maps of, the learning rate as x.
 
-    Axes that were drawn together, of which most pairs of values have no cell, are none.
+    A pair whose map would be mostly empty, because its axes were drawn together, is left out.
     """
     pairs = combinations(sorted(plottable_axes(trials), key=lambda axis: axis != LR), 2)
-    return [(x, y) for x, y in pairs if _filled(trials, x, y)][:_MOST_PAIRS]
+    return [(x, y) for x, y in pairs if _mostly_trained(trials, x, y)][:_MOST_PAIRS]
 
 
-def _filled(trials: pd.DataFrame, x: str, y: str) -> bool:
-    there = len(trials[[x, y]].dropna().drop_duplicates())
-    return 2 * there > trials[x].nunique() * trials[y].nunique()
+def _mostly_trained(trials: pd.DataFrame, x: str, y: str) -> bool:
+    trained = len(trials[[x, y]].dropna().drop_duplicates())
+    return 2 * trained > trials[x].nunique() * trials[y].nunique()
 
 
 def is_log_spaced(values: Iterable[Any]) -> bool:
-    """Whether numbers lie on a log scale: more evenly there than on a linear one, as 0.01, 0.1, 1 do.
+    """Return whether numbers are spaced more evenly on a log scale than on a linear one, as 0.01, 0.1, 1.
 
-    Two do where one is ten times the other, and more where the last is four times the first. What is
-    missing is left out; text, booleans and what is not positive lie on none.
+    Two numbers must differ by a factor of 10, more by a factor of 4 from the first to the last. Missing
+    values are ignored. Text, booleans and values that are not positive have no log scale.
     """
     known = [value for value in values if not pd.isna(value)]
     if any(isinstance(value, bool | np.bool_) or not isinstance(value, Real) for value in known):

@@ -1,4 +1,4 @@
-"""How trials got to where they are: bands over seeds, and the steps that a target takes."""
+"""How trials converged: bands over seeds, and the number of steps to reach a target."""
 
 from collections.abc import Sequence
 
@@ -6,34 +6,38 @@ import numpy as np
 import pandas as pd
 
 from vsweep.analysis.downsample import downsample
+from vsweep.analysis.seed_spread import finite_curves
 from vsweep.metrics import higher_is_better
 
 
 def downsample_steps(curves: pd.DataFrame, most: int) -> pd.DataFrame:
-    """Curves at no more than so many of their steps, spread over the step's logarithm, both ends kept."""
+    """Return curves at no more than `most` of their steps, denser at the start, both ends included."""
     steps = np.unique(curves["step"].to_numpy())
     return curves[curves["step"].isin(steps[downsample(len(steps), (), most)])]
 
 
 def quartile_bands(trials: pd.DataFrame, curves: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Of each cell, by `cell` and `step`, the median over its seeds, and `low` and `high`, the quartiles.
+    """Compute the quartiles of a metric over each cell's seeds, indexed by `cell` and `step`.
 
-    They are of the seeds that did not diverge; where all did, of them all, as far as they are finite.
+    Only seeds that did not diverge count; if all seeds of a cell diverged, all count as long as their values
+    are finite.
+
+    Returns:
+        Columns `low` (25 %), `median` and `high` (75 %).
     """
-    lost = trials["status"] == "diverged"
-    every = lost.groupby(trials["cell"]).transform("all")
-    kept = curves[["trial", "step", metric]].merge(trials.loc[~lost | every, ["trial", "cell"]], on="trial")
-    kept[metric] = kept[metric].astype(np.float64).replace([np.inf, -np.inf], np.nan)
-    grouped = kept.dropna().groupby(["cell", "step"])[metric]
-    shares = {"low": 0.25, "median": 0.5, "high": 0.75}
-    return pd.DataFrame({name: grouped.quantile(share) for name, share in shares.items()})
+    grouped = finite_curves(trials, curves, [metric]).dropna().groupby(["cell", "step"])[metric]
+    quantiles = {"low": 0.25, "median": 0.5, "high": 0.75}
+    return pd.DataFrame({name: grouped.quantile(quantile) for name, quantile in quantiles.items()})
 
 
 def target_values(curves: pd.DataFrame, metric: str, count: int = 40) -> np.ndarray:
-    """Values of a metric worth reaching, the easiest first: float64 `(count,)`, or none.
+    """Choose values of a metric that are worth reaching, the easiest first.
 
-    From the median at the first step to the best of all: of a loss that stays above 0, and of how far an
-    accuracy is from 1, evenly by the logarithm, since what is near the end is hard to reach.
+    They range from the median at the first step to the best value of all. A positive loss, and the distance
+    of an accuracy from 1, are spaced logarithmically, because the last part of the way is the hardest.
+
+    Returns:
+        Float64 `(count,)`; `(0,)` if there is no range.
     """
     values = curves[metric].to_numpy(np.float64)
     values = values[np.isfinite(values)]
@@ -47,9 +51,10 @@ def target_values(curves: pd.DataFrame, metric: str, count: int = 40) -> np.ndar
     if not higher_is_better(metric) and min(start, best) > 0:
         return np.geomspace(start, best, count)
     if higher_is_better(metric) and best <= 1.0:
-        # An accuracy of 1 is as far off as the last one between, or half of the way.
-        between = values[(values < 1.0) & (values > start)]
-        left = 1.0 - (best if best < 1.0 else float(between.max(initial=(1.0 + start) / 2.0)))
+        # A logarithm needs a distance for an accuracy of 1: that of the best accuracy below 1, or half of
+        # the start's.
+        below = values[(values < 1.0) & (values > start)]
+        left = 1.0 - (best if best < 1.0 else float(below.max(initial=(1.0 + start) / 2.0)))
         goals = 1.0 - np.geomspace(1.0 - start, left, count)
         goals[-1] = best
         return goals
@@ -57,23 +62,35 @@ def target_values(curves: pd.DataFrame, metric: str, count: int = 40) -> np.ndar
 
 
 def steps_to_targets(curves: pd.DataFrame, metric: str, goals: Sequence[float] | np.ndarray) -> pd.DataFrame:
-    """The first recorded step at which each trial has reached each target; infinite where it never did.
+    """Find the first recorded step at which each trial reached each target.
 
-    curves: by trial and step. Returns a row per trial, a column per target, float64.
+    Args:
+        curves: Curves sorted by trial and step.
+        metric: Name of the metric.
+        goals: Targets.
+
+    Returns:
+        A row per trial and a column per target, float64; infinite where the target was not reached.
     """
     sign = 1.0 if higher_is_better(metric) else -1.0
     wide = curves.pivot(index="trial", columns="step", values=metric)
     values = sign * wide.to_numpy(np.float64)
     so_far = np.fmax.accumulate(np.where(np.isfinite(values), values, -np.inf), axis=1)
     steps = np.append(wide.columns.to_numpy(np.float64), np.inf)
-    found = [steps[(so_far < sign * goal).sum(axis=1)] for goal in goals]
-    return pd.DataFrame(np.stack(found, axis=1) if found else None, index=wide.index, columns=list(goals))
+    columns = [steps[(so_far < sign * goal).sum(axis=1)] for goal in goals]
+    return pd.DataFrame(np.stack(columns, axis=1) if columns else None, wide.index, list(goals))
 
 
 def median_steps(values: pd.DataFrame, cells: pd.Series) -> pd.DataFrame:
-    """The median over seeds of `steps_to_targets`, by cell; infinite where fewer than half of the seeds did.
+    """Take the median of `steps_to_targets` over the seeds of each cell.
 
-    cells: of each trial, by its number. Of an even number of seeds the earlier of the middle two.
+    Args:
+        values: Steps as `steps_to_targets` returns them.
+        cells: The cell of each trial, indexed by the trial's number.
+
+    Returns:
+        A row per cell; infinite where fewer than half of the seeds reached the target. For an even number of
+        seeds it is the smaller of the middle two.
     """
-    of = cells.reindex(values.index)
-    return values.groupby(of.to_numpy()).quantile(0.5, interpolation="lower")
+    cell = cells.reindex(values.index).to_numpy()
+    return values.groupby(cell).quantile(0.5, interpolation="lower")

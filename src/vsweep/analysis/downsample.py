@@ -1,4 +1,4 @@
-"""Which of a curve's rows are shown, where it has more than a chart needs."""
+"""Choose which rows of a curve to show when there are more than a chart needs."""
 
 from collections.abc import Iterable
 from functools import cache
@@ -7,26 +7,30 @@ import numpy as np
 
 
 def downsample(rows: int, keep: Iterable[int], most: int) -> np.ndarray:
-    """The places of at most so many rows of a curve, rising: int64 `(kept,)`.
+    """Choose at most `most` rows of a curve, denser at the start, where curves change fastest.
 
-    rows: of the curve. keep: places that are among them, beside the first and the last. The others are spread
-    evenly over the logarithm of the place, since a curve tells most where it begins. most: at least 2; where
-    `keep` alone is more, the first of it.
+    Args:
+        rows: Number of rows of the curve.
+        keep: Rows to include besides the first and the last; if they exceed `most`, the first ones.
+        most: The largest number of rows, at least 2.
+
+    Returns:
+        Int64 `(chosen,)`, ascending row indices, evenly spaced in their logarithm apart from `keep`.
     """
     if rows <= most:
         return np.arange(rows)
     ends = (0, rows - 1)
-    wanted = [place for place in dict.fromkeys(keep) if place not in ends][: most - len(ends)]
-    return np.unique([*_spread(rows, most - len(wanted)), *wanted])
+    required = [row for row in dict.fromkeys(keep) if row not in ends][: most - len(ends)]
+    return np.unique([*_log_spaced_rows(rows, most - len(required)), *required])
 
 
 @cache
-def _spread(rows: int, most: int) -> tuple[int, ...]:
-    """As many places as come near to `most` without passing it; early ones coincide when rounded."""
-    found, points = _rounded(rows, most), most
+def _log_spaced_rows(rows: int, most: int) -> tuple[int, ...]:
+    """Return nearly `most` rows; since early ones coincide when rounded, more points are tried."""
+    chosen, points = _rounded(rows, most), most
     while len(more := _rounded(rows, points + max(1, points // 50))) <= most:
-        found, points = more, points + max(1, points // 50)
-    return tuple(found.tolist())
+        chosen, points = more, points + max(1, points // 50)
+    return tuple(chosen.tolist())
 
 
 def _rounded(rows: int, points: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""How a result hangs on the learning rate, for each value of another axis."""
+"""Measure how results depend on the learning rate, for each value of another axis."""
 
 from typing import NamedTuple
 
@@ -10,14 +10,20 @@ from vsweep.analysis.significance import prob_first_better, required_confidence,
 from vsweep.metrics import LR, axes_of, default_metric, final_values, higher_is_better
 
 _LINES = ["by", "lr", "cell", "mean", "sem", "seeds", "diverged", "best", "same"]
-_RESAMPLES, _FEWEST_SEEDS, _FEWEST_VALUES = 1000, 3, 3
+_RESAMPLES = 1000
+_FEWEST_SEEDS = 3
+_FEWEST_VALUES = 3
 
 
 class Slope(NamedTuple):
-    """The slope of the logarithm of the best learning rate on the logarithm of an axis's value.
+    """The slope of the log of the best learning rate by the log of an axis's value.
 
-    low, high: its 2.5 and 97.5 percentiles over resampled seeds, NaN of fewer than three seeds. values: how
-    many of the axis. seeds: how many.
+    Attributes:
+        slope: The slope.
+        low: Its 2.5th percentile over resampled seeds; NaN for fewer than three seeds.
+        high: Its 97.5th percentile; NaN for fewer than three seeds.
+        values: The number of values of the axis.
+        seeds: The number of seeds.
     """
 
     slope: float
@@ -28,20 +34,26 @@ class Slope(NamedTuple):
 
 
 def lr_lines(trials: pd.DataFrame, metric: str | None = None, by: str | None = None) -> pd.DataFrame:
-    """For each value of an axis, its best cell and those that differ from it in the learning rate alone.
+    """Return for each value of an axis its best cell and those that differ only in the learning rate.
 
-    by: the axis; None for one line, of the best cell of all. Values without a learning rate, or whose line
-    has fewer than two, are left out, and so are learning rates that are no positive numbers.
+    Args:
+        trials: The table of trials.
+        metric: The metric that ranks cells; by default `default_metric`.
+        by: The axis; None gives one line, that of the best cell of all.
 
-    Columns: `by` (the value, or ""), rising; `lr`, rising; `cell`, `mean`, `sem`, `seeds`, `diverged` as of
-    `rank_cells`; `best`, whether it is the line's best (none is where all diverged); `same`, "boolean":
-    whether it cannot be told apart from the line's best by the paired t-test (see `compare`), False if more
-    seeds diverged, NA where fewer than two are shared. Raises `KeyError` for an axis or a metric that there
-    is not, and where the learning rate does not vary.
+    Returns:
+        A row per cell of a line, sorted by `by` (the value, or "") and `lr`. `cell`, `mean`, `sem`, `seeds`
+        and `diverged` are those of `rank_cells`. `best` is whether the cell is its line's best; no cell is if
+        all diverged. `same` is nullable boolean: whether the cell cannot be distinguished from its line's
+        best by the paired t-test (see `prob_first_better`), False if more of its seeds diverged, NA if fewer
+        than two seeds are shared. Values with fewer than two positive learning rates are left out.
+
+    Raises:
+        KeyError: If there is no such axis or metric, or the learning rate does not vary.
     """
     metric = metric or default_metric(trials)
     cells = rank_cells(trials, metric)
-    cells = cells.assign(by="" if by is None else cells[_other(trials, by)], lr=_rates(cells))
+    cells = cells.assign(by="" if by is None else cells[_other_axis(trials, by)], lr=_rates(cells))
     cells = cells.dropna(subset=["by", "lr"])
     if cells["lr"].nunique() < 2:
         raise KeyError("the learning rate does not vary")
@@ -52,30 +64,32 @@ def lr_lines(trials: pd.DataFrame, metric: str | None = None, by: str | None = N
     lines = lines[lines.groupby("line")["lr"].transform("size") > 1]
     lines = lines.assign(best=lines["cell"].isin(best["cell"]) & lines["mean"].notna())
     values = values_by_seed(trials, f"final_{metric}", lines["cell"].tolist())
-    lines = lines.assign(same=_same(lines, values, higher=higher_is_better(metric)))
+    lines = lines.assign(same=_same_as_best(lines, values, higher=higher_is_better(metric)))
     return lines.sort_values(["by", "lr"], ignore_index=True)[_LINES]
 
 
-def _other(trials: pd.DataFrame, by: str) -> str:
-    """The axis, if there is such a one beside the learning rate."""
+def _other_axis(trials: pd.DataFrame, by: str) -> str:
     check_axis(trials, by)
     if by == LR:
-        raise KeyError("it takes another axis than the learning rate")
+        raise KeyError("it takes an axis other than the learning rate")
     return by
 
 
 def _rates(cells: pd.DataFrame) -> pd.Series:
-    """Learning rates, float64; NaN where there is none above zero."""
+    """Return learning rates, float64; NaN where there is no positive one."""
     if LR not in cells:
         raise KeyError("the learning rate does not vary")
     rates = pd.to_numeric(cells[LR], errors="coerce").astype("Float64").astype("float64")
     return rates.where((rates > 0.0) & np.isfinite(rates))
 
 
-def _same(lines: pd.DataFrame, values: np.ndarray, *, higher: bool) -> pd.Series:
-    """Whether cells cannot be told apart from their line's best, which comes first; "boolean".
+def _same_as_best(lines: pd.DataFrame, values: np.ndarray, *, higher: bool) -> pd.Series:
+    """Return which cells cannot be distinguished from their line's best, nullable boolean.
 
-    values: float64 `(cells, seeds)`, NaN where a trial diverged.
+    Args:
+        lines: Cells, the best of each line before the others.
+        values: Float64 `(cells, seeds)`, NaN where a trial diverged.
+        higher: Whether higher values are better.
     """
     same = pd.array([pd.NA] * len(lines), "boolean")
     diverged, best = lines["diverged"].to_numpy(), lines["best"].to_numpy()
@@ -89,37 +103,53 @@ def _same(lines: pd.DataFrame, values: np.ndarray, *, higher: bool) -> pd.Series
 
 
 def best_lr(lines: pd.DataFrame) -> pd.DataFrame:
-    """The best learning rate of each line; lines that all diverged are left out.
+    """Return the best learning rate of each line; lines whose cells all diverged are left out.
 
-    Columns: `by`, `lr`; `low` and `high`, the ends of the run of neighbours that cannot be told apart from it
-    (NaN where its own error is not known); `at_edge`, whether none that is smaller, or none that is larger,
-    was tried; `cell`, `mean`, `sem`.
+    Args:
+        lines: Lines as `lr_lines` returns them.
+
+    Returns:
+        Columns: `by`, `lr`; `low` and `high`, the range of neighbouring learning rates that cannot be
+        distinguished from the best (NaN if the best has no standard error); `at_edge`, whether the best is
+        the smallest or the largest that was tried; `cell`, `mean`, `sem`.
     """
     lines = lines.sort_values(["by", "lr"])
     groups = lines.groupby("by", sort=False)
-    # What is not known to be apart may be the same.
-    apart = ~lines["same"].fillna(value=True).astype(bool)
-    # Each run has a number; that of the best is its line's.
-    run = apart.astype(int).groupby(lines["by"], sort=False).cumsum()
-    own = run.where(lines["best"]).groupby(lines["by"], sort=False).transform("max")
-    reached = lines["lr"].where((run == own) & ~apart).groupby(lines["by"], sort=False)
-    best = lines.assign(low=reached.transform("min"), high=reached.transform("max"))
-    ends = groups["lr"].agg(["min", "max"])
-    best = best[lines["best"]]
-    known = best["sem"].notna()
-    best = best.assign(low=best["low"].where(known), high=best["high"].where(known))
-    least, most = best["by"].map(ends["min"]), best["by"].map(ends["max"])
-    best = best.assign(at_edge=(best["lr"] == least) | (best["lr"] == most))
-    return best[["by", "lr", "low", "high", "at_edge", "cell", "mean", "sem"]].reset_index(drop=True)
+    # A cell that was not compared may be the same.
+    different = ~lines["same"].fillna(value=True).astype(bool)
+    # Number the runs between cells that differ, and keep the run that holds the line's best.
+    run = different.astype(int).groupby(lines["by"], sort=False).cumsum()
+    best_run = run.where(lines["best"]).groupby(lines["by"], sort=False).transform("max")
+    near = lines["lr"].where((run == best_run) & ~different).groupby(lines["by"], sort=False)
+    known = lines["sem"].notna()
+    least, most = (groups["lr"].transform(end) for end in ("min", "max"))
+    lines = lines.assign(
+        low=near.transform("min").where(known),
+        high=near.transform("max").where(known),
+        at_edge=(lines["lr"] == least) | (lines["lr"] == most),
+    )
+    columns = ["by", "lr", "low", "high", "at_edge", "cell", "mean", "sem"]
+    return lines.loc[lines["best"], columns].reset_index(drop=True)
 
 
 def fit_slope(trials: pd.DataFrame, metric: str | None, by: str) -> Slope | None:
-    """How the best learning rate goes with an axis, by least squares on logarithms.
+    """Fit the log of the best learning rate by the log of an axis's value, by least squares.
 
-    The interval is the bootstrap's over seeds (Efron 1979): each line's best is chosen anew from the means
-    over the resampled seeds, fewer diverged ones first, and stands for any learning rate up to half of the
-    way to its neighbours. None for an axis of fewer than three positive numbers, and where lines have fewer
-    than three learning rates or not the same ones. Raises as `lr_lines` does.
+    The interval is the bootstrap's over seeds (Efron 1979). In each resample, the best learning rate of a
+    line is chosen again by the fewest diverged seeds and then the best mean, and is moved at random by up to
+    half of the distance to its neighbours, since the grid does not resolve more.
+
+    Args:
+        trials: The table of trials.
+        metric: The metric that ranks cells; by default `default_metric`.
+        by: The axis.
+
+    Returns:
+        The slope; None for an axis with fewer than three positive numbers, and if lines have fewer than three
+        learning rates or different ones.
+
+    Raises:
+        KeyError: If there is no such axis or metric, or the learning rate does not vary.
     """
     metric = metric or default_metric(trials)
     lines = lr_lines(trials, metric, by)
@@ -131,31 +161,31 @@ def fit_slope(trials: pd.DataFrame, metric: str | None, by: str) -> Slope | None
     rates = np.unique(lines["lr"].to_numpy())
     if len(best) < _FEWEST_VALUES or len(rates) < _FEWEST_VALUES or len(lines) < len(best) * len(rates):
         return None
-    # As where cells are ranked: of equals the first by number.
+    # Ties go to the lowest cell number, as in the ranking.
     lines = lines.sort_values(["by", "cell"])
-    at = np.log(best["by"].to_numpy(np.float64))
-    at -= at.mean()
-    found = at @ np.log(best["lr"].to_numpy()) / (at @ at)
+    x = np.log(best["by"].to_numpy(np.float64))
+    x -= x.mean()
+    estimate = x @ np.log(best["lr"].to_numpy()) / (x @ x)
     seeds = trials.loc[trials["cell"].isin(lines["cell"]), "seed"].nunique()
     low = high = np.nan
     if seeds >= _FEWEST_SEEDS:
-        drawn = at @ _between(np.log(_resampled(trials, metric, lines)), np.log(rates)) / (at @ at)
-        drawn = drawn[np.isfinite(drawn)]
-        if 2 * len(drawn) > _RESAMPLES:
-            low, high = np.percentile(drawn, [2.5, 97.5]).tolist()
-    return Slope(float(found), low, high, len(best), seeds)
+        resampled = x @ _jitter(np.log(_resample_best(trials, metric, lines)), np.log(rates)) / (x @ x)
+        resampled = resampled[np.isfinite(resampled)]
+        if 2 * len(resampled) > _RESAMPLES:
+            low, high = np.percentile(resampled, [2.5, 97.5]).tolist()
+    return Slope(float(estimate), low, high, len(best), seeds)
 
 
-def _between(chosen: np.ndarray, rates: np.ndarray) -> np.ndarray:
-    """Log learning rates moved at random, evenly, by half of the way to their neighbours `rates` at most."""
+def _jitter(chosen: np.ndarray, rates: np.ndarray) -> np.ndarray:
+    """Move log learning rates at random, uniformly up to half of the distance to their neighbours."""
     half = np.diff(rates) / 2.0
     place = np.clip(np.searchsorted(rates, chosen), 0, len(rates) - 1)
     below, above = np.append(half[:1], half)[place], np.append(half, half[-1:])[place]
     return chosen + np.random.default_rng(1).uniform(-below, above)
 
 
-def _tables(trials: pd.DataFrame, lines: pd.DataFrame, *values: pd.Series) -> list[np.ndarray]:
-    """Values by trial as float64 `(rows of lines, seeds)`, NaN where there is no trial."""
+def _by_cell_and_seed(trials: pd.DataFrame, lines: pd.DataFrame, *values: pd.Series) -> list[np.ndarray]:
+    """Arrange values by trial as float64 `(rows of lines, seeds)` each, NaN where there is no trial."""
     inside = trials["cell"].isin(lines["cell"]).to_numpy()
     row = pd.Index(lines["cell"]).get_indexer(trials.loc[inside, "cell"])
     seed, known = pd.factorize(trials.loc[inside, "seed"])
@@ -165,14 +195,16 @@ def _tables(trials: pd.DataFrame, lines: pd.DataFrame, *values: pd.Series) -> li
     return tables
 
 
-def _resampled(trials: pd.DataFrame, metric: str, lines: pd.DataFrame) -> np.ndarray:
-    """The best learning rate of each line over resampled seeds, `(lines, resamples)`; NaN for none."""
-    loss, failed = _tables(trials, lines, final_values(trials, metric), trials["status"] == "diverged")
+def _resample_best(trials: pd.DataFrame, metric: str, lines: pd.DataFrame) -> np.ndarray:
+    """Choose the best learning rate of each line over resampled seeds, `(lines, resamples)`; NaN for none."""
+    loss, failed = _by_cell_and_seed(
+        trials, lines, final_values(trials, metric), trials["status"] == "diverged"
+    )
     loss, failed = loss * (-1.0 if higher_is_better(metric) else 1.0), failed == 1.0
     seeds = loss.shape[1]
-    # How often each seed is drawn.
-    even = np.full(seeds, 1.0 / seeds)
-    draws = np.random.default_rng(0).multinomial(seeds, even, _RESAMPLES).T.astype(float)
+    # Each column counts how often each seed is drawn in a resample.
+    uniform = np.full(seeds, 1.0 / seeds)
+    draws = np.random.default_rng(0).multinomial(seeds, uniform, _RESAMPLES).T.astype(float)
     rates, best = lines["lr"].to_numpy(), []
     for line in lines.groupby("by").indices.values():
         ok = np.isfinite(loss[line])
@@ -187,41 +219,52 @@ def _resampled(trials: pd.DataFrame, metric: str, lines: pd.DataFrame) -> np.nda
 def lr_sensitivity(
     trials: pd.DataFrame, start: pd.Series, metric: str, by: str | None = None
 ) -> pd.DataFrame:
-    """Learning-rate sensitivity of each line (Wortsman et al. 2023, arXiv:2309.14322).
+    """Compute the learning-rate sensitivity of each line (Wortsman et al. 2023, arXiv:2309.14322).
 
-    The mean over log-uniform learning rates, from the line's smallest to its largest, of
-    `min(loss(lr), loss at the start) - least loss over the range`; by the trapezoid rule, of each seed, and
-    the start's loss where a trial diverged. start: the loss at step 0 by trial. Seeds that lack a learning
-    rate or diverged at all are left out, and lines without a seed.
+    It is the mean over log-uniform learning rates, from the line's smallest to its largest, of
+    `min(loss(lr), loss at the start) - least loss over the range`, by the trapezoid rule for each seed. A
+    trial that diverged has the loss at the start. Seeds that lack a learning rate or diverged at all of them
+    are left out, and so are lines without a seed.
 
-    Columns: `by`, `sensitivity` (mean over seeds), `sem` (NaN of one seed), `low`, `high` (of the learning
-    rates), `rates` (how many), `seeds`. Raises as `lr_lines` does, and for a metric that is no loss.
+    Args:
+        trials: The table of trials.
+        start: The loss at step 0, indexed by trial.
+        metric: Name of the loss.
+        by: The axis; None gives one line, that of the best cell of all.
+
+    Returns:
+        Columns: `by`, `sensitivity` (mean over seeds), `sem` (NaN for one seed), `low` and `high` (the
+        smallest and largest learning rate), `rates` (their number) and `seeds`.
+
+    Raises:
+        KeyError: If there is no such axis or metric, the metric is not a loss, or the learning rate does not
+            vary.
     """
     if not metric.endswith("loss"):
-        raise KeyError(f"it takes a loss, and {metric!r} is none")
+        raise KeyError(f"it takes a loss, not {metric!r}")
     lines = lr_lines(trials, metric, by)
-    begun = trials["trial"].map(start.astype(float))
+    initial = trials["trial"].map(start.astype(float))
     final = final_values(trials, metric)
-    loss, trained = _tables(trials, lines, final.where(final < begun, begun), final.notna())
+    clipped = final.where(final < initial, initial)
+    loss, trained = _by_cell_and_seed(trials, lines, clipped, final.notna())
     first = np.flatnonzero(~lines["by"].duplicated())
     rates = lines.groupby("by")["lr"]
-    at = np.log(lines["lr"].to_numpy())
-    # Half the way to each neighbour on the line.
-    step = np.diff(at, prepend=0.0)
+    # The weight of a rate is half of the distance between its neighbours on the line.
+    step = np.diff(np.log(lines["lr"].to_numpy()), prepend=0.0)
     step[first] = 0.0
     weight = 0.5 * (step + np.append(step[1:], 0.0))
     mean = np.add.reduceat(weight[:, None] * loss, first) / np.add.reduceat(weight, first)[:, None]
-    sure = np.maximum.reduceat(trained, first) == 1.0
-    each = pd.DataFrame(np.where(sure, mean - np.minimum.reduceat(loss, first), np.nan))
-    found = pd.DataFrame(
+    complete = np.maximum.reduceat(trained, first) == 1.0
+    by_seed = pd.DataFrame(np.where(complete, mean - np.minimum.reduceat(loss, first), np.nan))
+    table = pd.DataFrame(
         {
             "by": lines["by"].iloc[first].array,
-            "sensitivity": each.mean(axis=1),
-            "sem": each.sem(axis=1),
+            "sensitivity": by_seed.mean(axis=1),
+            "sem": by_seed.sem(axis=1),
             "low": rates.min().to_numpy(),
             "high": rates.max().to_numpy(),
             "rates": rates.size().to_numpy(),
-            "seeds": each.count(axis=1),
+            "seeds": by_seed.count(axis=1),
         }
     )
-    return found[found["seeds"] > 0].reset_index(drop=True)
+    return table[table["seeds"] > 0].reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""What a metric does along one axis, and over two, whatever the others are."""
+"""Summarize a metric along one axis or two, over all values of the others."""
 
 import numpy as np
 import pandas as pd
@@ -7,50 +7,58 @@ from vsweep.analysis.axis_scale import MOST_VALUES
 from vsweep.analysis.ranking import check_axis
 from vsweep.metrics import final_values, higher_is_better
 
-_SHARES = {"low": 0.05, "q1": 0.25, "median": 0.5, "q3": 0.75, "high": 0.95}
+_QUANTILES = {"low": 0.05, "q1": 0.25, "median": 0.5, "q3": 0.75, "high": 0.95}
 
 
 def effects(trials: pd.DataFrame, cells: pd.DataFrame, axis: str, metric: str) -> pd.DataFrame:
-    """A row per value of an axis, in the order of its values, those that lack it last.
+    """Summarize a metric for each value of an axis.
 
-    Of numbers that are more than 64, a row per 64th of the trials, under the median of their values.
+    Args:
+        trials: The table of trials.
+        cells: Cells as `rank_cells` ranks them by this metric.
+        axis: Dotted path of the axis.
+        metric: The metric whose final values are summarized.
 
-    cells: as `rank_cells` gives them, by the metric, whose final values are looked at. Columns: `value`; over
-    the trials that did not diverge, whatever the other axes and the seed are, the quantiles `low` (5 %),
-    `q1`, `median`, `q3` and `high` (95 %); of the best cell `best`, its mean over seeds, and `cell`, its
-    number; `trials`, how many there are; and `diverged`, the share of them that did.
+    Returns:
+        A row per value, sorted, trials that lack the axis last. More than 64 numbers are grouped into 64
+        bins of equally many trials, labelled by the median of their values. Columns: `value`; the quantiles
+        `low` (5 %), `q1`, `median`, `q3` and `high` (95 %) over the trials that did not diverge; `best`, the
+        best cell's mean over seeds, and `cell`, its number; `trials`, the number of trials; and `diverged`,
+        the share of them that diverged.
 
-    Raises `KeyError` for an axis that there is not.
+    Raises:
+        KeyError: If there is no such axis.
     """
     check_axis(trials, axis)
     trials, cells = _binned(trials, cells, axis)
     grouped = trials.assign(
         _final=final_values(trials, metric), _diverged=trials["status"] == "diverged"
     ).groupby(axis, dropna=False, sort=False)
-    table = pd.DataFrame({name: grouped["_final"].quantile(share) for name, share in _SHARES.items()})
-    table["trials"], table["diverged"] = grouped.size(), grouped["_diverged"].mean()
-    first = cells.drop_duplicates(axis)
-    table = table.rename_axis("value").reset_index()
-    best = first[[axis, "mean", "cell"]].rename(columns={axis: "value", "mean": "best"})
+    columns = {name: grouped["_final"].quantile(quantile) for name, quantile in _QUANTILES.items()}
+    columns |= {"trials": grouped.size(), "diverged": grouped["_diverged"].mean()}
+    table = pd.DataFrame(columns).rename_axis("value").reset_index()
+    best = cells.drop_duplicates(axis)[[axis, "mean", "cell"]]
+    best = best.rename(columns={axis: "value", "mean": "best"})
     return sort_by_value(table.merge(best, on="value", how="left"))
 
 
 def _binned(trials: pd.DataFrame, cells: pd.DataFrame, axis: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Both tables with the values of an axis in bins, where they are numbers and too many to be looked at."""
+    """Group the values of a numeric axis into bins in both tables if there are too many to be shown."""
     column = trials[axis]
     if column.nunique() <= MOST_VALUES or not pd.api.types.is_numeric_dtype(column):
         return trials, cells
     known = column.dropna().astype(float)
     edges = np.unique(known.quantile(np.linspace(0, 1, MOST_VALUES + 1)))
     bins = np.clip(np.searchsorted(edges, known, side="right") - 1, 0, len(edges) - 2)
-    middle = known.groupby(bins).transform("median")
-    of = dict(zip(known, middle, strict=True))
-    put = [table.assign(**{axis: table[axis].astype(float).map(of)}) for table in (trials, cells)]
-    return put[0], put[1]
+    medians = dict(zip(known, known.groupby(bins).transform("median"), strict=True))
+    trials, cells = (
+        table.assign(**{axis: table[axis].astype(float).map(medians)}) for table in (trials, cells)
+    )
+    return trials, cells
 
 
 def sort_by_value(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows by their `value`: numbers rising, text as it stands, and what is missing last."""
+    """Sort rows by `value`: numbers ascending, text in the order it has, missing values last."""
     column = table["value"]
     if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
         return table.sort_values("value", na_position="last", ignore_index=True)
@@ -58,12 +66,23 @@ def sort_by_value(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def pairs(trials: pd.DataFrame, cells: pd.DataFrame, x: str, y: str, metric: str) -> pd.DataFrame:
-    """A row per pair of values that two axes have together.
+    """Summarize a metric for each combination of values of two axes.
 
-    cells: as `rank_cells` gives them, by the metric. Columns: `x` and `y`; of the best cell, as
-    `rank_cells` has it, `best` (its mean over seeds), `sem` and `cell`; `median`, over cells, of their means,
-    where a cell of which all seeds diverged is worse than any other, and NaN where that one is the median;
-    `cells` and `trials`, how many there are; and `diverged`, the share of the trials that did.
+    Args:
+        trials: The table of trials.
+        cells: Cells as `rank_cells` ranks them by this metric.
+        x: Dotted path of an axis.
+        y: Dotted path of another axis.
+        metric: The metric whose final values are summarized.
+
+    Returns:
+        A row per combination that was trained. Columns: `x` and `y`; `best`, `sem` and `cell` of the best
+        cell as `rank_cells` returns them, `best` being its mean; `median`, the median of the cells' means,
+        where a cell whose seeds all diverged ranks last, and NaN if the median is such a cell; `cells` and
+        `trials`, their numbers; and `diverged`, the share of the trials that diverged.
+
+    Raises:
+        KeyError: If there is no such axis.
     """
     check_axis(trials, x)
     check_axis(trials, y)
@@ -75,6 +94,6 @@ def pairs(trials: pd.DataFrame, cells: pd.DataFrame, x: str, y: str, metric: str
     median = grouped["_mean"].median()
     table["median"] = median.where(np.isfinite(median))
     table["cells"] = grouped.size()
-    every = trials.assign(_diverged=trials["status"] == "diverged").groupby([x, y])["_diverged"]
-    table["trials"], table["diverged"] = every.size(), every.mean()
+    diverged = trials.assign(_diverged=trials["status"] == "diverged").groupby([x, y])["_diverged"]
+    table["trials"], table["diverged"] = diverged.size(), diverged.mean()
     return table.rename_axis(["x", "y"]).reset_index()

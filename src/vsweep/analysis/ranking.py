@@ -1,4 +1,4 @@
-"""Which cells are best: pure functions of the table of trials."""
+"""Rank cells and select trials: pure functions of the table of trials."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -15,49 +15,67 @@ AnySweep = TypeVar("AnySweep", bound=StoredSweep)
 
 
 def check_axis(trials: pd.DataFrame, axis: str) -> None:
-    """Raise `KeyError` for an axis that a table of trials does not have."""
+    """Check that a table of trials has an axis.
+
+    Raises:
+        KeyError: If it does not.
+    """
     if axis not in axes_of(trials):
         raise KeyError(f"no axis {axis!r}: there are {', '.join(axes_of(trials))}")
 
 
 def has_value(trials: pd.DataFrame, axis: str, value: Any) -> pd.Series:
-    """Which trials have a value on an axis, as it is, or else as it is printed; bool.
+    """Return which trials have a value on an axis, as it is or else as it is printed; bool.
 
-    value: None for the trials whose value is null, or that lack the axis. Raises `KeyError` for an axis that
-    there is not, or where no trial has the value.
+    Args:
+        trials: The table of trials.
+        axis: Dotted path of the axis.
+        value: The value; None selects trials whose value is null or that lack the axis.
+
+    Raises:
+        KeyError: If there is no such axis, or no trial has the value.
     """
     check_axis(trials, axis)
     column = trials[axis]
     if value is None:
-        found = column.isna()
+        matches = column.isna()
     elif isinstance(value, list | tuple):
-        # As lists stand in the table.
-        found = column.astype(str) == str(tuple(float(v) if isinstance(v, int) else v for v in value))
+        # The table holds lists as the text of tuples of floats.
+        matches = column.astype(str) == str(tuple(float(v) if isinstance(v, int) else v for v in value))
     else:
-        found = column == value
-        found = found if found.any() else column.map(format_value) == format_value(value)
-    found = found.fillna(value=False).astype(bool)
-    if not found.any():
-        there = ", ".join(format_value(each) for each in column.drop_duplicates())
-        raise KeyError(f"no trial has {axis}={value}: there are {there}")
-    return found
+        matches = column == value
+        matches = matches if matches.any() else column.map(format_value) == format_value(value)
+    matches = matches.fillna(value=False).astype(bool)
+    if not matches.any():
+        known = ", ".join(map(format_value, column.drop_duplicates()))
+        raise KeyError(f"no trial has {axis}={value}: there are {known}")
+    return matches
 
 
 def rank_cells(trials: pd.DataFrame, metric: str | None = None, report: str | None = None) -> pd.DataFrame:
-    """One row per cell, best first.
+    """Rank the cells, best first.
 
-    metric: ranks by its mean final value over the seeds that did not diverge; None is
-    `default_metric`. A cell of which fewer seeds diverged comes before one of which more did. report:
-    another metric, whose mean and standard error are given too.
+    A cell with fewer diverged seeds comes before one with more.
 
-    Columns: `cell`, the axes, `mean`, `std` (over seeds, n - 1; NaN for one seed), `sem` (the mean's
-    standard error, `std / sqrt n`), `seeds`, `diverged`, `chance` (that the first cell is really better than
-    this one) and `more_seeds` (that would tell them apart; 0 where they are): see `compare`. Of `report`,
-    its own name and `<report>_sem`. Raises `KeyError` for a metric that was not recorded.
+    Args:
+        trials: The table of trials.
+        metric: The metric whose mean final value, over the seeds that did not diverge, ranks; by default
+            `default_metric`.
+        report: Another metric, whose mean and standard error are included.
+
+    Returns:
+        A row per cell with the columns `cell`, the axes, `mean`, `std` (over seeds, n - 1; NaN for one seed),
+        `sem` (the standard error of the mean, `std / sqrt n`), `seeds`, `diverged`, `chance` (the probability
+        that the first cell is better than this one) and `more_seeds` (the number of further seeds that would
+        separate them; 0 where they are separated), see `prob_first_better`. `report` adds a column of its
+        name and `<report>_sem`.
+
+    Raises:
+        KeyError: If a metric was not recorded.
     """
     metric = metric or default_metric(trials)
-    ok = final_values(trials, metric)
-    grouped = trials.assign(_value=ok, _diverged=trials["status"] == "diverged").groupby("cell")
+    values = final_values(trials, metric)
+    grouped = trials.assign(_value=values, _diverged=trials["status"] == "diverged").groupby("cell")
     cells = grouped[axes_of(trials)].first() if axes_of(trials) else pd.DataFrame(index=grouped.size().index)
     cells["mean"], cells["std"] = grouped["_value"].mean(), grouped["_value"].std()
     cells["sem"] = cells["std"] / np.sqrt(grouped["_value"].count())
@@ -67,8 +85,8 @@ def rank_cells(trials: pd.DataFrame, metric: str | None = None, report: str | No
     cells = cells.reset_index().sort_values(
         ["diverged", "mean"], ascending=ascending, na_position="last", ignore_index=True, kind="stable"
     )
-    values = values_by_seed(trials, f"final_{metric}", cells["cell"].tolist())
-    cells["chance"], more = prob_first_better(values, higher=higher_is_better(metric))
+    by_seed = values_by_seed(trials, f"final_{metric}", cells["cell"].tolist())
+    cells["chance"], more = prob_first_better(by_seed, higher=higher_is_better(metric))
     cells["more_seeds"] = pd.array(more, "Float64").astype("Int64")
     if report is not None:
         other = trials.assign(_value=final_values(trials, report)).groupby("cell")["_value"]
@@ -96,10 +114,10 @@ def best_cell(trials: pd.DataFrame, metric: str | None = None, report: str | Non
     """
     metric = metric or default_metric(trials)
     cells = rank_cells(trials, metric, report or test_metric(trials, metric))
-    chance = cells["chance"].iloc[1] if len(cells) > 1 else np.nan
-    more = cells["more_seeds"].iloc[1] if len(cells) > 1 else pd.NA
     first = cells.astype(object).iloc[0].copy()
-    first["chance"], first["more_seeds"] = chance, more
+    several = len(cells) > 1
+    first["chance"] = cells["chance"].iloc[1] if several else np.nan
+    first["more_seeds"] = cells["more_seeds"].iloc[1] if several else pd.NA
     return first
 
 
@@ -108,36 +126,36 @@ def restrict(sweep: AnySweep, values: Mapping[str, Any]) -> AnySweep:
     kept = sweep.trials
     for axis, value in values.items():
         kept = kept[has_value(kept, axis, value)]
-    named = " ".join(f"{axis}={value}" for axis, value in values.items())
-    return sweep.restricted(kept.reset_index(drop=True), " ".join(filter(None, (sweep.only, named))))
+    description = " ".join(f"{axis}={value}" for axis, value in values.items())
+    return sweep.restricted(kept.reset_index(drop=True), f"{sweep.only} {description}".strip())
 
 
 def test_metric(trials: pd.DataFrame, metric: str) -> str | None:
-    """The same metric on the test's examples, where there are any: `val_accuracy`'s is `test_accuracy`."""
+    """Return the same metric on the test examples, such as `test_accuracy`, or None if there are none."""
     name = "test_" + metric.partition("_")[2]
     known = name != metric and f"final_{name}" in trials and trials[f"final_{name}"].notna().any()
     return name if known else None
 
 
 def matching_loss(trials: pd.DataFrame, metric: str) -> str | None:
-    """The loss that goes with a metric: itself, or `val_loss` of `val_accuracy`; None where there is none."""
+    """Return the loss that matches a metric, such as `val_loss` for `val_accuracy`, or None."""
     name = metric.replace("accuracy", "loss")
     return name if name.endswith("loss") and f"final_{name}" in trials else None
 
 
 def recorded_parameters(trials: pd.DataFrame) -> list[str]:
-    """The parameters that were recorded, as curves name them; of functions too."""
+    """Return the recorded model parameters by the names that they have in the curves."""
     names = [name.removeprefix("final_") for name in map(str, trials) if name.startswith("final_")]
     return [name for name in names if is_parameter(name)]
 
 
 def sample_trials(trials: pd.DataFrame, most: int) -> pd.DataFrame:
-    """All of the trials, or as many, drawn at random but ever the same."""
+    """Return at most `most` of the trials, drawn with a fixed seed and in their order."""
     if len(trials) <= most:
         return trials
     return trials.iloc[np.sort(np.random.default_rng(0).choice(len(trials), most, replace=False))]
 
 
 def varied_axes(trials: pd.DataFrame) -> list[str]:
-    """The axes on which these trials differ."""
+    """Return the axes on which these trials differ."""
     return [axis for axis in axes_of(trials) if trials[axis].nunique(dropna=False) > 1]

@@ -1,20 +1,24 @@
-"""Files that appear whole or not at all, and what they hold in a few digits."""
+"""Write files so that each appears whole or not at all, and compute their checksums."""
 
+import hashlib
 import json
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` make a file under a name that no reader looks at, then give it its own at once.
+    """Write a file under a temporary name and rename it when it is complete.
 
-    When it returns, the file outlives a loss of power too. Where `write` fails, nothing is left of it.
+    The file survives a power failure once this function returns. If `write` fails, nothing is left of it.
+
+    Args:
+        path: The final path.
+        write: Function that writes the content to the path it is given.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -29,14 +33,18 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     sync_directory(path.parent)
 
 
-def write_json(path: Path, record: Any) -> None:
-    """Write plain values as JSON, whole or not at all."""
-    text = json.dumps(record, indent=1, ensure_ascii=False)
+def write_text(path: Path, text: str) -> None:
+    """Write text as UTF-8, whole or not at all."""
     write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
+def write_json(path: Path, record: Any) -> None:
+    """Write plain values as JSON, whole or not at all."""
+    write_text(path, json.dumps(record, indent=1, ensure_ascii=False))
+
+
 def sync_directory(directory: Path) -> None:
-    """Make sure that the names in a directory are on the disk; not every file system can."""
+    """Flush a directory's entries to the disk, where the file system supports it."""
     with suppress(OSError):
         handle = os.open(directory, os.O_RDONLY)
         try:
@@ -46,31 +54,30 @@ def sync_directory(directory: Path) -> None:
 
 
 def checksum(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal digits."""
+    """Return the SHA-256 of a file as hexadecimal digits."""
     with path.open("rb") as file:
-        digest = sha256()
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C and SIGTERM back until the end."""
+    """Defer Ctrl-C and SIGTERM until the block ends."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    held: list[tuple[int, Any]] = []
-    # A signal without a handler of Python's ends the process at once, as kill -9 does.
-    before: dict[int, Any] = {
-        int(n): h for n in (signal.SIGINT, signal.SIGTERM) if callable(h := signal.getsignal(n))
+    deferred: list[tuple[int, Any]] = []
+    # A signal without a Python handler ends the process at once, as kill -9 does.
+    handlers: dict[int, Any] = {
+        int(number): handler
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if callable(handler := signal.getsignal(number))
     }
-    for number in before:
-        signal.signal(number, lambda number, frame: held.append((number, frame)))
+    for number in handlers:
+        signal.signal(number, lambda number, frame: deferred.append((number, frame)))
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
-    for number, frame in held:
-        before[number](number, frame)
+    for number, frame in deferred:
+        handlers[number](number, frame)

@@ -1,4 +1,4 @@
-"""Trials on their way from the devices to the store: done, or under way."""
+"""Blocks of trials that pass from the devices to the store, finished or between two segments."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -9,19 +9,23 @@ Params = dict[str, np.ndarray]
 
 
 def empty_params(places: np.ndarray) -> list[Params]:
-    """Of trials whose parameters are not at hand."""
+    """Return no parameters for each trial."""
     return [{} for _ in places]
 
 
 class TrainedBlock(NamedTuple):
-    """Trials that are done.
+    """Finished trials.
 
-    rows: int64 `(trials,)`, places in the table of trials. steps: int64 `(records,)`. metrics: each
-    float32 `(trials, records)`. diverged_at: int32 `(trials,)`, -1 for never. test: the metrics on the
-    test's examples after the last step, each float32 `(trials,)`. columns: what else is to be said of each,
-    by name, numbers or text `(trials,)`. params: the parameters of some of them, by their places in `rows`,
-    each as arrays of their true shapes by name. state: from which more steps can go on; None where it is
-    not kept.
+    Attributes:
+        rows: Int64 `(trials,)`, rows of the table of trials.
+        steps: Int64 `(records,)`.
+        metrics: Float32 `(trials, records)` for each metric.
+        diverged_at: Int32 `(trials,)`, -1 for a trial that did not diverge.
+        test: Metrics on the test examples after the last step, float32 `(trials,)` each.
+        columns: Further columns of the table of trials, numbers or text `(trials,)` each.
+        params: Function that returns the parameters of the trials at some places in `rows`, as arrays of
+            their true shapes by name.
+        state: The state from which training can continue, or None if it is not kept.
     """
 
     rows: np.ndarray
@@ -35,10 +39,13 @@ class TrainedBlock(NamedTuple):
 
 
 class PartialBlock(NamedTuple):
-    """Trials of one block between two segments.
+    """Trials between two segments.
 
-    rows: int64 `(trials,)`. records: how many of their records are made. metrics: each float32
-    `(trials, records)`. state: its leaves, each `(trials, ...)`.
+    Attributes:
+        rows: Int64 `(trials,)`, rows of the table of trials.
+        records: The number of records made so far.
+        metrics: Float32 `(trials, records)` for each metric.
+        state: Leaves of the training state, `(trials, ...)` each.
     """
 
     rows: np.ndarray

@@ -1,4 +1,4 @@
-"""The overrides of every cell of a sweep, held so that a hundred thousand cells are small."""
+"""The config overrides of every cell, stored compactly enough for a hundred thousand cells."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,12 +7,16 @@ import numpy as np
 
 
 class CellOverrides(NamedTuple):
-    """The exact config of each cell, as overrides: all of its fields.
+    """The full config of each cell as overrides.
 
-    cells: int64 `(cells,)`, rising. places: int64 `(cells, axes)`, the place of each cell's value on each
-    axis, -1 where it lacks the axis. words: of each axis, an override for each of its values. kind: int64
-    `(cells,)`, which of `kinds` a cell is. kinds: the overrides of cells that differ in these values alone;
-    one that is an axis's is that axis's number and the override of a cell that lacks it.
+    Attributes:
+        cells: Int64 `(cells,)`, cell numbers in ascending order.
+        places: Int64 `(cells, axes)`, the index of each cell's value on each axis; -1 if the cell lacks the
+            axis.
+        words: For each axis, the override for each of its values.
+        kind: Int64 `(cells,)`, the index of each cell's entry in `kinds`.
+        kinds: Templates shared by cells that differ only in axis values. An entry is an override, or a pair
+            of an axis number and the override used by cells that lack the axis.
     """
 
     cells: np.ndarray
@@ -22,22 +26,30 @@ class CellOverrides(NamedTuple):
     kinds: Sequence[Sequence[str | tuple[int, str]]]
 
     def rows(self, cells: Sequence[int] | np.ndarray) -> np.ndarray:
-        """The row of each of some cells, int64. Raises `KeyError` where there is none of a number."""
+        """Return the row of each cell, int64 `(cells,)`.
+
+        Raises:
+            KeyError: If there is no cell of some number.
+        """
         rows = np.searchsorted(self.cells, cells)
-        there = np.append(self.cells, -1)[rows] == cells
-        if not np.all(there):
-            raise KeyError(f"no cell {np.asarray(cells)[~there][0]}")
+        known = np.append(self.cells, -1)[rows] == cells
+        if not np.all(known):
+            raise KeyError(f"no cell {np.asarray(cells)[~known][0]}")
         return rows
 
-    def of(self, cell: int) -> list[str]:
-        """The overrides of a cell. Raises `KeyError` where there is none of this number."""
+    def of_cell(self, cell: int) -> list[str]:
+        """Return the overrides of a cell.
+
+        Raises:
+            KeyError: If there is no cell of this number.
+        """
         (row,) = self.rows([cell])
-        found = []
-        for word in self.kinds[int(self.kind[row])]:
-            if isinstance(word, str):
-                found.append(word)
+        overrides = []
+        for entry in self.kinds[int(self.kind[row])]:
+            if isinstance(entry, str):
+                overrides.append(entry)
                 continue
-            axis, lacking = word
+            axis, fallback = entry
             place = int(self.places[row, axis])
-            found.append(self.words[axis][place] if place >= 0 else lacking)
-        return found
+            overrides.append(self.words[axis][place] if place >= 0 else fallback)
+        return overrides

@@ -1,7 +1,7 @@
-"""A directory made ready for a larger sweep: its trials renumbered, shorter trainings laid aside.
+"""Prepare a directory for a larger sweep: renumber its trials and move shorter trainings aside.
 
-All of it is written beside the directory's files, and takes their place once it is whole; a process that
-dies in between leaves what the next one finishes, or drops.
+All new files are written to a folder inside the directory and replace the old ones when they are complete. If
+the process dies in between, the next one finishes the replacement or discards the folder.
 """
 
 import shutil
@@ -15,127 +15,127 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from vsweep.errors import ConfigError
-from vsweep.store.atomic import checksum, write_whole
+from vsweep.store.atomic import checksum, write_text, write_whole
 from vsweep.store.checkpoints import Checkpoint, read_checkpoint
 from vsweep.store.manifest import CURVES, ROWS, Block, Ledger
 from vsweep.store.trial_table import Table, read_rows
 
 IdentitiesAtSteps = Callable[[int], np.ndarray]
-TRIALS, STATES, EARLIER = "trials.parquet", "states", "earlier"
-_BESIDE, _READY, _GONE = ".extended", "ready", "gone"
+TRIALS = "trials.parquet"
+STATES = "states"
+EARLIER = "earlier"
+_NEW_FILES, _READY, _OBSOLETE = ".extended", "ready", "gone"
 
 
 def has_pending_extension(directory: Path) -> bool:
-    """Whether files of two numberings may stand in a directory."""
-    return (directory / _BESIDE / _READY).exists()
+    """Return whether files numbered for two different sweeps may be in a directory."""
+    return (directory / _NEW_FILES / _READY).exists()
 
 
 def finish_extension(directory: Path) -> None:
-    """Put what was written whole in its place, and drop what was not."""
-    beside = directory / _BESIDE
+    """Move complete new files into place, and discard incomplete ones."""
+    folder = directory / _NEW_FILES
     if has_pending_extension(directory):
-        gone = (beside / _GONE).read_text(encoding="utf-8").split() if (beside / _GONE).exists() else []
-        for name in gone:
+        obsolete = folder / _OBSOLETE
+        for name in obsolete.read_text(encoding="utf-8").split() if obsolete.exists() else []:
             (directory / name).unlink(missing_ok=True)
-        for path in sorted(beside.rglob("*")):
-            if path.is_file() and path.name not in (_READY, _GONE):
-                target = directory / path.relative_to(beside)
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and path.name not in (_READY, _OBSOLETE):
+                target = directory / path.relative_to(folder)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 path.replace(target)
-    if beside.exists():
-        shutil.rmtree(beside)
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
-def index_by_row(places: pd.Index, rows: pd.DataFrame) -> pd.DataFrame:
-    """A block's summary by the places of its trials. places: the table's identities."""
-    return rows.set_axis(places.get_indexer(rows.index), axis=0)
+def index_by_row(places: pd.Index, summary: pd.DataFrame) -> pd.DataFrame:
+    """Index a block's summary by rows of the table of trials; places: the table's identities."""
+    return summary.set_axis(places.get_indexer(summary.index), axis=0)
 
 
 def extend(
     ledger: Ledger,
     table: Table,
-    before: Mapping[str, Any],
+    plan: Mapping[str, Any],
     at_steps: IdentitiesAtSteps,
     write_description: Callable[[Path], Any],
 ) -> None:
-    """Renumber what a directory holds for a table.
+    """Renumber the trials in a directory to match a table, and move trials with fewer steps aside.
 
-    before: its `plan.json`. at_steps: the identities of the table's trials, had they so many steps. A
-    trial that is to have more steps is laid aside. write_description: writes `config.yaml` and `plan.json` of
-    the new sweep into a folder.
+    Args:
+        ledger: The directory's ledger, opened.
+        table: The trials of the new sweep.
+        plan: The `plan.json` of the old sweep.
+        at_steps: Function that returns the identities the table's trials would have with another number of
+            steps.
+        write_description: Function that writes `config.yaml` and `plan.json` of the new sweep to a folder.
 
-    Raises `ConfigError` where the directory holds a trial that is in neither way the table's.
+    Raises:
+        ConfigError: If the directory holds a trial that the table does not have with any number of steps.
     """
     directory = ledger.directory
-    rows = {block: read_rows(ledger.path(ROWS, block.part)) for block in ledger.blocks}
-    held = pd.Index([identity for each in rows.values() for identity in each.index])
+    summaries = {block: read_rows(ledger.path(ROWS, block.part)) for block in ledger.blocks}
+    stored = pd.Index([identity for summary in summaries.values() for identity in summary.index])
     places = pd.Index(table.identities)
-    strange = held.difference(places)
-    steps = {program["steps"] for program in before.get("programs", [])}
-    if len(strange):
-        shorter = at_steps(min(steps)) if len(steps) == 1 else np.asarray([""])
-        if not strange.isin(shorter).all():
-            raise ConfigError(
-                "dir",
-                f"{str(directory)!r} holds {len(strange):,} trials that are not in this sweep",
-                "it takes the same sweep, or one with more seeds, values or steps; give another dir",
-            )
-    beside = directory / _BESIDE
-    if beside.exists():
-        shutil.rmtree(beside)
-    gone = _copy_aside(
-        ledger, [b for b in rows if rows[b].index.isin(strange).any()], beside, min(steps, default=0)
-    )
-    kept = [block for block in rows if not rows[block].index.isin(strange).any()]
-    summaries = []
-    lines = []
-    for block in kept:
-        summaries.append(index_by_row(places, rows[block]))
-        curves = table.renumbered(
-            pq.read_table(ledger.path(CURVES, block.part)), summaries[-1].index.to_numpy()
+    unknown = stored.difference(places)
+    steps = {program["steps"] for program in plan.get("programs", [])}
+    if len(unknown) and not (len(steps) == 1 and unknown.isin(at_steps(min(steps))).all()):
+        raise ConfigError(
+            "dir",
+            f"{str(directory)!r} holds {len(unknown):,} trials that are not in this sweep",
+            "it takes the same sweep, or one with more seeds, values or steps; give another dir",
         )
-        path = beside / CURVES / block.name
-        path.parent.mkdir(parents=True, exist_ok=True)
+    folder = directory / _NEW_FILES
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir()
+    shorter = [block for block, summary in summaries.items() if summary.index.isin(unknown).any()]
+    obsolete = _copy_shorter(ledger, shorter, folder, min(steps, default=0))
+    (folder / CURVES).mkdir()
+    (folder / ROWS).mkdir()
+    kept = {block: index_by_row(places, summaries[block]) for block in summaries if block not in shorter}
+    blocks = []
+    for block, summary in kept.items():
+        curves = table.renumbered(pq.read_table(ledger.path(CURVES, block.part)), summary.index.to_numpy())
+        path = folder / CURVES / block.name
         write_whole(path, partial(pq.write_table, curves))
-        lines.append(block._replace(curves=checksum(path)))
-    beside.mkdir(exist_ok=True)
-    if not summaries:
-        gone.append(TRIALS)
+        blocks.append(block._replace(curves=checksum(path)))
+    if kept:
+        summary = pd.concat(kept.values()).sort_index()
+        write_whole(folder / TRIALS, lambda part: table.write(part, summary))
     else:
-        write_whole(beside / TRIALS, lambda part: table.write(part, pd.concat(summaries).sort_index()))
-    (beside / ROWS).mkdir(exist_ok=True)
-    ledger.write_log(beside / ROWS, lines)
-    # Whoever opens it next, with whatever config, finds what stands in the files.
-    write_description(beside)
-    write_whole(beside / _GONE, lambda part: part.write_text("\n".join(gone), encoding="utf-8"))
-    write_whole(beside / _READY, lambda part: part.touch())
+        obsolete.append(TRIALS)
+    ledger.write_log(folder / ROWS, blocks)
+    # The files and their description change together, for whoever opens the directory next.
+    write_description(folder)
+    write_text(folder / _OBSOLETE, "\n".join(obsolete))
+    write_whole(folder / _READY, lambda part: part.touch())
     finish_extension(directory)
 
 
-def _copy_aside(ledger: Ledger, blocks: list[Block], beside: Path, steps: int) -> list[str]:
-    """Copy blocks to where shorter trainings are kept; returns what is to go from where it was."""
-    gone = []
+def _copy_shorter(ledger: Ledger, blocks: list[Block], folder: Path, steps: int) -> list[str]:
+    """Copy blocks to the folder of shorter trainings; return the names of their old files."""
+    obsolete = []
     for block in blocks:
         state = ledger.directory / STATES / f"{Path(block.name).stem}.npz"
         for path in (ledger.path(CURVES, block.part), ledger.path(ROWS, block.part), state):
             if path.exists():
-                target = beside / EARLIER / f"steps-{steps}" / path.relative_to(ledger.directory)
+                name = path.relative_to(ledger.directory)
+                target = folder / EARLIER / f"steps-{steps}" / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(path, target)
-                gone.append(str(path.relative_to(ledger.directory)))
-    return gone
+                obsolete.append(str(name))
+    return obsolete
 
 
 def earlier_states(directory: Path, table: Table, at_steps: IdentitiesAtSteps) -> Iterator[Checkpoint]:
-    """The states in which shorter trainings of the table's trials ended, where they were kept."""
+    """Yield the final states of shorter trainings of the table's trials, where they were kept."""
     for folder in sorted((directory / EARLIER).glob("steps-*")):
         shorter = at_steps(int(folder.name.removeprefix("steps-"))).tolist()
-        place = {identity: i for i, identity in enumerate(shorter) if identity}
+        rows = {identity: i for i, identity in enumerate(shorter) if identity}
         for path in sorted((folder / STATES).glob("*.npz")):
-            saved = read_checkpoint(path)
-            if saved is not None:
-                here = np.asarray([place.get(identity, -1) for identity in saved.identities])
-                kept = here >= 0
-                metrics = {name: values[kept] for name, values in saved.metrics.items()}
-                state = [leaf[kept] for leaf in saved.state]
-                yield Checkpoint(table.identities[here[kept]], saved.records, metrics, state)
+            checkpoint = read_checkpoint(path)
+            if checkpoint is not None:
+                row = np.asarray([rows.get(identity, -1) for identity in checkpoint.identities])
+                known = checkpoint.select(row >= 0)
+                yield known._replace(identities=table.identities[row[row >= 0]])

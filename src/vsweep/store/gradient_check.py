@@ -1,4 +1,4 @@
-"""What a check of gradients found."""
+"""Results of comparing gradients with central differences."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,12 +6,17 @@ from typing import Any, NamedTuple
 
 
 class Derivative(NamedTuple):
-    """The derivative of a trial's training loss by one scalar of its parameters, got in two ways.
+    """The derivative of a trial's training loss by one scalar parameter, computed in two ways.
 
-    error: how far they are apart, relatively; infinite where the gradient is not finite. parameter: the
-    scalar's name. cell: the trial's values on the sweep's axes, by path. trial, seed: its number, its seed.
-    moved: whether it is taken not at the trial's first parameters, but near them. gradient: JAX's.
-    difference: that of central differences.
+    Attributes:
+        error: Relative difference of the two; infinite where the gradient is not finite.
+        parameter: Name of the scalar.
+        cell: The trial's values on the sweep's axes, by dotted path.
+        trial: Number of the trial.
+        seed: Seed of the trial.
+        moved: Whether it is taken near the trial's initial parameters and not at them.
+        gradient: The derivative by JAX.
+        difference: The derivative by central differences.
     """
 
     error: float
@@ -25,11 +30,15 @@ class Derivative(NamedTuple):
 
 
 class ProgramCheck(NamedTuple):
-    """Of one program.
+    """The result for one program.
 
-    name: its data and its model. scalars: how many derivatives were compared. open: of how many of these
-    differences say nothing: they are on a kink, or the loss is too rough. doubt: how far differences may be
-    off, the median, as a share of the gradient's largest. worst: the one that is furthest apart.
+    Attributes:
+        name: Its data and its model.
+        scalars: Number of derivatives compared.
+        open: Number of these for which central differences are inconclusive: the point is at a kink, or the
+            loss is too rough.
+        doubt: Median uncertainty of the differences, as a share of the largest gradient.
+        worst: The derivative with the largest error.
     """
 
     name: str
@@ -41,22 +50,19 @@ class ProgramCheck(NamedTuple):
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """Gradients held against central differences.
-
-    programs: what was found of each. threshold: the relative error above which a gradient is wrong.
-    """
+    """The results for all programs, and the relative error above which a gradient counts as wrong."""
 
     programs: tuple[ProgramCheck, ...]
     threshold: float
 
     @property
     def worst(self) -> Derivative:
-        """The derivative that is furthest apart, of all programs."""
+        """The derivative with the largest error in any program."""
         return max((program.worst for program in self.programs), key=lambda worst: worst.error)
 
     @property
     def error(self) -> float:
-        """The worst relative error."""
+        """The largest relative error."""
         return self.worst.error
 
     @property
@@ -66,15 +72,15 @@ class GradientCheck:
 
     @property
     def scalars(self) -> int:
-        """How many derivatives were compared, of all programs."""
+        """Number of derivatives compared in all programs."""
         return sum(program.scalars for program in self.programs)
 
     @property
     def open(self) -> int:
-        """Of how many of these differences say nothing."""
+        """Number of derivatives for which central differences are inconclusive."""
         return sum(program.open for program in self.programs)
 
     @property
     def doubt(self) -> float:
-        """How far differences may be off, as a share of the gradient's largest, in the worst program."""
+        """Uncertainty of the differences in the worst program, as a share of the largest gradient."""
         return max(program.doubt for program in self.programs)

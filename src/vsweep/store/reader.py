@@ -1,4 +1,4 @@
-"""The reader of a sweep's directory: its config, its plan, its tables, and the parameters that were kept."""
+"""Read a sweep's directory: its config, its plan, its tables, and the stored parameters."""
 
 import json
 from collections.abc import Callable
@@ -23,14 +23,17 @@ VERIFIED, CONFIRMED, PICTURES, REPORT = "verify.json", "confirm.json", "pictures
 
 
 def clear_pictures(directory: Path, noted: Any) -> None:
-    """Take away the pictures that `plan.json` notes, and nothing elsewhere: it may come from others."""
+    """Delete the pictures that `plan.json` lists.
+
+    A directory may come from someone else, so names that lead out of the pictures' folder are ignored.
+    """
     for name in noted if isinstance(noted, dict) else ():
         if Path(name).name == name:
             (directory / PICTURES / name).unlink(missing_ok=True)
 
 
 class StoredSweep:
-    """A sweep's directory, read when asked."""
+    """A sweep's directory, whose files are read when they are first needed."""
 
     def __init__(
         self,
@@ -38,23 +41,29 @@ class StoredSweep:
         predictor: MakePredictor | None = None,
         spelling: MakeCellOverrides | None = None,
     ) -> None:
-        """predictor: makes one from the sweep, a cell's number and a trial's parameters (None: of no matter).
+        """Open a directory.
 
-        spelling: makes the overrides of its cells. Raises `ConfigError` where there is no sweep with a
-        finished trial.
+        Args:
+            directory: The sweep's directory.
+            predictor: Function that builds a predictor from the sweep, a cell's number and a trial's
+                parameters; None in their place where the predictor does not depend on them.
+            spelling: Function that returns the overrides of the sweep's cells.
+
+        Raises:
+            ConfigError: If the directory has no sweep with a finished trial.
         """
         self._predictor, self._spelling = predictor, spelling
-        # What did not come to where it was to be shown, in words: of the process that trained it.
+        # The process that trains the sweep sets this to a message on results that W&B did not get.
         self.unsent = ""
-        # What `where` left, in words.
+        # The restriction to some trials, as text.
         self.only = ""
         self.directory = Path(directory)
         if has_pending_extension(self.directory):
-            got = f"{str(directory)!r} was left in the middle of being extended"
-            raise ConfigError("dir", got, f"vsweep resume {directory}")
+            got = f"an extension of {str(directory)!r} was interrupted"
+            raise ConfigError("dir", got, f"run `vsweep resume {directory}`")
         if not (self.directory / "trials.parquet").is_file():
-            begun = (self.directory / "plan.json").is_file()
-            got = "no trial was finished in" if begun else "no sweep in"
+            started = (self.directory / "plan.json").is_file()
+            got = "no trial was finished in" if started else "no sweep in"
             raise ConfigError("dir", f"{got} {str(directory)!r}", "it takes a sweep's directory")
 
     @cached_property
@@ -74,21 +83,24 @@ class StoredSweep:
 
     @cached_property
     def curves(self) -> pd.DataFrame:
-        """A row per trial and recorded step, by both: `trial`, `step`, and float32 metrics."""
+        """A row per trial and recorded step, sorted by both: `trial`, `step`, and float32 metrics."""
         return read_curves(self.directory)
 
     @property
     def examples(self) -> pd.DataFrame:
-        """The examples of up to two features, as they came: a column per feature, `target`, `part`, `truth`.
+        """The examples of the first data set, if they have at most two features.
 
-        `target` is a number, or a class by its place among the labels; `part` is `train`, `val` or `test`;
-        `truth`, where it is known, is the number without its noise. Of several data sets, the first. Raises
-        `KeyError` where there are none of up to two features.
+        There is a column per feature, `target`, `part` and `truth`. `target` is a number, or the index of a
+        class among the labels; `part` is `train`, `val` or `test`; `truth` is the number without noise, where
+        it is known.
+
+        Raises:
+            KeyError: If the examples have more than two features, or there are none.
         """
-        found = read_examples(self.directory)
-        if found is None:
-            raise KeyError("its examples are not kept: they have more than two features, or there are none")
-        return found
+        examples = read_examples(self.directory)
+        if examples is None:
+            raise KeyError("no examples are stored: they have more than two features, or there are none")
+        return examples
 
     def restricted(self, trials: pd.DataFrame, only: str) -> Self:
         """Return the same sweep with some of its trials alone.
@@ -104,73 +116,87 @@ class StoredSweep:
         return part
 
     def params(self, trial: int) -> dict[str, np.ndarray]:
-        """A trial's parameters after its last step, by name, of its own shapes.
+        """Return a trial's parameters after its last step, by name, in its own shapes.
 
-        Raises `KeyError` for a trial that is not there, or whose parameters were not kept: those of the best
-        are, or all with `keep.params=all`, and `vsweep.reproduce` trains any trial again.
+        The best trials' parameters are stored, or all with `keep.params=all`; `vsweep.reproduce` retrains any
+        other trial.
+
+        Raises:
+            KeyError: If there is no such trial, or its parameters were not kept.
         """
-        found = read_trial_params(self.directory, self._trial(trial)["identity"])
-        if found is None:
+        params = read_trial_params(self.directory, self._trial(trial)["identity"])
+        if params is None:
             raise KeyError(f"the parameters of trial {trial} were not kept; vsweep.reproduce trains it again")
-        return found
+        return params
 
     def predictor(self, trial: int) -> Callable[[Any], np.ndarray]:
-        """A function of examples `(examples, features)`, as they came, that gives classes or numbers.
+        """Return a trial's predictor: a function of unscaled examples `(examples, features)`.
 
-        Raises as `params` does.
+        It returns class labels or numbers.
+
+        Raises:
+            KeyError: If there is no such trial, or its parameters were not kept.
         """
-        if self._predictor is None:
-            raise RuntimeError("a predictor comes from vsweep.load(directory)")
-        return self._predictor(self, int(self._trial(trial)["cell"]), self.params(trial))
+        return self._make_predictor(int(self._trial(trial)["cell"]), self.params(trial))
 
     def landscape(self, trial: int) -> Callable[[Any], np.ndarray]:
-        """The function that a trial went down, of points `(points, coordinates)`; it gives `(points,)`.
+        """Return the function that a trial minimised, from points `(points, coordinates)` to `(points,)`.
 
-        Raises `KeyError` for a trial that is not there, or that went down none.
+        Raises:
+            KeyError: If there is no such trial, or it minimised no function.
         """
-        if self._predictor is None:
-            raise RuntimeError("a function comes from vsweep.load(directory)")
         cell = int(self._trial(trial)["cell"])
         if "kind" not in self.trials.columns:
-            raise KeyError("it is of functions to minimise: model=point")
-        return self._predictor(self, cell, None)
+            raise KeyError("it takes a sweep of functions to minimise: model=point")
+        return self._make_predictor(cell, None)
+
+    def _make_predictor(self, cell: int, params: dict[str, np.ndarray] | None) -> Callable[[Any], np.ndarray]:
+        if self._predictor is None:
+            raise RuntimeError("this sweep cannot compute predictions; open it with vsweep.load(directory)")
+        return self._predictor(self, cell, params)
 
     @cached_property
     def spelling(self) -> CellOverrides:
-        """The overrides of all its cells. Raises `ConfigError` where they cannot be told."""
+        """The overrides of all cells.
+
+        Raises:
+            ConfigError: If they cannot be reconstructed.
+        """
         if self._spelling is None:
-            raise RuntimeError("overrides come from vsweep.load(directory)")
+            raise RuntimeError("this sweep has no overrides; open it with vsweep.load(directory)")
         return self._spelling(self)
 
     def overrides(self, cell: int) -> list[str]:
-        """The exact config of a cell as overrides, its seeds last: `vsweep run` with these trains it again.
+        """Return a cell's config as overrides, its seeds last; `vsweep run` with these retrains it.
 
-        Raises `KeyError` where there is no such cell, and `ConfigError` where they cannot be told: the sweep
-        was made by another version, or of functions of your own that are not here.
+        Raises:
+            KeyError: If there is no such cell.
+            ConfigError: If the overrides cannot be reconstructed, because the sweep was made by another
+                version, or uses functions of your own that cannot be imported.
         """
         seeds = sorted(self.trials["seed"].unique().tolist())
-        return [*self.spelling.of(cell), f"seeds=[{','.join(map(str, seeds))}]"]
+        return [*self.spelling.of_cell(cell), f"seeds=[{','.join(map(str, seeds))}]"]
 
     def _trial(self, trial: int) -> pd.Series:
-        found = self.trials[self.trials["trial"] == trial]
-        if found.empty:
+        rows = self.trials[self.trials["trial"] == trial]
+        if rows.empty:
             raise KeyError(f"no trial {trial} is done in {self.directory}")
-        return found.iloc[0]
+        return rows.iloc[0]
 
     @property
     def verified(self) -> dict[str, Any] | None:
-        """What `vsweep verify` found; None before it."""
+        """The result of `vsweep verify`, or None before it was run."""
         path = self.directory / VERIFIED
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
     @property
     def lacks_pictures(self) -> bool:
-        """Whether pictures that its config asks for were not made, or are gone."""
+        """Whether pictures that the config asks for were not drawn, or were deleted."""
         noted = self.plan.get("pictures")
-        made = [name for name, why in noted.items() if not why] if isinstance(noted, dict) else []
-        there = all((self.directory / PICTURES / name).is_file() for name in made)
-        return bool(self.config.get("pictures")) and not (noted and there)
+        drawn = [name for name, error in noted.items() if not error] if isinstance(noted, dict) else []
+        complete = noted and all((self.directory / PICTURES / name).is_file() for name in drawn)
+        return bool(self.config.get("pictures")) and not complete
 
     def __repr__(self) -> str:
-        """The directory and how much is in it."""
+        """Return the directory and how many trials are in it."""
         return f"<Sweep of {len(self.trials):,} of {self.plan['trials']:,} trials in {self.directory}>"

@@ -1,4 +1,4 @@
-"""The trials that a sweep's directory is to hold, and how they stand in its files."""
+"""The trials that a sweep's directory will hold, and their layout in its files."""
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -16,9 +16,12 @@ from vsweep.store.blocks import TrainedBlock
 class Table(NamedTuple):
     """The trials of a sweep.
 
-    rows: `trial`, `cell`, `seed` and the axes, a row per trial. identities: text `(trials,)`: what
-    determines each, and not where it stands. metrics: of all programs, in a curve's order. tests: those on
-    the test's examples. more: the names of what else is said of a trial.
+    Attributes:
+        rows: `trial`, `cell`, `seed` and the axes, a row per trial.
+        identities: Text `(trials,)`, a digest of all that determines each trial except its number.
+        metrics: Metrics of all programs, in the order of a curve's columns.
+        tests: Metrics on the test examples.
+        more: Further columns of the table of trials.
     """
 
     rows: pd.DataFrame
@@ -33,32 +36,30 @@ class Table(NamedTuple):
         return self.rows["trial"].to_numpy()
 
     def digest(self) -> str:
-        """What the files of two tables have in common if it is the same: numbers, axes and columns."""
+        """Return a SHA-256 of the numbers, axes and columns, which fix the content of the files."""
         names = [*self.rows.columns, "", *self.metrics, "", *self.tests, "", *self.more]
         digest = sha256("\n".join(names).encode())
         digest.update(self.identities.astype("S").tobytes())
         digest.update(self.numbers.astype("<i8").tobytes())
         return digest.hexdigest()
 
-    def curves(self, done: TrainedBlock) -> pa.Table:
-        """The curves of trials that are done: `trial`, `step` and a float32 column per metric."""
-        steps = np.tile(done.steps, len(done.rows))
-        flat = {name: values.ravel() for name, values in done.metrics.items()}
-        return self._curves(done.rows, steps, flat)
+    def curves(self, block: TrainedBlock) -> pa.Table:
+        """Return the curves of finished trials: `trial`, `step` and a float32 column per metric."""
+        steps = np.tile(block.steps, len(block.rows))
+        return self._curves(block.rows, steps, {name: v.ravel() for name, v in block.metrics.items()})
 
-    def renumbered(self, curves: pa.Table, places: np.ndarray) -> pa.Table:
-        """Curves of the trials at these places, in that order, as another table of trials numbered them."""
-        columns = dict(zip(curves.column_names, curves.columns, strict=True))
-        return self._curves(places, curves["step"], columns)
+    def renumbered(self, curves: pa.Table, rows: np.ndarray) -> pa.Table:
+        """Return curves with this table's trial numbers; rows: int64 `(trials,)`, the curves' trials."""
+        return self._curves(rows, curves["step"], dict(zip(curves.column_names, curves.columns, strict=True)))
 
-    def _curves(self, places: np.ndarray, steps: Any, metrics: Mapping[str, Any]) -> pa.Table:
-        records = len(steps) // len(places)
+    def _curves(self, rows: np.ndarray, steps: Any, metrics: Mapping[str, Any]) -> pa.Table:
         missing = pa.nulls(len(steps), pa.float32())
         columns = {name: metrics.get(name, missing) for name in self.metrics}
-        return pa.table({"trial": np.repeat(self.numbers[places], records), "step": steps, **columns})
+        trial = np.repeat(self.numbers[rows], len(steps) // len(rows))
+        return pa.table({"trial": trial, "step": steps, **columns})
 
     def write(self, path: Path, summary: pd.DataFrame) -> None:
-        """Write `trials.parquet`. summary: the trials that are done, by their place; see `summary_of`."""
+        """Write `trials.parquet`; summary: the finished trials, as `summarize_block` returns them."""
         table = self.rows.iloc[summary.index].reset_index(drop=True)
         table = pd.concat([table, summary.reset_index(drop=True)], axis=1)
         table["identity"] = self.identities[summary.index]
@@ -66,10 +67,10 @@ class Table(NamedTuple):
 
 
 def write_rows(path: Path, identities: np.ndarray, summary: pd.DataFrame) -> None:
-    """Write the ledger's rows of a block: the identity of each trial, and its summary."""
+    """Write a block's rows in the ledger: the identity of each trial, and its summary."""
     pq.write_table(pa.Table.from_pandas(summary.assign(identity=identities), preserve_index=False), path)
 
 
 def read_rows(path: Path) -> pd.DataFrame:
-    """What `write_rows` wrote, `identity` being the index."""
+    """Read a block's rows in the ledger, indexed by `identity`."""
     return pq.read_table(path).to_pandas().set_index("identity")

@@ -1,30 +1,32 @@
-"""What `verify` found, in words."""
+"""Describe the result of `vsweep verify`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# Names of trials that are said.
-_NAMED = 5
+_MOST_NAMES = 5
 
 
-def describe_verification(found: Mapping[str, Any]) -> str:
-    """What `verify.json` says, in a sentence or two."""
-    if "failed" in found:
-        return f"not verified ({found['failed']}); vsweep verify tries again"
-    if not found["checked"]:
-        return "not verified: a twentieth of its time is too short to train a trial again; vsweep verify does"
-    steady = [each for each in found["trials"] if not each["chaotic"]]
-    line = f"verified: {found['checked']} of {found['of']:,} trials trained again, alone"
+def describe_verification(record: Mapping[str, Any]) -> str:
+    """Return the content of `verify.json` as a sentence or two."""
+    if "failed" in record:
+        return f"verification failed ({record['failed']}); run `vsweep verify DIR` to try again"
+    if not record["checked"]:
+        return (
+            "verification skipped: retraining one trial would take more than 5 % of the run time;"
+            " run `vsweep verify DIR`"
+        )
+    steady = [trial for trial in record["trials"] if not trial["chaotic"]]
+    line = f"verified: {record['checked']} of {record['of']:,} trials were retrained alone"
     if steady:
-        apart, twin = (max(each[key] for each in steady) for key in ("difference", "twin"))
-        line += f": their curves differ by {apart:.0e} at most, those of their twins by {twin:.0e}"
-    changed = found["changed"]
+        difference, twin = (max(trial[key] for trial in steady) for key in ("difference", "twin"))
+        line += f"; their curves differ by at most {difference:.0e}, those of their twins by {twin:.0e}"
+    changed = record["changed"]
     line += f"; {_names(changed)} changed its verdict" if changed else "; no verdict changed"
-    if found["chaotic"]:
-        line += f"; chaotic, each of whose curves is one of many: {_names(found['chaotic'])}"
+    if record["chaotic"]:
+        line += f"; chaotic, so that rounding alone changes the curve: {_names(record['chaotic'])}"
     return line
 
 
 def _names(trials: Sequence[int]) -> str:
-    shown = ", ".join(map(str, trials[:_NAMED])) + (", …" if len(trials) > _NAMED else "")
-    return f"trial{'' if len(trials) == 1 else 's'} {shown}"
+    names = ", ".join(map(str, trials[:_MOST_NAMES])) + (", …" if len(trials) > _MOST_NAMES else "")
+    return f"trial{'' if len(trials) == 1 else 's'} {names}"

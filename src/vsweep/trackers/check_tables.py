@@ -1,4 +1,4 @@
-"""What verifying, confirming and checking found, in words and as a table."""
+"""Print the results of verifying, confirming and checking gradients."""
 
 import sys
 from collections.abc import Mapping
@@ -13,32 +13,35 @@ from vsweep.analysis.labels import format_value, format_with_error, short_axis_n
 from vsweep.store.gradient_check import Derivative, GradientCheck
 from vsweep.store.verification import describe_verification
 
-# What differences leave in doubt of a gradient before it is said: a hundred times what a right one is off.
+# Central differences of a smooth loss are a hundred times more certain than this.
 _ROUGH = 1e-4
 
 
-def print_verification(found: Mapping[str, Any]) -> None:
-    """Each trial that was trained again, then the sentence."""
+def print_verification(record: Mapping[str, Any]) -> None:
+    """Print a table of the retrained trials and a summary; record: the content of `verify.json`."""
     console = Console(stderr=True, highlight=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name in ("trial", "seed", "why", "difference", "in", "its twin's", "verdict"):
         table.add_column(name, justify="left" if name in ("why", "in", "verdict") else "right")
-    for each in found["trials"]:
-        verdict = ", ".join(each["changed"]) or ("chaotic" if each["chaotic"] else "the same")
-        apart, twin = f"{each['difference']:.1e}", f"{each['twin']:.1e}"
+    for trial in record["trials"]:
         table.add_row(
-            str(each["trial"]), str(each["seed"]), each["why"], apart, each["metric"], twin, verdict
+            str(trial["trial"]),
+            str(trial["seed"]),
+            trial["why"],
+            f"{trial['difference']:.1e}",
+            trial["metric"],
+            f"{trial['twin']:.1e}",
+            ", ".join(trial["changed"]) or ("chaotic" if trial["chaotic"] else "the same"),
         )
     console.print(table)
-    console.print(describe_verification(found), soft_wrap=True)
+    console.print(describe_verification(record), soft_wrap=True)
 
 
 def print_confirmation(cells: pd.DataFrame, metric: str) -> None:
-    """The cells that were trained again, and how much the first one shrank."""
+    """Print a table of the cells that were retrained on fresh seeds, and how their mean changed."""
     console = Console(stderr=True, highlight=False)
-    axes = [
-        name for name in cells.columns[1 : list(cells.columns).index("mean")] if cells[name].nunique() > 1
-    ]
+    columns = list(cells.columns)[1 : list(cells.columns).index("mean")]
+    axes = [name for name in columns if cells[name].nunique() > 1]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name in (*short_axis_names(axes).values(), "in the sweep", "on fresh seeds", "shrinkage", "rank"):
         table.add_column(name, justify="right")
@@ -51,47 +54,47 @@ def print_confirmation(cells: pd.DataFrame, metric: str) -> None:
             str(row["rank"]),
         )
     console.print(table)
-    first, mean_loss = cells.iloc[0], float(cells["shrinkage"].mean())
-    place = "still the first" if first["rank"] == 1 else f"number {int(first['rank'])}"
+    best, shrinkage = cells.iloc[0], float(cells["shrinkage"].mean())
+    rank = "still first" if best["rank"] == 1 else f"number {int(best['rank'])}"
     console.print(
-        f"{metric} of the best cell: {format_value(first['mean'])} in the sweep,"
-        f" {format_value(first['confirmed'])} on fresh seeds, {place} of {len(cells)}; "
-        f"these cells shrank by {format_value(mean_loss)} on average",
+        f"{metric} of the best cell: {format_value(best['mean'])} in the sweep,"
+        f" {format_value(best['confirmed'])} on fresh seeds, {rank} of {len(cells)};"
+        f" mean shrinkage of these cells: {format_value(shrinkage)}",
         soft_wrap=True,
     )
 
 
-def describe_gradient_check(found: GradientCheck) -> str:
-    """What a check of gradients found, in a sentence."""
-    of = f"{_count(len(found.programs), 'program')}, {_count(found.scalars, 'derivative')}"
-    if found.open:
-        of += f", of {found.open} of which differences say nothing"
-    if found.doubt > _ROUGH:
-        of += f"; the loss is rough: differences may be off by {found.doubt:.0e} of the largest"
-    worst = found.worst
-    if found.wrong:
-        return f"a gradient is wrong: {_both(worst)}, relative error {worst.error:.1e} ({of})"
-    return f"gradients agree: worst relative error {worst.error:.1e}, at {_place(worst)} ({of})"
+def describe_gradient_check(check: GradientCheck) -> str:
+    """Summarize a gradient check in a sentence."""
+    scope = f"{_count(len(check.programs), 'program')}, {_count(check.scalars, 'derivative')}"
+    if check.open:
+        scope += f", of which {check.open} cannot be checked by differences"
+    if check.doubt > _ROUGH:
+        scope += f"; the loss is rough, so differences are uncertain by {check.doubt:.0e} of the largest"
+    worst = check.worst
+    if check.wrong:
+        return f"a gradient is wrong: {_both_values(worst)}, relative error {worst.error:.1e} ({scope})"
+    return f"gradients agree: worst relative error {worst.error:.1e}, at {_place(worst)} ({scope})"
 
 
-def print_gradient_check(found: GradientCheck) -> None:
-    """Of each program the derivative that is furthest from its differences."""
-    for program in found.programs:
-        of = f"{program.name}, {_count(program.scalars, 'derivative')}"
+def print_gradient_check(check: GradientCheck) -> None:
+    """Print the derivative with the largest error of each program."""
+    for program in check.programs:
+        scope = f"{program.name}, {_count(program.scalars, 'derivative')}"
         worst = program.worst
-        print(f"{of}: worst relative error {worst.error:.1e}, {_both(worst)}", file=sys.stderr)
+        print(f"{scope}: worst relative error {worst.error:.1e}, {_both_values(worst)}", file=sys.stderr)
 
 
-def _both(worst: Derivative) -> str:
+def _both_values(worst: Derivative) -> str:
     values = f"the gradient is {worst.gradient:.8g}, and central differences give {worst.difference:.8g}"
     return f"at {_place(worst)} (trial {worst.trial}) {values}"
 
 
 def _place(worst: Derivative) -> str:
-    """The parameter's name and its cell."""
+    """Name the parameter and its cell."""
     cell = " ".join(f"{path}={format_value(value)}" for path, value in worst.cell.items())
     return worst.parameter + (f" of {cell}" if cell else "")
 
 
-def _count(n: int, what: str) -> str:
-    return f"{n:,} {what}{'' if n == 1 else 's'}"
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

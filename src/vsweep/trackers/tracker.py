@@ -1,4 +1,4 @@
-"""What a tracker is: told of a sweep as it goes, it shows it somewhere."""
+"""The interface of trackers, which show a sweep while it is trained."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -8,59 +8,60 @@ from vsweep.results import Sweep
 
 
 class Tracker(Protocol):
-    """Told in this order; none of it may change what is trained or stored.
+    """Shows a sweep; its methods are called in this order and may not change what is trained or stored.
 
-    lacks: once it has ended, what it could not show, in words.
+    Attributes:
+        lacks: After the end, a message on what could not be shown.
     """
 
     lacks: str
 
     def begin(self, name: str, trials: int, plan: str) -> None:
-        """A sweep of so many trials starts. plan: what will run, in words."""
+        """Start a sweep of this many trials; plan: a description of the programs."""
 
     def trained(self, trials: int) -> None:
-        """So many more trials are in the store."""
+        """Count further trials that are in the store."""
 
     def end(self, sweep: Sweep) -> None:
-        """All that will be trained is in the store."""
+        """Finish after the last trial is in the store."""
 
     def close(self) -> None:
-        """Called last, whatever happened."""
+        """Release resources; called last, even after an error."""
 
 
 class Trackers:
-    """Several trackers as one; one that fails is said so and left out, and the sweep goes on."""
+    """Several trackers as one; a tracker that fails is reported and dropped, and the sweep continues."""
 
     def __init__(self, trackers: Sequence[Tracker]) -> None:
-        """In the order in which they are told."""
+        """Combine trackers, which are called in this order."""
         self._trackers = list(trackers)
         self._failed: list[str] = []
 
     @property
     def lacks(self) -> str:
-        """What could not be shown, in words."""
+        """A message on what could not be shown."""
         return "; ".join(filter(None, [*self._failed, *(tracker.lacks for tracker in self._trackers)]))
 
     def begin(self, name: str, trials: int, plan: str) -> None:
-        """As in `Tracker`."""
-        self._tell(lambda tracker: tracker.begin(name, trials, plan))
+        """Start all trackers."""
+        self._call(lambda tracker: tracker.begin(name, trials, plan))
 
     def trained(self, trials: int) -> None:
-        """As in `Tracker`."""
-        self._tell(lambda tracker: tracker.trained(trials))
+        """Count further trials in all trackers."""
+        self._call(lambda tracker: tracker.trained(trials))
 
     def end(self, sweep: Sweep) -> None:
-        """As in `Tracker`."""
-        self._tell(lambda tracker: tracker.end(sweep))
+        """Finish all trackers."""
+        self._call(lambda tracker: tracker.end(sweep))
 
     def close(self) -> None:
-        """As in `Tracker`."""
-        self._tell(lambda tracker: tracker.close())
+        """Close all trackers."""
+        self._call(lambda tracker: tracker.close())
 
-    def _tell(self, call: Callable[[Tracker], None]) -> None:
+    def _call(self, method: Callable[[Tracker], None]) -> None:
         for tracker in list(self._trackers):
             try:
-                call(tracker)
+                method(tracker)
             except Exception as error:
                 self._trackers.remove(tracker)
                 reason = " ".join(f"{type(error).__name__}: {error}".split())

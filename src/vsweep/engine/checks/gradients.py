@@ -18,7 +18,7 @@ from vsweep.engine.dry_run import trace_user_functions
 from vsweep.engine.hyperparams import bind
 from vsweep.engine.inputs import arrays
 from vsweep.engine.plan import Plan
-from vsweep.store.gradient_check import Derivative
+from vsweep.store.gradient_check import Derivative, ProgramCheck
 from vsweep.tasks.models import Params, unpadded
 from vsweep.tasks.task import Data, Examples, MakeTask
 from vsweep.training.vectorize import HParams, Static, precision_context, start_one

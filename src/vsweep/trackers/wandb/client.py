@@ -1,4 +1,4 @@
-"""All that is asked of W&B's client for one run: made, logged, finished."""
+"""All calls of W&B's client for a single run: start, log and finish."""
 
 import os
 import re
@@ -9,16 +9,19 @@ from typing import Any, NamedTuple
 
 from vsweep.trackers.wandb.runs import Run
 
-# The least that one run waits for a server, in seconds; one that is only slow is to be waited for.
-_LEAST_S = 5.0
-_LONG = re.compile(r"[A-Za-z0-9_-]{40,}")
+# A run waits for a slow server at least this long.
+_SHORTEST_WAIT_S = 5.0
+_LONG_WORD = re.compile(r"[A-Za-z0-9_-]{40,}")
 
 
 class Destination(NamedTuple):
-    """Where runs go.
+    """The place that runs are sent to.
 
-    mode: `offline`, `online` or `shared`. project, entity: W&B's; None is one's own. patience: how long a
-    server that does not answer is waited for, in seconds.
+    Attributes:
+        mode: `offline`, `online` or `shared`.
+        project: W&B's project.
+        entity: W&B's entity; None is the user's default.
+        patience: How long to wait for a server that does not answer, in seconds.
     """
 
     mode: str
@@ -29,7 +32,7 @@ class Destination(NamedTuple):
     @property
     def waits(self) -> float:
         """How long one run waits for a server, in seconds."""
-        return max(_LEAST_S, self.patience)
+        return max(_SHORTEST_WAIT_S, self.patience)
 
     @property
     def online(self) -> bool:
@@ -38,7 +41,7 @@ class Destination(NamedTuple):
 
 
 def is_logged_in() -> bool:
-    """Whether W&B knows who one is; asks nobody."""
+    """Return whether W&B has an API key for the user, without asking for one."""
     import wandb
 
     with suppress(Exception):
@@ -47,31 +50,36 @@ def is_logged_in() -> bool:
 
 
 def describe_missing_login() -> str:
-    """What keeps one out, in words, where `is_logged_in` says so."""
-    return "what WANDB_API_KEY holds is no API key" if has_api_key() else "not logged in: wandb login"
+    """Say why the user is not logged in."""
+    return "WANDB_API_KEY is not a valid API key" if has_api_key() else "not logged in: wandb login"
 
 
 def has_api_key() -> bool:
-    """Whether the environment has what should be a key; the client takes one of a wrong length for none."""
+    """Return whether the environment has an API key, which the client ignores if its length is wrong."""
     return bool(os.environ.get("WANDB_API_KEY"))
 
 
 def server_url() -> str:
-    """The server's address."""
+    """Return the server's address."""
     import wandb
 
     return str(wandb.setup().settings.base_url).rstrip("/")
 
 
 def client_settings(to: Destination, sweep: str | None = None) -> Any:
-    """No console capture, system metrics or code: a run is curves and a config. sweep: W&B's, to join."""
+    """Return settings that record curves and a config, but no console, system metrics or code.
+
+    Args:
+        to: The destination.
+        sweep: The id of W&B's sweep that the run joins.
+    """
     import wandb
 
     online = {
         "init_timeout": to.waits,
         "finish_timeout": to.waits,
         "finish_timeout_raises": True,
-        # What is not sent is made again from the store.
+        # A run that is not sent is made again from the store.
         "x_skip_transaction_log": True,
         "sweep_id": sweep,
     }
@@ -100,29 +108,20 @@ def write_run(
     begun: int | None = None,
     more: Callable[[Any], None] | None = None,
 ) -> None:
-    """Make a run, whole.
+    """Make a complete run; errors of W&B's client are raised.
 
-    directory: the sweep's. sweep: W&B's, to join. begun: how many rows a server counts of it, which were sent
-    before; None where it does not know the run. more: logs what has no rows. Raises what W&B does.
+    Args:
+        run: The content of the run.
+        to: The destination.
+        directory: The sweep's directory.
+        sweep: The id of W&B's sweep that the run joins.
+        begun: The number of rows that the server has of the run; None if it does not know the run.
+        more: Function that logs further content to the client's run.
     """
-    made = _begin(run, to, directory, sweep, again=begun is not None)
-    try:
-        _log(made, run, to, begun)
-        if more is not None:
-            more(made)
-        made.summary.update(run.summary)
-    except BaseException:
-        with suppress(Exception):
-            made.finish(exit_code=1)
-        raise
-    made.finish()
-
-
-def _begin(run: Run, to: Destination, directory: Path, sweep: str | None, *, again: bool) -> Any:
     import wandb
 
     mode: Any = to.mode
-    return wandb.init(
+    client_run = wandb.init(
         id=run.id,
         name=run.name,
         group=run.group,
@@ -135,44 +134,54 @@ def _begin(run: Run, to: Destination, directory: Path, sweep: str | None, *, aga
         mode=mode,
         dir=str(directory),
         reinit="create_new",
-        # A run that is begun anew goes on behind the rows that the server counts, and not in their place.
-        resume="allow" if again else None,
+        # Without this, new rows would replace those that the server has.
+        resume=None if begun is None else "allow",
         settings=client_settings(to, sweep),
     )
+    try:
+        _log_rows(client_run, run, to, begun)
+        if more is not None:
+            more(client_run)
+        client_run.summary.update(run.summary)
+    except BaseException:
+        with suppress(Exception):
+            client_run.finish(exit_code=1)
+        raise
+    client_run.finish()
 
 
-def _log(made: Any, run: Run, to: Destination, begun: int | None) -> None:
-    """Log the rows of a run that a server does not count yet."""
+def _log_rows(client_run: Any, run: Run, to: Destination, begun: int | None) -> None:
+    """Log the rows of a run that the server does not have yet."""
     if to.mode == "shared":
-        # There a row has no step of its own.
-        made.define_metric("*", step_metric="step")
+        # Rows of a shared run have no step of their own.
+        client_run.define_metric("*", step_metric="step")
         for step, values in run.rows[begun:]:
-            made.log({**values, "step": step})
+            client_run.log({**values, "step": step})
         return
-    # The client was told by the server itself, when it began, where it goes on.
-    first = made.starting_step if begun is not None else 0
+    # The server told the client at the start which step comes next.
+    first = client_run.starting_step if begun is not None else 0
     for step, values in run.rows:
         if step >= first:
-            made.log(values, step=step)
+            client_run.log(values, step=step)
 
 
 def open_service() -> None:
-    """Start W&B's service: runs that are begun by several threads at once must find it there."""
+    """Start W&B's service, which must run before several threads start runs at once."""
     import wandb
 
     wandb.setup()
 
 
 def close_service() -> None:
-    """End W&B's service: only then is every file whole, and its memory given back."""
+    """End W&B's service, which completes all files and frees its memory."""
     import wandb
 
     wandb.teardown()
 
 
 def redact_key(text: object) -> str:
-    """A message in one line, without the API key, and nothing in it that is as long as one."""
-    said, key = str(text), os.environ.get("WANDB_API_KEY", "")
-    # What is shorter is no key: W&B refuses it.
-    said = said.replace(key, "…") if len(key) > 7 else said
-    return " ".join(_LONG.sub("…", said).split())
+    """Return a message in one line, without the API key and any word long enough to be one."""
+    message, key = str(text), os.environ.get("WANDB_API_KEY", "")
+    # W&B does not accept keys of up to 7 characters.
+    message = message.replace(key, "…") if len(key) > 7 else message
+    return " ".join(_LONG_WORD.sub("…", message).split())

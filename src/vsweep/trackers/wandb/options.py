@@ -1,10 +1,10 @@
-"""What a sweep's config says of W&B: its `tracker.wandb`."""
+"""Read the W&B options from a sweep's config, its `tracker.wandb`."""
 
 import os
 from collections.abc import Mapping
 from typing import Any
 
-# Of a directory that is older than some of the fields.
+# Older directories lack some of the fields.
 _DEFAULTS: dict[str, Any] = {
     "mode": "auto",
     "level": "auto",
@@ -17,13 +17,13 @@ _MODES = ("online", "offline", "disabled", "shared")
 
 
 def tracker_options(config: Mapping[str, Any]) -> dict[str, Any]:
-    """All of its fields. config: a resolved config, of old directories too, which may come from others."""
+    """Return all options; config: a resolved config, which may be old or come from someone else."""
     tracker = config.get("tracker")
-    said = tracker.get("wandb") if isinstance(tracker, Mapping) else None
-    return {**_DEFAULTS, **(said if isinstance(said, Mapping) else {})}
+    options = tracker.get("wandb") if isinstance(tracker, Mapping) else None
+    return {**_DEFAULTS, **(options if isinstance(options, Mapping) else {})}
 
 
 def tracker_mode(options: Mapping[str, Any]) -> str:
-    """The mode that is asked for, or, where that is `auto`, what W&B's own variable says."""
+    """Return the configured mode; `auto` is replaced by the variable WANDB_MODE, if it is set."""
     variable = os.environ.get("WANDB_MODE", "")
     return variable if options["mode"] == "auto" and variable in _MODES else str(options["mode"])

@@ -1,4 +1,4 @@
-"""The run that shows a sweep whole: its tables, its curves as a file, heat maps and curves as pictures."""
+"""Log the overview run of a sweep: its tables, its curves as files, and pictures."""
 
 import math
 import re
@@ -17,36 +17,38 @@ from vsweep.store.writer import read_curves
 from vsweep.trackers.wandb.dashboard import curves_key, heatmap_key
 from vsweep.trackers.wandb.runs import sweep_id
 
-# A table of W&B's is drawn up to so many rows; the artifact has all.
+# W&B draws no more rows of a table; the artifact has all.
 _MOST_ROWS = 10_000
-# Of W&B's 128 characters in an artifact's name, what the sweep's id leaves.
+# W&B allows 128 characters for an artifact's name, which ends in the sweep's id.
 _LONGEST_NAME = 100
-# Bytes a second: an artifact that takes longer than on so slow a line does not get through.
-_SLOWEST = 250_000
+# An artifact is given up if its upload is slower than this, in bytes per second.
+_SLOWEST_UPLOAD = 250_000
 
 
 def log_overview(run: Any, sweep: Sweep, patience: float, *, again: bool) -> None:
-    """Log it all as one row of a W&B run, and the sweep's tables as an artifact. Raises what W&B does.
+    """Log the overview as one row of a W&B run and an artifact; errors of W&B's client are raised.
 
-    patience: how long a server that does not answer is waited for, in seconds. again: whether to log the row
-    of a run that has one, whose pictures did not come.
+    Args:
+        run: W&B's run.
+        sweep: The sweep.
+        patience: How long to wait for a server that does not answer, in seconds.
+        again: Whether to log the row again, because its pictures did not arrive.
     """
     if again or run.starting_step == 0:
         _log_row(run, sweep)
-    made = _artifact(sweep)
-    artifact = run.log_artifact(made)
+    artifact = _artifact(sweep)
+    logged = run.log_artifact(artifact)
     if not run.offline:
-        # Finishing alone does not say whether it came, and the client tries for days.
-        artifact.wait(timeout=math.ceil(patience + made.size / _SLOWEST))
+        # Finishing the run does not report a failed upload, which the client retries for days.
+        logged.wait(timeout=math.ceil(patience + artifact.size / _SLOWEST_UPLOAD))
 
 
 def _log_row(run: Any, sweep: Sweep) -> None:
     import wandb
 
-    trials, cells = sweep.trials, sweep.cells()
     row: dict[str, Any] = {
-        "trials": wandb.Table(dataframe=_shown(trials.drop(columns="identity"))),
-        "cells": wandb.Table(dataframe=_shown(cells)),
+        "trials": wandb.Table(dataframe=_plain_rows(sweep.trials.drop(columns="identity"))),
+        "cells": wandb.Table(dataframe=_plain_rows(sweep.cells())),
     }
     with tempfile.TemporaryDirectory() as folder:
         for key, path in draw_pictures(sweep, Path(folder)):
@@ -54,47 +56,46 @@ def _log_row(run: Any, sweep: Sweep) -> None:
         run.log(row, step=run.starting_step)
 
 
-def _shown(table: pd.DataFrame) -> pd.DataFrame:
-    """A table of plain values, of the first rows."""
-    made = table.head(_MOST_ROWS).astype(object)
-    return made.where(made.notna(), None)
+def _plain_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the first rows of a table, with Python's own types."""
+    rows = table.head(_MOST_ROWS).astype(object)
+    return rows.where(rows.notna(), None)
 
 
 def _artifact(sweep: Sweep) -> Any:
     import wandb
 
     name = re.sub(r"[^\w.-]+", "_", sweep.plan["name"])[:_LONGEST_NAME]
-    made: Any = wandb.Artifact(
+    artifact: Any = wandb.Artifact(
         f"{name}-{sweep_id(sweep.plan)}", type="sweep", description=sweep.plan["command"]
     )
     for path in [*sorted((sweep.directory / "curves").glob("*.parquet")), sweep.directory / "trials.parquet"]:
-        # Immutable: W&B reads the file where it is, and makes no copy.
-        made.add_file(str(path), name=str(path.relative_to(sweep.directory)), policy="immutable")
-    return made
+        # W&B reads an immutable file in place and makes no copy.
+        artifact.add_file(str(path), name=str(path.relative_to(sweep.directory)), policy="immutable")
+    return artifact
 
 
 def draw_pictures(sweep: Sweep, folder: Path) -> Iterator[tuple[str, Path]]:
-    """Draw heat maps and curves, and give those that the sweep has: their keys and files."""
+    """Draw heat maps and curves; yield the key and file of each, and of the sweep's own pictures."""
     axes = plottable_axes(sweep.trials)
-    few = _of_the_best(sweep, axes)
-    wanted: list[tuple[str, Any]] = [
-        (heatmap_key(x, y), lambda path, x=x, y=y: sweep.plot.heatmap(x, y, path=path))
-        for x, y in heatmap_pairs(sweep.trials)
-    ]
-    wanted += [(curves_key(axis), lambda path, axis=axis: few.plot.curves(axis, path=path)) for axis in axes]
-    for i, (key, draw) in enumerate(wanted):
-        path = folder / f"{i}.png"
-        draw(path)
-        yield key, path
+    best = _with_best_curves(sweep, axes)
+    for x, y in heatmap_pairs(sweep.trials):
+        path = folder / f"heatmap {x} {y}.png"
+        sweep.plot.heatmap(x, y, path=path)
+        yield heatmap_key(x, y), path
+    for axis in axes:
+        path = folder / f"curves {axis}.png"
+        best.plot.curves(axis, path=path)
+        yield curves_key(axis), path
     for path in sorted((sweep.directory / PICTURES).glob("*.png")):
         yield f"{PICTURES}/{path.stem}", path
 
 
-def _of_the_best(sweep: Sweep, axes: list[str]) -> Sweep:
-    """The sweep with the curves of those cells alone that are drawn: of many cells not all fit in memory."""
+def _with_best_curves(sweep: Sweep, axes: list[str]) -> Sweep:
+    """Return the sweep with only the curves that are drawn; all of them may not fit in memory."""
     cells = rank_cells(sweep.trials)
     drawn = {cell for axis in axes for cell in cells.dropna(subset=[axis]).drop_duplicates(axis)["cell"]}
-    chosen = sweep.trials.loc[sweep.trials["cell"].isin(drawn), "trial"]
+    trials = sweep.trials.loc[sweep.trials["cell"].isin(drawn), "trial"]
     part = Sweep(sweep.directory)
-    part.trials, part.curves = sweep.trials, read_curves(sweep.directory, chosen.tolist())
+    part.trials, part.curves = sweep.trials, read_curves(sweep.directory, trials.tolist())
     return part

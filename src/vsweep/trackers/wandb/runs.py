@@ -1,4 +1,4 @@
-"""What each W&B run of a sweep says: from the sweep's tables alone, and without W&B."""
+"""Build the content of a sweep's W&B runs from the sweep's tables, without W&B's client."""
 
 import math
 import re
@@ -20,18 +20,28 @@ from vsweep.metrics import axes_of, default_metric, higher_is_better, preferred_
 from vsweep.results import Sweep
 from vsweep.store.writer import read_curves
 
-# W&B's own bound.
-_LONGEST_TAG = 64
-# The job type of the run that shows a sweep whole.
+# W&B's limits.
+_LONGEST_TAG, _LONGEST_NAME = 64, 128
+# The job type of the run that shows the whole sweep.
 OVERVIEW = "overview"
+# Lists of draws that are too long to read.
+_DRAWS = re.compile(r"(draws\.[\w.]+=\[)([^\[\]]{120,})\]")
 Rows = list[tuple[int, dict[str, float]]]
 
 
 class Run(NamedTuple):
-    """A W&B run.
+    """The content of a W&B run.
 
-    id: the same whenever the same trainings are shown. rows: for each step the values that are finite.
-    summary: of plain values, none of which is not finite.
+    Attributes:
+        id: Identifier that depends only on the trials shown.
+        name: Name of the run.
+        group: Name of the group of runs that it belongs to.
+        job_type: The level: `trial`, `cell` or `overview`.
+        tags: Tags.
+        notes: Notes.
+        config: Nested plain values.
+        rows: Step and finite values of each row.
+        summary: Plain values, none of which is NaN or infinite.
     """
 
     id: str
@@ -46,59 +56,61 @@ class Run(NamedTuple):
 
 
 def sweep_id(plan: Mapping[str, Any]) -> str:
-    """A sweep in eight hexadecimal digits; a directory that was moved, or added to, keeps its own."""
-    made = f"{plan.get('name')} {plan.get('started')}"
-    return str(plan.get("id") or sha256(made.encode()).hexdigest()[:8])
+    """Return the sweep's id, eight hexadecimal digits that do not change if it is moved or extended."""
+    start = f"{plan.get('name')} {plan.get('started')}"
+    return str(plan.get("id") or sha256(start.encode()).hexdigest()[:8])
 
 
 class Runs:
-    """The runs of a sweep, as far as it is trained."""
+    """The runs of a sweep as far as it is trained."""
 
     def __init__(self, directory: Path, level: str) -> None:
-        """level: `trial`, `cell` or `sweep`, which is none of them.
+        """Read a sweep.
 
-        Raises `ConfigError` where there is no sweep with a finished trial.
+        Args:
+            directory: The sweep's directory.
+            level: `trial`, `cell`, or `sweep` for the overview alone.
+
+        Raises:
+            ConfigError: If the directory has no sweep with a finished trial.
         """
         self.sweep, self.level = Sweep(directory), level
         self._uid = sweep_id(self.sweep.plan)
 
     @property
     def whole(self) -> bool:
-        """Whether all that the sweep trains is there."""
+        """Whether all trials are finished."""
         return len(self.sweep.trials) == self.sweep.plan["trials"]
 
     @cached_property
     def ids(self) -> dict[str, int]:
-        """The trial or cell of every run whose trials are all there, by the run's id."""
+        """The number of the trial or cell of each run, by id; cells with unfinished trials have none."""
         trials = self.sweep.trials
         if self.level == "trial":
-            numbers = trials["trial"].tolist()
-            return {self._id(one): n for one, n in zip(trials["identity"], numbers, strict=True)}
+            numbered = zip(trials["identity"], trials["trial"].tolist(), strict=True)
+            return {self._hash("trial", identity): number for identity, number in numbered}
         if self.level == "sweep":
             return {}
         seeds = self.sweep.plan["trials"] // self.sweep.plan["cells"]
         by_cell: Any = trials.groupby("cell")["identity"]
-        return {self._id(*each): int(cell) for cell, each in by_cell if len(each) == seeds}
+        return {self._hash("cell", *part): int(cell) for cell, part in by_cell if len(part) == seeds}
 
     @cached_property
     def overview_id(self) -> str:
-        """That of the overview of what is there, whatever else is shown."""
-        return self._hashed(OVERVIEW, *self.sweep.trials["identity"])
+        """The id of the overview of the finished trials, at any level."""
+        return self._hash(OVERVIEW, *self.sweep.trials["identity"])
 
-    def made(self, numbers: Sequence[int], most_rows: int) -> Iterator[Run]:
-        """The runs of some trials or cells, by their numbers, of at most so many rows each."""
+    def build(self, numbers: Sequence[int], most_rows: int) -> Iterator[Run]:
+        """Yield the runs of some trials or cells, with at most `most_rows` rows each."""
         if not numbers:
             return
         trials = self.sweep.trials[self.sweep.trials[self.level].isin(numbers)]
         curves = read_curves(self.sweep.directory, trials["trial"].tolist())
-        yield from (
-            self._of_trials(trials, curves, most_rows)
-            if self.level == "trial"
-            else self._of_cells(trials, curves, most_rows)
-        )
+        build = self._trial_runs if self.level == "trial" else self._cell_runs
+        yield from build(trials, curves, most_rows)
 
     def overview(self) -> Run:
-        """The overview's run, without its tables and pictures."""
+        """Return the overview without its tables and pictures."""
         trials, plan = self.sweep.trials, self.sweep.plan
         metric = default_metric(trials)
         best: Any = self.sweep.best(metric).to_dict()
@@ -112,48 +124,49 @@ class Runs:
         }
         config = {key: value for key, value in self.sweep.config.items() if key not in ("dir", "tracker")}
         name = f"{plan['name']}: overview"
-        return self._run(self.overview_id, name, OVERVIEW, config, [], summary, more="")
+        return self._run(self.overview_id, name, OVERVIEW, config, [], summary, note="")
 
     @cached_property
     def _cell_names(self) -> dict[int, str]:
-        """Each cell in words, by its number: as briefly as it can be told from all others."""
+        """The name of each cell, as short as distinguishes it from all others."""
         axes = axes_of(self.sweep.trials)
         records: Any = self.sweep.trials.drop_duplicates("cell").to_dict("records")
         names = {row["cell"]: cell_label(row, axes) or str(self.sweep.plan["name"]) for row in records}
-        alike = Counter(names.values())
+        count = Counter(names.values())
         for row in records:
-            if alike[names[row["cell"]]] > 1:
-                # W&B would take them for seeds of one.
-                whole = {axis: repr(v) if isinstance(v := row[axis], float) else v for axis in axes}
-                names[row["cell"]] = cell_label({**row, **whole}, axes)
+            if count[names[row["cell"]]] > 1:
+                # W&B would take cells of the same name for seeds of one cell.
+                exact = {axis: repr(v) if isinstance(v := row[axis], float) else v for axis in axes}
+                names[row["cell"]] = cell_label({**row, **exact}, axes)
         return names
 
-    def _of_trials(self, trials: pd.DataFrame, curves: pd.DataFrame, most: int) -> Iterator[Run]:
+    def _trial_runs(self, trials: pd.DataFrame, curves: pd.DataFrame, most: int) -> Iterator[Run]:
         axes = axes_of(trials)
         by_trial = dict(iter(curves.groupby("trial")))
         records: Any = trials.to_dict("records")
         for row in records:
-            rows = _rows(by_trial[row["trial"]].drop(columns="trial"), [row["diverged_at"]], most)
+            trial, cell = row["trial"], self._cell_names[row["cell"]]
+            rows = _rows(by_trial[trial].drop(columns="trial"), [row["diverged_at"]], most)
             summary = {k: v for k, v in row.items() if k not in ("trial", "cell", "seed", "identity", *axes)}
             config = cell_config(self.sweep.plan, row, axes)
             config |= {name: row[name] for name in ("seed", "trial", "cell")}
-            cell = self._cell_names[row["cell"]]
-            more = f"trial {row['trial']}: vsweep run trial={row['trial']} from=DIR trains it again"
+            note = f"trial {trial}: vsweep run trial={trial} from=DIR trains it again"
             name = f"{cell} seed={row['seed']}"
-            made = self._run(self._id(row["identity"]), name, "trial", config, rows, summary, more)
-            yield made._replace(group=truncate_name(f"{cell} [{self._uid}]", f"{self._uid} {row['cell']}"))
+            run_id = self._hash("trial", row["identity"])
+            run = self._run(run_id, name, "trial", config, rows, summary, note)
+            yield run._replace(group=truncate_name(f"{cell} [{self._uid}]", f"{self._uid} {row['cell']}"))
 
-    def _of_cells(self, trials: pd.DataFrame, curves: pd.DataFrame, most: int) -> Iterator[Run]:
+    def _cell_runs(self, trials: pd.DataFrame, curves: pd.DataFrame, most: int) -> Iterator[Run]:
         axes = axes_of(trials)
         tables: Any = dict(iter(aggregate_seeds(trials, curves).groupby(level="cell")))
-        for number, each in trials.groupby("cell"):
-            row: Any = each.astype(object).iloc[0].to_dict()
+        for number, seeds in trials.groupby("cell"):
+            row: Any = seeds.astype(object).iloc[0].to_dict()
             table = tables[number].droplevel("cell").reset_index()
-            rows = _rows(table, each["diverged_at"].dropna().tolist(), most)
+            rows = _rows(table, seeds["diverged_at"].dropna().tolist(), most)
             config = {**cell_config(self.sweep.plan, row, axes), "cell": number}
             name = self._cell_names[row["cell"]]
-            run_id = self._id(*each["identity"])
-            yield self._run(run_id, name, "cell", config, rows, cell_summary(each), f"cell {number}")
+            run_id = self._hash("cell", *seeds["identity"])
+            yield self._run(run_id, name, "cell", config, rows, cell_summary(seeds), f"cell {number}")
 
     def _run(
         self,
@@ -163,100 +176,88 @@ class Runs:
         config: dict[str, Any],
         rows: Rows,
         summary: Mapping[str, Any],
-        more: str,
+        note: str,
     ) -> Run:
         plan = self.sweep.plan
         config["vsweep"] = {"sweep": self._uid, "level": level, "name": plan["name"]}
-        parts = [config.get(group) for group in ("data", "model", "optimizer")]
-        names = [str(part["name"]) for part in parts if isinstance(part, Mapping) and part.get("name")]
+        groups = [config.get(group) for group in ("data", "model", "optimizer")]
+        names = [str(group["name"]) for group in groups if isinstance(group, Mapping) and group.get("name")]
         diverged = ["diverged"] if summary.get("status") == "diverged" else []
-        tags = tuple(
-            dict.fromkeys(tag[:_LONGEST_TAG] for tag in (self._uid, plan["name"], *names, *diverged))
-        )
+        tags = (tag[:_LONGEST_TAG] for tag in (self._uid, plan["name"], *names, *diverged))
         return Run(
             run_id,
             truncate_name(name, run_id),
             truncate_name(f"{plan['name']} {plan['started']} [{self._uid}]", self._uid),
             level,
-            tags,
-            "\n".join(filter(None, (shorten_draws(str(plan["command"])), more))),
+            tuple(dict.fromkeys(tags)),
+            "\n".join(filter(None, (shorten_draws(str(plan["command"])), note))),
             {key: _plain(value) for key, value in config.items()},
             rows,
-            {key: value for key, given in summary.items() if (value := _plain(given)) is not None},
+            {key: plain for key, value in summary.items() if (plain := _plain(value)) is not None},
         )
 
-    def _id(self, *parts: str) -> str:
-        return self._hashed(self.level, *parts)
-
-    def _hashed(self, *parts: str) -> str:
+    def _hash(self, *parts: str) -> str:
         return sha256("\n".join((self._uid, *parts)).encode()).hexdigest()[:16]
 
 
 def _rows(curve: pd.DataFrame, diverged_at: Iterable[Any], most: int) -> Rows:
-    """At most so many of a curve's rows, the best one and those of the divergence among them."""
+    """Return at most `most` rows of a curve, the best one and those of the divergence among them."""
     steps = curve["step"].to_numpy()
     keep = [int(np.searchsorted(steps, step)) for step in diverged_at if pd.notna(step)]
-    # By this curve alone, so that its rows stay the same whatever else is trained.
+    # The choice depends on this curve alone, so that its rows do not change if more trials are trained.
     metric = preferred_metric(str(name) for name in curve if curve[name].notna().any())
     if metric in curve and curve[metric].notna().any():
-        ranked = curve[metric].to_numpy(float)
-        keep.insert(0, int(np.nanargmax(ranked if higher_is_better(metric) else -ranked)))
+        values = curve[metric].to_numpy(float)
+        keep.insert(0, int(np.nanargmax(values if higher_is_better(metric) else -values)))
     places = downsample(len(steps), [min(k, len(steps) - 1) for k in keep], most)
     names = [name for name in curve.columns if name != "step"]
-    values = curve[names].to_numpy(float)[places].tolist()
-    # W&B keeps what is not finite as text, which no chart of its own can draw.
+    rows = curve[names].to_numpy(float)[places].tolist()
+    # W&B stores NaN and infinity as text, which its charts cannot draw.
     return [
-        (step, {name: v for name, v in zip(names, row, strict=True) if math.isfinite(v)})
-        for step, row in zip(steps[places].tolist(), values, strict=True)
+        (step, {name: value for name, value in zip(names, row, strict=True) if math.isfinite(value)})
+        for step, row in zip(steps[places].tolist(), rows, strict=True)
     ]
 
 
 def cell_config(plan: Mapping[str, Any], row: Mapping[str, Any], axes: Sequence[str]) -> dict[str, Any]:
-    """The resolved config of a cell, nested as W&B shows it under dotted paths.
+    """Return the resolved config of a cell, nested as W&B expects it for dotted paths.
 
-    row: the cell's values on the axes, by their paths.
+    Args:
+        plan: The content of `plan.json`.
+        row: The cell's values on the axes, by dotted path.
+        axes: The axes.
     """
     variants = plan["study"]["variants"]
     groups = [axis for axis in axes if isinstance(variants[0]["config"].get(axis), Mapping)]
     choice = [row[axis] for axis in groups]
-    config = deepcopy(next(each["config"] for each in variants if each["choice"] == choice))
+    config = deepcopy(next(variant["config"] for variant in variants if variant["choice"] == choice))
     for axis in axes:
         group, _, key = axis.partition(".")
         part = config.get(group) if key else config
-        # A cell that lacks the field says nothing of it.
+        # The config of a cell that lacks the field stays without it.
         if axis not in groups and isinstance(part, dict) and (key or group) in part:
             part[key or group] = _plain(row[axis])
     return dict(config)
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it, None where it is missing or not finite."""
+    """Convert a value to JSON's types; None if it is missing, NaN or infinite."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [_plain(item) for item in value]
     if value is None or value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
         return None
     return value.item() if isinstance(value, np.generic) else value
 
 
-# W&B's own bound.
-_LONGEST = 128
-# Draws too long for a person to read.
-_DRAWS = re.compile(r"(draws\.[\w.]+=\[)([^\[\]]{120,})\]")
-
-
 def shorten_draws(command: str) -> str:
-    """A command, of many draws the first alone: a run's notes stand in a table, and the overview has all."""
-
-    def begins(found: re.Match[str]) -> str:
-        return f"{found[1]}{','.join(found[2].split(',')[:3])},…]"
-
-    return _DRAWS.sub(begins, command)
+    """Shorten long lists of draws in a command to the first three; the overview has the whole command."""
+    return _DRAWS.sub(lambda found: f"{found[1]}{','.join(found[2].split(',')[:3])},…]", command)
 
 
 def truncate_name(name: str, unique: str) -> str:
-    """A name of a length that W&B takes, still its own."""
-    if len(name) <= _LONGEST:
+    """Truncate a name to W&B's limit, with a unique ending."""
+    if len(name) <= _LONGEST_NAME:
         return name
-    return f"{name[: _LONGEST - len(unique) - 4]}… [{unique}]"
+    return f"{name[: _LONGEST_NAME - len(unique) - 4]}… [{unique}]"

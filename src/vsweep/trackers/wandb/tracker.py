@@ -1,4 +1,4 @@
-"""Weights & Biases: its runs are made behind the training, by a process of their own, from the store."""
+"""Show a sweep in Weights & Biases, by a process that makes runs from the store during training."""
 
 import shlex
 import time
@@ -26,19 +26,24 @@ from vsweep.trackers.wandb.upload_log import UploadLog
 from vsweep.trackers.wandb.worker_process import WorkerProcess
 from vsweep.trackers.wandb.workspace import run_level
 
-# What `vsweep dashboard` takes of the words of `vsweep sync`.
-_DASHBOARDS = ("project", "entity", "level")
-# While it trains, the runs take what training leaves of the processors.
+# The arguments of `vsweep sync` that `vsweep dashboard` has too.
+_DASHBOARD_ARGUMENTS = ("project", "entity", "level")
+# During training, the process uses only idle processors.
 _NICE = 19
-# Fewer runs than these are not worth a second process, that stands back no more.
+# With fewer runs left at the end, it is faster not to restart the process with normal priority.
 _FEW = 50
-# How long a stop waits for the runs that are being made, in seconds.
+# A stop waits this long for the runs that are being made, in seconds.
 _PATIENCE_S = 15.0
 _LINE_EVERY_S = 10.0
 
 
 class WandbTracker:
-    """Makes a sweep's W&B runs behind its training."""
+    """Makes a sweep's W&B runs during its training.
+
+    Attributes:
+        lacks: A message on runs that were not made; "" if all were.
+        where: The page of the runs, or "".
+    """
 
     def __init__(
         self,
@@ -52,92 +57,97 @@ class WandbTracker:
         words: Mapping[str, str] = MappingProxyType({}),
         beside: Callable[[str, int], Callable[[int], None]] | None = None,
     ) -> None:
-        """options: the config's `tracker.wandb`. trials, cells: how many there are to be.
+        """Choose the runs; nothing is made before `begin`.
 
-        sync: whether it is to reach a server, or nothing is made.
-        words: what was asked of `sync` beyond the config, for the commands that go on.
-        beside: from a name and how many, a function that shows how many there are, while it trains.
+        Args:
+            directory: The sweep's directory.
+            options: The config's `tracker.wandb`.
+            trials: The number of trials of the sweep.
+            cells: The number of cells of the sweep.
+            sync: Whether training has ended and the runs must reach a server, or fail.
+            quiet: Whether to print nothing.
+            words: Arguments of `vsweep sync` that differ from the config, for suggested commands.
+            beside: Function that adds a progress bar to those of training, from its name and total, and
+                returns a function that updates it.
         """
         self._directory, self._words, self._beside = directory, words, beside
-        self._shown = plan_runs(options["level"], trials, cells)
+        level, self._total = plan_runs(options["level"], trials, cells)
         if sync:
-            # Of a sweep that was stopped, no more than it has.
-            there = Runs(directory, self._shown.level)
-            self._shown = self._shown._replace(runs=len(there.ids) + 1)
-        self._asked = {**options, "mode": tracker_mode(options), "level": self._shown.level, "sync": sync}
-        self._asked["runs"] = self._shown.runs
+            # A sweep that was stopped has fewer runs than planned.
+            self._total = len(Runs(directory, level).ids) + 1
+        self._options = {**options, "mode": tracker_mode(options), "level": level}
+        self._options |= {"sync": sync, "runs": self._total}
         self._console = Console(stderr=True, highlight=False, quiet=quiet)
         self._process: WorkerProcess | None = None
-        self._show: Callable[[int], None] = lambda whole: None
-        self._whole = 0
-        # What did not come to W&B, in words, and the page of what did.
+        self._show: Callable[[int], None] = lambda complete: None
+        self._complete = 0
         self.lacks = self.where = ""
 
     def begin(self, name: str, trials: int, plan: str) -> None:  # noqa: ARG002
-        """Start making runs of what the store has."""
+        """Start to make runs from the store."""
         if self._beside:
-            self._show = self._beside("W&B", self._shown.runs)
-        self._process = WorkerProcess(self._directory, self._asked, self._count, nice=_NICE)
+            self._show = self._beside("W&B", self._total)
+        self._process = WorkerProcess(self._directory, self._options, self._count, nice=_NICE)
 
     def trained(self, trials: int) -> None:
-        """Nothing: the store says it."""
+        """Do nothing, because the process reads the store."""
 
-    def _count(self, whole: int) -> None:
-        self._whole = whole
-        self._show(whole)
+    def _count(self, complete: int) -> None:
+        self._complete = complete
+        self._show(complete)
 
     def end(self, sweep: Sweep) -> None:  # noqa: ARG002
-        """Make the rest, under a bar of its own."""
+        """Make the remaining runs, with a progress bar."""
         with _bar(self._console) as bar:
-            self._show = self._shows(bar)
-            if self._process and self._shown.runs - self._whole > _FEW:
-                # All processors are free now, and what stood back cannot come forward.
+            self._show = self._progress(bar)
+            if self._process and self._total - self._complete > _FEW:
+                # The processors are idle now, but a process cannot raise its own priority.
                 self._process.stop()
                 self._process.wait()
                 self._process = None
-            self._process = self._process or WorkerProcess(self._directory, self._asked, self._count)
+            self._process = self._process or WorkerProcess(self._directory, self._options, self._count)
             self._process.end()
             self._process.wait()
-        self._say(self._process)
+        self._report(self._process)
         self._process = None
 
-    def _shows(self, bar: Bar) -> Callable[[int], None]:
-        """What shows how many there are: the bar, or a line now and then where it cannot be redrawn."""
-        task = bar.add_task("W&B", total=self._shown.runs, completed=self._whole)
+    def _progress(self, bar: Bar) -> Callable[[int], None]:
+        """Return a function that shows progress, by lines if the bar cannot be redrawn."""
+        task = bar.add_task("W&B", total=self._total, completed=self._complete)
         last = time.monotonic()
 
-        def show(whole: int) -> None:
+        def show(complete: int) -> None:
             nonlocal last
-            bar.update(task, completed=whole)
+            bar.update(task, completed=complete)
             if not bar.shown and time.monotonic() - last > _LINE_EVERY_S:
                 last = time.monotonic()
-                self._console.print(f"W&B: {whole:,}/{self._shown.runs:,} runs")
+                self._console.print(f"W&B: {complete:,}/{self._total:,} runs")
 
         return show
 
     def close(self) -> None:
-        """Stop, where training was stopped."""
+        """Stop the process if training was stopped."""
         process, self._process = self._process, None
         if process:
             process.stop()
             process.wait(_PATIENCE_S)
-            self._say(process)
+            self._report(process)
 
-    def _say(self, process: WorkerProcess) -> None:
-        line, whole = (
-            describe_result(process.report, self._directory, self._words)
-            if process.report
-            else (self._broken_off(process.failed), False)
-        )
-        self.lacks = "" if whole else line
-        self.where = process.report.where if process.report else ""
-        if whole or not self._asked["sync"]:
+    def _report(self, process: WorkerProcess) -> None:
+        if process.report:
+            line, complete = describe_result(process.report, self._directory, self._words)
+            self.where = process.report.where
+        else:
+            line, complete = self._describe_failure(process.failed), False
+            self.where = ""
+        self.lacks = "" if complete else line
+        if complete or not self._options["sync"]:
             self._console.print(line, soft_wrap=True, markup=False)
 
-    def _broken_off(self, why: str) -> str:
-        """Of a process that could not say what came of it; what it made, `sync` finds out."""
-        made = f"some {self._whole:,} of {_runs(self._shown.runs)}" if self._whole else "no runs"
-        command = _sync(self._directory, self._words)
+    def _describe_failure(self, why: str) -> str:
+        """Describe a process without a result; `vsweep sync` finds out which runs it made."""
+        made = f"about {self._complete:,} of {_runs(self._total)}" if self._complete else "no runs"
+        command = _sync_command(self._directory, self._words)
         return f"W&B: {made} were made ({why}); every curve is in the store: {command} sends them"
 
 
@@ -155,7 +165,14 @@ def _bar(console: Console) -> Bar:
 
 
 def describe_logging(options: Mapping[str, Any], trials: int, cells: int, rows: int) -> str:
-    """How a sweep will be shown, in words. options: the config's `tracker.wandb`. rows: of a run."""
+    """Describe the runs of a planned sweep.
+
+    Args:
+        options: The config's `tracker.wandb`.
+        trials: The number of trials.
+        cells: The number of cells.
+        rows: The number of rows of a run.
+    """
     return describe_runs(plan_runs(options["level"], trials, cells), rows, tracker_mode(options))
 
 
@@ -164,40 +181,44 @@ def _runs(count: int) -> str:
 
 
 def describe_result(report: UploadReport, directory: Path, words: Mapping[str, str]) -> tuple[str, bool]:
-    """What reached W&B, what did not, and the command that finishes it; and whether all did.
+    """Describe which runs reached W&B, with the command for the next step, and return whether all did.
 
-    words: of `vsweep sync`, which those commands need too.
+    Args:
+        report: The result of the upload.
+        directory: The sweep's directory.
+        words: Arguments of `vsweep sync` that differ from the config.
     """
-    command = _sync(directory, words)
-    every = report.whole == report.of > 0
+    command = _sync_command(directory, words)
+    complete = report.whole == report.of > 0
     why = f" ({report.why})" if report.why else ""
-    if every and report.mode == "offline":
+    if complete and report.mode == "offline":
         line = f"W&B: {_runs(report.of)} in {directory / 'wandb'}{why}; to upload them: {command}"
         return line, not report.why
-    if every:
-        workspace = _command("dashboard", directory, {k: words[k] for k in words if k in _DASHBOARDS})
+    if complete:
+        arguments = {key: value for key, value in words.items() if key in _DASHBOARD_ARGUMENTS}
+        workspace = _command("dashboard", directory, arguments)
         return f"W&B: {_runs(report.of)} at {report.where}; a workspace for them: {workspace}", True
     where = report.where or (str(directory / "wandb") if report.mode == "offline" else "W&B")
-    there = f"{report.whole:,} of {_runs(report.of)} are" if report.whole else "no run is"
-    return f"W&B: {there} at {where}{why}; every curve is in the store: {command} sends the rest", False
+    count = f"{report.whole:,} of {_runs(report.of)} are" if report.whole else "no run is"
+    return f"W&B: {count} at {where}{why}; every curve is in the store: {command} sends the rest", False
 
 
 def missing_runs_message(sweep: Sweep) -> str:
-    """What was not shown of a sweep that is trained, as its directory knows; nothing where all was."""
-    asked = tracker_options(sweep.config)
-    if tracker_mode(asked) == "disabled":
+    """Say which runs of a trained sweep are missing according to its directory; "" if none are."""
+    options = tracker_options(sweep.config)
+    if tracker_mode(options) == "disabled":
         return ""
-    runs, outbox = Runs(sweep.directory, run_level(sweep)), UploadLog(sweep.directory)
-    wanted = {*runs.ids, runs.overview_id}
-    most = max((len(wanted & outbox.ids(place)) for place in outbox.places), default=0)
-    if most == len(wanted):
+    runs, log = Runs(sweep.directory, run_level(sweep)), UploadLog(sweep.directory)
+    expected = {*runs.ids, runs.overview_id}
+    most = max((len(expected & log.ids(place)) for place in log.places), default=0)
+    if most == len(expected):
         return ""
-    return f"W&B: {most:,} of {_runs(len(wanted))} were made; {_sync(sweep.directory, {})} sends them all"
+    command = _sync_command(sweep.directory, {})
+    return f"W&B: {most:,} of {_runs(len(expected))} were made; {command} sends them all"
 
 
-def _sync(directory: Path, words: Mapping[str, str]) -> str:
-    """The command that sends the rest."""
-    return _command("sync", directory, {key: words[key] for key in words if key != "mode"})
+def _sync_command(directory: Path, words: Mapping[str, str]) -> str:
+    return _command("sync", directory, {key: value for key, value in words.items() if key != "mode"})
 
 
 def _command(name: str, directory: Path, words: Mapping[str, str]) -> str:

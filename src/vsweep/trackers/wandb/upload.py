@@ -1,4 +1,4 @@
-"""A sweep's runs made for W&B from its store, in pieces that can be stopped between, and held to be there."""
+"""Make a sweep's W&B runs from its store, in batches that can be stopped in between, and check them."""
 
 import shutil
 import threading
@@ -15,20 +15,25 @@ from vsweep.trackers.wandb.runs import OVERVIEW, Run, Runs, sweep_id
 from vsweep.trackers.wandb.server import Server, ServerRun
 from vsweep.trackers.wandb.upload_log import OFFLINE, UploadedRun, UploadLog
 
-# Between two pieces W&B's service starts anew, so that neither its memory nor its files grow with the runs:
-# online, it keeps three open for each.
-_PIECE = {True: 100, False: 250}
-_FILES, _OTHER_FILES = 4, 60
+# W&B's service restarts after a batch, so that neither its memory nor its files grow with the runs.
+_BATCH_ONLINE, _BATCH_OFFLINE = 100, 250
+# Online, the service keeps about this many files open per run, and others besides.
+_FILES_PER_RUN, _OTHER_FILES = 4, 60
 _THREADS = 8
-# Of one run, while others come through.
+# A run that fails this often is given up if others succeed.
 _TRIES = 3
 
 
 class UploadReport(NamedTuple):
-    """What came of it.
+    """The result of an upload.
 
-    mode: `offline`, `online` or `shared`. where: the page that they are on, or nothing. of: how many are to
-    be there. whole: how many are. why: what stood in the way of the others. seconds: spent on it.
+    Attributes:
+        mode: `offline`, `online` or `shared`.
+        where: The page of the runs, or "".
+        of: The number of runs that are to be made.
+        whole: The number of runs that are complete.
+        why: The reason why others are not.
+        seconds: The time spent.
     """
 
     mode: str
@@ -40,7 +45,7 @@ class UploadReport(NamedTuple):
 
 
 class Upload:
-    """The runs of one sweep, on their way to one place."""
+    """The upload of one sweep's runs to one destination."""
 
     def __init__(
         self,
@@ -52,138 +57,151 @@ class Upload:
         stop: threading.Event,
         tell: Callable[[int], None],
     ) -> None:
-        """rows: of a run at most. files: that a process may have open. stop: set to end soon.
+        """Prepare an upload; errors end up in its report and are not raised.
 
-        tell: is told how many runs are there. What stands in the way is said in the report, not raised.
+        Args:
+            runs: The runs of the sweep.
+            to: The destination.
+            rows: The largest number of rows of a run.
+            files: The number of files that this process may open.
+            stop: Event that ends the upload soon.
+            tell: Callback that gets the number of complete runs.
         """
         self.runs, self.to = runs, to
         self._directory = runs.sweep.directory
-        self._outbox, self._pace = UploadLog(self._directory), Backoff(to.patience, stop)
+        self._log, self._backoff = UploadLog(self._directory), Backoff(to.patience, stop)
         self._rows, self._stop, self._tell = rows, stop, tell
-        self._most = max(1, min(_PIECE[to.online], (files - _OTHER_FILES) // _FILES))
-        # Online most of it is waiting; offline one keeps W&B busy.
-        self._threads = min(_THREADS, self._most) if to.online else 1
+        batch = _BATCH_ONLINE if to.online else _BATCH_OFFLINE
+        self._batch = max(1, min(batch, (files - _OTHER_FILES) // _FILES_PER_RUN))
+        # Online uploads mostly wait; a single offline thread keeps W&B busy.
+        self._threads = min(_THREADS, self._batch) if to.online else 1
         self._server: Server | None = None
-        self._place, self._where = "" if to.online else OFFLINE, ""
+        self._place, self._url = "" if to.online else OFFLINE, ""
         self._tries: Counter[str] = Counter()
         self._seconds = 0.0
 
-    def some(self, runs: Runs, *, last: bool) -> bool:
-        """Make some of the runs that are to be made by now; `False` where there is nothing more to do.
+    def make_some(self, runs: Runs, *, last: bool) -> bool:
+        """Make a batch of runs, and return whether there is more to do.
 
-        runs: of the sweep as it is by now. last: no more is trained; then comes the overview too.
+        Args:
+            runs: The runs of the sweep as far as it is trained.
+            last: Whether training has ended, so that the overview is made after the other runs.
         """
         self.runs = runs
-        if last and not self._pace.last:
-            self._pace.hurry()
+        if last and not self._backoff.last:
+            self._backoff.hurry()
             self._tries.clear()
-        if self._pace.waits():
+        if self._backoff.waits():
             return True
         if self._stop.is_set():
             return False
-        begun = time.monotonic()
+        start = time.monotonic()
         try:
-            more = self._piece(last=last)
+            more = self._make_batch(last=last)
         except Exception as error:
             self._server = None
-            more = self._pace.failed(error)
-        self._seconds += time.monotonic() - begun
+            more = self._backoff.failed(error)
+        self._seconds += time.monotonic() - start
         return more and not self._stop.is_set()
 
     def report(self) -> UploadReport:
-        """What came of it so far."""
-        there, of = len(self._there()), len(self.runs.ids) + 1
-        why = self._pace.why if there < of else ""
-        return UploadReport(self.to.mode, self._where, of, there, why, self._seconds)
+        """Return the result so far."""
+        complete, total = len(self._complete()), len(self.runs.ids) + 1
+        why = self._backoff.why if complete < total else ""
+        return UploadReport(self.to.mode, self._url, total, complete, why, self._seconds)
 
-    def _there(self) -> set[str]:
-        """The runs of the sweep as it is now that are whole."""
-        return self._outbox.ids(self._place) & {*self.runs.ids, self.runs.overview_id}
+    def _complete(self) -> set[str]:
+        """Return the complete runs of the sweep as far as it is trained."""
+        return self._log.ids(self._place) & {*self.runs.ids, self.runs.overview_id}
 
-    def _piece(self, *, last: bool) -> bool:
+    def _make_batch(self, *, last: bool) -> bool:
         if self.to.online and self._server is None:
             self._server = Server(self.to)
-            self._place, self._where = self._server.place, self._server.url
+            self._place, self._url = self._server.place, self._server.url
         ids = self.runs.ids
-        done = self._outbox.ids(self._place)
-        left = [run_id for run_id in ids if run_id not in done and self._tries[run_id] < _TRIES]
+        complete = self._log.ids(self._place)
+        left = [run_id for run_id in ids if run_id not in complete and self._tries[run_id] < _TRIES]
         overview = self.runs.overview_id
         if left:
-            self._make_runs([ids[run_id] for run_id in left[: self._most]])
-        elif last and overview not in done and self._tries[overview] < _TRIES:
+            self._make_runs([ids[run_id] for run_id in left[: self._batch]])
+        elif last and overview not in complete and self._tries[overview] < _TRIES:
             self._make_overview()
         else:
-            if last and self.runs.whole and done >= {*ids, overview}:
-                self._take_away(done - {*ids, overview})
+            if last and self.runs.whole and complete >= {*ids, overview}:
+                self._delete_stale(complete - {*ids, overview})
             return False
         return True
 
     def _make_runs(self, numbers: Sequence[int]) -> None:
-        """Make the runs of some trials or cells, as far as nobody brought them there before."""
-        runs = list(self.runs.made(numbers, self._rows))
-        wanted = {run.id: len(run.rows) for run in runs}
-        there = self._server.found(list(wanted)) if self._server else {}
-        before = [run_id for run_id, rows in wanted.items() if there.get(run_id) == ServerRun(rows)]
-        self._sent(before, self.runs.level)
+        """Make the runs of some trials or cells, except those that the server already has."""
+        runs = list(self.runs.build(numbers, self._rows))
+        rows = {run.id: len(run.rows) for run in runs}
+        existing = self._server.find_runs(list(rows)) if self._server else {}
+        before = [run_id for run_id in rows if existing.get(run_id) == ServerRun(rows[run_id])]
+        self._note(before, self.runs.level)
         left = [run for run in runs if run.id not in before]
-        sweep = self._sweep() if left else None
+        sweep = self._wandb_sweep() if left else None
 
         def write(run: Run) -> None:
-            begun = there[run.id].rows if run.id in there else None
+            begun = existing[run.id].rows if run.id in existing else None
             client.write_run(run, self.to, self._directory, sweep=sweep, begun=begun)
 
-        self._make(left, self.runs.level, wanted, write)
+        self._make(left, self.runs.level, rows, write)
 
     def _make_overview(self) -> None:
-        """Make the overview, or what is not there of it."""
-        made = self.runs.overview()
-        there = self._server.found([made.id]).get(made.id) if self._server else None
-        # Its row may be there without its pictures.
-        torn = bool(there and self._server and self._server.lacks_files(made.id))
-        if there and there.finished and not torn:
-            self._sent([made.id], OVERVIEW)
+        """Make the overview, or the part of it that is missing."""
+        overview = self.runs.overview()
+        existing = self._server.find_runs([overview.id]).get(overview.id) if self._server else None
+        # Its row may have arrived without its pictures.
+        torn = bool(existing and self._server and self._server.lacks_files(overview.id))
+        if existing and existing.finished and not torn:
+            self._note([overview.id], OVERVIEW)
             return
 
         def log(run: Any) -> None:
             log_overview(run, self.runs.sweep, self.to.waits, again=torn)
 
         def write(run: Run) -> None:
-            begun = there.rows if there else None
+            begun = existing.rows if existing else None
             client.write_run(run, self.to, self._directory, begun=begun, more=log)
 
-        self._make([made], OVERVIEW, {made.id: there.rows + torn if there else 1}, write)
+        self._make([overview], OVERVIEW, {overview.id: existing.rows + torn if existing else 1}, write)
 
     def _make(
         self, runs: Sequence[Run], level: str, rows: Mapping[str, int], write: Callable[[Run], None]
     ) -> None:
-        """Make these runs; raises where none comes through.
+        """Make runs, and raise an error if all fail.
 
-        rows: by the run's id, how many it has once it is whole. write: makes one.
+        Args:
+            runs: The runs.
+            level: Their level.
+            rows: The number of rows of each complete run, by id.
+            write: Function that makes a run.
         """
         self._clear(run.id for run in runs)
-        finished, failed = self._written(runs, write)
+        finished, failed = self._write_all(runs, write)
         client.close_service()
-        whole = self._whole({run_id: rows[run_id] for run_id in finished}, level)
-        self._sent(whole, level)
-        failed |= {run_id: "the server has not all of it" for run_id in finished if run_id not in whole}
+        complete = self._check({run_id: rows[run_id] for run_id in finished}, level)
+        self._note(complete, level)
+        failed |= {run_id: "the server has only a part" for run_id in finished if run_id not in complete}
         self._tries.update(list(failed))
-        self._tell(len(self._there()))
-        if whole:
-            self._pace.came_through()
+        self._tell(len(self._complete()))
+        if complete:
+            self._backoff.came_through()
         if failed:
-            self._pace.why = client.redact_key(next(iter(failed.values())))
-            if not whole:
-                raise ConnectionError(self._pace.why)
+            self._backoff.why = client.redact_key(next(iter(failed.values())))
+            if not complete:
+                raise ConnectionError(self._backoff.why)
 
-    def _written(
+    def _write_all(
         self, runs: Sequence[Run], write: Callable[[Run], None]
     ) -> tuple[list[str], dict[str, object]]:
-        """The runs that came to their end, as the client has it, and what stood in the way of others."""
+        """Write runs in threads; return the ids that the client finished, and the errors of others."""
         finished: list[str] = []
         failed: dict[str, object] = {}
-        count = len(self._there())
+        count = len(self._complete())
 
-        def unless_stopped(run: Run) -> bool:
+        def write_unless_stopped(run: Run) -> bool:
             if self._stop.is_set():
                 return False
             write(run)
@@ -191,50 +209,50 @@ class Upload:
 
         client.open_service()
         with ThreadPoolExecutor(self._threads) as pool:
-            waiting = {pool.submit(unless_stopped, run): run.id for run in runs}
-            for one in as_completed(waiting):
-                if (error := one.exception()) is not None:
-                    failed[waiting[one]] = error
-                elif one.result():
-                    finished.append(waiting[one])
+            futures = {pool.submit(write_unless_stopped, run): run.id for run in runs}
+            for future in as_completed(futures):
+                if (error := future.exception()) is not None:
+                    failed[futures[future]] = error
+                elif future.result():
+                    finished.append(futures[future])
                     self._tell(count + len(finished))
         return finished, failed
 
-    def _whole(self, rows: Mapping[str, int], level: str) -> set[str]:
-        """Which of the runs that came to their end are whole. rows: how many each has then."""
+    def _check(self, rows: Mapping[str, int], level: str) -> set[str]:
+        """Return which finished runs are complete; rows: the number of rows they should have."""
         if self._server is None:
             return set(rows)
         self._server.renew()
-        whole = self._server.whole(rows)
-        return {run_id for run_id in whole if level != OVERVIEW or not self._server.lacks_files(run_id)}
+        complete = self._server.complete_runs(rows)
+        return {run_id for run_id in complete if level != OVERVIEW or not self._server.lacks_files(run_id)}
 
-    def _sent(self, ids: Iterable[str], level: str) -> None:
-        """Note what is whole; what is on a server is not kept twice."""
-        sent = [UploadedRun(run_id, level, self._place) for run_id in ids]
-        self._outbox.add(sent)
+    def _note(self, ids: Iterable[str], level: str) -> None:
+        """Log complete runs, and delete the local files of those that are on a server."""
+        runs = [UploadedRun(run_id, level, self._place) for run_id in ids]
+        self._log.add(runs)
         if self.to.online:
-            self._clear(one.id for one in sent)
+            self._clear(run.id for run in runs)
 
-    def _sweep(self) -> str | None:
-        """W&B's sweep for the runs to belong to."""
+    def _wandb_sweep(self) -> str | None:
+        """Return the id of W&B's sweep for the runs to join; create it if necessary."""
         if self._server is None:
             return None
-        if self._place not in self._outbox.sweeps:
-            self._outbox.add_sweep(self._place, self._server.sweep(self.runs.sweep))
-        return self._outbox.sweeps[self._place]
+        if self._place not in self._log.sweeps:
+            self._log.add_sweep(self._place, self._server.create_sweep(self.runs.sweep))
+        return self._log.sweeps[self._place]
 
-    def _take_away(self, stale: set[str]) -> None:
-        """Take runs away that showed the sweep before it was added to; those of another level stay."""
+    def _delete_stale(self, stale: set[str]) -> None:
+        """Delete runs of this level that showed the sweep before it was extended."""
         levels = (self.runs.level, OVERVIEW)
-        ids = sorted(stale & set().union(*(self._outbox.ids(self._place, level) for level in levels)))
+        ids = sorted(stale & set().union(*(self._log.ids(self._place, level) for level in levels)))
         self._clear(ids)
         if self._server and ids:
             self._server.delete(ids, sweep_id(self.runs.sweep.plan))
-        self._outbox.add([UploadedRun(run_id, "", self._place, gone=True) for run_id in ids])
+        self._log.add([UploadedRun(run_id, "", self._place, gone=True) for run_id in ids])
 
     def _clear(self, ids: Iterable[str]) -> None:
-        """Remove what W&B wrote of runs: of an attempt that came to nothing, or that are on the server."""
+        """Delete the local files of runs that failed, or that are on the server."""
         wanted = set(ids)
-        for path in [*self._outbox.folder.glob("offline-run-*-*"), *self._outbox.folder.glob("run-*-*")]:
+        for path in [*self._log.folder.glob("offline-run-*-*"), *self._log.folder.glob("run-*-*")]:
             if path.name.rpartition("-")[2] in wanted:
                 shutil.rmtree(path, ignore_errors=True)

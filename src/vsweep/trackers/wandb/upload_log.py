@@ -1,4 +1,4 @@
-"""What was made of a sweep for W&B, and where it is: a line of `wandb/runs.jsonl` for each run."""
+"""Record which W&B runs of a sweep are complete, in `wandb/runs.jsonl`."""
 
 import json
 import os
@@ -7,12 +7,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 FOLDER = "wandb"
-_LOG = "runs.jsonl"
 OFFLINE = "offline"
 
 
 class UploadedRun(NamedTuple):
-    """A run that is whole. to: `offline`, or where on which server it is. gone: whether it was taken away."""
+    """A complete run.
+
+    Attributes:
+        id: The run's id.
+        level: Its level.
+        to: `offline`, or the server and project.
+        gone: Whether it was deleted.
+    """
 
     id: str
     level: str
@@ -21,72 +27,74 @@ class UploadedRun(NamedTuple):
 
 
 class UploadLog:
-    """The log of a sweep's directory. What it does not say is to be found out, or made again."""
+    """The log of a sweep's directory; a run that is not in the log is looked up on the server or remade."""
 
     def __init__(self, directory: Path) -> None:
-        """Nothing is written before `add`."""
+        """Read the log; nothing is written before `add`."""
         self.folder = directory / FOLDER
-        self._sent: dict[tuple[str, str], UploadedRun] = {}
-        # Each server's sweep that the runs belong to.
+        self._runs: dict[tuple[str, str], UploadedRun] = {}
+        # The id of W&B's sweep on each server.
         self.sweeps: dict[str, str] = {}
-        for line in _lines(self.folder / _LOG):
+        for line in _read(self._file):
             if "sweep" in line:
                 self.sweeps[str(line.get("to"))] = str(line["sweep"])
             elif line.keys() >= {"id", "level", "to"}:
-                gone = bool(line.get("gone"))
-                self._note(UploadedRun(str(line["id"]), str(line["level"]), str(line["to"]), gone))
+                run_id, level, to = (str(line[key]) for key in ("id", "level", "to"))
+                self._note(UploadedRun(run_id, level, to, bool(line.get("gone"))))
+
+    @property
+    def _file(self) -> Path:
+        return self.folder / "runs.jsonl"
 
     @property
     def places(self) -> set[str]:
-        """Where runs are: `offline`, and on servers."""
-        return {to for _, to in self._sent}
+        """The destinations of runs: `offline`, and servers with projects."""
+        return {to for _, to in self._runs}
 
     def ids(self, to: str, level: str | None = None) -> set[str]:
-        """The runs that are there. level: of these alone."""
-        return {one.id for (_, at), one in self._sent.items() if at == to and level in (None, one.level)}
+        """Return the ids of the runs at a destination; level: only runs of this level."""
+        return {run.id for run in self._runs.values() if run.to == to and level in (None, run.level)}
 
-    def add(self, sent: Iterable[UploadedRun]) -> None:
-        """Note runs that are whole there, or were taken away."""
-        made = list(sent)
-        self._write([one._asdict() for one in made])
-        for one in made:
-            self._note(one)
+    def add(self, runs: Iterable[UploadedRun]) -> None:
+        """Record runs that are complete or were deleted."""
+        runs = list(runs)
+        self._append([run._asdict() for run in runs])
+        for run in runs:
+            self._note(run)
 
     def add_sweep(self, to: str, sweep: str) -> None:
-        """Note the W&B sweep that the runs belong to."""
-        self._write([{"sweep": sweep, "to": to}])
+        """Record the W&B sweep that the runs at a destination belong to."""
+        self._append([{"sweep": sweep, "to": to}])
         self.sweeps[to] = sweep
 
-    def _note(self, one: UploadedRun) -> None:
-        if one.gone:
-            self._sent.pop((one.id, one.to), None)
-        else:
-            self._sent[one.id, one.to] = one
+    def _note(self, run: UploadedRun) -> None:
+        self._runs.pop((run.id, run.to), None)
+        if not run.gone:
+            self._runs[run.id, run.to] = run
 
-    def _write(self, lines: list[dict[str, Any]]) -> None:
+    def _append(self, lines: list[dict[str, Any]]) -> None:
         if not lines:
             return
         self.folder.mkdir(exist_ok=True)
-        log = self.folder / _LOG
-        with log.open("ab") as file:
-            # A process that was killed may have left half a line.
-            torn = file.tell() and log.read_bytes()[-1:] != b"\n"
+        with self._file.open("ab") as file:
+            # A process that was killed may have left an incomplete line.
+            torn = file.tell() and self._file.read_bytes()[-1:] != b"\n"
             text = "".join(json.dumps(line) + "\n" for line in lines)
-            file.write(("\n" if torn else "").encode() + text.encode())
+            file.write(("\n" * bool(torn) + text).encode())
             file.flush()
             os.fsync(file.fileno())
 
 
-def _lines(log: Path) -> Iterator[dict[str, Any]]:
-    """What the log says, as far as its lines can be read."""
+def _read(log: Path) -> Iterator[dict[str, Any]]:
+    """Yield the valid lines of the log."""
     try:
         text = log.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return
     for line in text.splitlines():
         try:
-            said = json.loads(line)
+            record = json.loads(line)
         except ValueError:
             continue
-        if isinstance(said, dict):
-            yield said
+        if isinstance(record, dict):
+            yield record

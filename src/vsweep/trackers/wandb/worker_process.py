@@ -1,4 +1,4 @@
-"""The other end of `worker`: it is started, told when all is trained, and asked how far it is."""
+"""Start the worker process, and exchange messages with it."""
 
 import json
 import subprocess
@@ -15,52 +15,61 @@ _WORKER = "vsweep.trackers.wandb.worker"
 
 
 class WorkerProcess:
-    """A process that makes W&B runs of a sweep's directory."""
+    """A process that makes W&B runs of a sweep's directory.
+
+    Attributes:
+        report: The result, once the process has ended normally.
+        failed: The reason why there is no result.
+    """
 
     def __init__(
         self, directory: Path, asked: Mapping[str, Any], told: Callable[[int], None], *, nice: int = 0
     ) -> None:
-        """asked: as of `worker.make`. told: is called with how many runs are there, from another thread.
+        """Start the process.
 
-        nice: how far it stands back for other processes.
+        Args:
+            directory: The sweep's directory.
+            asked: The options of `worker.make_runs`.
+            told: Callback that gets the number of complete runs, in another thread.
+            nice: How much to lower the process's priority.
         """
-        words = {**asked, "directory": str(directory), "nice": nice}
+        options = {**asked, "directory": str(directory), "nice": nice}
         self.report: UploadReport | None = None
         self.failed = ""
         self._told = told
         self._process = subprocess.Popen(
-            # Nothing is imported from where one stands, which may be anybody's folder.
-            [sys.executable, "-P", "-m", _WORKER, json.dumps(words)],
+            # With -P, modules are not imported from the working directory, which may be anybody's.
+            [sys.executable, "-P", "-m", _WORKER, json.dumps(options)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            # Ctrl-C is for who trains, who then tells this one. No new session, whose share of the
-            # processors some systems give apart from what is nice.
+            # The training process handles Ctrl-C and then stops this one. A new session would do as well, but
+            # some systems divide the processors among sessions whatever their priority is.
             process_group=0,
         )
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
 
     def end(self) -> None:
-        """All is trained: make the rest, and come to an end."""
+        """Tell the process that training has ended, so that it makes the remaining runs and ends."""
         with suppress(OSError):
             assert self._process.stdin
             self._process.stdin.write("end\n")
             self._process.stdin.flush()
 
     def stop(self) -> None:
-        """Come to an end soon, with what is made by then."""
+        """Tell the process to end soon, with the runs that are complete by then."""
         with suppress(OSError):
             assert self._process.stdin
             self._process.stdin.close()
 
     def wait(self, seconds: float | None = None) -> None:
-        """Wait until it has ended; where that takes longer than so many seconds, end it."""
+        """Wait until the process has ended, and kill it after some time."""
         try:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:
-            self.failed = f"its process was busy, and ended after {seconds:g} s"
+            self.failed = f"its process was busy and was ended after {seconds:g} s"
             self._process.kill()
             self._process.wait()
         self._listener.join(5.0)
@@ -73,10 +82,9 @@ class WorkerProcess:
         with self._process.stdout as lines:
             for line in lines:
                 with suppress(ValueError):
-                    said = json.loads(line)
-                    if "whole" in said:
-                        self._told(said["whole"])
-                    if "report" in said:
-                        self.report = UploadReport(**said["report"])
-                    if "failed" in said:
-                        self.failed = said["failed"]
+                    message = json.loads(line)
+                    if "whole" in message:
+                        self._told(message["whole"])
+                    if "report" in message:
+                        self.report = UploadReport(**message["report"])
+                    self.failed = message.get("failed", self.failed)

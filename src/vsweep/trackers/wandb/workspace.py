@@ -1,4 +1,4 @@
-"""A sweep's dashboard as W&B has it: a workspace, made from the sweep's tables without a network."""
+"""Convert a sweep's dashboard to a W&B workspace, and save it."""
 
 import json
 import shlex
@@ -25,33 +25,42 @@ from vsweep.trackers.wandb.dashboard import (
     ScatterPanel,
     TablePanel,
     dashboard_sections,
+    describe_panel,
 )
 from vsweep.trackers.wandb.granularity import Level, plan_runs
 from vsweep.trackers.wandb.options import tracker_options
 from vsweep.trackers.wandb.runs import sweep_id
 
-# W&B draws ten lines of a panel unless it is told of more, and no more than this many well.
+# The file in the sweep's directory with the URL of its dashboard in each `entity/project`.
+WORKSPACE_FILE = Path("wandb") / "workspace.json"
+# W&B draws ten lines of a panel by default, and more than a hundred badly.
 _FEWEST_LINES, _MOST_LINES = 10, 100
-# Kinds of characters that W&B takes in no name of a view.
-_NOT_IN_NAMES = "So", "Sk", "Sm", "Sc", "Cs"
+# Unicode categories that W&B does not allow in the name of a view.
+_FORBIDDEN_CATEGORIES = "So", "Sk", "Sm", "Sc", "Cs"
+# W&B's client reports a server that does not answer with one of these.
+_NO_ANSWER = "did not respond", "onnection", "timed out", "timeout", "resolve"
 
 
 def run_level(sweep: Sweep) -> Level:
-    """What W&B has a run of, as the sweep's config says, or as many trials as it has do."""
-    return plan_runs(tracker_options(sweep.config)["level"], sweep.plan["trials"], sweep.plan["cells"]).level
+    """Return the level of a sweep's runs according to its config, or to its size."""
+    level = tracker_options(sweep.config)["level"]
+    return plan_runs(level, sweep.plan["trials"], sweep.plan["cells"]).level
 
 
 def describe_panels(sweep: Sweep, level: Level) -> list[str]:
-    """What the dashboard shows, a line for each panel, with the name of its section."""
-    return [
-        f"{name}: {panel.words}" for name, made in dashboard_sections(sweep, level).items() for panel in made
-    ]
+    """Return a line for each panel of the dashboard, with the name of its section."""
+    sections = dashboard_sections(sweep, level).items()
+    return [f"{name}: {describe_panel(panel)}" for name, panels in sections for panel in panels]
 
 
 def build_workspace(sweep: Sweep, level: Level, entity: str, project: str) -> Any:
-    """A sweep's dashboard, as a `wandb_workspaces.workspaces.Workspace` that is not saved.
+    """Build a sweep's dashboard without saving it; it has only runs that are tagged with the sweep's id.
 
-    Only runs tagged with the sweep's id are in it. Raises `ServiceError` where wandb-workspaces is missing.
+    Returns:
+        A `wandb_workspaces.workspaces.Workspace`.
+
+    Raises:
+        ServiceError: If wandb-workspaces is not installed.
     """
     ws, _ = _library()
     uid = sweep_id(sweep.plan)
@@ -61,12 +70,12 @@ def build_workspace(sweep: Sweep, level: Level, entity: str, project: str) -> An
     return ws.Workspace(
         entity=entity,
         project=project,
-        name=f"{_plain(str(sweep.plan.get('name', 'sweep')))} {uid}",
-        sections=[_section(name, made) for name, made in dashboard_sections(sweep, level).items()],
+        name=f"{_allowed_name(str(sweep.plan.get('name', 'sweep')))} {uid}",
+        sections=[_section(name, panels) for name, panels in dashboard_sections(sweep, level).items()],
         settings=ws.WorkspaceSettings(max_runs=_MOST_LINES),
         runset_settings=ws.RunsetSettings(
             filters=ws.And(ws.Tags().isin([uid]), ws.Metric("JobType").isin(kinds)),
-            # A run's group is its cell, in words: of one seed, nothing that its name does not say.
+            # A group is a cell, so with one seed it adds nothing to a run's name.
             groupby=[ws.Metric("Group")] if level == "trial" and trials["seed"].nunique() > 1 else [],
             order=[ws.Ordering(final, ascending=not higher_is_better(ranking))],
             pinned_columns=[f"summary:{final.name}"] if final.name in trials else [],
@@ -74,18 +83,18 @@ def build_workspace(sweep: Sweep, level: Level, entity: str, project: str) -> An
     )
 
 
-def _plain(name: str) -> str:
-    return "".join("-" if unicodedata.category(one) in _NOT_IN_NAMES else one for one in name)
+def _allowed_name(name: str) -> str:
+    return "".join("-" if unicodedata.category(char) in _FORBIDDEN_CATEGORIES else char for char in name)
 
 
-def _section(name: str, made: list[Panel]) -> Any:
+def _section(name: str, panels: list[Panel]) -> Any:
     ws, _ = _library()
-    layout = ws.SectionLayoutSettings(columns=min(3, len(made)), rows=2 if len(made) > 3 else 1)
-    return ws.Section(name=name, panels=[_panel(each) for each in made], is_open=True, layout_settings=layout)
+    layout = ws.SectionLayoutSettings(columns=min(3, len(panels)), rows=2 if len(panels) > 3 else 1)
+    return ws.Section(name=name, panels=list(map(_panel, panels)), is_open=True, layout_settings=layout)
 
 
 def _panel(panel: Panel) -> Any:
-    """The same panel as W&B's own."""
+    """Convert a panel to W&B's type."""
     _, wr = _library()
     match panel:
         case CurvesPanel():
@@ -103,35 +112,35 @@ def _panel(panel: Panel) -> Any:
                 groupby_rangefunc=panel.spread,
                 max_runs_to_show=min(max(panel.lines, _FEWEST_LINES), _MOST_LINES),
             )
-        case ParallelPanel():
+        case ParallelPanel(fields):
             columns = [
-                wr.ParallelCoordinatesPlotColumn(metric=_number(each), display_name=each.name, log=each.log)
-                for each in panel.columns
+                wr.ParallelCoordinatesPlotColumn(metric=_metric(f), display_name=f.name, log=f.log)
+                for f in fields
             ]
             return wr.ParallelCoordinatesPlot(columns=columns, title="axes")
-        case ImportancePanel():
-            return wr.ParameterImportancePlot(with_respect_to=panel.target)
+        case ImportancePanel(target):
+            return wr.ParameterImportancePlot(with_respect_to=target)
         case ScatterPanel(x, y, z):
-            third = {"z": _number(z), "log_z": z.log} if z else {}
+            third = {"z": _metric(z), "log_z": z.log} if z else {}
             return wr.ScatterPlot(
-                title=panel.title, x=_number(x), y=_number(y), log_x=x.log, log_y=y.log, **third
+                title=panel.title, x=_metric(x), y=_metric(y), log_x=x.log, log_y=y.log, **third
             )
-        case ImagesPanel():
-            return wr.MediaBrowser(title=panel.title, media_keys=list(panel.keys))
-        case TablePanel():
-            return wr.WeavePanelSummaryTable(table_name=panel.key)
+        case ImagesPanel(title, keys):
+            return wr.MediaBrowser(title=title, media_keys=list(keys))
+        case TablePanel(key):
+            return wr.WeavePanelSummaryTable(table_name=key)
 
 
-def _number(field: Field) -> Any:
+def _metric(field: Field) -> Any:
     _, wr = _library()
     return wr.SummaryMetric(field.key) if field.summary else wr.Config(field.key)
 
 
 def _library() -> tuple[Any, Any]:
-    """W&B's workspaces and its panels, imported when first used: it takes half a second."""
+    """Import W&B's workspaces and its panels, which takes half a second."""
     try:
         with warnings.catch_warnings():
-            # Of how it is written, not of what is asked of it.
+            # The library's own deprecations do not concern the user.
             warnings.simplefilter("ignore")
             import wandb_workspaces.reports.v2 as panels
             import wandb_workspaces.workspaces as workspaces
@@ -141,39 +150,40 @@ def _library() -> tuple[Any, Any]:
     return workspaces, panels
 
 
-# In the sweep's directory: the URL of its dashboard in each `entity/project`.
-WORKSPACE_FILE = Path("wandb") / "workspace.json"
-# Of a server that is not there W&B's client says one of these.
-_NO_ANSWER = "did not respond", "onnection", "timed out", "timeout", "resolve"
-
-
 def save_workspace(sweep: Sweep, *, project: str, entity: str | None, level: Level) -> str:
-    """Save a sweep's dashboard, and give its URL.
+    """Save a sweep's dashboard, and return its URL.
 
-    project, entity: where; None is one's own. level: what W&B has a run of. A view that was saved before, as
-    `wandb/workspace.json` in the sweep's directory knows, is brought up to date: its own sections are made
-    anew, and those that a person added stay.
+    A view that was saved before, according to `wandb/workspace.json` in the sweep's directory, is updated:
+    its own sections are replaced, and those that a user added stay.
 
-    Raises `ServiceError` where it cannot be saved.
+    Args:
+        sweep: The sweep.
+        project: W&B's project.
+        entity: W&B's entity; None is the user's default.
+        level: The level of the sweep's runs.
+
+    Raises:
+        ServiceError: If the dashboard cannot be saved.
     """
-    with _in_a_sentence():
-        api = _logged_in()
+    with _client_errors():
+        api = _api()
         entity = entity or api.default_entity
         if not entity:
-            raise ServiceError("W&B knows no entity of yours: give entity=NAME")
-        _look(api, sweep, f"{entity}/{project}")
-    known = _known(sweep)
-    made = build_workspace(sweep, level, entity, project)
-    with _in_a_sentence():
-        view = _updated(made, known.get(f"{entity}/{project}"))
+            raise ServiceError("W&B has no default entity for you: give entity=NAME")
+        path = f"{entity}/{project}"
+        _warn_if_empty(api, sweep, path)
+    saved = _read_urls(sweep)
+    new = build_workspace(sweep, level, entity, project)
+    with _client_errors():
+        view = _updated(new, saved.get(path))
         view.save()
         url = str(view.url)
-    _note(sweep, {**known, f"{entity}/{project}": url})
+    _write_urls(sweep, {**saved, path: url})
     return url
 
 
-def _logged_in() -> Any:
-    """W&B's client. Raises `ServiceError` where one is not logged in: it would else ask for a key."""
+def _api() -> Any:
+    """Return W&B's API client, which would ask for a key if the user were not logged in."""
     import wandb
 
     if not is_logged_in():
@@ -181,61 +191,61 @@ def _logged_in() -> Any:
     return wandb.Api()
 
 
-def _look(api: Any, sweep: Sweep, path: str) -> None:
-    """Say so where none of the sweep's runs is there. Raises where there is no such project."""
+def _warn_if_empty(api: Any, sweep: Sweep, path: str) -> None:
+    """Print a hint if the project has no run of the sweep; raise an error if there is no such project."""
     if not len(api.runs(path, filters={"tags": {"$in": [sweep_id(sweep.plan)]}}, per_page=1)):
-        send = f"vsweep sync {shlex.quote(str(sweep.directory))}"
-        print(f"no run of this sweep is in {path} yet; to send them: {send}", file=sys.stderr)
+        command = f"vsweep sync {shlex.quote(str(sweep.directory))}"
+        print(f"no run of this sweep is in {path} yet; to send them: {command}", file=sys.stderr)
 
 
-def _updated(made: Any, url: str | None) -> Any:
-    """The view that was saved at a URL, showing what was made; what was made where it is there no more."""
+def _updated(new: Any, url: str | None) -> Any:
+    """Return the view saved at a URL with the new content, or the new view if there is none."""
     if url is None:
-        return made
+        return new
     try:
-        view = type(made).from_url(url)
+        view = type(new).from_url(url)
     except ValueError as error:
         if "not found in project" not in str(error):
             raise
-        return made
-    if (view.entity, view.project) != (made.entity, made.project):
-        # The URL is from a file, and it leads elsewhere for all that it has of this project's name.
-        return made
-    ours = {section.name for section in made.sections}
-    view.name, view.runset_settings = made.name, made.runset_settings
-    view.sections = [*made.sections, *(section for section in view.sections if section.name not in ours)]
+        return new
+    if (view.entity, view.project) != (new.entity, new.project):
+        # The URL is read from a file, and it may lead to another project in spite of its text.
+        return new
+    names = {section.name for section in new.sections}
+    view.name, view.runset_settings = new.name, new.runset_settings
+    view.sections = [*new.sections, *(section for section in view.sections if section.name not in names)]
     return view
 
 
-def _known(sweep: Sweep) -> dict[str, str]:
-    """Where the dashboard was saved, as the directory says, which may come from others."""
+def _read_urls(sweep: Sweep) -> dict[str, str]:
+    """Read the URLs of saved dashboards; the file may come from someone else."""
     try:
-        found = json.loads((sweep.directory / WORKSPACE_FILE).read_text(encoding="utf-8"))
+        record = json.loads((sweep.directory / WORKSPACE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    pairs = found.items() if isinstance(found, dict) else ()
+    pairs = record.items() if isinstance(record, dict) else ()
     return {path: url for path, url in pairs if isinstance(url, str) and f"/{path}?nw=" in url}
 
 
-def _note(sweep: Sweep, known: dict[str, str]) -> None:
+def _write_urls(sweep: Sweep, urls: dict[str, str]) -> None:
     path = sweep.directory / WORKSPACE_FILE
     try:
         path.parent.mkdir(exist_ok=True)
-        write_json(path, known)
+        write_json(path, urls)
     except OSError as error:
-        again = "another vsweep dashboard will make another view"
-        print(f"cannot write {path} ({error.strerror}): {again}", file=sys.stderr)
+        effect = "the next vsweep dashboard will create another view"
+        print(f"cannot write {path} ({error.strerror}): {effect}", file=sys.stderr)
 
 
 @contextmanager
-def _in_a_sentence() -> Iterator[None]:
-    """Say in one what W&B's client raises, without the API key."""
+def _client_errors() -> Iterator[None]:
+    """Convert errors of W&B's client to a sentence without the API key."""
     try:
         yield
     except (ConfigError, ServiceError):
         raise
     except Exception as error:
-        said = redact_key(error) or type(error).__name__
-        silent = any(words in said for words in _NO_ANSWER)
-        what = "W&B's server does not answer" if silent else "W&B saved no dashboard"
-        raise ServiceError(f"{what} ({said})") from None
+        reason = redact_key(error) or type(error).__name__
+        silent = any(words in reason for words in _NO_ANSWER)
+        problem = "W&B's server does not answer" if silent else "W&B saved no dashboard"
+        raise ServiceError(f"{problem} ({reason})") from None
