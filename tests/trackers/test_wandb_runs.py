@@ -15,7 +15,7 @@ from vsweep.analysis.seed_spread import aggregate_seeds
 from vsweep.trackers.wandb.granularity import describe_runs, estimate_seconds, plan_runs
 from vsweep.trackers.wandb.runs import Runs, cell_config
 from vsweep.trackers.wandb.server import sweep_config
-from vsweep.trackers.wandb.upload_log import UploadedRun, UploadLog
+from vsweep.trackers.wandb.upload_log import UploadLog
 
 
 @given(st.integers(1, 5000), st.lists(st.integers(0, 4999), max_size=4), st.integers(2, 300))
@@ -262,7 +262,7 @@ def test_ids_are_the_sweeps_own_and_stay(long, by_trial, by_cell):
     assert set(again.ids) == {run.id for run in by_trial.values()}
     assert not {run.id for run in by_cell.values()} & set(again.ids)
     assert again.overview_id not in again.ids
-    assert again.whole
+    assert again.complete
 
 
 def test_the_overview_says_what_is_best(long):
@@ -288,12 +288,13 @@ def test_a_sweep_of_w_and_b_has_the_axes_nested_as_configs_are(long):
 
 def test_the_outbox_outlives_a_torn_line(tmp_path):
     outbox = UploadLog(tmp_path)
-    outbox.add([UploadedRun("a", "trial", "offline"), UploadedRun("b", "trial", "offline")])
+    outbox.add(["a", "b"], "offline", "trial")
     outbox.add_sweep("server e/p", "s1")
     with (tmp_path / "wandb" / "runs.jsonl").open("a") as file:
         file.write('{"id": "c", "lev')
     again = UploadLog(tmp_path)
-    again.add([UploadedRun("d", "trial", "offline"), UploadedRun("a", "trial", "offline", gone=True)])
+    again.add(["d"], "offline", "trial")
+    again.delete(["a"], "offline")
     last = UploadLog(tmp_path)
     assert last.ids("offline") == {"b", "d"}
     assert last.ids("server e/p") == set()
@@ -313,4 +314,4 @@ def test_a_cell_has_a_run_once_all_its_seeds_are_there(long):
     runs.sweep.trials = long.trials.iloc[:-1]
     cells = long.trials["cell"].drop_duplicates().tolist()
     assert list(runs.ids.values()) == cells[:-1]
-    assert not runs.whole
+    assert not runs.complete

@@ -1,4 +1,4 @@
-"""How trials converged: bands over seeds, and the number of steps to reach a target."""
+"""Measure convergence: bands over seeds, and the number of steps to reach a target."""
 
 from collections.abc import Sequence
 

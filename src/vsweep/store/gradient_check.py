@@ -67,7 +67,7 @@ class GradientCheck:
 
     @property
     def wrong(self) -> bool:
-        """Whether a gradient is wrong."""
+        """True if a gradient is wrong."""
         return self.error > self.threshold
 
     @property

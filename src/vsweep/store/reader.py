@@ -191,7 +191,7 @@ class StoredSweep:
 
     @property
     def lacks_pictures(self) -> bool:
-        """Whether pictures that the config asks for were not drawn, or were deleted."""
+        """True if pictures that the config asks for were not drawn, or were deleted."""
         noted = self.plan.get("pictures")
         drawn = [name for name, error in noted.items() if not error] if isinstance(noted, dict) else []
         complete = noted and all((self.directory / PICTURES / name).is_file() for name in drawn)

@@ -1,7 +1,7 @@
 """Print the results of verifying, confirming and checking gradients."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -17,51 +17,54 @@ from vsweep.store.verification import describe_verification
 _ROUGH = 1e-4
 
 
-def print_verification(record: Mapping[str, Any]) -> None:
-    """Print a table of the retrained trials and a summary; record: the content of `verify.json`."""
+def _print_table(
+    names: Sequence[str], rows: Iterable[Sequence[object]], summary: str, left: Sequence[str] = ()
+) -> None:
+    """Print a table and a sentence; left: the names of columns that are aligned to the left."""
     console = Console(stderr=True, highlight=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for name in ("trial", "seed", "why", "difference", "in", "its twin's", "verdict"):
-        table.add_column(name, justify="left" if name in ("why", "in", "verdict") else "right")
-    for trial in record["trials"]:
-        table.add_row(
-            str(trial["trial"]),
-            str(trial["seed"]),
-            trial["why"],
-            f"{trial['difference']:.1e}",
-            trial["metric"],
-            f"{trial['twin']:.1e}",
-            ", ".join(trial["changed"]) or ("chaotic" if trial["chaotic"] else "the same"),
-        )
+    for name in names:
+        table.add_column(name, justify="left" if name in left else "right")
+    for row in rows:
+        table.add_row(*map(str, row))
     console.print(table)
-    console.print(describe_verification(record), soft_wrap=True)
+    console.print(summary, soft_wrap=True)
+
+
+def print_verification(record: Mapping[str, Any]) -> None:
+    """Print a table of the retrained trials and a summary; record: the content of `verify.json`."""
+    rows = []
+    for trial in record["trials"]:
+        verdict = ", ".join(trial["changed"]) or ("chaotic" if trial["chaotic"] else "the same")
+        difference, twin = f"{trial['difference']:.1e}", f"{trial['twin']:.1e}"
+        rows.append((trial["trial"], trial["seed"], trial["why"], difference, trial["metric"], twin, verdict))
+    names = ("trial", "seed", "why", "difference", "in", "its twin's", "verdict")
+    _print_table(names, rows, describe_verification(record), left=("why", "in", "verdict"))
 
 
 def print_confirmation(cells: pd.DataFrame, metric: str) -> None:
     """Print a table of the cells that were retrained on fresh seeds, and how their mean changed."""
-    console = Console(stderr=True, highlight=False)
     columns = list(cells.columns)[1 : list(cells.columns).index("mean")]
     axes = [name for name in columns if cells[name].nunique() > 1]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for name in (*short_axis_names(axes).values(), "in the sweep", "on fresh seeds", "shrinkage", "rank"):
-        table.add_column(name, justify="right")
-    for row in cells.to_dict("records"):
-        table.add_row(
+    names = (*short_axis_names(axes).values(), "in the sweep", "on fresh seeds", "shrinkage", "rank")
+    rows = [
+        (
             *(format_value(row[axis]) for axis in axes),
             format_with_error(row["mean"], row["sem"]),
             format_with_error(row["confirmed"], row["confirmed_sem"]),
             format_value(row["shrinkage"]),
-            str(row["rank"]),
+            row["rank"],
         )
-    console.print(table)
+        for row in cells.to_dict("records")
+    ]
     best, shrinkage = cells.iloc[0], float(cells["shrinkage"].mean())
     rank = "still first" if best["rank"] == 1 else f"number {int(best['rank'])}"
-    console.print(
+    summary = (
         f"{metric} of the best cell: {format_value(best['mean'])} in the sweep,"
         f" {format_value(best['confirmed'])} on fresh seeds, {rank} of {len(cells)};"
-        f" mean shrinkage of these cells: {format_value(shrinkage)}",
-        soft_wrap=True,
+        f" mean shrinkage of these cells: {format_value(shrinkage)}"
     )
+    _print_table(names, rows, summary)
 
 
 def describe_gradient_check(check: GradientCheck) -> str:

@@ -23,7 +23,7 @@ class Backoff:
         """Start without a wait.
 
         Args:
-            patience: How long to go on without success once all is trained, in seconds.
+            patience: The time to go on without success once all is trained, in seconds.
             stop: Event that ends a wait.
         """
         self.why = ""

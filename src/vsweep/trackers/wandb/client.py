@@ -21,7 +21,7 @@ class Destination(NamedTuple):
         mode: `offline`, `online` or `shared`.
         project: W&B's project.
         entity: W&B's entity; None is the user's default.
-        patience: How long to wait for a server that does not answer, in seconds.
+        patience: The time to wait for a server that does not answer, in seconds.
     """
 
     mode: str
@@ -31,12 +31,12 @@ class Destination(NamedTuple):
 
     @property
     def waits(self) -> float:
-        """How long one run waits for a server, in seconds."""
+        """The time that one run waits for a server, in seconds."""
         return max(_SHORTEST_WAIT_S, self.patience)
 
     @property
     def online(self) -> bool:
-        """Whether there is a server."""
+        """True if there is a server."""
         return self.mode != "offline"
 
 

@@ -13,7 +13,7 @@ _OVERVIEW_S = 5.0
 
 
 class RunPlan(NamedTuple):
-    """What each run shows, and the number of runs including the overview."""
+    """The level of the runs, and their number including the overview."""
 
     level: Level
     runs: int

@@ -31,7 +31,7 @@ def log_overview(run: Any, sweep: Sweep, patience: float, *, again: bool) -> Non
     Args:
         run: W&B's run.
         sweep: The sweep.
-        patience: How long to wait for a server that does not answer, in seconds.
+        patience: The time to wait for a server that does not answer, in seconds.
         again: Whether to log the row again, because its pictures did not arrive.
     """
     if again or run.starting_step == 0:

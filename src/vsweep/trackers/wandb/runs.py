@@ -78,8 +78,8 @@ class Runs:
         self._uid = sweep_id(self.sweep.plan)
 
     @property
-    def whole(self) -> bool:
-        """Whether all trials are finished."""
+    def complete(self) -> bool:
+        """True if all trials are finished."""
         return len(self.sweep.trials) == self.sweep.plan["trials"]
 
     @cached_property
@@ -253,7 +253,7 @@ def _plain(value: Any) -> Any:
 
 def shorten_draws(command: str) -> str:
     """Shorten long lists of draws in a command to the first three; the overview has the whole command."""
-    return _DRAWS.sub(lambda found: f"{found[1]}{','.join(found[2].split(',')[:3])},…]", command)
+    return _DRAWS.sub(lambda match: f"{match[1]}{','.join(match[2].split(',')[:3])},…]", command)
 
 
 def truncate_name(name: str, unique: str) -> str:

@@ -146,9 +146,9 @@ class WandbTracker:
 
     def _describe_failure(self, why: str) -> str:
         """Describe a process without a result; `vsweep sync` finds out which runs it made."""
-        made = f"about {self._complete:,} of {_runs(self._total)}" if self._complete else "no runs"
+        count = f"about {self._complete:,} of {_runs(self._total)}" if self._complete else "no runs"
         command = _sync_command(self._directory, self._words)
-        return f"W&B: {made} were made ({why}); every curve is in the store: {command} sends them"
+        return f"W&B: {count} were made ({why}); every curve is in the store: {command} sends them"
 
 
 def _bar(console: Console) -> Bar:
@@ -189,17 +189,17 @@ def describe_result(report: UploadReport, directory: Path, words: Mapping[str, s
         words: Arguments of `vsweep sync` that differ from the config.
     """
     command = _sync_command(directory, words)
-    complete = report.whole == report.of > 0
+    complete = report.complete == report.total > 0
     why = f" ({report.why})" if report.why else ""
     if complete and report.mode == "offline":
-        line = f"W&B: {_runs(report.of)} in {directory / 'wandb'}{why}; to upload them: {command}"
+        line = f"W&B: {_runs(report.total)} in {directory / 'wandb'}{why}; to upload them: {command}"
         return line, not report.why
     if complete:
         arguments = {key: value for key, value in words.items() if key in _DASHBOARD_ARGUMENTS}
         workspace = _command("dashboard", directory, arguments)
-        return f"W&B: {_runs(report.of)} at {report.where}; a workspace for them: {workspace}", True
+        return f"W&B: {_runs(report.total)} at {report.where}; a workspace for them: {workspace}", True
     where = report.where or (str(directory / "wandb") if report.mode == "offline" else "W&B")
-    count = f"{report.whole:,} of {_runs(report.of)} are" if report.whole else "no run is"
+    count = f"{report.complete:,} of {_runs(report.total)} are" if report.complete else "no run is"
     return f"W&B: {count} at {where}{why}; every curve is in the store: {command} sends the rest", False
 
 

@@ -4,8 +4,9 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from typing import Any, NamedTuple
 
 from vsweep.trackers.wandb import client
@@ -13,7 +14,7 @@ from vsweep.trackers.wandb.backoff import Backoff
 from vsweep.trackers.wandb.overview import log_overview
 from vsweep.trackers.wandb.runs import OVERVIEW, Run, Runs, sweep_id
 from vsweep.trackers.wandb.server import Server, ServerRun
-from vsweep.trackers.wandb.upload_log import OFFLINE, UploadedRun, UploadLog
+from vsweep.trackers.wandb.upload_log import OFFLINE, UploadLog
 
 # W&B's service restarts after a batch, so that neither its memory nor its files grow with the runs.
 _BATCH_ONLINE, _BATCH_OFFLINE = 100, 250
@@ -30,16 +31,16 @@ class UploadReport(NamedTuple):
     Attributes:
         mode: `offline`, `online` or `shared`.
         where: The page of the runs, or "".
-        of: The number of runs that are to be made.
-        whole: The number of runs that are complete.
+        total: The number of runs that are to be made.
+        complete: The number of runs that are complete.
         why: The reason why others are not.
         seconds: The time spent.
     """
 
     mode: str
     where: str
-    of: int
-    whole: int
+    total: int
+    complete: int
     why: str
     seconds: float
 
@@ -127,7 +128,7 @@ class Upload:
         elif last and overview not in complete and self._tries[overview] < _TRIES:
             self._make_overview()
         else:
-            if last and self.runs.whole and complete >= {*ids, overview}:
+            if last and self.runs.complete and complete >= {*ids, overview}:
                 self._delete_stale(complete - {*ids, overview})
             return False
         return True
@@ -136,39 +137,36 @@ class Upload:
         """Make the runs of some trials or cells, except those that the server already has."""
         runs = list(self.runs.build(numbers, self._rows))
         rows = {run.id: len(run.rows) for run in runs}
-        existing = self._server.find_runs(list(rows)) if self._server else {}
+        existing = self._existing(list(rows))
         before = [run_id for run_id in rows if existing.get(run_id) == ServerRun(rows[run_id])]
         self._note(before, self.runs.level)
         left = [run for run in runs if run.id not in before]
-        sweep = self._wandb_sweep() if left else None
-
-        def write(run: Run) -> None:
-            begun = existing[run.id].rows if run.id in existing else None
-            client.write_run(run, self.to, self._directory, sweep=sweep, begun=begun)
-
-        self._make(left, self.runs.level, rows, write)
+        self._make(left, self.runs.level, rows, existing, sweep=self._wandb_sweep() if left else None)
 
     def _make_overview(self) -> None:
         """Make the overview, or the part of it that is missing."""
         overview = self.runs.overview()
-        existing = self._server.find_runs([overview.id]).get(overview.id) if self._server else None
+        existing = self._existing([overview.id])
+        known = existing.get(overview.id)
         # Its row may have arrived without its pictures.
-        torn = bool(existing and self._server and self._server.lacks_files(overview.id))
-        if existing and existing.finished and not torn:
+        torn = bool(known and self._server and self._server.lacks_files(overview.id))
+        if known and known.finished and not torn:
             self._note([overview.id], OVERVIEW)
             return
+        log = partial(log_overview, sweep=self.runs.sweep, patience=self.to.waits, again=torn)
+        rows = {overview.id: known.rows + torn if known else 1}
+        self._make([overview], OVERVIEW, rows, existing, more=log)
 
-        def log(run: Any) -> None:
-            log_overview(run, self.runs.sweep, self.to.waits, again=torn)
-
-        def write(run: Run) -> None:
-            begun = existing.rows if existing else None
-            client.write_run(run, self.to, self._directory, begun=begun, more=log)
-
-        self._make([overview], OVERVIEW, {overview.id: existing.rows + torn if existing else 1}, write)
+    def _existing(self, ids: Sequence[str]) -> dict[str, ServerRun]:
+        return self._server.find_runs(ids) if self._server else {}
 
     def _make(
-        self, runs: Sequence[Run], level: str, rows: Mapping[str, int], write: Callable[[Run], None]
+        self,
+        runs: Sequence[Run],
+        level: str,
+        rows: Mapping[str, int],
+        existing: Mapping[str, ServerRun],
+        **options: Any,
     ) -> None:
         """Make runs, and raise an error if all fail.
 
@@ -176,8 +174,14 @@ class Upload:
             runs: The runs.
             level: Their level.
             rows: The number of rows of each complete run, by id.
-            write: Function that makes a run.
+            existing: The runs that the server has, by id.
+            options: Further arguments of `write_run`.
         """
+
+        def write(run: Run) -> None:
+            begun = existing[run.id].rows if run.id in existing else None
+            client.write_run(run, self.to, self._directory, begun=begun, **options)
+
         self._clear(run.id for run in runs)
         finished, failed = self._write_all(runs, write)
         client.close_service()
@@ -226,12 +230,11 @@ class Upload:
         complete = self._server.complete_runs(rows)
         return {run_id for run_id in complete if level != OVERVIEW or not self._server.lacks_files(run_id)}
 
-    def _note(self, ids: Iterable[str], level: str) -> None:
+    def _note(self, ids: Collection[str], level: str) -> None:
         """Log complete runs, and delete the local files of those that are on a server."""
-        runs = [UploadedRun(run_id, level, self._place) for run_id in ids]
-        self._log.add(runs)
+        self._log.add(ids, self._place, level)
         if self.to.online:
-            self._clear(run.id for run in runs)
+            self._clear(ids)
 
     def _wandb_sweep(self) -> str | None:
         """Return the id of W&B's sweep for the runs to join; create it if necessary."""
@@ -248,7 +251,7 @@ class Upload:
         self._clear(ids)
         if self._server and ids:
             self._server.delete(ids, sweep_id(self.runs.sweep.plan))
-        self._log.add([UploadedRun(run_id, "", self._place, gone=True) for run_id in ids])
+        self._log.delete(ids, self._place)
 
     def _clear(self, ids: Iterable[str]) -> None:
         """Delete the local files of runs that failed, or that are on the server."""

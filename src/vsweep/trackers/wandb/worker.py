@@ -95,7 +95,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             # W&B leaves files of artifacts behind.
             tempfile.tempdir = os.environ["TMPDIR"] = folder
-            report = make_runs(directory, options, commands, lambda whole: tell(whole=whole))
+            report = make_runs(directory, options, commands, lambda count: tell(complete=count))
         tell(report=report._asdict())
     except ConfigError as error:
         tell(failed=str(error))
@@ -150,7 +150,7 @@ def make_runs(
     why = "no trial was finished" if version is None else "it was stopped before the first"
     report = upload.report() if upload else UploadReport(to.mode, "", 0, 0, why, 0.0)
     if not options["sync"]:
-        report = report._replace(of=options["runs"])
+        report = report._replace(total=options["runs"])
     # A user who asked for a server, or has an API key, needs to know why the runs are offline.
     explicit = options["mode"] not in (to.mode, "auto")
     if not to.online and (explicit or (options["mode"] == "auto" and client.has_api_key())):

@@ -23,23 +23,23 @@ class WorkerProcess:
     """
 
     def __init__(
-        self, directory: Path, asked: Mapping[str, Any], told: Callable[[int], None], *, nice: int = 0
+        self, directory: Path, options: Mapping[str, Any], on_progress: Callable[[int], None], nice: int = 0
     ) -> None:
         """Start the process.
 
         Args:
             directory: The sweep's directory.
-            asked: The options of `worker.make_runs`.
-            told: Callback that gets the number of complete runs, in another thread.
+            options: The options of `worker.make_runs`.
+            on_progress: Callback that gets the number of complete runs, in another thread.
             nice: How much to lower the process's priority.
         """
-        options = {**asked, "directory": str(directory), "nice": nice}
+        message = json.dumps({**options, "directory": str(directory), "nice": nice})
         self.report: UploadReport | None = None
         self.failed = ""
-        self._told = told
+        self._on_progress = on_progress
         self._process = subprocess.Popen(
             # With -P, modules are not imported from the working directory, which may be anybody's.
-            [sys.executable, "-P", "-m", _WORKER, json.dumps(options)],
+            [sys.executable, "-P", "-m", _WORKER, message],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -83,8 +83,8 @@ class WorkerProcess:
             for line in lines:
                 with suppress(ValueError):
                     message = json.loads(line)
-                    if "whole" in message:
-                        self._told(message["whole"])
+                    if "complete" in message:
+                        self._on_progress(message["complete"])
                     if "report" in message:
                         self.report = UploadReport(**message["report"])
                     self.failed = message.get("failed", self.failed)
