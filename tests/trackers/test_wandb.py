@@ -272,7 +272,7 @@ def test_a_stop_while_the_work_is_handed_over_waits_for_its_end(trained, monkeyp
     assert waits[0] is None
     assert len(waits) == 2
     assert waits[1] > 0
-    assert "sends them" in made.lacks
+    assert "sends them" in made.unsent
 
 
 def test_a_server_whose_certificate_only_the_client_trusts_is_there(monkeypatch):

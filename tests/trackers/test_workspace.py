@@ -8,7 +8,7 @@ import pytest
 from dashboard_helpers import made_up
 
 from vsweep.errors import ServiceError
-from vsweep.trackers.wandb.dashboard import dashboard_sections
+from vsweep.trackers.wandb.dashboard import dashboard_sections, describe_panel
 from vsweep.trackers.wandb.workspace import build_workspace, describe_panels
 
 KINDS = {
@@ -60,7 +60,7 @@ def test_every_panel_is_there_and_in_the_list_in_words(name, level):
         name: [panel["viewType"] for panel in made] for name, made in sent.items()
     }
     assert len({panel["__id__"] for panel in chain(*sent.values())}) == len(describe_panels(sweep, level))
-    lines = [f"{name}: {panel.words}" for name, made in wanted.items() for panel in made]
+    lines = [f"{name}: {describe_panel(panel)}" for name, made in wanted.items() for panel in made]
     assert describe_panels(sweep, level) == lines
     assert len(set(lines)) == len(lines)
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from vsweep.commands.directory import open_untrusted
-from vsweep.commands.failures import explained_failures
 from vsweep.config.schema import parse_field
 from vsweep.errors import ConfigError, ServiceError
 from vsweep.results import Sweep
@@ -46,17 +45,17 @@ def sync(directory: str | Path, *, quiet: bool = False, **given: Any) -> str:
     if asked["mode"] in ("auto", "disabled"):
         raise ConfigError("mode", f"got {asked['mode']!r}", "it takes one of online, shared, offline")
     words = {name: str(value) for name, value in given.items() if value is not None}
-    trials, cells = sweep.plan["trials"], sweep.plan["cells"]
-    tracker = WandbTracker(sweep.directory, asked, trials, cells, sync=True, quiet=quiet, words=words)
-
-    def lacks() -> str:
-        tracker.close()
-        return tracker.lacks
-
-    with explained_failures(sweep.directory, lacks):
+    plan = sweep.plan
+    tracker = WandbTracker(
+        sweep.directory, asked, plan["trials"], plan["cells"], sync=True, quiet=quiet, arguments=words
+    )
+    try:
         tracker.end(sweep)
-    if tracker.lacks:
-        raise ServiceError(tracker.lacks)
+    except KeyboardInterrupt as stop:
+        tracker.close()
+        raise Interrupted(f"stopped; {tracker.unsent}", getattr(stop, "status", 130)) from None
+    if tracker.unsent:
+        raise ServiceError(tracker.unsent)
     return tracker.where
 
 

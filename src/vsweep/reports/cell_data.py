@@ -51,15 +51,17 @@ def _axis(column: pd.Series, axis: str, name: str) -> dict[str, Any]:
 def _spelling(sweep: StoredSweep, cells: pd.DataFrame) -> dict[str, Any] | str:
     """The overrides of each cell, or why they cannot be told."""
     try:
-        spelled = sweep.spelling
+        spelled = sweep.cell_overrides
         rows = spelled.rows(cells["cell"].to_numpy())
     except (ConfigError, KeyError, RuntimeError) as error:
         return f"the overrides cannot be told: {error}"
     seeds = sorted(sweep.trials["seed"].unique().tolist())
     return {
-        "kinds": [[word if isinstance(word, str) else list(word) for word in kind] for kind in spelled.kinds],
-        "kind": packed(spelled.kind[rows], "i4"),
-        "words": [list(words) for words in spelled.words],
+        "kinds": [
+            [word if isinstance(word, str) else list(word) for word in kind] for kind in spelled.templates
+        ],
+        "kind": packed(spelled.template[rows], "i4"),
+        "words": [list(words) for words in spelled.values],
         "index": [packed(spelled.places[rows, axis], "i4") for axis in range(spelled.places.shape[1])],
         "seeds": f"seeds=[{','.join(map(str, seeds))}]",
     }

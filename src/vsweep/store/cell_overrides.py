@@ -13,17 +13,17 @@ class CellOverrides(NamedTuple):
         cells: Int64 `(cells,)`, cell numbers in ascending order.
         places: Int64 `(cells, axes)`, the index of each cell's value on each axis; -1 if the cell lacks the
             axis.
-        words: For each axis, the override for each of its values.
-        kind: Int64 `(cells,)`, the index of each cell's entry in `kinds`.
-        kinds: Templates shared by cells that differ only in axis values. An entry is an override, or a pair
-            of an axis number and the override used by cells that lack the axis.
+        values: For each axis, the override for each of its values.
+        template: Int64 `(cells,)`, the index of each cell's entry in `templates`.
+        templates: Overrides shared by cells that differ only in axis values. An entry is an override, or a
+            pair of an axis number and the override used by cells that lack the axis.
     """
 
     cells: np.ndarray
     places: np.ndarray
-    words: Sequence[Sequence[str]]
-    kind: np.ndarray
-    kinds: Sequence[Sequence[str | tuple[int, str]]]
+    values: Sequence[Sequence[str]]
+    template: np.ndarray
+    templates: Sequence[Sequence[str | tuple[int, str]]]
 
     def rows(self, cells: Sequence[int] | np.ndarray) -> np.ndarray:
         """Return the row of each cell, int64 `(cells,)`.
@@ -45,11 +45,11 @@ class CellOverrides(NamedTuple):
         """
         (row,) = self.rows([cell])
         overrides = []
-        for entry in self.kinds[int(self.kind[row])]:
+        for entry in self.templates[int(self.template[row])]:
             if isinstance(entry, str):
                 overrides.append(entry)
                 continue
             axis, fallback = entry
             place = int(self.places[row, axis])
-            overrides.append(self.words[axis][place] if place >= 0 else fallback)
+            overrides.append(self.values[axis][place] if place >= 0 else fallback)
         return overrides

@@ -39,7 +39,7 @@ class StoredSweep:
         self,
         directory: str | Path,
         predictor: MakePredictor | None = None,
-        spelling: MakeCellOverrides | None = None,
+        cell_overrides: MakeCellOverrides | None = None,
     ) -> None:
         """Open a directory.
 
@@ -47,12 +47,12 @@ class StoredSweep:
             directory: The sweep's directory.
             predictor: Function that builds a predictor from the sweep, a cell's number and a trial's
                 parameters; None in their place where the predictor does not depend on them.
-            spelling: Function that returns the overrides of the sweep's cells.
+            cell_overrides: Function that returns the overrides of the sweep's cells.
 
         Raises:
             ConfigError: If the directory has no sweep with a finished trial.
         """
-        self._predictor, self._spelling = predictor, spelling
+        self._predictor, self._make_overrides = predictor, cell_overrides
         # The process that trains the sweep sets this to a message on results that W&B did not get.
         self.unsent = ""
         # The restriction to some trials, as text.
@@ -109,7 +109,7 @@ class StoredSweep:
             trials: Rows of `trials`, indexed from 0.
             only: A description of these trials, for the titles of pictures.
         """
-        part = type(self)(self.directory, self._predictor, self._spelling)
+        part = type(self)(self.directory, self._predictor, self._make_overrides)
         part.trials = trials
         part.curves = self.curves[self.curves["trial"].isin(trials["trial"])].reset_index(drop=True)
         part.only = only
@@ -156,15 +156,15 @@ class StoredSweep:
         return self._predictor(self, cell, params)
 
     @cached_property
-    def spelling(self) -> CellOverrides:
+    def cell_overrides(self) -> CellOverrides:
         """The overrides of all cells.
 
         Raises:
             ConfigError: If they cannot be reconstructed.
         """
-        if self._spelling is None:
+        if self._make_overrides is None:
             raise RuntimeError("this sweep has no overrides; open it with vsweep.load(directory)")
-        return self._spelling(self)
+        return self._make_overrides(self)
 
     def overrides(self, cell: int) -> list[str]:
         """Return a cell's config as overrides, its seeds last; `vsweep run` with these retrains it.
@@ -175,7 +175,7 @@ class StoredSweep:
                 version, or uses functions of your own that cannot be imported.
         """
         seeds = sorted(self.trials["seed"].unique().tolist())
-        return [*self.spelling.of_cell(cell), f"seeds=[{','.join(map(str, seeds))}]"]
+        return [*self.cell_overrides.of_cell(cell), f"seeds=[{','.join(map(str, seeds))}]"]
 
     def _trial(self, trial: int) -> pd.Series:
         rows = self.trials[self.trials["trial"] == trial]

@@ -58,7 +58,7 @@ class Store:
         keep: int | str = 0,
         numerics: int = 0,
         at_steps: Callable[[int], np.ndarray] = no_shorter_trials,
-        described: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None,
+        description: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None,
     ) -> None:
         """Create the directory, or open it with the trials of this table that it holds.
 
@@ -69,7 +69,7 @@ class Store:
             numerics: The version of the numerical results.
             at_steps: Function that returns the identities the trials would have with another number of steps;
                 empty text for a trial whose training does not start like a shorter one.
-            described: The config and the record of the plan, as for `describe`. They are written together
+            description: The config and the record of the plan, as for `describe`. They are written together
                 with the new trial numbers when the directory is extended.
 
         Raises:
@@ -86,12 +86,12 @@ class Store:
         _create(directory)
         self._lock = Lock(directory)
         try:
-            self._open(described)
+            self._open(description)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, described: tuple[Mapping[str, Any], Mapping[str, Any]] | None) -> None:
+    def _open(self, description: tuple[Mapping[str, Any], Mapping[str, Any]] | None) -> None:
         check_format(self.directory, read_plan(self.directory), self._numerics)
         finish_extension(self.directory)
         plan = read_plan(self.directory)
@@ -99,7 +99,7 @@ class Store:
         if damaged:
             self.notes.append(f"damaged files were set aside and are trained again: {', '.join(damaged)}")
         if self._ledger.blocks and plan.get("table") != self.table.digest():
-            write = partial(self._write_description, plan, *(described or (None, plan)))
+            write = partial(self._write_description, plan, *(description or (None, plan)))
             extend(self._ledger, self.table, plan, self._at_steps, write)
             self._ledger.open()
         # A new directory needs no index, which is slow to build for a hundred thousand trials.

@@ -56,7 +56,7 @@ class ConsoleTracker:
 
     def __init__(self) -> None:
         """Nothing is shown before `begin`."""
-        self.lacks = ""
+        self.unsent = ""
         self.console = Console(stderr=True, highlight=False)
         self._progress = Bar(
             TextColumn("{task.description}"),

@@ -11,10 +11,10 @@ class Tracker(Protocol):
     """Shows a sweep; its methods are called in this order and may not change what is trained or stored.
 
     Attributes:
-        lacks: After the end, a message on what could not be shown.
+        unsent: After the end, a message on what could not be shown.
     """
 
-    lacks: str
+    unsent: str
 
     def begin(self, name: str, trials: int, plan: str) -> None:
         """Start a sweep of this many trials; plan: a description of the programs."""
@@ -38,9 +38,9 @@ class Trackers:
         self._failed: list[str] = []
 
     @property
-    def lacks(self) -> str:
+    def unsent(self) -> str:
         """A message on what could not be shown."""
-        return "; ".join(filter(None, [*self._failed, *(tracker.lacks for tracker in self._trackers)]))
+        return "; ".join(filter(None, [*self._failed, *(tracker.unsent for tracker in self._trackers)]))
 
     def begin(self, name: str, trials: int, plan: str) -> None:
         """Start all trackers."""

@@ -41,7 +41,7 @@ class WandbTracker:
     """Makes a sweep's W&B runs during its training.
 
     Attributes:
-        lacks: A message on runs that were not made; "" if all were.
+        unsent: A message on runs that were not made; "" if all were.
         where: The page of the runs, or "".
     """
 
@@ -54,8 +54,8 @@ class WandbTracker:
         *,
         sync: bool = False,
         quiet: bool = False,
-        words: Mapping[str, str] = MappingProxyType({}),
-        beside: Callable[[str, int], Callable[[int], None]] | None = None,
+        arguments: Mapping[str, str] = MappingProxyType({}),
+        add_bar: Callable[[str, int], Callable[[int], None]] | None = None,
     ) -> None:
         """Choose the runs; nothing is made before `begin`.
 
@@ -66,11 +66,11 @@ class WandbTracker:
             cells: The number of cells of the sweep.
             sync: Whether training has ended and the runs must reach a server, or fail.
             quiet: Whether to print nothing.
-            words: Arguments of `vsweep sync` that differ from the config, for suggested commands.
-            beside: Function that adds a progress bar to those of training, from its name and total, and
+            arguments: Arguments of `vsweep sync` that differ from the config, for suggested commands.
+            add_bar: Function that adds a progress bar to those of training, from its name and total, and
                 returns a function that updates it.
         """
-        self._directory, self._words, self._beside = directory, words, beside
+        self._directory, self._arguments, self._add_bar = directory, arguments, add_bar
         level, self._total = plan_runs(options["level"], trials, cells)
         if sync:
             # A sweep that was stopped has fewer runs than planned.
@@ -81,12 +81,12 @@ class WandbTracker:
         self._process: WorkerProcess | None = None
         self._show: Callable[[int], None] = lambda complete: None
         self._complete = 0
-        self.lacks = self.where = ""
+        self.unsent = self.where = ""
 
     def begin(self, name: str, trials: int, plan: str) -> None:  # noqa: ARG002
         """Start to make runs from the store."""
-        if self._beside:
-            self._show = self._beside("W&B", self._total)
+        if self._add_bar:
+            self._show = self._add_bar("W&B", self._total)
         self._process = WorkerProcess(self._directory, self._options, self._count, nice=_NICE)
 
     def trained(self, trials: int) -> None:
@@ -135,19 +135,19 @@ class WandbTracker:
 
     def _report(self, process: WorkerProcess) -> None:
         if process.report:
-            line, complete = describe_result(process.report, self._directory, self._words)
+            line, complete = describe_result(process.report, self._directory, self._arguments)
             self.where = process.report.where
         else:
             line, complete = self._describe_failure(process.failed), False
             self.where = ""
-        self.lacks = "" if complete else line
+        self.unsent = "" if complete else line
         if complete or not self._options["sync"]:
             self._console.print(line, soft_wrap=True, markup=False)
 
     def _describe_failure(self, why: str) -> str:
         """Describe a process without a result; `vsweep sync` finds out which runs it made."""
         count = f"about {self._complete:,} of {_runs(self._total)}" if self._complete else "no runs"
-        command = _sync_command(self._directory, self._words)
+        command = _sync_command(self._directory, self._arguments)
         return f"W&B: {count} were made ({why}); every curve is in the store: {command} sends them"
 
 
@@ -180,23 +180,23 @@ def _runs(count: int) -> str:
     return f"{count:,} run{'' if count == 1 else 's'}"
 
 
-def describe_result(report: UploadReport, directory: Path, words: Mapping[str, str]) -> tuple[str, bool]:
+def describe_result(report: UploadReport, directory: Path, arguments: Mapping[str, str]) -> tuple[str, bool]:
     """Describe which runs reached W&B, with the command for the next step, and return whether all did.
 
     Args:
         report: The result of the upload.
         directory: The sweep's directory.
-        words: Arguments of `vsweep sync` that differ from the config.
+        arguments: Arguments of `vsweep sync` that differ from the config.
     """
-    command = _sync_command(directory, words)
+    command = _sync_command(directory, arguments)
     complete = report.complete == report.total > 0
     why = f" ({report.why})" if report.why else ""
     if complete and report.mode == "offline":
         line = f"W&B: {_runs(report.total)} in {directory / 'wandb'}{why}; to upload them: {command}"
         return line, not report.why
     if complete:
-        arguments = {key: value for key, value in words.items() if key in _DASHBOARD_ARGUMENTS}
-        workspace = _command("dashboard", directory, arguments)
+        shared = {key: value for key, value in arguments.items() if key in _DASHBOARD_ARGUMENTS}
+        workspace = _command("dashboard", directory, shared)
         return f"W&B: {_runs(report.total)} at {report.where}; a workspace for them: {workspace}", True
     where = report.where or (str(directory / "wandb") if report.mode == "offline" else "W&B")
     count = f"{report.complete:,} of {_runs(report.total)} are" if report.complete else "no run is"
@@ -217,9 +217,11 @@ def missing_runs_message(sweep: Sweep) -> str:
     return f"W&B: {most:,} of {_runs(len(expected))} were made; {command} sends them all"
 
 
-def _sync_command(directory: Path, words: Mapping[str, str]) -> str:
-    return _command("sync", directory, {key: value for key, value in words.items() if key != "mode"})
+def _sync_command(directory: Path, arguments: Mapping[str, str]) -> str:
+    return _command("sync", directory, {key: value for key, value in arguments.items() if key != "mode"})
 
 
-def _command(name: str, directory: Path, words: Mapping[str, str]) -> str:
-    return shlex.join(["vsweep", name, str(directory), *(f"{key}={value}" for key, value in words.items())])
+def _command(name: str, directory: Path, arguments: Mapping[str, str]) -> str:
+    return shlex.join(
+        ["vsweep", name, str(directory), *(f"{key}={value}" for key, value in arguments.items())]
+    )

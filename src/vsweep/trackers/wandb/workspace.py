@@ -246,6 +246,6 @@ def _client_errors() -> Iterator[None]:
         raise
     except Exception as error:
         reason = redact_key(error) or type(error).__name__
-        silent = any(words in reason for words in _NO_ANSWER)
+        silent = any(text in reason for text in _NO_ANSWER)
         problem = "W&B's server does not answer" if silent else "W&B saved no dashboard"
         raise ServiceError(f"{problem} ({reason})") from None
