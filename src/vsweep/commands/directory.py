@@ -51,29 +51,12 @@ def open_store(spec: SweepSpec, plan: Plan, directory: Path | None) -> Store:
             keep=keep,
             numerics=NUMERICS,
             at_steps=partial(identities, plan),
-            described=(config_of(spec), record_of(spec, plan)),
+            description=(config_of(spec), record_of(spec, plan)),
         )
 
 
-def open_store(made: SweepSpec, planned: Plan, directory: Path | None) -> Store:
-    """Open a sweep's directory, a new one where none is given. Raises as `Store` does, and `StoreError`."""
-    table = _table(planned)
-    keep = parse_field("keep.params", made.raw["keep"]["params"])
-    at_steps = partial(identities, planned)
-    place = directory or _new_directory(made.name)
-    try:
-        described = config_of(made), record_of(made, planned)
-        return Store(place, table, keep=keep, numerics=NUMERICS, at_steps=at_steps, description=described)
-    except KeyboardInterrupt as stop:
-        raise Interrupted(f"stopped; what {place} holds is kept", getattr(stop, "status", 130)) from None
-    except OSError as error:
-        raise StoreError(
-            f"cannot write in {place} ({os_error_text(error)}); what is in it is kept"
-        ) from error
-
-
-def _table(planned: Plan) -> Table:
-    grid = planned.grid
+def _table(plan: Plan) -> Table:
+    grid = plan.grid
     number, row, seed = grid.trials()
     columns: dict[str, Any] = {"trial": number, "cell": grid.cells[row], "seed": seed}
     columns |= {axis.path: _column(grid.column(i))[row] for i, axis in enumerate(grid.axes)}

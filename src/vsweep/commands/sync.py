@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from vsweep.commands.directory import open_untrusted
+from vsweep.commands.failures import explained_failures
 from vsweep.config.schema import parse_field
 from vsweep.errors import ConfigError, ServiceError
 from vsweep.results import Sweep
@@ -45,15 +46,15 @@ def sync(directory: str | Path, *, quiet: bool = False, **given: Any) -> str:
     if asked["mode"] in ("auto", "disabled"):
         raise ConfigError("mode", f"got {asked['mode']!r}", "it takes one of online, shared, offline")
     words = {name: str(value) for name, value in given.items() if value is not None}
-    plan = sweep.plan
-    tracker = WandbTracker(
-        sweep.directory, asked, plan["trials"], plan["cells"], sync=True, quiet=quiet, arguments=words
-    )
-    try:
-        tracker.end(sweep)
-    except KeyboardInterrupt as stop:
+    trials, cells = sweep.plan["trials"], sweep.plan["cells"]
+    tracker = WandbTracker(sweep.directory, asked, trials, cells, sync=True, quiet=quiet, arguments=words)
+
+    def unsent() -> str:
         tracker.close()
-        raise Interrupted(f"stopped; {tracker.unsent}", getattr(stop, "status", 130)) from None
+        return tracker.unsent
+
+    with explained_failures(sweep.directory, unsent):
+        tracker.end(sweep)
     if tracker.unsent:
         raise ServiceError(tracker.unsent)
     return tracker.where

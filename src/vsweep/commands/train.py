@@ -137,102 +137,9 @@ def train_missing(prepared: Prepared, trackers: Trackers) -> None:
     planning, started, before = prepared.elapsed, time.perf_counter(), store.finished
     writing, stats = 0.0, TrainingStats()
     try:
-        plan = autotune(plan, mesh, known) if not store.done.any() else plan
-        missing = not store.done.all()
-        # What is added to was not verified.
-        if missing:
-            for name in (VERIFIED, CONFIRMED):
-                (store.directory / name).unlink(missing_ok=True)
-        # They are of what there was.
-        clear_pictures(store.directory, before.get("pictures"))
-        store.describe(config_of(made), record_of(made, plan))
-        for number, frame in examples(plan).items():
-            write_examples(store.directory, number, frame)
-        with closing(Trackers(_trackers(made, plan, store, quiet=quiet, missing=missing))) as trackers:
-            text = "\n".join([as_text(made.name, plan), *wandb_line(made, plan)])
-            trackers.begin(made.name, len(store.done) - store.finished, "\n".join([text, *_found(store)]))
-            _train(plan, mesh, known, store, trackers, time.perf_counter() - begun)
-            trained = load_sweep(store.directory, made.own, made.raw.get("allow_targets") or ())
-            if parse_field("verify", made.raw.get("verify")):
-                _verify(plan, mesh, known, trained, time.perf_counter() - begun)
-            if pictures:
-                _draw(store, trained, pictures)
-                # It was read before the store noted them.
-                trained = load_sweep(store.directory, made.own, made.raw.get("allow_targets") or ())
-            # One that is there would be of what there was.
-            if parse_field("report", made.raw.get("report", False)) or (trained.directory / REPORT).exists():
-                _report(trained)
-            trackers.end(trained)
-            trained.unsent = trackers.unsent
-            if not (missing or quiet) and (line := missing_runs_message(trained)):
-                print(line, file=sys.stderr)
-    except KeyboardInterrupt as stop:
-        raise Interrupted(f"stopped; {_kept(store)}", getattr(stop, "status", 130)) from None
-    except OSError as error:
-        raise StoreError(
-            f"cannot write in {store.directory} ({os_error_text(error)}); {_kept(store)}"
-        ) from error
-    except Exception as error:
-        if not out_of_memory(error):
-            raise
-        raise StoreError(f"a block of one trial a device does not fit the memory; {_kept(store)}") from error
-    finally:
-        store.close()
-    return trained
-
-
-def _pictures(made: SweepSpec) -> list[tuple[str, dict[str, Any]]]:
-    """The pictures that are asked for. Raises `ConfigError`."""
-    wanted = parse_field("pictures", made.raw.get("pictures"))
-    if not wanted:
-        return []
-    # Only here: matplotlib takes half a second to import.
-    from vsweep.reports.from_config import asked
-
-    return asked(wanted, [axis.path for axis in made.grid.axes])
-
-
-def _draw(store: Store, trained: Sweep, pictures: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
-    from vsweep.reports.from_config import make
-
-    store.note(pictures=make(trained, pictures))
-
-
-def _report(trained: Sweep) -> None:
-    """Write the report; what was trained is there, whatever comes of it."""
-    try:
-        trained.report()
-    except OSError:
-        raise
-    except Exception as error:
-        print(f"no report ({type(error).__name__}: {error})", file=sys.stderr)
-
-
-def _found(store: Store) -> list[str]:
-    """What a directory held already, in words."""
-    lines = [f"  {note}" for note in store.notes]
-    if store.finished:
-        lines.append(f"  {store.finished:,} of {len(store.done):,} trials are in {store.directory} already")
-    return lines
-
-
-def _kept(store: Store) -> str:
-    left = len(store.done) - store.finished
-    kept = f"{store.finished:,} of {len(store.done):,} trials are kept in {store.directory}"
-    if not left:
-        return kept
-    again = f"vsweep resume {shlex.quote(str(store.directory))}"
-    return f"{kept}, blocks under way are dropped; to go on: {again}"
-
-
-def _train(
-    plan: Plan, mesh: Any, known: TimingCache, store: Store, trackers: Trackers, planning_s: float
-) -> None:
-    """Train what a store lacks of a plan, and note where the time went, whatever ends it."""
-    begun, writing, spent, before = time.perf_counter(), 0.0, TrainingStats(), store.finished
-    try:
-        for block in train(plan, mesh, spent, done=store.done.copy(), underway=store.underway()):
-            stored = time.perf_counter()
+        blocks = train(plan, prepared.mesh, stats, done=store.done.copy(), underway=store.underway())
+        for block in blocks:
+            received = time.perf_counter()
             if isinstance(block, PartialBlock):
                 store.save(block)
             else:
@@ -288,7 +195,7 @@ def publish(prepared: Prepared, sweep: Sweep, trackers: Trackers) -> None:
     if parse_field("report", prepared.spec.raw.get("report", False)) or (sweep.directory / REPORT).exists():
         _write_report(sweep)
     trackers.end(sweep)
-    sweep.unsent = trackers.lacks
+    sweep.unsent = trackers.unsent
 
 
 def _write_report(sweep: Sweep) -> None:
@@ -324,10 +231,9 @@ def _announce(prepared: Prepared, trackers: Trackers) -> None:
 def _trackers(prepared: Prepared, *, quiet: bool) -> list[Tracker]:
     console = ConsoleTracker()
     trackers: list[Tracker] = [] if quiet else [console]
-    options = made.raw["tracker"]["wandb"]
-    # Of a sweep that was finished before, W&B has what it was sent.
-    if tracker_mode(options) != "disabled" and missing:
-        beside = None if quiet else console.beside
-        trials, cells = len(plan.grid), len(plan.grid.cells)
-        trackers.append(WandbTracker(store.directory, options, trials, cells, quiet=quiet, add_bar=beside))
+    options, grid = prepared.spec.raw["tracker"]["wandb"], prepared.plan.grid
+    # W&B was sent a sweep that was finished before.
+    if tracker_mode(options) != "disabled" and prepared.missing:
+        beside, folder = None if quiet else console.beside, prepared.store.directory
+        trackers.append(WandbTracker(folder, options, len(grid), len(grid.cells), quiet=quiet, add_bar=beside))
     return trackers
