@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 import vsweep
+from vsweep.cli.arguments import COMMANDS, parse
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["data=iris", "model=logistic", "tracker=none", "steps=2"]
@@ -122,14 +124,129 @@ def test_ctrl_c_before_anything_is_finished_ends_at_once(environment, tmp_path):
     assert err.endswith(stopped("0 of 64"))
 
 
-@pytest.mark.parametrize(
-    "words", [["--help"], ["-h"], ["help"], [], ["sync", "--help"], ["resume", "x", "-h"]]
-)
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"], []])
 def test_help(cli, words):
     done = cli(*words)
     assert (done.status, done.err) == (0, "")
     assert "vsweep run" in done.out
     assert "vsweep plan" in done.out
+    for command in COMMANDS:
+        assert f"\n    {command}" in done.out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_each_command(cli, command):
+    shown = cli(command, "--help")
+    assert (shown.status, shown.err) == (0, "")
+    assert shown.out.startswith(f"usage: vsweep {command} ")
+    about, _, options, _ = COMMANDS[command]
+    assert about[1:] in shown.out
+    for option in options:
+        assert f"[{option}=" in shown.out
+        assert f"--{option.replace('_', '-')} " in shown.out
+    assert cli(command, "x", "-h") == shown
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_help_of_what_hydra_runs_names_hydras_own(cli, command):
+    shown = cli(command, "--help").out
+    for text in ("--hydra-help", "--multirun", "--cfg", "grid.optimizer.lr=", "optimizer="):
+        assert text in shown
+
+
+def test_help_and_version_import_nothing_that_takes_long(command, tmp_path):
+    code = "import sys; sys.argv = ['vsweep', sys.argv[1]]; from vsweep.cli.main import main; main(); "
+    code += (
+        "heavy = {'jax', 'hydra', 'numpy', 'pandas', 'matplotlib', 'wandb', 'shtab', 'filelock', 'rich'}; "
+    )
+    code += "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    for word, text in (("--help", "usage: vsweep"), ("--version", f"vsweep {version('vsweep')}\n")):
+        ran = subprocess.run([sys.executable, "-c", code, word], capture_output=True, text=True)
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert ran.stdout.startswith(text)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["verify", "DIR", "k=3", "seed=7", "allow_targets=[a,b]"],
+        ["verify", "DIR", "--k", "3", "--seed=7", "--allow-targets", "a,b"],
+        ["verify", "--k=3", "seed=7", "--allow-targets=[a,b]", "DIR"],
+    ],
+)
+def test_options_are_words_or_flags(words):
+    expected = {"k": 3, "seed": 7, "allow_targets": ["a", "b"]}
+    assert parse(words[0], words[1:]) == (["DIR"], expected)
+
+
+def test_options_that_are_not_given_are_left_to_the_function():
+    assert parse("confirm", ["DIR"]) == (["DIR"], {})
+    assert parse("resume", ["DIR", "seeds=3", "~grid.model.init"]) == (
+        ["DIR", "seeds=3", "~grid.model.init"],
+        {},
+    )
+    assert parse("check", []) == ([], {})
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["confirm", "x", "--tpo", "3"], "--tpo: no such flag; did you mean --top?"),
+        (["confirm", "x", "--to", "3"], "--to: no such flag; did you mean --top?"),
+        (["confirm", "x", "--top"], "--top: got nothing; it takes a value: --top VALUE"),
+        (["confirm", "x", "--top", "none"], "top: got 'none'; it takes an integer of at least 1"),
+        (["confirm", "x", "--top=0"], "top: got '0'; it takes an integer of at least 1"),
+        (["confirm", "--top=2"], "confirm: got no directory; vsweep confirm DIR takes a sweep's directory"),
+        (["resume", "--seeds", "3"], "--seeds: no such flag; it takes one of --help"),
+        (["completion", "tcsh"], "completion: got 'tcsh'; it takes one of bash, zsh, fish"),
+        (["completion"], "completion: got nothing; it takes one of bash, zsh, fish"),
+        (["run", "trial=3"], "from: got nothing; trial=N from=DIR takes a sweep's directory"),
+        (["run", "from=x"], "trial: got nothing; it takes an integer of at least 0"),
+        (["run", "from=x", "trial=y"], "trial: got 'y'; it takes an integer of at least 0"),
+    ],
+)
+def test_bad_options_are_one_clear_line(cli, words, message):
+    assert cli(*words) == (2, "", f"vsweep: {message}\n")
+
+
+COMPLETE = """
+source ./script
+COMP_LINE="$1" COMP_POINT=${#1}
+read -ra COMP_WORDS <<< "${1//=/ = }"
+[[ "$1" == *" " ]] && COMP_WORDS+=("")
+COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+_shtab_vsweep
+echo "${COMPREPLY[*]}"
+"""
+
+
+def test_bash_completes_commands_flags_choices_and_sweep_files(cli, here):
+    (here / "sweeps").mkdir()
+    (here / "sweeps" / "mine.yaml").write_text("")
+    (here / "script").write_text(cli("completion", "bash").out)
+
+    def complete(line):
+        ran = subprocess.run(["bash", "-c", COMPLETE, "bash", line], capture_output=True, text=True)
+        assert (ran.returncode, ran.stderr) == (0, "")
+        return ran.stdout.split()
+
+    assert complete("vsweep ") == list(COMMANDS)
+    assert complete("vsweep confirm x --") == ["--help", "--top", "--seeds", "--metric", "--allow-targets"]
+    # Bash takes what is behind "=" for a word of its own.
+    assert complete("vsweep run data=ir") == ["iris"]
+    assert complete("vsweep plan seeds=3 sweep=mi") == ["mine"]
+    assert "digits" in complete("vsweep plan sweep=")
+    assert complete("vsweep run schedule=c") == ["constant", "cosine"]
+    assert "model=mlp" in complete("vsweep resume x mod")
+    assert complete("vsweep report swe") == ["sweeps"]
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_completion_of_the_other_shells_has_the_choices(cli, shell):
+    done = cli("completion", shell)
+    assert (done.status, done.err) == (0, "")
+    assert "data=iris" in done.out
+    assert done.out.count("_vsweep_words") == 5
 
 
 def test_an_unknown_command(cli, here):

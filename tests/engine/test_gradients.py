@@ -404,7 +404,7 @@ def test_the_command_in_a_process_of_its_own(command, tmp_path):
         (["modle.width=3"], "modle.width: no such field; did you mean model.width?"),
         (["data=iris", "model=linear"], "model: got linear, and data=iris has 3 classes; "),
         (["loss=own", "loss._target_=nowhere.f"], "loss._target_: "),
-        (["--multirun"], "--multirun: vsweep check has no flags; leave it out"),
+        (["--multirun"], "--multirun: no such flag; it takes one of --help"),
     ],
 )
 def test_what_cannot_be_checked_is_one_line(cli, here, words, said):

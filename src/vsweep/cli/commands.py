@@ -1,9 +1,9 @@
-"""What the command line's words do, and how Hydra's multirun comes to them."""
+"""The commands of the command line, and Hydra's multirun of them."""
 
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from traceback import walk_tb
@@ -14,6 +14,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from vsweep.cli.arguments import parse, parse_reproduce
+from vsweep.cli.completion import completion_script
 from vsweep.commands.check import check
 from vsweep.commands.confirm import confirm
 from vsweep.commands.dashboard import dashboard
@@ -22,7 +24,7 @@ from vsweep.commands.report import report
 from vsweep.commands.reproduce import reproduce
 from vsweep.commands.resume import resume
 from vsweep.commands.sweep import sweep
-from vsweep.commands.sync import SYNC, sync
+from vsweep.commands.sync import sync
 from vsweep.commands.verify import verify
 from vsweep.config.hydra_compose import (
     CONF,
@@ -38,163 +40,91 @@ from vsweep.config.wandb.translate import translate_wandb
 from vsweep.errors import ConfigError
 from vsweep.results import Sweep
 from vsweep.store.reader import VERIFIED
-from vsweep.trackers.check_tables import (
-    describe_gradient_check,
-    print_confirmation,
-    print_gradient_check,
-    print_verification,
-)
 
 
 def perform(command: str, words: Sequence[str]) -> None:
-    """Do what a command says. Raises `ConfigError`."""
-    flags, others = split_flags(words)
-    if flags and command not in ("run", "plan"):
-        raise ConfigError(flags[0], f"vsweep {command} has no flags", "leave it out")
-    if command in ("run", "plan") and (flags or any(map(is_hydra_override, others))):
-        _through_hydra(command, flags, *translate_wandb(others))
+    """Run a command. Raises `ConfigError`."""
+    if command in ("run", "plan"):
+        flags, others = split_flags(words)
+        if flags or any(map(is_hydra_override, others)):
+            _through_hydra(command, flags, *translate_wandb(others))
+        else:
+            _HYDRAS[command](others)
     else:
-        _COMMANDS[command](others)
+        positional, options = parse(command, words)
+        _OTHERS[command](*positional, **options)
 
 
 def _run(words: Sequence[str]) -> None:
     keys = [override_key(word) for word in words]
     if "trial" in keys or "from" in keys:
-        print(_reproduce(words).directory, flush=True)
+        _reproduce(**parse_reproduce(words))
     else:
-        _trained(sweep(words))
+        _finish(sweep(words))
 
 
-def _trained(trained: Sweep) -> None:
-    """Print the directory; end with 1 where something did not come to where it was to be shown."""
+def _finish(trained: Sweep) -> None:
+    """Print the directory; end with status 1 where a tracker did not receive all of the sweep."""
     print(trained.directory, flush=True)
     if trained.unsent and HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
-        # The jobs after this one are to run.
+        # The later jobs must run.
         _unsent.append(trained.unsent)
     elif trained.unsent:
         raise SystemExit(1)
 
 
-# What jobs of this process could not show.
+# What the trackers lack of this process's jobs.
 _unsent: list[str] = []
 
 
-def _reproduce(words: Sequence[str]) -> Sweep:
-    """`trial=N from=DIR [dir=DIR]`."""
-    given = _given("run", words, ("trial", "from", "dir", "allow_targets"))
-    if not given.get("from"):
-        raise ConfigError("from", "got nothing", "trial=N from=DIR takes a sweep's directory")
-    trial = _count("trial", given.get("trial"), 0)
-    allowed = _names(given)
-    to = given.get("dir")
-    made = reproduce(given["from"], trial, to=to, allow_targets=allowed, quiet=False)
-    print("vsweep run " + shlex.join(made.overrides), file=sys.stderr)
-    return made.sweep
+def _reproduce(trial: int, **options: Any) -> None:
+    directory, to = options.pop("from"), options.pop("dir", None)
+    reproduced = reproduce(directory, trial, to=to, quiet=False, **options)
+    print("vsweep run " + shlex.join(reproduced.overrides), file=sys.stderr)
+    print(reproduced.sweep.directory, flush=True)
 
 
 def _plan(words: Sequence[str]) -> None:
     print(describe(*plan(words)))
 
 
-def _resume(words: Sequence[str]) -> None:
-    _trained(resume(_directory("resume", words), words[1:]))
+def _resume(directory: str, *words: str) -> None:
+    _finish(resume(directory, words))
 
 
-def _directory(command: str, words: Sequence[str]) -> str:
-    """The directory that a command is about, its first word."""
-    if not words or "=" in words[0]:
-        raise ConfigError(command, "got no directory", f"vsweep {command} DIR takes a sweep's directory")
-    return words[0]
-
-
-def _verify(words: Sequence[str]) -> None:
-    directory = _directory("verify", words)
-    given = _given("verify", words[1:], ("k", "seed", "allow_targets"))
-    k, seed = _count("k", given.get("k", "8"), 0), _count("seed", given.get("seed", "0"), 0)
-    found = verify(directory, k=k, seed=seed, allow_targets=_names(given))
-    print_verification(found)
+def _verify(directory: str, **options: Any) -> None:
+    print_verified(verify(directory, **options))
     print(Path(directory) / VERIFIED, flush=True)
 
 
-def _confirm(words: Sequence[str]) -> None:
-    directory = _directory("confirm", words)
-    given = _given("confirm", words[1:], ("top", "seeds", "metric", "allow_targets"))
-    seeds = _count("seeds", given["seeds"], 1) if "seeds" in given else None
-    top = _count("top", given.get("top", "5"), 1)
-    found = confirm(directory, top=top, seeds=seeds, metric=given.get("metric"), allow_targets=_names(given))
-    print_confirmation(*found)
+def _confirm(directory: str, **options: Any) -> None:
+    print_confirmed(*confirm(directory, **options))
     print(directory, flush=True)
 
 
-def _sync(words: Sequence[str]) -> None:
-    directory = _directory("sync", words)
-    given: dict[str, Any] = _given("sync", words[1:], SYNC)
-    for name in {"rows", "patience"} & set(given):
-        given[name] = _count(name, given[name], 2 if name == "rows" else 0)
-    print(sync(directory, **given) or directory, flush=True)
-
-
-def _check(words: Sequence[str]) -> None:
-    found = check(words)
-    print_gradient_check(found)
-    print(describe_gradient_check(found), flush=True)
-    if found.wrong:
+def _check(*words: str) -> None:
+    checked = check(words)
+    print_checked(checked)
+    print(checked_line(checked), flush=True)
+    if checked.wrong:
         raise SystemExit(1)
 
 
-def _dashboard(words: Sequence[str]) -> None:
-    directory = _directory("dashboard", words)
-    given: dict[str, Any] = _given("dashboard", words[1:], ("project", "entity", "level"))
-    url = dashboard(directory, **given)
-    print(url, flush=True)
-
-
-def _report(words: Sequence[str]) -> None:
-    directory = _directory("report", words)
-    given = _given("report", words[1:], ("metric", "path", "allow_targets"))
-    metric, path = given.get("metric"), given.get("path")
-    print(report(directory, path, metric=metric, allow_targets=_names(given)), flush=True)
-
-
-def _given(command: str, words: Sequence[str], known: Sequence[str]) -> dict[str, str]:
-    """Words of `key=value`, of these keys."""
-    given = {}
-    takes = "it takes " + ", ".join(f"{name}=…" for name in known)
-    for word in words:
-        key, equals, value = word.partition("=")
-        if key not in known or not equals:
-            raise ConfigError(command, f"got {word!r}", takes)
-        given[key] = value
-    return given
-
-
-def _names(given: Mapping[str, str]) -> list[str]:
-    """The modules of `allow_targets=[a,b]`."""
-    return [name for name in given.get("allow_targets", "").strip("[]").split(",") if name]
-
-
-def _count(field: str, given: str | None, least: int) -> int:
-    if given is None or not given.isdecimal() or int(given) < least:
-        got = "got nothing" if given is None else f"got {given!r}"
-        raise ConfigError(field, got, f"it takes an integer of at least {least}")
-    return int(given)
-
-
-_COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
-    "run": _run,
-    "plan": _plan,
+_HYDRAS: dict[str, Callable[[Sequence[str]], None]] = {"run": _run, "plan": _plan}
+_OTHERS: dict[str, Callable[..., None]] = {
     "resume": _resume,
     "verify": _verify,
     "confirm": _confirm,
     "check": _check,
-    "sync": _sync,
-    "dashboard": _dashboard,
-    "report": _report,
+    "sync": lambda directory, **options: print(sync(directory, **options) or directory, flush=True),
+    "dashboard": lambda directory, **options: print(dashboard(directory, **options), flush=True),
+    "report": lambda directory, **options: print(report(directory, **options), flush=True),
+    "completion": lambda shell: print(completion_script(shell)),
 }
 
 
 def _words() -> list[str]:
-    """The overrides of this Hydra job; under multirun, into the job's own directory."""
+    """Return the overrides of this Hydra job; under multirun, the job has a directory of its own."""
     config = HydraConfig.get()
     words = list(config.overrides.task)
     multirun = config.mode == RunMode.MULTIRUN
@@ -204,16 +134,16 @@ def _words() -> list[str]:
 
 
 def _job(command: str) -> None:
-    """One Hydra job: under multirun, or with another of Hydra's own flags."""
+    """Run one Hydra job: under multirun, or with another of Hydra's own flags."""
     try:
-        _COMMANDS[command](_words())
+        _HYDRAS[command](_words())
     except ConfigError as error:
-        # Hydra would say more than this.
+        # Hydra would print a traceback.
         print(f"vsweep: {error}", file=sys.stderr)
         raise SystemExit(2) from error
 
 
-# Hydra's launchers send these to other processes, by name.
+# Hydra's launchers send these functions to other processes by name.
 @hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
 def _run_job(_: DictConfig) -> None:
     _job("run")
@@ -225,7 +155,7 @@ def _plan_job(_: DictConfig) -> None:
 
 
 def _through_hydra(command: str, flags: Sequence[str], words: Sequence[str], notes: Sequence[str]) -> None:
-    """Let Hydra make the jobs, once each of them is known to run."""
+    """Let Hydra run the jobs, after each of them was planned."""
     register_sweeps(words)
     check_overrides(words, multirun="--multirun" in flags)
     if "--multirun" in flags:
@@ -233,9 +163,9 @@ def _through_hydra(command: str, flags: Sequence[str], words: Sequence[str], not
             try_plan([word for word in job if not is_hydra_override(word)])
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
-    # Hydra raises what it would else print, and `readable_errors` says it in a sentence.
+    # Hydra then raises its errors, and `readable_errors` explains them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    # Flags first: Hydra takes no words on both sides of one.
+    # Hydra takes overrides on one side of its flags only.
     sys.argv = [sys.argv[0], *flags, *as_force_add(words)]
     with readable_errors(words), _hydras_own(words):
         {"run": _run_job, "plan": _plan_job}[command]()
@@ -245,7 +175,7 @@ def _through_hydra(command: str, flags: Sequence[str], words: Sequence[str], not
 
 @contextmanager
 def _hydras_own(words: Sequence[str]) -> Iterator[None]:
-    """Name the word of Hydra's own that it cannot use; what a job raises is no word's."""
+    """Name the override of Hydra's own config that Hydra cannot use; errors of a job pass through."""
     given = [word.partition("=") for word in words if is_hydra_override(word)]
     try:
         yield
@@ -257,7 +187,7 @@ def _hydras_own(words: Sequence[str]) -> Iterator[None]:
         raise
     except (AssertionError, TypeError, ValueError) as error:
         frames = [frame.f_code.co_name for frame, _ in walk_tb(error.__traceback__)]
-        # Another process's error has that one's traceback as its cause.
+        # An error from another process has that process's traceback as its cause.
         if isinstance(error, ConfigError) or not given or _job.__name__ in frames or error.__cause__:
             raise
         got = f"Hydra cannot use it ({type(error).__name__}: {error})"

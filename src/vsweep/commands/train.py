@@ -235,5 +235,7 @@ def _trackers(prepared: Prepared, *, quiet: bool) -> list[Tracker]:
     # W&B was sent a sweep that was finished before.
     if tracker_mode(options) != "disabled" and prepared.missing:
         beside, folder = None if quiet else console.beside, prepared.store.directory
-        trackers.append(WandbTracker(folder, options, len(grid), len(grid.cells), quiet=quiet, add_bar=beside))
+        trackers.append(
+            WandbTracker(folder, options, len(grid), len(grid.cells), quiet=quiet, add_bar=beside)
+        )
     return trackers

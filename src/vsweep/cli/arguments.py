@@ -1,0 +1,199 @@
+"""The arguments of every command, and their help. Everything here is quick to import."""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+from vsweep.errors import ConfigError, suggest
+
+_AXES = """\
+axes:    grid.optimizer.lr='{logspace:[1e-3,1,8]}'  grid.model.width='[8,16]'  ~grid.model.init
+groups:  data= model= loss= optimizer= schedule= tracker=
+
+"""
+_RUN = f"""\
+{_AXES}vsweep run sweep=digits seeds=32        train a sweep file with another field
+vsweep run wandb_sweep=FILE             train the sweep of a W&B sweep file
+vsweep run trial=N from=DIR [dir=NEW]   train one trial of a sweep again, and keep its parameters
+vsweep run -m data=iris,wine            train one sweep per data set
+"""
+_COMPLETION = """\
+eval "$(vsweep completion bash)"      in ~/.bashrc
+eval "$(vsweep completion zsh)"       in ~/.zshrc, after compinit
+vsweep completion fish | source       in ~/.config/fish/config.fish
+"""
+_TOP = f"""\
+{_AXES}vsweep run sweep=digits      train a sweep
+vsweep plan sweep=digits     print what would run
+vsweep COMMAND --help        describe a command
+"""
+
+
+class Command(NamedTuple):
+    """A command: its help, its positional arguments, and the names of its options."""
+
+    about: str
+    arguments: str = "DIR"
+    options: Sequence[str] = ()
+    epilog: str = "An option can be written as --name VALUE or as name=VALUE."
+
+
+_WHERE = ("project", "entity", "level")
+# The words with which `vsweep run` trains one trial again.
+_REPRODUCE = Command("", "", ("trial", "from", "dir", "allow_targets"))
+_FIELDS = "FIELD=VALUE"
+COMMANDS = {
+    "run": Command("train a sweep; the last line printed is its directory", _FIELDS, epilog=_RUN),
+    "plan": Command("print what would run, and train nothing", _FIELDS, epilog=_AXES),
+    "resume": Command("train a sweep's missing trials, or more of it: DIR seeds=32", f"DIR {_FIELDS}"),
+    "verify": Command("train some trials again, alone", options=("k", "seed", "allow_targets")),
+    "confirm": Command(
+        "train the best cells again on fresh seeds", options=("top", "seeds", "metric", "allow_targets")
+    ),
+    "check": Command("check gradients against central differences", _FIELDS, epilog=_AXES),
+    "sync": Command("send W&B what it lacks of a sweep", options=(*_WHERE, "rows", "mode", "patience")),
+    "dashboard": Command("save a workspace in W&B, and print its URL", options=_WHERE),
+    "report": Command("write report.html, for any browser", options=("metric", "path", "allow_targets")),
+    "completion": Command("print a shell's completion script", "SHELL", epilog=_COMPLETION),
+}
+
+
+def _text(field: str, value: str) -> str:
+    return value
+
+
+def _names(field: str, value: str) -> list[str]:
+    return [name for name in value.strip("[]").split(",") if name]
+
+
+def _count(least: int, field: str, value: str) -> int:
+    if not value.isdecimal() or int(value) < least:
+        raise ConfigError(field, f"got {value!r}", f"it takes an integer of at least {least}")
+    return int(value)
+
+
+_Read = Callable[[str, str], Any]
+# The options of all commands: the value as help shows it, the help, and the parser of the value.
+_OPTIONS: dict[str, tuple[str, str, _Read]] = {
+    "k": ("N", "how many random trials (8)", partial(_count, 0)),
+    "seed": ("N", "the seed that draws the trials (0)", partial(_count, 0)),
+    "top": ("N", "how many cells (5)", partial(_count, 1)),
+    "seeds": ("N", "how many fresh seeds; by default the sweep's count, at least 8", partial(_count, 1)),
+    "metric": ("METRIC", "the metric that ranks the cells", _text),
+    "path": ("FILE", "the file; by default report.html in DIR", _text),
+    "project": ("NAME", "the W&B project; by default the sweep's", _text),
+    "entity": ("NAME", "the W&B entity; by default the sweep's, or your own", _text),
+    "level": ("LEVEL", "what a W&B run stands for: trial, cell or sweep", _text),
+    "rows": ("N", "how many steps of a curve are sent", partial(_count, 2)),
+    "mode": ("MODE", "online, shared, or offline for files", _text),
+    "patience": ("SECONDS", "how long a silent server is waited for", partial(_count, 0)),
+    "trial": ("N", "the trial's number", partial(_count, 0)),
+    "from": ("DIR", "the sweep's directory", _text),
+    "dir": ("DIR", "the new directory", _text),
+    "allow_targets": ("MODULES", "modules whose functions the sweep's config may name: a,b", _names),
+}
+# The positional arguments: the help, and what completes each in a shell (see `vsweep.cli.completion`).
+_ARGUMENTS: dict[str, tuple[str, dict[str, str]]] = {
+    "DIR": (
+        "the sweep's directory",
+        {"bash": "_shtab_compgen_dirs", "zsh": "_files -/", "fish": "(__fish_complete_directories)"},
+    ),
+    _FIELDS: (
+        "a field, an axis or the choice of a group",
+        {"bash": "_vsweep_words", "zsh": "_vsweep_words", "fish": "(_vsweep_words)"},
+    ),
+    "SHELL": ("bash, zsh or fish", {}),
+}
+_HYDRA_FLAGS = {
+    ("-m", "--multirun"): "train one sweep per combination of values a,b,c",
+    ("-c", "--cfg"): "print the config (job, hydra or all) and stop",
+    ("-i", "--info"): "print information about Hydra and stop",
+    ("--hydra-help",): "show the help of Hydra's own flags",
+}
+
+
+@cache
+def parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """Return the command line's parser, and the parser of each command."""
+    style: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
+    about = "Train a grid of models in a few compiled programs, and keep every curve."
+    top = argparse.ArgumentParser("vsweep", "vsweep COMMAND …", about, _TOP, **style)
+    top.add_argument("--version", action="store_true", help="print the version")
+    commands = top.add_subparsers(metavar="COMMAND", title="commands")
+    for name, command in COMMANDS.items():
+        words = [f"[{word} …]" if word == _FIELDS else word for word in command.arguments.split()]
+        words += [f"[{option}={_OPTIONS[option][0]}]" for option in command.options]
+        about = f"{command.about[0].upper()}{command.about[1:]}."
+        usage = " ".join(["vsweep", name, *words])
+        made = commands.add_parser(
+            name, help=command.about, usage=usage, description=about, epilog=command.epilog, **style
+        )
+        made.exit_on_error = False
+        for word in command.arguments.split():
+            about, completed = _ARGUMENTS[word]
+            argument = made.add_argument(word, nargs="*" if word == _FIELDS else "?", help=about)
+            argument.complete = completed  # type: ignore[attr-defined]
+        _add_options(made, command)
+        for flags, about in _HYDRA_FLAGS.items() if name in ("run", "plan") else ():
+            made.add_argument(*flags, action="store_true", help=about)
+    return top, commands.choices
+
+
+def _add_options(made: argparse.ArgumentParser, command: Command) -> None:
+    for option in command.options:
+        shown, about, _ = _OPTIONS[option]
+        made.add_argument(_flag(option), dest=option, metavar=shown, help=about)
+
+
+def _flag(option: str) -> str:
+    return f"--{option.replace('_', '-')}"
+
+
+def parse(name: str, words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """Return a command's positional arguments, and the options that were given. Raises `ConfigError`."""
+    values = _parsed(name, COMMANDS[name], parser()[1][name], words)
+    positional = [values[word] for word in COMMANDS[name].arguments.split()]
+    if "DIR" in values and (not values["DIR"] or "=" in values["DIR"]):
+        raise ConfigError(name, "got no directory", f"vsweep {name} DIR takes a sweep's directory")
+    *first, last = positional
+    return [*first, *(last if isinstance(last, list) else [last])], _read(COMMANDS[name], values)
+
+
+def parse_reproduce(words: Sequence[str]) -> dict[str, Any]:
+    """Return the options of `vsweep run trial=N from=DIR`. Raises `ConfigError`."""
+    made = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False, add_help=False)
+    _add_options(made, _REPRODUCE)
+    values = _parsed("run", _REPRODUCE, made, words)
+    if not values["from"]:
+        raise ConfigError("from", "got nothing", "trial=N from=DIR takes a sweep's directory")
+    if values["trial"] is None:
+        raise ConfigError("trial", "got nothing", "it takes an integer of at least 0")
+    return _read(_REPRODUCE, values)
+
+
+def _parsed(
+    name: str, command: Command, made: argparse.ArgumentParser, words: Sequence[str]
+) -> dict[str, Any]:
+    spelled = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        spelled.append(f"{_flag(key)}={value}" if equals and key in command.options else word)
+    try:
+        values, rest = made.parse_known_args(spelled)
+    except argparse.ArgumentError as error:
+        flag = str(error.argument_name)
+        raise ConfigError(flag, "got nothing", f"it takes a value: {flag} VALUE") from error
+    for word in rest:
+        key = word.partition("=")[0]
+        if word.startswith("-"):
+            flags = [*map(_flag, command.options), "--help"]
+            raise ConfigError(key, "no such flag", suggest(key, flags))
+        takes = ", ".join(f"{option}=…" for option in command.options)
+        raise ConfigError(name, f"got {word!r}", f"it takes {takes}" if takes else "leave it out")
+    return vars(values)
+
+
+def _read(command: Command, values: Mapping[str, Any]) -> dict[str, Any]:
+    given = [option for option in command.options if values[option] is not None]
+    return {option: _OPTIONS[option][2](option, values[option]) for option in given}
