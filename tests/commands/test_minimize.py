@@ -319,7 +319,7 @@ def test_a_seed_that_changes_nothing_is_told(tmp_path, capsys):
     words = ["loss=quartic", "model.x=1.0", "steps=20", "seeds=3", f"dir='{tmp_path / 'kept'}'"]
     vsweep.sweep([*BASE, *words])
     said_ = capsys.readouterr().err
-    assert "a seed changes nothing here: model.spread moves where a descent starts" in said_
+    assert "all seeds give the same result; model.spread varies the starting points" in said_
 
 
 def test_trials_side_by_side_have_the_eigenvalues_of_trials_alone(tmp_path):

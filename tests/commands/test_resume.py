@@ -11,6 +11,7 @@ from jax import random
 import vsweep
 from vsweep.config.spec import make_spec
 from vsweep.engine import executor
+from vsweep.engine.make_plan import plan_sweep
 from vsweep.engine.trial_id import identities
 from vsweep.engine.tuning.timings import TimingCache
 from vsweep.errors import ConfigError
@@ -232,7 +233,7 @@ def test_data_are_known_by_what_draws_them_too():
         data = Dataset(x, y, (), ("x",), draw=draw)
         words = ["model=linear", "steps=1", "data.batch_size=4", "tracker=none"]
         made = make_spec(words, {"data": lambda: data})
-        return identities(planned(made, TimingCache(), {})[0])[0]
+        return identities(plan_sweep(made, TimingCache(), {})[0])[0]
 
     def drawing(scale):
         def draw(key, size):

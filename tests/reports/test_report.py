@@ -176,16 +176,7 @@ def test_no_axis_matters_most_where_all_is_noise(tmp_path):
     ("axes", "seeds", "value", "words"),
     [
         ({}, 3, lambda row: 0.5 + row["seed"] / 10, ["There is one cell", "No axis varies", "does not vary"]),
-        (
-            AXES,
-            1,
-            peaked,
-            [
-                "of one seed",
-                "Too few seeds to tell whether the best cell is better or lucky",
-                "ewer than three seeds",
-            ],
-        ),
+        (AXES, 1, peaked, ["of one seed", "Too few seeds to tell whether", "ewer than three seeds"]),
         ({LR: [0.1, 1.0]}, 3, lambda row: 0.5 + row["seed"] / 10, ["A map takes two axes", "optimizer.lr"]),
         (AXES, 3, lambda row: None, ["every trial diverged", "36 of 36 trials diverged", "No importance"]),
         (AXES, 2, lambda row: np.nan, ["it was not recorded, or is not finite"]),
@@ -410,7 +401,7 @@ def test_where_the_seed_changes_nothing_there_is_no_luck(tmp_path):
     assert "The seed changes nothing here: there is no luck in it, and 8 cells share the best value." in said
     assert "luck, which differs" not in said
     assert "≈ marks" in said
-    assert "are statistically tied" not in said.partition("P(worse) is")[0]
+    assert "statistically tied" not in said.partition("P(worse) is")[0]
 
 
 def test_a_verdict_that_changed_is_warned_of(sweep, tmp_path):

@@ -116,7 +116,7 @@ def test_below_the_table_is_whether_it_is_luck_and_what_the_test_says(shown):
     best = sweep.best()
     value = f"{best['test_accuracy']:.4g} ± {best['test_accuracy_sem']:.2g}"
     assert lines[last + 1] == (
-        f"the first on the test's examples, which had no part in choosing it: test_accuracy {value}"
+        f"test set: the best cell has test_accuracy {value}; these examples had no part in choosing it"
     )
     assert lines[last + 2] == describe_verification(sweep.verified)
     assert len(lines) == last + 3
@@ -137,9 +137,8 @@ def test_a_sweep_that_was_verified_says_so(shown, monkeypatch):
     ] * 4
     assert last == describe_verification(found)
     assert last == (
-        "verified: 2 of 14 trials were retrained alone; their curves differ by at most 2e-07, those of their"
-        " twins by 4e-06; trial 5 changed its verdict; chaotic, so that rounding alone changes the curve:"
-        " trial 5"
+        "verified: 2 of 14 trials retrained alone; their curves differ by at most 2e-07, and their twins' by"
+        " 4e-06; trial 5 changed its verdict; chaotic, so that rounding decides the curve: trial 5"
     )
 
 
@@ -151,8 +150,8 @@ def test_of_one_seed_and_no_test_nothing_is_claimed(here):
     assert len(rows) == 1, "the first is held against nothing"
     assert "±" not in text.replace("mean ± se", "")
     assert "≈" not in text
-    assert text.splitlines()[-1] == describe_significance(sweep.cells())
-    assert text.splitlines()[-1].startswith("too few seeds to tell whether the best")
+    assert text.splitlines()[-1] == said(sweep.cells())
+    assert text.splitlines()[-1].startswith("too few seeds to tell whether")
 
 
 def test_one_cell_has_no_column_of_chance(here):
@@ -161,4 +160,4 @@ def test_one_cell_has_no_column_of_chance(here):
     assert "one cell, by val_accuracy at the last step:" in text
     assert "P(worse)" not in text
     assert "≈" not in text
-    assert "the first on the test's examples" in text
+    assert "test set: the best cell has test_accuracy " in text

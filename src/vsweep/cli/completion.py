@@ -8,7 +8,7 @@ from vsweep.cli.arguments import parser
 from vsweep.config.hydra_compose import CHOICES, options
 from vsweep.errors import ConfigError, suggest
 
-# Each prints the shipped choices and the sweep files in ./sweeps.
+# Each function offers the choices of every group, and the sweep files in ./sweeps.
 _WORDS = {
     # Bash may split words at "=", and then completes the part behind it.
     "bash": """
@@ -20,12 +20,12 @@ _vsweep_words() {
   done
   local cut=""
   [[ "$COMP_WORDBREAKS" == *=* && "$word" == *=* ]] && cut="${word%%=*}="
-  compgen -W "$words" -- "$word" | while IFS= read -r word; do echo "${word#"$cut"}"; done
+  compgen -W "$words" -- "$word" | sort -u | while IFS= read -r word; do echo "${word#"$cut"}"; done
 }
 """,
     "zsh": """
 _vsweep_words() {
-  local -a choices
+  local -aU choices
   choices=(@WORDS@)
   local file
   for file in sweeps/*.yaml(N:t:r); do choices+=("sweep=$file"); done

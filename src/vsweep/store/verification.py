@@ -1,29 +1,30 @@
-"""Describe the result of `vsweep verify`."""
+"""The result of `verify`, in words."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_MOST_NAMES = 5
+# At most so many trials are named.
+_NAMED = 5
 
 
-def describe_verification(record: Mapping[str, Any]) -> str:
-    """Return the content of `verify.json` as a sentence or two."""
-    if "failed" in record:
-        return f"verification failed ({record['failed']}); run `vsweep verify DIR` to try again"
-    if not record["checked"]:
+def describe_verification(found: Mapping[str, Any]) -> str:
+    """Return the content of `verify.json` in a sentence or two."""
+    if "failed" in found:
+        return f"verification failed ({found['failed']}); run `vsweep verify DIR`"
+    if not found["checked"]:
         return (
             "verification skipped: retraining one trial would take more than 5 % of the run time;"
             " run `vsweep verify DIR`"
         )
-    steady = [trial for trial in record["trials"] if not trial["chaotic"]]
-    line = f"verified: {record['checked']} of {record['of']:,} trials were retrained alone"
+    steady = [each for each in found["trials"] if not each["chaotic"]]
+    line = f"verified: {found['checked']} of {found['of']:,} trials retrained alone"
     if steady:
-        difference, twin = (max(trial[key] for trial in steady) for key in ("difference", "twin"))
-        line += f"; their curves differ by at most {difference:.0e}, those of their twins by {twin:.0e}"
-    changed = record["changed"]
+        apart, twin = (max(each[key] for each in steady) for key in ("difference", "twin"))
+        line += f"; their curves differ by at most {apart:.0e}, and their twins' by {twin:.0e}"
+    changed = found["changed"]
     line += f"; {_names(changed)} changed its verdict" if changed else "; no verdict changed"
-    if record["chaotic"]:
-        line += f"; chaotic, so that rounding alone changes the curve: {_names(record['chaotic'])}"
+    if found["chaotic"]:
+        line += f"; chaotic, so that rounding decides the curve: {_names(found['chaotic'])}"
     return line
 
 

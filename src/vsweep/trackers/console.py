@@ -1,4 +1,4 @@
-"""The person at the terminal: a progress bar while it trains, a table of the best cells at the end."""
+"""The terminal's tracker: a progress bar while a sweep trains, and a table of the best cells at the end."""
 
 import threading
 import time
@@ -31,11 +31,11 @@ from vsweep.results import Sweep
 from vsweep.store.reader import PICTURES, REPORT
 from vsweep.store.verification import describe_verification
 
-# Of the best cells, how many are shown of many, and up to how many all are.
+# A table shows so many of the best cells, or all cells where there are at most `_ALL`.
 _ROWS, _ALL = 5, 16
 _WIDTH = 110
-_SEEDLESS = "a seed changes nothing here: model.spread moves where a descent starts"
-# Where no bar can be redrawn, a line this often.
+_SEEDLESS = "all seeds give the same result; model.spread varies the starting points"
+# A terminal that cannot redraw the bar gets a line this often.
 _LINE_EVERY_S = 10.0
 _TRIALS = "trials"
 
@@ -46,7 +46,7 @@ class _Speed(ProgressColumn):
             return Text()
         if not task.completed or not task.elapsed:
             return Text("compiling")
-        # rich knows a speed from the second block on, and there may be one alone.
+        # rich knows a speed from the second block on, and there may be only one.
         speed = task.finished_speed or task.speed or task.completed / task.elapsed
         return Text(f"{speed:,.1f} trials/s")
 
@@ -55,8 +55,8 @@ class ConsoleTracker:
     """Writes to standard error, or below a notebook's cell."""
 
     def __init__(self) -> None:
-        """Nothing is shown before `begin`."""
-        self.unsent = ""
+        """Show nothing before `begin`."""
+        self.lacks = ""
         self.console = Console(stderr=True, highlight=False)
         self._progress = Bar(
             TextColumn("{task.description}"),
@@ -74,7 +74,7 @@ class ConsoleTracker:
         self._start = self._last = time.monotonic()
 
     def begin(self, name: str, trials: int, plan: str) -> None:
-        """Say what will run, and start the bar."""
+        """Show the plan, and start the bar."""
         self.console.print(plan, soft_wrap=True, markup=False)
         self._total, self._start = trials, time.monotonic()
         self._last = self._start
@@ -82,7 +82,7 @@ class ConsoleTracker:
         self._progress.start()
 
     def beside(self, name: str, runs: int) -> Callable[[int], None]:
-        """A second line of the bar, of what is made of the trials while they are trained."""
+        """Add a line to the bar for the runs that are made of the trials; return what moves it."""
         task = self._progress.add_task(name, total=runs, unit="runs")
         self._beside = {name: (0, runs)}
 
@@ -120,15 +120,15 @@ class ConsoleTracker:
         every = f"{len(cells):,} cells"
         shown = f"the best {_ROWS} of {every}" if len(cells) > _ALL else f"{every}, best first"
         self.console.print(f"{shown if len(cells) > 1 else 'one cell'}, by {metric} at the last step:")
-        # A file or a pipe has no width of its own.
+        # A file or a pipe has no width.
         self.console.print(best_table(sweep), width=None if self.console.is_terminal else _WIDTH)
-        # Descents of a function do not hang on their seeds, unless these move where they start.
+        # Descents of a function depend on their seeds only where these vary the starting points.
         still = is_function(trials) and not cells["std"].fillna(0.0).any()
         alike_or_not = (
             _SEEDLESS if still and len(cells) < len(trials) else "" if still else describe_significance(cells)
         )
         for line in (
-            # Where data come from is not to be overlooked.
+            # The origin of the data comes first.
             *(f"note: {data['note']}" for data in sweep.plan["data"].values() if data.get("note")),
             ended(trials),
             alike_or_not,
@@ -140,11 +140,17 @@ class ConsoleTracker:
                 self.console.print(line, soft_wrap=True)
 
     def show(self, sweep: Sweep, line: str, *more: str) -> None:
-        """A sweep of which nothing had to be trained. line: that says so. more: what is to be said last."""
+        """Show a sweep that was complete before.
+
+        Args:
+            sweep: The sweep.
+            line: The first line, which says so.
+            *more: The last lines; empty ones are left out.
+        """
         self.console.print(line, soft_wrap=True)
         self.end(sweep)
-        for each in filter(None, more):
-            self.console.print(each, soft_wrap=True, markup=False)
+        for text in filter(None, more):
+            self.console.print(text, soft_wrap=True, markup=False)
 
     def close(self) -> None:
         """Stop the bar."""
@@ -152,43 +158,43 @@ class ConsoleTracker:
 
 
 def _timing(happened: Mapping[str, Any]) -> str:
-    """Where the time went, beside what was predicted."""
+    """Return where the time went, with the predictions in parentheses."""
     took, predicted = happened["seconds"], happened["predicted"]
     parts = ", ".join(
         f"{what} {took[what]:.1f} s" + (f" ({predicted[what]:.1f})" if what in predicted else "")
         for what in took
         if what != "total"
     )
-    memory = f"{happened['device_bytes'] / 2**20:.0f} MiB a device"
+    memory = f"{happened['device_bytes'] / 2**20:.0f} MiB per device"
     memory += f" ({happened['predicted_device_bytes'] / 2**20:.0f})"
     total = f"{took['total']:.1f} s (predicted {predicted['total']:.1f})"
     return f"trained in {total}: {parts}; {memory}"
 
 
 def _chaotic_cells(sweep: Sweep) -> set[int]:
-    """The cells of which a trial was found to be chaotic."""
+    """Return the cells with a trial that verification found to be chaotic."""
     checked = [] if sweep.verified is None else sweep.verified["trials"]
-    return {each["cell"] for each in checked if each["chaotic"]}
+    return {trial["cell"] for trial in checked if trial["chaotic"]}
 
 
 def _tested(sweep: Sweep, metric: str) -> str:
-    """The chosen cell's value on the test's examples, which had no part in choosing it."""
+    """Return a sentence on the best cell's value on the test set; empty text without a test set."""
     name = test_metric(sweep.trials, metric)
     best = sweep.best(metric)
     if name is None or pd.isna(best[name]):
         return ""
-    value = format_with_error(best[name], best[f"{name}_sem"])
-    return f"the first on the test's examples, which had no part in choosing it: {name} {value}"
+    value = with_error(best[name], best[f"{name}_sem"])
+    return f"test set: the best cell has {name} {value}; these examples had no part in choosing it"
 
 
 def _pictures(sweep: Sweep) -> list[str]:
-    """The pictures that were made, and those that could not be."""
-    found = sweep.plan.get("pictures", {})
-    made = [name for name, why in found.items() if not why]
-    lines = [f"pictures in {sweep.directory / PICTURES}: {', '.join(made)}"] if made else []
+    """Return lines on the pictures that were drawn, those that could not be, and the report."""
+    reasons = sweep.plan.get("pictures", {})
+    drawn = [name for name, why in reasons.items() if not why]
+    lines = [f"pictures in {sweep.directory / PICTURES}: {', '.join(drawn)}"] if drawn else []
     report = sweep.directory / REPORT
-    lines += [f"report, for any browser: {report}"] if report.is_file() else []
-    return [*lines, *(f"no picture {name} ({why})" for name, why in found.items() if why)]
+    lines += [f"report: {report}"] if report.is_file() else []
+    return [*lines, *(f"picture {name} skipped: {why}" for name, why in reasons.items() if why)]
 
 
 def _verified(sweep: Sweep) -> str:
@@ -196,7 +202,7 @@ def _verified(sweep: Sweep) -> str:
 
 
 def best_table(sweep: Sweep) -> Table:
-    """The best cells: the metric's mean and standard error over seeds, and whether they can be told apart."""
+    """Return a table of the best cells: the metric's mean and standard error over seeds, and the ties."""
     cells = sweep.cells()
     axes = [axis for axis in axes_of(sweep.trials) if cells[axis].nunique(dropna=False) > 1]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
@@ -222,10 +228,10 @@ _REDRAW_EVERY_S = 0.5
 
 
 class Bar(Progress):
-    """rich's `Progress`, which in a notebook draws over one output of the cell, without widgets."""
+    """rich's `Progress`, which redraws one output of a notebook's cell, without widgets."""
 
     def __init__(self, *columns: ProgressColumn, console: Console) -> None:
-        """columns: rich's own where there are none."""
+        """Take the columns to show; rich's own where there are none."""
         super().__init__(*columns, console=console, disable=not console.is_terminal)
         self._in_notebook = console.is_jupyter and not console.quiet
         self._ended = threading.Event()
@@ -233,7 +239,7 @@ class Bar(Progress):
 
     @property
     def shown(self) -> bool:
-        """Whether anyone sees it."""
+        """Whether the bar is visible."""
         return self._in_notebook or not self.disable
 
     def start(self) -> None:
@@ -243,7 +249,7 @@ class Bar(Progress):
             from IPython.display import display
 
             output = display(self, display_id=True)
-            # The clock has to move while a program compiles.
+            # The clock must move while a program compiles.
             self._redrawing = threading.Thread(target=self._redraw, args=(output,), daemon=True)
             self._redrawing.start()
 
