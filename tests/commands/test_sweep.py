@@ -2,6 +2,7 @@
 
 import inspect
 import textwrap
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -372,3 +373,20 @@ def test_no_cell_has_a_collapsed_number():
     for number in (1, 4):
         with pytest.raises(KeyError):
             made.cell(number)
+
+
+def test_a_sweep_with_pictures_and_a_report_reads_its_trials_once(here, monkeypatch):
+    """`trials.parquet` grows with the sweep, and the plan changes when the pictures are drawn."""
+    read, paths = pd.read_parquet, []
+    monkeypatch.setattr(
+        pd, "read_parquet", lambda path, **more: paths.append(Path(path).name) or read(path, **more)
+    )
+    words = ["data=iris", "model=logistic", "steps=2", "seeds=2", "tracker=none", "dir=kept", "report=true"]
+    sweep = vsweep.sweep(
+        [*words, "pictures=[{curves: {by: optimizer.lr}}]", "grid.optimizer.lr=[0.1,0.3]"], quiet=True
+    )
+    assert paths.count("trials.parquet") == 1
+    ((name, reason),) = sweep.plan["pictures"].items()
+    assert reason == ""
+    assert sweep.plan == vsweep.load("kept").plan
+    assert (here / "kept" / "pictures" / name).is_file()

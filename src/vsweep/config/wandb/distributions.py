@@ -44,23 +44,17 @@ def _quantiles(name: str, u: np.ndarray, first: float, second: float) -> np.ndar
     # SciPy's distributions take half a second to import, and only W&B's sweep files draw from them.
     from scipy.stats import beta, loguniform, norm, uniform
 
-    match name:
-        case "uniform":
-            return uniform.ppf(u, first, second - first)
-        case "log_uniform":
-            return np.exp(uniform.ppf(u, first, second - first))
-        case "inv_log_uniform":
-            return np.exp(-uniform.isf(u, first, second - first))
-        case "log_uniform_values" | "inv_log_uniform_values":
-            # Rounding in the logarithm must not carry a value beyond an end.
-            return np.clip(loguniform.ppf(u, first, second), first, second)
-        case "normal":
-            # SciPy's own scale must be above 0, and W&B takes a sigma of 0.
-            return first + second * norm.ppf(u)
-        case "log_normal":
-            return np.exp(first + second * norm.ppf(u))
-        case _:
-            return beta.ppf(u, first, second)
+    if name.endswith("_values"):
+        # Rounding in the logarithm must not carry a value beyond an end.
+        return np.clip(loguniform.ppf(u, first, second), first, second)
+    if name == "beta":
+        return beta.ppf(u, first, second)
+    if name == "inv_log_uniform":
+        return np.exp(-uniform.isf(u, first, second - first))
+    # SciPy's own scale must be above 0, and W&B takes a sigma of 0.
+    normal = name.endswith("normal")
+    values = first + second * norm.ppf(u) if normal else uniform.ppf(u, first, second - first)
+    return np.exp(values) if name.startswith("log_") else values
 
 
 @dataclass(frozen=True)
