@@ -131,7 +131,7 @@ def test_a_directory_that_one_stands_in_says_nothing_to_the_client(here, kept, c
     monkeypatch.chdir(kept)
     done = cli(*words)
     assert done.status == 2
-    assert "you stand in the sweep's own directory" in done.err
+    assert "the working directory is the sweep's own directory" in done.err
 
 
 @pytest.mark.parametrize("command", ["resume", "verify", "confirm"])
@@ -144,7 +144,7 @@ def test_a_directory_that_one_stands_in_runs_no_code(here, kept, cli, monkeypatc
     monkeypatch.chdir(kept)
     done = cli(command, ".")
     assert done.status == 2, done.err
-    assert "you stand in the sweep's own directory" in done.err
+    assert "the working directory is the sweep's own directory" in done.err
     assert not (kept / "canary").exists()
 
 

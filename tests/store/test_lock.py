@@ -150,7 +150,7 @@ def test_a_heartbeat_on_another_host_is_waited_for_and_refused(other, lockless, 
     elsewhere(tmp_path)
     with pytest.raises(ConfigError, match=f"^dir: process {process.pid} on elsewhere is training in"):
         Lock(tmp_path)
-    assert "; waiting 3 s for its end\n" in capsys.readouterr().err
+    assert f"waiting 3 s for a heartbeat of {tmp_path / '.lock-lease'}" in capsys.readouterr().err
 
 
 def test_a_marker_whose_heartbeat_has_stopped_on_another_host_is_taken_over(other, lockless, tmp_path):

@@ -90,7 +90,7 @@ def _acquire_lease(path: Path) -> SoftFileLease:
             raise
         # Only the heartbeat tells whether a process on another host is alive.
         wait_s = _LEASE_S + _HEARTBEAT_S
-        print(f"vsweep: {_holder(path)} holds {path}; waiting {wait_s:.0f} s for its end", file=sys.stderr)
+        print(f"vsweep: waiting {wait_s:.0f} s for a heartbeat of {path}, from another host", file=sys.stderr)
         lease.acquire(timeout=wait_s, poll_interval=min(1.0, _HEARTBEAT_S))
     return lease
 
@@ -127,4 +127,6 @@ def check_inside(directory: Path) -> None:
     Functions are imported from the working directory, and W&B's client reads there which server gets the key.
     """
     if Path.cwd().resolve().is_relative_to(directory.resolve()):
-        raise ConfigError("dir", "you stand in the sweep's own directory", "go out of it: cd ..")
+        raise ConfigError(
+            "dir", "the working directory is the sweep's own directory", "leave it first: cd .."
+        )
