@@ -298,7 +298,8 @@ def test_a_cell_of_which_more_seeds_diverged_is_another():
 
 def test_what_is_said_of_cells_that_are_told_apart():
     assert (
-        said(ranked(0.98765, 0.999)) == "the best cell is better than the second with a probability of 0.988"
+        describe_significance(ranked(0.98765, 0.999))
+        == "the best cell is better than the second with a probability of 0.988"
     )
 
 
@@ -308,13 +309,15 @@ def test_what_is_said_of_cells_that_are_not():
         "3 of 4 cells (≈) are statistically tied with the best (95 %); about 5 more seeds would separate the"
         " first two"
     )
-    assert said(ranked(0.9, more=[1])).endswith("; about 1 more seed would separate the first two")
-    assert "1,234 more seeds" in said(ranked(0.9, more=[1234]))
+    assert describe_significance(ranked(0.9, more=[1])).endswith(
+        "; about 1 more seed would separate the first two"
+    )
+    assert "1,234 more seeds" in describe_significance(ranked(0.9, more=[1234]))
 
 
 def test_what_is_said_of_equal_cells():
     cells = rank_cells(trials_of([[0.5, 0.75, 0.25], [0.5, 0.75, 0.25]]))
-    assert said(cells) == (
+    assert describe_significance(cells) == (
         "2 of 2 cells (≈) are statistically tied with the best (95 %); the first two are equal, so the seeds"
         " that would separate them cannot be estimated"
     )
@@ -326,14 +329,16 @@ def test_what_is_said_where_seeds_diverge(diverged):
     cells = ranked(0.99, diverged=diverged).assign(seeds=8)
     table = [[count, 8 - count] for count in diverged]
     chance = fisher_exact(table, alternative="less").pvalue
-    assert said(cells) == "the best cell diverges less often than the second" + (
+    assert describe_significance(cells) == "the best cell diverges less often than the second" + (
         "; this may be chance" if chance > 0.05 else ""
     )
 
 
 def test_what_is_said_of_one_seed():
     cells = rank_cells(trials_of([[0.9], [0.5]]))
-    assert said(cells) == ("too few seeds to tell whether the best cell is better or lucky; give seeds=8")
+    assert describe_significance(cells) == (
+        "too few seeds to tell whether the best cell is better or lucky; give seeds=8"
+    )
 
 
 def test_nothing_is_said_of_one_cell():
@@ -345,8 +350,8 @@ def test_what_tells_the_second_and_not_the_third_is_said_of_them():
     values = [[0.9, 0.9, 0.901], [0.8, 0.801, 0.8], [0.2, 1.3, 0.6]]
     cells = rank_cells(trials_of(values))
     assert cells["cell"].tolist() == [0, 1, 2]
-    assert not_distinguishable(cells).tolist() == [True, False, True]
-    assert said(cells) == "2 of 3 cells (≈) are statistically tied with the best (95 %)"
+    assert tied_with_best(cells).tolist() == [True, False, True]
+    assert describe_significance(cells) == "2 of 3 cells (≈) are statistically tied with the best (95 %)"
 
 
 # Of tables and sweeps.

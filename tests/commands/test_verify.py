@@ -189,8 +189,8 @@ def test_an_honest_sweep_is_what_its_trials_give_alone(made, verified):
         assert each["difference"] <= verified["largest_difference"]
     # Twins are other trials; of some, what one unit in the last place moves is rounded away.
     assert sum(each["twin"] > 0 for each in verified["trials"]) > 6
-    assert verified_line(verified).startswith("verified: 12 of 12 trials retrained alone; ")
-    assert verified_line(verified).endswith("; no verdict changed")
+    assert describe_verification(verified).startswith("verified: 12 of 12 trials retrained alone; ")
+    assert describe_verification(verified).endswith("; no verdict changed")
 
 
 def test_what_was_found_is_kept(made, verified):
@@ -233,7 +233,7 @@ def test_a_trial_whose_twin_goes_elsewhere_is_chaotic(tmp_path_factory):
     assert steady["twin"] < 1e-3 < 0.1 < chaotic["twin"]
     assert (steady["chaotic"], chaotic["chaotic"]) == (False, True)
     assert found["chaotic"] == [1]
-    assert verified_line(found).endswith("; chaotic, so that rounding decides the curve: trial 1")
+    assert describe_verification(found).endswith("; chaotic, so that rounding decides the curve: trial 1")
 
 
 def rewrite(path, change):

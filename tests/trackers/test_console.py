@@ -150,7 +150,7 @@ def test_of_one_seed_and_no_test_nothing_is_claimed(here):
     assert len(rows) == 1, "the first is held against nothing"
     assert "±" not in text.replace("mean ± se", "")
     assert "≈" not in text
-    assert text.splitlines()[-1] == said(sweep.cells())
+    assert text.splitlines()[-1] == describe_significance(sweep.cells())
     assert text.splitlines()[-1].startswith("too few seeds to tell whether")
 
 

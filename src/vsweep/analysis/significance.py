@@ -119,18 +119,18 @@ def describe_significance(cells: pd.DataFrame) -> str:
     first, second = cells.iloc[0], cells.iloc[1]
     if first["diverged"] != second["diverged"]:
         text = "the best cell diverges less often than the second"
-        return text + (", which may be chance" if _divergence_p_value(first, second) > _ALPHA else "")
+        return text + ("; this may be chance" if _divergence_p_value(first, second) > _ALPHA else "")
     if pd.isna(second["chance"]):
         return "too few seeds to tell whether the best cell is better or lucky; give seeds=8"
     count = int(tied_with_best(cells).sum())
     if not count:
         return f"the best cell is better than the second with a probability of {second['chance']:.3g}"
-    text = f"{count:,} of {len(cells):,} cells (≈), the best included, are statistically tied (95 %)"
+    text = f"{count:,} of {len(cells):,} cells (≈) are statistically tied with the best (95 %)"
     if pd.notna(second["more_seeds"]) and second["more_seeds"] > 0:
         seeds = int(second["more_seeds"])
         text += f"; about {seeds:,} more seed{'' if seeds == 1 else 's'} would separate the first two"
     elif second["mean"] == first["mean"]:
-        text += "; the first two are equal, so no number of further seeds can be estimated"
+        text += "; the first two are equal, so the seeds that would separate them cannot be estimated"
     return text
 
 

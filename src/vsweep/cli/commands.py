@@ -40,6 +40,12 @@ from vsweep.config.wandb.translate import translate_wandb
 from vsweep.errors import ConfigError
 from vsweep.results import Sweep
 from vsweep.store.reader import VERIFIED
+from vsweep.trackers.check_tables import (
+    describe_gradient_check,
+    print_confirmation,
+    print_gradient_check,
+    print_verification,
+)
 
 
 def perform(command: str, words: Sequence[str]) -> None:
@@ -93,19 +99,19 @@ def _resume(directory: str, *words: str) -> None:
 
 
 def _verify(directory: str, **options: Any) -> None:
-    print_verified(verify(directory, **options))
+    print_verification(verify(directory, **options))
     print(Path(directory) / VERIFIED, flush=True)
 
 
 def _confirm(directory: str, **options: Any) -> None:
-    print_confirmed(*confirm(directory, **options))
+    print_confirmation(*confirm(directory, **options))
     print(directory, flush=True)
 
 
 def _check(*words: str) -> None:
     checked = check(words)
-    print_checked(checked)
-    print(checked_line(checked), flush=True)
+    print_gradient_check(checked)
+    print(describe_gradient_check(checked), flush=True)
     if checked.wrong:
         raise SystemExit(1)
 

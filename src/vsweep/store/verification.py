@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 # At most so many trials are named.
-_NAMED = 5
+_MOST_NAMES = 5
 
 
 def describe_verification(found: Mapping[str, Any]) -> str:

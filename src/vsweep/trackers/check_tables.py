@@ -71,9 +71,9 @@ def describe_gradient_check(check: GradientCheck) -> str:
     """Summarize a gradient check in a sentence."""
     scope = f"{_count(len(check.programs), 'program')}, {_count(check.scalars, 'derivative')}"
     if check.open:
-        scope += f", of which {check.open} cannot be checked by differences"
+        scope += f", and differences are inconclusive for {check.open}"
     if check.doubt > _ROUGH:
-        scope += f"; the loss is rough, so differences are uncertain by {check.doubt:.0e} of the largest"
+        scope += f"; the loss is rough: differences may be off by {check.doubt:.0e} of the largest"
     worst = check.worst
     if check.wrong:
         return f"a gradient is wrong: {_both_values(worst)}, relative error {worst.error:.1e} ({scope})"

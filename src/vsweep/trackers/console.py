@@ -56,7 +56,7 @@ class ConsoleTracker:
 
     def __init__(self) -> None:
         """Show nothing before `begin`."""
-        self.lacks = ""
+        self.unsent = ""
         self.console = Console(stderr=True, highlight=False)
         self._progress = Bar(
             TextColumn("{task.description}"),
@@ -183,7 +183,7 @@ def _tested(sweep: Sweep, metric: str) -> str:
     best = sweep.best(metric)
     if name is None or pd.isna(best[name]):
         return ""
-    value = with_error(best[name], best[f"{name}_sem"])
+    value = format_with_error(best[name], best[f"{name}_sem"])
     return f"test set: the best cell has {name} {value}; these examples had no part in choosing it"
 
 
