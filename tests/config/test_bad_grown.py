@@ -128,7 +128,7 @@ def test_any_change_of_a_composed_config(raw):
     st.sampled_from(PATHS), junk, st.sampled_from(["", "grid."]), st.sampled_from(sorted(GROUPS["optimizer"]))
 )
 def test_any_words(settled, path, value, prefix, optimizer):
-    words = as_overrides({f"{prefix}{path}": value}).words
+    words = as_overrides({f"{prefix}{path}": value}).overrides
     settled("tracker=none", "data=iris", f"optimizer={optimizer}", *words)
 
 

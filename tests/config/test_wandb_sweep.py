@@ -48,7 +48,7 @@ def wandb(here):
 
     def call(text, *words):
         (here / "wandb.yaml").write_text(text)
-        return make_spec(as_overrides(["wandb_sweep=wandb.yaml", "data=iris", *words]).words)
+        return make_spec(as_overrides(["wandb_sweep=wandb.yaml", "data=iris", *words]).overrides)
 
     return call
 
@@ -250,7 +250,7 @@ def test_a_path_may_be_any_text(here):
     (here / "my sweeps" / "it's a=1, b.yaml").write_text(RANDOM)
     path = "my sweeps/it's a=1, b.yaml"
     for given in ([f"wandb_sweep={path}", "data=iris"], {"wandb_sweep": path, "data": "iris"}):
-        assert len(make_spec(as_overrides(given).words).grid) == 12
+        assert len(make_spec(as_overrides(given).overrides).grid) == 12
 
 
 def test_gradients_of_a_wandb_sweep_are_checked(here, cli):

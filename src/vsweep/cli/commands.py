@@ -29,14 +29,13 @@ from vsweep.commands.verify import verify
 from vsweep.config.hydra_compose import (
     CONF,
     as_force_add,
-    check_overrides,
     jobs,
+    read_overrides,
     readable_errors,
     register_sweeps,
 )
-from vsweep.config.overrides import is_hydra_override, split_flags
-from vsweep.config.spec import override_key
-from vsweep.config.wandb.translate import translate_wandb
+from vsweep.config.overrides import is_hydra_override, override_key, spell, split_flags
+from vsweep.config.user_input import as_overrides
 from vsweep.errors import ConfigError
 from vsweep.results import Sweep
 from vsweep.store.reader import VERIFIED
@@ -53,7 +52,9 @@ def perform(command: str, words: Sequence[str]) -> None:
     if command in ("run", "plan"):
         flags, others = split_flags(words)
         if flags or any(map(is_hydra_override, others)):
-            _through_hydra(command, flags, *translate_wandb(others))
+            overrides, notes = as_overrides(others)
+            # Hydra takes the config of a job as the words of a command line.
+            _through_hydra(command, flags, list(map(spell, overrides)), notes)
         else:
             _HYDRAS[command](others)
     else:
@@ -162,8 +163,8 @@ def _plan_job(_: DictConfig) -> None:
 
 def _through_hydra(command: str, flags: Sequence[str], words: Sequence[str], notes: Sequence[str]) -> None:
     """Let Hydra run the jobs, after each of them was planned."""
-    register_sweeps(words)
-    check_overrides(words, multirun="--multirun" in flags)
+    register_sweeps(words, whole=True)
+    read_overrides(words, multirun="--multirun" in flags)
     if "--multirun" in flags:
         for job in jobs(words):
             try_plan([word for word in job if not is_hydra_override(word)])

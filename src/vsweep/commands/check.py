@@ -37,6 +37,6 @@ def check(
     Raises:
         ConfigError: The sweep cannot be run.
     """
-    spec = make_spec(as_overrides(config).words, user_functions(model=model, loss=loss, data=data))
+    spec = make_spec(as_overrides(config).overrides, user_functions(model=model, loss=loss, data=data))
     plan, _ = plan_sweep(spec, load_timings(), {})
     return GradientCheck(tuple(check_gradients(plan)), THRESHOLD)

@@ -89,7 +89,7 @@ def record_of(spec: SweepSpec, plan: Plan) -> dict[str, Any]:
     return {
         "id": token_hex(4),
         "name": spec.name,
-        "command": shlex.join(["vsweep", "run", *(word.removeprefix("++") for word in spec.words)]),
+        "command": shlex.join(["vsweep", "run", *spec.words]),
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "versions": {name: version(name) for name in ("vsweep", "jax", "jaxlib", "optax", "numpy")},
         "python": platform.python_version(),

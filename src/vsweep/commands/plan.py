@@ -27,15 +27,15 @@ def plan(config: ConfigInput = ()) -> tuple[SweepSpec, Plan]:
     Raises:
         ConfigError: The sweep cannot be run.
     """
-    words, notes = as_overrides(config)
-    spec = make_spec(words, notes=notes)
+    overrides, notes = as_overrides(config)
+    spec = make_spec(overrides, notes=notes)
     earlier = read_plan(Path(spec.raw["dir"])) if spec.raw["dir"] else {}
     return spec, plan_sweep(spec, load_timings(), earlier)[0]
 
 
 def try_plan(config: ConfigInput) -> None:
     """Raise `ConfigError` for a sweep that cannot be run; start no device."""
-    spec = make_spec(as_overrides(config).words)
+    spec = make_spec(as_overrides(config).overrides)
     make_plan(spec.grid, spec.variants, spec.group_axes, Hardware("cpu", 1))
 
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from vsweep.commands.directory import check_same_trials, recorded_spec
 from vsweep.commands.train import train_sweep
-from vsweep.config.overrides import to_hydra_literal
+from vsweep.config.overrides import FieldValue, spell
 from vsweep.config.spec import make_spec
-from vsweep.config.to_overrides import trial_overrides
+from vsweep.config.to_overrides import trial_values
 from vsweep.engine.make_plan import plan_sweep
 from vsweep.engine.tuning.timings import load_timings
 from vsweep.errors import ConfigError
@@ -35,13 +35,19 @@ def overrides(
     Raises:
         ConfigError: There is no such trial.
     """
+    return [spell(field) for field in _fields(directory, trial, own, allow_targets)]
+
+
+def _fields(
+    directory: str | Path, trial: int, own: Mapping[str, Any] | None, allow_targets: Sequence[str]
+) -> list[FieldValue]:
     spec = recorded_spec(Path(directory), own, allow_targets)
     number, row, seeds = spec.grid.trials()
     at = int(np.searchsorted(number, trial))
     if at == len(number) or number[at] != trial:
         got = f"no trial {trial} in {str(directory)!r}"
         raise ConfigError("trial", got, f"it takes one of its {len(number):,}, up to {number[-1]}")
-    return trial_overrides(spec.cell(int(spec.grid.cells[row[at]])), int(seeds[at]))
+    return trial_values(spec.cell(int(spec.grid.cells[row[at]])), int(seeds[at]))
 
 
 class Reproduced(NamedTuple):
@@ -83,11 +89,12 @@ def reproduce(
     Raises:
         ConfigError: There is no such trial, or the data or functions have changed.
     """
-    words = overrides(directory, trial, own, allow_targets)
-    more = ["keep.params=all", "verify=false", "tracker=none"]
-    allowed = f"allow_targets={to_hydra_literal(list(allow_targets))}"
-    spec = replace(make_spec([*words, *more, allowed], own), name=f"trial-{trial}")
+    fields = _fields(directory, trial, own, allow_targets)
+    more = {"keep.params": "all", "verify": False, "tracker": "none", "allow_targets": list(allow_targets)}
+    changes = [FieldValue(path, value) for path, value in more.items()]
+    spec = replace(make_spec([*fields, *changes], own), name=f"trial-{trial}")
     check_same_trials(plan_sweep(spec, load_timings(), {})[0], Sweep(directory), trial)
     sweep = train_sweep(spec, None if to is None else Path(to), quiet=quiet)
     (number,) = sweep.trials["trial"]
+    words = [spell(field) for field in fields]
     return Reproduced(words, sweep, sweep.params(number), sweep.predictor(number))

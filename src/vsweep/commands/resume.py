@@ -6,8 +6,8 @@ from typing import Any
 
 from vsweep.commands.directory import load_sweep, recorded_overrides, recorded_spec
 from vsweep.commands.train import train_sweep
-from vsweep.config.overrides import to_hydra_literal
-from vsweep.config.spec import make_spec, override_key, user_functions
+from vsweep.config.overrides import FieldValue, override_key
+from vsweep.config.spec import make_spec, user_functions
 from vsweep.config.user_input import ConfigInput, as_overrides
 from vsweep.errors import ConfigError
 from vsweep.results import Sweep
@@ -52,10 +52,10 @@ def resume(
     if changes:
         check_inside(directory)
         # The directory may come from others, so the modules that it would import are not taken from it.
-        changed = {override_key(word) for word in changes} | {"dir", "allow_targets"}
-        words = recorded_overrides(directory, record)
-        kept = [word for word in words if override_key(word) not in changed | set(own)]
-        spec = make_spec([*kept, *changes, f"dir={to_hydra_literal(str(directory))}"], own, notes)
+        changed = {override_key(change) for change in changes} | {"dir", "allow_targets"}
+        recorded = recorded_overrides(directory, record)
+        kept = [override for override in recorded if override_key(override) not in changed | set(own)]
+        spec = make_spec([*kept, *changes, FieldValue("dir", str(directory))], own, notes)
         return train_sweep(spec, quiet=quiet)
     if is_complete(directory, record):
         sweep = load_sweep(directory, own)

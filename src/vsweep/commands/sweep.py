@@ -36,5 +36,5 @@ def sweep(
         Interrupted: Ctrl-C (it is a `KeyboardInterrupt`); finished trials are kept.
     """
     own = user_functions(model=model, loss=loss, data=data)
-    words, notes = as_overrides(config)
-    return train_sweep(make_spec(words, own, notes), quiet=quiet)
+    overrides, notes = as_overrides(config)
+    return train_sweep(make_spec(overrides, own, notes), quiet=quiet)

@@ -12,20 +12,20 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
 
-from vsweep.config import overrides as _overrides
-from vsweep.config import sweep_file
+from vsweep.config import overrides, sweep_file
+from vsweep.config.overrides import Change, Override, override_key, spell
 from vsweep.config.schema import GROUPS
+from vsweep.config.values import is_final, put_back, resolve, set_aside
 from vsweep.errors import ConfigError, short_repr, suggest
 
 _PACKAGE = Path(__file__).parents[1]
 # Beside the package in an installed wheel, at the top in a checkout.
 _ROOT = _PACKAGE if (_PACKAGE / "conf").is_dir() else _PACKAGE.parents[1]
 CONF = _ROOT / "conf"
-_PROVIDER = "vsweep"
 _SECRETS = "variables may be secrets: write the value"
 CHOICES = [*GROUPS, "tracker", "sweep"]
 
@@ -47,79 +47,92 @@ def _sweep_files() -> dict[str, Path]:
     return {file.stem: file for file in sorted(files, key=lambda file: file.stem) if file.stem.strip(".")}
 
 
-def register_sweeps(words: Sequence[str]) -> None:
-    """Make every sweep file a choice of `sweep=`.
+def register_sweeps(overrides: Sequence[Override], *, whole: bool = False) -> None:
+    """Make the sweep files that these overrides choose, and those in their defaults, choices of `sweep=`.
 
-    Raises `ConfigError` for one that cannot be used, if these words choose it.
+    whole: for Hydra's own jobs and flags, which show every sweep file, and with its lists in place. Raises
+    `ConfigError` for one that is chosen and cannot be used.
     """
-    store, known = ConfigStore.instance(), _all_options()
-    nodes: dict[str, DictConfig] = {}
+    store, known, files = ConfigStore.instance(), _all_options(), _sweep_files()
+    chosen = _named(overrides)
+    trees: dict[str, dict[str, Any]] = {}
     refused: dict[str, ConfigError] = {}
-    for name, file in _sweep_files().items():
+    rest = [*(files if whole else []), *chosen]
+    while rest:
+        name = rest.pop()
+        if name in trees or name in refused or name not in files:
+            continue
         try:
-            nodes[name] = sweep_file.read(file, known)
+            trees[name] = sweep_file.read(files[name], known)
+            rest += _inner(trees[name])
         except ConfigError as error:
             refused[name] = error
-    for name in nodes:
-        if name in _within([name], nodes):
+    for name in trees:
+        if name in _within([name], trees):
             got = f"the sweep {name} is in the defaults of its own defaults"
             refused[name] = ConfigError("defaults", got, "leave it out of one of them")
-    # Those of another folder, or of before they were edited, are no choices any more.
-    for key, kept in list(store.repo.get("sweep", {}).items()):
-        if kept.provider == _PROVIDER:
-            del store.repo["sweep"][key]
-    for name, node in nodes.items():
-        if name not in refused:
-            store.store(group="sweep", name=name, node=node, package="_global_", provider=_PROVIDER)
-    chosen = _named(words)
-    for name in [*chosen, *sorted(_within(chosen, nodes))]:
+    for name in [*chosen, *sorted(_within(chosen, trees))]:
         if name in refused:
             raise refused[name]
+    _lists.clear()
+    for name in trees.keys() - refused.keys():
+        tree = trees[name]
+        fields = {key: value for key, value in tree.items() if key != "defaults"}
+        node = OmegaConf.create(tree if whole else tree | set_aside(fields, _lists))
+        store.store(group="sweep", name=name, node=node, package="_global_", provider="vsweep")
 
 
-def _named(words: Sequence[str]) -> list[str]:
-    """The sweeps that these words name, by any of Hydra's ways to write one or several."""
-    given = [word.partition("=") for word in words]
-    values = [value for key, _, value in given if key.lstrip("+") == "sweep"]
+# The lists of the sweep files that are registered, by the token that stands for each in its file.
+_lists: dict[str, list[Any]] = {}
+
+
+def _inner(tree: Mapping[str, Any]) -> list[str]:
+    """Return the other sweeps in the defaults of a sweep file."""
+    return [entry for entry in tree.get("defaults", []) if isinstance(entry, str) and entry != "_self_"]
+
+
+def _named(overrides: Sequence[Override]) -> list[str]:
+    """Return the sweeps that overrides name, in any of Hydra's ways to write one or several."""
+    values = [
+        spell(override).partition("=")[2] for override in overrides if override_key(override) == "sweep"
+    ]
     return [name for value in values for name in re.split(r"[\s,'\"\[\]()]+", value)]
 
 
-def _within(names: Iterable[str], nodes: Mapping[str, DictConfig]) -> set[str]:
-    """The sweeps in the defaults of these, and in the defaults of those."""
+def _within(names: Iterable[str], trees: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Return the sweeps in the defaults of these, and in the defaults of those."""
     found: set[str] = set()
     rest = list(names)
     while rest:
-        name = rest.pop()
-        defaults = nodes[name].get("defaults", []) if name in nodes else []
-        inner = {one for one in defaults if isinstance(one, str)} - found
+        inner = set(_inner(trees.get(rest.pop(), {}))) - found
         found |= inner
         rest += inner
     return found
 
 
 def as_force_add(words: Sequence[str]) -> list[str]:
-    """Hydra overrides such that any field can be given as `path=value`; see `words.forced`."""
-    return _overrides.as_force_add(words, CHOICES)
+    """Return Hydra overrides such that any field can be given as `path=value`."""
+    return overrides.as_force_add(words, CHOICES)
 
 
-def check_overrides(words: Sequence[str], *, multirun: bool = False) -> None:
-    """Raise `ConfigError` for overrides that Hydra would take, and that are no fields here."""
-    _overrides.check_overrides(as_force_add(words), _all_options(), multirun=multirun)
+def read_overrides(given: Sequence[Override], *, multirun: bool = False) -> list[Change]:
+    """Return what overrides do to a config; see `overrides.read_overrides`. Raises `ConfigError`."""
+    return overrides.read_overrides(given, _all_options(), multirun=multirun)
 
 
 def jobs(words: Sequence[str]) -> list[list[str]]:
-    """The words of every job of Hydra's multirun: the product of the choices they sweep over."""
-    check_overrides(words, multirun=True)
+    """Return the words of every job of Hydra's multirun: the product of the choices they sweep over."""
+    read_overrides(words, multirun=True)
     with readable_errors(words):
         parsed = OverridesParser.create().parse_overrides(as_force_add(words))
-        each = []
+        columns = []
         for override in parsed:
             if override.is_sweep_override():
                 key = override.get_key_element()
-                each.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+                columns.append([f"{key}={value}" for value in override.sweep_string_iterator()])
             else:
-                each.append([str(override.input_line)])
-    return [list(job) for job in product(*each)]
+                columns.append([str(override.input_line)])
+    return [list(job) for job in product(*columns)]
 
 
 @contextmanager
@@ -164,19 +177,33 @@ class Composed(NamedTuple):
     interpolated: bool
 
 
-def compose(words: Sequence[str]) -> Composed:
-    """The config of these overrides; sweep files have to be registered. Raises `ConfigError`."""
-    for word in words:
-        if _overrides.is_hydra_override(word):
-            raise ConfigError(word.partition("=")[0], "not of a sweep", "it is for the command line")
-    check_overrides(words)
+def compose(changes: Sequence[Change], chosen: Mapping[str, str] | None = None) -> Composed:
+    """Compose the choices of groups by Hydra, and change the fields of what they give.
+
+    Args:
+        changes: From `read_overrides`; the sweep files that they choose have to be registered.
+        chosen: Choices of groups that stand for those of the changes.
+
+    Raises:
+        ConfigError: For what cannot be composed.
+    """
+    chosen = chosen or {}
+    for change in changes:
+        if change.kind == "hydra":
+            raise ConfigError(override_key(change.override), "not of a sweep", "it is for the command line")
+    words = [
+        spell(change.override)
+        for change in changes
+        if change.kind == "choose" and override_key(change.override) not in chosen
+    ]
+    words += [f"{group}={value}" for group, value in chosen.items()]
     with _hydra(), readable_errors(words, ValueError), _no_environment():
         cfg = hydra.compose("config", as_force_add(words), return_hydra_config=True)
-        choices = dict(cfg.hydra.runtime.choices)
         fields = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
-        interpolated = "${" in OmegaConf.to_yaml(fields)
-        raw: Any = OmegaConf.to_container(fields, resolve=True, throw_on_missing=True)
-    return Composed(raw, choices, interpolated)
+        tree = put_back(OmegaConf.to_container(fields, resolve=False), _lists)
+        for change in changes:
+            change.apply(tree)
+        return Composed(resolve(tree), dict(cfg.hydra.runtime.choices), not is_final(tree))
 
 
 @contextmanager
@@ -205,11 +232,6 @@ def _translated(error: Exception, words: Sequence[str]) -> ConfigError:
         group, choice = found.groups()
         known = options(group) if group in CHOICES else _plugins(reason)
         return ConfigError(group, f"no such choice {choice!r}", suggest(choice, known))
-    if found := re.search(r"'([\w.]+)' does not exist", reason):
-        return ConfigError(found[1], "is not there to be taken out", f"leave ~{found[1]} out")
-    if found := re.search(r"The value of '([\w.]+)' is (.*) and not", reason):
-        got = f"is {found[2]}, and another value was to be taken out"
-        return ConfigError(found[1], got, f"give ~{found[1]}")
     if found := re.search(r"Could not delete '(\w+)=(\w+)'", reason):
         got = f"is not {found[2]}, which was to be taken out"
         return ConfigError(found[1], got, f"leave ~{found[1]} out")

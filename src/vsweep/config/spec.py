@@ -8,7 +8,8 @@ import numpy as np
 
 from vsweep.config.axes import RawAxes, read_axes
 from vsweep.config.grid import Axis, Grid, expand, seed_list
-from vsweep.config.hydra_compose import Composed, compose, options, register_sweeps
+from vsweep.config.hydra_compose import Composed, compose, options, read_overrides, register_sweeps
+from vsweep.config.overrides import Change, Override, override_key, spell
 from vsweep.config.schema import FIELDS, GROUPS, OWN
 from vsweep.config.validate import Config, as_dict, check_config, fields_of, leaves, with_values
 from vsweep.errors import ConfigError, suggest
@@ -21,14 +22,14 @@ Choice = tuple[str, ...]
 class SweepSpec:
     """A sweep, composed and checked.
 
-    name: of the sweep. words: the overrides that it was composed from. raw: the resolved config as
+    name: of the sweep. overrides: those that it was composed from. raw: the resolved config as
     written. grid: all its cells. variants: the config of the cells of each choice on the axes over groups,
     by those values in axis order. group_axes: which axes these are. own: a person's own functions. notes:
     what a person should know of their words.
     """
 
     name: str
-    words: tuple[str, ...]
+    overrides: tuple[Override, ...]
     raw: Mapping[str, Any]
     grid: Grid
     variants: Mapping[Choice, Config]
@@ -36,11 +37,15 @@ class SweepSpec:
     own: Mapping[str, Any]
     notes: tuple[str, ...] = ()
 
+    @property
+    def words(self) -> list[str]:
+        """The overrides as words of a command line."""
+        return [spell(override).removeprefix("++") for override in self.overrides]
+
     def record(self) -> dict[str, Any]:
         """What `spec_from_record` needs beside the resolved config, of plain types."""
         variants = [{"choice": list(key), "config": as_dict(config)} for key, config in self.variants.items()]
-        words = [word.removeprefix("++") for word in self.words]
-        return {"name": self.name, "words": words, "variants": variants}
+        return {"name": self.name, "words": self.words, "variants": variants}
 
     def cell(self, number: int) -> Config:
         """The config of a cell, by its number. Raises `KeyError` where there is none."""
@@ -54,24 +59,26 @@ class SweepSpec:
 
 
 def make_spec(
-    words: Sequence[str], own: Mapping[str, Any] | None = None, notes: Sequence[str] = ()
+    given: Sequence[Override], own: Mapping[str, Any] | None = None, notes: Sequence[str] = ()
 ) -> SweepSpec:
     """Compose and check a sweep.
 
-    words: Hydra overrides. own: a person's own functions for `model`, `loss` and `data`. notes: what a person
-    should know of their words.
+    given: overrides. own: a person's own functions for `model`, `loss` and `data`. notes: what a person
+    should know of their overrides.
 
     Raises `ConfigError`.
     """
     own = dict(own or {})
-    words = [word for word in words if override_key(word) not in own] + [f"{group}={OWN}" for group in own]
-    register_sweeps(words)
-    base = compose(words)
+    given = [one for one in given if override_key(one) not in own]
+    overrides = (*given, *(f"{group}={OWN}" for group in own))
+    register_sweeps(overrides)
+    changes = read_overrides(overrides)
+    base = compose(changes)
     written = read_axes(base.raw)
     group_axes = tuple(i for i, (path, _) in enumerate(written.axes) if path in GROUPS)
-    variants = _variants(words, base, own, written, group_axes)
+    variants = _variants(changes, base, own, written, group_axes)
     name = base.choices.get("sweep") or _name(variants.values())
-    return replace(_study(name, words, base.raw, variants, own), notes=tuple(notes))
+    return replace(_study(name, overrides, base.raw, variants, own), notes=tuple(notes))
 
 
 def spec_from_record(
@@ -93,7 +100,7 @@ def spec_from_record(
 
 def _study(
     name: str,
-    words: Sequence[str],
+    overrides: Sequence[Override],
     raw: Mapping[str, Any],
     variants: Mapping[Choice, Config],
     own: Mapping[str, Any],
@@ -103,7 +110,7 @@ def _study(
     axes = written.checked(variants.values())
     seeds = seed_list(raw.get("seeds"))
     grid = expand(axes, seeds, *_collapse(axes, group_axes, variants), draws=written.draws)
-    return SweepSpec(name, tuple(words), raw, grid, variants, group_axes, own)
+    return SweepSpec(name, tuple(overrides), raw, grid, variants, group_axes, own)
 
 
 def user_functions(**given: Any) -> dict[str, Any]:
@@ -111,13 +118,8 @@ def user_functions(**given: Any) -> dict[str, Any]:
     return {group: function for group, function in given.items() if function is not None}
 
 
-def override_key(word: str) -> str:
-    """The field that an override is of."""
-    return word.partition("=")[0].lstrip("+")
-
-
 def _variants(
-    words: Sequence[str],
+    changes: Sequence[Change],
     base: Composed,
     own: Mapping[str, Any],
     written: RawAxes,
@@ -134,7 +136,7 @@ def _variants(
     parts: dict[tuple[str, str], Any] = {}
     for choice in written.choices(group_axes):
         chosen = {written.axes[i][0]: value for i, value in zip(group_axes, choice, strict=True)}
-        made = _chosen(words, base, chosen, parts)
+        made = _chosen(changes, base, chosen, parts)
         with written.named():
             variants[choice] = check_config(_with_first_values(made, written), own, strict=not chosen)
         given |= dict.fromkeys(path for path, _ in leaves(made))
@@ -150,22 +152,18 @@ def _variants(
 
 
 def _chosen(
-    words: Sequence[str], base: Composed, chosen: Mapping[str, str], parts: dict[tuple[str, str], Any]
+    changes: Sequence[Change],
+    base: Composed,
+    chosen: Mapping[str, str],
+    parts: dict[tuple[str, str], Any],
 ) -> Mapping[str, Any]:
     """The raw config with these choices of groups. parts: that of each choice, as far as composed."""
-
-    def composed(choices: Mapping[str, str]) -> Mapping[str, Any]:
-        kept = [word for word in words if override_key(word) not in choices]
-        return compose([*kept, *(f"{group}={value}" for group, value in choices.items())]).raw
-
     if base.interpolated:
-        return composed(chosen)
-    # A choice says what is in its own group alone: composing each once serves all combinations. Draws are no
-    # part of that, and thousands of them take long to parse.
-    words = [word for word in words if not override_key(word).startswith("draws.")]
+        return compose(changes, chosen).raw
+    # A choice says what is in its own group alone, so composing each once serves all combinations.
     for group, value in chosen.items():
         if (group, value) not in parts:
-            parts[group, value] = composed({group: value})[group]
+            parts[group, value] = compose(changes, {group: value}).raw[group]
     return {**base.raw, **{group: parts[group, value] for group, value in chosen.items()}}
 
 

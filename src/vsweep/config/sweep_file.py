@@ -1,6 +1,5 @@
 """A sweep file from disk, as fields: what it may hold, and what it may not say for the person."""
 
-import io
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,37 +7,40 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
+from omegaconf._utils import get_yaml_loader
 from omegaconf.errors import OmegaConfBaseException
 
 from vsweep.config.grid import is_space
 from vsweep.config.schema import GROUPS
+from vsweep.config.values import set_aside
 from vsweep.errors import ConfigError, short_repr, suggest
 
-# A list of a hundred thousand values fits; what is beyond is no sweep, or grows when it is read.
-_MOST_BYTES = 1_000_000
-_MOST_NODES = 200_000
+# Four lists of a hundred thousand values fit; what is beyond is no sweep, or grows when it is read.
+_MOST_BYTES = 10_000_000
+_MOST_NODES = 500_000
 _MOST_NESTED = 50
-# To measure with, in C where there is one: OmegaConf's own reads once more.
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# It reads YAML as OmegaConf does: 1e-3 is a number, and no key may occur twice. Most systems have the C parser.
+_FAST = [yaml.CSafeLoader] if hasattr(yaml, "CSafeLoader") else []
+_Loader: Any = type("_Loader", (*_FAST, get_yaml_loader()), {})
 
 
-def read(file: Path, options: Mapping[str, list[str]]) -> DictConfig:
-    """The fields of a sweep file, its choices of groups in `defaults`, its axes as lists.
+def read(file: Path, options: Mapping[str, list[str]]) -> dict[str, Any]:
+    """Return the fields of a sweep file, its choices of groups in `defaults`, its axes as lists.
 
     options: the choices of every group, `sweep` included. Raises `ConfigError`.
     """
     with readable("sweep", file):
-        node = load(file)
-        _refuse(node)
-        _choose_named(node, options)
+        tree = load(file)
+        _refuse(tree)
+        _choose_named(tree, options)
         for name in ("grid", "draws"):
-            axes = OmegaConf.to_container(node).get(name, {})  # type: ignore[union-attr]
+            axes = tree.get(name, {})
             if not isinstance(axes, dict):
                 raise ConfigError(name, f"got {short_repr(axes)}", "it takes fields and their values")
             if axes:
-                node[name] = normal_axes(axes, name)
-        return node
+                tree[name] = normal_axes(axes, name)
+        return tree
 
 
 @contextmanager
@@ -54,8 +56,8 @@ def readable(field: str, file: Path) -> Iterator[None]:
         raise ConfigError(field, got, "it takes YAML") from error
 
 
-def load(file: Path) -> DictConfig:
-    """The fields of a YAML file, as they are written. Raises what `readable` puts in a sentence."""
+def load(file: Path) -> dict[str, Any]:
+    """Return the fields of a YAML file, as they are written. Raises what `readable` puts in a sentence."""
     if not file.is_file():
         raise ValueError("it is no file")
     with file.open("rb") as opened:
@@ -64,18 +66,21 @@ def load(file: Path) -> DictConfig:
         raise ValueError(f"it has more than {_MOST_BYTES:,} bytes")
     text = held.decode()
     _refuse_bombs(text)
-    node = OmegaConf.load(io.StringIO(text))
-    if not isinstance(node, DictConfig) or not node:
+    tree = yaml.load(text, _Loader)
+    tree = {tree: None} if isinstance(tree, str) else tree
+    if not isinstance(tree, dict) or not tree:
         raise ValueError("it holds no fields")
     # Integers of more digits than can be written raise here, and not where they are shown.
-    OmegaConf.to_yaml(node)
-    return node
+    repr(tree)
+    # OmegaConf refuses keys and values that it cannot hold.
+    OmegaConf.create(set_aside(tree, {}))
+    return tree
 
 
 def _refuse_bombs(text: str) -> None:
     """Raise ValueError for aliases that would be many nodes when written out, or too deep ones."""
     depth = 0
-    for event in yaml.parse(text, _LOADER):
+    for event in yaml.parse(text, _Loader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _MOST_NESTED:
             raise ValueError(f"it is nested more than {_MOST_NESTED} deep")
@@ -90,12 +95,12 @@ def _refuse_bombs(text: str) -> None:
             sizes[id(node)] = 1 + sum(map(size, flat))
         return sizes[id(node)]
 
-    root = yaml.compose(text, _LOADER)
+    root = yaml.compose(text, _Loader)
     if root is not None and size(root) > _MOST_NODES:
         raise ValueError(f"it holds more than {_MOST_NODES:,} values once its aliases are written out")
 
 
-def _refuse(node: DictConfig) -> None:
+def _refuse(node: Mapping[str, Any]) -> None:
     """What the command line alone may say: where to write, what to import, and what Hydra does."""
     for key in node:
         name = str(key)
@@ -108,8 +113,7 @@ def _refuse(node: DictConfig) -> None:
         raise ConfigError("sweep", "no field of a sweep file", "name the other sweep in its defaults")
     if "dir" not in node:
         return
-    # As written: what stands for another field could be any text.
-    given = OmegaConf.to_container(node, resolve=False)["dir"]  # type: ignore[index, call-overload]
+    given = node["dir"]
     text = given if isinstance(given, str) else ""
     above = any(".." in kind(text).parts or kind(text).anchor for kind in (PurePosixPath, PureWindowsPath))
     if given is not None and (not text or above or "~" in text or "${" in text):
@@ -117,13 +121,13 @@ def _refuse(node: DictConfig) -> None:
         raise ConfigError("dir", f"got {short_repr(given)}", takes)
 
 
-def _choose_named(node: DictConfig, options: Mapping[str, list[str]]) -> None:
+def _choose_named(node: dict[str, Any], options: Mapping[str, list[str]]) -> None:
     """Let `data: iris` in a sweep file be what `override /data: iris` in its defaults is."""
-    defaults = OmegaConf.to_container(node).get("defaults", [])  # type: ignore[union-attr]
+    defaults = node.get("defaults", [])
     if not isinstance(defaults, list):
         raise ConfigError("defaults", f"got {short_repr(defaults)}", "it takes a list")
     for group in options:
-        if group in node and not isinstance(node.get(group), str | DictConfig):
+        if group in node and not isinstance(node[group], str | dict):
             known = options[group]
             raise ConfigError(group, f"no such choice {short_repr(node.get(group))}", suggest("", known))
         if isinstance(node.get(group), str):

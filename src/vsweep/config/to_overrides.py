@@ -1,8 +1,8 @@
-"""A config spelt as Hydra overrides: of nested mappings, and of one cell."""
+"""The exact config of a trial or a cell as overrides, and spelt as words of a command line."""
 
 import numpy as np
 
-from vsweep.config.overrides import to_hydra_literal, unquoted
+from vsweep.config.overrides import FieldValue, spell, to_hydra_literal
 from vsweep.config.schema import GROUPS
 from vsweep.config.spec import SweepSpec
 from vsweep.config.validate import Config, as_dict
@@ -10,13 +10,18 @@ from vsweep.errors import ConfigError
 from vsweep.store.cell_overrides import CellOverrides
 
 
-def trial_overrides(config: Config, seed: int) -> list[str]:
-    """The overrides of which one trial's config is composed, whatever the defaults are."""
+def trial_values(config: Config, seed: int) -> list[FieldValue]:
+    """Return the fields of which one trial's config is composed, whatever the defaults are."""
     nested = as_dict(config)
-    words = [f"{group}={nested[group].pop('name')}" for group in GROUPS]
+    fields = {group: nested[group].pop("name") for group in GROUPS}
     for group in GROUPS:
-        words += [f"{group}.{key}={to_hydra_literal(value)}" for key, value in nested.pop(group).items()]
-    return [*words, *(f"{key}={to_hydra_literal(value)}" for key, value in nested.items()), f"seeds=[{seed}]"]
+        fields |= {f"{group}.{key}": value for key, value in nested.pop(group).items()}
+    return [FieldValue(path, value) for path, value in (fields | nested | {"seeds": [seed]}).items()]
+
+
+def trial_overrides(config: Config, seed: int) -> list[str]:
+    """Return the same as words of a command line, for a person."""
+    return [spell(field) for field in trial_values(config, seed)]
 
 
 def cell_overrides(made: SweepSpec) -> CellOverrides:
@@ -25,11 +30,10 @@ def cell_overrides(made: SweepSpec) -> CellOverrides:
     Raises `ConfigError` where its functions were given as objects, which no words name.
     """
     for config in made.variants.values():
-        for word in trial_overrides(config, 0):
-            key, _, target = word.partition("=")
-            if key.endswith("._target_") and not _found_again(unquoted(target)):
+        for path, target in trial_values(config, 0):
+            if path.endswith("._target_") and not _found_again(target):
                 raise ConfigError(
-                    key.partition(".")[0], "it was given as an object in Python", "give it again"
+                    path.partition(".")[0], "it was given as an object in Python", "give it again"
                 )
     grid = made.grid
     words = [[f"{axis.path}={to_hydra_literal(value)}" for value in axis.values] for axis in grid.axes]

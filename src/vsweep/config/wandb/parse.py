@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from omegaconf import OmegaConf
-
 from vsweep.config.constraints import Constraint
 from vsweep.config.schema import FIELDS, GROUPS, SWEEP_FIELDS
 from vsweep.config.sweep_file import load
@@ -70,7 +68,7 @@ def read(path: Path, names: Mapping[str, str | None]) -> WandbFile:
     names: by a parameter's name the field that it is of, None for one to leave out; the others name their
     own. Raises `ConfigError`, and what `sweepfile.readable` puts in a sentence.
     """
-    given: Any = OmegaConf.to_container(load(path), resolve=False)
+    given = load(path)
     _refuse_keys(given)
     tracker = {key: given[key] for key in ("project", "entity") if given.get(key) is not None}
     unused = {key: why for key, why in _UNUSED.items() if key in given}

@@ -1,0 +1,110 @@
+"""Config values as plain trees: read from Python, merged by dotted path, and their interpolations resolved.
+
+OmegaConf wraps every element of a list and is slow with long ones. A list that holds no interpolation needs
+nothing of it, and is set aside under a token while Hydra composes and OmegaConf resolves.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from secrets import token_hex
+from typing import Any
+
+from omegaconf import OmegaConf
+
+_SCALARS = (str, int, float, bool, type(None))
+_TOKEN = f"<list {token_hex(8)}:"
+
+
+def from_python(value: Any) -> Any:
+    """Return a Python value as plain mappings, lists and scalars; its text is never interpolated."""
+    if type(value) in (int, float, bool, type(None)):
+        return value
+    if isinstance(value, str):
+        # OmegaConf halves backslashes before an interpolation.
+        return re.sub(r"(\\*)\$\{", r"\1\1\\${", str(value)) if "${" in value else str(value)
+    if isinstance(value, Mapping):
+        return {str(key): from_python(inner) for key, inner in value.items()}
+    if hasattr(value, "tolist"):
+        return from_python(value.tolist())
+    if isinstance(value, list | tuple | range):
+        return [from_python(inner) for inner in value]
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def is_final(value: Any) -> bool:
+    """Whether a value is plain, and holds no interpolation and no `???` for OmegaConf to resolve."""
+    if isinstance(value, str):
+        return "${" not in value and value != "???"
+    if type(value) is list:
+        return all(type(inner) in (int, float) or is_final(inner) for inner in value)
+    if type(value) is dict:
+        return all(isinstance(key, str) and is_final(inner) for key, inner in value.items())
+    return isinstance(value, _SCALARS)
+
+
+def set_aside(tree: Any, lists: dict[str, list[Any]]) -> Any:
+    """Return the tree with a token in place of each list that is final, which is put in `lists`."""
+    if isinstance(tree, dict):
+        return {key: set_aside(value, lists) for key, value in tree.items()}
+    if type(tree) is not list or not is_final(tree):
+        return tree
+    token = f"{_TOKEN}{len(lists)}>"
+    lists[token] = tree
+    return token
+
+
+def put_back(tree: Any, lists: Mapping[str, list[Any]]) -> Any:
+    """Return the tree with the lists in place of their tokens."""
+    if isinstance(tree, dict):
+        return {key: put_back(value, lists) for key, value in tree.items()}
+    return lists.get(tree, tree) if isinstance(tree, str) else tree
+
+
+def resolve(tree: dict[str, Any]) -> dict[str, Any]:
+    """Return the tree with its interpolations resolved. Raises what OmegaConf raises."""
+    if is_final(tree):
+        return tree
+    lists: dict[str, list[Any]] = {}
+    node = OmegaConf.create(set_aside(tree, lists))
+    return put_back(OmegaConf.to_container(node, resolve=True, throw_on_missing=True), lists)
+
+
+def select(tree: Any, path: str) -> Any:
+    """Return the value at a dotted path, None where there is none."""
+    for key in path.split("."):
+        tree = tree.get(key) if isinstance(tree, Mapping) else None
+    return tree
+
+
+def assign(tree: dict[str, Any], path: str, value: Any) -> None:
+    """Put a value at a dotted path of a tree, in place; mappings are merged, anything else is replaced.
+
+    Raises:
+        TypeError: Where a list would replace a mapping, or a mapping a list.
+    """
+    *parents, last = path.split(".")
+    for key in parents:
+        if not isinstance(tree.get(key), dict):
+            tree[key] = {}
+        tree = tree[key]
+    _merge(tree, last, value)
+
+
+def _merge(tree: dict[str, Any], key: Any, value: Any) -> None:
+    present = tree.get(key)
+    if {type(present), type(value)} == {dict, list}:
+        raise TypeError
+    if not isinstance(value, dict):
+        tree[key] = value
+        return
+    # A copy, since what is merged later must not change the value of the override.
+    tree[key] = present if isinstance(present, dict) else {}
+    for inner, part in value.items():
+        _merge(tree[key], inner, part)
+
+
+def delete(tree: dict[str, Any], path: str) -> None:
+    """Take a field out of a tree, in place."""
+    parent, _, last = path.rpartition(".")
+    del (select(tree, parent) if parent else tree)[last]
