@@ -11,7 +11,7 @@ from vsweep.store.reader import StoredSweep
 
 if TYPE_CHECKING:
     from vsweep.analysis.tables import Tables
-    from vsweep.reports.sweep_plots import Plots
+    from vsweep.figures import Plots
 
 
 class Sweep(StoredSweep):
@@ -38,11 +38,15 @@ class Sweep(StoredSweep):
         return ranking.best_cell(self.trials, metric, report)
 
     def report(self, path: str | Path | None = None, metric: str | None = None) -> Path:
-        """Write a report that opens in a browser, one file that needs no network; give its path.
+        """Write a report that opens in a browser, as one file that needs no network; return its path.
 
-        path: by default `report.html` in the sweep's directory, which is of the whole sweep. metric: that
-        ranks. Raises `KeyError` for a metric that was not recorded, and `ValueError` where a part of a sweep
-        is given no path.
+        Args:
+            path: The file; by default `report.html` in the sweep's directory, for the whole sweep alone.
+            metric: The metric that ranks.
+
+        Raises:
+            KeyError: If the metric was not recorded.
+            ValueError: If a part of a sweep is given no path.
         """
         if path is None and self.only:
             raise ValueError(f"a report of {self.only} alone takes a path")
@@ -59,8 +63,8 @@ class Sweep(StoredSweep):
 
     @property
     def plot(self) -> "Plots":
-        """Pictures: `sweep.plot.heatmap(...)`, `sweep.plot.curves(...)`, `sweep.plot.importance()`."""
+        """The pictures, one by one, as `sweep.plot.heatmap(...)`: see `vsweep.figures.Plots`."""
         # Only here: matplotlib takes half a second to import.
-        from vsweep.reports.sweep_plots import Plots
+        from vsweep.figures import Plots
 
         return Plots(self)

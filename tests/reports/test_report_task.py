@@ -5,15 +5,15 @@ from functools import cache
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+from vsweep.reports.charts.subplots import MOST_EXAMPLES, joined
+from vsweep.reports.charts.trajectories import SAID, drawn_of
+from vsweep.reports.task_charts import task_charts
 
 import vsweep
 from vsweep.analysis.minima import ending_labels
 from vsweep.analysis.trajectories import Trajectory
 from vsweep.plots.trajectories import LEAVES
 from vsweep.reports.charts import subplots as panels_module
-from vsweep.reports.charts.subplots import MOST_EXAMPLES, joined
-from vsweep.reports.charts.trajectories import SAID, drawn_of
-from vsweep.reports.task_charts import task_charts
 
 LR, WIDTH = "optimizer.lr", "model.width"
 SEEDS = 2

@@ -1,35 +1,60 @@
-"""Basins of attraction: where each descent of a function ends, over two axes."""
+"""The data behind the picture of basins of attraction: the place where each descent of a function ends."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
-from vsweep.analysis.labels import COLOURS
 from vsweep.analysis.minima import AWAY, MOVING, ending_labels
 from vsweep.analysis.ranking import check_axis
 from vsweep.analysis.trajectories import coordinates, parts_of
 from vsweep.metrics import LR, axes_of
 from vsweep.store.reader import StoredSweep
 
-_OTHERS = "other minima"
-GREYS = {MOVING: "#BBBBBB", AWAY: "#222222", _OTHERS: "#EEEEEE"}
+OTHERS = "other minima"
+# Places that are no stationary points of their own, in the order of a legend.
+_REST = (MOVING, AWAY, OTHERS)
+# Stationary points with a colour of their own, and minima that leave room for the other kinds.
+_MOST_PLACES, _MOST_MINIMA = 8, 6
+
+
+class BasinPanel(NamedTuple):
+    """The place where each trial ends, by its number among the places, float64 `(y, x)`; NaN for no trial.
+
+    x, y: the values of both axes.
+    """
+
+    title: list[str]
+    x: np.ndarray
+    y: np.ndarray
+    places: np.ndarray
 
 
 class Basins(NamedTuple):
-    """Where trials end, over two axes. names: of the places, in order. parts: their trials, with titles."""
+    """The places where descents end, over two axes.
 
+    x, y: their names. places: the places, in the order of the legend.
+    """
+
+    title: str
+    caption: str
     x: str
     y: str
-    names: list[str]
-    parts: list[tuple[str, pd.DataFrame]]
+    places: list[str]
+    panels: list[BasinPanel]
 
 
 def basins_of(sweep: StoredSweep, x: str | None = None, y: str | None = None) -> Basins:
-    """The basins that a picture shows: see `Plots.basin`; a part's `ended` is where its trials did.
+    """Return the place where each descent ends over two axes, a panel for each value of the others.
 
-    Raises `KeyError` for what is no sweep of functions over two axes.
+    Args:
+        sweep: A sweep of functions to minimise.
+        x: An axis, by its dotted path; by default the start of the first coordinate.
+        y: An axis; by default the start of the second coordinate, or else the learning rate.
+
+    Raises:
+        KeyError: If the sweep minimises no functions over two axes.
     """
     trials = sweep.trials
     starts = [f"model.{name}" for name in coordinates(sweep) if f"model.{name}" in axes_of(trials)]
@@ -40,56 +65,49 @@ def basins_of(sweep: StoredSweep, x: str | None = None, y: str | None = None) ->
     y = y or left.pop(0)
     for axis in (x, y):
         check_axis(trials, axis)
+        if not is_numeric_dtype(trials[axis]):
+            raise KeyError(f"it takes axes of numbers, and {axis} is none")
+    several = trials["seed"].nunique() > 1
     trials = trials[trials["seed"] == trials["seed"].iloc[0]].assign(ended=ending_labels)
     parts = parts_of(trials, [axis for axis in axes_of(trials) if axis not in (x, y)])
-    return Basins(x, y, _named(pd.concat([part for _, part in parts])["ended"]), parts)
+    places = _places(pd.concat([part for _, part in parts])["ended"])
+    panels = []
+    for title, part in parts:
+        codes = part["ended"].map(lambda place: places.index(place if place in places else OTHERS))
+        table = part.assign(code=codes).drop_duplicates([x, y]).pivot(index=y, columns=x, values="code")
+        values = (table.columns.to_numpy(float), table.index.to_numpy(float))
+        panels.append(BasinPanel([title], *values, table.to_numpy(float)))
+    caption = "Only the first seed is shown." if several else ""
+    named = [f"minimum {place}" if "=" in place else place for place in places]
+    return Basins("Where each descent ends", caption, _axis_label(x), _axis_label(y), named, panels)
 
 
-def said(name: str) -> str:
-    """A place in words."""
-    return f"minimum {name}" if "=" in name else name
-
-
-def _named(ended: pd.Series) -> list[str]:
-    """The places where trials end: the most frequent minima by where they are, then the other kinds."""
+def _places(ended: pd.Series) -> list[str]:
+    """Return the places where trials end: frequent minima by their position, other kinds, then the rest."""
     counts = ended.value_counts()
     minima = [str(name) for name in counts.index if "=" in str(name)]
-    kinds = [str(name) for name in counts.index if "=" not in str(name) and name not in GREYS]
-    kept = minima[: len(COLOURS) - 2 - len(kinds)]
-    found = (sorted(kept, key=_number) + kinds)[: len(COLOURS)]
-    rest = [name for name in GREYS if name in counts or (name == _OTHERS and len(minima) > len(kept))]
-    return found + rest
+    kinds = [str(name) for name in counts.index if "=" not in str(name) and name not in _REST]
+    kept = minima[: _MOST_MINIMA - len(kinds)]
+    places = (sorted(kept, key=_position) + kinds)[:_MOST_PLACES]
+    return places + [name for name in _REST if name in counts or (name == OTHERS and len(minima) > len(kept))]
 
 
-def coloured(names: Sequence[str], palette: Sequence[str]) -> dict[str, str]:
-    """A colour for each place: greys for those that are no stationary points of their own."""
-    own = dict(zip([name for name in names if name not in GREYS], palette, strict=False))
-    return {name: GREYS.get(name) or own[name] for name in names}
-
-
-def _number(name: str) -> tuple[float, ...]:
+def _position(name: str) -> tuple[float, ...]:
     return tuple(float(part.partition("=")[2]) for part in name.split(", "))
 
 
-def codes_of(part: pd.DataFrame, names: Sequence[str], x: str, y: str) -> pd.DataFrame:
-    """The place in `names` of where trials end, a row per value of y and a column per value of x."""
-    codes = part["ended"].map(lambda name: names.index(name if name in names else _OTHERS))
-    return part.assign(code=codes).drop_duplicates([x, y]).pivot(index=y, columns=x, values="code")
-
-
-def axis_said(axis: str) -> str:
-    """An axis of a basin in words."""
+def _axis_label(axis: str) -> str:
     name = axis.removeprefix("model.")
     return "learning rate" if axis == LR else f"start, {name}" if axis.startswith("model.") else axis
 
 
 def geometric(values: np.ndarray) -> bool:
-    """Whether values are spread by their ratios rather than by their differences."""
+    """Return whether values are spread by their ratios rather than by their differences."""
     return len(values) > 2 and values.min() > 0 and values.max() / values.min() > 20
 
 
 def edges(values: np.ndarray) -> np.ndarray:
-    """Between values halfway, as they are spread."""
+    """Return the edges of tiles around values, halfway between neighbours on their scale, `(values + 1,)`."""
     log = geometric(values)
     at = np.log(values) if log else values
     if len(at) == 1:

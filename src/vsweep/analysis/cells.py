@@ -61,8 +61,8 @@ def rows_of(cells: pd.DataFrame) -> list[Row]:
     return [{str(name): value for name, value in row.items()} for row in cells.to_dict("records")]
 
 
-def scored(row: Row, metric: str) -> str:
-    """A cell's metric, mean ± standard error over the seeds that did not diverge; and how many did."""
+def score(row: Row, metric: str) -> str:
+    """Describe a cell's metric, mean ± standard error over the seeds that did not diverge, and the others."""
     seeds, diverged = int(row["seeds"]), int(row["diverged"])
     if diverged == seeds:
         return "it diverges" if seeds == 1 else f"all {seeds} seeds diverge"

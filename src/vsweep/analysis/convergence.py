@@ -1,11 +1,15 @@
-"""Measure convergence: bands over seeds, and the number of steps to reach a target."""
+"""The data behind curves: bands over seeds, and the steps that a target takes."""
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from vsweep.analysis.cells import rows_of
 from vsweep.analysis.downsample import downsample
+from vsweep.analysis.labels import cell_label, format_value
+from vsweep.analysis.ranking import check_axis, rank_cells, varied_axes
 from vsweep.analysis.seed_spread import finite_curves
 from vsweep.metrics import higher_is_better
 
@@ -16,14 +20,104 @@ def downsample_steps(curves: pd.DataFrame, most: int) -> pd.DataFrame:
     return curves[curves["step"].isin(steps[downsample(len(steps), (), most)])]
 
 
-def quartile_bands(trials: pd.DataFrame, curves: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Compute the quartiles of a metric over each cell's seeds, indexed by `cell` and `step`.
+class CurveLine(NamedTuple):
+    """A cell's curve over its seeds.
 
-    Only seeds that did not diverge count; if all seeds of a cell diverged, all count as long as their values
-    are finite.
+    Attributes:
+        cell: The cell's number.
+        name: Its name in the legend.
+        diverged: The number of its seeds that diverged.
+        seeds: The number of its seeds.
+        band: `low`, `median` and `high` by `step`; no rows where the metric is nowhere finite.
+    """
+
+    cell: int
+    name: str
+    diverged: int
+    seeds: int
+    band: pd.DataFrame
+
+
+class Curves(NamedTuple):
+    """Curves of a metric.
+
+    Attributes:
+        metric: The metric.
+        by: The axis whose values name the lines; empty where the cells do.
+        values: The value of each line, or its place where the cells name the lines.
+        lines: The curves.
+    """
+
+    metric: str
+    by: str
+    values: list[Any]
+    lines: list[CurveLine]
+
+
+def curves_by(trials: pd.DataFrame, curves: pd.DataFrame, metric: str, by: str) -> Curves:
+    """Return a curve for each value of an axis: of the best cell that has it.
+
+    Args:
+        trials: The table of trials.
+        curves: The curves of these cells at least.
+        metric: The metric to show, which chooses the best cells too.
+        by: The axis, by its dotted path.
+
+    Raises:
+        KeyError: If there is no such axis or metric.
+    """
+    best = best_cells(trials, metric, by)
+    names = [
+        format_value(value) + (f" ({diverged}/{seeds} diverge)" if diverged else "")
+        for value, diverged, seeds in zip(best[by], best["diverged"], best["seeds"], strict=True)
+    ]
+    lines = _lines(trials, curves, metric, best["cell"].tolist(), names)
+    return Curves(metric, by, best[by].tolist(), lines)
+
+
+def best_cells(trials: pd.DataFrame, metric: str | None, by: str) -> pd.DataFrame:
+    """Return the best cell for each value of an axis, in their order; raise as `curves_by` does."""
+    cells = rank_cells(trials, metric)
+    check_axis(trials, by)
+    return cells.dropna(subset=[by]).drop_duplicates(by).sort_values(by, kind="stable")
+
+
+def curves_of(trials: pd.DataFrame, curves: pd.DataFrame, metric: str, cells: Sequence[int]) -> Curves:
+    """Return the curves of some cells, by their numbers."""
+    axes = varied_axes(trials)
+    rows = {row["cell"]: row for row in rows_of(trials[trials["cell"].isin(cells)].drop_duplicates("cell"))}
+    names = [cell_label(rows[cell], axes) or "the one cell" for cell in cells]
+    return Curves(metric, "", list(range(len(cells))), _lines(trials, curves, metric, cells, names))
+
+
+def _lines(
+    trials: pd.DataFrame, curves: pd.DataFrame, metric: str, cells: Sequence[int], names: Sequence[str]
+) -> list[CurveLine]:
+    trials = trials[trials["cell"].isin(cells)]
+    table = dict(list(quartile_bands(trials, curves, metric).groupby("cell")))
+    lost = (trials["status"] == "diverged").groupby(trials["cell"])
+    diverged, seeds = lost.sum(), lost.size()
+    nothing = pd.DataFrame({"low": [], "median": [], "high": []}, dtype=np.float64)
+    return [
+        CurveLine(
+            cell,
+            name,
+            int(diverged[cell]),
+            int(seeds[cell]),
+            table[cell].droplevel("cell") if cell in table else nothing,
+        )
+        for cell, name in zip(cells, names, strict=True)
+    ]
+
+
+def quartile_bands(trials: pd.DataFrame, curves: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return the median of a metric over the seeds of each cell, and `low` and `high`, the quartiles.
+
+    Diverged seeds are left out, except in a cell whose seeds all diverged, and so are values that are not
+    finite.
 
     Returns:
-        Columns `low` (25 %), `median` and `high` (75 %).
+        `low`, `median` and `high`, float64, by `cell` and `step`.
     """
     grouped = finite_curves(trials, curves, [metric]).dropna().groupby(["cell", "step"])[metric]
     quantiles = {"low": 0.25, "median": 0.5, "high": 0.75}

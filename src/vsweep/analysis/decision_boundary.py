@@ -4,13 +4,21 @@ A logit is two weights and a bias, of features as they came: `w0 x0 + w1 x1 + b`
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 
-from vsweep.analysis.example_data import ExampleData, Limits
+from vsweep.analysis.cells import Row, ranked_trials, rows_of, score
+from vsweep.analysis.example_data import ExampleData, Limits, example_data_for
+from vsweep.analysis.labels import cell_label, evenly_spaced_indices, format_with_error
+from vsweep.analysis.ranking import rank_cells, varied_axes
+from vsweep.metrics import LR, axes_of, default_metric
 from vsweep.store.reader import StoredSweep
 
+# Panels of learning rates, at most, and points along a feature at which a probability is shown.
+_MOST_RATES, _ACROSS = 6, 200
 # Parameters as they are recorded: of one output, and of an output for each class.
 _ONE, _EACH = ("w.0", "w.1", "b"), ("w.0.0", "w.0.1", "b.0", "w.1.0", "w.1.1", "b.1")
 
@@ -111,3 +119,159 @@ def _places(which: np.ndarray, what: str) -> str:
     spans = np.split(places, np.flatnonzero(np.diff(places) > 1) + 1)
     text = ", ".join(f"{span[0]}–{span[-1]}" if len(span) > 1 else str(span[0]) for span in spans)
     return f"step{'s' * (len(places) > 1)} {text}"
+
+
+class Boundary(NamedTuple):
+    """The decision boundaries of a cell.
+
+    Attributes:
+        title: In lines.
+        seeds: The end points `(2, 2)` of each seed's line inside the picture.
+        known: The number of seeds whose parameters are known.
+        strong: The end points of the line of the mean logit, if it is inside the picture.
+        mean: Whether `strong` is a mean, or the line of one seed because all diverged.
+        probability: The probability of the second class on a grid, `(points, points)`, if it is known.
+    """
+
+    title: list[str]
+    seeds: list[np.ndarray]
+    known: int
+    strong: np.ndarray | None
+    mean: bool
+    probability: np.ndarray | None
+
+
+class Boundaries(NamedTuple):
+    """Examples of two classes over two features, and the decision boundaries of some cells."""
+
+    title: str
+    caption: str
+    examples: ExampleData
+    panels: list[Boundary]
+
+
+class Steps(NamedTuple):
+    """The end points `(2, 2)` of a trial's decision boundary inside the picture, by step."""
+
+    title: list[str]
+    ends: dict[int, np.ndarray]
+
+
+class FirstSteps(NamedTuple):
+    """Examples of two classes over two features, and the boundary of some trials after their first steps.
+
+    recorded: the number of steps, step 0 included.
+    """
+
+    title: str
+    caption: str
+    examples: ExampleData
+    recorded: int
+    panels: list[Steps]
+
+
+def boundaries_of(sweep: StoredSweep) -> Boundaries:
+    """Return the decision boundaries of the best and of the last cell of logistic regression.
+
+    Raises:
+        KeyError: If the data are not two classes over two features, there are several data sets, no cell is
+            of logistic regression, or no parameters are known.
+    """
+    examples = example_data_for(sweep, "boundaries", 2, "two classes")
+    trials, metric = sweep.trials, default_metric(sweep.trials)
+    cells = rows_of(_logistic(sweep, metric, "boundaries"))
+    rows = [("best", cells[0]), (f"last of {len(cells)}", cells[-1])][: len(cells)]
+    logits = [logits_of(sweep, examples, trials[trials["cell"] == row["cell"]]) for _, row in rows]
+    if not any(len(lines) for lines, _ in logits):
+        needs = "train the sweep with keep.params=all or record_params=true"
+        raise KeyError(f"the parameters of the best and of the last cell were not kept: {needs}")
+    panels = []
+    for (place, row), (lines, ok) in zip(rows, logits, strict=True):
+        name = f"{place}: {cell_label(row, varied_axes(trials))}".removesuffix(": ")
+        title = [name, score(row, metric), _diverged_score(trials, row, metric), _unknown(row, lines)]
+        strong, mean = _strong(lines, ok)
+        panels.append(
+            Boundary(
+                [*title, *unseen(lines, examples.limits, "seed")],
+                _inside(lines, examples.limits),
+                len(lines),
+                None if strong is None else across(strong, examples.limits),
+                mean,
+                None if strong is None else _probability(strong, examples.limits),
+            )
+        )
+    caption = f"The colour behind the examples is the probability of {examples.classes[1]}."
+    return Boundaries("Logistic regression: where the probability is 1/2", caption, examples, panels)
+
+
+def first_steps_of(sweep: StoredSweep, steps: int = 10) -> FirstSteps:
+    """Return the decision boundary after each of the first steps, for the best trial of each learning rate.
+
+    Raises:
+        KeyError: As `boundaries_of` does, or if the parameters of every step were not recorded.
+    """
+    examples = example_data_for(sweep, "first_steps", 2, "two classes")
+    metric = default_metric(sweep.trials)
+    cells = _logistic(sweep, metric, "first_steps")
+    if LR in axes_of(sweep.trials):
+        cells = cells.drop_duplicates(LR).sort_values(LR)
+        cells = cells.iloc[evenly_spaced_indices(len(cells), _MOST_RATES)]
+    else:
+        cells = cells.head(1)
+    panels, count = [], 0
+    for cell in cells["cell"]:
+        trial = rows_of(ranked_trials(sweep.trials, int(cell), metric))[0]
+        logits = after_steps(sweep.curves, examples, trial["trial"], steps)
+        name = f"{cell_label(trial, varied_axes(sweep.trials))} seed={trial['seed']}".strip()
+        diverged = "" if trial["status"] == "ok" else f"diverges at step {trial['diverged_at']}"
+        lines = {step: across(logit, examples.limits) for step, logit in enumerate(logits)}
+        ends = {step: line for step, line in lines.items() if line is not None}
+        panels.append(Steps([name, diverged, *unseen(logits, examples.limits, "step")], ends))
+        count = max(count, len(logits))
+    each = " of each learning rate" if len(cells) > 1 else ""
+    which = f"The best seed of the best cell{each}. " if len(sweep.trials) > 1 else ""
+    title = "Logistic regression: where the probability is 1/2 after each of the first steps"
+    return FirstSteps(title, f"{which}Step 0 is before any update.", examples, count, panels)
+
+
+def _logistic(sweep: StoredSweep, metric: str, name: str) -> pd.DataFrame:
+    """Return the cells of logistic regression, best first. Raises `KeyError` where there are none."""
+    cells = rank_cells(sweep.trials, metric)
+    if "model" in cells:
+        cells = cells[cells["model"] == "logistic"]
+    elif sweep.config["model"]["name"] != "logistic":
+        cells = cells.head(0)
+    if cells.empty:
+        raise KeyError(f"{name} shows model=logistic, and this sweep has none")
+    return cells
+
+
+def _inside(logits: np.ndarray, limits: Sequence[Limits]) -> list[np.ndarray]:
+    return [line for line in (across(logit, limits) for logit in logits) if line is not None]
+
+
+def _strong(logits: np.ndarray, ok: np.ndarray) -> tuple[np.ndarray | None, bool]:
+    """Return the mean logit of the seeds that did not diverge, or else the first finite logit and False."""
+    finite = np.isfinite(logits).all(axis=1)
+    if (finite & ok).any():
+        return logits[finite & ok].mean(axis=0), True
+    return (logits[finite][0] if finite.any() else None), False
+
+
+def _probability(logit: np.ndarray, limits: Sequence[Limits]) -> np.ndarray:
+    """Return the probability of the second class on a grid over the limits."""
+    x, y = (np.linspace(low, high, _ACROSS) for low, high in limits)
+    return expit(logit[0] * x[None, :] + logit[1] * y[:, None] + logit[2])
+
+
+def _unknown(row: Row, logits: np.ndarray) -> str:
+    known, seeds = len(logits), int(row["seeds"])
+    return "" if known == seeds else f"parameters kept of {known} of {seeds} seeds (keep.params=all: of all)"
+
+
+def _diverged_score(trials: pd.DataFrame, row: Row, metric: str) -> str:
+    """Describe the metric of a cell whose seeds all diverged, where it has values."""
+    if row["diverged"] < row["seeds"]:
+        return ""
+    values = trials.loc[trials["cell"] == row["cell"], f"final_{metric}"].astype(float).dropna()
+    return f"{metric} at their end {format_with_error(values.mean(), values.sem())}" if len(values) else ""

@@ -1,5 +1,7 @@
 """Summarize a metric along one axis or two, over all values of the others."""
 
+from typing import Any, NamedTuple
+
 import numpy as np
 import pandas as pd
 
@@ -65,21 +67,74 @@ def sort_by_value(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([table[column.notna()], table[column.isna()]], ignore_index=True)
 
 
-def pairs(trials: pd.DataFrame, cells: pd.DataFrame, x: str, y: str, metric: str) -> pd.DataFrame:
-    """Summarize a metric for each combination of values of two axes.
+class HeatMap(NamedTuple):
+    """A metric over the values of two axes.
+
+    Attributes:
+        x: The axis along the columns.
+        y: The axis along the rows.
+        metric: The metric that ranks.
+        columns: The values of `x`, in order.
+        rows: The values of `y`, in order.
+        table: A row per pair of values: see `pairs`.
+    """
+
+    x: str
+    y: str
+    metric: str
+    columns: list[Any]
+    rows: list[Any]
+    table: pd.DataFrame
+
+    def grid(self, column: Any, missing: Any = np.nan) -> np.ndarray:
+        """Arrange a value per row of the table as an array `(rows, columns)`."""
+        values = np.asarray(column)
+        grid = np.full((len(self.rows), len(self.columns)), missing, values.dtype)
+        row, at = (
+            self.table[side].map({value: i for i, value in enumerate(values)}).to_numpy()
+            for side, values in (("y", self.rows), ("x", self.columns))
+        )
+        grid[row, at] = values
+        return grid
+
+
+def heat_map(trials: pd.DataFrame, cells: pd.DataFrame, x: str, y: str, metric: str) -> HeatMap:
+    """Return a metric over the values of two axes.
 
     Args:
         trials: The table of trials.
-        cells: Cells as `rank_cells` ranks them by this metric.
-        x: Dotted path of an axis.
-        y: Dotted path of another axis.
-        metric: The metric whose final values are summarized.
+        cells: The table of cells, ranked by the metric: see `rank_cells`.
+        x: An axis, by its dotted path.
+        y: Another axis.
+        metric: The metric that ranks.
+
+    Raises:
+        KeyError: If there is no such axis, or both are the same.
+    """
+    if x == y:
+        raise KeyError(f"it takes two axes, and was given {x!r} twice")
+    table = pairs(trials, cells, x, y, metric)
+    columns, rows = (
+        sort_by_value(pd.DataFrame({"value": table[side].unique()}))["value"].tolist() for side in ("x", "y")
+    )
+    return HeatMap(x, y, metric, columns, rows, table)
+
+
+def pairs(trials: pd.DataFrame, cells: pd.DataFrame, x: str, y: str, metric: str) -> pd.DataFrame:
+    """Return a row per pair of values that two axes have together.
+
+    Args:
+        trials: The table of trials.
+        cells: The table of cells, ranked by the metric: see `rank_cells`.
+        x: An axis, by its dotted path.
+        y: Another axis.
+        metric: The metric that ranks.
 
     Returns:
-        A row per combination that was trained. Columns: `x` and `y`; `best`, `sem` and `cell` of the best
-        cell as `rank_cells` returns them, `best` being its mean; `median`, the median of the cells' means,
-        where a cell whose seeds all diverged ranks last, and NaN if the median is such a cell; `cells` and
-        `trials`, their numbers; and `diverged`, the share of the trials that diverged.
+        `x` and `y`; of the best cell `best` (its mean over seeds), `sem`, `cell` and `best_diverged` (the
+        number of its diverged seeds); `median`, over cells, of their means, where a cell whose seeds all
+        diverged is worse than any other, NaN if that is the median; `cells` and `trials`, their numbers; and `diverged`,
+        the share of the trials that did.
 
     Raises:
         KeyError: If there is no such axis.
@@ -88,8 +143,8 @@ def pairs(trials: pd.DataFrame, cells: pd.DataFrame, x: str, y: str, metric: str
     check_axis(trials, y)
     worst = -np.inf if higher_is_better(metric) else np.inf
     ranked = cells.dropna(subset=[x, y]).assign(_mean=lambda kept: kept["mean"].fillna(worst))
-    table = ranked.drop_duplicates([x, y]).set_index([x, y])[["mean", "sem", "cell"]].sort_index()
-    table = table.rename(columns={"mean": "best"})
+    table = ranked.drop_duplicates([x, y]).set_index([x, y])[["mean", "sem", "cell", "diverged"]].sort_index()
+    table = table.rename(columns={"mean": "best", "diverged": "best_diverged"})
     grouped = ranked.groupby([x, y])
     median = grouped["_mean"].median()
     table["median"] = median.where(np.isfinite(median))

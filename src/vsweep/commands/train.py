@@ -185,9 +185,9 @@ def verify_some(prepared: Prepared, sweep: Sweep) -> None:
 def publish(prepared: Prepared, sweep: Sweep, trackers: Trackers) -> None:
     """Draw the requested pictures, write the report, and tell the trackers that the sweep is done."""
     if prepared.pictures:
-        from vsweep.reports.from_config import make
+        from vsweep.figures import write_pictures
 
-        drawn = make(sweep, prepared.pictures)
+        drawn = write_pictures(sweep, prepared.pictures)
         prepared.store.note(pictures=drawn)
         # The sweep was read before its plan named the pictures.
         sweep.plan["pictures"] = drawn
@@ -214,9 +214,9 @@ def _requested_pictures(spec: SweepSpec) -> list[tuple[str, dict[str, Any]]]:
     if not wanted:
         return []
     # Matplotlib takes half a second to import.
-    from vsweep.reports.from_config import asked
+    from vsweep.figures import requested_pictures
 
-    return asked(wanted, [axis.path for axis in spec.grid.axes])
+    return requested_pictures(wanted, [axis.path for axis in spec.grid.axes])
 
 
 def _announce(prepared: Prepared, trackers: Trackers) -> None:

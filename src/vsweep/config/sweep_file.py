@@ -20,7 +20,7 @@ from vsweep.errors import ConfigError, short_repr, suggest
 _MOST_BYTES = 10_000_000
 _MOST_NODES = 500_000
 _MOST_NESTED = 50
-# It reads YAML as OmegaConf does: 1e-3 is a number, and no key may occur twice. Most systems have the C parser.
+# It reads YAML as OmegaConf does: 1e-3 is a number, and no key may occur twice. Most have the parser in C.
 _FAST = [yaml.CSafeLoader] if hasattr(yaml, "CSafeLoader") else []
 _Loader: Any = type("_Loader", (*_FAST, get_yaml_loader()), {})
 

@@ -1,13 +1,13 @@
-"""What all pictures have in common: their size, their colours, how numbers are written."""
+"""The look of every matplotlib picture: its size, its colours in light and dark, its titles and legend."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from matplotlib import colormaps
+from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -15,30 +15,94 @@ from vsweep.analysis.labels import COLOURS
 from vsweep.store.atomic import write_whole
 
 _DPI = 120
+Data = TypeVar("Data")
+
+
+class Style(NamedTuple):
+    """The colours of a picture, and its place: by itself, or under a caption on a page.
+
+    Attributes:
+        paper: The background.
+        ink: Text, axes and the strongest lines.
+        soft: Fainter lines, and examples in the background.
+        palette: Colours that everyone can tell apart.
+        greys: The colours of what is no class or place of its own, by how common it is.
+        heights: The colours of a function from its lowest to its highest value.
+        ramp: The part of viridis that can be told from the paper.
+        captions: Whether the picture has its caption as its title.
+        columns: The number of panels in a row, at most.
+    """
+
+    paper: str = "#ffffff"
+    ink: str = "#000000"
+    soft: tuple[str, str] = ("#b8b8b8", "#737373")
+    palette: tuple[str, ...] = COLOURS
+    greys: tuple[str, str, str] = ("#bbbbbb", "#222222", "#eeeeee")
+    heights: tuple[str, str] = ("#f4f4f4", "#6e6e6e")
+    ramp: tuple[float, float] = (0.0, 0.92)
+    captions: bool = True
+    columns: int = 4
+
+    @property
+    def settings(self) -> Any:
+        """Matplotlib's settings for these colours."""
+        inked = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+        papers = ("figure.facecolor", "axes.facecolor", "savefig.facecolor", "legend.facecolor")
+        return dict.fromkeys(inked, self.ink) | dict.fromkeys(papers, self.paper)
+
+    def colours(self, values: Sequence[object]) -> Any:
+        """Return a colour per value: distinct ones for few names, or else along a scale."""
+        if len(values) <= len(self.palette) and all(isinstance(value, str) for value in values):
+            return list(self.palette[: len(values)])
+        return colormaps["viridis"](np.linspace(*self.ramp, len(values)))
+
+
+LIGHT = Style()
+PAGE_LIGHT = LIGHT._replace(captions=False, columns=3)
+PAGE_DARK = PAGE_LIGHT._replace(
+    paper="#111418",
+    ink="#e9e9e9",
+    soft=("#4b525b", "#7d858f"),
+    palette=("#4aa3df", "#f0813c", "#2fc49b", "#e592c2", "#f2b531", "#9ad4f5", "#f0e442", "#ffffff"),
+    greys=("#7d858f", "#000000", "#c9ced4"),
+    heights=("#20262e", "#8d96a1"),
+    ramp=(0.2, 1.0),
+)
 
 
 class Picture(Figure):
     """A figure that a notebook shows without pyplot."""
 
     def _repr_png_(self) -> bytes:
-        png = BytesIO()
-        self.savefig(png, dpi=_DPI)
-        return png.getvalue()
+        return encode(self)
+
+
+def encode(figure: Figure, dpi: int = _DPI) -> bytes:
+    """Return a figure as the bytes of a PNG file."""
+    buffer = BytesIO()
+    figure.savefig(buffer, dpi=dpi, format="png")
+    return buffer.getvalue()
+
+
+def draw(render: Callable[[Data, Style], Figure], data: Data, style: Style = LIGHT) -> Figure:
+    """Draw data in the colours of a style."""
+    with rc_context(style.settings):
+        return render(data, style)
 
 
 def picture(width: float, height: float) -> Picture:
-    """An empty picture, inches."""
+    """Return an empty picture of a size in inches."""
     return Picture(figsize=(width, height), layout="constrained")
 
 
 def panels(
-    count: int, *, columns: int = 4, size: tuple[float, float] = (2.6, 2.7)
+    count: int, style: Style, *, columns: int = 4, size: tuple[float, float] = (2.6, 2.7)
 ) -> tuple[Picture, list[Axes]]:
-    """A picture of several panels in rows, with as many axes as are asked for."""
-    across = min(columns, count)
+    """Return a picture with this number of panels in rows. size: inches of a panel."""
+    across = min(columns, style.columns, count)
     down = -(-count // across)
     figure = picture(size[0] * across + 0.6, size[1] * down + 0.6)
-    # Apart, so that a label is not taken for its neighbour's.
+    # The distance keeps a label from being taken for its neighbour's.
     figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.06)
     axes = figure.subplots(down, across, squeeze=False).ravel().tolist()
     for left in axes[count:]:
@@ -46,58 +110,50 @@ def panels(
     return figure, axes[:count]
 
 
-def save_figure(figure: Figure, path: str | Path | None) -> Figure:
-    """The figure, written to a path if one is given."""
-    if path is not None:
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        kind = path.suffix.removeprefix(".") or "png"
-        write_whole(path, lambda part: figure.savefig(part, dpi=_DPI, format=kind))
-    return figure
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Write a figure to a file, whole or not at all, in the format that the file's name ends in."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kind = path.suffix.removeprefix(".") or "png"
+    write_whole(path, lambda part: figure.savefig(part, dpi=_DPI, format=kind))
 
 
 def plain(axes: Axes) -> None:
-    """Lines on a faint grid, without a frame."""
+    """Put lines on a faint grid without a frame."""
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def colours(values: Sequence[object]) -> Any:
-    """A colour per value: of numbers from dark to light, of names such as differ."""
-    if len(values) <= len(COLOURS) and all(isinstance(value, str) for value in values):
-        return list(COLOURS[: len(values)])
-    return colormaps["viridis"](np.linspace(0.0, 0.92, len(values)))
-
-
 def tick(value: object) -> str:
-    """A value as briefly as it can be read."""
+    """Return a value as briefly as it can be read."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def set_panel_title(axes: Axes, lines: Sequence[str], width: int = 42) -> None:
-    """A panel's title, of lines of at most so many letters each."""
+    """Set a panel's title, in lines of at most so many letters each."""
     axes.set_title("\n".join(_wrapped(lines, width)), fontsize=8.5)
 
 
-def set_suptitle(figure: Figure, *lines: str) -> None:
-    """A picture's title, of lines that are no wider than it."""
-    figure.suptitle("\n".join(_wrapped(lines, int(13.0 * figure.get_figwidth()))), fontsize=10)
+def set_caption(figure: Figure, style: Style, *sentences: str) -> None:
+    """Set a picture's title to its caption, unless the page has it."""
+    if style.captions:
+        text = "\n".join(_wrapped(sentences, int(13.0 * figure.get_figwidth())))
+        figure.suptitle(text, fontsize=10)
 
 
 def _wrapped(lines: Sequence[str], width: int) -> list[str]:
     return [piece for line in lines for piece in textwrap.wrap(line, width)]
 
 
-def spread(count: int) -> int:
-    """How many panels go in a row, so that the last row is fullest."""
-    rows = -(-count // 4)
-    return -(-count // rows)
+def fullest_row(count: int, most: int) -> int:
+    """Return how many panels go in a row of at most so many, so that the last row is fullest."""
+    return -(-count // -(-count // most))
 
 
-def legend(figure: Figure) -> None:
-    """One legend below all panels, of what any of them shows."""
-    named: dict[str, Any] = {}
-    for axes in figure.axes:
+def legend(figure: Figure, entries: Sequence[tuple[str, Any]] = ()) -> None:
+    """Put one legend below all panels, of their labelled artists or of the given entries."""
+    named: dict[str, Any] = dict(entries)
+    for axes in figure.axes if not named else ():
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
             named.setdefault(name, handle)
     if not named:
@@ -113,6 +169,6 @@ def legend(figure: Figure) -> None:
         fontsize=8,
         markerscale=1.3,
     )
-    for shown in filter(None, drawn.legend_handles):
-        # What is faint beside many others is not to be seen alone.
-        shown.set_alpha(1.0)
+    for handle in filter(None, drawn.legend_handles):
+        # A line that is faint beside many others could not be seen alone.
+        handle.set_alpha(1.0)

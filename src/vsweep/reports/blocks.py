@@ -1,8 +1,9 @@
-"""What a report is made of: charts, charts to choose among, tables; and the questions that they answer."""
+"""The parts of a report: charts, charts to choose among, pictures, tables; and the questions they answer."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from vsweep.plots.task import Images
 from vsweep.reports.charts.style import Chart
 
 # By the option of each choice.
@@ -37,10 +38,20 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """An image in light and in dark. alt: describes it to a reader who does not see it."""
+
+    title: str
+    images: Images
+    alt: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Section:
-    """A question and its answer. words: sentences, each of which the numbers carry."""
+    """A question and its answer. words: sentences that the numbers support."""
 
     name: str
     title: str
     words: list[str] = field(default_factory=list)
-    blocks: list[Chart | Choice | Rows] = field(default_factory=list)
+    blocks: list[Chart | Choice | Rows | Picture] = field(default_factory=list)

@@ -132,7 +132,7 @@
     const plot = figure.querySelector(".plot");
     const keys = figure.querySelector("script.keys");
     if (keys) {
-      const { charts, said } = JSON.parse(keys.textContent);
+      const { charts, captions } = JSON.parse(keys.textContent);
       const selects = [...figure.querySelectorAll("select[data-dimension]")];
       const change = () => {
         // Where a choice is not there, as of maps where everything diverged, the first that begins like it is.
@@ -143,8 +143,8 @@
         }
         const key = charts[options.join("|")];
         plot.dataset.chart = key;
-        figure.querySelector("h3").textContent = said[key].title;
-        figure.querySelector(".note").textContent = said[key].note;
+        figure.querySelector("h3").textContent = captions[key].title;
+        figure.querySelector(".note").textContent = captions[key].note;
         draw(plot);
       };
       selects.forEach((select) => select.addEventListener("change", change));

@@ -1,4 +1,4 @@
-"""The report as one HTML file: nothing of it is fetched from anywhere."""
+"""The report as one HTML file, which fetches nothing from anywhere."""
 
 import json
 from collections.abc import Mapping
@@ -14,26 +14,32 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from vsweep.reports.blocks import Choice, Rows, Section
+from vsweep.reports.blocks import Choice, Picture, Rows, Section
 from vsweep.reports.cell_data import cell_data
 from vsweep.reports.charts.style import PALETTE, Chart
 from vsweep.reports.provenance import config_text, sweep_facts, warnings
 from vsweep.reports.report_data import ReportData
 from vsweep.reports.sections import sections
-from vsweep.reports.task_charts import drawn
+from vsweep.reports.task_section import task_sections
 from vsweep.store.atomic import write_whole
 from vsweep.store.reader import REPORT, StoredSweep
 
-# Of cells with curves, how many are drawn before the reader chooses others.
+# The number of cells whose curves are drawn before the reader chooses others.
 _DRAWN = 3
 _THEMES = {"light": "plotly_white", "dark": "plotly_dark"}
 
 
 def write_report(sweep: StoredSweep, path: str | Path | None = None, metric: str | None = None) -> Path:
-    """Write a sweep's report, and give its path.
+    """Write a sweep's report and return its path.
 
-    path: by default `report.html` in the sweep's directory. metric: that ranks. Raises `KeyError` for a
-    metric that was not recorded, and `OSError`.
+    Args:
+        sweep: The sweep.
+        path: The file; by default `report.html` in the sweep's directory.
+        metric: The metric that ranks.
+
+    Raises:
+        KeyError: If the metric was not recorded.
+        OSError: If the file cannot be written.
     """
     to = Path(path) if path is not None else sweep.directory / REPORT
     text = page(sweep, metric)
@@ -47,11 +53,10 @@ def _write(text: str, path: Path) -> None:
 
 
 def page(sweep: StoredSweep, metric: str | None = None) -> str:
-    """The report's HTML. Raises as `write_report` does."""
+    """Return the report's HTML; raise as `write_report` does."""
     subject = ReportData(sweep, metric)
-    made = [*sections(subject), *_task(sweep)]
     charts: dict[str, Chart] = {}
-    shown = [_section(section, charts) for section in made]
+    contents = [_section(section, charts) for section in (*sections(subject), *task_sections(sweep))]
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -59,11 +64,11 @@ def page(sweep: StoredSweep, metric: str | None = None) -> str:
     template = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))
     return template.render(
         title=_title(sweep),
-        said=_said(subject),
-        made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+        summary=_summary(subject),
+        written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         best="the best cell" if subject.cells["mean"].notna().any() else "the first cell",
         warnings=warnings(sweep),
-        sections=shown,
+        sections=contents,
         happened=sweep_facts(sweep),
         config=config_text(sweep),
         charts={key: _escaped(pio.to_json(chart.figure)) for key, chart in charts.items()},
@@ -84,20 +89,14 @@ def page(sweep: StoredSweep, metric: str | None = None) -> str:
     )
 
 
-def _task(sweep: StoredSweep) -> list[Section]:
-    """What was learnt, as far as it can be drawn."""
-    charts, failed = drawn(sweep)
-    return [Section("task", "What was learnt?", failed, [*charts])] if charts or failed else []
-
-
 def _title(sweep: StoredSweep) -> str:
     return f"{sweep.plan['name']}" + (f", {sweep.only}" if sweep.only else "")
 
 
-def _said(subject: ReportData) -> str:
-    """What the report is of, in a line."""
+def _summary(subject: ReportData) -> str:
+    """Describe the sweep in a line."""
     cells, seeds = len(subject.cells), subject.trials["seed"].nunique()
-    # Of an axis that varies between one value and none, none is a value too.
+    # An axis that varies between one value and none has two.
     counts = {axis: max(2, subject.trials[axis].nunique()) for axis in subject.axes}
     axes = ", ".join(f"{subject.names[axis]} ({count})" for axis, count in counts.items())
     times = "×" if cells * seeds == len(subject.trials) else "of up to"
@@ -106,41 +105,30 @@ def _said(subject: ReportData) -> str:
 
 
 def _section(section: Section, charts: dict[str, Chart]) -> dict[str, Any]:
-    """A section as the template takes it; its charts by their keys."""
-    found = []
+    """Return a section as the template takes it, and add its charts by their keys."""
+    blocks: list[dict[str, Any]] = []
     for i, block in enumerate(section.blocks):
         key = f"{section.name}-{i}"
         if isinstance(block, Rows):
-            found.append(
-                {
-                    "kind": "rows",
-                    "key": key,
-                    "rows": block,
-                    "cells": [*block.cells] or [None] * len(block.rows),
-                }
-            )
+            cells = [*block.cells] or [None] * len(block.rows)
+            blocks.append({"kind": "rows", "key": key, "rows": block, "cells": cells})
+        elif isinstance(block, Picture):
+            blocks.append({"kind": "picture", "key": key, "picture": block})
         elif isinstance(block, Chart):
             charts[key] = block
-            found.append(
-                {
-                    "kind": "chart",
-                    "key": key,
-                    "chart": block,
-                    "steps": "y",
-                    "choosable": _of_cells(block.figure),
-                }
-            )
+            choosable = _of_cells(block.figure)
+            blocks.append({"kind": "chart", "key": key, "chart": block, "steps": "y", "choosable": choosable})
         else:
-            found.append(_choice(block, key, charts))
-    return {"name": section.name, "title": section.title, "words": section.words, "blocks": found}
+            blocks.append(_choice(block, key, charts))
+    return {"name": section.name, "title": section.title, "words": section.words, "blocks": blocks}
 
 
 def _choice(block: Choice, key: str, charts: dict[str, Chart]) -> dict[str, Any]:
     keys = {"|".join(options): f"{key}-{i}" for i, options in enumerate(block.charts)}
-    made = dict(zip(keys.values(), block.charts.values(), strict=True))
-    charts |= made
-    first = next(iter(made.values()))
-    said = {name: {"title": chart.title, "note": chart.note} for name, chart in made.items()}
+    own = dict(zip(keys.values(), block.charts.values(), strict=True))
+    charts |= own
+    first = next(iter(own.values()))
+    captions = {name: {"title": chart.title, "note": chart.note} for name, chart in own.items()}
     return {
         "kind": "choice",
         # The axis that has the steps, where they are drawn.
@@ -148,23 +136,23 @@ def _choice(block: Choice, key: str, charts: dict[str, Chart]) -> dict[str, Any]
         "key": key,
         "names": block.names,
         "options": block.options,
-        "keys": _embedded({"charts": keys, "said": said}),
+        "keys": _embedded({"charts": keys, "captions": captions}),
         "chart": first,
-        "first": next(iter(made)),
+        "first": next(iter(own)),
         "choosable": _of_cells(first.figure),
     }
 
 
 def _of_cells(figure: go.Figure) -> bool:
-    """Whether a figure has traces of cells that the reader chooses among."""
+    """Return whether a figure has traces of cells that the reader chooses among."""
     return any(isinstance(trace.meta, Mapping) and "cell" in trace.meta for trace in figure.data)
 
 
 def _embedded(value: Any) -> Markup:
-    """JSON that stands in a page. Raises `ValueError` for what is not finite: such numbers are packed."""
+    """Return JSON for a page. Raises `ValueError` for numbers that are not finite, which are to be packed."""
     return _escaped(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
 
 
 def _escaped(text: str) -> Markup:
-    """JSON of which nothing ends a script."""
+    """Return JSON that cannot end a script."""
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))

@@ -7,8 +7,10 @@ import pandas as pd
 from vsweep.analysis import significance
 from vsweep.analysis.axis_scale import heatmap_pairs
 from vsweep.analysis.cells import rows_of
+from vsweep.analysis.convergence import curves_of, downsample_steps
 from vsweep.analysis.importance import describe_importance as importance_said
 from vsweep.analysis.labels import cell_label, format_value, format_with_error
+from vsweep.analysis.marginals import heat_map
 from vsweep.metrics import final_values
 from vsweep.reports.blocks import Charts, Choice, Rows, Section
 from vsweep.reports.charts import curves as curve_charts
@@ -153,7 +155,7 @@ def good_region(of: ReportData) -> Section:
     charts: Charts = {
         (f"{x} × {y}", show): chart
         for x, y in axes
-        for show, chart in heatmap_charts.maps(of.trials, of.cells, x, y, of.metric).items()
+        for show, chart in heatmap_charts.maps(heat_map(of.trials, of.cells, x, y, of.metric)).items()
     }
     section.blocks.append(Choice(("axes", "tiles"), charts))
     return section
@@ -172,8 +174,12 @@ def got_there(of: ReportData) -> Section:
             f"Of {len(of.cells):,} cells the curves of {len(cells):,} are here: the best, and others spread "
             "over all places."
         )
+    few = downsample_steps(curves, curve_charts.STEPS)
     charts: Charts = {
-        (name,): curve_charts.convergence(of.trials, curves, name, cells, of.behind) for name in metrics
+        (name,): curve_charts.curve_chart(
+            curves_of(of.trials, few, name, cells), of.trials, curves, of.behind
+        )
+        for name in metrics
     }
     section.blocks.append(Choice(("metric",), charts))
     if of.metric in metrics:

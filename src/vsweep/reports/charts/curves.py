@@ -9,9 +9,9 @@ import plotly.graph_objects as go
 
 from vsweep.analysis.cells import rows_of
 from vsweep.analysis.convergence import (
+    Curves,
     downsample_steps,
     median_steps,
-    quartile_bands,
     steps_to_targets,
     target_values,
 )
@@ -21,44 +21,54 @@ from vsweep.metrics import higher_is_better
 from vsweep.reports.charts.style import CELLS, GREY, Chart, band, colours, figure, metric_axis, plain
 
 # So many of the recorded steps are drawn, and so many trials as points.
-_STEPS, _POINTS = 60, 2000
+STEPS, _POINTS = 60, 2000
 
 
-def convergence(
-    trials: pd.DataFrame, curves: pd.DataFrame, metric: str, cells: Sequence[int], behind: Sequence[int]
-) -> Chart:
-    """The median and the middle half over seeds of some cells, with trials faint behind them.
+def curve_chart(data: Curves, trials: pd.DataFrame, curves: pd.DataFrame, behind: Sequence[int]) -> Chart:
+    """Draw the median and the middle half over seeds of some cells, with trials faint behind them.
 
-    curves: of these cells, and of the trials behind. Each trace of a cell has its number as `meta`.
+    Each trace of a cell has its number as `meta`.
+
+    Args:
+        data: The curves of the cells.
+        trials: The table of trials.
+        curves: The curves of these cells, and of the trials behind.
+        behind: The numbers of the trials behind.
     """
-    thin = downsample_steps(curves, _STEPS)
-    band = quartile_bands(trials[trials["cell"].isin(cells)], thin, metric)
-    names = _names(trials, cells)
-    traces: list[Any] = [_faint(thin[thin["trial"].isin(behind)], metric)]
-    for cell, colour in zip(cells, colours(range(len(cells))), strict=True):
-        if cell in band.index:
-            traces += _band(pd.DataFrame(band.loc[cell]), cell, names[cell], metric, colour)
-    drawn = figure(
+    metric, few = data.metric, downsample_steps(curves, STEPS)
+    traces: list[Any] = [_faint(few[few["trial"].isin(behind)], metric)]
+    for curve, colour in zip(data.lines, colours(data.values), strict=True):
+        name = f"{data.by} = {curve.name}" if data.by else curve.name
+        if len(curve.band):
+            traces += _band(
+                downsample_steps(curve.band.reset_index(), STEPS), curve.cell, plain(name), metric, colour
+            )
+    shown = figure(
         traces,
         height=440,
         xaxis={"title": {"text": "step (updates)"}, "zeroline": False},
-        yaxis=_shown(trials, thin, metric),
+        yaxis=_metric_axis(trials, few, metric),
         hovermode="closest",
     )
     every = len(trials)
-    some = f"{len(behind):,} of {every:,} trials, drawn at random"
-    drawn_at = some if len(behind) < every else f"all {every:,} trials"
-    note = "A line is the median over a cell's seeds that did not diverge, its band their middle half; "
-    note += (
-        f"faint behind: {drawn_at}. Where all seeds diverged they are of all. A log axis begins at step 1."
+    some = (
+        f"{len(behind):,} of {every:,} trials, drawn at random"
+        if len(behind) < every
+        else f"all {every:,} trials"
     )
+    note = (
+        "A line is the median over the seeds of a cell that did not diverge, its band their middle half; "
+        f"faint lines are {some}. A cell whose seeds all diverged is drawn from all of them. A log axis "
+        "begins at step 1."
+    )
+    note += f" Each line is the best cell with its value of {data.by}." if data.by else ""
     steps = curves["step"].nunique()
-    note += f" {_STEPS} of {steps:,} recorded steps are drawn." if steps > _STEPS else ""
-    return Chart(f"{metric} against the step", drawn, note)
+    note += f" {STEPS} of {steps:,} recorded steps are drawn." if steps > STEPS else ""
+    return Chart(f"{metric} against the step" + (f", by {data.by}" if data.by else ""), shown, note)
 
 
-def _shown(trials: pd.DataFrame, curves: pd.DataFrame, metric: str) -> dict[str, Any]:
-    """The axis of a metric, as far as trials went that did not diverge: others leave it."""
+def _metric_axis(trials: pd.DataFrame, curves: pd.DataFrame, metric: str) -> dict[str, Any]:
+    """Return the axis of a metric over the range of the trials that did not diverge; others leave it."""
     ok = trials.loc[trials["status"] == "ok", "trial"]
     kept = curves if ok.empty else curves[curves["trial"].isin(ok)]
     values = kept[metric].to_numpy(np.float64)
@@ -96,7 +106,7 @@ def _faint(kept: pd.DataFrame, metric: str) -> go.Scatter:
 
 
 def _band(line: pd.DataFrame, cell: int, name: str, metric: str, colour: str) -> list[Any]:
-    x = line.index.to_numpy(np.int32)
+    x = line["step"].to_numpy(np.int32)
     low, median, high = (line[part].to_numpy(np.float32) for part in ("low", "median", "high"))
     edge = band(x, low, high, colour, meta={"cell": int(cell), "band": True})
     middle = go.Scatter(

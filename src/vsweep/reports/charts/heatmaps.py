@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from vsweep.analysis.cells import rows_of
 from vsweep.analysis.labels import format_value, format_with_error
-from vsweep.analysis.marginals import pairs, sort_by_value
+from vsweep.analysis.marginals import HeatMap
 from vsweep.metrics import higher_is_better
 from vsweep.reports.charts.style import CELLS, Chart, figure, metric_axis, places, plain, scale
 
@@ -19,29 +19,15 @@ _MOST_WRITTEN = 8
 _BORDER = "#D5006D"
 
 
-def maps(trials: pd.DataFrame, cells: pd.DataFrame, x: str, y: str, metric: str) -> dict[str, Chart]:
-    """Maps over the values of two axes, by what their tiles show, best first; see `SHOWS`.
-
-    cells: as `rank_cells` gives them. Where every trial diverged, the share that did is all there is to see.
-    Raises `KeyError` for axes that there are not.
-    """
-    table = pairs(trials, cells, x, y, metric)
-    shows = SHOWS if table["best"].notna().any() else (DIVERGED,)
-    return {show: _tiles(table, x, y, metric, show) for show in shows}
+def maps(heat_map: HeatMap) -> dict[str, Chart]:
+    """Return a map for each of `SHOWS`, or for the share that diverged alone where every trial did."""
+    shows = SHOWS if heat_map.table["best"].notna().any() else (DIVERGED,)
+    return {show: _tiles(heat_map, show) for show in shows}
 
 
-def _tiles(table: pd.DataFrame, x: str, y: str, metric: str, show: str) -> Chart:
-    across, up = (_values(table[side]) for side in ("x", "y"))
-    at = (
-        table["y"].map({v: i for i, v in enumerate(up)}).to_numpy(),
-        table["x"].map({v: i for i, v in enumerate(across)}).to_numpy(),
-    )
-
-    def placed(column: Any, missing: Any = np.nan) -> np.ndarray:
-        grid = np.full((len(up), len(across)), missing, np.asarray(column).dtype)
-        grid[at] = column
-        return grid
-
+def _tiles(heat_map: HeatMap, show: str) -> Chart:
+    x, y, metric, across, up, table = heat_map
+    placed = heat_map.grid
     column = {BEST: "best", MEDIAN: "median", DIVERGED: "diverged"}[show]
     shown = placed(table[column].to_numpy(np.float64))
     diverged = placed(table["diverged"].to_numpy(np.float64))
@@ -71,10 +57,6 @@ def _tiles(table: pd.DataFrame, x: str, y: str, metric: str, show: str) -> Chart
         plot_bgcolor="rgba(127,127,127,0.2)",
     )
     return Chart(_title(metric, x, y, show), drawn, _note(metric, show, border=bool(border)))
-
-
-def _values(column: pd.Series) -> list[Any]:
-    return sort_by_value(pd.DataFrame({"value": column.drop_duplicates()}))["value"].tolist()
 
 
 def _hovers(table: pd.DataFrame, x: str, y: str, metric: str) -> list[str]:

@@ -10,7 +10,11 @@ from typing import Any
 import pandas as pd
 
 from vsweep.analysis.axis_scale import heatmap_pairs, plottable_axes
-from vsweep.analysis.ranking import rank_cells
+from vsweep.analysis.convergence import best_cells, curves_by
+from vsweep.analysis.marginals import heat_map
+from vsweep.metrics import default_metric
+from vsweep.plots.style import draw, save_figure
+from vsweep.plots.tables import draw_curves, draw_heat_map
 from vsweep.results import Sweep
 from vsweep.store.reader import PICTURES
 from vsweep.store.writer import read_curves
@@ -76,26 +80,20 @@ def _artifact(sweep: Sweep) -> Any:
 
 
 def draw_pictures(sweep: Sweep, folder: Path) -> Iterator[tuple[str, Path]]:
-    """Draw heat maps and curves; yield the key and file of each, and of the sweep's own pictures."""
-    axes = plottable_axes(sweep.trials)
-    best = _with_best_curves(sweep, axes)
-    for x, y in heatmap_pairs(sweep.trials):
-        path = folder / f"heatmap {x} {y}.png"
-        sweep.plot.heatmap(x, y, path=path)
+    """Draw heat maps and curves, and yield the key and the file of each, and of the sweep's own pictures."""
+    trials, metric = sweep.trials, default_metric(sweep.trials)
+    cells = sweep.cells()
+    for i, (x, y) in enumerate(heatmap_pairs(trials)):
+        path = folder / f"heatmap-{i}.png"
+        save_figure(draw(draw_heat_map, heat_map(trials, cells, x, y, metric)), path)
         yield heatmap_key(x, y), path
-    for axis in axes:
-        path = folder / f"curves {axis}.png"
-        best.plot.curves(axis, path=path)
+    axes = plottable_axes(trials)
+    best = {cell for axis in axes for cell in best_cells(trials, metric, axis)["cell"]}
+    # The curves of many cells do not all fit in memory.
+    curves = read_curves(sweep.directory, trials.loc[trials["cell"].isin(best), "trial"].tolist())
+    for i, axis in enumerate(axes):
+        path = folder / f"curves-{i}.png"
+        save_figure(draw(draw_curves, curves_by(trials, curves, metric, axis)), path)
         yield curves_key(axis), path
     for path in sorted((sweep.directory / PICTURES).glob("*.png")):
         yield f"{PICTURES}/{path.stem}", path
-
-
-def _with_best_curves(sweep: Sweep, axes: list[str]) -> Sweep:
-    """Return the sweep with only the curves that are drawn; all of them may not fit in memory."""
-    cells = rank_cells(sweep.trials)
-    drawn = {cell for axis in axes for cell in cells.dropna(subset=[axis]).drop_duplicates(axis)["cell"]}
-    trials = sweep.trials.loc[sweep.trials["cell"].isin(drawn), "trial"]
-    part = Sweep(sweep.directory)
-    part.trials, part.curves = sweep.trials, read_curves(sweep.directory, trials.tolist())
-    return part

@@ -1,0 +1,402 @@
+"""The pictures of a sweep: one by one, as `sweep.plot`, and those that a config asks for."""
+
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+from matplotlib.figure import Figure
+
+from vsweep.analysis.convergence import best_cells, curves_by, curves_of
+from vsweep.analysis.lr_sensitivity import best_lr, fit_slope, lr_lines
+from vsweep.analysis.marginals import heat_map
+from vsweep.analysis.ranking import restrict
+from vsweep.errors import ConfigError, suggest
+from vsweep.plots.style import draw, save_figure, tick
+from vsweep.plots.tables import draw_curves, draw_heat_map
+from vsweep.plots.task import TASK_PICTURES
+from vsweep.reports.charts import curves as curve_charts
+from vsweep.reports.charts import effects as effect_charts
+from vsweep.reports.charts import heatmaps as heat_map_charts
+from vsweep.reports.charts import leading_cells as leading_charts
+from vsweep.reports.charts import lr_sensitivity as lr_charts
+from vsweep.reports.charts.style import Chart
+from vsweep.reports.report_data import ReportData
+from vsweep.store.atomic import write_whole
+from vsweep.store.reader import PICTURES, StoredSweep
+
+# The argument of every picture that names its cells, and the arguments that are axes.
+_WHERE, _AXES = "where", ("x", "y", "by", "axis")
+# Endings of the files that matplotlib writes for a paper.
+IMAGES = (".png", ".pdf", ".svg", ".jpg", ".eps")
+
+
+class Plots:
+    """The pictures of one sweep.
+
+    Pictures of the task are matplotlib figures: `basin`, `boundaries`, `first_steps`, `fits`,
+    `loss_surface`, `parameters`, `paths`, `regions` and `surface`. All others are Plotly figures, to hover
+    over. `path` writes a picture to a file: a matplotlib figure as .png, .pdf or .svg; a Plotly figure as
+    .html, and `heatmap` and `curves` also as .png, .pdf or .svg for a paper.
+    """
+
+    def __init__(self, sweep: StoredSweep) -> None:
+        """Nothing is read before a picture is asked for."""
+        self._sweep = sweep
+
+    @cached_property
+    def _subjects(self) -> dict[str | None, ReportData]:
+        return {}
+
+    def _subject(self, metric: str | None) -> ReportData:
+        if metric not in self._subjects:
+            self._subjects[metric] = ReportData(self._sweep, metric)
+        return self._subjects[metric]
+
+    def heatmap(
+        self,
+        x: str,
+        y: str,
+        metric: str | None = None,
+        path: str | Path | None = None,
+        show: str = heat_map_charts.BEST,
+    ) -> go.Figure:
+        """Draw a map over two axes, with the line at which half of the trainings diverge.
+
+        Args:
+            x: An axis, by its dotted path.
+            y: Another axis.
+            metric: The metric; by default the one that ranks.
+            path: The file to write; an image for a paper has the best mean over seeds in numbers.
+            show: `best over the others`, `median over the others` or `share that diverged`; only the first is
+                drawn as an image.
+
+        Raises:
+            KeyError: If there is no such axis, metric or map.
+        """
+        subject = self._subject(metric)
+        data = heat_map(subject.trials, subject.cells, x, y, subject.metric)
+        charts = heat_map_charts.maps(data)
+        if show not in charts and show != heat_map_charts.BEST:
+            raise KeyError(f"no map {show!r}: there are {', '.join(charts)}")
+        if _is_image(path):
+            if show != heat_map_charts.BEST:
+                raise ValueError(
+                    f"an image shows {heat_map_charts.BEST!r}, got {show!r}: take a path in .html"
+                )
+            self._write_image(draw(draw_heat_map, data), path)
+            path = None
+        # Where every trial diverged, the share that did is all there is to see.
+        return _finish(charts.get(show) or next(iter(charts.values())), path)
+
+    def curves(
+        self,
+        by: str | None = None,
+        metric: str | None = None,
+        path: str | Path | None = None,
+        cells: Sequence[int] | None = None,
+    ) -> go.Figure:
+        """Draw the median over seeds and its middle half, with all trials faint behind.
+
+        Args:
+            by: An axis, by its dotted path: a line for each value, of its best cell over all other axes.
+            metric: The metric, which chooses the best cells too; by default the one that ranks.
+            path: The file to write.
+            cells: The numbers of the cells to draw, in place of `by`; by default those of the best three.
+
+        Raises:
+            KeyError: If there is no such axis or metric.
+            ValueError: If both `by` and `cells` are given.
+        """
+        if by is not None and cells is not None:
+            raise ValueError("curves takes by or cells, and got both")
+        subject = self._subject(metric)
+        if by is not None:
+            chosen = best_cells(subject.trials, subject.metric, by)["cell"].tolist()
+        else:
+            chosen = subject.shown_cells[:3] if cells is None else list(cells)
+        curves = subject.curves_of(chosen)
+        if by is not None:
+            data = curves_by(subject.trials, curves, subject.metric, by)
+        else:
+            data = curves_of(subject.trials, curves, subject.metric, chosen)
+        if _is_image(path):
+            self._write_image(draw(draw_curves, data), path)
+            path = None
+        chart = curve_charts.curve_chart(data, subject.trials, curves, subject.behind)
+        return _finish(chart, path)
+
+    def leading(self, metric: str | None = None, path: str | Path | None = None) -> go.Figure:
+        """Draw the best cells, their means over seeds and the standard errors of these."""
+        subject = self._subject(metric)
+        return _finish(leading_charts.leading(subject.trials, subject.cells, subject.metric), path)
+
+    def importance(self, metric: str | None = None, path: str | Path | None = None) -> go.Figure:
+        """Draw how much of the differences between trials each axis and pair of axes explains.
+
+        Raises:
+            KeyError: If there is nothing to compare.
+        """
+        subject = self._subject(metric)
+        if isinstance(subject.importance, str):
+            raise KeyError(subject.importance)
+        return _finish(effect_charts.importance_bars(subject.importance, subject.axes), path)
+
+    def effect(self, axis: str, metric: str | None = None, path: str | Path | None = None) -> go.Figure:
+        """Draw a metric against the values of an axis, with its spread over all else.
+
+        Raises:
+            KeyError: If there is no such axis.
+        """
+        subject = self._subject(metric)
+        return _finish(effect_charts.effect(subject.trials, subject.cells, axis, subject.metric), path)
+
+    def steps_to_target(
+        self, cells: Sequence[int] | None = None, metric: str | None = None, path: str | Path | None = None
+    ) -> go.Figure:
+        """Draw the steps that some cells take to reach a value of a metric. cells: see `curves`."""
+        subject = self._subject(metric)
+        chosen = list(cells) if cells is not None else subject.shown_cells[:3]
+        curves = subject.curves_of(chosen)
+        return _finish(curve_charts.steps_to_target(subject.trials, curves, subject.metric, chosen), path)
+
+    def final_against_best(self, metric: str | None = None, path: str | Path | None = None) -> go.Figure:
+        """Draw each trial's metric at its last step against its best on the way."""
+        subject = self._subject(metric)
+        return _finish(curve_charts.final_against_best(subject.trials, subject.metric), path)
+
+    def rates(
+        self, by: str | None = None, metric: str | None = None, path: str | Path | None = None
+    ) -> go.Figure:
+        """Draw a metric against the learning rate, a line for each value of an axis.
+
+        Raises:
+            KeyError: If the learning rate does not vary.
+        """
+        subject = self._subject(metric)
+        lines = lr_lines(subject.trials, subject.metric, by)
+        return _finish(lr_charts.rates(lines, subject.metric, by), path)
+
+    def best_rates(self, by: str, metric: str | None = None, path: str | Path | None = None) -> go.Figure:
+        """Draw the best learning rate for each value of an axis, and their line; raise as `rates` does."""
+        subject = self._subject(metric)
+        best = best_lr(lr_lines(subject.trials, subject.metric, by))
+        return _finish(lr_charts.best_rates(best, by, fit_slope(subject.trials, subject.metric, by)), path)
+
+    def basin(self, x: str | None = None, y: str | None = None, path: str | Path | None = None) -> Figure:
+        """Draw the place where each descent of a function ends, over its start and its learning rate.
+
+        There is a panel for each value of the other axes, or for six evenly spaced ones, of the first seed.
+
+        Args:
+            x: An axis; by default the start of the first coordinate.
+            y: An axis; by default the start of the second coordinate, or else the learning rate.
+            path: The file to write.
+
+        Raises:
+            KeyError: If the sweep minimises no functions over two axes.
+        """
+        return self._draw("basin", path, x=x, y=y)
+
+    def paths(self, path: str | Path | None = None) -> Figure:
+        """Draw descents from some starts on the function: a curve in 1-D, contours in 2-D.
+
+        There is a panel for each learning rate, or for six evenly spaced cells.
+
+        Raises:
+            KeyError: If the sweep minimises no functions of one or two coordinates.
+        """
+        return self._draw("paths", path)
+
+    def surface(self, path: str | Path | None = None) -> Figure:
+        """Draw a function of two coordinates as a surface, with the descents that most often arrive on it.
+
+        Raises:
+            KeyError: If the sweep minimises no function of two coordinates.
+        """
+        return self._draw("surface", path)
+
+    def loss_surface(self, path: str | Path | None = None) -> Figure:
+        """Draw the squared error of a line over its intercept and slope, with the descents on it.
+
+        Raises:
+            KeyError: If the sweep is not of `model=linear` on one feature with `record_params=true`.
+        """
+        return self._draw("loss_surface", path)
+
+    def fits(self, by: str | None = None, path: str | Path | None = None) -> Figure:
+        """Draw the examples of one feature, the truth where it is known, and the fits of models.
+
+        A thin line is the fit of a seed, the strong one their mean; seeds that diverged have none. Least
+        squares are drawn where the trials record them.
+
+        Args:
+            by: An axis: a panel for each of its values (at most 12), of the best cell over all other axes,
+                and before them one of the cells that lack it; None for the best cell alone.
+            path: The file to write.
+
+        Raises:
+            KeyError: If there is no such axis, the data are other than numbers over one feature, there are
+                several data sets, or no parameters of the cells were kept.
+        """
+        return self._draw("fits", path, by=by)
+
+    def regions(self, by: str, path: str | Path | None = None) -> Figure:
+        """Draw the classes that models predict over two features, with the examples on top.
+
+        A panel's regions are those of its cell's best seed whose parameters were kept; its title has the mean
+        over all seeds. Held-out examples are hollow.
+
+        Args:
+            by: As for `fits`.
+            path: The file to write.
+
+        Raises:
+            KeyError: If the data are other than classes over two features, or as `fits` does.
+        """
+        return self._draw("regions", path, by=by)
+
+    def boundaries(self, path: str | Path | None = None) -> Figure:
+        """Draw the lines where the best and the last cell of logistic regression give even odds.
+
+        The last cell is the one with the most diverged seeds, or else the worst. Faint lines are those of its
+        seeds; the strong line, and the probability behind it, are of the mean logit over the seeds that did
+        not diverge, or, where all did, of the first whose parameters are finite.
+
+        Raises:
+            KeyError: If the data are other than two classes over two features, there are several data sets,
+                no cell is of logistic regression, or no parameters were kept or recorded.
+        """
+        return self._draw("boundaries", path)
+
+    def first_steps(self, steps: int = 10, path: str | Path | None = None) -> Figure:
+        """Draw the lines where logistic regression gives even odds after each of its first steps.
+
+        There is a panel for each learning rate (at most six), of the best seed of its best cell.
+
+        Args:
+            steps: The number of steps, beside step 0, which is before any.
+            path: The file to write.
+
+        Raises:
+            KeyError: As `boundaries` does, or if the parameters of every step were not recorded.
+        """
+        return self._draw("first_steps", path, steps=steps)
+
+    def parameters(self, path: str | Path | None = None) -> Figure:
+        """Draw each recorded parameter against the step, for all trials that did not diverge, and their mean.
+
+        At most 400 trials, drawn at random but always the same, and 12 parameters are shown. Least squares
+        are drawn where the trials record them.
+
+        Raises:
+            KeyError: If no parameters were recorded.
+        """
+        return self._draw("parameters", path)
+
+    def _draw(self, name: str, path: str | Path | None, **arguments: Any) -> Figure:
+        data, render = TASK_PICTURES[name]
+        figure = draw(render, data(self._sweep, **arguments))
+        self._write_image(figure, path)
+        return figure
+
+    def _write_image(self, figure: Figure, path: str | Path | None) -> None:
+        """Name the part of the sweep in a figure's title, and write it to a path if one is given."""
+        if self._sweep.only:
+            only = f"Only the cells with {self._sweep.only}."
+            if figure.get_suptitle():
+                figure.suptitle(f"{figure.get_suptitle()}\n{only}", fontsize=10)
+            else:
+                figure.axes[0].set_title(f"{figure.axes[0].get_title()}\n{only}", fontsize=10)
+        if path is not None:
+            save_figure(figure, path)
+
+
+def _is_image(path: str | Path | None) -> bool:
+    return path is not None and Path(path).suffix.lower() in IMAGES
+
+
+def _finish(chart: Chart, path: str | Path | None) -> go.Figure:
+    """Return a chart's figure with its title, written to a path if one is given."""
+    figure = chart.figure
+    figure.update_layout(title={"text": chart.title}, template="plotly_white", margin={"t": 90})
+    if _is_image(path):
+        raise ValueError(f"path: got {str(path)!r}, and this picture is written as .html alone")
+    if path is not None:
+        to = Path(path)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(to, lambda part: figure.write_html(part, include_plotlyjs=True))
+    return figure
+
+
+def requested_pictures(
+    entries: Sequence[Mapping[str, Any]], axes: Sequence[str]
+) -> list[tuple[str, dict[str, Any]]]:
+    """Return the pictures that a config asks for, each with its arguments.
+
+    Args:
+        entries: The config's `pictures`; beside its own arguments, a picture takes `where`, as `Sweep.where`.
+        axes: The axes of the sweep.
+
+    Raises:
+        ConfigError: If there is no such picture, or it takes other arguments.
+    """
+    known = {name: method for name, method in vars(Plots).items() if not name.startswith("_")}
+    pictures = []
+    for entry in entries:
+        for name, arguments in entry.items():
+            if name not in known:
+                raise ConfigError("pictures", f"no picture {name!r}", suggest(name, known))
+            parameters = dict(inspect.signature(known[name]).parameters)
+            takes = [key for key in parameters if key not in ("self", "path")]
+            for key in arguments:
+                if key not in (*takes, _WHERE):
+                    got = f"{name} has no argument {key!r}"
+                    raise ConfigError("pictures", got, f"it takes {', '.join((*takes, _WHERE))}")
+            if not isinstance(arguments.get(_WHERE, {}), Mapping):
+                got = f"{name} has {_WHERE}: {arguments[_WHERE]!r}"
+                raise ConfigError("pictures", got, "it takes values by axis, as {model.depth: 1}")
+            for key in takes:
+                if parameters[key].default is inspect.Parameter.empty and key not in arguments:
+                    raise ConfigError("pictures", f"{name} lacks {key!r}", f"give {{{name}: {{{key}: …}}}}")
+            named = [arguments[key] for key in _AXES if arguments.get(key) is not None]
+            for axis in [*named, *arguments.get(_WHERE, {})]:
+                if axis not in axes:
+                    raise ConfigError("pictures", f"{name} names {axis!r}, no axis", suggest(str(axis), axes))
+            pictures.append((name, dict(arguments)))
+    return pictures
+
+
+def write_pictures(sweep: StoredSweep, pictures: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, str]:
+    """Write pictures in the sweep's directory.
+
+    Returns:
+        For the name of each file the reason why it could not be written; empty where it was.
+
+    Raises:
+        OSError: If the directory cannot be written.
+    """
+    reasons: dict[str, str] = {}
+    for name, arguments in pictures:
+        own, only = dict(arguments), arguments.get(_WHERE, {})
+        own.pop(_WHERE, None)
+        named = [f"{axis}={'null' if value is None else tick(value)}" for axis, value in only.items()]
+        parts = [
+            re.sub(r"[^\w.=+-]+", "_", part).strip("_") for part in (name, *map(tick, own.values()), *named)
+        ]
+        ending = ".png" if name in (*TASK_PICTURES, "heatmap", "curves") else ".html"
+        file = "-".join(parts).replace("=_", "=")[:120] + ending
+        try:
+            plots = Plots(restrict(sweep, only) if only else sweep)
+            getattr(plots, name)(**own, path=sweep.directory / PICTURES / file)
+            reasons[file] = ""
+        except OSError:
+            raise
+        except Exception as error:
+            # The trained sweep is kept, whatever becomes of its pictures.
+            message = error.args[0] if isinstance(error, KeyError) and error.args else None
+            reasons[file] = " ".join(str(message or f"{type(error).__name__}: {error}").split())
+    return reasons

@@ -1,0 +1,73 @@
+"""The pictures of a task: the data behind each, how it is drawn, and its two images for a page."""
+
+from base64 import b64encode
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any, NamedTuple
+
+from matplotlib.figure import Figure
+from PIL import Image
+
+from vsweep.analysis.basins import basins_of
+from vsweep.analysis.decision_boundary import boundaries_of, first_steps_of
+from vsweep.analysis.parameter_curves import parameter_curves
+from vsweep.analysis.predictions import fits_of, regions_of
+from vsweep.analysis.trajectories import descents_of, loss_surface_of, surface_of
+from vsweep.plots.boundaries import draw_boundaries, draw_first_steps
+from vsweep.plots.parameters import draw_parameters
+from vsweep.plots.predictions import draw_fits, draw_regions
+from vsweep.plots.style import PAGE_DARK, PAGE_LIGHT, Style, draw, encode
+from vsweep.plots.trajectories import draw_basins, draw_descents, draw_surface
+
+# Dots an inch of an image on a page, which shows an inch as 96 pixels.
+_DPI, _PIXELS = 150, 96
+
+
+class TaskPicture(NamedTuple):
+    """A picture of what a sweep trained.
+
+    Attributes:
+        data: Returns the data behind it for a sweep and arguments; raises `KeyError` for other tasks.
+        render: Draws these data.
+    """
+
+    data: Callable[..., Any]
+    render: Callable[[Any, Style], Figure]
+
+
+TASK_PICTURES = {
+    "regions": TaskPicture(regions_of, draw_regions),
+    "fits": TaskPicture(fits_of, draw_fits),
+    "boundaries": TaskPicture(boundaries_of, draw_boundaries),
+    "first_steps": TaskPicture(first_steps_of, draw_first_steps),
+    "loss_surface": TaskPicture(loss_surface_of, draw_descents),
+    "parameters": TaskPicture(parameter_curves, draw_parameters),
+    "paths": TaskPicture(descents_of, draw_descents),
+    "surface": TaskPicture(surface_of, draw_surface),
+    "basin": TaskPicture(basins_of, draw_basins),
+}
+
+
+class Images(NamedTuple):
+    """A picture in light and in dark, as the address of an image each, and its size in pixels of a page."""
+
+    light: str
+    dark: str
+    width: int
+    height: int
+
+
+def page_images(name: str, data: Any) -> Images:
+    """Draw the data of a picture by its name, in light and in dark."""
+    figures = [draw(TASK_PICTURES[name].render, data, style) for style in (PAGE_LIGHT, PAGE_DARK)]
+    width, height = (round(inches * _PIXELS) for inches in figures[0].get_size_inches())
+    light, dark = map(_address, figures)
+    return Images(light, dark, width, height)
+
+
+def _address(figure: Figure) -> str:
+    image = Image.open(BytesIO(encode(figure, _DPI))).convert("RGB")
+    buffer = BytesIO()
+    # A palette makes the file a third as large, and smaller than an SVG.
+    image.quantize(256, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
+    return f"data:image/png;base64,{b64encode(buffer.getvalue()).decode()}"
