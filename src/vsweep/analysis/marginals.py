@@ -133,8 +133,8 @@ def pairs(trials: pd.DataFrame, cells: pd.DataFrame, x: str, y: str, metric: str
     Returns:
         `x` and `y`; of the best cell `best` (its mean over seeds), `sem`, `cell` and `best_diverged` (the
         number of its diverged seeds); `median`, over cells, of their means, where a cell whose seeds all
-        diverged is worse than any other, NaN if that is the median; `cells` and `trials`, their numbers; and `diverged`,
-        the share of the trials that did.
+        diverged is worse than any other, NaN if that is the median; `cells` and `trials`, their numbers; and
+        `diverged`, the share of the trials that did.
 
     Raises:
         KeyError: If there is no such axis.
