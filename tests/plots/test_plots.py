@@ -1,12 +1,29 @@
-"""Pictures of a sweep."""
+"""Heat maps and curves as files for papers, from the data that the report shows by Plotly."""
 
 import matplotlib.pyplot as plt
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 
 import vsweep
+from vsweep.analysis.convergence import curves_by
+from vsweep.analysis.marginals import heat_map
+from vsweep.metrics import default_metric
+from vsweep.plots.style import LIGHT, PAGE_DARK, draw
+from vsweep.plots.tables import draw_curves, draw_heat_map
 
 LR, WIDTH = "optimizer.lr", "model.width"
+
+
+def heat_map_figure(sweep, x, y, metric=None, style=LIGHT):
+    metric = metric or default_metric(sweep.trials)
+    return draw(draw_heat_map, heat_map(sweep.trials, sweep.cells(metric), x, y, metric), style)
+
+
+def curves_figure(sweep, by, metric=None):
+    return draw(
+        draw_curves, curves_by(sweep.trials, sweep.curves, metric or default_metric(sweep.trials), by)
+    )
 
 
 def tiles(figure):
@@ -17,7 +34,8 @@ def tiles(figure):
 
 
 def test_a_heatmap_shows_the_best_mean_over_the_other_axes(small, tmp_path):
-    figure = small.plot.heatmap(LR, "model", "val_loss", tmp_path / "map.png")
+    small.plot.heatmap(LR, "model", "val_loss", tmp_path / "map.png")
+    figure = heat_map_figure(small, LR, "model", "val_loss")
     assert (tmp_path / "map.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     ok = small.trials[(small.trials["status"] == "ok")]
     means = ok.astype({"final_val_loss": float}).groupby("cell").agg(
@@ -38,21 +56,21 @@ def test_a_heatmap_shows_the_best_mean_over_the_other_axes(small, tmp_path):
 
 
 def test_more_accuracy_is_better(small):
-    values, _ = tiles(small.plot.heatmap(LR, "model", "val_accuracy"))
+    values, _ = tiles(heat_map_figure(small, LR, "model", "val_accuracy"))
     ok = small.trials[small.trials["status"] == "ok"].astype({"final_val_accuracy": float})
     best = ok.groupby(["model", "cell"])["final_val_accuracy"].mean().groupby("model").max()
     np.testing.assert_allclose(values[:, 0], best)
 
 
 def test_cells_without_the_axis_are_left_out(small):
-    values, texts = tiles(small.plot.heatmap(LR, WIDTH, "val_loss"))
+    values, texts = tiles(heat_map_figure(small, LR, WIDTH, "val_loss"))
     assert values.shape == (2, 2)
     assert len(texts) == 4
 
 
-def test_no_picture_stays_open(small):
+def test_no_picture_stays_open(small, tmp_path):
     before = plt.get_fignums()
-    small.plot.heatmap(LR, WIDTH)
+    small.plot.heatmap(LR, WIDTH, path=tmp_path / "map.png")
     assert plt.get_fignums() == before
 
 
@@ -74,7 +92,8 @@ def lines(figure):
 
 
 def test_curves_are_the_median_and_middle_half_over_seeds_of_the_best_cells(small, tmp_path):
-    figure = small.plot.curves("model", "val_loss", tmp_path / "curves.png")
+    small.plot.curves("model", "val_loss", tmp_path / "curves.png")
+    figure = curves_figure(small, "model", "val_loss")
     assert (tmp_path / "curves.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     drawn, bands = lines(figure)
     cells = small.cells("val_loss").drop_duplicates("model").set_index("model")["cell"]
@@ -95,27 +114,27 @@ def test_curves_are_the_median_and_middle_half_over_seeds_of_the_best_cells(smal
 
 
 def test_a_value_whose_seeds_all_diverged_has_a_name_and_no_line(small):
-    drawn, _ = lines(small.plot.curves(LR, "train_loss"))
+    drawn, _ = lines(curves_figure(small, LR, "train_loss"))
     assert list(drawn) == ["0.1", "1e+06 (2/2 diverge)"]
     assert [len(steps) for steps, _ in drawn.values()] == [4, 0]
 
 
 def test_accuracies_are_on_a_linear_scale(small):
-    axes = small.plot.curves(WIDTH).axes[0]
+    axes = curves_figure(small, WIDTH).axes[0]
     assert (axes.get_ylabel(), axes.get_yscale()) == ("val_accuracy", "linear")
 
 
 def test_a_value_without_the_metric_has_a_name_and_no_line(tmp_path):
     words = ["data=iris", "model=logistic", "grid.data.val_fraction=[0.0,0.5]", "steps=1", "tracker=none"]
     sweep = vsweep.sweep([*words, f"dir='{tmp_path / 'sweep'}'"], quiet=True)
-    drawn, _ = lines(sweep.plot.curves("data.val_fraction", "val_loss"))
+    drawn, _ = lines(curves_figure(sweep, "data.val_fraction", "val_loss"))
     assert {name: len(steps) for name, (steps, _) in drawn.items()} == {"0": 0, "0.5": 2}
 
 
 def test_a_legend_of_many_values_names_some_and_both_ends(tmp_path):
     words = ["data=iris", "model=logistic", "grid.optimizer.lr={linspace:[0.1,3.0,30]}", "steps=1"]
     sweep = vsweep.sweep([*words, "tracker=none", f"dir='{tmp_path / 'sweep'}'"], quiet=True)
-    figure = sweep.plot.curves(LR)
+    figure = curves_figure(sweep, LR)
     assert len(figure.axes[0].lines) == 30
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert (len(names), names[0], names[-1]) == (12, "0.1", "3")
@@ -123,7 +142,49 @@ def test_a_legend_of_many_values_names_some_and_both_ends(tmp_path):
 
 def test_a_notebook_shows_a_picture(small):
     for figure in (small.plot.heatmap(LR, WIDTH), small.plot.curves(LR)):
-        assert figure._repr_png_()[:8] == b"\x89PNG\r\n\x1a\n"
+        assert isinstance(figure, go.Figure)
+        assert "plotly" in figure._repr_html_()
+    assert heat_map_figure(small, LR, WIDTH)._repr_png_()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.parametrize(("ending", "begins"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")])
+def test_a_paper_has_the_file_that_it_asks_for(small, tmp_path, ending, begins):
+    for name, axes in (("heatmap", (LR, WIDTH)), ("curves", (LR,))):
+        path = tmp_path / f"{name}.{ending}"
+        assert isinstance(getattr(small.plot, name)(*axes, path=path), go.Figure)
+        assert path.read_bytes().startswith(begins)
+
+
+def test_a_page_of_its_own_has_the_interactive_picture(small, tmp_path):
+    small.plot.curves(LR, path=tmp_path / "curves.html")
+    assert "Plotly.newPlot" in (tmp_path / "curves.html").read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match=r"path: got '.*leading\.png', and this picture is written as"):
+        small.plot.leading(path=tmp_path / "leading.png")
+    assert not (tmp_path / "leading.png").exists()
+
+
+def test_curves_take_an_axis_or_cells(small):
+    by = small.plot.curves("model", "val_loss")
+    best = small.cells("val_loss").drop_duplicates("model").sort_values("model")
+    drawn = [trace for trace in by.data if trace.meta and "band" not in trace.meta]
+    assert [trace.meta["cell"] for trace in drawn] == best["cell"].tolist()
+    assert [trace.name for trace in drawn] == ["model = logistic", "model = mlp"]
+    for trace, cell in zip(drawn, best["cell"], strict=True):
+        trials = small.trials.loc[small.trials["cell"] == cell, "trial"]
+        values = small.curves[small.curves["trial"].isin(trials)].groupby("step")["val_loss"].median()
+        np.testing.assert_allclose(trace.y, values, rtol=1e-6)
+    with pytest.raises(ValueError, match="by or cells, and got both"):
+        small.plot.curves("model", cells=[1])
+
+
+def test_a_dark_picture_is_dark_and_its_text_is_light(small):
+    figure = heat_map_figure(small, LR, WIDTH, style=PAGE_DARK)
+    assert sum(figure.get_facecolor()[:3]) < 0.5
+    axes = figure.axes[0]
+    for text in (axes.title, axes.xaxis.label, *axes.get_yticklabels()):
+        assert text.get_color() == PAGE_DARK.ink
+    # The settings of one picture are not those of the next.
+    assert heat_map_figure(small, LR, WIDTH).get_facecolor() == (1.0, 1.0, 1.0, 1.0)
 
 
 def test_curves_of_what_the_sweep_does_not_have_are_told(small):
@@ -138,7 +199,7 @@ def test_a_picture_appears_whole_or_not_at_all(small, tmp_path, monkeypatch):
         path.write_bytes(b"half")
         raise OSError("the disk is full")
 
-    figure = small.plot.curves(LR)
+    figure = curves_figure(small, LR)
     monkeypatch.setattr(type(figure), "savefig", half)
     with pytest.raises(OSError, match="full"):
         small.plot.curves(LR, path=tmp_path / "curves.png")
@@ -150,7 +211,7 @@ def test_a_heatmap_of_many_draws_is_a_picture_of_bounded_size(tmp_path):
     words = ["data=iris", "steps=1", "tracker=none", "verify=false", f"dir='{tmp_path}'"]
     drawn = [f"draws.optimizer.lr={rates}", f"draws.model.width={[2 + i % 5 for i in range(300)]}"]
     sweep = vsweep.sweep([*words, *drawn], quiet=True)
-    figure = sweep.plot.heatmap(LR, WIDTH, "val_loss", tmp_path / "map.png")
+    figure = heat_map_figure(sweep, LR, WIDTH, "val_loss")
     values, texts = tiles(figure)
     assert values.shape == (5, 300)
     assert (np.isfinite(values).sum(axis=0) == 1).all()
@@ -169,7 +230,7 @@ def test_curves_that_pass_zero_far_below_where_they_begin_can_be_told_apart(tmp_
         "steps=30",
     ]
     sweep = vsweep.sweep([*words, "tracker=none", "verify=false", f"dir='{tmp_path / 'kept'}'"], quiet=True)
-    axes = sweep.plot.curves("model.x").axes[0]
+    axes = curves_figure(sweep, "model.x").axes[0]
     assert axes.get_yscale() == "symlog"
     ends = [line.get_ydata()[-1] for line in axes.get_lines()]
     low, high = (axes.transData.transform((0, y))[1] for y in sorted(ends))

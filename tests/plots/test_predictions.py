@@ -6,9 +6,9 @@ from matplotlib.collections import LineCollection
 
 import vsweep
 from vsweep.analysis import cells as cells_module
+from vsweep.analysis import parameter_curves as parameters_module
 from vsweep.analysis.decision_boundary import across, unseen
-from vsweep.plots import parameters as parameters_module
-from vsweep.plots.style import colours
+from vsweep.plots.style import LIGHT
 from vsweep.tasks.data.dataset import Dataset
 
 LR, WIDTH = "optimizer.lr", "model.width"
@@ -244,6 +244,9 @@ def test_examples_lie_on_regions_hollow_where_held_out(mixed):
         expected = examples.loc[is_train & (examples["target"] == i % 3), ["x0", "x1"]]
         np.testing.assert_allclose(each.get_offsets(), expected)
         assert bool(each.get_facecolor().size) == (i < 3)
+    shapes = {each.get_paths()[0].vertices.tobytes() for each in drawn[:3]}
+    assert len(shapes) == 3
+    assert shapes == {each.get_paths()[0].vertices.tobytes() for each in drawn[3:]}
     drawn_in = {tuple(each.get_facecolor()[0]) for each in drawn[:3]}
     palette = panel.images[0].get_cmap()(np.arange(3) / 2)
     assert drawn_in == {tuple(colour) for colour in palette}
@@ -392,7 +395,7 @@ def test_first_steps_are_the_recorded_lines_of_a_trial_for_each_rate(plane):
         left_out = [line for line in panel.get_title().splitlines() if line.startswith("line outside: ")]
         assert seen == sorted(set(seen)) != []
         assert (len(seen) < 5) == bool(left_out)
-        np.testing.assert_allclose(lines.get_colors(), colours(range(5))[seen])
+        np.testing.assert_allclose(lines.get_colors(), LIGHT.colours(range(5))[seen])
 
 
 def logit_of(row, z):
@@ -450,7 +453,7 @@ def test_parameters_are_the_curves_of_trials_that_did_not_diverge(line):
 
 
 def test_of_many_trials_some_are_drawn_and_the_mean_is_of_all(line, monkeypatch):
-    monkeypatch.setattr(parameters_module, "_MOST_LINES", 2)
+    monkeypatch.setattr(parameters_module, "_MOST_TRIALS", 2)
     figures = [line.plot.parameters() for _ in range(2)]
     ok = line.trials.loc[line.trials["status"] == "ok", "trial"]
     assert f"2 of {len(ok)} trials, drawn at random" in " ".join(figures[0].get_suptitle().split())
@@ -468,7 +471,7 @@ def test_of_many_parameters_the_first_are_drawn(plane, monkeypatch):
     figure = plane.plot.parameters()
     names = [name.removeprefix("param.") for name in plane.curves if name.startswith("param.")]
     assert [panel.get_ylabel() for panel in figure.axes] == names[:2]
-    assert f"the first 2 of {len(names)} parameters" in " ".join(figure.get_suptitle().split())
+    assert f"The first 2 of {len(names)} parameters" in " ".join(figure.get_suptitle().split())
 
 
 def test_the_coordinates_of_a_function_are_parameters(tmp_path):
@@ -488,7 +491,7 @@ def test_parameters_of_which_all_trials_diverged_say_so(line):
     sweep = again(line)
     sweep.trials["status"] = "diverged"
     figure = sweep.plot.parameters()
-    assert f"all {len(line.trials)} trials diverged" in figure.get_suptitle()
+    assert f"All {len(line.trials)} trials diverged" in figure.get_suptitle()
     assert not any(len(faint(panel)) for panel in figure.axes)
 
 

@@ -189,7 +189,9 @@ def test_a_part_of_a_sweep_says_what_it_is_of(quartic, small):
     assert set(part.trials["optimizer.lr"]) == {1e-3}
     assert set(part.curves["trial"]) == set(part.trials["trial"])
     assert len(part.cells()) == 11
-    assert part.plot.paths().get_suptitle() == "a point every 30 steps\nof optimizer.lr=0.001 alone"
+    assert (
+        part.plot.paths().get_suptitle() == "A point every 30 steps.\nOnly the cells with optimizer.lr=0.001."
+    )
     both = small.where({"model": "mlp"}).where({"model.width": 3})
     assert set(both.trials["model"]) == {"mlp"}
     assert both.only == "model=mlp model.width=3"
@@ -246,8 +248,10 @@ def test_where_all_diverged_it_is_drawn_or_told(tmp_path_factory, everything_div
         "curves": ("optimizer.lr", "train_loss"),
         "heatmap": ("optimizer.lr", "model.x", "train_loss"),
     }
-    figure = getattr(everything_diverged.plot, name)(*arguments.get(name, ()))
-    assert figure.axes
+    path = tmp_path_factory.mktemp("picture") / "picture.png"
+    figure = getattr(everything_diverged.plot, name)(*arguments.get(name, ()), path=path)
+    assert figure.data if name in arguments else figure.axes
+    assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
 @pytest.fixture(scope="module")
@@ -262,5 +266,5 @@ def test_a_line_that_diverged_has_no_loss_surface(tmp_path):
     gone = vsweep.sweep(words, quiet=True)
     with pytest.raises(KeyError, match="all its trials diverged"):
         gone.plot.loss_surface()
-    assert gone.plot.curves("optimizer.lr", "train_loss").axes
+    assert gone.plot.curves("optimizer.lr", "train_loss").data
     assert gone.plot.fits().axes

@@ -224,7 +224,7 @@ def test_of_many_cells_some_have_curves_and_the_file_stays_small(tmp_path):
     # Those behind are of all cells alike, and not of the shown ones.
     assert len(subject.behind) == 150
     assert made.trials.loc[shown, "trial"].isin(subject.behind).sum() < 20
-    faint = made.plot.convergence().data[0]
+    faint = made.plot.curves().data[0]
     assert np.isnan(np.asarray(faint.x)).sum() == 149
 
 
@@ -233,8 +233,8 @@ def test_the_same_pictures_and_tables_come_from_python(sweep, tmp_path):
         sweep.plot.leading(),
         sweep.plot.importance(),
         sweep.plot.effect(LR),
-        sweep.plot.tiles(LR, WIDTH),
-        sweep.plot.convergence(),
+        sweep.plot.heatmap(LR, WIDTH),
+        sweep.plot.curves(),
         sweep.plot.steps_to_target(),
         sweep.plot.final_against_best(),
         sweep.plot.rates(WIDTH),
@@ -243,13 +243,13 @@ def test_the_same_pictures_and_tables_come_from_python(sweep, tmp_path):
         assert isinstance(made, go.Figure)
         assert len(made.data) > 0
         assert made.layout.title.text
-    one = sweep.plot.convergence(cells=[3], metric="val_loss", path=tmp_path / "one.html")
+    one = sweep.plot.curves(cells=[3], metric="val_loss", path=tmp_path / "one.html")
     assert {trace.meta["cell"] for trace in one.data if trace.meta} == {3}
     assert (tmp_path / "one.html").stat().st_size > 3e6
-    tile = sweep.plot.tiles(LR, WIDTH, "share that diverged").data[0]
+    tile = sweep.plot.heatmap(LR, WIDTH, show="share that diverged").data[0]
     assert np.asarray(tile.z)[:, -1].tolist() == [0.5, 0.5, 0.5]
     with pytest.raises(KeyError, match="no map"):
-        sweep.plot.tiles(LR, WIDTH, "worst")
+        sweep.plot.heatmap(LR, WIDTH, show="worst")
     assert sweep.tables.effects(LR)["value"].tolist() == AXES[LR]
     assert len(sweep.tables.pairs(LR, WIDTH)) == 12
     assert sweep.tables.importance().first == LR
@@ -259,7 +259,7 @@ def test_the_same_pictures_and_tables_come_from_python(sweep, tmp_path):
 
 def test_the_trainability_boundary_is_where_half_diverge(tmp_path):
     made = made_up(tmp_path / "kept", AXES, lambda row: None if row[LR] > 0.5 else 0.5 + row["cell"] / 100)
-    heat, border = made.plot.tiles(LR, WIDTH).data
+    heat, border = made.plot.heatmap(LR, WIDTH).data
     assert border.contours.start == border.contours.end == 0.5
     assert np.asarray(border.z).tolist() == [[0.0, 0.0, 1.0, 1.0]] * 3
     assert np.isnan(np.asarray(heat.z)[:, 2:]).all()
@@ -338,7 +338,7 @@ def test_a_null_that_is_a_value_has_a_name(tmp_path):
     of = ReportData(made)
     assert sorted(of.trials["data.batch_size"].unique()) == ["10", "null"]
     assert of.trials[WIDTH].isna().sum() == 16
-    table = made.plot.tiles("data.batch_size", "model").data[0]
+    table = made.plot.heatmap("data.batch_size", "model").data[0]
     assert np.isfinite(np.asarray(table.z)).all()
     assert "model=mlp width=4 batch_size=null: val_accuracy" in text_of(page(made))
 
@@ -417,9 +417,9 @@ def test_a_verdict_that_changed_is_warned_of(sweep, tmp_path):
 def test_names_are_neither_markup_nor_variables(tmp_path):
     axes = {"model.init": ["a<b>", "%{x}"], LR: [0.1, 1.0]}
     made = made_up(tmp_path / "kept", axes, lambda row: 0.5 + row["cell"] / 9)
-    (_, _, line, *_) = made.plot.convergence().data
+    (_, _, line, *_) = made.plot.curves().data
     assert line.name == "init=%&#123;x} lr=1"
-    assert made.plot.tiles(LR, "model.init").layout.yaxis.ticktext == ("%&#123;x}", "a&lt;b&gt;")
+    assert made.plot.heatmap(LR, "model.init").layout.yaxis.ticktext == ("%&#123;x}", "a&lt;b&gt;")
 
 
 def test_a_part_of_a_sweep_does_not_take_the_place_of_the_whole(sweep, tmp_path):

@@ -204,15 +204,15 @@ def test_overrides_are_of_the_same_trials(reports):
 
 
 def test_what_is_no_cell_chooses_none(reports, chromium):
-    # A descent's points have steps and heights, which are no cells' numbers.
+    # Traces that are of no cell may have data of their own, which are no cells' numbers.
     with Page(chromium, reports["function"].path) as opened:
         opened.draw()
         before = opened.page.locator("#chosen-name").inner_text()
         clicked = opened.page.evaluate(
             """() => {
               let clicked = 0;
-              for (const plot of document.querySelectorAll('#task .plot')) {
-                plot._fullData.forEach((trace) => {
+              for (const plot of document.querySelectorAll('.plot')) {
+                plot._fullData.filter((trace) => !trace.meta).forEach((trace) => {
                   plot.emit('plotly_click', { points: [{ data: trace, customdata: 3, pointNumber: 0 }] });
                   clicked += 1;
                 });
@@ -307,6 +307,27 @@ def test_it_is_light_or_dark_as_the_reader_is(reports, chromium, scheme):
         paper, text, ticks = opened.page.evaluate(brightness)
         assert (paper > 600) == (scheme == "dark")
         assert abs(paper - ticks) > 250
+
+
+@pytest.mark.parametrize("name", ["spiral", "function", "curve"])
+def test_pictures_are_light_or_dark_as_the_reader_is_and_can_be_read_on_a_telephone(reports, chromium, name):
+    shown = """() => [...document.querySelectorAll('#task .frame')].map((frame) => {
+      const images = [...frame.querySelectorAll('img')].filter((image) => image.offsetParent !== null);
+      return images.map((image) => [image.className, image.naturalWidth > 0, image.alt.length > 20,
+        image.clientWidth / Number(image.getAttribute('width')), frame.scrollWidth > frame.clientWidth]);
+    })"""
+    for size in ("laptop", "phone"):
+        with Page(chromium, reports[name].path, size, color_scheme="dark") as opened:
+            for theme in ("dark", "light"):
+                opened.until("[...document.images].every((image) => image.complete)")
+                found = opened.page.evaluate(shown)
+                assert found
+                for images in found:
+                    ((which, loaded, described, scale, _),) = images
+                    assert (which, loaded, described) == (f"in-{theme}", True, True)
+                    # Letters are 8 points in the picture; half of that could not be read.
+                    assert scale > 0.55
+                opened.page.click("#theme")
 
 
 def test_where_everything_diverged_it_says_so(reports, chromium):
