@@ -1,12 +1,30 @@
-"""The charts of a sweep's task: what is drawn is what the tables and the parameters say."""
+"""The pictures of a sweep's task in a report, and the data behind them against the tables and parameters."""
 
+from base64 import b64decode
 from functools import cache
+from io import BytesIO
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import vsweep
-from vsweep.analysis.trajectories import Trajectory
+from vsweep.analysis.basins import basins_of
+from vsweep.analysis.decision_boundary import boundaries_of, first_steps_of
+from vsweep.analysis.minima import ending_labels
+from vsweep.analysis.parameter_curves import parameter_curves
+from vsweep.analysis.predictions import fits_of, regions_of
+from vsweep.analysis.trajectories import (
+    ELSEWHERE,
+    MINIMUM,
+    OUTSIDE,
+    Trajectory,
+    descents_of,
+    inside,
+    loss_surface_of,
+    surface_of,
+)
+from vsweep.reports.task_section import task_sections
 
 LR, WIDTH = "optimizer.lr", "model.width"
 SEEDS = 2
@@ -209,7 +227,7 @@ def test_paths_on_a_plane_and_on_its_surface_are_the_recorded_ones(field):
 def test_a_tile_of_a_basin_says_where_its_trial_ended(name, request):
     sweep = request.getfixturevalue(name)
     basins = basins_of(sweep)
-    ended = sweep.trials.assign(ended=where_ended)
+    ended = sweep.trials.assign(ended=ending_labels)
     assert len(basins.panels) == (1 if name == "quartic" else 2)
     tiles = 0
     for panel in basins.panels:
