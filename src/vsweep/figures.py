@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from matplotlib.figure import Figure
 
 from vsweep.analysis.convergence import best_cells, curves_by, curves_of
-from vsweep.analysis.lr_sensitivity import best_lr, fit_slope, lr_lines
+from vsweep.analysis.lr_sensitivity import best_lr, lr_lines
 from vsweep.analysis.marginals import heat_map
 from vsweep.analysis.ranking import restrict
 from vsweep.errors import ConfigError, suggest
@@ -23,7 +23,7 @@ from vsweep.reports.charts import effects as effect_charts
 from vsweep.reports.charts import heatmaps as heat_map_charts
 from vsweep.reports.charts import leading_cells as leading_charts
 from vsweep.reports.charts import lr_sensitivity as lr_charts
-from vsweep.reports.charts.style import Chart
+from vsweep.reports.charts.style import Chart, plain
 from vsweep.reports.report_data import ReportData
 from vsweep.store.atomic import write_whole
 from vsweep.store.reader import PICTURES, StoredSweep
@@ -90,7 +90,7 @@ class Plots:
             self._write_image(draw(draw_heat_map, data), path)
             path = None
         # Where every trial diverged, the share that did is all there is to see.
-        return _finish(charts.get(show) or next(iter(charts.values())), path)
+        return self._finish(charts.get(show) or next(iter(charts.values())), path)
 
     def curves(
         self,
@@ -127,12 +127,12 @@ class Plots:
             self._write_image(draw(draw_curves, data), path)
             path = None
         chart = curve_charts.curve_chart(data, subject.trials, curves, subject.behind)
-        return _finish(chart, path)
+        return self._finish(chart, path)
 
     def leading(self, metric: str | None = None, path: str | Path | None = None) -> go.Figure:
         """Draw the best cells, their means over seeds and the standard errors of these."""
         subject = self._subject(metric)
-        return _finish(leading_charts.leading(subject.trials, subject.cells, subject.metric), path)
+        return self._finish(leading_charts.leading(subject.trials, subject.cells, subject.metric), path)
 
     def importance(self, metric: str | None = None, path: str | Path | None = None) -> go.Figure:
         """Draw how much of the differences between trials each axis and pair of axes explains.
@@ -143,7 +143,7 @@ class Plots:
         subject = self._subject(metric)
         if isinstance(subject.importance, str):
             raise KeyError(subject.importance)
-        return _finish(effect_charts.importance_bars(subject.importance, subject.axes), path)
+        return self._finish(effect_charts.importance_bars(subject.importance, subject.axes), path)
 
     def effect(self, axis: str, metric: str | None = None, path: str | Path | None = None) -> go.Figure:
         """Draw a metric against the values of an axis, with its spread over all else.
@@ -152,7 +152,7 @@ class Plots:
             KeyError: If there is no such axis.
         """
         subject = self._subject(metric)
-        return _finish(effect_charts.effect(subject.trials, subject.cells, axis, subject.metric), path)
+        return self._finish(effect_charts.effect(subject.trials, subject.cells, axis, subject.metric), path)
 
     def steps_to_target(
         self, cells: Sequence[int] | None = None, metric: str | None = None, path: str | Path | None = None
@@ -161,12 +161,14 @@ class Plots:
         subject = self._subject(metric)
         chosen = list(cells) if cells is not None else subject.shown_cells[:3]
         curves = subject.curves_of(chosen)
-        return _finish(curve_charts.steps_to_target(subject.trials, curves, subject.metric, chosen), path)
+        return self._finish(
+            curve_charts.steps_to_target(subject.trials, curves, subject.metric, chosen), path
+        )
 
     def final_against_best(self, metric: str | None = None, path: str | Path | None = None) -> go.Figure:
         """Draw each trial's metric at its last step against its best on the way."""
         subject = self._subject(metric)
-        return _finish(curve_charts.final_against_best(subject.trials, subject.metric), path)
+        return self._finish(curve_charts.final_against_best(subject.trials, subject.metric), path)
 
     def rates(
         self, by: str | None = None, metric: str | None = None, path: str | Path | None = None
@@ -178,13 +180,13 @@ class Plots:
         """
         subject = self._subject(metric)
         lines = lr_lines(subject.trials, subject.metric, by)
-        return _finish(lr_charts.rates(lines, subject.metric, by), path)
+        return self._finish(lr_charts.rates(lines, subject.metric, by), path)
 
     def best_rates(self, by: str, metric: str | None = None, path: str | Path | None = None) -> go.Figure:
         """Draw the best learning rate for each value of an axis, and their line; raise as `rates` does."""
         subject = self._subject(metric)
         best = best_lr(lr_lines(subject.trials, subject.metric, by))
-        return _finish(lr_charts.best_rates(best, by, fit_slope(subject.trials, subject.metric, by)), path)
+        return self._finish(lr_charts.best_rates(best, by, slope(subject.trials, subject.metric, by)), path)
 
     def basin(self, x: str | None = None, y: str | None = None, path: str | Path | None = None) -> Figure:
         """Draw the place where each descent of a function ends, over its start and its learning rate.
@@ -314,22 +316,22 @@ class Plots:
         if path is not None:
             save_figure(figure, path)
 
+    def _finish(self, chart: Chart, path: str | Path | None) -> go.Figure:
+        """Return a chart's figure with its title, written to a path if one is given."""
+        figure = chart.figure
+        title = f"{chart.title}, {self._sweep.only} alone" if self._sweep.only else chart.title
+        figure.update_layout(title={"text": plain(title)}, template="plotly_white", margin={"t": 90})
+        if _is_image(path):
+            raise ValueError(f"path: got {str(path)!r}, and this picture is written as .html alone")
+        if path is not None:
+            to = Path(path)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(to, lambda part: figure.write_html(part, include_plotlyjs=True))
+        return figure
+
 
 def _is_image(path: str | Path | None) -> bool:
     return path is not None and Path(path).suffix.lower() in IMAGES
-
-
-def _finish(chart: Chart, path: str | Path | None) -> go.Figure:
-    """Return a chart's figure with its title, written to a path if one is given."""
-    figure = chart.figure
-    figure.update_layout(title={"text": chart.title}, template="plotly_white", margin={"t": 90})
-    if _is_image(path):
-        raise ValueError(f"path: got {str(path)!r}, and this picture is written as .html alone")
-    if path is not None:
-        to = Path(path)
-        to.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(to, lambda part: figure.write_html(part, include_plotlyjs=True))
-    return figure
 
 
 def requested_pictures(
