@@ -186,7 +186,7 @@ class Plots:
         """Draw the best learning rate for each value of an axis, and their line; raise as `rates` does."""
         subject = self._subject(metric)
         best = best_lr(lr_lines(subject.trials, subject.metric, by))
-        return self._finish(lr_charts.best_rates(best, by, slope(subject.trials, subject.metric, by)), path)
+        return self._finish(lr_charts.best_rates(best, by, fit_slope(subject.trials, subject.metric, by)), path)
 
     def basin(self, x: str | None = None, y: str | None = None, path: str | Path | None = None) -> Figure:
         """Draw the place where each descent of a function ends, over its start and its learning rate.

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from vsweep.analysis.labels import evenly_spaced_indices
+from vsweep.analysis.labels import cell_label, evenly_spaced_indices, short_axis_names
 from vsweep.analysis.minima import is_function
 from vsweep.analysis.ranking import recorded_parameters
 from vsweep.metrics import LR, axes_of, is_parameter
