@@ -54,6 +54,7 @@ docs: $(DOCS) ## build the documentation into docs/_build; warnings and broken l
 bench: $(USE) ## time vsweep against hand-written code, whole sweeps, W&B, the report and verify
 	$(BIN)/python scripts/bench.py $(ARGS)
 	$(BIN)/python scripts/bench_sweeps.py
+	$(BIN)/python scripts/bench_plan.py
 	$(BIN)/python scripts/bench_verify.py
 	$(BIN)/python scripts/bench_wandb.py
 	$(BIN)/python scripts/bench_report.py

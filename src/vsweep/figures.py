@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from matplotlib.figure import Figure
 
 from vsweep.analysis.convergence import best_cells, curves_by, curves_of
-from vsweep.analysis.lr_sensitivity import best_lr, lr_lines
+from vsweep.analysis.lr_sensitivity import best_lr, fit_slope, lr_lines
 from vsweep.analysis.marginals import heat_map
 from vsweep.analysis.ranking import restrict
 from vsweep.errors import ConfigError, suggest
@@ -186,7 +186,8 @@ class Plots:
         """Draw the best learning rate for each value of an axis, and their line; raise as `rates` does."""
         subject = self._subject(metric)
         best = best_lr(lr_lines(subject.trials, subject.metric, by))
-        return self._finish(lr_charts.best_rates(best, by, fit_slope(subject.trials, subject.metric, by)), path)
+        fit = fit_slope(subject.trials, subject.metric, by)
+        return self._finish(lr_charts.best_rates(best, by, fit), path)
 
     def basin(self, x: str | None = None, y: str | None = None, path: str | Path | None = None) -> Figure:
         """Draw the place where each descent of a function ends, over its start and its learning rate.

@@ -121,7 +121,7 @@ RANDOM = {
     "lr: {distribution: normal}\nrun_cap: 50": "draws.optimizer.lr: got -",
     "lr: {distribution: log_uniform, min: 1, max: 1000}\nrun_cap: 50": "parameters.lr: in odd.yaml: log_uni",
     "width: {distribution: q_uniform, min: 1, max: 9, q: 8}\nrun_cap: 50": "draws.model.width: got 0; it ta",
-    "lr: {min: 0.1, max: 1.0}\nrun_cap: 100001": "run_cap: in odd.yaml: 100,001 runs of 1 parameters; it ta",
+    "lr: {min: 0.1, max: 1.0}\nrun_cap: 1000001": "run_cap: in odd.yaml: 1,000,001 runs of 1 parameters; it",
     "lr: {min: 0.1, max: 1.0}\nrun_cap: 999999999999999": "run_cap: in odd.yaml: got 999999999999999; it ta",
     "seed: {min: 1, max: 9}": "parameters.seed: in odd.yaml: a seed cannot be drawn, got int_uniform; every",
     "seed: {values: [1, 2], probabilities: [0.5, 0.5]}": "parameters.seed: in odd.yaml: a seed cannot be dr",

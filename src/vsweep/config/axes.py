@@ -28,6 +28,11 @@ class RawAxes(NamedTuple):
         """How many of the axes, the first ones, go together."""
         return 0 if self.draws is None else self.draws.shape[1]
 
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """The places of the axes over groups."""
+        return tuple(i for i, (path, _) in enumerate(self.axes) if path in GROUPS)
+
     def field(self, path: str) -> str:
         """What an axis is called in the config."""
         return f"{'draws' if path in dict(self.axes[: self.drawn]) else 'grid'}.{path}"
@@ -78,10 +83,12 @@ def read_axes(raw: Mapping[str, Any]) -> RawAxes:
             raise ConfigError(f"grid.{path}", "given twice", takes)
     if not columns:
         return RawAxes(tuple(axes), None)
-    values = {path: _distinct(column) for path, column in columns.items()}
-    places = {path: {_key(v): i for i, v in enumerate(found)} for path, found in values.items()}
-    draws = [[places[path][_key(value)] for value in column] for path, column in columns.items()]
-    return RawAxes((*values.items(), *axes), np.asarray(draws, np.int64).T)
+    drawn, draws = [], []
+    for path, column in columns.items():
+        values, places = _distinct(column)
+        drawn.append((path, values))
+        draws.append(places)
+    return RawAxes((*drawn, *axes), np.stack(draws, axis=1))
 
 
 def _found(name: str, tree: Any) -> list[tuple[str, Any]]:
@@ -107,22 +114,24 @@ def _found(name: str, tree: Any) -> list[tuple[str, Any]]:
 
 
 def _column(path: str, given: Any) -> list[Any]:
-    if not isinstance(given, list) or not given or any(isinstance(one, Mapping) for one in given):
+    if not isinstance(given, list) or not given or any(type(one) is dict for one in given):
         raise ConfigError(
             f"draws.{path}", f"got {short_repr(given)}", "it takes a list: the value of every draw"
         )
     return given
 
 
-def _distinct(column: list[Any]) -> tuple[Any, ...]:
-    """Values by their first appearance, so that draws which are added leave the others in place."""
-    found: dict[str, Any] = {}
-    for value in column:
-        found.setdefault(_key(value), value)
-    return tuple(found.values())
+def _distinct(column: list[Any]) -> tuple[tuple[Any, ...], np.ndarray]:
+    """Return the distinct values of a column, and the place of each of its values among these; int64.
+
+    They stand by their first appearance, so that draws which are added leave the others in place.
+    """
+    numbers: dict[Any, int] = {}
+    places = np.array([numbers.setdefault(_key(value), len(numbers)) for value in column], np.int64)
+    first = np.unique(places, return_index=True)[1]
+    return tuple(column[i] for i in first.tolist()), places
 
 
-def _key(value: Any) -> str:
-    """Values are the same where they are written the same, or are the same number."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return repr(value + 0.0 if number and abs(value) < 2**53 else value)
+def _key(value: Any) -> Any:
+    """Return what is equal for values that are written the same, or are the same number."""
+    return value if type(value) in (int, float) and abs(value) < 2**53 else repr(value)

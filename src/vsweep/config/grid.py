@@ -130,9 +130,10 @@ def distinct(path: str, values: Sequence[Any]) -> tuple[Any, ...]:
     seen = set()
     for value in values:
         # By how it is written: 1 and True are equal in Python, and are two values here.
-        if repr(value) in seen:
+        key = value if type(value) is float and value == value != 0 else repr(value)
+        if key in seen:
             raise ConfigError(f"grid.{path}", f"{value!r} is given twice", "values are distinct")
-        seen.add(repr(value))
+        seen.add(key)
     return tuple(values)
 
 

@@ -10,7 +10,7 @@ from vsweep.config.axes import RawAxes, read_axes
 from vsweep.config.grid import Axis, Grid, expand, seed_list
 from vsweep.config.hydra_compose import Composed, compose, options, read_overrides, register_sweeps
 from vsweep.config.overrides import Change, Override, override_key, spell
-from vsweep.config.schema import FIELDS, GROUPS, OWN
+from vsweep.config.schema import FIELDS, OWN
 from vsweep.config.validate import Config, as_dict, check_config, fields_of, leaves, with_values
 from vsweep.errors import ConfigError, suggest
 
@@ -75,10 +75,9 @@ def make_spec(
     changes = read_overrides(overrides)
     base = compose(changes)
     written = read_axes(base.raw)
-    group_axes = tuple(i for i, (path, _) in enumerate(written.axes) if path in GROUPS)
-    variants = _variants(changes, base, own, written, group_axes)
+    variants = _variants(changes, base, own, written)
     name = base.choices.get("sweep") or _name(variants.values())
-    return replace(_study(name, overrides, base.raw, variants, own), notes=tuple(notes))
+    return replace(_study(name, overrides, base.raw, written, variants, own), notes=tuple(notes))
 
 
 def spec_from_record(
@@ -95,18 +94,18 @@ def spec_from_record(
         tuple(variant["choice"]): check_config({**raw, **variant["config"]}, own)
         for variant in record["variants"]
     }
-    return _study(record["name"], record["words"], raw, variants, own)
+    return _study(record["name"], record["words"], raw, read_axes(raw), variants, own)
 
 
 def _study(
     name: str,
     overrides: Sequence[Override],
     raw: Mapping[str, Any],
+    written: RawAxes,
     variants: Mapping[Choice, Config],
     own: Mapping[str, Any],
 ) -> SweepSpec:
-    written = read_axes(raw)
-    group_axes = tuple(i for i, (path, _) in enumerate(written.axes) if path in GROUPS)
+    group_axes = written.groups
     axes = written.checked(variants.values())
     seeds = seed_list(raw.get("seeds"))
     grid = expand(axes, seeds, *_collapse(axes, group_axes, variants), draws=written.draws)
@@ -123,9 +122,9 @@ def _variants(
     base: Composed,
     own: Mapping[str, Any],
     written: RawAxes,
-    group_axes: Sequence[int],
 ) -> dict[Choice, Config]:
     """The config of the cells of each choice on the axes over groups."""
+    group_axes = written.groups
     for path, values in (written.axes[i] for i in group_axes):
         for value in values:
             if value not in options(path):

@@ -20,7 +20,7 @@ from vsweep.errors import ConfigError, short_repr, suggest
 _MOST_BYTES = 10_000_000
 _MOST_NODES = 500_000
 _MOST_NESTED = 50
-# It reads YAML as OmegaConf does: 1e-3 is a number, and no key may occur twice. Most have the parser in C.
+# It reads YAML as OmegaConf does: 1e-3 is a number, and no key may occur twice. It is in C where C was built.
 _FAST = [yaml.CSafeLoader] if hasattr(yaml, "CSafeLoader") else []
 _Loader: Any = type("_Loader", (*_FAST, get_yaml_loader()), {})
 
@@ -65,8 +65,11 @@ def load(file: Path) -> dict[str, Any]:
     if len(held) > _MOST_BYTES:
         raise ValueError(f"it has more than {_MOST_BYTES:,} bytes")
     text = held.decode()
-    _refuse_bombs(text)
-    tree = yaml.load(text, _Loader)
+    _refuse_depth(text)
+    loader = _Loader(text)
+    node = loader.get_single_node()
+    _refuse_bombs(node)
+    tree = None if node is None else loader.construct_document(node)
     tree = {tree: None} if isinstance(tree, str) else tree
     if not isinstance(tree, dict) or not tree:
         raise ValueError("it holds no fields")
@@ -77,13 +80,17 @@ def load(file: Path) -> dict[str, Any]:
     return tree
 
 
-def _refuse_bombs(text: str) -> None:
-    """Raise ValueError for aliases that would be many nodes when written out, or too deep ones."""
+def _refuse_depth(text: str) -> None:
+    """Raise ValueError for collections that are nested too deeply; nodes are composed by recursion in C."""
     depth = 0
     for event in yaml.parse(text, _Loader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _MOST_NESTED:
             raise ValueError(f"it is nested more than {_MOST_NESTED} deep")
+
+
+def _refuse_bombs(root: yaml.Node | None) -> None:
+    """Raise ValueError for aliases that would be many nodes when written out."""
     sizes: dict[int, int] = {}
 
     def size(node: yaml.Node) -> int:
@@ -95,7 +102,6 @@ def _refuse_bombs(text: str) -> None:
             sizes[id(node)] = 1 + sum(map(size, flat))
         return sizes[id(node)]
 
-    root = yaml.compose(text, _Loader)
     if root is not None and size(root) > _MOST_NODES:
         raise ValueError(f"it holds more than {_MOST_NODES:,} values once its aliases are written out")
 
