@@ -79,7 +79,7 @@ class GroupChoice:
         """Return the choice as plain values."""
         return {"name": self.name, **{key: _plain(value) for key, value in self.fields.items()}}
 
-    def is_coordinate(self, key: str) -> bool:  # noqa: ARG002
+    def is_coordinate(self, key: str) -> bool:
         """Return whether a field is the start of a coordinate of a function to minimise."""
         return False
 
@@ -87,7 +87,7 @@ class GroupChoice:
         """Return whether a field of the group belongs to some choice like this one."""
         return path in FIELDS
 
-    def is_traced(self, key: str, values: Sequence[Any]) -> bool:  # noqa: ARG002
+    def is_traced(self, key: str, values: Sequence[Any]) -> bool:
         """Return whether trials that differ in these values of a field share a program."""
         return True
 
@@ -107,7 +107,7 @@ class DataChoice(GroupChoice):
         """Return the name by which a plan knows the data."""
         return self.name
 
-    def is_traced(self, key: str, values: Sequence[Any]) -> bool:  # noqa: ARG002
+    def is_traced(self, key: str, values: Sequence[Any]) -> bool:
         """Return False: the data are compiled for, by their shapes."""
         return False
 
@@ -137,11 +137,11 @@ class ModelChoice(GroupChoice):
         """Return the number of hidden layers of a model that has any; otherwise 1."""
         return int(self.fields.get("depth", 1)) if self.has_initializer else 1
 
-    def labels(self, data: GroupChoice, loss: GroupChoice) -> tuple[str, str]:  # noqa: ARG002
+    def labels(self, data: GroupChoice, loss: GroupChoice) -> tuple[str, str]:
         """Return what a sweep is named after: its data and its model."""
         return data.label, self.label
 
-    def subject(self, data: GroupChoice, loss: GroupChoice) -> str:  # noqa: ARG002
+    def subject(self, data: GroupChoice, loss: GroupChoice) -> str:
         """Return what is trained, for messages and reports."""
         return f"{data.name} {self.name}"
 
@@ -168,7 +168,7 @@ class ModelChoice(GroupChoice):
                 static[name] = values[0]
         return traced, static
 
-    def prediction_fields(self, dtype: str) -> BoundFields:  # noqa: ARG002
+    def prediction_fields(self, dtype: str) -> BoundFields:
         """Return the fields of one trial's forward pass; its weights are given, so none are drawn."""
         static = {name: value for name, value in self.fields.items() if name not in ("init_scale", "start")}
         traced: dict[str, Any] = {"init": np.int32(0), "init_scale": np.float32(1.0)}
@@ -194,7 +194,7 @@ class ModelChoice(GroupChoice):
         if loss.is_user_function:
             return own_loss(loss.function, n_classes)
         name = loss.name if loss.function is not None else default_loss(n_classes)
-        fitting = [n for n, each in LOSSES.items() if (each.classify is None) == (n_classes == 0)]
+        fitting = [n for n, entry in LOSSES.items() if (entry.classify is None) == (n_classes == 0)]
         if name not in fitting:
             raise ConfigError("loss", f"got {name}, and {kind}", f"it takes {', '.join(fitting)}")
         if LOSSES[name].classify is positive and n_classes != 2:
@@ -235,7 +235,7 @@ class ModelChoice(GroupChoice):
             return n_inputs * n_outputs
         return (n_inputs + n_outputs) * width + (self.depth - 1) * width**2
 
-    def is_one_kernel(self, sizes: Sequence[int], examples: int, loss: GroupChoice) -> bool:  # noqa: ARG002
+    def is_one_kernel(self, sizes: Sequence[int], examples: int, loss: GroupChoice) -> bool:
         """Return whether a CPU runs a step without a library's products.
 
         Args:
@@ -272,7 +272,7 @@ class PointChoice(ModelChoice):
         """Return what a sweep is named after: the function alone."""
         return (self.subject(data, loss),) * 2
 
-    def subject(self, data: GroupChoice, loss: GroupChoice) -> str:  # noqa: ARG002
+    def subject(self, data: GroupChoice, loss: GroupChoice) -> str:
         """Return the name of the function that is minimised."""
         return getattr(loss.function, "__name__", loss.name)
 
@@ -291,17 +291,19 @@ class PointChoice(ModelChoice):
 
     def prediction_fields(self, dtype: str) -> BoundFields:
         """Return the fields of one trial's forward pass."""
-        kept = param_dtype(dtype)
-        starts = {name: np.asarray(self.fields[name], kept) for name in self.coordinates}
-        return {**starts, "spread": np.zeros((), kept)}, {"fixed": self.fields["fixed"]}
+        values = {**self.fields, "spread": 0.0}
+        traced = {
+            name: np.asarray(values[name], param_dtype(dtype)) for name in ("spread", *self.coordinates)
+        }
+        return traced, {"fixed": self.fields["fixed"]}
 
-    def check_data(self, data: GroupChoice, loss: GroupChoice) -> None:  # noqa: ARG002
+    def check_data(self, data: GroupChoice, loss: GroupChoice) -> None:
         """Raise `ConfigError` where there are data."""
         if data.name != NO_DATA:
             got = f"got {data.name}, and model={self.name} is trained on none"
             raise ConfigError("data", got, f"it takes data={NO_DATA}")
 
-    def make_loss(self, loss: GroupChoice, data: GroupChoice, n_classes: int) -> Loss:  # noqa: ARG002
+    def make_loss(self, loss: GroupChoice, data: GroupChoice, n_classes: int) -> Loss:
         """Return the function that is minimised."""
         return own_loss(loss.function, 0)
 
@@ -311,24 +313,24 @@ class PointChoice(ModelChoice):
         bound: BoundFields,
         loss_static: Mapping[str, Any],
         dtype: str,
-        sizes: tuple[int, int],  # noqa: ARG002
-        draw: Draw | None = None,  # noqa: ARG002
+        sizes: tuple[int, int],
+        draw: Draw | None = None,
     ) -> MakeTask:
         """Return the maker of a program's tasks; see `ModelChoice.make_task`."""
         starts, static = bound
         shapes = tuple((name, (*starts[name].shape, None)[0]) for name in self.coordinates)
         return Minimise(loss.value, shapes, static["fixed"], tuple(loss_static.items()), dtype)
 
-    def recorded(self, n_inputs: int, n_outputs: int, *, asked: bool) -> int:  # noqa: ARG002
+    def recorded(self, n_inputs: int, n_outputs: int, *, asked: bool) -> int:
         """Return how many numbers the point has."""
         return sum(np.size(self.fields[name]) for name in self.coordinates)
 
-    def weights(self, n_inputs: int, n_outputs: int, width: int) -> int:  # noqa: ARG002
+    def weights(self, n_inputs: int, n_outputs: int, width: int) -> int:
         """Return how many numbers the point has, and its Hessian at the end, where one is made."""
         size = self.recorded(n_inputs, n_outputs, asked=True)
         return size + (size**2 if size <= MANY else 0)
 
-    def is_one_kernel(self, sizes: Sequence[int], examples: int, loss: GroupChoice) -> bool:  # noqa: ARG002
+    def is_one_kernel(self, sizes: Sequence[int], examples: int, loss: GroupChoice) -> bool:
         """Return whether the function is a registered one; a user's may call anything."""
         return not loss.is_user_function
 
@@ -400,11 +402,11 @@ class UserModel(UserFunction, ModelChoice):
 
     has_initializer: ClassVar[bool] = False
 
-    def prediction_fields(self, dtype: str) -> BoundFields:  # noqa: ARG002
+    def prediction_fields(self, dtype: str) -> BoundFields:
         """Return the fields of one trial's forward pass."""
         return {}, dict(self.fields)
 
-    def is_one_kernel(self, sizes: Sequence[int], examples: int, loss: GroupChoice) -> bool:  # noqa: ARG002
+    def is_one_kernel(self, sizes: Sequence[int], examples: int, loss: GroupChoice) -> bool:
         """Return False: nothing is known of the products."""
         return False
 

@@ -45,9 +45,9 @@ class TrainingStats:
     device_bytes: int = 0
     _last: float = 0.0
 
-    def trained(self, program: Program, trials: int, begun: float, ended: float) -> None:
+    def trained(self, program: Program, trials: int, start: float, ended: float) -> None:
         """Note a block that was on the devices."""
-        seconds = ended - max(begun, self._last)
+        seconds = ended - max(start, self._last)
         self._last = ended
         self.training += seconds
         before, work = self.by_program.get(program.name, (0.0, 0))
@@ -69,13 +69,13 @@ class _InFlightBlock(NamedTuple):
     Attributes:
         curves: the results of one call, or of several in turn.
         ready: the program that was called.
-        begun: when the calls began.
-        ended: when they ended; None where they may be running.
+        start: the time of the first call.
+        ended: the time of their end; None where they may be running.
     """
 
     curves: list[TrialResult]
     ready: CompiledProgram
-    begun: float
+    start: float
     ended: float | None
 
 
@@ -162,16 +162,16 @@ class _Run:
         program = block.program
         ready = self._compiler.start(program, arrangement).result()
         size = ready.arrangement.block
-        begun = time.perf_counter()
+        start = time.perf_counter()
         curves = []
         for i in range(0, len(block.places), size):
             within = np.resize(np.arange(i, min(i + size, len(block.places))), size)
             within[len(block.places) - i :] = len(block.places) - 1
             curves.append(self._call_piece(block, ready, within))
         if self._mesh.devices.flat[0].platform != "cpu":
-            return _InFlightBlock(curves, ready, begun, None)
+            return _InFlightBlock(curves, ready, start, None)
         jax.block_until_ready(curves)
-        return _InFlightBlock(curves, ready, begun, time.perf_counter())
+        return _InFlightBlock(curves, ready, start, time.perf_counter())
 
     def _call_piece(self, block: Block, ready: CompiledProgram, within: np.ndarray) -> TrialResult:
         program = block.program
@@ -190,7 +190,7 @@ class _Run:
         block = fetch(block, called.curves)
         ended = time.perf_counter() if called.ended is None else called.ended
         trials = len(called.curves) * called.ready.arrangement.block
-        self._stats.trained(program, trials, called.begun, ended)
+        self._stats.trained(program, trials, called.start, ended)
         if program.number not in self._compiled:
             self._compiled.add(program.number)
             self._stats.compiled(called.ready)

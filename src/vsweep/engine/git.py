@@ -17,11 +17,11 @@ def commit() -> str | None:
     return f"{head} and changes" if differ else head
 
 
-def _git(*words: str) -> str | None:
+def _git(*arguments: str) -> str | None:
     """Return the output of git; None if it fails."""
     try:
         result = subprocess.run(
-            [*_GIT, *words], capture_output=True, stdin=subprocess.DEVNULL, timeout=5, check=True
+            [*_GIT, *arguments], capture_output=True, stdin=subprocess.DEVNULL, timeout=5, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -1,4 +1,4 @@
-"""What the trials of a program share: the config, its data, loaded once, and the loss for them."""
+"""The values that the trials of a program share: the config, its data, loaded once, and the loss."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Inputs:
 
     @property
     def subject(self) -> str:
-        """What is trained, for messages: data and model, or the function that is minimised."""
+        """The data and model, or the function that is minimised, for messages."""
         return self.config.model.subject(self.config.data, self.config.loss)
 
     @property

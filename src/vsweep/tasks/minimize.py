@@ -128,13 +128,13 @@ class Minimise:
     def _numbers(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """Return the names of the numbers in these coordinates, in order."""
         sizes = dict(self.sizes)
-        return tuple(one for name in names for one in scalar_names({name: np.zeros(sizes[name] or ())}))
+        return tuple(number for name in names for number in scalar_names({name: np.zeros(sizes[name] or ())}))
 
     @property
     def _eigenvalues(self) -> tuple[str, ...]:
         n = len(self._free)
-        kept = range(n) if n <= _FEW else (0, n - 1) if n <= MANY else ()
-        return tuple(f"hessian_{i}" for i in kept)
+        places = range(n) if n <= _FEW else (0, n - 1) if n <= MANY else ()
+        return tuple(f"hessian_{i}" for i in places)
 
     @property
     def columns(self) -> tuple[str, ...]:

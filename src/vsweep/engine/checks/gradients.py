@@ -174,7 +174,7 @@ def _drawn(
         count = min(places.size, max(_MIN_SCALARS, round(share * places.size)))
         chosen = rng.choice(places.size, count, replace=False)
         for i in np.union1d(chosen, np.flatnonzero(suspect[places])[:1]).tolist():
-            index = ", ".join(str(int(one)) for one in np.unravel_index(i, places.shape))
+            index = ", ".join(str(int(place)) for place in np.unravel_index(i, places.shape))
             names.append(f"{name}[{index}]" if index else name)
             at.append(int(places.flat[i]))
     return names, np.asarray(at, np.int64)

@@ -22,7 +22,7 @@ _MAX_VMAP_SIZE = {"cpu": 32, "gpu": 8192, "tpu": 8192}
 
 
 class Arrangement(NamedTuple):
-    """How trials are laid out on the devices.
+    """The layout of trials on the devices.
 
     Attributes:
         block: the trials of one call.

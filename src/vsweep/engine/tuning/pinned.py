@@ -11,7 +11,7 @@ _SEGMENT_S = 15.0
 
 
 class UserLimits(NamedTuple):
-    """What the user may ask of a plan.
+    """Limits that the user may set for a plan.
 
     Attributes:
         block: the trials of one call; None lets the planner choose.

@@ -65,8 +65,8 @@ def _checked(table: Any) -> dict[str, dict[str, Any]]:
         return isinstance(value, int | float) and 0 <= value < _LARGEST
 
     entries = table.items() if isinstance(table, dict) else ()
-    kept = ((name, entry) for name, entry in entries if isinstance(entry, dict))
-    return {name: entry for name, entry in kept if all(map(positive, entry.values()))}
+    pairs = ((name, entry) for name, entry in entries if isinstance(entry, dict))
+    return {name: entry for name, entry in pairs if all(map(positive, entry.values()))}
 
 
 def load_timings() -> TimingCache:
