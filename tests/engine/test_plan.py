@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from vsweep.config.spec import make_spec
+from vsweep.engine.checks.retrain import lone_programs
 from vsweep.engine.plan import make_plan
+from vsweep.engine.plan_record import as_record
 from vsweep.engine.plan_text import as_text
 from vsweep.engine.tuning.pinned import UserLimits
-from vsweep.engine.tuning.shape import Hardware
+from vsweep.engine.tuning.shape import Hardware, program_shape
 
 CPU, GPU = Hardware("cpu", 2), Hardware("gpu", 1)
 
@@ -86,3 +88,36 @@ def test_few_trials_go_in_one_block(trials):
     (program,) = plan("data=iris", "model=logistic", "model.init=normal", f"seeds={trials}").programs
     assert program.blocks == 1
     assert trials <= program.arrangement.block < trials + 2 * program.arrangement.vmap_size
+
+
+def test_programs_are_numbered_by_their_place():
+    made = plan("data=iris", "grid.model.name=[logistic,mlp]", "grid.model.depth=[1,2]", "seeds=3")
+    assert [program.number for program in made.programs] == [0, 1, 2]
+    lone = lone_programs(made, [0, 3, 6])
+    assert [program.number for program in lone] == list(range(len(lone)))
+
+
+def test_a_programs_shape_is_that_of_its_widest_trial():
+    (program,) = plan("data=digits", "grid.model.width=[4,512]", "model=mlp", "seeds=1").programs
+    assert program.shape.width == program.width == 512
+    assert program.shape.weights == (64 + 10) * 512
+    assert program.name == program.shape.key
+    narrow = program_shape(program.inputs, 4, CPU)
+    assert narrow.key != program.name
+    assert narrow.live_bytes < program.shape.live_bytes
+
+
+@pytest.mark.parametrize(
+    ("hardware", "single_kernel"), [(CPU, True), (GPU, False), (Hardware("cpu", 2, "", False), False)]
+)
+def test_a_small_model_is_one_kernel_on_a_cpu_that_was_told_so(hardware, single_kernel):
+    (program,) = plan("data=spirals", "model=mlp", "model.width=8", "seeds=1", hardware=hardware).programs
+    assert program.shape.single_kernel is single_kernel
+
+
+def test_a_record_keeps_the_keys_that_older_directories_have():
+    made = plan("data=digits", "grid.model.width=[4,512]")
+    record = as_record(made)["programs"][0]
+    program = made.programs[0]
+    assert (record["block"], record["lanes"], record["fused"]) == program.arrangement
+    assert record["padding_waste"] == round(program.padding_fraction, 4)
