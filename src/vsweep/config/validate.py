@@ -1,4 +1,4 @@
-"""A composed config, checked, as plain frozen values."""
+"""Check a composed config, and convert it to frozen values."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from vsweep.errors import ConfigError, suggest
 
 @dataclass(frozen=True)
 class Config:
-    """One cell's config, checked: all that determines a training but its seed."""
+    """The checked config of a cell: all that determines a training but its seed."""
 
     data: DataChoice
     batch_size: int | None
@@ -41,7 +41,7 @@ class Config:
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The dotted path and value of every leaf of nested mappings."""
+    """Yield the dotted path and the value of every leaf of nested mappings."""
     for key, value in tree.items():
         if isinstance(value, Mapping) and value:
             yield from leaves(value, f"{prefix}{key}.")
@@ -50,13 +50,17 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def check_config(raw: Mapping[str, Any], own: Mapping[str, Any], *, strict: bool = True) -> Config:
-    """A composed config as a checked one.
+    """Check a composed config.
 
-    raw: nested plain mappings, as composed, `grid` and the sweep's own fields included. own: a person's
-    own functions by group, where they were not given by `_target_`. strict: refuse a field that what its
-    group chose does not take; else leave it out, for cells of which other cells take it.
+    Args:
+        raw: nested plain mappings, with `grid` and the fields of the sweep as a whole.
+        own: the user's functions by group, where they are not given by `_target_`.
+        strict: refuse a field that its group's choice does not take; otherwise leave it out, since the
+        choices
+            of other cells may take it.
 
-    Raises `ConfigError`.
+    Raises:
+        ConfigError: a field is unknown, or its value is not accepted.
     """
     allowed = parse_field("allow_targets", raw.get("allow_targets"))
     parts = parse_choices(raw, own, allowed, strict=strict)
@@ -79,15 +83,14 @@ def _refuse_unknown(raw: Mapping[str, Any], parts: Mapping[str, GroupChoice]) ->
     known = [*FIELDS, *SWEEP_FIELDS, *GROUPS, "tracker", "keep", "grid", "draws", "seeds"]
     for path, _ in leaves({key: value for key, value in raw.items() if key not in ("grid", "draws")}):
         group, _, key = path.partition(".")
-        owns = group in parts and parts[group].has_own_fields
-        fine = path in known or owns or (group in GROUPS and key == "name")
-        fine = fine or (group in USER_KINDS and key == "_target_")
-        if not fine:
+        is_own = group in parts and parts[group].has_own_fields
+        is_choice = (group in GROUPS and key == "name") or (group in USER_KINDS and key == "_target_")
+        if not (path in known or is_own or is_choice):
             raise ConfigError(path, "no such field", suggest(path, known))
 
 
 def fields_of(config: Config) -> set[str]:
-    """The dotted paths of the fields that this cell has; a group's own path stands for its choice."""
+    """Return the dotted paths of a cell's fields; a group's path stands for its choice."""
     paths = {*TOP, *GROUPS, *(f"data.{name}" for name in EVERY_DATASET)}
     for group in GROUPS:
         paths |= {f"{group}.{name}" for name in getattr(config, group).fields}
@@ -95,9 +98,15 @@ def fields_of(config: Config) -> set[str]:
 
 
 def parse_axis(path: str, values: tuple[Any, ...], candidates: list[Config]) -> tuple[Any, ...]:
-    """The values of an axis as the field's type. candidates: the configs whose cells may have it.
+    """Convert the values of an axis to the field's type.
 
-    Raises `ConfigError`, naming `grid.<path>`.
+    Args:
+        path: of the field.
+        values: as written.
+        candidates: the configs whose cells may have the field.
+
+    Raises:
+        ConfigError: a value is not accepted; the message names `grid.<path>`.
     """
     group, _, key = path.partition(".")
     if path in SWEEP_FIELDS or path == "seeds":
@@ -111,14 +120,14 @@ def parse_axis(path: str, values: tuple[Any, ...], candidates: list[Config]) -> 
     if path not in FIELDS:
         raise ConfigError(f"grid.{path}", "no such field", suggest(path, [*FIELDS, *GROUPS]))
     parsed = list(values)
-    # What one of the choices refuses stands in a cell of it.
+    # Every choice has a cell of every value, and has to accept it.
     for name in {choice.name: None for choice in takers} or [""]:
         parsed = [parse_field(path, value, f"grid.{path}", name) for value in values]
     return distinct(path, parsed)
 
 
 def with_values(config: Config, values: Mapping[str, Any]) -> Config:
-    """The config with the parsed values of the axes that the cell has in place."""
+    """Return the config with the parsed values of the axes that the cell has."""
     for path, value in values.items():
         group, _, key = path.partition(".")
         if not key:
@@ -132,7 +141,7 @@ def with_values(config: Config, values: Mapping[str, Any]) -> Config:
 
 
 def as_dict(config: Config) -> dict[str, Any]:
-    """The config as nested plain values: what each group chose, and the fields that it takes."""
+    """Return the config as nested plain values: the choice of each group with its fields."""
     nested: dict[str, Any] = {group: getattr(config, group).as_dict() for group in GROUPS}
     nested["data"] |= {name: getattr(config, name) for name in EVERY_DATASET}
     return nested | {name: getattr(config, name) for name in TOP}
