@@ -25,19 +25,16 @@ _vsweep_words() {
 """,
     "zsh": """
 _vsweep_words() {
-  local -aU choices
-  choices=(@WORDS@)
   local file
+  local -aU choices=(@WORDS@)
   for file in sweeps/*.yaml(N:t:r); do choices+=("sweep=$file"); done
   compadd -a choices
 }
 """,
     "fish": """
 function _vsweep_words
-  printf '%s\\n' @WORDS@
-  for file in sweeps/*.yaml
-    echo sweep=(basename $file .yaml)
-  end
+  printf '%s\n' @WORDS@
+  for file in sweeps/*.yaml; echo sweep=(basename $file .yaml); end
 end
 """,
 }
