@@ -48,3 +48,8 @@ def format_distinct_values(values: Iterable[Any]) -> list[str]:
 def format_with_error(mean: float, sem: float) -> str:
     """Format a mean and its standard error, which is left out if it is NaN."""
     return format_value(mean) + ("" if pd.isna(sem) else f" ± {sem:.2g}")
+
+
+def format_count(count: int, noun: str) -> str:
+    """Format a number of things, as in `1 run` and `1,200 runs`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

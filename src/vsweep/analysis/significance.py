@@ -16,6 +16,8 @@ from math import comb
 import numpy as np
 import pandas as pd
 
+from vsweep.analysis.labels import format_count
+
 _ALPHA = 0.05
 _MOST_SEEDS = 1_000_000
 
@@ -127,8 +129,8 @@ def describe_significance(cells: pd.DataFrame) -> str:
         return f"the best cell is better than the second with a probability of {second['chance']:.3g}"
     text = f"{count:,} of {len(cells):,} cells (≈) are statistically tied with the best (95 %)"
     if pd.notna(second["more_seeds"]) and second["more_seeds"] > 0:
-        seeds = int(second["more_seeds"])
-        text += f"; about {seeds:,} more seed{'' if seeds == 1 else 's'} would separate the first two"
+        seeds = format_count(int(second["more_seeds"]), "more seed")
+        text += f"; about {seeds} would separate the first two"
     elif second["mean"] == first["mean"]:
         text += "; the first two are equal, so the seeds that would separate them cannot be estimated"
     return text

@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from vsweep.analysis.labels import format_value, format_with_error, short_axis_names
+from vsweep.analysis.labels import format_count, format_value, format_with_error, short_axis_names
 from vsweep.store.gradient_check import Derivative, GradientCheck
 from vsweep.store.verification import describe_verification
 
@@ -69,7 +69,7 @@ def print_confirmation(cells: pd.DataFrame, metric: str) -> None:
 
 def describe_gradient_check(check: GradientCheck) -> str:
     """Summarize a gradient check in a sentence."""
-    scope = f"{_count(len(check.programs), 'program')}, {_count(check.scalars, 'derivative')}"
+    scope = f"{format_count(len(check.programs), 'program')}, {format_count(check.scalars, 'derivative')}"
     if check.open:
         scope += f", and differences are inconclusive for {check.open}"
     if check.doubt > _ROUGH:
@@ -83,7 +83,7 @@ def describe_gradient_check(check: GradientCheck) -> str:
 def print_gradient_check(check: GradientCheck) -> None:
     """Print the derivative with the largest error of each program."""
     for program in check.programs:
-        scope = f"{program.name}, {_count(program.scalars, 'derivative')}"
+        scope = f"{program.name}, {format_count(program.scalars, 'derivative')}"
         worst = program.worst
         print(f"{scope}: worst relative error {worst.error:.1e}, {_both_values(worst)}", file=sys.stderr)
 
@@ -97,7 +97,3 @@ def _place(worst: Derivative) -> str:
     """Name the parameter and its cell."""
     cell = " ".join(f"{path}={format_value(value)}" for path, value in worst.cell.items())
     return worst.parameter + (f" of {cell}" if cell else "")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

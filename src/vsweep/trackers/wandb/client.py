@@ -122,13 +122,7 @@ def write_run(
 
     mode: Any = to.mode
     client_run = wandb.init(
-        id=run.id,
-        name=run.name,
-        group=run.group,
-        job_type=run.job_type,
-        tags=run.tags,
-        notes=run.notes,
-        config=run.config,
+        **{key: value for key, value in run._asdict().items() if key not in ("rows", "summary")},
         project=to.project,
         entity=to.entity,
         mode=mode,

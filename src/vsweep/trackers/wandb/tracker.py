@@ -16,6 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from vsweep.analysis.labels import format_count
 from vsweep.results import Sweep
 from vsweep.trackers.console import Bar
 from vsweep.trackers.wandb.granularity import describe_runs, plan_runs
@@ -146,7 +147,8 @@ class WandbTracker:
 
     def _describe_failure(self, why: str) -> str:
         """Describe a process without a result; `vsweep sync` finds out which runs it made."""
-        count = f"about {self._complete:,} of {_runs(self._total)}" if self._complete else "no runs"
+        total = format_count(self._total, "run")
+        count = f"about {self._complete:,} of {total}" if self._complete else "no runs"
         command = _sync_command(self._directory, self._arguments)
         return f"W&B: {count} were made ({why}); every curve is in the store: {command} sends them"
 
@@ -176,10 +178,6 @@ def describe_logging(options: Mapping[str, Any], trials: int, cells: int, rows: 
     return describe_runs(plan_runs(options["level"], trials, cells), rows, tracker_mode(options))
 
 
-def _runs(count: int) -> str:
-    return f"{count:,} run{'' if count == 1 else 's'}"
-
-
 def describe_result(report: UploadReport, directory: Path, arguments: Mapping[str, str]) -> tuple[str, bool]:
     """Describe which runs reached W&B, with the command for the next step, and return whether all did.
 
@@ -188,18 +186,18 @@ def describe_result(report: UploadReport, directory: Path, arguments: Mapping[st
         directory: The sweep's directory.
         arguments: Arguments of `vsweep sync` that differ from the config.
     """
-    command = _sync_command(directory, arguments)
+    command, runs = _sync_command(directory, arguments), format_count(report.total, "run")
     complete = report.complete == report.total > 0
     why = f" ({report.why})" if report.why else ""
     if complete and report.mode == "offline":
-        line = f"W&B: {_runs(report.total)} in {directory / 'wandb'}{why}; to upload them: {command}"
+        line = f"W&B: {runs} in {directory / 'wandb'}{why}; to upload them: {command}"
         return line, not report.why
     if complete:
         shared = {key: value for key, value in arguments.items() if key in _DASHBOARD_ARGUMENTS}
         workspace = _command("dashboard", directory, shared)
-        return f"W&B: {_runs(report.total)} at {report.where}; a workspace for them: {workspace}", True
+        return f"W&B: {runs} at {report.where}; a workspace for them: {workspace}", True
     where = report.where or (str(directory / "wandb") if report.mode == "offline" else "W&B")
-    count = f"{report.complete:,} of {_runs(report.total)} are" if report.complete else "no run is"
+    count = f"{report.complete:,} of {runs} are" if report.complete else "no run is"
     return f"W&B: {count} at {where}{why}; every curve is in the store: {command} sends the rest", False
 
 
@@ -214,7 +212,7 @@ def missing_runs_message(sweep: Sweep) -> str:
     if most == len(expected):
         return ""
     command = _sync_command(sweep.directory, {})
-    return f"W&B: {most:,} of {_runs(len(expected))} were made; {command} sends them all"
+    return f"W&B: {most:,} of {format_count(len(expected), 'run')} were made; {command} sends them all"
 
 
 def _sync_command(directory: Path, arguments: Mapping[str, str]) -> str:
