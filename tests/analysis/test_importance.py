@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 from scipy.stats import t as student
 
 from vsweep.analysis import response as module
-from vsweep.analysis.importance import Importance, describe_importance, importance
+from vsweep.analysis.importance import Importance, describe, importance
 from vsweep.analysis.response import normalized_ranks, rank_response
 
 NAN = np.nan
@@ -491,7 +491,7 @@ def test_no_axis_is_first_where_most_of_the_grid_is_missing():
     found = importance(trials_of(values, kept=kept))
     assert found.filled == pytest.approx(26 / 48)
     assert (found.drawn, found.binned, found.first) == (True, (), "")
-    assert not any("luck" in text for text in describe_importance(found))
+    assert not any("luck" in text for text in describe(found))
 
 
 def test_a_bin_is_the_mean_of_its_trials():
@@ -597,18 +597,18 @@ EFFECTS = [((LR,), 0.612, 0.03), ((LR, WIDTH), 0.12, 0.02), ((WIDTH,), 0.1, 0.01
 
 
 def test_what_is_said_of_the_first_of_the_pair_and_of_luck():
-    assert describe_importance(made(EFFECTS, first=LR)) == [
-        "lr matters most: alone it explains 61 % ± 3.0 % of the variance of ranks",
-        "lr and width interact: their interaction explains 12 % ± 2.0 % beyond what each explains alone",
-        "8 % is luck, which differs from seed to seed",
+    assert describe(made(EFFECTS, first=LR)) == [
+        "lr matters most: by itself it carries 61 % ± 3.0 % of the variance of ranks",
+        "lr and width act together: 12 % ± 2.0 % is theirs, beyond what each does alone",
+        "8 % is luck: it differs from seed to seed",
     ]
 
 
 def test_what_is_said_where_the_first_is_not_told():
-    assert describe_importance(made(EFFECTS))[0] == "these seeds do not show which axis matters most"
-    assert describe_importance(made(EFFECTS, seeds=2))[0].startswith("fewer than three seeds cannot show ")
-    text = describe_importance(made(EFFECTS, drawn=True, filled=0.9, fit=0.734, binned=(WIDTH, LR)))
-    assert text[0] == "no axis is named as the most important, because most combinations were not trained"
+    assert describe(made(EFFECTS))[0] == "these seeds do not show which axis matters most"
+    assert describe(made(EFFECTS, seeds=2))[0].startswith("with fewer than three seeds, ")
+    text = describe(made(EFFECTS, drawn=True, filled=0.9, fit=0.734, binned=(WIDTH, LR)))
+    assert text[0] == "too few combinations were trained to show which axis matters most"
     assert text[2:] == [
         "90 % of the grid is predicted by a random forest (R² 0.73 on unseen trials)",
         "values of width, lr are grouped into bins of about equally many trials",
@@ -617,8 +617,8 @@ def test_what_is_said_where_the_first_is_not_told():
 
 def test_a_pair_is_named_where_it_is_more_than_luck_and_not_small():
     def pair(share, sem):
-        text = describe_importance(made([((LR, WIDTH), share, sem), ((LR,), 0.0, sem), ((WIDTH,), 0.0, sem)]))
-        return any("interact" in one for one in text)
+        text = describe(made([((LR, WIDTH), share, sem), ((LR,), 0.0, sem), ((WIDTH,), 0.0, sem)]))
+        return any("act together" in one for one in text)
 
     # Of five seeds: Student's t at 97.5 % is 2.78.
     assert pair(0.028, 0.01)
@@ -629,8 +629,8 @@ def test_a_pair_is_named_where_it_is_more_than_luck_and_not_small():
 
 
 def test_nothing_is_said_that_is_not_a_number():
-    text = describe_importance(importance(trials_of(normal(3, 2, 1))))
-    assert text == ["fewer than three seeds cannot show which axis matters most"]
+    text = describe(importance(trials_of(normal(3, 2, 1))))
+    assert text == ["with fewer than three seeds, luck may decide which axis matters most"]
 
 
 @pytest.mark.parametrize(
@@ -638,19 +638,16 @@ def test_nothing_is_said_that_is_not_a_number():
     [(-0.01, "0 %"), (0.0, "0 %"), (0.004, "less than 1 %"), (0.026, "3 %"), (1.02, "100 %")],
 )
 def test_no_share_that_is_said_is_below_zero_or_above_one(seed, words):
-    assert (
-        describe_importance(made(EFFECTS, seed=seed))[-1]
-        == f"{words} is luck, which differs from seed to seed"
-    )
+    assert describe(made(EFFECTS, seed=seed))[-1] == f"{words} is luck: it differs from seed to seed"
 
 
 def test_what_is_said_of_a_table():
     table = np.array([[0.0, 1.0], [1.0, 0.0]])
     trials = trials_of(np.repeat(table[..., None], 4, axis=2), {LR: [0.1, 0.2], WIDTH: [8, 16]})
-    assert describe_importance(importance(trials)) == [
+    assert describe(importance(trials)) == [
         "these seeds do not show which axis matters most",
-        "lr and width interact: their interaction explains 100 % ± 0.0 % beyond what each explains alone",
-        "0 % is luck, which differs from seed to seed",
+        "lr and width act together: 100 % ± 0.0 % is theirs, beyond what each does alone",
+        "0 % is luck: it differs from seed to seed",
     ]
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from vsweep.analysis.labels import cell_label
 from vsweep.analysis.ranking import rank_cells
 from vsweep.analysis.ranking import test_metric as of_the_test
-from vsweep.analysis.significance import describe_significance, required_confidence, tied_with_best
+from vsweep.analysis.significance import describe_lead, required_confidence, tied_with_best
 from vsweep.metrics import axes_of, default_metric
 
 
@@ -118,7 +118,7 @@ def test_no_cell_makes_the_columns_of_luck_fail(drawn, metric):
     told = cells["chance"] >= required_confidence(len(cells))
     assert (cells.loc[told, "more_seeds"] == 0).all()
     assert not (cells.loc[~told, "more_seeds"] == 0).fillna(False).any()
-    assert isinstance(describe_significance(cells), str)
+    assert isinstance(describe_lead(cells), str)
     assert tied_with_best(cells).dtype == bool
 
 

@@ -10,7 +10,7 @@ from scipy.stats import t as student
 
 from vsweep.analysis.ranking import rank_cells
 from vsweep.analysis.significance import (
-    describe_significance,
+    describe_lead,
     prob_first_better,
     required_confidence,
     tied_with_best,
@@ -100,7 +100,7 @@ def test_cells_that_all_diverged_say_nothing():
     assert cells["more_seeds"].isna().all()
     assert cells["diverged"].tolist() == [3, 3, 3]
     assert not tied_with_best(cells).any()
-    assert describe_significance(cells) == ""
+    assert describe_lead(cells) == ""
 
 
 @pytest.mark.parametrize("infinite", [INF, -INF])
@@ -297,29 +297,26 @@ def test_a_cell_of_which_more_seeds_diverged_is_another():
 
 
 def test_what_is_said_of_cells_that_are_told_apart():
-    assert (
-        describe_significance(ranked(0.98765, 0.999))
-        == "the best cell is better than the second with a probability of 0.988"
-    )
+    assert describe_lead(ranked(0.98765, 0.999)) == "the best cell beats the second with probability 0.988"
 
 
 def test_what_is_said_of_cells_that_are_not():
-    text = describe_significance(ranked(0.7, 0.8, 0.99, more=[5, 3, 0]))
+    text = describe_lead(ranked(0.7, 0.8, 0.99, more=[5, 3, 0]))
     assert text == (
-        "3 of 4 cells (≈) are statistically tied with the best (95 %); about 5 more seeds would separate the"
-        " first two"
+        "3 of 3 cells are statistically tied with the best (≈, 95 %); about 5 more seeds would separate the"
+        " best from the second"
     )
-    assert describe_significance(ranked(0.9, more=[1])).endswith(
-        "; about 1 more seed would separate the first two"
+    assert describe_lead(ranked(0.9, more=[1])).endswith(
+        "; about 1 more seed would separate the best from the second"
     )
-    assert "1,234 more seeds" in describe_significance(ranked(0.9, more=[1234]))
+    assert "1,234 more seeds" in describe_lead(ranked(0.9, more=[1234]))
 
 
 def test_what_is_said_of_equal_cells():
     cells = rank_cells(trials_of([[0.5, 0.75, 0.25], [0.5, 0.75, 0.25]]))
-    assert describe_significance(cells) == (
-        "2 of 2 cells (≈) are statistically tied with the best (95 %); the first two are equal, so the seeds"
-        " that would separate them cannot be estimated"
+    assert describe_lead(cells) == (
+        "2 of 2 cells are statistically tied with the best (≈, 95 %); the first two are equal, and no"
+        " number of seeds separates them"
     )
 
 
@@ -329,20 +326,20 @@ def test_what_is_said_where_seeds_diverge(diverged):
     cells = ranked(0.99, diverged=diverged).assign(seeds=8)
     table = [[count, 8 - count] for count in diverged]
     chance = fisher_exact(table, alternative="less").pvalue
-    assert describe_significance(cells) == "the best cell diverges less often than the second" + (
-        "; this may be chance" if chance > 0.05 else ""
+    assert describe_lead(cells) == "the best cell diverges less often than the second" + (
+        ", which may be chance" if chance > 0.05 else ""
     )
 
 
 def test_what_is_said_of_one_seed():
     cells = rank_cells(trials_of([[0.9], [0.5]]))
-    assert describe_significance(cells) == (
-        "too few seeds to tell whether the best cell is better or lucky; give seeds=8"
+    assert describe_lead(cells) == (
+        "too few seeds to show whether the best cell is better or lucky: set seeds=8"
     )
 
 
 def test_nothing_is_said_of_one_cell():
-    assert describe_significance(rank_cells(trials_of([[0.9, 0.8]]))) == ""
+    assert describe_lead(rank_cells(trials_of([[0.9, 0.8]]))) == ""
 
 
 def test_what_tells_the_second_and_not_the_third_is_said_of_them():
@@ -351,7 +348,7 @@ def test_what_tells_the_second_and_not_the_third_is_said_of_them():
     cells = rank_cells(trials_of(values))
     assert cells["cell"].tolist() == [0, 1, 2]
     assert tied_with_best(cells).tolist() == [True, False, True]
-    assert describe_significance(cells) == "2 of 3 cells (≈) are statistically tied with the best (95 %)"
+    assert describe_lead(cells) == "2 of 3 cells are statistically tied with the best (≈, 95 %)"
 
 
 # Of tables and sweeps.

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import vsweep
-from vsweep.analysis.minima import describe_endings, ending_labels
+from vsweep.analysis.minima import describe_ends, ending_labels
 from vsweep.errors import ConfigError
 
 BASE = ["data=none", "model=point", "tracker=none", "dtype=float64", "verify=false"]
@@ -87,7 +87,7 @@ def test_every_descent_is_that_of_numpy(basins):
 def test_it_is_said_how_many_ended_where(basins):
     ended = ending_labels(basins.trials)
     assert (ended == "left for infinity").sum() == (basins.trials["status"] == "diverged").sum() > 0
-    text = describe_endings(basins.trials)
+    text = describe_ends(basins.trials)
     for name, count in ended.value_counts().items():
         assert f"{count} {'at the minimum ' if '=' in name else ''}{name}" in text
     assert "minimum x=-1.168" in text

@@ -176,7 +176,7 @@ def test_no_axis_matters_most_where_all_is_noise(tmp_path):
     ("axes", "seeds", "value", "words"),
     [
         ({}, 3, lambda row: 0.5 + row["seed"] / 10, ["There is one cell", "No axis varies", "does not vary"]),
-        (AXES, 1, peaked, ["of one seed", "Too few seeds to tell whether", "ewer than three seeds"]),
+        (AXES, 1, peaked, ["of one seed", "Too few seeds to show", "ewer than three seeds"]),
         ({LR: [0.1, 1.0]}, 3, lambda row: 0.5 + row["seed"] / 10, ["A map takes two axes", "optimizer.lr"]),
         (AXES, 3, lambda row: None, ["every trial diverged", "36 of 36 trials diverged", "No importance"]),
         (AXES, 2, lambda row: np.nan, ["it was not recorded, or is not finite"]),

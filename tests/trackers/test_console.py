@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 import vsweep
-from vsweep.analysis.significance import describe_significance, tied_with_best
+from vsweep.analysis.significance import describe_lead, tied_with_best
 from vsweep.store.verification import describe_verification
 from vsweep.trackers import console
 from vsweep.trackers.console import ConsoleTracker
@@ -111,7 +111,7 @@ def test_the_chance_and_the_marks_are_those_of_the_cells(shown):
 def test_below_the_table_is_whether_it_is_luck_and_what_the_test_says(shown):
     sweep, text = shown
     lines = text.splitlines()
-    last = lines.index(describe_significance(sweep.cells()))
+    last = lines.index(describe_lead(sweep.cells()))
     assert all(ROW.match(line.rstrip()) is None for line in lines[last:])
     best = sweep.best()
     value = f"{best['test_accuracy']:.4g} ± {best['test_accuracy_sem']:.2g}"
@@ -150,8 +150,8 @@ def test_of_one_seed_and_no_test_nothing_is_claimed(here):
     assert len(rows) == 1, "the first is held against nothing"
     assert "±" not in text.replace("mean ± se", "")
     assert "≈" not in text
-    assert text.splitlines()[-1] == describe_significance(sweep.cells())
-    assert text.splitlines()[-1].startswith("too few seeds to tell whether")
+    assert text.splitlines()[-1] == describe_lead(sweep.cells())
+    assert text.splitlines()[-1].startswith("too few seeds to show")
 
 
 def test_one_cell_has_no_column_of_chance(here):

@@ -18,7 +18,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from vsweep.analysis.labels import short_axis_names
 from vsweep.analysis.response import rank_response
 from vsweep.metrics import default_metric
 
@@ -184,38 +183,38 @@ def _first(axes: tuple[str, ...], mains: np.ndarray, pair: float) -> str:
     return axes[order[0]] if (claims[:, 0] > least).all() else ""
 
 
-def describe_importance(result: Importance) -> list[str]:
-    """Summarize the shares that are known in sentences."""
-    effects = result.effects
-    names = short_axis_names(list(dict.fromkeys(axis for axes in effects["axes"] for axis in axes)))
-    pairs = effects[effects["axes"].map(len) == 2]
-    text = [_describe_first(result, names), *_describe_pair(pairs, names, result.seeds)]
-    # Predicted values have less noise than trained ones, so the share of luck would be too small.
-    if not np.isnan(result.seed) and result.filled <= 0.5:
-        text.append(f"{_percent(result.seed)} is luck, which differs from seed to seed")
-    if result.filled:
-        fit = "" if np.isnan(result.fit) else f" (R² {result.fit:.2f} on unseen trials)"
-        text.append(f"{_percent(result.filled)} of the grid is predicted by a random forest{fit}")
-    if result.binned:
-        binned = ", ".join(names[axis] for axis in result.binned)
-        text.append(f"values of {binned} are grouped into bins of about equally many trials")
+def describe(found: Importance) -> list[str]:
+    """Describe the shares in sentences; leave out what is not known."""
+    effects = found.effects
+    names = short_names(list(dict.fromkeys(axis for axes in effects["axes"] for axis in axes)))
+    text = [_of_first(found, names), *_of_pair(effects[effects["axes"].map(len) == 2], names, found.seeds)]
+    # Predictions are smoother than luck is: where most are predictions, its share is too small.
+    if not np.isnan(found.seed) and found.filled <= 0.5:
+        text.append(f"{_percent(found.seed)} is luck: it differs from seed to seed")
+    if found.filled:
+        unseen = "" if np.isnan(found.fit) else f" (R² {found.fit:.2f} on what it has not seen)"
+        text.append(f"{_percent(found.filled)} of the grid is predicted by a random forest{unseen}")
+    if found.binned:
+        binned = ", ".join(names[axis] for axis in found.binned)
+        text.append(f"values of {binned} are taken together, in bins of about as many trials each")
     return text
 
 
-def _describe_first(result: Importance, names: dict[str, str]) -> str:
-    if result.first:
-        row = result.effects[result.effects["axes"] == (result.first,)].iloc[0]
-        share = _share_with_error(row)
-        return f"{names[result.first]} matters most: alone it explains {share} of the variance of ranks"
-    if result.seeds < _FEWEST_SEEDS:
-        return "fewer than three seeds cannot show which axis matters most"
-    if result.drawn:
-        return "no axis is named as the most important, because most combinations were not trained"
+def _of_first(found: Importance, names: dict[str, str]) -> str:
+    """Describe the axis that matters most."""
+    if found.first:
+        row = found.effects[found.effects["axes"] == (found.first,)].iloc[0]
+        share = _with_error(row["share"], row["sem"])
+        return f"{names[found.first]} matters most: by itself it carries {share} of the variance of ranks"
+    if found.seeds < _FEWEST_SEEDS:
+        return "with fewer than three seeds, luck may decide which axis matters most"
+    if found.drawn:
+        return "too few combinations were trained to show which axis matters most"
     return "these seeds do not show which axis matters most"
 
 
-def _describe_pair(pairs: pd.DataFrame, names: dict[str, str], seeds: int) -> list[str]:
-    """Describe the pair with the largest interaction, if it is significant (Bonferroni, 95 %)."""
+def _of_pair(pairs: pd.DataFrame, names: dict[str, str], seeds: int) -> list[str]:
+    """Describe the pair with the largest interaction, if it is above chance (Bonferroni, 95 %)."""
     from scipy.special import stdtrit
 
     # The largest of many pairs exceeds twice its standard error by chance.

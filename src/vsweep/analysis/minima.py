@@ -21,8 +21,8 @@ def ending_labels(trials: pd.DataFrame) -> pd.Series:
     return labels.where(trials["status"] == "ok", AWAY).astype(str)
 
 
-def describe_endings(trials: pd.DataFrame) -> str:
-    """Count the trials that ended at each place, most frequent first; "" if they minimise no function."""
+def describe_ends(trials: pd.DataFrame) -> str:
+    """Describe how many trials ended where, most first; return nothing if they minimised no function."""
     if not is_function(trials):
         return ""
     groups = trials.groupby("loss", sort=False) if "loss" in trials.columns else [("", trials)]

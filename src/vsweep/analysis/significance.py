@@ -16,8 +16,6 @@ from math import comb
 import numpy as np
 import pandas as pd
 
-from vsweep.analysis.labels import format_count
-
 _ALPHA = 0.05
 _MOST_SEEDS = 1_000_000
 
@@ -99,14 +97,12 @@ def _more_seeds(
 
 
 def tied_with_best(cells: pd.DataFrame) -> pd.Series:
-    """Return which cells cannot be distinguished from the first.
+    """Return which cells are statistically tied with the first, itself included if there is another.
+
+    A cell of which more seeds diverged is not tied.
 
     Args:
-        cells: Cells as `rank_cells` returns them.
-
-    Returns:
-        Bool, True for the first cell only if another cell is tied with it. A cell with more diverged seeds
-        than the first is never tied.
+        cells: The table of cells, ranked, with their `chance`: see `rank_cells`.
     """
     tied = cells["chance"] < required_confidence(len(cells))
     tied &= cells["diverged"] == cells["diverged"].iloc[0]
@@ -114,25 +110,27 @@ def tied_with_best(cells: pd.DataFrame) -> pd.Series:
     return tied
 
 
-def describe_significance(cells: pd.DataFrame) -> str:
-    """Say in a sentence whether the first cell is really the best; return "" for a single cell."""
+def describe_lead(cells: pd.DataFrame) -> str:
+    """Say in a sentence whether the first cell is really the best; return nothing for one cell."""
     if len(cells) < 2 or cells["mean"].isna().iloc[0]:
         return ""
     first, second = cells.iloc[0], cells.iloc[1]
     if first["diverged"] != second["diverged"]:
         text = "the best cell diverges less often than the second"
-        return text + ("; this may be chance" if _divergence_p_value(first, second) > _ALPHA else "")
+        return text + (", which may be chance" if _fewer_by_chance(first, second) > _MISSED else "")
     if pd.isna(second["chance"]):
-        return "too few seeds to tell whether the best cell is better or lucky; give seeds=8"
+        return "too few seeds to show whether the best cell is better or lucky: set seeds=8"
     count = int(tied_with_best(cells).sum())
     if not count:
-        return f"the best cell is better than the second with a probability of {second['chance']:.3g}"
-    text = f"{count:,} of {len(cells):,} cells (≈) are statistically tied with the best (95 %)"
+        return f"the best cell beats the second with probability {second['chance']:.3g}"
+    text = f"{count:,} of {len(cells):,} cells are statistically tied with the best (≈, 95 %)"
     if pd.notna(second["more_seeds"]) and second["more_seeds"] > 0:
-        seeds = format_count(int(second["more_seeds"]), "more seed")
-        text += f"; about {seeds} would separate the first two"
+        seeds = int(second["more_seeds"])
+        text += (
+            f"; about {seeds:,} more seed{'' if seeds == 1 else 's'} would separate the best from the second"
+        )
     elif second["mean"] == first["mean"]:
-        text += "; the first two are equal, so the seeds that would separate them cannot be estimated"
+        text += "; the first two are equal, and no number of seeds separates them"
     return text
 
 

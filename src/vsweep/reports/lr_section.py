@@ -27,13 +27,13 @@ _NOTE = (
 
 
 def sensitivity(of: ReportData) -> Section:
-    """The fifth: the learning rate."""
+    """Answer the fifth question: the learning rate."""
     section = Section("sensitive", "How sensitive is it to the learning rate?")
     found = dict(_lines(of))
     if LR not in of.axes:
-        section.words.append("The learning rate does not vary: there is no sensitivity to say.")
+        section.words.append("The learning rate does not vary: there is no sensitivity to report.")
     elif not found:
-        section.words.append("No cell has several learning rates with finite values: no sensitivity to say.")
+        section.words.append("No cell has several learning rates with finite values to report on.")
     if not found:
         return section
     section.blocks.append(
@@ -85,15 +85,15 @@ def _slope_words(by: str, best: pd.DataFrame, fit: Slope | None) -> list[str]:
         return []
     if best["at_edge"].any():
         return [f"Against {by} no slope is known: a best learning rate is at the edge of what was tried."]
-    said = (
+    sentence = (
         f"The slope of log best learning rate against log {by} is {fit.slope:.2f}, over {fit.values} values"
     )
     if np.isnan(fit.low):
-        return [f"{said}; with fewer than three seeds nothing says how sure that is."]
+        return [f"{sentence}; with fewer than three seeds its uncertainty is unknown."]
     interval = f"95 % from {fit.low:.2f} to {fit.high:.2f}, bootstrapped over seeds and between rates"
     if fit.low <= 0 <= fit.high:
-        return [f"{said} ({interval}): a slope of 0 is not ruled out."]
-    return [f"{said} ({interval})."]
+        return [f"{sentence} ({interval}): a slope of 0 is not ruled out."]
+    return [f"{sentence} ({interval})."]
 
 
 def _sensitivity_table(of: ReportData, by: str | None, found: pd.DataFrame) -> Rows:
@@ -124,7 +124,7 @@ def _sensitivity_table(of: ReportData, by: str | None, found: pd.DataFrame) -> R
     columns = [
         of.names[by] if by else "cells",
         "best lr",
-        "not to be told from it (95 %)",
+        "tied with it (95 %)",
         of.metric,
         f"lr sensitivity ({loss})",
         "range of lr",

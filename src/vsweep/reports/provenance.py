@@ -1,4 +1,4 @@
-"""What happened? Where a sweep's numbers come from, in rows of a name and what is to be said of it."""
+"""What happened? The origin of a sweep's numbers, in rows of a name and a text."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,7 +29,7 @@ def sweep_facts(sweep: StoredSweep) -> list[tuple[str, str]]:
 
 
 def warnings(sweep: StoredSweep) -> list[str]:
-    """What a reader should know before they believe a number."""
+    """Return warnings that a reader should know before they believe a number."""
     plan, trials = sweep.plan, sweep.trials
     found = [
         f"{name}: {record['note']}" for name, record in (plan.get("data") or {}).items() if record.get("note")
@@ -42,9 +42,9 @@ def warnings(sweep: StoredSweep) -> list[str]:
     lost = int((trials["status"] == "diverged").sum())
     if lost:
         found.append(f"{lost:,} of {len(trials):,} trials diverged")
-    said = sweep.verified or {}
-    if said.get("failed") or said.get("changed") or said.get("chaotic"):
-        found.append(describe_verification(said))
+    verified = sweep.verified or {}
+    if any(verified.get(key) for key in ("failed", "changed", "chaotic")):
+        found.append(verified_line(verified))
     return found
 
 
@@ -73,8 +73,8 @@ def _time(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
     if record.get("trials") and took.get("total"):
         speed = record["trials"] / took["total"]
         rows.append(("speed", f"{speed:,.3g} trials a second: {record['trials']:,} in {took['total']:.1f} s"))
-    found, said = (record[name] / 2**20 for name in ("device_bytes", "predicted_device_bytes"))
-    memory = f"{found:.1f} MiB a device (predicted {said:.1f})"
+    used, predicted_bytes = (record[name] / 2**20 for name in ("device_bytes", "predicted_device_bytes"))
+    memory = f"{used:.1f} MiB a device (predicted {predicted_bytes:.1f})"
     return [*rows, ("memory", memory)]
 
 

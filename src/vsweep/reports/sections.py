@@ -1,5 +1,6 @@
 """The questions that a report answers, in their order, each with its sentences, charts and tables."""
 
+import re
 from collections.abc import Iterable
 
 import pandas as pd
@@ -8,7 +9,7 @@ from vsweep.analysis import significance
 from vsweep.analysis.axis_scale import heatmap_pairs
 from vsweep.analysis.cells import rows_of
 from vsweep.analysis.convergence import curves_of, downsample_steps
-from vsweep.analysis.importance import describe_importance as importance_said
+from vsweep.analysis.importance import describe
 from vsweep.analysis.labels import cell_label, format_value, format_with_error
 from vsweep.analysis.marginals import heat_map
 from vsweep.metrics import final_values
@@ -25,12 +26,12 @@ _ROWS = 20
 
 
 def sections(subject: ReportData) -> list[Section]:
-    """All of them; one that cannot be answered says why."""
+    """Return all sections; one without an answer says why."""
     return [make(subject) for make in (best, matters, good_region, got_there, sensitivity)]
 
 
 def best(of: ReportData) -> Section:
-    """The first question: the best cell, and how sure that is."""
+    """Answer the first question: the best cell, and how sure that is."""
     section = Section("best", "What is best, and is it sure?")
     cells, metric, words = of.cells, of.metric, section.words
     first = rows_of(cells.head(1))[0]
@@ -61,15 +62,15 @@ def best(of: ReportData) -> Section:
 
 
 def _sure(of: ReportData) -> str:
-    """Whether the first cell is really the best, in a sentence."""
+    """Say in a sentence whether the first cell is really the best."""
     if len(of.cells) == 1:
         return "There is one cell: nothing to compare it with."
     ties = int((of.cells["mean"] == of.cells["mean"].iloc[0]).sum())
     if of.still:
         shared = f", and {ties:,} cells share the best value" if ties > 1 else ""
         return f"The seed changes nothing here: there is no luck in it{shared}."
-    said = significance.describe_significance(of.cells)
-    return _sentence(said) if said else ""
+    lead = significance.describe_lead(of.cells)
+    return _sentence(lead) if lead else ""
 
 
 def _table(of: ReportData) -> Rows:
@@ -90,8 +91,8 @@ def _table(of: ReportData) -> Rows:
     title = f"The best {len(shown)} of {len(of.cells):,} cells" if len(of.cells) > len(shown) else "All cells"
     note = (
         "P(worse) is the probability that a cell is really worse than the first, by the paired t-test over "
-        "seeds; ≈ marks the cells that cannot be told apart from the first when it is allowed for that it "
-        "was chosen among all (Bonferroni, 95 %). A cell of which fewer seeds diverged comes first."
+        "seeds; ≈ marks the cells that are statistically tied with the first, allowing for its choice among "
+        "all (Bonferroni, 95 %). A cell of which fewer seeds diverged comes first."
     )
     names = of.names
     columns = ["", *(names[axis] for axis in of.axes), f"{of.metric}, mean ± se", "diverged", "P(worse)", "≈"]
@@ -103,7 +104,7 @@ def _chance(chance: float) -> str:
 
 
 def matters(of: ReportData) -> Section:
-    """The second: the effect of each axis."""
+    """Answer the second question: the effect of each axis."""
     section = Section("matters", "What matters?")
     if not of.axes:
         section.words.append("No axis varies, so there is nothing to compare.")
@@ -111,10 +112,9 @@ def matters(of: ReportData) -> Section:
     if isinstance(of.importance, str):
         section.words.append(f"No importance: {of.importance}.")
     else:
-        said = importance_said(of.importance)
-        # Where the seed changes nothing there is no luck to tell an axis from.
-        kept = [each for each in said if not (of.still and ("seeds" in each or "luck" in each))]
-        section.words.extend(_sentence(each, of.names.values()) for each in kept)
+        # Where the seed changes nothing, luck is no explanation.
+        kept = [line for line in describe(of.importance) if not (of.still and re.search("seeds|luck", line))]
+        section.words.extend(_sentence(line, of.names.values()) for line in kept)
         section.blocks.append(effect_charts.importance_bars(of.importance, of.axes))
     shown = [axis for axis in of.by_importance if effect_charts.shows(of.trials[axis])]
     if of.cells["mean"].notna().any() and shown:
@@ -127,14 +127,14 @@ def matters(of: ReportData) -> Section:
     return section
 
 
-def _sentence(said: str, names: Iterable[str] = ()) -> str:
-    """A sentence with its capital and its point; a name that it begins with stays as it is."""
-    begins = said if said.startswith(tuple(names)) else said[:1].upper() + said[1:]
-    return begins.rstrip(".") + "."
+def _sentence(text: str, names: Iterable[str] = ()) -> str:
+    """Return a sentence with its capital and its full stop; a name that it begins with stays as it is."""
+    capital = text if text.startswith(tuple(names)) else text[:1].upper() + text[1:]
+    return capital.rstrip(".") + "."
 
 
 def good_region(of: ReportData) -> Section:
-    """The third: maps over two axes."""
+    """Answer the third question: maps over two axes."""
     section = Section("where", "Where is the good region, and where does training break?")
     share = of.diverged / len(of.trials)
     if not of.diverged:
@@ -162,7 +162,7 @@ def good_region(of: ReportData) -> Section:
 
 
 def got_there(of: ReportData) -> Section:
-    """The fourth: curves."""
+    """Answer the fourth question: curves."""
     section = Section("how", "How did it get there?")
     curves, cells = of.curves, of.shown_cells
     metrics = [name for name in of.metrics if curves[name].notna().any()]

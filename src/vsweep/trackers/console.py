@@ -22,10 +22,9 @@ from rich.table import Table
 from rich.text import Text
 
 from vsweep.analysis.labels import format_value, format_with_error, short_axis_names
-from vsweep.analysis.minima import describe_endings as ended
-from vsweep.analysis.minima import is_function
+from vsweep.analysis.minima import describe_ends, is_function
 from vsweep.analysis.ranking import test_metric
-from vsweep.analysis.significance import describe_significance, tied_with_best
+from vsweep.analysis.significance import describe_lead, tied_with_best
 from vsweep.metrics import axes_of, default_metric
 from vsweep.results import Sweep
 from vsweep.store.reader import PICTURES, REPORT
@@ -124,14 +123,12 @@ class ConsoleTracker:
         self.console.print(best_table(sweep), width=None if self.console.is_terminal else _WIDTH)
         # Descents of a function depend on their seeds only where these vary the starting points.
         still = is_function(trials) and not cells["std"].fillna(0.0).any()
-        alike_or_not = (
-            _SEEDLESS if still and len(cells) < len(trials) else "" if still else describe_significance(cells)
-        )
+        lead = _SEEDLESS if still and len(cells) < len(trials) else "" if still else describe_lead(cells)
         for line in (
             # The origin of the data comes first.
             *(f"note: {data['note']}" for data in sweep.plan["data"].values() if data.get("note")),
-            ended(trials),
-            alike_or_not,
+            describe_ends(trials),
+            lead,
             _tested(sweep, metric),
             _verified(sweep),
             *_pictures(sweep),

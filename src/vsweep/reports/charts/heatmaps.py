@@ -119,7 +119,7 @@ def _title(metric: str, x: str, y: str, show: str) -> str:
 
 
 def _note(metric: str, show: str, *, border: bool) -> str:
-    said = {
+    meaning = {
         BEST: (
             "the mean over seeds of the best cell with its two values, fewer diverged seeds before a better "
             "mean; where all diverged it is grey."
@@ -129,4 +129,4 @@ def _note(metric: str, show: str, *, border: bool) -> str:
     }[show]
     ends = "Lighter is better" if show != DIVERGED else "Darker breaks more often"
     line = " The dashed line, where half diverge, is the trainability boundary." if border else ""
-    return f"A tile is {said} {ends}.{line} A click chooses the tile's best cell."
+    return f"A tile is {meaning} {ends}.{line} A click chooses the tile's best cell."

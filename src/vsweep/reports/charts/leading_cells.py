@@ -30,7 +30,7 @@ def leading(trials: pd.DataFrame, cells: pd.DataFrame, metric: str, most: int = 
     )
     traces = []
     if near.any():
-        traces.append(_points(shown, hover, near, PALETTE[0], "circle", "cannot be told from the first"))
+        traces.append(_points(shown, hover, near, PALETTE[0], "circle", "statistically tied with the first"))
     if not near.all():
         name = "the others" if near.any() else "cells"
         traces.append(_points(shown, hover, ~near, GREY, "diamond", name))

@@ -112,7 +112,7 @@ def best_rates(best: pd.DataFrame, by: str, fit: Slope | None) -> Chart:
         xaxis=across if kind == "category" else across | {"tickvals": values, "ticktext": names},
         yaxis=rate_axis("best optimizer.lr", np.concatenate([low, lr, high])),
     )
-    note = "A line covers the neighbouring learning rates that cannot be told apart from the best (95 %)."
+    note = "A line covers the neighbouring learning rates that are statistically tied with the best (95 %)."
     if edge.any():
         note += " Triangles are at the edge of what was tried, so the best may lie beyond."
     return Chart(f"The best learning rate by {by}", drawn, note)
@@ -122,7 +122,7 @@ def _range(row: Mapping[str, Any]) -> str:
     """A best learning rate in words."""
     text = f"best lr {format_value(row['lr'])}"
     if pd.notna(row["low"]):
-        text += f", not to be told from {format_value(row['low'])} to {format_value(row['high'])}"
+        text += f", tied with {short(row['low'])} to {short(row['high'])}"
     return text + ("<br>at the edge of what was tried" if row["at_edge"] else "")
 
 
@@ -131,6 +131,6 @@ def _fitted(best: pd.DataFrame, fit: Slope) -> go.Scatter:
     kept = best[best["by"].astype(float) > 0]
     logs, rates = (np.log(kept[name].to_numpy(np.float64)) for name in ("by", "lr"))
     along = np.exp(rates.mean() + fit.slope * (logs - logs.mean()))
-    said = f"slope {fit.slope:.2f}" + ("" if np.isnan(fit.low) else f" ({fit.low:.2f} to {fit.high:.2f})")
+    name = f"slope {fit.slope:.2f}" + ("" if np.isnan(fit.low) else f" ({fit.low:.2f} to {fit.high:.2f})")
     look = {"dash": "dash", "color": PALETTE[1]}
-    return go.Scatter(x=np.exp(logs), y=along, mode="lines", line=look, name=said, hoverinfo="skip")
+    return go.Scatter(x=np.exp(logs), y=along, mode="lines", line=look, name=name, hoverinfo="skip")
