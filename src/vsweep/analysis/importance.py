@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from vsweep.analysis.labels import short_axis_names
 from vsweep.analysis.response import rank_response
 from vsweep.metrics import default_metric
 
@@ -186,7 +187,7 @@ def _first(axes: tuple[str, ...], mains: np.ndarray, pair: float) -> str:
 def describe(found: Importance) -> list[str]:
     """Describe the shares in sentences; leave out what is not known."""
     effects = found.effects
-    names = short_names(list(dict.fromkeys(axis for axes in effects["axes"] for axis in axes)))
+    names = short_axis_names(list(dict.fromkeys(axis for axes in effects["axes"] for axis in axes)))
     text = [_of_first(found, names), *_of_pair(effects[effects["axes"].map(len) == 2], names, found.seeds)]
     # Predictions are smoother than luck is: where most are predictions, its share is too small.
     if not np.isnan(found.seed) and found.filled <= 0.5:
@@ -204,7 +205,7 @@ def _of_first(found: Importance, names: dict[str, str]) -> str:
     """Describe the axis that matters most."""
     if found.first:
         row = found.effects[found.effects["axes"] == (found.first,)].iloc[0]
-        share = _with_error(row["share"], row["sem"])
+        share = _share_with_error(row)
         return f"{names[found.first]} matters most: by itself it carries {share} of the variance of ranks"
     if found.seeds < _FEWEST_SEEDS:
         return "with fewer than three seeds, luck may decide which axis matters most"

@@ -117,7 +117,7 @@ def describe_lead(cells: pd.DataFrame) -> str:
     first, second = cells.iloc[0], cells.iloc[1]
     if first["diverged"] != second["diverged"]:
         text = "the best cell diverges less often than the second"
-        return text + (", which may be chance" if _fewer_by_chance(first, second) > _MISSED else "")
+        return text + (", which may be chance" if _divergence_p_value(first, second) > _ALPHA else "")
     if pd.isna(second["chance"]):
         return "too few seeds to show whether the best cell is better or lucky: set seeds=8"
     count = int(tied_with_best(cells).sum())

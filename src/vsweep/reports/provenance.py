@@ -44,7 +44,7 @@ def warnings(sweep: StoredSweep) -> list[str]:
         found.append(f"{lost:,} of {len(trials):,} trials diverged")
     verified = sweep.verified or {}
     if any(verified.get(key) for key in ("failed", "changed", "chaotic")):
-        found.append(verified_line(verified))
+        found.append(describe_verification(verified))
     return found
 
 

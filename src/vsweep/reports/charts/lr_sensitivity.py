@@ -122,7 +122,7 @@ def _range(row: Mapping[str, Any]) -> str:
     """A best learning rate in words."""
     text = f"best lr {format_value(row['lr'])}"
     if pd.notna(row["low"]):
-        text += f", tied with {short(row['low'])} to {short(row['high'])}"
+        text += f", tied with {format_value(row['low'])} to {format_value(row['high'])}"
     return text + ("<br>at the edge of what was tried" if row["at_edge"] else "")
 
 
