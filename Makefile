@@ -19,10 +19,10 @@ TEST := $(VENV)/.installed-$(ACCEL)-test
 DOCS := $(VENV)/.installed-$(ACCEL)-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep plan check test lint format docs bench aot picture clean
+.PHONY: help sweep plan check test test-all lint format docs bench aot picture clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo '  with SWEEP=name (a file in sweeps/), ARGS="hydra overrides", ACCEL=cpu|cuda12|cuda13|tpu, PYTHON=python3.12'
 
 sweep: $(USE) ## train a sweep and print its directory
@@ -34,8 +34,11 @@ plan: $(USE) ## print what a sweep would train
 check: $(USE) ## compare the gradients of a sweep with central differences
 	@$(BIN)/vsweep check sweep=$(SWEEP) $(ARGS)
 
-test: $(TEST) ## run all the tests (ARGS="tests/config/test_grid.py -k order" for some)
+test: $(TEST) ## run the tests but for the long tail (ARGS="tests/config/test_grid.py -k order" for some)
 	$(BIN)/python -m pytest $(ARGS)
+
+test-all: $(TEST) ## run all tests, with the long tail of kills, random words and failing servers
+	$(BIN)/python -m pytest -m '' $(ARGS)
 
 lint: $(TEST) ## check style, types and import rules
 	$(BIN)/ruff check .

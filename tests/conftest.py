@@ -1,12 +1,9 @@
 """Every test runs under strict rank and dtype promotion, with warnings as errors."""
 
-import atexit
 import logging
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -14,14 +11,12 @@ from typing import NamedTuple
 
 import jax
 import pytest
+from caches import keep_compiled, new_folder
 from hypothesis import HealthCheck, settings
 
 from vsweep.engine.devices import prepare
 
-# Nothing that was compiled or measured elsewhere: each process of the tests begins with empty caches.
-_CACHE = Path(tempfile.mkdtemp(prefix="vsweep-tests-"))
-os.environ["XDG_CACHE_HOME"] = os.environ["MPLCONFIGDIR"] = str(_CACHE)
-atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
+os.environ["XDG_CACHE_HOME"] = os.environ["MPLCONFIGDIR"] = new_folder()
 
 prepare()
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -29,6 +24,12 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 settings.register_profile("vsweep", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("vsweep")
+
+
+def pytest_sessionfinish(exitstatus):
+    # A run that fails, or is stopped, may leave half a program.
+    if exitstatus == 0:
+        keep_compiled()
 
 
 class Done(NamedTuple):
@@ -69,14 +70,9 @@ def cli(here, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def environment(tmp_path_factory):
-    """The environment of a subprocess: what one compiles, the next one finds."""
-    cache = tmp_path_factory.mktemp("compiled")
-    return {
-        **os.environ,
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
+def environment():
+    """The environment of a subprocess, which finds what others of this run have compiled."""
+    return dict(os.environ)
 
 
 @pytest.fixture(scope="session")
@@ -131,7 +127,12 @@ def zygote(environment, tmp_path_factory):
     """Starts sweeps as processes that can be killed: see `fault_helpers.Zygote`."""
     from fault_helpers import Zygote
 
-    made = Zygote({**environment, "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))})
+    # A process that is killed may leave half a program in its cache, which nobody else should read.
+    caches = {
+        name: str(tmp_path_factory.mktemp("cache"))
+        for name in ("XDG_CACHE_HOME", "JAX_COMPILATION_CACHE_DIR")
+    }
+    made = Zygote({**environment, **caches})
     yield made
     made.close()
 

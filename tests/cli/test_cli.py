@@ -364,8 +364,8 @@ def jobs(folder):
 
 LAUNCHERS = [
     "basic",
-    pytest.param("joblib", marks=pytest.mark.slow),
-    pytest.param("submitit_local", marks=pytest.mark.slow),
+    pytest.param("joblib", marks=pytest.mark.tail),
+    pytest.param("submitit_local", marks=pytest.mark.tail),
 ]
 
 

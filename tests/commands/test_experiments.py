@@ -314,7 +314,7 @@ def test_a_picture_over_what_is_no_axis_is_refused_before_anything_is_trained(he
     assert not list(here.iterdir())
 
 
-@pytest.mark.slow
+@pytest.mark.tail
 def test_the_lesson_of_the_curve(tmp_path):
     """One hidden layer of 1,600 against 20, as the sweep trains them."""
     words = [

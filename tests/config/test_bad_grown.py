@@ -16,9 +16,17 @@ from vsweep.config.user_input import as_overrides
 from vsweep.config.validate import check_config
 from vsweep.errors import ConfigError
 
-pytestmark = pytest.mark.slow
-few = settings(max_examples=40, suppress_health_check=list(HealthCheck))
-many = settings(max_examples=300, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=8, suppress_health_check=list(HealthCheck))
+many = settings(max_examples=60, suppress_health_check=list(HealthCheck))
+
+
+@pytest.fixture(
+    autouse=True, params=[1, *(pytest.param(part, marks=pytest.mark.tail) for part in range(2, 6))]
+)
+def part(request):
+    """Draw the examples in five parts, of which all but the first are in the tail."""
+    return request.param
+
 
 PATHS = [*FIELDS, *SWEEP_FIELDS, *GROUPS, "tracker", "seeds", "grid", *(f"{group}.name" for group in GROUPS)]
 NUMBERS = [0, 1, 2, 3, -1, 0.5, 1.5, 1e-60, 1e60, 1e308, float("nan"), float("inf"), 2**31, 2**63, 10**40]

@@ -270,7 +270,7 @@ def test_multirun_makes_a_sweep_of_each_job(here, cli):
     assert [len(table) for table in tables] == [3, 3]
 
 
-@pytest.mark.slow
+@pytest.mark.tail
 def test_the_example_of_the_documentation_as_it_is_written(here, cli):
     page = (Path(__file__).parents[2] / "docs" / "wandb.md").read_text()
     section = page.partition("## Run a W&B sweep file\n")[2].partition("\n## ")[0]

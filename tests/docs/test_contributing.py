@@ -40,7 +40,7 @@ def edit(file, old, new):
     file.write_text(text.replace(old, new), encoding="utf-8")
 
 
-@pytest.mark.slow
+@pytest.mark.tail
 def test_the_recipes_work_as_they_are_written(tmp_path):
     package, conf, functions = tmp_path / "src" / "vsweep", tmp_path / "conf", recipes()
     shutil.copytree(snippets.ROOT / "src" / "vsweep", package)

@@ -117,7 +117,7 @@ def test_the_snippets_of_a_page_run(name, cli, example, monkeypatch):
     read_page(name, cli, example, monkeypatch, slow=False)
 
 
-@pytest.mark.slow
+@pytest.mark.tail
 @pytest.mark.parametrize("name", [name for name in NAMES if any(s.mark == "slow" for s in read(name))])
 def test_the_slow_snippets_of_a_page_run(name, cli, example, monkeypatch):
     read_page(name, cli, example, monkeypatch, slow=True)
@@ -128,7 +128,7 @@ def shape(line):
     return re.sub(r"[\d.,:–_-]+|\s+", " ", re.sub(r"/\S*/", "/", line)).split()
 
 
-@pytest.mark.slow
+@pytest.mark.tail
 @pytest.mark.parametrize("name", [name for name in NAMES if any(s.mark == "output" for s in read(name))])
 def test_a_command_prints_what_its_page_shows(name, cli, monkeypatch):
     monkeypatch.setenv("COLUMNS", "110")

@@ -13,8 +13,6 @@ from fault_helpers import WORDS, parts, same, when
 
 import vsweep
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def kept(undisturbed, tmp_path):

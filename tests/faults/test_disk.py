@@ -9,8 +9,6 @@ from fault_helpers import WORDS, same
 
 import vsweep
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def in_namespace():

@@ -10,10 +10,6 @@ from fault_helpers import WORDS, parts, same, when
 import vsweep
 from vsweep.store.checkpoints import read_checkpoint, write_checkpoint
 
-KILLS = 100
-
-pytestmark = pytest.mark.slow
-
 
 def counted(directory):
     """The trials that a reader finds, by identity."""
@@ -23,19 +19,20 @@ def counted(directory):
         return set()
 
 
-def test_a_hundred_kills_lose_nothing(zygote, undisturbed, tmp_path):
+@pytest.mark.parametrize(("seed", "wanted"), [(0, 10), pytest.param(1, 90, marks=pytest.mark.tail)])
+def test_kills_lose_nothing(zygote, undisturbed, tmp_path, seed, wanted):
     """A sweep is killed at random moments until it ends all the same; then the next one begins."""
-    draw, kills, sweeps = random.Random(0), 0, 0
+    draw, kills, sweeps = random.Random(seed), 0, 0
     begun = time.monotonic()
     assert zygote.run(tmp_path, "run", *WORDS, "dir=timed") == 0
     whole = time.monotonic() - begun
-    while kills < KILLS:
+    while kills < wanted:
         sweeps += 1
         directory = tmp_path / f"kept-{sweeps}"
         finished, status = set(), None
         while status != 0:
             pid = zygote.start(tmp_path, "run", *WORDS, f"dir={directory.name}")
-            if kills < KILLS:
+            if kills < wanted:
                 time.sleep(draw.uniform(0.0, whole))
                 zygote.kill(pid, signal.SIGKILL)
             status = zygote.ended(pid)
@@ -45,7 +42,7 @@ def test_a_hundred_kills_lose_nothing(zygote, undisturbed, tmp_path):
             assert finished <= now, "a trial that was finished is gone"
             finished = now
         same(directory, undisturbed)
-    assert kills == KILLS
+    assert kills == wanted
     print(f"{kills} kills of {sweeps} sweeps")
 
 

@@ -8,8 +8,6 @@ import pytest
 
 import vsweep
 
-pytestmark = pytest.mark.slow
-
 # Each trial gives a megabyte of parameters back.
 SCRIPT = """
 import resource, sys

@@ -10,7 +10,6 @@ from stand_in import StandIn
 
 wandb = pytest.importorskip("wandb")
 
-pytestmark = pytest.mark.slow
 KEY = "0123456789abcdef" * 2 + "01234567"
 QUICK = {
     "silent": True,

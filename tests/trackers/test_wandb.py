@@ -114,7 +114,7 @@ def test_other_levels(tmp_path, level):
     same_as_the_store(tmp_path / "sweep", level, 3)
 
 
-@pytest.mark.slow
+@pytest.mark.tail
 def test_five_hundred_runs_equal_the_store(tmp_path):
     words = [word for word in WORDS if not word.startswith(("grid", "seeds"))]
     words += ["grid.optimizer.lr={logspace:[1e-3,10,124]}", "grid.model.init_scale=[0.5,1]", "seeds=2"]

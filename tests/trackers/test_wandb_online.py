@@ -20,7 +20,6 @@ from vsweep.errors import ServiceError
 from vsweep.trackers.console import Bar
 from vsweep.trackers.wandb.runs import Runs
 
-pytestmark = pytest.mark.slow
 KEY = "0123456789abcdef0123456789abcdef01234567"
 WORDS = [
     "data=iris",
