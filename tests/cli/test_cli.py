@@ -364,7 +364,7 @@ def jobs(folder):
 
 LAUNCHERS = [
     "basic",
-    pytest.param("joblib", marks=pytest.mark.tail),
+    "joblib",
     pytest.param("submitit_local", marks=pytest.mark.tail),
 ]
 

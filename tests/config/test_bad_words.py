@@ -358,18 +358,23 @@ def test_a_function_of_what_is_not_allowed(refused, group, target):
     refused(begins, "run", "tracker=none", f"{group}=own", f"{group}._target_={target}")
 
 
+# What stands for all of them in processes of their own, of which the second half is in the tail.
+ALONE = [
+    (["run", "steps=0"], "steps: got 0; it takes an integer"),
+    (["run", "--bogus"], "--bogus: no such flag"),
+    (["plan", "-m", "steps=1,0", "data=iris"], "steps: got 0"),
+    (["check", "sweep=nosuch"], "sweep: no such choice 'nosuch'"),
+]
+MORE_ALONE = [
+    (["rnu"], "command: no such command 'rnu'"),
+    (["run", "model=own", "model._target_=os.system"], "model._target_: 'os.system' is in the module os"),
+    (["check", "steps=0"], "steps: got 0; it takes an integer"),
+    (["run", "hydra.run.dir=/proc/x"], "hydra.run.dir: cannot make /proc/x"),
+]
+
+
 @pytest.mark.parametrize(
-    ("words", "begins"),
-    [
-        (["run", "steps=0"], "steps: got 0; it takes an integer"),
-        (["run", "--bogus"], "--bogus: no such flag"),
-        (["rnu"], "command: no such command 'rnu'"),
-        (["run", "model=own", "model._target_=os.system"], "model._target_: 'os.system' is in the module os"),
-        (["plan", "-m", "steps=1,0", "data=iris"], "steps: got 0"),
-        (["check", "steps=0"], "steps: got 0; it takes an integer"),
-        (["check", "sweep=nosuch"], "sweep: no such choice 'nosuch'"),
-        (["run", "hydra.run.dir=/proc/x"], "hydra.run.dir: cannot make /proc/x"),
-    ],
+    ("words", "begins"), [*ALONE, *(pytest.param(*case, marks=pytest.mark.tail) for case in MORE_ALONE)]
 )
 def test_the_same_in_a_process_of_its_own(refused, command, here, words, begins):
     refused(begins, *words, ran=lambda *given: command(here, *given))

@@ -27,7 +27,7 @@ def run_script(in_namespace, environment, folder, script):
     return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
 
 
-@pytest.mark.parametrize("kilobytes", [60, 150])
+@pytest.mark.parametrize("kilobytes", [pytest.param(60, marks=pytest.mark.tail), 150])
 def test_a_full_disk_loses_nothing(in_namespace, environment, undisturbed, tmp_path, kilobytes):
     script = f"""
         mount -t tmpfs -o size={kilobytes}k tmpfs disk

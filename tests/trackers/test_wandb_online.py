@@ -99,6 +99,7 @@ def test_what_is_there_is_not_sent_again(server, tmp_path):
     assert sent == []
 
 
+@pytest.mark.tail
 def test_what_a_server_lacks_of_a_finished_run_is_sent_behind_what_it_has(server, tmp_path):
     train(tmp_path / "kept")
     torn = server.runs[next(iter(Runs(tmp_path / "kept", "trial").ids))]
@@ -122,6 +123,7 @@ def test_offline_runs_are_sent_from_the_store_alone(server, tmp_path):
     assert not list((sweep.directory / "wandb").glob("offline-run-*"))
 
 
+@pytest.mark.tail
 def test_more_seeds_take_the_place_of_what_was_shown(server, tmp_path):
     train(tmp_path / "kept", "tracker.wandb.level=cell")
     before = set(server.runs)
@@ -130,6 +132,7 @@ def test_more_seeds_take_the_place_of_what_was_shown(server, tmp_path):
     assert not before & set(server.runs)
 
 
+@pytest.mark.tail
 def test_no_run_is_taken_away_that_is_not_of_the_sweep(server, tmp_path):
     """`runs.jsonl` may come from others, and name what is anybody's."""
     train(tmp_path / "kept", "tracker.wandb.level=cell")
@@ -198,6 +201,7 @@ def test_a_server_that_is_lost_in_the_middle_and_comes_back(server, tmp_path):
     everything_once(server, tmp_path / "kept")
 
 
+@pytest.mark.tail
 def test_a_server_that_is_lost_for_good(server, tmp_path):
     thread = gone_for(server, None, after=40)
     sweep = train(tmp_path / "kept")
@@ -212,7 +216,11 @@ def test_a_server_that_is_lost_for_good(server, tmp_path):
 
 @pytest.mark.parametrize(
     ("status", "more"),
-    [(500, {"times": 12}), (429, {"times": 12, "retry_after": 1}), (500, {"where": "graphql", "times": 6})],
+    [
+        pytest.param(500, {"times": 12}, marks=pytest.mark.tail),
+        pytest.param(429, {"times": 12, "retry_after": 1}, marks=pytest.mark.tail),
+        (500, {"where": "graphql", "times": 6}),
+    ],
 )
 def test_a_server_that_has_enough_for_a_while(server, tmp_path, status, more):
     server.fail(status, after=25, **more)
@@ -222,7 +230,7 @@ def test_a_server_that_has_enough_for_a_while(server, tmp_path, status, more):
     everything_once(server, tmp_path / "kept")
 
 
-@pytest.mark.parametrize("status", [401, 404])
+@pytest.mark.parametrize("status", [401, pytest.param(404, marks=pytest.mark.tail)])
 def test_a_server_that_refuses_in_the_middle_of_the_stream(server, tmp_path, status):
     server.fail(status, where="file_stream", after=4)
     sweep = train(tmp_path / "kept")
@@ -244,6 +252,7 @@ def test_a_key_that_is_refused(server, tmp_path):
     everything_once(server, tmp_path / "kept")
 
 
+@pytest.mark.tail
 def test_an_artifact_that_never_gets_through_is_not_waited_for_for_ever(server, tmp_path):
     server.fail(500, where="graphql", operation="CommitArtifact")
     sweep = train(tmp_path / "kept")
@@ -253,6 +262,7 @@ def test_an_artifact_that_never_gets_through_is_not_waited_for_for_ever(server, 
     everything_once(server, tmp_path / "kept")
 
 
+@pytest.mark.tail
 def test_a_slow_server(server, tmp_path):
     server.slow(0.2)
     assert train(tmp_path / "kept").unsent == ""
@@ -275,6 +285,7 @@ def start(folder, *words, files=None):
     )
 
 
+@pytest.mark.tail
 def test_few_open_files(server, tmp_path):
     # Three are open for each run, until W&B's service starts anew.
     ran = start(tmp_path, "run", *WORDS, "seeds=15", "dir=kept", files=100)
@@ -297,6 +308,7 @@ def test_ctrl_c_while_runs_are_sent(server, tmp_path):
     everything_once(server, tmp_path / "kept")
 
 
+@pytest.mark.tail
 def test_ctrl_c_twice_while_runs_are_sent_ends_at_once_with_a_word(server, tmp_path):
     train(tmp_path / "kept", "tracker.wandb.mode=disabled")
     server.slow(1.0)
@@ -310,6 +322,7 @@ def test_ctrl_c_twice_while_runs_are_sent_ends_at_once_with_a_word(server, tmp_p
     assert err.splitlines()[-1] == "vsweep: stopped"
 
 
+@pytest.mark.tail
 def test_the_commands_that_go_on_say_where_too(server, tmp_path, monkeypatch, capsys):
     train(tmp_path / "kept", "tracker.wandb.mode=disabled")
     capsys.readouterr()
@@ -321,6 +334,7 @@ def test_the_commands_that_go_on_say_where_too(server, tmp_path, monkeypatch, ca
         vsweep.sync(tmp_path / "kept", project="third", patience=3)
 
 
+@pytest.mark.tail
 def test_the_bar_of_a_sweep_that_was_stopped_comes_to_its_end(server, tmp_path, monkeypatch):
     train(tmp_path / "kept", "tracker.wandb.mode=disabled")
     plan = json.loads((tmp_path / "kept" / "plan.json").read_text())
@@ -346,6 +360,7 @@ def test_what_is_no_key_is_said(server, tmp_path, monkeypatch):
         vsweep.sync(tmp_path / "kept")
 
 
+@pytest.mark.tail
 def test_kill_9_of_the_process(server, tmp_path):
     server.slow(0.5)
     ran = start(tmp_path, "run", *WORDS, "dir=kept")
@@ -390,6 +405,7 @@ def test_kill_9_of_what_makes_the_runs(server, tmp_path):
     everything_once(server, tmp_path / "kept")
 
 
+@pytest.mark.tail
 def test_a_service_of_ones_own_is_left_alone(server, tmp_path, monkeypatch):
     # So an environment says it in which W&B is used; there is nobody at this one.
     monkeypatch.setenv("WANDB_SERVICE", f"3-{os.getpid()}-tcp-localhost-9")
@@ -398,6 +414,7 @@ def test_a_service_of_ones_own_is_left_alone(server, tmp_path, monkeypatch):
     everything_once(server, tmp_path / "kept", "cell")
 
 
+@pytest.mark.tail
 def test_a_sweep_that_the_client_asks_for_many_minutes_is_given_up(server, tmp_path):
     server.fail(500, operation="UpsertSweep")
     begun = time.monotonic()
@@ -409,7 +426,9 @@ def test_a_sweep_that_the_client_asks_for_many_minutes_is_given_up(server, tmp_p
     everything_once(server, tmp_path / "kept", "cell")
 
 
-@pytest.mark.parametrize("fault", [{"where": "files"}, {"operation": "CreateRunFiles"}])
+@pytest.mark.parametrize(
+    "fault", [{"where": "files"}, pytest.param({"operation": "CreateRunFiles"}, marks=pytest.mark.tail)]
+)
 def test_pictures_that_do_not_come_are_sent_again(server, tmp_path, fault):
     server.fail(401, **fault)
     sweep = train(tmp_path / "kept", "tracker.wandb.level=sweep")
