@@ -17,7 +17,6 @@ import vsweep
 from vsweep.analysis.ranking import rank_cells
 from vsweep.commands.confirm import shrinkage
 from vsweep.config.spec import make_spec
-from vsweep.engine import executor
 from vsweep.engine.checks.retrain import Retrained
 from vsweep.engine.checks.verify import (
     BEST,
@@ -137,18 +136,14 @@ def copied(made, tmp_path):
     return shutil.copytree(made.directory, tmp_path / "copied")
 
 
-@pytest.fixture
-def trained(monkeypatch):
-    """How many trials were trained, block by block."""
-    seen = []
-    finished = executor.finished
+def parts_of(directory):
+    """The files of curves that confirming wrote, each with the time at which it did."""
+    return {(path, path.stat().st_mtime_ns) for path in (directory / "confirm").glob("*/curves/*.parquet")}
 
-    def count(block, curves, **options):
-        seen.append(len(block.places))
-        return finished(block, curves, **options)
 
-    monkeypatch.setattr(executor, "finished", count)
-    return seen
+def trials_in(parts):
+    """Count the trials of files of curves."""
+    return sum(pd.read_parquet(path)["trial"].nunique() for path, _ in parts)
 
 
 def curve_of(sweep, trial):
@@ -706,21 +701,25 @@ def test_what_was_confirmed_is_kept(made, confirmed):
     pd.testing.assert_frame_equal(kept, found.cells)
 
 
-def test_what_is_confirmed_already_is_not_trained_again(copied, trained):
+def test_what_is_confirmed_already_is_not_trained_again(copied):
+    before = parts_of(copied)
     first = vsweep.confirm(copied, top=2, seeds=2, quiet=True)
-    assert sum(trained) == 4
-    del trained[:]
+    parts = parts_of(copied)
+    assert before <= parts
+    assert trials_in(parts - before) == 4
     second = vsweep.confirm(copied, top=2, seeds=2, quiet=True)
-    assert trained == []
+    assert parts_of(copied) == parts
     pd.testing.assert_frame_equal(second.cells, first.cells)
     vsweep.confirm(copied, top=1, seeds=3, quiet=True)
-    assert sum(trained) == 3
+    assert parts <= parts_of(copied)
+    assert trials_in(parts_of(copied) - parts) == 3
 
 
-def test_as_many_seeds_as_eight_by_default(copied, trained):
+def test_as_many_seeds_as_eight_by_default(copied):
     before = {path.name: path.read_bytes() for path in copied.glob("*.parquet")}
+    parts = parts_of(copied)
     vsweep.confirm(copied, top=1, quiet=True)
-    assert sum(trained) == 8
+    assert trials_in(parts_of(copied) - parts) == 8
     assert {path.name: path.read_bytes() for path in copied.glob("*.parquet")} == before
 
 
@@ -731,10 +730,11 @@ def test_a_loss_shrinks_upwards(made, copied):
     np.testing.assert_allclose(found.cells["shrinkage"], found.cells["confirmed"] - found.cells["mean"])
 
 
-def test_a_metric_that_was_not_recorded_confirms_nothing(made, trained):
+def test_a_metric_that_was_not_recorded_confirms_nothing(copied):
+    parts = parts_of(copied)
     with pytest.raises(ConfigError, match=r"^metric: no metric 'val_acc': there are train_loss, "):
-        vsweep.confirm(made.directory, metric="val_acc", quiet=True)
-    assert trained == []
+        vsweep.confirm(copied, metric="val_acc", quiet=True)
+    assert parts_of(copied) == parts
 
 
 def test_ones_own_functions_are_confirmed(ones_own):
