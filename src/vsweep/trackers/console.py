@@ -23,11 +23,10 @@ from rich.text import Text
 
 from vsweep.analysis.labels import format_value, format_with_error, short_axis_names
 from vsweep.analysis.minima import describe_ends, is_function
-from vsweep.analysis.ranking import test_metric
+from vsweep.analysis.ranking import best_cell, rank_cells, test_metric
 from vsweep.analysis.significance import describe_lead, tied_with_best
 from vsweep.metrics import axes_of, default_metric
-from vsweep.results import Sweep
-from vsweep.store.reader import PICTURES, REPORT
+from vsweep.store.reader import PICTURES, REPORT, StoredSweep
 from vsweep.store.verification import describe_verification
 
 # A table shows so many of the best cells, or all cells where there are at most `_ALL`.
@@ -105,14 +104,14 @@ class ConsoleTracker:
             more = [f"{name} {done:,}/{runs:,} runs" for name, (done, runs) in self._beside.items()]
             self.console.print("; ".join([line, *more]))
 
-    def end(self, sweep: Sweep) -> None:
+    def end(self, sweep: StoredSweep) -> None:
         """Show the best cells."""
         self._progress.stop()
         happened = sweep.plan.get("happened")
         if happened:
             self.console.print(_timing(happened), soft_wrap=True)
         trials, metric = sweep.trials, default_metric(sweep.trials)
-        cells = sweep.cells(metric)
+        cells = rank_cells(sweep.trials, metric)
         diverged = int((trials["status"] == "diverged").sum())
         if diverged == len(trials):
             self.console.print(f"all {diverged:,} trials diverged")
@@ -136,7 +135,7 @@ class ConsoleTracker:
             if line:
                 self.console.print(line, soft_wrap=True)
 
-    def show(self, sweep: Sweep, line: str, *more: str) -> None:
+    def show(self, sweep: StoredSweep, line: str, *more: str) -> None:
         """Show a sweep that was complete before.
 
         Args:
@@ -168,23 +167,23 @@ def _timing(happened: Mapping[str, Any]) -> str:
     return f"trained in {total}: {parts}; {memory}"
 
 
-def _chaotic_cells(sweep: Sweep) -> set[int]:
+def _chaotic_cells(sweep: StoredSweep) -> set[int]:
     """Return the cells with a trial that verification found to be chaotic."""
     checked = [] if sweep.verified is None else sweep.verified["trials"]
     return {trial["cell"] for trial in checked if trial["chaotic"]}
 
 
-def _tested(sweep: Sweep, metric: str) -> str:
+def _tested(sweep: StoredSweep, metric: str) -> str:
     """Return a sentence on the best cell's value on the test set; empty text without a test set."""
     name = test_metric(sweep.trials, metric)
-    best = sweep.best(metric)
+    best = best_cell(sweep.trials, metric)
     if name is None or pd.isna(best[name]):
         return ""
     value = format_with_error(best[name], best[f"{name}_sem"])
     return f"test set: the best cell has {name} {value}; these examples had no part in choosing it"
 
 
-def _pictures(sweep: Sweep) -> list[str]:
+def _pictures(sweep: StoredSweep) -> list[str]:
     """Return lines on the pictures that were drawn, those that could not be, and the report."""
     reasons = sweep.plan.get("pictures", {})
     drawn = [name for name, why in reasons.items() if not why]
@@ -194,13 +193,13 @@ def _pictures(sweep: Sweep) -> list[str]:
     return [*lines, *(f"picture {name} skipped: {why}" for name, why in reasons.items() if why)]
 
 
-def _verified(sweep: Sweep) -> str:
+def _verified(sweep: StoredSweep) -> str:
     return "" if sweep.verified is None else describe_verification(sweep.verified)
 
 
-def best_table(sweep: Sweep) -> Table:
+def best_table(sweep: StoredSweep) -> Table:
     """Return a table of the best cells: the metric's mean and standard error over seeds, and the ties."""
-    cells = sweep.cells()
+    cells = rank_cells(sweep.trials)
     axes = [axis for axis in axes_of(sweep.trials) if cells[axis].nunique(dropna=False) > 1]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name in short_axis_names(axes).values():

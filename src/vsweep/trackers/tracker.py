@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from vsweep.results import Sweep
+from vsweep.store.reader import StoredSweep
 
 
 class Tracker(Protocol):
@@ -22,7 +22,7 @@ class Tracker(Protocol):
     def trained(self, trials: int) -> None:
         """Count further trials that are in the store."""
 
-    def end(self, sweep: Sweep) -> None:
+    def end(self, sweep: StoredSweep) -> None:
         """Finish after the last trial is in the store."""
 
     def close(self) -> None:
@@ -50,7 +50,7 @@ class Trackers:
         """Count further trials in all trackers."""
         self._call(lambda tracker: tracker.trained(trials))
 
-    def end(self, sweep: Sweep) -> None:
+    def end(self, sweep: StoredSweep) -> None:
         """Finish all trackers."""
         self._call(lambda tracker: tracker.end(sweep))
 

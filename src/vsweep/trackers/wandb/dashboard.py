@@ -9,7 +9,7 @@ from vsweep.analysis.axis_scale import heatmap_pairs, is_log_spaced, plottable_a
 from vsweep.analysis.labels import short_axis_names
 from vsweep.analysis.ranking import varied_axes
 from vsweep.metrics import LR, default_metric, higher_is_better, is_parameter
-from vsweep.results import Sweep
+from vsweep.store.reader import StoredSweep
 from vsweep.trackers.wandb.granularity import Level
 
 WIDTH = "model.width"
@@ -130,12 +130,12 @@ def curves_key(axis: str) -> str:
     return f"curves/{axis}"
 
 
-def config_path(sweep: Sweep, axis: str) -> str:
+def config_path(sweep: StoredSweep, axis: str) -> str:
     """Return the path of an axis's value in a run's config; a group's value is its name."""
     return f"{axis}.name" if isinstance(sweep.config.get(axis), dict) else axis
 
 
-def dashboard_sections(sweep: Sweep, level: Level) -> dict[str, list[Panel]]:
+def dashboard_sections(sweep: StoredSweep, level: Level) -> dict[str, list[Panel]]:
     """Return the panels of a sweep's dashboard by section, without empty sections."""
     overview: list[Panel] = []
     if pairs := heatmap_pairs(sweep.trials):
@@ -147,7 +147,7 @@ def dashboard_sections(sweep: Sweep, level: Level) -> dict[str, list[Panel]]:
     return {name: panels for name, panels in {**sections, "Overview": overview}.items() if panels}
 
 
-def _run_sections(sweep: Sweep, level: Level) -> dict[str, list[Panel]]:
+def _run_sections(sweep: StoredSweep, level: Level) -> dict[str, list[Panel]]:
     axes = {axis: _axis_field(sweep, axis) for axis in varied_axes(sweep.trials)}
     metrics = [name for name in map(str, sweep.curves) if name not in ("trial", "step")]
     metrics = [name for name in metrics if sweep.curves[name].notna().any()]
@@ -178,7 +178,7 @@ def _axis_panels(trials: pd.DataFrame, axes: dict[str, Field], ranking: str, los
     return panels
 
 
-def _curves(sweep: Sweep, level: Level, metric: str, axis: str | None) -> CurvesPanel:
+def _curves(sweep: StoredSweep, level: Level, metric: str, axis: str | None) -> CurvesPanel:
     trials, values = sweep.trials, sweep.curves[metric].to_numpy(float)
     positive = bool((values[np.isfinite(values)] > 0).all())
     log_y = positive and not (higher_is_better(metric) or is_parameter(metric))
@@ -203,7 +203,7 @@ def _has_log_steps(steps: np.ndarray) -> bool:
     return len(later) > 1 and (bool(later[-1] >= _DECADES * later[0]) or is_log_spaced(later.tolist()))
 
 
-def _axis_field(sweep: Sweep, axis: str) -> Field:
+def _axis_field(sweep: StoredSweep, axis: str) -> Field:
     name = short_axis_names(varied_axes(sweep.trials))[axis]
     return Field(config_path(sweep, axis), name, is_log_spaced(sweep.trials[axis].unique()))
 

@@ -12,11 +12,11 @@ import pandas as pd
 from vsweep.analysis.axis_scale import heatmap_pairs, plottable_axes
 from vsweep.analysis.convergence import best_cells, curves_by
 from vsweep.analysis.marginals import heat_map
+from vsweep.analysis.ranking import rank_cells
 from vsweep.metrics import default_metric
 from vsweep.plots.style import draw, save_figure
 from vsweep.plots.tables import draw_curves, draw_heat_map
-from vsweep.results import Sweep
-from vsweep.store.reader import PICTURES
+from vsweep.store.reader import PICTURES, StoredSweep
 from vsweep.store.writer import read_curves
 from vsweep.trackers.wandb.dashboard import curves_key, heatmap_key
 from vsweep.trackers.wandb.runs import sweep_id
@@ -29,7 +29,7 @@ _LONGEST_NAME = 100
 _SLOWEST_UPLOAD = 250_000
 
 
-def log_overview(run: Any, sweep: Sweep, patience: float, *, again: bool) -> None:
+def log_overview(run: Any, sweep: StoredSweep, patience: float, *, again: bool) -> None:
     """Log the overview as one row of a W&B run and an artifact; errors of W&B's client are raised.
 
     Args:
@@ -47,12 +47,12 @@ def log_overview(run: Any, sweep: Sweep, patience: float, *, again: bool) -> Non
         logged.wait(timeout=math.ceil(patience + artifact.size / _SLOWEST_UPLOAD))
 
 
-def _log_row(run: Any, sweep: Sweep) -> None:
+def _log_row(run: Any, sweep: StoredSweep) -> None:
     import wandb
 
     row: dict[str, Any] = {
         "trials": wandb.Table(dataframe=_plain_rows(sweep.trials.drop(columns="identity"))),
-        "cells": wandb.Table(dataframe=_plain_rows(sweep.cells())),
+        "cells": wandb.Table(dataframe=_plain_rows(rank_cells(sweep.trials))),
     }
     with tempfile.TemporaryDirectory() as folder:
         for key, path in draw_pictures(sweep, Path(folder)):
@@ -66,7 +66,7 @@ def _plain_rows(table: pd.DataFrame) -> pd.DataFrame:
     return rows.where(rows.notna(), None)
 
 
-def _artifact(sweep: Sweep) -> Any:
+def _artifact(sweep: StoredSweep) -> Any:
     import wandb
 
     name = re.sub(r"[^\w.-]+", "_", sweep.plan["name"])[:_LONGEST_NAME]
@@ -79,10 +79,10 @@ def _artifact(sweep: Sweep) -> Any:
     return artifact
 
 
-def draw_pictures(sweep: Sweep, folder: Path) -> Iterator[tuple[str, Path]]:
+def draw_pictures(sweep: StoredSweep, folder: Path) -> Iterator[tuple[str, Path]]:
     """Draw heat maps and curves, and yield the key and the file of each, and of the sweep's own pictures."""
     trials, metric = sweep.trials, default_metric(sweep.trials)
-    cells = sweep.cells()
+    cells = rank_cells(sweep.trials)
     for i, (x, y) in enumerate(heatmap_pairs(trials)):
         path = folder / f"heatmap-{i}.png"
         save_figure(draw(draw_heat_map, heat_map(trials, cells, x, y, metric)), path)

@@ -15,9 +15,10 @@ import pandas as pd
 
 from vsweep.analysis.downsample import downsample
 from vsweep.analysis.labels import cell_label
+from vsweep.analysis.ranking import best_cell
 from vsweep.analysis.seed_spread import aggregate_seeds, cell_summary
 from vsweep.metrics import axes_of, default_metric, higher_is_better, preferred_metric
-from vsweep.results import Sweep
+from vsweep.store.reader import StoredSweep
 from vsweep.store.writer import read_curves
 
 # W&B's limits.
@@ -74,7 +75,7 @@ class Runs:
         Raises:
             ConfigError: If the directory has no sweep with a finished trial.
         """
-        self.sweep, self.level = Sweep(directory), level
+        self.sweep, self.level = StoredSweep(directory), level
         self._uid = sweep_id(self.sweep.plan)
 
     @property
@@ -113,7 +114,7 @@ class Runs:
         """Return the overview without its tables and pictures."""
         trials, plan = self.sweep.trials, self.sweep.plan
         metric = default_metric(trials)
-        best: Any = self.sweep.best(metric).to_dict()
+        best: Any = best_cell(self.sweep.trials, metric).to_dict()
         summary = {
             "trial_count": len(trials),
             "cell_count": int(trials["cell"].nunique()),

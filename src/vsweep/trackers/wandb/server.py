@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from vsweep.metrics import axes_of, default_metric, higher_is_better
-from vsweep.results import Sweep
+from vsweep.store.reader import StoredSweep
 from vsweep.trackers.wandb import client
 from vsweep.trackers.wandb.dashboard import config_path
 
@@ -131,7 +131,7 @@ class Server:
                 if "Could not find project" not in str(error):
                     raise
 
-    def create_sweep(self, sweep: Sweep) -> str:
+    def create_sweep(self, sweep: StoredSweep) -> str:
         """Create a W&B sweep for the runs to join, and return its id."""
         import wandb
 
@@ -159,7 +159,7 @@ def _is_file(value: Any) -> bool:
     return isinstance(value, Mapping) and str(value.get("_type")).endswith("-file") and "path" in value
 
 
-def sweep_config(sweep: Sweep) -> dict[str, Any]:
+def sweep_config(sweep: StoredSweep) -> dict[str, Any]:
     """Return a W&B sweep's config with the sweep's axes, nested as in the runs' configs."""
     trials, metric = sweep.trials, default_metric(sweep.trials)
     parameters: dict[str, Any] = {}

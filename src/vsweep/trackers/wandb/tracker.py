@@ -17,7 +17,7 @@ from rich.progress import (
 )
 
 from vsweep.analysis.labels import format_count
-from vsweep.results import Sweep
+from vsweep.store.reader import StoredSweep
 from vsweep.trackers.console import Bar
 from vsweep.trackers.wandb.granularity import describe_runs, plan_runs
 from vsweep.trackers.wandb.options import tracker_mode, tracker_options
@@ -97,7 +97,7 @@ class WandbTracker:
         self._complete = complete
         self._show(complete)
 
-    def end(self, sweep: Sweep) -> None:  # noqa: ARG002
+    def end(self, sweep: StoredSweep) -> None:  # noqa: ARG002
         """Make the remaining runs, with a progress bar."""
         with _bar(self._console) as bar:
             self._show = self._progress(bar)
@@ -201,7 +201,7 @@ def describe_result(report: UploadReport, directory: Path, arguments: Mapping[st
     return f"W&B: {count} at {where}{why}; every curve is in the store: {command} sends the rest", False
 
 
-def missing_runs_message(sweep: Sweep) -> str:
+def missing_runs_message(sweep: StoredSweep) -> str:
     """Say which runs of a trained sweep are missing according to its directory; "" if none are."""
     options = tracker_options(sweep.config)
     if tracker_mode(options) == "disabled":

@@ -12,8 +12,8 @@ from typing import Any
 
 from vsweep.errors import ConfigError, ServiceError
 from vsweep.metrics import default_metric, higher_is_better
-from vsweep.results import Sweep
 from vsweep.store.atomic import write_json
+from vsweep.store.reader import StoredSweep
 from vsweep.trackers.wandb.client import describe_missing_login, is_logged_in, redact_key
 from vsweep.trackers.wandb.dashboard import (
     CurvesPanel,
@@ -41,19 +41,19 @@ _FORBIDDEN_CATEGORIES = "So", "Sk", "Sm", "Sc", "Cs"
 _NO_ANSWER = "did not respond", "onnection", "timed out", "timeout", "resolve"
 
 
-def run_level(sweep: Sweep) -> Level:
+def run_level(sweep: StoredSweep) -> Level:
     """Return the level of a sweep's runs according to its config, or to its size."""
     level = tracker_options(sweep.config)["level"]
     return plan_runs(level, sweep.plan["trials"], sweep.plan["cells"]).level
 
 
-def describe_panels(sweep: Sweep, level: Level) -> list[str]:
+def describe_panels(sweep: StoredSweep, level: Level) -> list[str]:
     """Return a line for each panel of the dashboard, with the name of its section."""
     sections = dashboard_sections(sweep, level).items()
     return [f"{name}: {describe_panel(panel)}" for name, panels in sections for panel in panels]
 
 
-def build_workspace(sweep: Sweep, level: Level, entity: str, project: str) -> Any:
+def build_workspace(sweep: StoredSweep, level: Level, entity: str, project: str) -> Any:
     """Build a sweep's dashboard without saving it; it has only runs that are tagged with the sweep's id.
 
     Returns:
@@ -150,7 +150,7 @@ def _library() -> tuple[Any, Any]:
     return workspaces, panels
 
 
-def save_workspace(sweep: Sweep, *, project: str, entity: str | None, level: Level) -> str:
+def save_workspace(sweep: StoredSweep, *, project: str, entity: str | None, level: Level) -> str:
     """Save a sweep's dashboard, and return its URL.
 
     A view that was saved before, according to `wandb/workspace.json` in the sweep's directory, is updated:
@@ -191,7 +191,7 @@ def _api() -> Any:
     return wandb.Api()
 
 
-def _warn_if_empty(api: Any, sweep: Sweep, path: str) -> None:
+def _warn_if_empty(api: Any, sweep: StoredSweep, path: str) -> None:
     """Print a hint if the project has no run of the sweep; raise an error if there is no such project."""
     if not len(api.runs(path, filters={"tags": {"$in": [sweep_id(sweep.plan)]}}, per_page=1)):
         command = f"vsweep sync {shlex.quote(str(sweep.directory))}"
@@ -217,7 +217,7 @@ def _updated(new: Any, url: str | None) -> Any:
     return view
 
 
-def _read_urls(sweep: Sweep) -> dict[str, str]:
+def _read_urls(sweep: StoredSweep) -> dict[str, str]:
     """Read the URLs of saved dashboards; the file may come from someone else."""
     try:
         record = json.loads((sweep.directory / WORKSPACE_FILE).read_text(encoding="utf-8"))
@@ -227,7 +227,7 @@ def _read_urls(sweep: Sweep) -> dict[str, str]:
     return {path: url for path, url in pairs if isinstance(url, str) and f"/{path}?nw=" in url}
 
 
-def _write_urls(sweep: Sweep, urls: dict[str, str]) -> None:
+def _write_urls(sweep: StoredSweep, urls: dict[str, str]) -> None:
     path = sweep.directory / WORKSPACE_FILE
     try:
         path.parent.mkdir(exist_ok=True)
