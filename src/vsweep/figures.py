@@ -14,17 +14,17 @@ from vsweep.analysis.convergence import best_cells, curves_by, curves_of
 from vsweep.analysis.lr_sensitivity import best_lr, fit_slope, lr_lines
 from vsweep.analysis.marginals import heat_map
 from vsweep.analysis.ranking import restrict
+from vsweep.analysis.report_data import ReportData
+from vsweep.charts import curves as curve_charts
+from vsweep.charts import effects as effect_charts
+from vsweep.charts import heatmaps as heat_map_charts
+from vsweep.charts import leading_cells as leading_charts
+from vsweep.charts import lr_sensitivity as lr_charts
+from vsweep.charts.style import Chart, plain
 from vsweep.errors import ConfigError, suggest
 from vsweep.plots.style import draw, save_figure, tick
 from vsweep.plots.tables import draw_curves, draw_heat_map
 from vsweep.plots.task import TASK_PICTURES
-from vsweep.reports.charts import curves as curve_charts
-from vsweep.reports.charts import effects as effect_charts
-from vsweep.reports.charts import heatmaps as heat_map_charts
-from vsweep.reports.charts import leading_cells as leading_charts
-from vsweep.reports.charts import lr_sensitivity as lr_charts
-from vsweep.reports.charts.style import Chart, plain
-from vsweep.reports.report_data import ReportData
 from vsweep.store.atomic import write_whole
 from vsweep.store.reader import PICTURES, StoredSweep
 

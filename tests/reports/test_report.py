@@ -15,8 +15,8 @@ from report_helpers import made_up, written
 import vsweep
 from vsweep.analysis.convergence import downsample_steps, median_steps, steps_to_targets, target_values
 from vsweep.analysis.marginals import effects, pairs
+from vsweep.analysis.report_data import ReportData
 from vsweep.reports.page import page
-from vsweep.reports.report_data import ReportData
 
 LR, WIDTH = "optimizer.lr", "model.width"
 

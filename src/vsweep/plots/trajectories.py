@@ -12,14 +12,7 @@ from matplotlib.patches import Patch
 
 from vsweep.analysis.basins import BasinPanel, Basins, edges, geometric
 from vsweep.analysis.minima import AWAY, MOVING
-from vsweep.analysis.trajectories import (
-    ELSEWHERE,
-    MINIMUM,
-    OUTSIDE,
-    Descents,
-    Landscape,
-    height_limits,
-)
+from vsweep.analysis.trajectories import ELSEWHERE, MINIMUM, OUTSIDE, Descents, Landscape, height_limits
 from vsweep.plots.style import Style, legend, panels, picture, plain, set_caption
 
 _START = "start"

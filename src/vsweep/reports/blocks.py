@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from vsweep.charts.style import Chart
 from vsweep.plots.task import Images
-from vsweep.reports.charts.style import Chart
 
 # By the option of each choice.
 Charts = dict[tuple[str, ...], Chart]

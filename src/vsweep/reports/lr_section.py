@@ -10,10 +10,10 @@ from vsweep.analysis.axis_scale import plottable_axes
 from vsweep.analysis.cells import rows_of
 from vsweep.analysis.labels import format_value, format_with_error
 from vsweep.analysis.lr_sensitivity import Slope, best_lr, fit_slope, lr_lines, lr_sensitivity
+from vsweep.analysis.report_data import ReportData
+from vsweep.charts import lr_sensitivity as lr_charts
 from vsweep.metrics import LR
 from vsweep.reports.blocks import Charts, Choice, Rows, Section
-from vsweep.reports.charts import lr_sensitivity as lr_charts
-from vsweep.reports.report_data import ReportData
 
 # Axes that a page has room for.
 _MOST_BY = 4

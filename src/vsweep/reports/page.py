@@ -14,11 +14,11 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from vsweep.analysis.report_data import ReportData
+from vsweep.charts.style import PALETTE, Chart
 from vsweep.reports.blocks import Choice, Picture, Rows, Section
 from vsweep.reports.cell_data import cell_data
-from vsweep.reports.charts.style import PALETTE, Chart
 from vsweep.reports.provenance import config_text, sweep_facts, warnings
-from vsweep.reports.report_data import ReportData
 from vsweep.reports.sections import sections
 from vsweep.reports.task_section import task_sections
 from vsweep.store.atomic import write_whole

@@ -12,14 +12,14 @@ from vsweep.analysis.convergence import curves_of, downsample_steps
 from vsweep.analysis.importance import describe
 from vsweep.analysis.labels import cell_label, format_value, format_with_error
 from vsweep.analysis.marginals import heat_map
+from vsweep.analysis.report_data import ReportData
+from vsweep.charts import curves as curve_charts
+from vsweep.charts import effects as effect_charts
+from vsweep.charts import heatmaps as heatmap_charts
+from vsweep.charts import leading_cells as leading_charts
 from vsweep.metrics import final_values
 from vsweep.reports.blocks import Charts, Choice, Rows, Section
-from vsweep.reports.charts import curves as curve_charts
-from vsweep.reports.charts import effects as effect_charts
-from vsweep.reports.charts import heatmaps as heatmap_charts
-from vsweep.reports.charts import leading_cells as leading_charts
 from vsweep.reports.lr_section import sensitivity
-from vsweep.reports.report_data import ReportData
 
 # Cells that a page has room for.
 _ROWS = 20

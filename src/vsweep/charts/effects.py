@@ -11,7 +11,7 @@ from vsweep.analysis.cells import rows_of
 from vsweep.analysis.importance import Importance
 from vsweep.analysis.labels import format_distinct_values, format_value, short_axis_names
 from vsweep.analysis.marginals import effects
-from vsweep.reports.charts.style import (
+from vsweep.charts.style import (
     CELLS,
     GREY,
     PALETTE,

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from vsweep.analysis.cells import rows_of
 from vsweep.analysis.labels import format_distinct_values, format_value, format_with_error
 from vsweep.analysis.lr_sensitivity import Slope
-from vsweep.reports.charts.style import (
+from vsweep.charts.style import (
     CELLS,
     PALETTE,
     Chart,

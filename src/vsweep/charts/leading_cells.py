@@ -8,7 +8,7 @@ from vsweep.analysis.cells import rows_of
 from vsweep.analysis.labels import cell_label, format_with_error
 from vsweep.analysis.ranking import varied_axes
 from vsweep.analysis.significance import tied_with_best
-from vsweep.reports.charts.style import CELLS, GREY, PALETTE, Chart, figure, plain
+from vsweep.charts.style import CELLS, GREY, PALETTE, Chart, figure, plain
 
 _MOST = 20
 

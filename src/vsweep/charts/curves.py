@@ -17,8 +17,8 @@ from vsweep.analysis.convergence import (
 )
 from vsweep.analysis.labels import cell_label
 from vsweep.analysis.ranking import sample_trials, varied_axes
+from vsweep.charts.style import CELLS, GREY, Chart, band, colours, figure, metric_axis, plain
 from vsweep.metrics import higher_is_better
-from vsweep.reports.charts.style import CELLS, GREY, Chart, band, colours, figure, metric_axis, plain
 
 # So many of the recorded steps are drawn, and so many trials as points.
 STEPS, _POINTS = 60, 2000

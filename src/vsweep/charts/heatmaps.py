@@ -9,8 +9,8 @@ import plotly.graph_objects as go
 from vsweep.analysis.cells import rows_of
 from vsweep.analysis.labels import format_value, format_with_error
 from vsweep.analysis.marginals import HeatMap
+from vsweep.charts.style import CELLS, Chart, figure, metric_axis, places, plain, scale
 from vsweep.metrics import higher_is_better
-from vsweep.reports.charts.style import CELLS, Chart, figure, metric_axis, places, plain, scale
 
 BEST, MEDIAN, DIVERGED = "best over the others", "median over the others", "share that diverged"
 SHOWS = (BEST, MEDIAN, DIVERGED)
