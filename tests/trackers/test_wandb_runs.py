@@ -205,7 +205,7 @@ def test_cells_that_differ_in_a_late_digit_are_no_seeds_of_one(tmp_path):
     groups = pd.Series([run.group.partition(" ")[0] for run in runs.build(list(runs.ids.values()), 9)])
     assert groups.value_counts().to_dict() == {"lr=0.10001": 2, "lr=0.100012": 2, "lr=0.2": 2}
     by_cell = Runs(sweep.directory, "cell")
-    names = {run.name for run in by_cell.made(list(by_cell.ids.values()), 9)}
+    names = {run.name for run in by_cell.build(list(by_cell.ids.values()), 9)}
     assert names == set(groups)
 
 
