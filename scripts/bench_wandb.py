@@ -75,7 +75,7 @@ def loop(directory: Path, into: Path) -> float:
 
 def _in_pieces(runs: object, numbers: list[int]) -> Iterator:
     for i in range(0, len(numbers), 100):
-        yield from runs.made(numbers[i : i + 100], 200)
+        yield from runs.build(numbers[i : i + 100], 200)
 
 
 def peaks(directory: Path) -> tuple[float, int]:
