@@ -62,7 +62,7 @@ def print_confirmation(cells: pd.DataFrame, metric: str) -> None:
     summary = (
         f"{metric} of the best cell: {format_value(best['mean'])} in the sweep,"
         f" {format_value(best['confirmed'])} on fresh seeds, {rank} of {len(cells)};"
-        f" mean shrinkage of these cells: {format_value(shrinkage)}"
+        f" these cells shrank by {format_value(shrinkage)} on average"
     )
     _print_table(names, rows, summary)
 
