@@ -303,7 +303,7 @@ def test_what_is_said_of_cells_that_are_told_apart():
 def test_what_is_said_of_cells_that_are_not():
     text = describe_lead(ranked(0.7, 0.8, 0.99, more=[5, 3, 0]))
     assert text == (
-        "3 of 3 cells are statistically tied with the best (≈, 95 %); about 5 more seeds would separate the"
+        "3 of 4 cells are statistically tied with the best (≈, 95 %); about 5 more seeds would separate the"
         " best from the second"
     )
     assert describe_lead(ranked(0.9, more=[1])).endswith(
