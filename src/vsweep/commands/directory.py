@@ -26,6 +26,7 @@ from vsweep.engine.predictor import predictor
 from vsweep.engine.trial_id import identities
 from vsweep.errors import ConfigError
 from vsweep.results import Sweep
+from vsweep.store.atomic import read_yaml
 from vsweep.store.lock import check_inside, check_no_links
 from vsweep.store.reader import StoredSweep
 from vsweep.store.trial_table import Table
@@ -184,7 +185,7 @@ def recorded_spec(
     check_format(directory, record, NUMERICS)
     check_inside(directory)
     try:
-        raw = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
+        raw = read_yaml(directory / "config.yaml")
         raw["tracker"] = {"wandb": tracker_options(raw)}
         # Directories of an earlier version have no such field.
         raw.setdefault("report", False)

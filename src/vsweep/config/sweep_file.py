@@ -99,7 +99,7 @@ def _refuse_bombs(root: yaml.Node | None) -> None:
             sizes[id(node)] = _MOST_NODES
             parts = node.value if isinstance(node, yaml.CollectionNode) else []
             flat = [one for part in parts for one in (part if isinstance(part, tuple) else (part,))]
-            sizes[id(node)] = 1 + sum(map(size, flat))
+            sizes[id(node)] = 1 + sum(1 if type(one) is yaml.ScalarNode else size(one) for one in flat)
         return sizes[id(node)]
 
     if root is not None and size(root) > _MOST_NODES:

@@ -55,10 +55,10 @@ def set_aside(tree: Any, lists: dict[str, list[Any]]) -> Any:
 
 
 def put_back(tree: Any, lists: Mapping[str, list[Any]]) -> Any:
-    """Return the tree with the lists in place of their tokens."""
+    """Return the tree with a copy of the lists in place of their tokens."""
     if isinstance(tree, dict):
         return {key: put_back(value, lists) for key, value in tree.items()}
-    return lists.get(tree, tree) if isinstance(tree, str) else tree
+    return from_python(lists[tree]) if isinstance(tree, str) and tree in lists else tree
 
 
 def resolve(tree: dict[str, Any]) -> dict[str, Any]:

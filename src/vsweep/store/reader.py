@@ -8,9 +8,9 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from vsweep.errors import ConfigError
+from vsweep.store.atomic import read_yaml
 from vsweep.store.best_params import read_trial_params
 from vsweep.store.cell_overrides import CellOverrides
 from vsweep.store.examples import read_examples
@@ -69,7 +69,7 @@ class StoredSweep:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The resolved config, as nested dictionaries."""
-        return yaml.safe_load((self.directory / "config.yaml").read_text(encoding="utf-8"))
+        return read_yaml(self.directory / "config.yaml")
 
     @cached_property
     def plan(self) -> dict[str, Any]:

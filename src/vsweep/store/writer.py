@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
-import yaml
 
 from vsweep.errors import ConfigError
-from vsweep.store.atomic import uninterrupted, write_json, write_text, write_whole
+from vsweep.store.atomic import uninterrupted, write_json, write_whole, write_yaml
 from vsweep.store.best_params import ParamsWriter
 from vsweep.store.blocks import PartialBlock, TrainedBlock
 from vsweep.store.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
@@ -145,7 +144,7 @@ class Store:
         merged = {**plan, **record, **constant, "format": FORMAT, "numerics": self._numerics}
         merged["table"] = self.table.digest()
         if config is not None:
-            write_text(folder / _CONFIG, yaml.safe_dump(dict(config), sort_keys=False))
+            write_yaml(folder / _CONFIG, dict(config))
         write_json(folder / _PLAN, merged)
         return merged
 
