@@ -362,8 +362,11 @@ def requested_pictures(
             if not isinstance(arguments.get(_WHERE, {}), Mapping):
                 got = f"{name} has {_WHERE}: {arguments[_WHERE]!r}"
                 raise ConfigError("pictures", got, "it takes values by axis, as {model.depth: 1}")
+            # A file of curves names its axis or its cells; in a notebook the best cells are a fair default.
+            required = {"by"} if name == "curves" and "cells" not in arguments else set()
+            required |= {key for key in takes if parameters[key].default is inspect.Parameter.empty}
             for key in takes:
-                if parameters[key].default is inspect.Parameter.empty and key not in arguments:
+                if key in required and key not in arguments:
                     raise ConfigError("pictures", f"{name} lacks {key!r}", f"give {{{name}: {{{key}: …}}}}")
             named = [arguments[key] for key in _AXES if arguments.get(key) is not None]
             for axis in [*named, *arguments.get(_WHERE, {})]:
