@@ -98,7 +98,7 @@ def test_recorded_parameters_end_as_those_that_are_kept(tmp_path):
         (["data=iris", "pictures=[curves]"], "pictures: curves lacks 'by'; give {curves: {by: …}}"),
         (
             ["data=iris", "pictures=[{curves:{of:1}}]"],
-            "pictures: curves has no argument 'of'; it takes by, metric, where",
+            "pictures: curves has no argument 'of'; it takes by, metric, cells, where",
         ),
     ],
 )
