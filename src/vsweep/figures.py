@@ -30,6 +30,8 @@ from vsweep.store.reader import PICTURES, StoredSweep
 
 # The argument of every picture that names its cells, and the arguments that are axes.
 _WHERE, _AXES = "where", ("x", "y", "by", "axis")
+# Configs of version 0.1 may ask for a picture by its former name.
+_FORMER_NAMES = {"tiles": "heatmap", "convergence": "curves"}
 # Endings of the files that matplotlib writes for a paper.
 IMAGES = (".png", ".pdf", ".svg", ".jpg", ".eps")
 
@@ -351,6 +353,7 @@ def requested_pictures(
     pictures = []
     for entry in entries:
         for name, arguments in entry.items():
+            name = _FORMER_NAMES.get(name, name)
             if name not in known:
                 raise ConfigError("pictures", f"no picture {name!r}", suggest(name, known))
             parameters = dict(inspect.signature(known[name]).parameters)
