@@ -599,7 +599,7 @@ EFFECTS = [((LR,), 0.612, 0.03), ((LR, WIDTH), 0.12, 0.02), ((WIDTH,), 0.1, 0.01
 def test_what_is_said_of_the_first_of_the_pair_and_of_luck():
     assert describe(made(EFFECTS, first=LR)) == [
         "lr matters most: by itself it carries 61 % ± 3.0 % of the variance of ranks",
-        "lr and width act together: 12 % ± 2.0 % is theirs, beyond what each does alone",
+        "lr and width interact: their interaction explains 12 % ± 2.0 % beyond what each explains alone",
         "8 % is luck: it differs from seed to seed",
     ]
 
@@ -618,7 +618,7 @@ def test_what_is_said_where_the_first_is_not_told():
 def test_a_pair_is_named_where_it_is_more_than_luck_and_not_small():
     def pair(share, sem):
         text = describe(made([((LR, WIDTH), share, sem), ((LR,), 0.0, sem), ((WIDTH,), 0.0, sem)]))
-        return any("act together" in one for one in text)
+        return any("interact:" in one for one in text)
 
     # Of five seeds: Student's t at 97.5 % is 2.78.
     assert pair(0.028, 0.01)
@@ -646,7 +646,7 @@ def test_what_is_said_of_a_table():
     trials = trials_of(np.repeat(table[..., None], 4, axis=2), {LR: [0.1, 0.2], WIDTH: [8, 16]})
     assert describe(importance(trials)) == [
         "these seeds do not show which axis matters most",
-        "lr and width act together: 100 % ± 0.0 % is theirs, beyond what each does alone",
+        "lr and width interact: their interaction explains 100 % ± 0.0 % beyond what each explains alone",
         "0 % is luck: it differs from seed to seed",
     ]
 

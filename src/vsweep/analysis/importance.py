@@ -193,11 +193,11 @@ def describe(found: Importance) -> list[str]:
     if not np.isnan(found.seed) and found.filled <= 0.5:
         text.append(f"{_percent(found.seed)} is luck: it differs from seed to seed")
     if found.filled:
-        unseen = "" if np.isnan(found.fit) else f" (R² {found.fit:.2f} on what it has not seen)"
+        unseen = "" if np.isnan(found.fit) else f" (R² {found.fit:.2f} on unseen trials)"
         text.append(f"{_percent(found.filled)} of the grid is predicted by a random forest{unseen}")
     if found.binned:
         binned = ", ".join(names[axis] for axis in found.binned)
-        text.append(f"values of {binned} are taken together, in bins of about as many trials each")
+        text.append(f"values of {binned} are grouped into bins of about equally many trials")
     return text
 
 
