@@ -30,6 +30,8 @@ myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
+# The members of a class stand in the reference already.
+napoleon_use_ivar = True
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 # Text in single backticks is code, in Markdown as in docstrings.
