@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-MARKS = ("", "file", "in", "plan", "parse", "slow", "output")
+MARKS = ("", "file", "in", "plan", "parse", "tail", "output")
 
 
 class Snippet(NamedTuple):

@@ -101,26 +101,26 @@ def check_target(words):
     assert done.returncode == 0, done.stderr
 
 
-def read_page(name, cli, example, monkeypatch, *, slow):
+def read_page(name, cli, example, monkeypatch, *, tail):
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.setenv("COLUMNS", "110")
     monkeypatch.syspath_prepend(str(Path.cwd()))
     shutil.copytree(example, EXAMPLE)
     reader = Reader(name, cli)
     for snippet in read(name):
-        if snippet.mark == "file" or (snippet.mark == "slow") == slow:
+        if snippet.mark == "file" or (snippet.mark == "tail") == tail:
             reader.read(snippet)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_snippets_of_a_page_run(name, cli, example, monkeypatch):
-    read_page(name, cli, example, monkeypatch, slow=False)
+    read_page(name, cli, example, monkeypatch, tail=False)
 
 
 @pytest.mark.tail
-@pytest.mark.parametrize("name", [name for name in NAMES if any(s.mark == "slow" for s in read(name))])
-def test_the_slow_snippets_of_a_page_run(name, cli, example, monkeypatch):
-    read_page(name, cli, example, monkeypatch, slow=True)
+@pytest.mark.parametrize("name", [name for name in NAMES if any(s.mark == "tail" for s in read(name))])
+def test_the_long_snippets_of_a_page_run(name, cli, example, monkeypatch):
+    read_page(name, cli, example, monkeypatch, tail=True)
 
 
 def shape(line):
