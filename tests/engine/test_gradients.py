@@ -416,5 +416,6 @@ def test_what_cannot_be_checked_is_one_line(cli, here, words, said):
 
 
 def test_the_help_has_it(cli):
-    assert "vsweep check [sweep=NAME] [field=value ...]" in cli("help").out
+    assert re.search(r"^ +check +\w", cli("help").out, re.MULTILINE)
+    assert "usage: vsweep check [FIELD=VALUE …]" in cli("check", "--help").out
     assert vsweep.check is vsweep.commands.check.check
