@@ -113,9 +113,9 @@ def test_a_line_that_float32_cannot_hold_is_refused():
 def test_to_look_at_a_sweep_of_a_line_starts_no_device():
     # The number of devices is refused once there are some.
     script = (
-        "import jax; from vsweep import api\n"
-        "api.try_plan(['data=line', 'model=linear', 'tracker=none'])\n"
-        "api.try_plan(['data=curve', 'model=linear', 'tracker=none'])\n"
+        "import jax; from vsweep.commands.plan import try_plan\n"
+        "try_plan(['data=line', 'model=linear', 'tracker=none'])\n"
+        "try_plan(['data=curve', 'model=linear', 'tracker=none'])\n"
         "jax.config.update('jax_num_cpu_devices', 3); assert len(jax.devices()) == 3"
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
