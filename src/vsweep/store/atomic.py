@@ -10,12 +10,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-# The code in C, where YAML was built with it, is ten times as fast on a hundred thousand values.
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Write a file under a temporary name and rename it when it is complete.
@@ -51,12 +45,20 @@ def write_json(path: Path, record: Any) -> None:
 
 def write_yaml(path: Path, record: Any) -> None:
     """Write plain values as YAML, whole or not at all."""
-    write_text(path, yaml.dump(record, Dumper=_DUMPER, sort_keys=False))
+    # The engine writes files too, and runs where YAML is not installed.
+    import yaml
+
+    # The code in C, where YAML was built with it, is ten times as fast on a hundred thousand values.
+    dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    write_text(path, yaml.dump(record, Dumper=dumper, sort_keys=False))
 
 
 def read_yaml(path: Path) -> Any:
     """Return the plain values in a YAML file. Raises `OSError` and `yaml.YAMLError`."""
-    return yaml.load(path.read_text(encoding="utf-8"), _LOADER)
+    import yaml
+
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load(path.read_text(encoding="utf-8"), loader)
 
 
 def sync_directory(directory: Path) -> None:
