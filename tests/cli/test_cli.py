@@ -407,7 +407,7 @@ def test_an_installed_wheel_works_from_anywhere(command, environment, installed,
     where = [
         sys.executable,
         "-c",
-        "import vsweep.config.hydra_compose; print(vsweep.config.hydra_compose.CONF)",
+        "import vsweep.config.groups; print(vsweep.config.groups.CONF)",
     ]
     env = {**environment, "PYTHONPATH": str(installed)}
     ran = subprocess.run(where, env=env, capture_output=True, text=True)

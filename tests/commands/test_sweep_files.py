@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import vsweep
-from vsweep.config.hydra_compose import CONF
+from vsweep.config.groups import CONF
 from vsweep.config.schema import GROUPS
 from vsweep.config.spec import make_spec as study
 from vsweep.engine import compiler, executor

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vsweep.config.grid import axis_values, seed_list
-from vsweep.config.hydra_compose import CONF
+from vsweep.config.groups import CONF
 from vsweep.config.schema import FIELDS, GROUPS, SWEEP_FIELDS, parse_field
 from vsweep.config.user_input import as_overrides
 from vsweep.config.validate import check_config

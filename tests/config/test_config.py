@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vsweep.config.hydra_compose import CONF
+from vsweep.config.groups import CONF
 from vsweep.config.schema import FIELDS, GROUPS, SWEEP_FIELDS, parse_field
 from vsweep.config.spec import make_spec as study
 from vsweep.config.user_input import as_overrides

@@ -9,8 +9,7 @@ from hydra.errors import OverrideParseException
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vsweep.config.hydra_compose import read_overrides
-from vsweep.config.overrides import FieldValue, spell
+from vsweep.config.overrides import FieldValue, read_overrides, spell
 from vsweep.config.spec import make_spec
 from vsweep.config.user_input import as_overrides
 from vsweep.config.values import resolve
@@ -151,7 +150,7 @@ def test_later_overrides_stand_for_earlier_ones_whether_words_or_values():
     assert lists[1] == {"optimizer.lr": (0.1,), "optimizer.weight_decay": (0.0,)}
     out = make_spec([value, "~grid.optimizer"]).grid.axes
     assert out == ()
-    with pytest.raises(ConfigError, match=r"^grid\.optimizer: is not there to be taken out"):
+    with pytest.raises(ConfigError, match=r"^grid\.optimizer: is not in the config, so it cannot be deleted"):
         make_spec(["~grid.optimizer", value])
 
 
@@ -188,8 +187,8 @@ def test_what_is_recorded_of_values_composes_to_the_same():
     ("config", "begins"),
     [
         ({"a b": 3}, "override: cannot parse 'a b=3'"),
-        ({"hydra": {"run": {"dir": "/x"}}}, "hydra.run.dir: not of a sweep"),
-        ({"hydra.verbose": True}, "hydra.verbose: not to be set here"),
+        ({"hydra": {"run": {"dir": "/x"}}}, "hydra.run.dir: is no field of a sweep"),
+        ({"hydra.verbose": True}, "hydra.verbose: cannot be set here"),
         ({"model@x": "mlp"}, "model@x: no such field"),
         ({"model": "mpl"}, "model: no such choice 'mpl'; did you mean mlp?"),
         ({"model": None}, "model: no such choice 'None'"),

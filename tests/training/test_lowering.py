@@ -8,7 +8,7 @@ import pytest
 from core_helpers import examples, make_hparams, make_static, take
 from jax.sharding import Mesh
 
-from vsweep.config.hydra_compose import CONF
+from vsweep.config.groups import CONF
 from vsweep.config.spec import make_spec
 from vsweep.engine.inputs import arrays
 from vsweep.engine.plan import make_plan

@@ -26,15 +26,16 @@ from vsweep.commands.resume import resume
 from vsweep.commands.sweep import sweep
 from vsweep.commands.sync import sync
 from vsweep.commands.verify import verify
-from vsweep.config.hydra_compose import (
-    CONF,
+from vsweep.config.groups import CONF
+from vsweep.config.hydra_compose import jobs, readable_errors, register_sweeps
+from vsweep.config.overrides import (
     as_force_add,
-    jobs,
+    is_hydra_override,
+    override_key,
     read_overrides,
-    readable_errors,
-    register_sweeps,
+    spell,
+    split_flags,
 )
-from vsweep.config.overrides import is_hydra_override, override_key, spell, split_flags
 from vsweep.config.user_input import as_overrides
 from vsweep.errors import ConfigError
 from vsweep.results import Sweep
@@ -173,7 +174,7 @@ def _through_hydra(command: str, flags: Sequence[str], words: Sequence[str], not
     # Hydra then raises its errors, and `readable_errors` explains them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # Hydra takes overrides on one side of its flags only.
-    sys.argv = [sys.argv[0], *flags, *as_force_add(words)]
+    sys.argv = [sys.argv[0], *flags, *map(as_force_add, words)]
     with readable_errors(words), _hydras_own(words):
         {"run": _run_job, "plan": _plan_job}[command]()
     if _unsent:

@@ -5,7 +5,7 @@ import shlex
 import shtab
 
 from vsweep.cli.arguments import parser
-from vsweep.config.hydra_compose import CHOICES, options
+from vsweep.config.groups import CHOICES, options
 from vsweep.errors import ConfigError, suggest
 
 # Each function offers the choices of every group, and the sweep files in ./sweeps.

@@ -1,5 +1,6 @@
-"""Axes as a config writes them: under `grid` for all combinations, under `draws` side by side."""
+"""Axes as a config writes them: all combinations under `grid`, rows of values under `draws`."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import product
@@ -7,17 +8,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vsweep.config.grid import Axis, axis_values, is_space
+from vsweep.config.grid import Axis, axis_nodes, axis_values, is_space
 from vsweep.config.schema import GROUPS
 from vsweep.config.validate import Config, parse_axis
 from vsweep.errors import ConfigError, short_repr
 
 
 class RawAxes(NamedTuple):
-    """The axes of a sweep, not yet checked.
+    """The axes of a sweep, before their values are checked.
 
-    axes: the path and the distinct values of each, those of the draws first. draws: int64 `(draws, k)`, the
-    place of every draw's value on each of the first k axes; None where nothing is drawn.
+    Attributes:
+        axes: The path and the distinct values of each axis; drawn axes come first.
+        draws: The index of every draw's value on each of the first k axes, int64 `(draws, k)`; None where
+            nothing is drawn.
     """
 
     axes: tuple[tuple[str, tuple[Any, ...]], ...]
@@ -25,30 +28,34 @@ class RawAxes(NamedTuple):
 
     @property
     def drawn(self) -> int:
-        """How many of the axes, the first ones, go together."""
+        """The number of drawn axes, which come first and vary together."""
         return 0 if self.draws is None else self.draws.shape[1]
 
     @property
     def groups(self) -> tuple[int, ...]:
-        """The places of the axes over groups."""
+        """The positions of the axes over groups."""
         return tuple(i for i, (path, _) in enumerate(self.axes) if path in GROUPS)
 
     def field(self, path: str) -> str:
-        """What an axis is called in the config."""
+        """Return the name of an axis in messages, with `grid` or `draws` in front."""
         return f"{'draws' if path in dict(self.axes[: self.drawn]) else 'grid'}.{path}"
 
-    def choices(self, places: Sequence[int]) -> Iterator[tuple[Any, ...]]:
-        """The combinations of values on these axes, in order, that some cell has."""
-        together = [i for i in places if i < self.drawn]
-        rows: Any = [()] if self.draws is None else np.unique(self.draws[:, together], axis=0).tolist()
-        for row in rows if together else [()]:
-            first = [self.axes[i][1][at] for i, at in zip(together, row, strict=True)]
-            for rest in product(*(self.axes[i][1] for i in places if i >= self.drawn)):
+    def choices(self, positions: Sequence[int]) -> Iterator[tuple[Any, ...]]:
+        """Yield the combinations of values on some axes that cells have, in order.
+
+        Args:
+            positions: The positions of the axes.
+        """
+        drawn = [i for i in positions if i < self.drawn]
+        rows: Any = np.unique(self.draws[:, drawn], axis=0).tolist() if drawn else [()]  # type: ignore[index]
+        for row in rows:
+            first = [self.axes[i][1][index] for i, index in zip(drawn, row, strict=True)]
+            for rest in product(*(self.axes[i][1] for i in positions if i >= self.drawn)):
                 yield (*first, *rest)
 
     @contextmanager
-    def named(self) -> Iterator[None]:
-        """Name the axis, where the value that is refused stands on one."""
+    def naming_axes(self) -> Iterator[None]:
+        """Name the axis in the message about a refused value that stands on one."""
         try:
             yield
         except ConfigError as error:
@@ -57,10 +64,17 @@ class RawAxes(NamedTuple):
                 raise
             raise ConfigError(self.field(path), error.got, error.takes) from error
 
-    def checked(self, variants: Iterable[Config]) -> list[Axis]:
-        """The axes, their values as the fields' types. Raises `ConfigError`."""
+    def parse(self, variants: Iterable[Config]) -> list[Axis]:
+        """Return the axes with their values as the fields' types.
+
+        Args:
+            variants: The configs whose cells may have the axes' fields.
+
+        Raises:
+            ConfigError: If a field does not accept a value of its axis.
+        """
         candidates = list(variants)
-        with self.named():
+        with self.naming_axes():
             return [
                 Axis(path, values if path in GROUPS else parse_axis(path, values, candidates))
                 for path, values in self.axes
@@ -68,70 +82,62 @@ class RawAxes(NamedTuple):
 
 
 def read_axes(raw: Mapping[str, Any]) -> RawAxes:
-    """The axes of a resolved config. Raises `ConfigError`."""
-    columns = dict(_found("draws", raw.get("draws")))
-    lengths = {path: len(_column(path, values)) for path, values in columns.items()}
-    for path, length in lengths.items():
-        if length != (most := max(lengths.values())):
-            longest = max(lengths, key=lambda path: lengths[path])
-            takes = f"draws take as many values each, and draws.{longest} has {most:,}"
-            raise ConfigError(f"draws.{path}", f"got {length:,} values", takes)
-    axes = [(path, axis_values(path, node)) for path, node in _found("grid", raw.get("grid"))]
+    """Return the axes of a resolved config.
+
+    Raises:
+        ConfigError: If `grid` or `draws` is malformed, or holds an axis twice.
+    """
+    columns = {path: _check_column(path, values) for path, values in _nodes("draws", raw)}
+    longest = max(columns, key=lambda path: len(columns[path]), default="")
+    for path, column in columns.items():
+        if len(column) < len(columns[longest]):
+            takes = f"draws take as many values each, and draws.{longest} has {len(columns[longest]):,}"
+            raise ConfigError(f"draws.{path}", f"got {len(column):,} values", takes)
+    axes = [(path, axis_values(path, node)) for path, node in _nodes("grid", raw)]
     for path, _ in axes:
         if path in columns:
             takes = f"give it once: ~draws.{path} takes it out of the draws"
             raise ConfigError(f"grid.{path}", "given twice", takes)
     if not columns:
         return RawAxes(tuple(axes), None)
-    drawn, draws = [], []
-    for path, column in columns.items():
-        values, places = _distinct(column)
-        drawn.append((path, values))
-        draws.append(places)
-    return RawAxes((*drawn, *axes), np.stack(draws, axis=1))
+    values, indices = zip(*map(_factorize, columns.values()), strict=True)
+    return RawAxes((*zip(columns, values, strict=True), *axes), np.stack(indices, axis=1))
 
 
-def _found(name: str, tree: Any) -> list[tuple[str, Any]]:
-    """Every axis of a tree as it stands, in order; the `name` of a group is the group's own axis."""
-    found: list[tuple[str, Any]] = []
-
-    def visit(node: Any, path: str) -> None:
-        if isinstance(node, Mapping) and not is_space(node):
-            for key, value in node.items():
-                visit(value, f"{path}.{key}" if path else str(key))
-            return
-        if not path:
-            raise ConfigError(name, f"got {node!r}", "it takes fields and their values")
-        group = path.removesuffix(".name")
-        found.append((group if group in GROUPS else path, node))
-
-    visit({} if tree is None else tree, "")
-    paths = [path for path, _ in found]
-    for path in paths:
-        if paths.count(path) > 1:
+def _nodes(name: str, raw: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return the path and the node of every axis under `grid` or `draws`; a group's `name` is its axis."""
+    tree = {} if raw.get(name) is None else raw[name]
+    if not isinstance(tree, Mapping) or is_space(tree):
+        raise ConfigError(name, f"got {tree!r}", "it takes fields and their values")
+    nodes = [
+        (group if (group := path.removesuffix(".name")) in GROUPS else path, node)
+        for path, node in axis_nodes(tree)
+    ]
+    for path, count in Counter(path for path, _ in nodes).items():
+        if count > 1:
             raise ConfigError(f"{name}.{path}", "given twice", "give an axis once")
-    return found
+    return nodes
 
 
-def _column(path: str, given: Any) -> list[Any]:
-    if not isinstance(given, list) or not given or any(type(one) is dict for one in given):
-        raise ConfigError(
-            f"draws.{path}", f"got {short_repr(given)}", "it takes a list: the value of every draw"
-        )
-    return given
+def _check_column(path: str, column: Any) -> list[Any]:
+    if not isinstance(column, list) or not column or any(type(value) is dict for value in column):
+        takes = "it takes a list: the value of every draw"
+        raise ConfigError(f"draws.{path}", f"got {short_repr(column)}", takes)
+    return column
 
 
-def _distinct(column: list[Any]) -> tuple[tuple[Any, ...], np.ndarray]:
-    """Return the distinct values of a column, and the place of each of its values among these; int64.
+def _factorize(column: list[Any]) -> tuple[tuple[Any, ...], np.ndarray]:
+    """Return the distinct values of a column, and the index of each of its values among them; int64.
 
-    They stand by their first appearance, so that draws which are added leave the others in place.
+    The distinct values are in the order of their first appearance, so that added draws leave their order
+    unchanged.
     """
     numbers: dict[Any, int] = {}
-    places = np.array([numbers.setdefault(_key(value), len(numbers)) for value in column], np.int64)
-    first = np.unique(places, return_index=True)[1]
-    return tuple(column[i] for i in first.tolist()), places
+    indices = np.array([numbers.setdefault(_key(value), len(numbers)) for value in column], np.int64)
+    first = np.unique(indices, return_index=True)[1]
+    return tuple(column[i] for i in first.tolist()), indices
 
 
 def _key(value: Any) -> Any:
-    """Return what is equal for values that are written the same, or are the same number."""
+    """Return a key that is equal for values that are written alike, or are the same number."""
     return value if type(value) in (int, float) and abs(value) < 2**53 else repr(value)

@@ -1,14 +1,14 @@
-"""Axes × seeds -> cells -> trials: integers and arrays, no configs.
+"""The grid of a sweep: axes × seeds → cells → trials, as integers and arrays.
 
-A cell's number is its place, row-major, in the full product of the axes, of which those that are drawn
-together count as one, the first; a trial's is `cell * len(seeds) + place of its seed`. Cells that cannot be
-told apart are trained once, under the lowest of their numbers, so that a number does not depend on what is
+A cell's number is its row-major position in the full product of the axes, in which all drawn axes count as
+one, the first. A trial's number is `cell * len(seeds) + position of its seed`. Cells that cannot be told
+apart are trained once, under the lowest of their numbers, so that a number does not depend on what is
 collapsed.
 """
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,14 +16,19 @@ import numpy as np
 
 from vsweep.errors import ConfigError
 
-# Enough for any value, few enough that logspace says 0.01 where rounding says 0.010000000000000002.
+# Twelve digits are enough for any value, and few enough that logspace gives 0.01, not 0.010000000000000002.
 _DIGITS = 12
 _NO_VALUE = -1
 _MOST = 10_000_000
 
 
 class Axis(NamedTuple):
-    """A field that varies. path: dotted. values: distinct, in order."""
+    """A field that varies.
+
+    Attributes:
+        path: The field's dotted path.
+        values: The field's distinct values, in order.
+    """
 
     path: str
     values: tuple[Any, ...]
@@ -33,9 +38,14 @@ class Axis(NamedTuple):
 class Grid:
     """The cells that are trained.
 
-    cells: int64 `(cells,)`, rising. index: int64 `(cells, axes)`, the place of each cell's value on each
-    axis, -1 where the cell does not have that field. seeds: in order. collapsed: how many cells of the
-    product are trained under another's number. drawn: how many of the axes, the first ones, go together.
+    Attributes:
+        axes: The axes in the file's order, drawn ones first.
+        cells: The cells' numbers, int64 `(cells,)`, rising.
+        index: The index of each cell's value on each axis, int64 `(cells, axes)`; -1 where a cell lacks the
+            field.
+        seeds: The seeds in order.
+        collapsed: The number of cells that are trained under another cell's number.
+        drawn: The number of drawn axes.
     """
 
     axes: tuple[Axis, ...]
@@ -46,17 +56,17 @@ class Grid:
     drawn: int = 0
 
     def __len__(self) -> int:
-        """The number of trials."""
+        """Return the number of trials."""
         return len(self.cells) * len(self.seeds)
 
     def column(self, axis: int) -> np.ndarray:
-        """The value of each cell on an axis, as objects, None where it has none."""
+        """Return the value of each cell on an axis, as objects `(cells,)`; None where the cell has none."""
         values = np.empty(len(self.axes[axis].values) + 1, object)
         values[:-1] = self.axes[axis].values
         return values[self.index[:, axis]]
 
     def trials(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of every trial its number, the row of its cell in `cells`, and its seed; int64 `(trials,)`."""
+        """Return every trial's number, the row of its cell in `cells`, and its seed; int64 `(trials,)`."""
         n = len(self.seeds)
         number = (self.cells[:, None] * n + np.arange(n)[None, :]).ravel()
         row = np.repeat(np.arange(len(self.cells)), n)
@@ -71,13 +81,18 @@ def expand(
     *,
     draws: np.ndarray | None = None,
 ) -> Grid:
-    """All cells of the axes, in the file's order, those that cannot be told apart collapsed.
+    """Return all cells of the axes, in the file's order, with cells that cannot be told apart collapsed.
 
-    selectors: the axes whose values decide which of the other fields a cell has. has: from the values
-    on those axes, the paths of the fields that such a cell has. draws: int64 `(draws, k)`, the places of
-    values on the first k axes that go together, instead of all their combinations.
+    Args:
+        axes: The axes, drawn ones first.
+        seeds: The seeds.
+        selectors: The paths of the axes whose values decide which of the other fields a cell has.
+        has: A function from the values on those axes to the paths of the fields that such a cell has.
+        draws: The indices of the values of every draw on the first k axes, int64 `(draws, k)`; these axes
+            have no other combinations.
 
-    Raises `ConfigError` for too many trials.
+    Raises:
+        ConfigError: If there are too many trials.
     """
     draws = np.zeros((1, 0), np.int64) if draws is None else draws
     drawn = draws.shape[1]
@@ -88,48 +103,52 @@ def expand(
     rest = np.indices(shape, np.int64).reshape(len(shape), math.prod(shape)).T
     index = np.hstack([np.repeat(draws, len(rest), axis=0), np.tile(rest, (len(draws), 1))])
     if has is not None:
-        places = [i for i, axis in enumerate(axes) if axis.path in selectors]
-        combinations = np.unique(index[:, places], axis=0)
-        for combination in combinations:
-            chosen = {axes[i].path: axes[i].values[j] for i, j in zip(places, combination, strict=True)}
-            kept = has(chosen)
-            lost = [i for i, axis in enumerate(axes) if axis.path not in kept]
-            rows = (index[:, places] == combination).all(axis=1)
-            index[np.ix_(rows, lost)] = _NO_VALUE
+        positions = [i for i, axis in enumerate(axes) if axis.path in selectors]
+        for combination in np.unique(index[:, positions], axis=0):
+            chosen = {axes[i].path: axes[i].values[j] for i, j in zip(positions, combination, strict=True)}
+            paths = has(chosen)
+            absent = [i for i, axis in enumerate(axes) if axis.path not in paths]
+            rows = (index[:, positions] == combination).all(axis=1)
+            index[np.ix_(rows, absent)] = _NO_VALUE
     first = np.sort(np.unique(index, axis=0, return_index=True)[1])
     cells, collapsed = first.astype(np.int64), len(index) - len(first)
     return Grid(tuple(axes), cells, index[first], tuple(seeds), collapsed, drawn)
 
 
-def axis_values(path: str, given: Any) -> tuple[Any, ...]:
-    """The values of an axis from how it is written: a list, or one of logspace, linspace, range.
+def axis_values(path: str, node: Any) -> tuple[Any, ...]:
+    """Return the values of an axis.
 
-    Raises `ConfigError`, naming `grid.<path>`.
+    Args:
+        path: The axis' path.
+        node: The axis as a config writes it: a list, or one of logspace, linspace and range.
+
+    Raises:
+        ConfigError: If the axis is malformed or has a value twice; the message names `grid.<path>`.
     """
     field = f"grid.{path}"
     takes = (
         "it takes a list, or {logspace: [lo, hi, n]}, {linspace: [lo, hi, n]}, {range: [start, stop, step]}"
     )
-    if isinstance(given, list) and len(given) == 1 and isinstance(given[0], dict):
-        given = given[0]
-    if isinstance(given, dict):
-        if len(given) != 1 or (kind := next(iter(given))) not in _SPACES:
-            raise ConfigError(field, f"got {given}", takes)
-        values = _SPACES[kind](field, given[kind])
-    elif isinstance(given, list):
-        values = given
+    if isinstance(node, list) and len(node) == 1 and isinstance(node[0], dict):
+        node = node[0]
+    if isinstance(node, dict):
+        if len(node) != 1 or (kind := next(iter(node))) not in _SPACES:
+            raise ConfigError(field, f"got {node}", takes)
+        values = _SPACES[kind](field, node[kind])
+    elif isinstance(node, list):
+        values = node
     else:
-        raise ConfigError(field, f"got {given!r}", takes)
+        raise ConfigError(field, f"got {node!r}", takes)
     if not values:
         raise ConfigError(field, "the axis is empty", takes)
     return distinct(path, values)
 
 
 def distinct(path: str, values: Sequence[Any]) -> tuple[Any, ...]:
-    """The values of an axis, each once. Raises `ConfigError`."""
+    """Return the values of an axis. Raises `ConfigError` for a value that is given twice."""
     seen = set()
     for value in values:
-        # By how it is written: 1 and True are equal in Python, and are two values here.
+        # Values are compared as they are written: 1 and True are equal in Python, and are two values here.
         key = value if type(value) is float and value == value != 0 else repr(value)
         if key in seen:
             raise ConfigError(f"grid.{path}", f"{value!r} is given twice", "values are distinct")
@@ -138,27 +157,36 @@ def distinct(path: str, values: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def is_space(node: Any) -> bool:
-    """Whether a mapping says the values of an axis, and is no group of fields."""
+    """Return True for a mapping that gives the values of an axis, and is no group of fields."""
     return isinstance(node, Mapping) and bool(set(node) & set(_SPACES))
 
 
-def _is_number(value: Any) -> bool:
-    # Beyond 1e300 differences overflow.
+def axis_nodes(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted path and the node of every field in a tree of mappings; a space is one node."""
+    for key, node in tree.items():
+        if isinstance(node, Mapping) and not is_space(node):
+            yield from axis_nodes(node, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", node
+
+
+def is_number(value: Any) -> bool:
+    """Return True for a number whose differences to others do not overflow, and no boolean."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
-def _space(field: str, given: Any, kind: str) -> tuple[float, float, int]:
+def _space(field: str, node: Any, kind: str) -> tuple[float, float, int]:
     takes = f"{{{kind}: [lo, hi, n]}} takes two numbers and how many"
-    numbers = isinstance(given, list) and all(map(_is_number, given))
-    if not numbers or len(given) != 3 or given[2] != int(given[2]):
-        raise ConfigError(field, f"got {{{kind}: {given}}}", takes)
-    if not 1 <= given[2] <= _MOST:
-        raise ConfigError(field, f"got {{{kind}: {given}}}, {given[2]} values", takes)
-    return float(given[0]), float(given[1]), int(given[2])
+    numbers = isinstance(node, list) and all(map(is_number, node))
+    if not numbers or len(node) != 3 or node[2] != int(node[2]):
+        raise ConfigError(field, f"got {{{kind}: {node}}}", takes)
+    if not 1 <= node[2] <= _MOST:
+        raise ConfigError(field, f"got {{{kind}: {node}}}, {node[2]} values", takes)
+    return float(node[0]), float(node[1]), int(node[2])
 
 
-def _written(values: np.ndarray, scale: float = 0.0) -> list[float]:
-    """Values without the noise of their last digits, relative to the scale or to each itself."""
+def _round(values: np.ndarray, scale: float = 0.0) -> list[float]:
+    """Round off the noise in the last digits of values, relative to a scale or to each value itself."""
     if scale:
         decimals = _DIGITS - math.ceil(math.log10(scale))
         return [round(float(v), decimals) for v in values]
@@ -169,34 +197,30 @@ def _with_ends(values: list[float], lo: float, hi: float) -> list[float]:
     return [lo] if len(values) == 1 else [lo, *values[1:-1], hi]
 
 
-def _logspace(field: str, given: Any) -> list[float]:
-    lo, hi, n = _space(field, given, "logspace")
+def _logspace(field: str, node: Any) -> list[float]:
+    lo, hi, n = _space(field, node, "logspace")
     if lo <= 0 or hi <= 0:
-        raise ConfigError(field, f"got {{logspace: {given}}}", "both ends of a logspace are above 0")
-    return _with_ends(_written(np.geomspace(lo, hi, n)), lo, hi)
+        raise ConfigError(field, f"got {{logspace: {node}}}", "both ends of a logspace are above 0")
+    return _with_ends(_round(np.geomspace(lo, hi, n)), lo, hi)
 
 
-def _linspace(field: str, given: Any) -> list[float]:
-    lo, hi, n = _space(field, given, "linspace")
-    return _with_ends(_written(np.linspace(lo, hi, n), max(abs(lo), abs(hi))), lo, hi)
+def _linspace(field: str, node: Any) -> list[float]:
+    lo, hi, n = _space(field, node, "linspace")
+    return _with_ends(_round(np.linspace(lo, hi, n), max(abs(lo), abs(hi))), lo, hi)
 
 
-def _range(field: str, given: Any) -> list[float]:
+def _range(field: str, node: Any) -> list[float]:
     takes = "{range: [start, stop, step]} takes two or three numbers, as Python's range; stop is left out"
-    if (
-        not isinstance(given, list)
-        or len(given) not in (2, 3)
-        or not all(map(_is_number, given))
-        or (len(given) == 3 and given[2] == 0)
-    ):
-        raise ConfigError(field, f"got {{range: {given}}}", takes)
-    start, stop, step = (*given, 1)[:3]
-    if abs((stop - start) / step) > _MOST:
-        raise ConfigError(field, f"got {{range: {given}}}", takes)
-    if all(isinstance(v, int) for v in given):
-        return list(range(*given))
-    # Half a step in a million off the end, so that rounding adds no value.
-    return _written(np.arange(start, stop - 1e-6 * step, step), max(abs(start), abs(stop)))
+    error = ConfigError(field, f"got {{range: {node}}}", takes)
+    if not isinstance(node, list) or len(node) not in (2, 3) or not all(map(is_number, node)):
+        raise error
+    start, stop, step = (*node, 1)[:3]
+    if step == 0 or abs((stop - start) / step) > _MOST:
+        raise error
+    if all(isinstance(v, int) for v in node):
+        return list(range(*node))
+    # Rounding must not add a value at the end, so stop is lowered by a millionth of a step.
+    return _round(np.arange(start, stop - 1e-6 * step, step), max(abs(start), abs(stop)))
 
 
 _SPACES: dict[str, Callable[[str, Any], list[Any]]] = {
@@ -206,17 +230,17 @@ _SPACES: dict[str, Callable[[str, Any], list[Any]]] = {
 }
 
 
-def seed_list(given: Any) -> tuple[int, ...]:
-    """Seeds from a count (0 to n - 1) or a list. Raises `ConfigError`."""
+def seed_list(seeds: Any) -> tuple[int, ...]:
+    """Return the seeds for a count (0 to n - 1) or a list. Raises `ConfigError` for anything else."""
     takes = "it takes a count of at least 1, or a list of distinct integers from 0 to 4294967295"
-    counted = isinstance(given, int) and not isinstance(given, bool) and given <= _MOST
-    listed = list(range(given)) if counted else given
-    whole = isinstance(listed, list) and all(
+    is_count = isinstance(seeds, int) and not isinstance(seeds, bool) and seeds <= _MOST
+    listed = list(range(seeds)) if is_count else seeds
+    integers = isinstance(listed, list) and all(
         isinstance(s, int) and not isinstance(s, bool) and 0 <= s < 2**32 for s in listed
     )
-    if not whole or not listed:
-        raise ConfigError("seeds", f"got {given!r}", takes)
+    if not integers or not listed:
+        raise ConfigError("seeds", f"got {seeds!r}", takes)
     if len(set(listed)) < len(listed):
-        twice = Counter(listed).most_common(1)[0][0]
-        raise ConfigError("seeds", f"{twice} is given twice", takes)
+        repeated = Counter(listed).most_common(1)[0][0]
+        raise ConfigError("seeds", f"{repeated} is given twice", takes)
     return tuple(listed)

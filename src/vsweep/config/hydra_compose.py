@@ -1,10 +1,9 @@
-"""From a person's words to a resolved config, through Hydra; and what Hydra refuses, in a sentence."""
+"""Compose a resolved config from overrides by Hydra, and explain what Hydra refuses in one message."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import product
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import hydra
@@ -16,45 +15,28 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
 
-from vsweep.config import overrides, sweep_file
-from vsweep.config.overrides import Change, Override, override_key, spell
-from vsweep.config.schema import GROUPS
+from vsweep.config import sweep_file
+from vsweep.config.groups import CHOICES, CONF, options, sweep_files
+from vsweep.config.overrides import Change, Override, as_force_add, override_key, read_overrides, spell
 from vsweep.config.values import is_final, put_back, resolve, set_aside
 from vsweep.errors import ConfigError, short_repr, suggest
 
-_PACKAGE = Path(__file__).parents[1]
-# Beside the package in an installed wheel, at the top in a checkout.
-_ROOT = _PACKAGE if (_PACKAGE / "conf").is_dir() else _PACKAGE.parents[1]
-CONF = _ROOT / "conf"
 _SECRETS = "variables may be secrets: write the value"
-CHOICES = [*GROUPS, "tracker", "sweep"]
-
-
-def options(group: str) -> list[str]:
-    """The choices of a config group."""
-    if group == "sweep":
-        return list(_sweep_files())
-    return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
-
-
-def _all_options() -> dict[str, list[str]]:
-    return {group: options(group) for group in CHOICES}
-
-
-def _sweep_files() -> dict[str, Path]:
-    """Sweep files by name: those shipped, and those in `./sweeps`, which come first."""
-    files = [*(_ROOT / "sweeps").glob("*.yaml"), *Path("sweeps").glob("*.yaml")]
-    return {file.stem: file for file in sorted(files, key=lambda file: file.stem) if file.stem.strip(".")}
+# The lists of the registered sweep files, by the token that replaces each in its file.
+_lists: dict[str, list[Any]] = {}
 
 
 def register_sweeps(overrides: Sequence[Override], *, whole: bool = False) -> None:
-    """Make the sweep files that these overrides choose, and those in their defaults, choices of `sweep=`.
+    """Make the sweep files that overrides choose, and those in their defaults, choices of `sweep=`.
 
-    whole: for Hydra's own jobs and flags, which show every sweep file, and with its lists in place. Raises
-    `ConfigError` for one that is chosen and cannot be used.
+    Args:
+        overrides: The overrides.
+        whole: Register every sweep file, with its lists in place, as Hydra's own jobs and flags need them.
+
+    Raises:
+        ConfigError: If a chosen sweep file cannot be used.
     """
-    store, known, files = ConfigStore.instance(), _all_options(), _sweep_files()
-    chosen = _named(overrides)
+    store, files, chosen = ConfigStore.instance(), sweep_files(), _chosen_sweeps(overrides)
     trees: dict[str, dict[str, Any]] = {}
     refused: dict[str, ConfigError] = {}
     rest = [*(files if whole else []), *chosen]
@@ -63,15 +45,15 @@ def register_sweeps(overrides: Sequence[Override], *, whole: bool = False) -> No
         if name in trees or name in refused or name not in files:
             continue
         try:
-            trees[name] = sweep_file.read(files[name], known)
-            rest += _inner(trees[name])
+            trees[name] = sweep_file.read(files[name])
+            rest += _default_sweeps(trees[name])
         except ConfigError as error:
             refused[name] = error
     for name in trees:
-        if name in _within([name], trees):
+        if name in _nested_sweeps([name], trees):
             got = f"the sweep {name} is in the defaults of its own defaults"
             refused[name] = ConfigError("defaults", got, "leave it out of one of them")
-    for name in [*chosen, *sorted(_within(chosen, trees))]:
+    for name in [*chosen, *sorted(_nested_sweeps(chosen, trees))]:
         if name in refused:
             raise refused[name]
     _lists.clear()
@@ -82,16 +64,12 @@ def register_sweeps(overrides: Sequence[Override], *, whole: bool = False) -> No
         store.store(group="sweep", name=name, node=node, package="_global_", provider="vsweep")
 
 
-# The lists of the sweep files that are registered, by the token that stands for each in its file.
-_lists: dict[str, list[Any]] = {}
-
-
-def _inner(tree: Mapping[str, Any]) -> list[str]:
+def _default_sweeps(tree: Mapping[str, Any]) -> list[str]:
     """Return the other sweeps in the defaults of a sweep file."""
     return [entry for entry in tree.get("defaults", []) if isinstance(entry, str) and entry != "_self_"]
 
 
-def _named(overrides: Sequence[Override]) -> list[str]:
+def _chosen_sweeps(overrides: Sequence[Override]) -> list[str]:
     """Return the sweeps that overrides name, in any of Hydra's ways to write one or several."""
     values = [
         spell(override).partition("=")[2] for override in overrides if override_key(override) == "sweep"
@@ -99,32 +77,26 @@ def _named(overrides: Sequence[Override]) -> list[str]:
     return [name for value in values for name in re.split(r"[\s,'\"\[\]()]+", value)]
 
 
-def _within(names: Iterable[str], trees: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    """Return the sweeps in the defaults of these, and in the defaults of those."""
-    found: set[str] = set()
+def _nested_sweeps(names: Iterable[str], trees: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Return the sweeps in the defaults of some sweeps, and in the defaults of those, at any depth."""
+    nested: set[str] = set()
     rest = list(names)
     while rest:
-        inner = set(_inner(trees.get(rest.pop(), {}))) - found
-        found |= inner
-        rest += inner
-    return found
-
-
-def as_force_add(words: Sequence[str]) -> list[str]:
-    """Return Hydra overrides such that any field can be given as `path=value`."""
-    return overrides.as_force_add(words, CHOICES)
-
-
-def read_overrides(given: Sequence[Override], *, multirun: bool = False) -> list[Change]:
-    """Return what overrides do to a config; see `overrides.read_overrides`. Raises `ConfigError`."""
-    return overrides.read_overrides(given, _all_options(), multirun=multirun)
+        new = set(_default_sweeps(trees.get(rest.pop(), {}))) - nested
+        nested |= new
+        rest += new
+    return nested
 
 
 def jobs(words: Sequence[str]) -> list[list[str]]:
-    """Return the words of every job of Hydra's multirun: the product of the choices they sweep over."""
+    """Return the words of every job of Hydra's multirun, the product of the values that the words sweep over.
+
+    Raises:
+        ConfigError: If Hydra cannot parse a word.
+    """
     read_overrides(words, multirun=True)
     with readable_errors(words):
-        parsed = OverridesParser.create().parse_overrides(as_force_add(words))
+        parsed = OverridesParser.create().parse_overrides(list(map(as_force_add, words)))
         columns = []
         for override in parsed:
             if override.is_sweep_override():
@@ -137,7 +109,7 @@ def jobs(words: Sequence[str]) -> list[list[str]]:
 
 @contextmanager
 def _hydra() -> Iterator[None]:
-    """Our Hydra: the one that is running, if `vsweep` started it, else a new one."""
+    """Use the running Hydra if `vsweep` started it, and otherwise a new one."""
     running = GlobalHydra.instance()
     if running.is_initialized():
         paths = [str(p.path) for p in running.config_loader().get_search_path().get_path()]
@@ -155,14 +127,12 @@ def _hydra() -> Iterator[None]:
 
 @contextmanager
 def _no_environment() -> Iterator[None]:
-    """Keep variables of the environment, which may be secrets, out of what is kept of a sweep."""
+    """Refuse variables of the environment, which may be secrets, in the config that is stored."""
 
-    def refuse_it(name: str, *_: Any) -> None:
-        raise ConfigError(
-            "config", f"${{oc.env:{name}}} is refused", "variables may be secrets: write the value"
-        )
+    def refuse(name: str, *_: Any) -> None:
+        raise ConfigError("config", f"${{oc.env:{name}}} is refused", _SECRETS)
 
-    OmegaConf.register_new_resolver("oc.env", refuse_it, replace=True)
+    OmegaConf.register_new_resolver("oc.env", refuse, replace=True)
     try:
         yield
     finally:
@@ -170,7 +140,13 @@ def _no_environment() -> Iterator[None]:
 
 
 class Composed(NamedTuple):
-    """raw: the resolved config. choices: of each group. interpolated: whether fields stood for others."""
+    """A composed config.
+
+    Attributes:
+        raw: The resolved config.
+        choices: The choice of each group.
+        interpolated: Whether fields referred to others.
+    """
 
     raw: dict[str, Any]
     choices: Mapping[str, str]
@@ -178,19 +154,20 @@ class Composed(NamedTuple):
 
 
 def compose(changes: Sequence[Change], chosen: Mapping[str, str] | None = None) -> Composed:
-    """Compose the choices of groups by Hydra, and change the fields of what they give.
+    """Compose the choices of groups by Hydra, and change fields of the result.
 
     Args:
-        changes: From `read_overrides`; the sweep files that they choose have to be registered.
-        chosen: Choices of groups that stand for those of the changes.
+        changes: The changes from `read_overrides`; the sweep files that they choose must be registered.
+        chosen: Choices by group, in place of those in the changes.
 
     Raises:
-        ConfigError: For what cannot be composed.
+        ConfigError: If the config cannot be composed.
     """
     chosen = chosen or {}
     for change in changes:
         if change.kind == "hydra":
-            raise ConfigError(override_key(change.override), "not of a sweep", "it is for the command line")
+            key = override_key(change.override)
+            raise ConfigError(key, "is no field of a sweep", "give it on the command line")
     words = [
         spell(change.override)
         for change in changes
@@ -198,7 +175,7 @@ def compose(changes: Sequence[Change], chosen: Mapping[str, str] | None = None) 
     ]
     words += [f"{group}={value}" for group, value in chosen.items()]
     with _hydra(), readable_errors(words, ValueError), _no_environment():
-        cfg = hydra.compose("config", as_force_add(words), return_hydra_config=True)
+        cfg = hydra.compose("config", list(map(as_force_add, words)), return_hydra_config=True)
         fields = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
         tree = put_back(OmegaConf.to_container(fields, resolve=False), _lists)
         for change in changes:
@@ -208,7 +185,12 @@ def compose(changes: Sequence[Change], chosen: Mapping[str, str] | None = None) 
 
 @contextmanager
 def readable_errors(words: Sequence[str], *more: type[Exception]) -> Iterator[None]:
-    """Turn what Hydra and OmegaConf raise into one clear message. more: what else they raise here."""
+    """Turn an error of Hydra or OmegaConf into a `ConfigError`.
+
+    Args:
+        words: The overrides that Hydra was given.
+        more: Other errors that Hydra raises here.
+    """
     try:
         yield
     except ConfigError:
@@ -219,36 +201,27 @@ def readable_errors(words: Sequence[str], *more: type[Exception]) -> Iterator[No
     except RecursionError as error:
         raise ConfigError("config", "a value is nested too deeply", "give plain values") from error
     except (HydraException, OmegaConfBaseException, *more) as error:
-        raise _translated(error, words) from error
+        raise _as_config_error(error, words) from error
 
 
-def _translated(error: Exception, words: Sequence[str]) -> ConfigError:
-    """The field, and what was wrong with it, out of Hydra's own words."""
+def _as_config_error(error: Exception, words: Sequence[str]) -> ConfigError:
+    """Return an error of Hydra's with the field and the reason, read from Hydra's message."""
     reason = " ".join(str(error).split())
     path = getattr(error, "full_key", None) or getattr(error.__cause__, "full_key", None)
-    if found := re.search(r"\$\{oc\.env:.*? is refused", reason):
-        return ConfigError(path or "config", found[0], _SECRETS)
-    if found := re.search(r"Could not find '([\w/]+)/([^'/]+)'", reason):
-        group, choice = found.groups()
-        known = options(group) if group in CHOICES else _plugins(reason)
+    if match := re.search(r"\$\{oc\.env:.*? is refused", reason):
+        return ConfigError(path or "config", match[0], _SECRETS)
+    if match := re.search(r"Could not find '([\w/]+)/([^'/]+)'", reason):
+        group, choice = match.groups()
+        # Hydra's message lists the choices of a group of its own.
+        listed = re.search(r"Available options in '[\w/]+': (.*?) Config search path", reason)
+        known = options(group) if group in CHOICES else listed[1].split() if listed else []
         return ConfigError(group, f"no such choice {choice!r}", suggest(choice, known))
-    if found := re.search(r"Could not delete '(\w+)=(\w+)'", reason):
-        got = f"is not {found[2]}, which was to be taken out"
-        return ConfigError(found[1], got, f"leave ~{found[1]} out")
+    if match := re.search(r"Could not delete '(\w+)=(\w+)'", reason):
+        got = f"is not {match[2]}, so ~{match[1]}={match[2]} deletes nothing"
+        return ConfigError(match[1], got, f"leave ~{match[1]} out")
     if "Missing mandatory value" in reason:
         return ConfigError(path or "config", "got ???, which stands for no value", "give one")
-    if found := re.search(r"(?:Could not override|Error merging override) '?\+*([\w./@-]+)", reason):
-        takes = f"{_word_of(found[1], words)} does not fit its field"
-        return ConfigError(found[1], "cannot be given there", takes)
+    if match := re.search(r"(?:Could not override|Error merging override) '?\+*([\w./@-]+)", reason):
+        word = next((repr(w) for w in reversed(words) if w.lstrip("+~").startswith(match[1])), "it")
+        return ConfigError(match[1], "cannot be given there", f"{word} does not fit its field")
     return ConfigError(path or "config", reason.split(" full_key:")[0], "give plain values, as path=value")
-
-
-def _word_of(path: str, words: Sequence[str]) -> str:
-    """The word that gave a path, as far as it can be told."""
-    return next((repr(word) for word in reversed(words) if word.lstrip("+~").startswith(path)), "it")
-
-
-def _plugins(reason: str) -> list[str]:
-    """Of a group of Hydra's own the choices, out of what it says."""
-    found = re.search(r"Available options in '[\w/]+': (.*?) Config search path", reason)
-    return found[1].split() if found else []

@@ -1,21 +1,22 @@
-"""Overrides: words of a command line, which Hydra's grammar reads, and fields given as values.
+"""Parse overrides: words of a command line, read by Hydra's grammar, and fields given as values.
 
-What no override may be is refused here, and what is read becomes `Change`s of a config.
+An override that no config can use is refused here; any other becomes a `Change` of a config.
 """
 
 import re
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override as HydraOverride
 from hydra.errors import OverrideParseException
 
+from vsweep.config.groups import CHOICES, options
 from vsweep.config.schema import GROUPS
 from vsweep.config.values import assign, delete, from_python, select
 from vsweep.errors import ConfigError, short_repr, suggest
 
-# Hydra's flags that are known here, and the values that each takes. Others load configs from elsewhere.
+# The accepted flags of Hydra, and the values that each takes. Other flags would load configs from elsewhere.
 _FLAGS: dict[str, tuple[str, ...]] = {
     "--multirun": (),
     "--cfg": ("job", "hydra", "all"),
@@ -26,17 +27,17 @@ _FLAGS: dict[str, tuple[str, ...]] = {
     "--version": (),
 }
 _SHORT = {"-m": "--multirun", "-c": "--cfg", "-i": "--info", "-h": "--help"}
-# What may be said of Hydra's own config: where and how its jobs run. The rest imports, calls and loads.
+# These fields of Hydra's own config say where and how its jobs run. The others import, call and load.
 _HYDRAS = re.compile(
     r"hydra\.(launcher\.[\w.]+|sweeper\.(?!params)[\w.]+)|hydra\.(run\.dir|sweep\.dir|sweep\.subdir)"
 )
 _LONGEST = 200
-# What Hydra takes for something else where it is not quoted.
+# Hydra reads these words as constants where they are not quoted.
 _NOT_TEXT = ("true", "false", "null", "nan", "inf")
 _PLUGINS = ("hydra/launcher", "hydra/sweeper")
 _KEY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
-# A list of numbers, names and quoted text without escapes means here what it means in Hydra's grammar, whose
-# parser takes time quadratic in the length of a list.
+# A list of numbers, names and quoted text without escapes is read here as Hydra's grammar reads it, because
+# the grammar's parser takes time quadratic in the length of a list.
 _INT = r"[+-]?(?:0|[1-9][0-9]{0,17})"
 _FLOAT = rf"{_INT}(?:\.[0-9]+(?:[eE][+-]?[0-9]{{1,3}})?|[eE][+-]?[0-9]{{1,3}})"
 _ITEM = rf"(?:{_FLOAT}|{_INT}|[A-Za-z]\w*|'[^'\\$\n\r]+'|\"[^\"\\$\n\r]+\")"
@@ -45,7 +46,12 @@ _CONSTANTS = {"true": True, "false": False, "null": None, "nan": float("nan"), "
 
 
 class FieldValue(NamedTuple):
-    """A field given as a value, from Python or a W&B sweep file. path: dotted."""
+    """A field given as a value, from Python or a W&B sweep file.
+
+    Attributes:
+        path: The field's dotted path.
+        value: The field's value.
+    """
 
     path: str
     value: Any
@@ -55,10 +61,14 @@ Override = str | FieldValue
 
 
 class Change(NamedTuple):
-    """What an override does to a config.
+    """The effect of an override on a config.
 
-    kind: `choose` from a group, which Hydra does, `assign` a field or `delete` it, or none of a sweep
-    (`hydra`). key: the group or the field. value: what it is given, or has to have. override: as it came.
+    Attributes:
+        kind: `choose` from a group, which Hydra does; `assign` or `delete` a field; or `hydra` for a field of
+            Hydra's own config.
+        key: The group or the field.
+        value: The value to assign, or the value that the field must have to be deleted.
+        override: The override as the user gave it.
     """
 
     kind: Literal["choose", "assign", "delete", "hydra"]
@@ -71,9 +81,11 @@ class Change(NamedTuple):
         if self.kind == "delete":
             present = select(tree, self.key)
             if present is None:
-                raise ConfigError(self.key, "is not there to be taken out", f"leave ~{self.key} out")
+                raise ConfigError(
+                    self.key, "is not in the config, so it cannot be deleted", f"leave ~{self.key} out"
+                )
             if self.value is not None and self.value != present:
-                got = f"is {present}, and another value was to be taken out"
+                got = f"is {present}, which is not the value to delete"
                 raise ConfigError(self.key, got, f"give ~{self.key}")
             delete(tree, self.key)
         elif self.kind == "assign":
@@ -102,7 +114,7 @@ def spell(override: Override) -> str:
 
 
 def split_flags(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Hydra's flags, in their long form, and the other words. Raises `ConfigError`."""
+    """Return Hydra's flags in their long form, and the other words. Raises `ConfigError`."""
     flags: list[str] = []
     others: list[str] = []
     rest = list(words)
@@ -126,22 +138,18 @@ def split_flags(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def is_hydra_override(word: str) -> bool:
-    """Whether an override is of Hydra's own config."""
+    """Return True for an override of Hydra's own config."""
     return bool(re.match(r"[+~]*hydra\b", word))
 
 
-def as_force_add(words: Sequence[str], choices: Container[str]) -> list[str]:
-    """Return Hydra overrides such that any field can be given as `path=value`, new keys included.
+def as_force_add(word: str) -> str:
+    """Return a Hydra override such that any field can be given as `path=value`, new keys included.
 
-    The schema refuses a key that is no field later, with the nearest name.
+    The schema later refuses a key that is no field, with the nearest name.
     """
-    return [_force_add(word, choices) for word in words]
-
-
-def _force_add(word: str, choices: Container[str]) -> str:
     key, equals, value = word.partition("=")
     key = key.lstrip("+") if re.match(r"\+{1,2}\w", key) and not is_hydra_override(key) else key
-    if equals and key in choices:
+    if equals and key in CHOICES:
         return f"{key}={value}"
     if equals and not is_hydra_override(key) and re.match(r"[\w.]+$", key):
         value = f"[{value}]" if _is_axis(key) and value.startswith("{") else value
@@ -154,65 +162,64 @@ def _is_axis(key: str) -> bool:
 
 
 def _normal_key(key: str) -> str:
-    """Return the place in a config of a field; an axis over a group stands at the group's `name`."""
+    """Return the path of a field in a config; an axis over a group is at the group's `name`."""
     return f"{key}.name" if _is_axis(key) and key.partition(".")[2] in GROUPS else key
 
 
-def read_overrides(
-    overrides: Sequence[Override], options: Mapping[str, list[str]], *, multirun: bool = False
-) -> list[Change]:
-    """Return what overrides do to a config. Raises `ConfigError` for those that are no fields here.
+def read_overrides(overrides: Sequence[Override], *, multirun: bool = False) -> list[Change]:
+    """Return the changes that overrides make to a config.
 
     Args:
         overrides: Words, each of which is parsed once, and values, which are not parsed.
-        options: The choices of every group.
-        multirun: Whether a word may hold the values of several jobs.
+        multirun: Accept words that hold the values of several jobs.
+
+    Raises:
+        ConfigError: If an override cannot be parsed, or names no field and no choice.
     """
-    return [_read(override, options, multirun=multirun) for override in overrides]
+    return [_read(override, multirun=multirun) for override in overrides]
 
 
-def _read(override: Override, options: Mapping[str, list[str]], *, multirun: bool) -> Change:
+def _read(override: Override, *, multirun: bool) -> Change:
     if isinstance(override, FieldValue):
         path, value = override
         if not _KEY.fullmatch(path) or is_hydra_override(path):
-            # The grammar says what is wrong with such a key.
-            return _read(spell(override), options, multirun=False)
-        if path in options:
-            return _choice(path, value, str(value), options, override)
+            # Hydra's parser explains why it refuses such a key.
+            return _read(spell(override), multirun=False)
+        if path in CHOICES:
+            return _choice(path, value, str(value), override)
         value = from_python(value)
         value = [value] if _is_axis(path) and isinstance(value, dict) else value
         return _assignment(_normal_key(path), value, override)
-    word = _force_add(override, options)
+    word = as_force_add(override)
     key, _, value = word.partition("=")
     if key.startswith("++") and _KEY.fullmatch(key[2:]) and _LIST.fullmatch(value):
         return _assignment(key[2:], [_item(text) for text in re.findall(_ITEM, value, re.ASCII)], override)
     parsed = _parse(word)
-    _refuse_hydras(parsed)
+    _refuse_hydra_fields(parsed)
     key = parsed.key_or_group
     if is_hydra_override(key):
         return Change("hydra", key, parsed.value(), override)
-    # Hydra looks for a group's folder of that name, which no file system has of any length.
+    # Hydra looks for a folder of the group's name, and file systems limit the length of names.
     if parsed.package is not None or "/" in key or not 0 < len(key) <= _LONGEST:
-        named = f"{key}@{parsed.package}" if parsed.package is not None else key
-        raise ConfigError(named or "override", "no such field", suggest(key, options))
+        field = f"{key}@{parsed.package}" if parsed.package is not None else key
+        raise ConfigError(field or "override", "no such field", suggest(key, CHOICES))
     if parsed.is_sweep_override():
         _refuse_target(key)
         if not multirun:
-            text = parsed.get_value_string()
-            takes = f"give -m for a job of each, or grid.{key}=[…] for an axis"
-            raise ConfigError(key, f"got several values, {short_repr(text)}", takes)
+            got = f"got several values, {short_repr(parsed.get_value_string())}"
+            raise ConfigError(key, got, f"give -m for one job per value, or grid.{key}=[…] for an axis")
         return Change("assign", key, None, override)
     if parsed.is_delete():
-        return Change("choose" if key in options else "delete", key, parsed.value(), override)
-    if key in options:
-        return _choice(key, parsed.value(), parsed.get_value_string(), options, override)
+        return Change("choose" if key in CHOICES else "delete", key, parsed.value(), override)
+    if key in CHOICES:
+        return _choice(key, parsed.value(), parsed.get_value_string(), override)
     if not (parsed.is_add() or parsed.is_force_add()):
         raise _misfit(key, override)
     return _assignment(key, parsed.value(), override)
 
 
 def _item(text: str) -> Any:
-    """Return an item of a list that `_LIST` takes, as Hydra's grammar reads it."""
+    """Return an item of a list that `_LIST` matches, as Hydra's grammar reads it."""
     if text[0] in "'\"":
         return text[1:-1]
     if text[0].isalpha():
@@ -224,20 +231,20 @@ def _parse(word: str) -> HydraOverride:
     try:
         (parsed,) = OverridesParser.create().parse_overrides([word])
     except (OverrideParseException, ValueError, RecursionError) as error:
-        # An integer of more digits than Python reads, or brackets without end.
+        # Python refuses integers of too many digits, and brackets that are nested too deeply.
         got = f"cannot parse {short_repr(word.removeprefix('++'))}"
         raise ConfigError("override", got, "it takes path=value") from error
     return parsed
 
 
-def _refuse_hydras(parsed: HydraOverride) -> None:
-    """Raise `ConfigError` for a field of Hydra's own that is not to be set."""
+def _refuse_hydra_fields(parsed: HydraOverride) -> None:
+    """Raise `ConfigError` for a field of Hydra's own config that users may not set."""
     key, value = parsed.key_or_group, parsed.value()
     plugin = key in _PLUGINS and isinstance(value, str) and re.fullmatch(r"\w+", value)
     allowed = (plugin or _HYDRAS.fullmatch(key)) and "_target_" not in str(parsed.input_line)
     if is_hydra_override(key) and not allowed:
         takes = "of Hydra's own it takes hydra/launcher, hydra/sweeper, their fields, run.dir and sweep.dir"
-        raise ConfigError(key, "not to be set here", takes)
+        raise ConfigError(key, "cannot be set here", takes)
 
 
 def _refuse_target(key: str) -> None:
@@ -250,17 +257,15 @@ def _assignment(key: str, value: Any, override: Override) -> Change:
     return Change("assign", key, value, override)
 
 
-def _choice(
-    group: str, value: Any, text: str, options: Mapping[str, list[str]], override: Override
-) -> Change:
-    if value not in options[group]:
+def _choice(group: str, value: Any, text: str, override: Override) -> Change:
+    if value not in options(group):
         text = value if isinstance(value, str) else text
-        raise ConfigError(group, f"no such choice {short_repr(text)}", suggest(text, options[group]))
+        raise ConfigError(group, f"no such choice {short_repr(text)}", suggest(text, options(group)))
     return Change("choose", group, value, override)
 
 
 def to_hydra_literal(value: Any) -> str:
-    """A value in the grammar of Hydra's overrides."""
+    """Return a value in the grammar of Hydra's overrides."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, Mapping):
@@ -272,18 +277,16 @@ def to_hydra_literal(value: Any) -> str:
     if isinstance(value, str) and re.fullmatch(r"[A-Za-z]\w*", value) and value.lower() not in _NOT_TEXT:
         return value
     if isinstance(value, str):
-        # Backslashes are themselves, but before a quote, before an interpolation, and at the end.
-        return "'" + re.sub(r"(\\*)('|\$\{|$)", _escape, value) + "'"
+        # Backslashes are doubled before a quote, before an interpolation, and at the end.
+        escaped = re.sub(
+            r"(\\*)('|\$\{|$)", lambda match: match[1] * 2 + (match[2] and f"\\{match[2]}"), value
+        )
+        return f"'{escaped}'"
     return str(value)
 
 
-def _escape(found: re.Match[str]) -> str:
-    slashes, what = found.groups()
-    return slashes * 2 + (f"\\{what}" if what else "")
-
-
 def unquoted(text: str) -> str:
-    """Return the text that `to_hydra_literal` or a person has quoted; any other text as it is."""
+    """Return text without the quotes of Hydra's grammar; text that has none as it is."""
     try:
         return str(_parse(f"text={text}").value()) if text[:1] in ("'", '"') else text
     except ConfigError:

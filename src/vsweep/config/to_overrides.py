@@ -1,4 +1,4 @@
-"""The exact config of a trial or a cell as overrides, and spelt as words of a command line."""
+"""Write the exact config of a trial or a cell as overrides."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from vsweep.store.cell_overrides import CellOverrides
 
 
 def trial_values(config: Config, seed: int) -> list[FieldValue]:
-    """Return the fields of which one trial's config is composed, whatever the defaults are."""
+    """Return the fields that compose one trial's config, whatever the defaults are."""
     nested = as_dict(config)
     fields = {group: nested[group].pop("name") for group in GROUPS}
     for group in GROUPS:
@@ -20,40 +20,43 @@ def trial_values(config: Config, seed: int) -> list[FieldValue]:
 
 
 def trial_overrides(config: Config, seed: int) -> list[str]:
-    """Return the same as words of a command line, for a person."""
+    """Return the fields of `trial_values` as words of a command line."""
     return [spell(field) for field in trial_values(config, seed)]
 
 
-def cell_overrides(made: SweepSpec) -> CellOverrides:
-    """The overrides of every cell of a sweep, but its seeds: what `trial_overrides` gives for each, at once.
+def cell_overrides(spec: SweepSpec) -> CellOverrides:
+    """Return the overrides of all cells of a sweep at once, as `trial_overrides` without the seed.
 
-    Raises `ConfigError` where its functions were given as objects, which no words name.
+    Raises:
+        ConfigError: If a function was given as an object, which no override can name.
     """
-    for config in made.variants.values():
+    for config in spec.variants.values():
         for path, target in trial_values(config, 0):
-            if path.endswith("._target_") and not _found_again(target):
-                raise ConfigError(
-                    path.partition(".")[0], "it was given as an object in Python", "give it again"
-                )
-    grid = made.grid
+            if path.endswith("._target_") and not _is_importable(target):
+                group = path.partition(".")[0]
+                raise ConfigError(group, "it was given as an object in Python", "give it again")
+    grid = spec.grid
     words = [[f"{axis.path}={to_hydra_literal(value)}" for value in axis.values] for axis in grid.axes]
+    positions = {axis.path: a for a, axis in enumerate(grid.axes) if a not in spec.group_axes}
     kinds: list[list[str | tuple[int, str]]] = []
     kind = np.zeros(len(grid.cells), np.int64)
-    for i, (choice, config) in enumerate(made.variants.items()):
-        *own, _ = trial_overrides(config, 0)
-        axes = {axis.path: a for a, axis in enumerate(grid.axes) if a not in made.group_axes}
-        keys = [word.partition("=")[0] for word in own]
+    for i, (choice, config) in enumerate(spec.variants.items()):
+        *fields, _ = trial_overrides(config, 0)
+        keys = [field.partition("=")[0] for field in fields]
         kinds.append(
-            [(axes[key], word) if key in axes else word for key, word in zip(keys, own, strict=True)]
+            [
+                (positions[key], field) if key in positions else field
+                for key, field in zip(keys, fields, strict=True)
+            ]
         )
-        chosen = np.ones(len(grid.cells), bool)
-        for a, value in zip(made.group_axes, choice, strict=True):
-            chosen &= grid.index[:, a] == grid.axes[a].values.index(value)
-        kind[chosen] = i
+        rows = np.ones(len(grid.cells), bool)
+        for a, value in zip(spec.group_axes, choice, strict=True):
+            rows &= grid.index[:, a] == grid.axes[a].values.index(value)
+        kind[rows] = i
     return CellOverrides(grid.cells, grid.index, words, kind, kinds)
 
 
-def _found_again(target: str) -> bool:
-    """Whether a dotted path names a function of a module, and not what is only in a person's process."""
+def _is_importable(target: str) -> bool:
+    """Return True for the dotted path of a module's function, which another process can import."""
     module, dot, name = target.rpartition(".")
     return bool(dot) and module != "__main__" and "<" not in f"{module}{name}"

@@ -1,9 +1,9 @@
-"""A config as a person gives it: overrides, or nested mappings of fields."""
+"""A config as the user gives it: overrides, or nested mappings of fields."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vsweep.config.grid import is_space
+from vsweep.config.grid import axis_nodes
 from vsweep.config.overrides import FieldValue
 from vsweep.config.wandb.translate import UserConfig, translate_wandb
 
@@ -11,21 +11,13 @@ ConfigInput = Sequence[str] | Mapping[str, Any]
 
 
 def as_overrides(config: ConfigInput) -> UserConfig:
-    """Return a config that a person gives as overrides, with notes of a W&B sweep file in it."""
+    """Return a config as overrides, with notes about a W&B sweep file in it. Raises `ConfigError`."""
     if isinstance(config, Mapping):
-        return translate_wandb(_nested(config))
+        return translate_wandb([_field_value(path, value) for path, value in axis_nodes(config)])
     return translate_wandb([config] if isinstance(config, str) else list(config))
 
 
-def _nested(config: Mapping[str, Any], prefix: str = "") -> list[FieldValue]:
-    """Return the fields of nested mappings with their values, choices of groups first."""
-    fields: list[FieldValue] = []
-    for key, value in config.items():
-        path = f"{prefix}{key}"
-        if isinstance(value, Mapping) and not is_space(value):
-            fields += _nested(value, f"{path}.")
-        elif path.endswith(".name") and path.count(".") == 1 and not path.startswith("grid."):
-            fields.insert(0, FieldValue(path.removesuffix(".name"), value))
-        else:
-            fields.append(FieldValue(path, value))
-    return fields
+def _field_value(path: str, value: Any) -> FieldValue:
+    """Return a field with its value; the `name` of a group is the group's choice."""
+    group, _, key = path.partition(".")
+    return FieldValue(group if key == "name" and group != "grid" else path, value)

@@ -9,6 +9,7 @@ from vsweep.config.constraints import COORDINATE
 from vsweep.config.grid import distinct
 from vsweep.config.parse_choices import USER_KINDS, parse_choices
 from vsweep.config.schema import EVERY_DATASET, FIELDS, GROUPS, SWEEP_FIELDS, TOP, parse, parse_field
+from vsweep.config.values import select
 from vsweep.errors import ConfigError, suggest
 
 
@@ -50,17 +51,16 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def check_config(raw: Mapping[str, Any], own: Mapping[str, Any], *, strict: bool = True) -> Config:
-    """Check a composed config.
+    """Return the frozen values of a composed config.
 
     Args:
-        raw: nested plain mappings, with `grid` and the fields of the sweep as a whole.
-        own: the user's functions by group, where they are not given by `_target_`.
-        strict: refuse a field that its group's choice does not take; otherwise leave it out, since the
-        choices
-            of other cells may take it.
+        raw: Nested plain mappings, with `grid` and the fields of the sweep as a whole.
+        own: The user's functions by group, where `_target_` does not give them.
+        strict: Refuse a field that its group's choice does not take; otherwise leave the field out, since
+            the choices of other cells may take it.
 
     Raises:
-        ConfigError: a field is unknown, or its value is not accepted.
+        ConfigError: If a field is unknown, or does not accept its value.
     """
     allowed = parse_field("allow_targets", raw.get("allow_targets"))
     parts = parse_choices(raw, own, allowed, strict=strict)
@@ -68,15 +68,9 @@ def check_config(raw: Mapping[str, Any], own: Mapping[str, Any], *, strict: bool
     common = {name: parse_field(f"data.{name}", raw["data"].get(name)) for name in EVERY_DATASET}
     top = {path: parse_field(path, raw.get(path)) for path in TOP}
     for path in SWEEP_FIELDS:
-        parse_field(path, _at(raw, path))
+        parse_field(path, select(raw, path))
     values: dict[str, Any] = {**parts, **common, **top}
     return Config(**values)
-
-
-def _at(tree: Any, path: str) -> Any:
-    for key in path.split("."):
-        tree = tree.get(key) if isinstance(tree, Mapping) else None
-    return tree
 
 
 def _refuse_unknown(raw: Mapping[str, Any], parts: Mapping[str, GroupChoice]) -> None:
@@ -101,12 +95,12 @@ def parse_axis(path: str, values: tuple[Any, ...], candidates: list[Config]) -> 
     """Convert the values of an axis to the field's type.
 
     Args:
-        path: of the field.
-        values: as written.
-        candidates: the configs whose cells may have the field.
+        path: The field's dotted path.
+        values: The values as written.
+        candidates: The configs whose cells may have the field.
 
     Raises:
-        ConfigError: a value is not accepted; the message names `grid.<path>`.
+        ConfigError: If a value is not accepted; the message names `grid.<path>`.
     """
     group, _, key = path.partition(".")
     if path in SWEEP_FIELDS or path == "seeds":
@@ -120,7 +114,7 @@ def parse_axis(path: str, values: tuple[Any, ...], candidates: list[Config]) -> 
     if path not in FIELDS:
         raise ConfigError(f"grid.{path}", "no such field", suggest(path, [*FIELDS, *GROUPS]))
     parsed = list(values)
-    # Every choice has a cell of every value, and has to accept it.
+    # Every choice has a cell of every value, and must accept the value.
     for name in {choice.name: None for choice in takers} or [""]:
         parsed = [parse_field(path, value, f"grid.{path}", name) for value in values]
     return distinct(path, parsed)

@@ -1,7 +1,7 @@
 """Config values as plain trees: read from Python, merged by dotted path, and their interpolations resolved.
 
-OmegaConf wraps every element of a list and is slow with long ones. A list that holds no interpolation needs
-nothing of it, and is set aside under a token while Hydra composes and OmegaConf resolves.
+OmegaConf wraps every element of a list and is slow with long ones. A list without interpolations needs
+nothing of OmegaConf, and is set aside under a token while Hydra composes and OmegaConf resolves.
 """
 
 import os
@@ -33,7 +33,7 @@ def from_python(value: Any) -> Any:
 
 
 def is_final(value: Any) -> bool:
-    """Whether a value is plain, and holds no interpolation and no `???` for OmegaConf to resolve."""
+    """Return True for a plain value without interpolations and `???`, which OmegaConf would resolve."""
     if isinstance(value, str):
         return "${" not in value and value != "???"
     if type(value) is list:
@@ -44,7 +44,7 @@ def is_final(value: Any) -> bool:
 
 
 def set_aside(tree: Any, lists: dict[str, list[Any]]) -> Any:
-    """Return the tree with a token in place of each list that is final, which is put in `lists`."""
+    """Return the tree with a token in place of each final list, which is added to `lists`."""
     if isinstance(tree, dict):
         return {key: set_aside(value, lists) for key, value in tree.items()}
     if type(tree) is not list or not is_final(tree):
@@ -62,7 +62,7 @@ def put_back(tree: Any, lists: Mapping[str, list[Any]]) -> Any:
 
 
 def resolve(tree: dict[str, Any]) -> dict[str, Any]:
-    """Return the tree with its interpolations resolved. Raises what OmegaConf raises."""
+    """Return the tree with its interpolations resolved. Raises the errors of OmegaConf."""
     if is_final(tree):
         return tree
     lists: dict[str, list[Any]] = {}
@@ -81,7 +81,7 @@ def assign(tree: dict[str, Any], path: str, value: Any) -> None:
     """Put a value at a dotted path of a tree, in place; mappings are merged, anything else is replaced.
 
     Raises:
-        TypeError: Where a list would replace a mapping, or a mapping a list.
+        TypeError: If a list would replace a mapping, or a mapping a list.
     """
     *parents, last = path.split(".")
     for key in parents:
@@ -98,13 +98,13 @@ def _merge(tree: dict[str, Any], key: Any, value: Any) -> None:
     if not isinstance(value, dict):
         tree[key] = value
         return
-    # A copy, since what is merged later must not change the value of the override.
+    # A copy is made, since later merges must not change the override's own value.
     tree[key] = present if isinstance(present, dict) else {}
     for inner, part in value.items():
         _merge(tree[key], inner, part)
 
 
 def delete(tree: dict[str, Any], path: str) -> None:
-    """Take a field out of a tree, in place."""
+    """Delete a field of a tree, in place."""
     parent, _, last = path.rpartition(".")
     del (select(tree, parent) if parent else tree)[last]

@@ -1,0 +1,24 @@
+"""The config groups and their choices on disk: the shipped configs, and the sweep files."""
+
+from pathlib import Path
+
+from vsweep.config.schema import GROUPS
+
+_PACKAGE = Path(__file__).parents[1]
+# The configs are beside the package in an installed wheel, and at the top in a checkout.
+_ROOT = _PACKAGE if (_PACKAGE / "conf").is_dir() else _PACKAGE.parents[1]
+CONF = _ROOT / "conf"
+CHOICES = [*GROUPS, "tracker", "sweep"]
+
+
+def options(group: str) -> list[str]:
+    """Return the choices of a config group."""
+    if group == "sweep":
+        return list(sweep_files())
+    return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
+
+
+def sweep_files() -> dict[str, Path]:
+    """Return the sweep files by name; a file in `./sweeps` replaces a shipped one of its name."""
+    files = [*(_ROOT / "sweeps").glob("*.yaml"), *Path("sweeps").glob("*.yaml")]
+    return {file.stem: file for file in sorted(files, key=lambda file: file.stem) if file.stem.strip(".")}
