@@ -1,7 +1,7 @@
 """The distributions of W&B's sweeps: their names, fields and defaults, and values drawn from them.
 
 They follow W&B's own controller: `log_uniform` and `inv_log_uniform` take natural logarithms as `min` and
-`max`, their forms in `_values` take the values themselves, and `q_` rounds to multiples of `q`.
+`max`, the same names with `_values` take the values themselves, and `q_` rounds to multiples of `q`.
 """
 
 import math
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from vsweep.config.grid import is_number
 from vsweep.errors import ConfigError, short_repr, suggest
 
 _EXACT = 2**53
@@ -106,8 +107,8 @@ class Distribution:
         """
         if self.values:
             weights = np.cumsum(self.probabilities or [1.0] * len(self.values))
-            places = np.searchsorted(weights, u * weights[-1], side="right")
-            return [self.values[min(i, len(self.values) - 1)] for i in places.tolist()]
+            indices = np.searchsorted(weights, u * weights[-1], side="right")
+            return [self.values[min(i, len(self.values) - 1)] for i in indices.tolist()]
         if self.name == "int_uniform":
             low, high = map(int, self.numbers)
             return [min(low + int(v), high) for v in (u * (high - low + 1)).tolist()]
@@ -116,62 +117,57 @@ class Distribution:
             q = self.numbers[2] if self.name.startswith("q_") else 0
             drawn = np.round(drawn / q) * q if q else drawn
         if not np.isfinite(drawn).all():
-            raise ConfigError(
-                self.field, f"{self.name} draws numbers that are not finite", "give narrower bounds"
-            )
+            got = f"{self.name} draws numbers that are not finite"
+            raise ConfigError(self.field, got, "give narrower bounds")
         if q:
             return [int(v) if q == int(q) else float(f"{v:.{_DIGITS}g}") for v in drawn.tolist()]
         return drawn.tolist()
 
 
-def distribution(field: str, given: Mapping[str, Any]) -> Distribution:
+def distribution(field: str, parameter: Mapping[str, Any]) -> Distribution:
     """Parse a parameter of a W&B sweep file.
 
     Args:
         field: The parameter's name, for messages.
-        given: The parameter's fields.
+        parameter: The parameter's fields.
 
     Raises:
-        ConfigError: No such distribution, or a field that it does not take.
+        ConfigError: There is no such distribution, or it does not take a field.
     """
-    name = given.get("distribution")
-    name = _inferred(field, given) if name is None else name
+    name = parameter.get("distribution")
+    name = _inferred_name(field, parameter) if name is None else name
     # W&B's own table has this second name.
     name = "categorical" if name == "categorical_w_probabilities" else name
     if not isinstance(name, str) or name not in _FIELDS:
-        raise ConfigError(
-            f"{field}.distribution", f"no such distribution {short_repr(name)}", _near(name, _FIELDS)
-        )
+        got = f"no such distribution {short_repr(name)}"
+        raise ConfigError(f"{field}.distribution", got, suggest(str(name), _FIELDS))
     known = [*_FIELDS[name], *(["probabilities"] if name == "categorical" else []), "distribution"]
-    for key in given:
+    for key in parameter:
         if key not in known:
-            raise ConfigError(f"{field}.{key}", f"no field of {name}", _near(key, known))
+            raise ConfigError(f"{field}.{key}", f"no field of {name}", suggest(str(key), known))
     if name in ("constant", "categorical"):
-        return _discrete(field, name, given)
-    numbers = tuple(_number(field, name, key, given) for key in _FIELDS[name])
-    _refuse_bounds(field, name, numbers)
+        return _discrete(field, name, parameter)
+    numbers = tuple(_number(field, name, key, parameter) for key in _FIELDS[name])
+    if "min" in _FIELDS[name] and numbers[0] >= numbers[1]:
+        got = f"got min {numbers[0]!r} and max {numbers[1]!r}"
+        raise ConfigError(field, got, "it takes a min below max")
     return Distribution(field, name, numbers=numbers)
 
 
-def _near(word: Any, known: Any) -> str:
-    return suggest(str(word), known)
-
-
-def _inferred(field: str, given: Mapping[str, Any]) -> str:
+def _inferred_name(field: str, parameter: Mapping[str, Any]) -> str:
     """Return the distribution that W&B infers for a parameter that names none."""
-    if "value" in given:
+    if "value" in parameter:
         return "constant"
-    if "values" in given:
+    if "values" in parameter:
         return "categorical"
-    if "min" in given and "max" in given:
-        whole = all(isinstance(given[key], int) and not isinstance(given[key], bool) for key in _BOUNDS)
-        return "int_uniform" if whole else "uniform"
-    raise ConfigError(field, f"got {short_repr(dict(given))}", _TAKES)
+    if "min" in parameter and "max" in parameter:
+        return "int_uniform" if all(type(parameter[key]) is int for key in _BOUNDS) else "uniform"
+    raise ConfigError(field, f"got {short_repr(dict(parameter))}", _TAKES)
 
 
-def _discrete(field: str, name: str, given: Mapping[str, Any]) -> Distribution:
+def _discrete(field: str, name: str, parameter: Mapping[str, Any]) -> Distribution:
     (key,) = _FIELDS[name]
-    values = [given.get(key)] if key == "value" and key in given else given.get(key)
+    values = [parameter[key]] if key == "value" and key in parameter else parameter.get(key)
     if not isinstance(values, list) or not values:
         takes = "it takes a list" if key == "values" else "it takes a value"
         raise ConfigError(f"{field}.{key}", f"got {short_repr(values)}", takes)
@@ -179,36 +175,30 @@ def _discrete(field: str, name: str, given: Mapping[str, Any]) -> Distribution:
         if isinstance(value, Mapping) or "${" in repr(value):
             takes = "it takes plain values: nest parameters under parameters"
             raise ConfigError(f"{field}.{key}", f"got {short_repr(value)}", takes)
-    weights = given.get("probabilities")
+    weights = parameter.get("probabilities")
     if weights is None:
         return Distribution(field, name, tuple(values))
-    fine = isinstance(weights, list) and len(weights) == len(values)
-    fine = fine and all(_is_number(one) and one >= 0 for one in weights)
-    if not fine or not math.isclose(sum(weights), 1.0, abs_tol=1e-5):
+    valid = isinstance(weights, list) and len(weights) == len(values)
+    valid = valid and all(_is_exact_number(weight) and weight >= 0 for weight in weights)
+    if not valid or not math.isclose(sum(weights), 1.0, abs_tol=1e-5):
         takes = f"it takes {len(values)} numbers of at least 0, as many as values, with a sum of 1"
         raise ConfigError(f"{field}.probabilities", f"got {short_repr(weights)}", takes)
     return Distribution(field, name, tuple(values), tuple(weights))
 
 
-def _is_number(value: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and abs(value) < (_EXACT if isinstance(value, int) else 1e300)
+def _is_exact_number(value: Any) -> bool:
+    """Return True for a number that float64 holds, if it is an integer, exactly."""
+    return is_number(value) and (isinstance(value, float) or abs(value) < _EXACT)
 
 
-def _number(field: str, name: str, key: str, given: Mapping[str, Any]) -> float:
-    value = given.get(key, _DEFAULTS.get(key))
-    whole = name == "int_uniform"
-    if not _is_number(value) or (whole and not isinstance(value, int)):
-        got = f"got {short_repr(value)}" if key in given else "got nothing"
-        raise ConfigError(f"{field}.{key}", got, f"it takes {'an integer' if whole else 'a number'}")
+def _number(field: str, name: str, key: str, parameter: Mapping[str, Any]) -> float:
+    value = parameter.get(key, _DEFAULTS.get(key))
+    integer = name == "int_uniform"
+    if not _is_exact_number(value) or (integer and not isinstance(value, int)):
+        got = f"got {short_repr(value)}" if key in parameter else "got nothing"
+        raise ConfigError(f"{field}.{key}", got, f"it takes {'an integer' if integer else 'a number'}")
     positive = key in ("a", "b", "q") or (name.endswith("_values") and key == "min")
     if (positive and value <= 0) or (key == "sigma" and value < 0):
         takes = "it takes a number above 0" if positive else "it takes a number of at least 0"
         raise ConfigError(f"{field}.{key}", f"got {value!r}", takes)
     return value
-
-
-def _refuse_bounds(field: str, name: str, numbers: tuple[float, ...]) -> None:
-    if "min" in _FIELDS[name] and numbers[0] >= numbers[1]:
-        got = f"got min {numbers[0]!r} and max {numbers[1]!r}"
-        raise ConfigError(field, got, "min is less than max")
