@@ -15,14 +15,27 @@ if TYPE_CHECKING:
 
 
 class Sweep(StoredSweep):
-    """A sweep that was trained, or is training still; its directory is read when asked."""
+    """A trained sweep, or one that is still training, whose files are read when they are first needed.
+
+    `vsweep.sweep` and `vsweep.load` return a sweep:
+
+        sweep = vsweep.load("outputs/digits/2026-01-31_12-00-00")
+        sweep.trials[["trial", "seed", "final_val_loss"]]
+        sweep.cells().head()
+        sweep.best()["optimizer.lr"]
+    """
 
     def where(self, values: Mapping[str, Any]) -> "Sweep":
-        """Restrict the sweep to the cells that have these values, for its tables and its pictures.
+        """Restrict the sweep to the cells with some values, for its tables and its pictures.
+
+        For example, `sweep.where({"model.width": 32}).cells()` ranks the cells of width 32.
 
         Args:
-            values: The value of each axis, by its dotted path; numbers as they are, or as tables and pictures
+            values: The value of each axis by its dotted path; numbers as they are, or as tables and pictures
                 print them.
+
+        Returns:
+            The restricted sweep.
 
         Raises:
             KeyError: If there is no such axis, or no trial is left.
@@ -30,41 +43,71 @@ class Sweep(StoredSweep):
         return ranking.restrict(self, values)
 
     def cells(self, metric: str | None = None, report: str | None = None) -> pd.DataFrame:
-        """A row per cell, best first: see `vsweep.analysis.ranking.rank_cells`."""
+        """Rank the cells, the best one first; a cell with fewer diverged seeds comes before one with more.
+
+        Args:
+            metric: The metric whose mean final value over the seeds ranks, such as `val_loss`; by default the
+                validation metric.
+            report: Another metric, whose mean and standard error are added.
+
+        Returns:
+            A row per cell with the columns `cell`, the axes, `mean`, `std` (over seeds), `sem` (the standard
+            error of the mean), `seeds`, `diverged`, `chance` (the probability that the first cell is better
+            than this one), and `more_seeds` (the number of further seeds that would separate them).
+
+        Raises:
+            KeyError: If a metric was not recorded.
+        """
         return ranking.rank_cells(self.trials, metric, report)
 
     def best(self, metric: str | None = None, report: str | None = None) -> pd.Series:
-        """The best cell: see `vsweep.analysis.ranking.best_cell`."""
+        """Return the best cell.
+
+        Args:
+            metric: The metric that chooses the cell, as in `cells`.
+            report: Another metric of the cell; by default the same metric on the test's examples, which have
+                no part in choosing.
+
+        Returns:
+            The first row of `cells`, except that `chance` is the probability that the cell is better than
+            the second one.
+
+        Raises:
+            KeyError: If a metric was not recorded.
+        """
         return ranking.best_cell(self.trials, metric, report)
 
     def report(self, path: str | Path | None = None, metric: str | None = None) -> Path:
-        """Write a report that opens in a browser, as one file that needs no network; return its path.
+        """Write a report of the sweep: one HTML file, which any browser opens without a network.
 
         Args:
-            path: The file; by default `report.html` in the sweep's directory, for the whole sweep alone.
-            metric: The metric that ranks.
+            path: The file; by default `report.html` in the sweep's directory, unless the sweep is restricted.
+            metric: The metric that ranks the cells, as in `cells`.
+
+        Returns:
+            The file's path.
 
         Raises:
             KeyError: If the metric was not recorded.
-            ValueError: If a part of a sweep is given no path.
+            ValueError: If the sweep is restricted and no path is given.
         """
         if path is None and self.only:
-            raise ValueError(f"a report of {self.only} alone takes a path")
+            raise ValueError(f"path: got none; a report of {self.only} takes a path, such as part.html")
         from vsweep.reports.page import write_report
 
         return write_report(self, path, metric)
 
     @property
     def tables(self) -> "Tables":
-        """The report's tables: `sweep.tables.importance()`, `sweep.tables.best_lr(...)`."""
+        """The report's tables as data frames, such as `sweep.tables.importance()`."""
         from vsweep.analysis.tables import Tables
 
         return Tables(self)
 
     @property
     def plot(self) -> "Plots":
-        """The pictures, one by one, as `sweep.plot.heatmap(...)`: see `vsweep.figures.Plots`."""
-        # Only here: matplotlib takes half a second to import.
+        """The pictures, such as `sweep.plot.heatmap("optimizer.lr", "model.width")`."""
+        # Matplotlib takes half a second to import, so it is imported on first use.
         from vsweep.figures import Plots
 
         return Plots(self)

@@ -1,4 +1,4 @@
-"""The arguments of every command, and their help. Everything here is quick to import."""
+"""The arguments of every command, and their help. All imports of this module are quick."""
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +31,14 @@ vsweep COMMAND --help        describe a command
 
 
 class Command(NamedTuple):
-    """A command: its help, its positional arguments, and the names of its options."""
+    """A command of the command line.
+
+    Attributes:
+        about: The command's help, in one line.
+        arguments: The names of the positional arguments.
+        options: The names of the options.
+        epilog: The last lines of the command's help.
+    """
 
     about: str
     arguments: str = "DIR"
@@ -40,7 +47,7 @@ class Command(NamedTuple):
 
 
 _WHERE = ("project", "entity", "level")
-# The words with which `vsweep run` trains one trial again.
+# `vsweep run` retrains one trial where these options are given.
 _REPRODUCE = Command("", "", ("trial", "from", "dir", "allow_targets"))
 _FIELDS = "FIELD=VALUE"
 COMMANDS = {
@@ -73,9 +80,9 @@ def _count(least: int, field: str, value: str) -> int:
     return int(value)
 
 
-_Read = Callable[[str, str], Any]
-# The options of all commands: the value as help shows it, the help, and the parser of the value.
-_OPTIONS: dict[str, tuple[str, str, _Read]] = {
+_Parser = Callable[[str, str], Any]
+# The options of all commands: the value in the help, the help, and the function that parses the value.
+_OPTIONS: dict[str, tuple[str, str, _Parser]] = {
     "k": ("N", "how many random trials (8)", partial(_count, 0)),
     "seed": ("N", "the seed that draws the trials (0)", partial(_count, 0)),
     "top": ("N", "how many cells (5)", partial(_count, 1)),
@@ -93,7 +100,7 @@ _OPTIONS: dict[str, tuple[str, str, _Read]] = {
     "dir": ("DIR", "the new directory", _text),
     "allow_targets": ("MODULES", "modules whose functions the sweep's config may name: a,b", _names),
 }
-# The positional arguments: the help, and what completes each in a shell (see `vsweep.cli.completion`).
+# The positional arguments: the help, and each shell's completion function (see `vsweep.cli.completion`).
 _ARGUMENTS: dict[str, tuple[str, dict[str, str]]] = {
     "DIR": (
         "the sweep's directory",
@@ -126,24 +133,24 @@ def parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser
         words += [f"[{option}={_OPTIONS[option][0]}]" for option in command.options]
         about = f"{command.about[0].upper()}{command.about[1:]}."
         usage = " ".join(["vsweep", name, *words])
-        made = commands.add_parser(
+        sub = commands.add_parser(
             name, help=command.about, usage=usage, description=about, epilog=command.epilog, **style
         )
-        made.exit_on_error = False
+        sub.exit_on_error = False
         for word in command.arguments.split():
-            about, completed = _ARGUMENTS[word]
-            argument = made.add_argument(word, nargs="*" if word == _FIELDS else "?", help=about)
-            argument.complete = completed  # type: ignore[attr-defined]
-        _add_options(made, command)
+            about, completions = _ARGUMENTS[word]
+            argument = sub.add_argument(word, nargs="*" if word == _FIELDS else "?", help=about)
+            argument.complete = completions  # type: ignore[attr-defined]
+        _add_options(sub, command)
         for flags, about in _HYDRA_FLAGS.items() if name in ("run", "plan") else ():
-            made.add_argument(*flags, action="store_true", help=about)
+            sub.add_argument(*flags, action="store_true", help=about)
     return top, commands.choices
 
 
-def _add_options(made: argparse.ArgumentParser, command: Command) -> None:
+def _add_options(parser: argparse.ArgumentParser, command: Command) -> None:
     for option in command.options:
-        shown, about, _ = _OPTIONS[option]
-        made.add_argument(_flag(option), dest=option, metavar=shown, help=about)
+        metavar, about, _ = _OPTIONS[option]
+        parser.add_argument(_flag(option), dest=option, metavar=metavar, help=about)
 
 
 def _flag(option: str) -> str:
@@ -151,49 +158,56 @@ def _flag(option: str) -> str:
 
 
 def parse(name: str, words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-    """Return a command's positional arguments, and the options that were given. Raises `ConfigError`."""
-    values = _parsed(name, COMMANDS[name], parser()[1][name], words)
+    """Return a command's positional arguments, and its options by name, without those left out.
+
+    Args:
+        name: The command's name.
+        words: The words after the command.
+
+    Raises:
+        ConfigError: If an argument is missing, unknown or not accepted.
+    """
+    values = _parse(name, COMMANDS[name], parser()[1][name], words)
     positional = [values[word] for word in COMMANDS[name].arguments.split()]
     if "DIR" in values and (not values["DIR"] or "=" in values["DIR"]):
         raise ConfigError(name, "got no directory", f"vsweep {name} DIR takes a sweep's directory")
     *first, last = positional
-    return [*first, *(last if isinstance(last, list) else [last])], _read(COMMANDS[name], values)
+    return [*first, *(last if isinstance(last, list) else [last])], _convert(COMMANDS[name], values)
 
 
 def parse_reproduce(words: Sequence[str]) -> dict[str, Any]:
     """Return the options of `vsweep run trial=N from=DIR`. Raises `ConfigError`."""
-    made = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False, add_help=False)
-    _add_options(made, _REPRODUCE)
-    values = _parsed("run", _REPRODUCE, made, words)
+    parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False, add_help=False)
+    _add_options(parser, _REPRODUCE)
+    values = _parse("run", _REPRODUCE, parser, words)
     if not values["from"]:
         raise ConfigError("from", "got nothing", "trial=N from=DIR takes a sweep's directory")
     if values["trial"] is None:
         raise ConfigError("trial", "got nothing", "it takes an integer of at least 0")
-    return _read(_REPRODUCE, values)
+    return _convert(_REPRODUCE, values)
 
 
-def _parsed(
-    name: str, command: Command, made: argparse.ArgumentParser, words: Sequence[str]
+def _parse(
+    name: str, command: Command, parser: argparse.ArgumentParser, words: Sequence[str]
 ) -> dict[str, Any]:
-    spelled = []
+    flags = []
     for word in words:
         key, equals, value = word.partition("=")
-        spelled.append(f"{_flag(key)}={value}" if equals and key in command.options else word)
+        flags.append(f"{_flag(key)}={value}" if equals and key in command.options else word)
     try:
-        values, rest = made.parse_known_args(spelled)
+        values, rest = parser.parse_known_args(flags)
     except argparse.ArgumentError as error:
         flag = str(error.argument_name)
         raise ConfigError(flag, "got nothing", f"it takes a value: {flag} VALUE") from error
     for word in rest:
         key = word.partition("=")[0]
         if word.startswith("-"):
-            flags = [*map(_flag, command.options), "--help"]
-            raise ConfigError(key, "no such flag", suggest(key, flags))
+            raise ConfigError(key, "no such flag", suggest(key, [*map(_flag, command.options), "--help"]))
         takes = ", ".join(f"{option}=…" for option in command.options)
         raise ConfigError(name, f"got {word!r}", f"it takes {takes}" if takes else "leave it out")
     return vars(values)
 
 
-def _read(command: Command, values: Mapping[str, Any]) -> dict[str, Any]:
-    given = [option for option in command.options if values[option] is not None]
-    return {option: _OPTIONS[option][2](option, values[option]) for option in given}
+def _convert(command: Command, values: Mapping[str, Any]) -> dict[str, Any]:
+    present = [option for option in command.options if values[option] is not None]
+    return {option: _OPTIONS[option][2](option, values[option]) for option in present}

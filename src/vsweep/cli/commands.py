@@ -49,7 +49,15 @@ from vsweep.trackers.check_tables import (
 
 
 def perform(command: str, words: Sequence[str]) -> None:
-    """Run a command. Raises `ConfigError`."""
+    """Run a command.
+
+    Args:
+        command: The command's name.
+        words: The words after the command.
+
+    Raises:
+        ConfigError: If an argument or the config is not accepted.
+    """
     if command in ("run", "plan"):
         flags, others = split_flags(words)
         if flags or any(map(is_hydra_override, others)):
@@ -57,10 +65,10 @@ def perform(command: str, words: Sequence[str]) -> None:
             # Hydra takes the config of a job as the words of a command line.
             _through_hydra(command, flags, list(map(spell, overrides)), notes)
         else:
-            _HYDRAS[command](others)
+            _HYDRA_COMMANDS[command](others)
     else:
         positional, options = parse(command, words)
-        _OTHERS[command](*positional, **options)
+        _OTHER_COMMANDS[command](*positional, **options)
 
 
 def _run(words: Sequence[str]) -> None:
@@ -72,16 +80,16 @@ def _run(words: Sequence[str]) -> None:
 
 
 def _finish(trained: Sweep) -> None:
-    """Print the directory; end with status 1 where a tracker did not receive all of the sweep."""
+    """Print the directory, and exit with status 1 if a tracker did not receive all of the sweep."""
     print(trained.directory, flush=True)
     if trained.unsent and HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
-        # The later jobs must run.
+        # An exit here would keep the later jobs from running.
         _unsent.append(trained.unsent)
     elif trained.unsent:
         raise SystemExit(1)
 
 
-# What the trackers lack of this process's jobs.
+# Messages on the results of this process's jobs that trackers did not receive.
 _unsent: list[str] = []
 
 
@@ -118,8 +126,8 @@ def _check(*words: str) -> None:
         raise SystemExit(1)
 
 
-_HYDRAS: dict[str, Callable[[Sequence[str]], None]] = {"run": _run, "plan": _plan}
-_OTHERS: dict[str, Callable[..., None]] = {
+_HYDRA_COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {"run": _run, "plan": _plan}
+_OTHER_COMMANDS: dict[str, Callable[..., None]] = {
     "resume": _resume,
     "verify": _verify,
     "confirm": _confirm,
@@ -132,7 +140,7 @@ _OTHERS: dict[str, Callable[..., None]] = {
 
 
 def _words() -> list[str]:
-    """Return the overrides of this Hydra job; under multirun, the job has a directory of its own."""
+    """Return the overrides of this Hydra job, with a directory of its own under multirun."""
     config = HydraConfig.get()
     words = list(config.overrides.task)
     multirun = config.mode == RunMode.MULTIRUN
@@ -142,11 +150,11 @@ def _words() -> list[str]:
 
 
 def _job(command: str) -> None:
-    """Run one Hydra job: under multirun, or with another of Hydra's own flags."""
+    """Run one Hydra job, under multirun or with another flag of Hydra."""
     try:
-        _HYDRAS[command](_words())
+        _HYDRA_COMMANDS[command](_words())
     except ConfigError as error:
-        # Hydra would print a traceback.
+        # An error that reaches Hydra is printed with a traceback.
         print(f"vsweep: {error}", file=sys.stderr)
         raise SystemExit(2) from error
 
@@ -163,7 +171,7 @@ def _plan_job(_: DictConfig) -> None:
 
 
 def _through_hydra(command: str, flags: Sequence[str], words: Sequence[str], notes: Sequence[str]) -> None:
-    """Let Hydra run the jobs, after each of them was planned."""
+    """Let Hydra run the jobs, after planning each of them."""
     register_sweeps(words, whole=True)
     read_overrides(words, multirun="--multirun" in flags)
     if "--multirun" in flags:
@@ -171,24 +179,24 @@ def _through_hydra(command: str, flags: Sequence[str], words: Sequence[str], not
             try_plan([word for word in job if not is_hydra_override(word)])
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
-    # Hydra then raises its errors, and `readable_errors` explains them.
+    # With this variable Hydra raises its errors, and `readable_errors` explains them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    # Hydra takes overrides on one side of its flags only.
+    # Hydra accepts overrides on one side of its flags only.
     sys.argv = [sys.argv[0], *flags, *map(as_force_add, words)]
-    with readable_errors(words), _hydras_own(words):
+    with readable_errors(words), _explained_hydra_errors(words):
         {"run": _run_job, "plan": _plan_job}[command]()
     if _unsent:
         raise SystemExit(1)
 
 
 @contextmanager
-def _hydras_own(words: Sequence[str]) -> Iterator[None]:
-    """Name the override of Hydra's own config that Hydra cannot use; errors of a job pass through."""
-    given = [word.partition("=") for word in words if is_hydra_override(word)]
+def _explained_hydra_errors(words: Sequence[str]) -> Iterator[None]:
+    """Name the override of Hydra's own config that Hydra cannot use; a job's own errors are re-raised."""
+    overrides = [word.partition("=") for word in words if is_hydra_override(word)]
     try:
         yield
     except OSError as error:
-        for key, _, value in given:
+        for key, _, value in overrides:
             if error.filename and value.strip("'\"").startswith(str(error.filename)):
                 got = f"cannot make {value} ({error.strerror})"
                 raise ConfigError(key, got, "it takes a directory") from error
@@ -196,7 +204,7 @@ def _hydras_own(words: Sequence[str]) -> Iterator[None]:
     except (AssertionError, TypeError, ValueError) as error:
         frames = [frame.f_code.co_name for frame, _ in walk_tb(error.__traceback__)]
         # An error from another process has that process's traceback as its cause.
-        if isinstance(error, ConfigError) or not given or _job.__name__ in frames or error.__cause__:
+        if isinstance(error, ConfigError) or not overrides or _job.__name__ in frames or error.__cause__:
             raise
         got = f"Hydra cannot use it ({type(error).__name__}: {error})"
-        raise ConfigError(given[-1][0], got, "leave it out, or give another value") from error
+        raise ConfigError(overrides[-1][0], got, "leave it out, or give another value") from error

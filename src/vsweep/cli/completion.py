@@ -10,7 +10,7 @@ from vsweep.errors import ConfigError, suggest
 
 # Each function offers the choices of every group, and the sweep files in ./sweeps.
 _WORDS = {
-    # Bash may split words at "=", and then completes the part behind it.
+    # Bash may split words at "=", and then completes only the part behind it.
     "bash": """
 _vsweep_words() {
   local word="${COMP_LINE:0:COMP_POINT}" words="@WORDS@" file

@@ -12,7 +12,7 @@ from vsweep.errors import ConfigError, ServiceError, StoreError, Terminated, sug
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; the exit status is 0, 1, 2 (config), 130 (Ctrl-C) or 143 (SIGTERM)."""
     command, *words = sys.argv[1:] or ["--help"]
     # The user's own functions are imported from the working directory, as with `python -m`.
     sys.path.insert(0, str(Path.cwd()))

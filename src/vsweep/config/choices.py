@@ -23,7 +23,7 @@ from vsweep.tasks.task import Draw, MakeTask, Supervised, fields, param_dtype
 
 # The traced fields of a group, arrays of `(trials, ...)`, and those that a program is compiled for.
 BoundFields: TypeAlias = tuple[dict[str, Any], dict[str, Any]]
-# An affine model is called by its targets, numbers or classes; the other name is for the other kind.
+# The two affine models differ in their targets, numbers or classes.
 _OTHER_AFFINE = {"linear": "logistic", "logistic": "linear"}
 _TRACED_MODEL_FIELDS = ("init", "init_scale", "width")
 
@@ -46,11 +46,11 @@ class GroupChoice:
     """An entry of a group's registry: an optimizer, a schedule or a loss.
 
     Attributes:
-        name: the entry's name in the registry; `own` for a user's function.
-        function: the registered or the user's function; None for `loss=auto`.
-        fields: the values of the fields that the function takes.
-        is_user_function: whether the function is the user's.
-        has_own_fields: whether the function names fields that the schema does not list.
+        name: The entry's name in the registry; `own` for a user's function.
+        function: The registered or the user's function; None for `loss=auto`.
+        fields: The values of the fields that the function takes.
+        is_user_function: Whether the function is the user's.
+        has_own_fields: Whether the function names fields that the schema does not list.
     """
 
     name: str
@@ -108,7 +108,7 @@ class DataChoice(GroupChoice):
         return self.name
 
     def is_traced(self, key: str, values: Sequence[Any]) -> bool:
-        """Return False: the data are compiled for, by their shapes."""
+        """Return False: a program is compiled for the shapes of its data."""
         return False
 
     def load(self) -> Dataset:
@@ -120,8 +120,8 @@ class ModelChoice(GroupChoice):
     """A registered model that is trained on data.
 
     Attributes:
-        has_initializer: whether `model.init` and `model.init_scale` draw the weights.
-        trace_hint: what the message about a function that cannot be traced ends with.
+        has_initializer: Whether `model.init` and `model.init_scale` draw the weights.
+        trace_hint: The end of the message about a function that cannot be traced.
     """
 
     has_initializer: ClassVar[bool] = True
@@ -138,11 +138,11 @@ class ModelChoice(GroupChoice):
         return int(self.fields.get("depth", 1)) if self.has_initializer else 1
 
     def labels(self, data: GroupChoice, loss: GroupChoice) -> tuple[str, str]:
-        """Return what a sweep is named after: its data and its model."""
+        """Return the parts of a sweep's name: its data and its model."""
         return data.label, self.label
 
     def subject(self, data: GroupChoice, loss: GroupChoice) -> str:
-        """Return what is trained, for messages and reports."""
+        """Return a short description of the task, for messages and reports."""
         return f"{data.name} {self.name}"
 
     def is_traced(self, key: str, values: Sequence[Any]) -> bool:
@@ -177,7 +177,7 @@ class ModelChoice(GroupChoice):
         return traced, static | {"init": (static["init"],)}
 
     def check_data(self, data: GroupChoice, loss: GroupChoice) -> None:
-        """Raise `ConfigError` where the data or the loss are for a function to minimise."""
+        """Raise `ConfigError` if the data or the loss are those of a function to minimise."""
         if data.name == NO_DATA:
             got = f"got {NO_DATA}, and model={self.name} is trained on some"
             raise ConfigError("data", got, f"it takes data, or model={POINT} with a function to minimise")
@@ -186,7 +186,7 @@ class ModelChoice(GroupChoice):
             raise ConfigError("loss", got, f"it takes {AUTO}, or model={POINT}")
 
     def make_loss(self, loss: GroupChoice, data: GroupChoice, n_classes: int) -> Loss:
-        """Return the loss for data of so many classes (0: numbers). Raises `ConfigError` on a mismatch."""
+        """Return the loss for data with `n_classes` classes, 0 for numbers. Raises `ConfigError` if unfit."""
         kind = f"data={data.name} has {n_classes} classes" if n_classes else "its target is a number"
         if self.name in _OTHER_AFFINE and (self.name == "linear") == bool(n_classes):
             takes = f"it takes {_OTHER_AFFINE[self.name]} or mlp"
@@ -213,12 +213,12 @@ class ModelChoice(GroupChoice):
         """Return the maker of a program's tasks.
 
         Args:
-            loss: as `make_loss` gives it.
-            bound: the traced fields of one trial, and the static ones.
-            loss_static: the static fields of the loss.
-            dtype: of the model's products.
-            sizes: the features of an example, and the classes of the targets; 0 classes for numbers.
-            draw: of fresh examples for every step.
+            loss: The loss from `make_loss`.
+            bound: The traced fields of one trial, and the static ones.
+            loss_static: The static fields of the loss.
+            dtype: The dtype of the model's products.
+            sizes: The number of an example's features, and the number of classes; 0 classes for numbers.
+            draw: A function that draws fresh examples for every step; None for fixed data.
         """
         n_features, n_classes = sizes
         fields = tuple(bound[1].items()), tuple(loss_static.items())
@@ -230,7 +230,7 @@ class ModelChoice(GroupChoice):
         return n_outputs * (n_inputs + 1) if asked else 0
 
     def weights(self, n_inputs: int, n_outputs: int, width: int) -> int:
-        """Return the number of weights at a width (0: no hidden layer), as of an affine model or an MLP."""
+        """Return the number of weights of an MLP of some width, or of an affine model, whose width is 0."""
         if not width:
             return n_inputs * n_outputs
         return (n_inputs + n_outputs) * width + (self.depth - 1) * width**2
@@ -239,9 +239,9 @@ class ModelChoice(GroupChoice):
         """Return whether a CPU runs a step without a library's products.
 
         Args:
-            sizes: of the layers, from the inputs to the outputs.
-            examples: of a step.
-            loss: the choice of the loss.
+            sizes: The sizes of the layers, from the inputs to the outputs.
+            examples: The number of examples of a step.
+            loss: The choice of the loss.
         """
         return not any(
             has_library_calls(sizes[i + 1], sizes[i], examples, first=i == 0) for i in range(len(sizes) - 1)
@@ -265,11 +265,11 @@ class PointChoice(ModelChoice):
         return key in self.coordinates
 
     def is_known(self, path: str) -> bool:
-        """Return True for all but the name: a function's coordinates are called as it likes."""
+        """Return True for all fields but the name: a function chooses the names of its coordinates."""
         return path != "model.name"
 
     def labels(self, data: GroupChoice, loss: GroupChoice) -> tuple[str, str]:
-        """Return what a sweep is named after: the function alone."""
+        """Return the parts of a sweep's name, both the function."""
         return (self.subject(data, loss),) * 2
 
     def subject(self, data: GroupChoice, loss: GroupChoice) -> str:
@@ -298,7 +298,7 @@ class PointChoice(ModelChoice):
         return traced, {"fixed": self.fields["fixed"]}
 
     def check_data(self, data: GroupChoice, loss: GroupChoice) -> None:
-        """Raise `ConfigError` where there are data."""
+        """Raise `ConfigError` if there are data."""
         if data.name != NO_DATA:
             got = f"got {data.name}, and model={self.name} is trained on none"
             raise ConfigError("data", got, f"it takes data={NO_DATA}")
@@ -331,7 +331,7 @@ class PointChoice(ModelChoice):
         return size + (size**2 if size <= MANY else 0)
 
     def is_one_kernel(self, sizes: Sequence[int], examples: int, loss: GroupChoice) -> bool:
-        """Return whether the function is a registered one; a user's may call anything."""
+        """Return whether the function is a registered one; a user's function may call anything."""
         return not loss.is_user_function
 
 

@@ -49,7 +49,15 @@ def real(
     lt: float | None = None,
     le: float | None = None,
 ) -> Constraint:
-    """Constrain a field to finite numbers, with bounds as of `pydantic.Field`, and describe the bounds."""
+    """Constrain a field to finite numbers.
+
+    Args:
+        text: A description of the bounds for messages.
+        gt: The number that values are above.
+        ge: The least value.
+        lt: The number that values are below.
+        le: The greatest value.
+    """
     bounded = Annotated[float, Field(allow_inf_nan=False, gt=gt, ge=ge, lt=lt, le=le)]
     return Constraint(f"a number {text}".strip(), bounded)
 
@@ -92,7 +100,7 @@ def _as_rows(values: Any) -> Any:
 
 
 def _with_arguments(entries: Any) -> list[Any]:
-    """Return pictures as mappings from a name to its arguments; a name alone has none."""
+    """Return pictures as mappings from a name to its arguments; a plain name has no arguments."""
     entries = entries if isinstance(entries, list) else [entries]
     return [{entry: {}} if isinstance(entry, str) else entry for entry in entries]
 
@@ -126,7 +134,7 @@ POSITIVE = real("above 0", gt=0)
 NOT_NEGATIVE = real("of at least 0", ge=0)
 NUMBERS = Constraint("a list of finite numbers", _NUMBERS)
 EXAMPLES = Constraint("rows of as many finite numbers each, [[…], …], or a list of numbers", _ROWS)
-# The start of a coordinate of a function is a field by the coordinate's name, whatever the function is.
+# The start of a coordinate is a field with the coordinate's name, which the function chooses.
 COORDINATE = Constraint("a number, or a list of numbers", _FINITE | _NUMBERS)
 NAMES = Constraint("a list of columns' names", _NAMES)
 CLASSES = Constraint(

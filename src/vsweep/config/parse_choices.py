@@ -1,4 +1,4 @@
-"""From a group's raw config to its checked choice."""
+"""Parse the raw config of each group into its checked choice."""
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,16 +33,16 @@ def parse_choices(
     """Parse the choice of every group.
 
     Args:
-        raw: the composed config.
-        own: the user's functions by group, where they are not given by `_target_`.
-        allowed: the modules that `_target_` may name beside those in the current folder.
-        strict: whether a field that a choice does not take is refused, or else left out.
+        raw: The composed config.
+        own: The user's functions by group, where `_target_` does not give them.
+        allowed: The modules that `_target_` may name beside those in the current folder.
+        strict: Refuse a field that a choice does not take; otherwise leave the field out.
 
     Returns:
         The choice of each group.
 
     Raises:
-        ConfigError: a choice or one of its fields is not accepted.
+        ConfigError: If a choice or one of its fields is not accepted.
     """
     model = raw.get("model")
     minimises = isinstance(model, Mapping) and model.get("name") == POINT
@@ -50,7 +50,8 @@ def parse_choices(
         group: _parse_choice(
             group, raw.get(group), own.get(group), allowed, strict=strict, minimises=minimises
         )
-        for group in ("loss", *(group for group in GROUPS if group != "loss"))
+        # The loss comes first, since a point's coordinates are the parameters of the loss.
+        for group in sorted(GROUPS, key=lambda group: group != "loss")
         if not (group == "model" and minimises)
     }
     if isinstance(model, Mapping) and minimises:
@@ -76,22 +77,21 @@ def _parse_choice(
         raise ConfigError(f"{group}._target_", got, f"give {group}={OWN} too")
     if name == AUTO and group == "loss":
         if strict:
-            _refuse_untaken(group, AUTO, values, ())
+            _refuse_other_fields(group, AUTO, values, ())
         return GroupChoice(AUTO, None, {})
     if not isinstance(name, str) or name not in GROUPS[group]:
-        raise ConfigError(
-            group, f"no such choice {short_repr(name)}", suggest(short_repr(name), GROUPS[group])
-        )
+        got = f"no such choice {short_repr(name)}"
+        raise ConfigError(group, got, suggest(short_repr(name), GROUPS[group]))
     function = GROUPS[group][name]
     names = fields(function.value if isinstance(function, Loss) else function)
     names = ("lr", *names) if group == "optimizer" else names
     if strict:
-        _refuse_untaken(group, name, values, names)
+        _refuse_other_fields(group, name, values, names)
     parsed = {key: parse_field(f"{group}.{key}", values.get(key), choice=name) for key in names}
     return _REGISTERED.get(group, GroupChoice)(name, function, parsed)
 
 
-def _refuse_untaken(group: str, name: str, keys: Iterable[str], names: Sequence[str]) -> None:
+def _refuse_other_fields(group: str, name: str, keys: Iterable[str], names: Sequence[str]) -> None:
     for key in keys:
         if f"{group}.{key}" in FIELDS and key not in names:
             accepted = ", ".join([*names, *(EVERY_DATASET if group == "data" else ())])
@@ -128,7 +128,7 @@ def _parse_point(raw: Mapping[str, Any], loss: GroupChoice, *, strict: bool) -> 
 def _parse_user_function(
     group: str, values: Mapping[str, Any], function: Any, *, minimises: bool
 ) -> GroupChoice:
-    """Parse the fields of a user's function (data: or of a pair of arrays, which has none)."""
+    """Parse the fields of a user's function, or of a pair of arrays as data, which has no fields."""
     kind = USER_KINDS[group]
     if not callable(function):
         if group == "data" and not values:
@@ -136,15 +136,13 @@ def _parse_user_function(
         raise ConfigError(group, f"got {type(function).__name__}", "it takes a function")
     known = parameters(function)
     if group == "loss":
-        # The coordinates, or the outputs and the targets, come before the fields.
+        # The first parameters are the coordinates, or the outputs and the targets; the others are fields.
         arguments = coordinates(function) if minimises else list(known)[:2]
         known = {name: parameter for name, parameter in known.items() if name not in arguments}
     for key in values:
         if key not in known:
             paths = [f"{group}.{name}" for name in known]
             raise ConfigError(f"{group}.{key}", "your function has no such parameter", suggest(key, paths))
-    defaults = {
-        name: None if parameter.default is inspect.Parameter.empty else parameter.default
-        for name, parameter in known.items()
-    }
-    return kind(OWN, function, {name: values.get(name, default) for name, default in defaults.items()})
+    defaults = {name: parameter.default for name, parameter in known.items()}
+    empty = inspect.Parameter.empty
+    return kind(OWN, function, {n: values.get(n, None if d is empty else d) for n, d in defaults.items()})

@@ -137,7 +137,17 @@ def parse_field(path: str, value: Any, field: str | None = None, choice: str = "
 
 
 def parse(constraint: Constraint, path: str, value: Any, field: str | None = None) -> Any:
-    """Return a value as the type of a constraint, as `parse_field` does for fields that no table has."""
+    """Return a value as the type of a constraint, for fields that no table of the schema lists.
+
+    Args:
+        constraint: The accepted values.
+        path: The field's dotted path.
+        value: The value as the config has it.
+        field: The name of the field in messages; by default its path.
+
+    Raises:
+        ConfigError: If the constraint does not accept the value.
+    """
     try:
         return constraint.parse(value)
     except (ValueError, OverflowError, TypeError):

@@ -68,22 +68,35 @@ class StoredSweep:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The resolved config, as nested dictionaries."""
+        """The resolved config as nested dictionaries, such as `sweep.config["optimizer"]["name"]`."""
         return read_yaml(self.directory / "config.yaml")
 
     @cached_property
     def plan(self) -> dict[str, Any]:
-        """Programs, blocks, devices, versions and data."""
+        """The content of `plan.json`: programs, blocks, devices, versions and data."""
         return json.loads((self.directory / "plan.json").read_text(encoding="utf-8"))
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """A row per trial: `trial`, `cell`, `seed`, axes, `status`, `diverged_at`, `final_…`, `best_…`."""
+        """The table of trials, a row per finished trial.
+
+        The columns are `trial`, `cell`, `split`, `seed`, a column per axis by its dotted path, `status` (`ok`
+        or `diverged`), `diverged_at` (a step, or missing), and `final_<metric>` and `best_<metric>` for every
+        metric. For example, the mean over the seeds:
+
+            sweep.trials.groupby("optimizer.lr")["final_val_loss"].mean()
+        """
         return read_trials(self.directory)
 
     @cached_property
     def curves(self) -> pd.DataFrame:
-        """A row per trial and recorded step, sorted by both: `trial`, `step`, and float32 metrics."""
+        """The recorded curves, a row per trial and recorded step, sorted by both.
+
+        The columns are `trial`, `step` and a column per metric, of the training's precision. Step 0 is the
+        untrained model. For example, the curve of one trial:
+
+            sweep.curves.query("trial == 3").plot("step", "val_loss")
+        """
         return read_curves(self.directory)
 
     @property
@@ -116,10 +129,13 @@ class StoredSweep:
         return part
 
     def params(self, trial: int) -> dict[str, np.ndarray]:
-        """Return a trial's parameters after its last step, by name, in its own shapes.
+        """Return a trial's parameters after its last step, by name, in the trial's own shapes.
 
         The best trials' parameters are stored, or all with `keep.params=all`; `vsweep.reproduce` retrains any
         other trial.
+
+        Args:
+            trial: The trial's number.
 
         Raises:
             KeyError: If there is no such trial, or its parameters were not kept.
@@ -130,9 +146,13 @@ class StoredSweep:
         return params
 
     def predictor(self, trial: int) -> Callable[[Any], np.ndarray]:
-        """Return a trial's predictor: a function of unscaled examples `(examples, features)`.
+        """Return a trial's predictor, such as in `sweep.predictor(3)(x)`.
 
-        It returns class labels or numbers.
+        Args:
+            trial: The trial's number.
+
+        Returns:
+            A function from unscaled examples `(examples, features)` to class labels or numbers `(examples,)`.
 
         Raises:
             KeyError: If there is no such trial, or its parameters were not kept.
@@ -140,14 +160,20 @@ class StoredSweep:
         return self._make_predictor(int(self._trial(trial)["cell"]), self.params(trial))
 
     def landscape(self, trial: int) -> Callable[[Any], np.ndarray]:
-        """Return the function that a trial minimised, from points `(points, coordinates)` to `(points,)`.
+        """Return the function that a trial minimised.
+
+        Args:
+            trial: The trial's number.
+
+        Returns:
+            A function from points `(points, coordinates)` to values `(points,)`.
 
         Raises:
             KeyError: If there is no such trial, or it minimised no function.
         """
         cell = int(self._trial(trial)["cell"])
         if "kind" not in self.trials.columns:
-            raise KeyError("it takes a sweep of functions to minimise: model=point")
+            raise KeyError("landscape takes a sweep of functions to minimise: model=point")
         return self._make_predictor(cell, None)
 
     def _make_predictor(self, cell: int, params: dict[str, np.ndarray] | None) -> Callable[[Any], np.ndarray]:
@@ -167,7 +193,10 @@ class StoredSweep:
         return self._make_overrides(self)
 
     def overrides(self, cell: int) -> list[str]:
-        """Return a cell's config as overrides, its seeds last; `vsweep run` with these retrains it.
+        """Return a cell's config as overrides, with its seeds last; `vsweep run` with these retrains it.
+
+        Args:
+            cell: The cell's number.
 
         Raises:
             KeyError: If there is no such cell.
