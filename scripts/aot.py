@@ -1,20 +1,19 @@
-"""Compile programs for accelerators that are not here, and say what a training step of them costs.
+"""Compile programs for absent accelerators, and print the cost of a training step of each.
 
 The programs of the default sweep and the bench's spirals are compiled ahead of time for an H100 and for the
-TPUs v5e and v2, with so many trials side by side as `LANES` says. Counted is a step in which nothing is
-recorded:
+TPUs v5e and v2, with `LANES` trials side by side. The costs are those of a step that records nothing:
 
-kernels: instructions of the optimised HLO that a device runs by themselves, such as fusions, library calls
-and copies. The test of a loop whose length XLA does not know is one; what a TPU's scalar unit does is not.
-Where XLA turns one instruction into two launches, it is still one.
-moved: what these kernels read and write, as laid out on the device and every operand whole, whatever a
-cache may hold. Of it, main: what lies in the device's main memory, not in that of its cores.
-waits: how often the way on hangs on a computed value (a branch; a loop of unknown length), which a GPU's
-host waits for at each step.
-memory: what a call is predicted to take of the device, for arguments, results and all between.
+kernels: The number of instructions of the optimised HLO that a device runs by themselves, such as fusions,
+library calls and copies. The test of a loop whose length XLA does not know counts as one kernel; the work of
+a TPU's scalar unit does not count. An instruction that XLA turns into two launches counts once.
+moved: The bytes that these kernels read and write, as laid out on the device, with every operand in full and
+caches ignored. `main` is the part in the device's main memory, outside that of its cores.
+waits: The number of times that the program depends on a computed value (a branch; a loop of unknown length),
+for which a GPU's host waits at each step.
+memory: The predicted device memory of a call, for arguments, results and temporaries.
 
-Nothing is tuned without a device: there, XLA may choose other kernels for the products. Ends with 1 where a
-step has more kernels or waits than accepted in aot.json, or moves over 2 % more.
+Without a device nothing is tuned, so XLA may choose other kernels for the products on one. The exit status is
+1 if a step has more kernels or waits than accepted in aot.json, or moves over 2 % more bytes.
 """
 
 import argparse
@@ -46,14 +45,20 @@ HERE = Path(__file__).parent
 ACCEPTED = HERE / "aot.json"
 SWEEP = "digits"
 LANES = 64
-# By how much the bytes of a step may grow.
+# The share by which the bytes of a step may grow.
 TOLERANCE = 0.02
 _ROW = "{:8}{:20}{:>8}{:>7}{:>11}{:>10}{:>12}{:>12}"
 GATED = ("kernels", "waits", "moved", "main")
 
 
 class Target(NamedTuple):
-    """platform: as JAX names it. topology: of devices, of which one is compiled for. config: a GPU's."""
+    """A device to compile for.
+
+    Attributes:
+        platform: JAX's name of the platform.
+        topology: The topology of devices, one of which is compiled for.
+        config: The file that describes a GPU.
+    """
 
     platform: str
     topology: str
@@ -68,13 +73,18 @@ TARGETS = {
 
 
 class Compiled(NamedTuple):
-    """step: of training. memory: bytes of the device that a call takes."""
+    """A compiled program's costs.
+
+    Attributes:
+        step: The training step.
+        memory: The device memory of a call, in bytes.
+    """
 
     step: Step
     memory: int
 
     def costs(self) -> dict[str, int]:
-        """What is printed, accepted and compared."""
+        """Return the costs that are printed, accepted and compared."""
         step = self.step
         return {
             "kernels": step.launches,
@@ -87,11 +97,11 @@ class Compiled(NamedTuple):
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Without the remarks of libraries that look for a device and find none; what fails still raises."""
+    """Hide the remarks of libraries that look for a device and find none; errors still raise."""
     sys.stderr.flush()
     kept = os.dup(2)
-    with open(os.devnull, "wb") as nothing:  # noqa: PTH123
-        os.dup2(nothing.fileno(), 2)
+    with open(os.devnull, "wb") as null:  # noqa: PTH123
+        os.dup2(null.fileno(), 2)
     try:
         yield
     finally:
@@ -100,8 +110,8 @@ def silence() -> Iterator[None]:
 
 
 def meshes(names: str) -> dict[str, Mesh]:
-    """One device of each target, by name."""
-    # Other processes may have libtpu loaded; there is no device that they could quarrel over.
+    """Return one device of each target, by name."""
+    # Other processes may have libtpu loaded, which does no harm without a device.
     os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
     jax.config.update("jax_platforms", "cpu")
     with silence():
@@ -110,7 +120,7 @@ def meshes(names: str) -> dict[str, Mesh]:
 
 
 def mesh_of(target: Target) -> Mesh:
-    """One device of a target."""
+    """Return one device of a target."""
     if target.config is None:
         topology = get_topology_desc(target.topology, target.platform)
     else:
@@ -121,24 +131,23 @@ def mesh_of(target: Target) -> Mesh:
 
 @cache
 def programs(platform: str) -> dict[str, Program]:
-    """The default sweep's programs, as planned for one device, and the bench's spirals, by name."""
-    made = make_spec([f"sweep={SWEEP}", "tracker=none"])
-    plan = make_plan(made.grid, made.variants, made.group_axes, Hardware(platform, 1))
-    found = [*plan.programs]
-    found += [bench.program_of(case, LANES, 50, 1) for case in bench.CASES if case[0] == "spirals"]
-    named = {}
-    for program in found:
+    """Return the default sweep's programs, as planned for one device, and the bench's spirals, by name."""
+    spec = make_spec([f"sweep={SWEEP}", "tracker=none"])
+    plan = make_plan(spec.grid, spec.variants, spec.group_axes, Hardware(platform, 1))
+    spirals = [bench.program_of(case, LANES, 50, 1) for case in bench.CASES if case[0] == "spirals"]
+    by_name = {}
+    for program in [*plan.programs, *spirals]:
         config = program.inputs.config
-        named[" ".join([config.data.name, config.model.name, str(program.width or "")]).strip()] = program
-    if len(named) < len(found):
+        by_name[" ".join([config.data.name, config.model.name, str(program.width or "")]).strip()] = program
+    if len(by_name) < len(plan.programs) + len(spirals):
         raise ValueError("two programs of the same data, model and width: give them other names")
-    return named
+    return by_name
 
 
 def compiled(program: Program, mesh: Mesh) -> Compiled:
-    """A program for a device that is not here."""
+    """Compile a program for an absent device."""
 
-    def on(spec: PartitionSpec, tree: Any) -> Any:
+    def placed(spec: PartitionSpec, tree: Any) -> Any:
         sharding = NamedSharding(mesh, spec)
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
 
@@ -146,8 +155,8 @@ def compiled(program: Program, mesh: Mesh) -> Compiled:
     data = arrays(program.inputs.split, program.hparams.diverge_above.dtype)
     executable = compile_block(
         program.static,
-        on(PartitionSpec("trials"), hparams),
-        on(PartitionSpec(), data),
+        placed(PartitionSpec("trials"), hparams),
+        placed(PartitionSpec(), data),
         vmap_size=LANES,
         mesh=mesh,
     )
@@ -156,46 +165,46 @@ def compiled(program: Program, mesh: Mesh) -> Compiled:
     return Compiled(step_of(parse(executable.as_text())), needed - memory.alias_size_in_bytes)
 
 
-def growth(found: Mapping[str, int], accepted: Mapping[str, int] | None) -> Iterator[str]:
-    """What a program costs more than was accepted for it, in words."""
+def growth(costs: Mapping[str, int], accepted: Mapping[str, int] | None) -> Iterator[str]:
+    """Yield a message for each cost of a program that is higher than accepted."""
     if accepted is None:
         yield "nothing is accepted for it yet"
         return
     for name in GATED:
-        before, now = accepted[name], found[name]
+        before, now = accepted[name], costs[name]
         if now > before * (1.0 if name in ("kernels", "waits") else 1.0 + TOLERANCE):
             yield f"{name} grew from {before:,} to {now:,}"
 
 
 def versions() -> dict[str, str]:
-    """What the numbers hang on, besides the programs."""
-    found = {}
+    """Return the versions of the packages that the costs depend on."""
+    installed = {}
     for name in ("jax", "jaxlib", "jax-cuda12-pjrt", "nvidia-cuda-nvcc-cu12", "libtpu"):
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "none"
-    return found
+            installed[name] = "none"
+    return installed
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--accept", action="store_true", help="keep these numbers as those to compare with")
+    parser.add_argument("--accept", action="store_true", help="store these costs as the accepted ones")
     parser.add_argument("--targets", default=",".join(TARGETS), help="some of %(default)s")
-    parser.add_argument("--programs", default="", help="those alone that have this in their name")
+    parser.add_argument("--programs", default="", help="only programs with this text in their name")
     parser.add_argument("--kernels", action="store_true", help="list the kernels of each step")
     options = parser.parse_args()
     kept = json.loads(ACCEPTED.read_text(encoding="utf-8")) if ACCEPTED.exists() else {}
-    found, grown = measure(options, kept.get("programs", {}))
+    measured, grown = measure(options, kept.get("programs", {}))
     if options.accept:
-        costs = {**kept.get("programs", {}), **found}
+        costs = {**kept.get("programs", {}), **measured}
         text = json.dumps({"lanes": LANES, "versions": versions(), "programs": costs}, indent=1)
         ACCEPTED.write_text(text + "\n", encoding="utf-8")
         return 0
     for line in grown:
         print(line, file=sys.stderr)
     if grown:
-        print("Mend it or, where it is worth it, accept it: make aot ARGS=--accept", file=sys.stderr)
+        print("Reduce the cost, or accept it: make aot ARGS=--accept", file=sys.stderr)
         if kept and kept["versions"] != versions():
             print(f"Accepted with {kept['versions']}; these are {versions()}", file=sys.stderr)
     return 1 if grown else 0
@@ -204,8 +213,8 @@ def main() -> int:
 def measure(
     options: argparse.Namespace, accepted: Mapping[str, Mapping[str, int]]
 ) -> tuple[dict[str, dict[str, int]], list[str]]:
-    """Compile, print a line each; give the costs by program and target, and what has grown."""
-    found: dict[str, dict[str, int]] = {}
+    """Compile each program and print a line for it; return the costs by name, and messages on grown costs."""
+    measured: dict[str, dict[str, int]] = {}
     grown: list[str] = []
     devices = meshes(options.targets)
     print(f"A step of {LANES} trials")
@@ -216,22 +225,22 @@ def measure(
             if options.programs not in program_name:
                 continue
             start = time.perf_counter()
-            made = compiled(program, mesh)
+            result = compiled(program, mesh)
             spent = time.perf_counter() - start
             name = f"{target}: {program_name}"
-            costs = found[name] = made.costs()
-            grown += [f"{name}: {what}" for what in growth(costs, accepted.get(name))]
+            costs = measured[name] = result.costs()
+            grown += [f"{name}: {message}" for message in growth(costs, accepted.get(name))]
             megabytes = (f"{costs[key] / 1e6:.2f}" for key in ("moved", "main", "memory"))
             counts = target, program_name, costs["kernels"], costs["waits"]
             print(_ROW.format(*counts, *megabytes, f"{spent:.1f}"), flush=True)
             if options.kernels:
-                list_kernels(made.step)
-    return found, grown
+                list_kernels(result.step)
+    return measured, grown
 
 
 def list_kernels(step: Step) -> None:
-    """Print a step's kernels, the one that moves most first."""
-    for kernel in sorted(step.kernels, key=lambda each: -each.times * each.bytes):
+    """Print a step's kernels, the one that moves the most bytes first."""
+    for kernel in sorted(step.kernels, key=lambda kernel: -kernel.times * kernel.bytes):
         moved = f"{kernel.times * kernel.bytes / 1e6:10.3f} MB"
         print(f"{moved}  {kernel.name:34} {'/'.join(kernel.source.split('/')[-3:])}")
 

@@ -1,10 +1,10 @@
-"""Time vsweep beside what people write by hand: one jit(vmap) of all trials, and a jitted loop.
+"""Time vsweep beside programs written by hand: one jit(vmap) of all trials, and a jitted loop.
 
-The programs by hand are what one would write on the spot: examples first, optax's losses, a record every ten
-steps; they train the same models on the same data for as many steps as vsweep does. Each contender runs in a
-process of its own (vsweep with one CPU device per core, the others as JAX starts by itself), and they take
-turns, so that a machine that changes speed changes it for all. Needs JAX, optax, NumPy and scikit-learn
-alone.
+The programs by hand are the obvious ones: examples first, optax's losses, a record every ten steps. They
+train the same models on the same data for as many steps as vsweep does. Each contender runs in a process of
+its own (vsweep with one CPU device per core, the others with JAX's defaults). The contenders take turns, so
+that a change of the machine's speed affects all of them. The script needs only JAX, optax, NumPy and
+scikit-learn.
 """
 
 import argparse
@@ -43,7 +43,7 @@ CONTENDERS = ("vsweep", "vmap", "highest", "loop", "spread")
 
 
 def program_of(case: tuple[str, str, int], trials: int, steps: int, devices: int) -> Program:
-    """One program: a full batch, learning rates × seeds."""
+    """Return a program of learning rates × seeds, trained on the full batch."""
     data, model, width = case
     fields: dict[str, Any] = {"init": "lecun_normal", "init_scale": 1.0, "bias_init": "zeros"}
     if model == "mlp":
@@ -75,7 +75,7 @@ def program_of(case: tuple[str, str, int], trials: int, steps: int, devices: int
 
 
 def vsweep(program: Program) -> Callable[[], Any]:
-    """As `vsweep run` trains it."""
+    """Return a function that trains the program as `vsweep run` does."""
     mesh = trial_mesh()
     ready = Compiler(mesh).compile(program, program.arrangement)
     size, trials = ready.arrangement.block, len(program.rows)
@@ -89,7 +89,7 @@ def vsweep(program: Program) -> Callable[[], Any]:
 
 
 def by_hand(program: Program) -> tuple[Callable[[Array, Array], Any], Any]:
-    """A training written on the spot, of one trial: a function of its seed and learning rate."""
+    """Return the training of one trial, a function of its seed and learning rate, and all trials' values."""
     x, y = jnp.asarray(program.inputs.split.x[0].T, jnp.float32), jnp.asarray(program.inputs.split.y[0])
     classes, width, length = program.inputs.n_outputs, program.width, program.static.length
     draw = jax.nn.initializers.lecun_normal()
@@ -108,45 +108,45 @@ def by_hand(program: Program) -> tuple[Callable[[Array, Array], Any], Any]:
             out = jnp.tanh(out @ w + b)
         out = out @ params[-1][0] + params[-1][1]
         if classes == 1:
-            each = optax.sigmoid_binary_cross_entropy(out[:, 0], y.astype(jnp.float32))
-            return each.mean(), jnp.mean((out[:, 0] > 0) == y)
-        each = optax.softmax_cross_entropy_with_integer_labels(out, y)
-        return each.mean(), jnp.mean(out.argmax(axis=1) == y)
+            losses = optax.sigmoid_binary_cross_entropy(out[:, 0], y.astype(jnp.float32))
+            return losses.mean(), jnp.mean((out[:, 0] > 0) == y)
+        losses = optax.softmax_cross_entropy_with_integer_labels(out, y)
+        return losses.mean(), jnp.mean(out.argmax(axis=1) == y)
 
     def train(seed: Array, lr: Array) -> Any:
         optimizer = optax.sgd(lr)
 
         def step(_: int, state: Any) -> Any:
-            params, kept = state
+            params, opt_state = state
             grads = jax.grad(loss, has_aux=True)(params)[0]
-            updates, kept = optimizer.update(grads, kept)
-            return optax.apply_updates(params, updates), kept
+            updates, opt_state = optimizer.update(grads, opt_state)
+            return optax.apply_updates(params, updates), opt_state
 
-        def stretch(state: Any, _: None) -> Any:
+        def between_records(state: Any, _: None) -> Any:
             return lax.fori_loop(0, length.record_every, step, state), loss(state[0])
 
         params = init(random.key(seed))
         records = len(recorded_steps(length)) - 1
-        return lax.scan(stretch, (params, optimizer.init(params)), None, length=records)[1]
+        return lax.scan(between_records, (params, optimizer.init(params)), None, length=records)[1]
 
     return train, (program.hparams.seed, program.hparams.optimizer["lr"])
 
 
 def vmap(program: Program) -> Callable[[], Any]:
-    """One jit(vmap) over all trials."""
+    """Return a function that trains all trials by one jit(vmap)."""
     train, hparams = by_hand(program)
     compiled = jax.jit(jax.vmap(train)).lower(*hparams).compile()
     return lambda: jax.device_get(compiled(*hparams))
 
 
 def highest(program: Program) -> Callable[[], Any]:
-    """The same with products in full float32, as vsweep's are; a GPU's are shorter if nobody says so."""
+    """Return the function of `vmap` with full float32 products, as vsweep's are; a GPU's default is less."""
     with jax.default_matmul_precision("highest"):
         return vmap(program)
 
 
 def loop(program: Program) -> Callable[[], Any]:
-    """A jitted function of one trial, called for one after another."""
+    """Return a function that calls a jitted training of one trial for each trial in turn."""
     train, (seeds, rates) = by_hand(program)
     trials = list(zip(seeds, rates, strict=True))
     compiled = jax.jit(train).lower(*trials[0]).compile()
@@ -154,7 +154,7 @@ def loop(program: Program) -> Callable[[], Any]:
 
 
 def spread(program: Program) -> Callable[[], Any]:
-    """One trial after another inside one program, on one device per core."""
+    """Return a function that trains one trial after another inside one program, on one device per core."""
     train, hparams = by_hand(program)
     mesh = Mesh(jax.local_devices(), ("trials",))
     specs = PartitionSpec("trials")
@@ -168,7 +168,7 @@ def spread(program: Program) -> Callable[[], Any]:
 
 
 def sgemm_rate() -> float:
-    """Multiply-adds a second of a large float32 product on the whole device, as JAX starts by itself."""
+    """Return the multiply-adds per second of a large float32 product on one device."""
     a = jnp.ones((2048, 2048), jnp.float32)
     product = jax.jit(lambda a: jnp.matmul(a, a, precision="highest"))
     jax.block_until_ready(product(a))
@@ -181,7 +181,7 @@ def sgemm_rate() -> float:
 
 
 def work(contender: str, trials: int, steps: int) -> None:
-    """Take the number of a case on each line of standard input, and answer with seconds."""
+    """Read the number of a case on each line of standard input, and print its seconds."""
     if contender == "vsweep":
         prepare()
     if contender == "spread" and jax.config.values["jax_num_cpu_devices"] < 0:
@@ -208,25 +208,25 @@ def work(contender: str, trials: int, steps: int) -> None:
 
 
 class Worker:
-    """A contender in a process of its own."""
+    """A contender in its own process."""
 
     def __init__(self, name: str, options: argparse.Namespace) -> None:
         command = [sys.executable, __file__, "--contender", name]
         command += ["--trials", str(options.trials), "--steps", str(options.steps)]
-        # They share a GPU, of which the first would else take the memory.
+        # The contenders share a GPU, whose memory the first of them would otherwise take.
         share = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", **os.environ}
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=share
         )
 
     def ask(self, line: str) -> dict[str, float]:
-        """What it answers to a line."""
+        """Send the process a line, and return its answer."""
         self._process.stdin.write(f"{line}\n")
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
 
     def close(self) -> None:
-        """End it."""
+        """End the process."""
         self._process.stdin.close()
         self._process.wait()
 
@@ -246,7 +246,7 @@ def main() -> None:
         return
     workers = {name: Worker(name, options) for name in options.contenders.split(",")}
     print(f"{options.trials} trials x {options.steps} steps, full batch, median of {options.rounds} rounds")
-    print(f"{'':31}us a step and trial, and how many times faster vsweep is")
+    print(f"{'':31}us per step and trial, and how many times faster vsweep is")
     print(f"{'data':14}{'model':9}{'width':>6}  " + "".join(f"{n:>9}" for n in workers), end="")
     print("".join(f"{n:>10}" for n in list(workers)[1:]) + f"{'of sgemm':>10}{'compile':>9}")
     for case in map(int, options.cases.split(",")):
@@ -256,7 +256,7 @@ def main() -> None:
 
 
 def row(case: int, workers: dict[str, Worker], options: argparse.Namespace) -> None:
-    """Time one case in turns, and print its line."""
+    """Time a case by all contenders in turn, and print its line."""
     times: dict[str, list[float]] = {name: [] for name in workers}
     first: dict[str, dict[str, float]] = {}
     rates = []
@@ -266,10 +266,10 @@ def row(case: int, workers: dict[str, Worker], options: argparse.Namespace) -> N
             times[name].append(answer["run"])
             first.setdefault(name, answer)
         rates.append(workers["loop"].ask("sgemm")["rate"])
-    each = options.trials * options.steps / 1e6
+    million_steps = options.trials * options.steps / 1e6
     data, model, width = CASES[case]
     line = f"{data:14}{model:9}{width or '':>6}  "
-    line += "".join(f"{statistics.median(times[name]) / each:9.3g}" for name in workers)
+    line += "".join(f"{statistics.median(times[name]) / million_steps:9.3g}" for name in workers)
     for other in list(workers)[1:]:
         ratio = statistics.median(b / a for a, b in zip(times["vsweep"], times[other], strict=True))
         line += f"{ratio:9.2f}x"

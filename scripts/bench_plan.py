@@ -1,7 +1,7 @@
-"""Time planning a hundred thousand cells: draws of two fields, and an axis that is a list of so many values.
+"""Time planning a hundred thousand cells: draws of two fields, and an axis with a list of values.
 
-Each figure is the processor time of a fresh process that says what would run and trains nothing: from Python,
-from a word of the command line, from a sweep file and from a W&B sweep file.
+Each figure is the processor time of a fresh process that plans and trains nothing: from Python, from words of
+the command line, from a sweep file and from a W&B sweep file.
 """
 
 import json
@@ -15,7 +15,7 @@ import numpy as np
 
 _CELLS = 100_000
 _COMMON = {"data": "iris", "model": "logistic", "tracker": "none", "steps": 10}
-# No system takes a word as long as this one from another process.
+# Systems limit the length of a word from another process, so the words are read from a file.
 _COMMAND = (
     "import sys; from vsweep.cli.main import main; sys.argv[1:] = open('words').read().split('\\n'); main()"
 )
@@ -23,7 +23,7 @@ _PYTHON = "import json, vsweep; print(len(vsweep.plan(json.load(open('config.jso
 
 
 def processor_s(folder: str, *words: str) -> float:
-    """The seconds of processor time that a process takes."""
+    """Return the processor time of a process in seconds."""
     begun = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, *words], cwd=folder, check=True, capture_output=True)
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -47,7 +47,7 @@ def main() -> None:
         Path(folder, "sweeps").mkdir()
         Path(folder, "wandb.yaml").write_text(json.dumps(wandb))
         command = ["-m", "vsweep", "plan"]
-        # The first of them makes caches that later ones find.
+        # The first process fills caches that the later ones read.
         processor_s(folder, *command, *words)
         print(f"planning one cell: {processor_s(folder, *command, *words):.1f} s of processor time")
         for name, field in fields.items():

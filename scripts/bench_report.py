@@ -1,7 +1,7 @@
-"""What a report costs: seconds to write it, its size, and seconds until a browser has opened it.
+"""Measure the cost of a report: seconds to write it, its size, and seconds until a browser has opened it.
 
-`python scripts/bench_report.py [ROUNDS]`: sweeps of 1,000 and of 100,000 trials, trained here; opened where
-there are Chromium and Playwright.
+`python scripts/bench_report.py [ROUNDS]` trains sweeps of 1,000 and of 100,000 trials, and opens their
+reports if Chromium and Playwright are installed.
 """
 
 import os
@@ -32,8 +32,8 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
-def wrote(directory: Path) -> tuple[float, float, float]:
-    """Seconds and peak memory (MiB) of `vsweep report`, and the file's size in MB."""
+def write_costs(directory: Path) -> tuple[float, float, float]:
+    """Return the seconds and the peak memory (MiB) of `vsweep report`, and the file's size in MB."""
     begun = time.perf_counter()
     command = [sys.executable, "-m", "vsweep", "report", str(directory)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -43,16 +43,16 @@ def wrote(directory: Path) -> tuple[float, float, float]:
     return seconds, used.ru_maxrss / 1024, (directory / "report.html").stat().st_size / 1e6
 
 
-def opened(page: Path) -> tuple[float, float] | None:
-    """Seconds until a page can be read, and until its first chart is drawn too, in a browser of its own."""
+def opening_seconds(page: Path) -> tuple[float, float] | None:
+    """Return the seconds until a page can be read, and until its first chart is drawn, in a new browser."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
         return None
     if CHROMIUM is None:
         return None
-    with sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         tab = browser.new_page(viewport={"width": 1280, "height": 800})
         begun = time.perf_counter()
         tab.goto(page.as_uri())
@@ -76,15 +76,15 @@ def main() -> None:
             command = [sys.executable, "-m", "vsweep", "run", *common, *words, f"dir={directory}"]
             subprocess.run(command, check=True, capture_output=True)
             seconds, memory, size = (
-                statistics.median(each)
-                for each in zip(*(wrote(directory) for _ in range(rounds)), strict=True)
+                statistics.median(values)
+                for values in zip(*(write_costs(directory) for _ in range(rounds)), strict=True)
             )
             print(f"{trials:,} trials: written in {seconds:.1f} s, {memory:.0f} MiB, a file of {size:.1f} MB")
-            looks = [opened(directory / "report.html") for _ in range(rounds)]
+            looks = [opening_seconds(directory / "report.html") for _ in range(rounds)]
             if None in looks:
                 print("  not opened: it takes Chromium and Playwright")
                 continue
-            read, drawn = (statistics.median(each) for each in zip(*filter(None, looks), strict=True))
+            read, drawn = (statistics.median(values) for values in zip(*filter(None, looks), strict=True))
             print(f"  open in {read:.2f} s, with its first chart drawn in {drawn:.2f} s", flush=True)
 
 

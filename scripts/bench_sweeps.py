@@ -1,9 +1,9 @@
-"""Time whole sweeps through the command line: what is not training, memory, and the second start.
+"""Time whole sweeps through the command line: the time outside training, the memory, and resuming.
 
-Four figures, each of fresh processes with a cache of compiled programs that a first run has filled: the
-share of a sweep of 10,000 short trainings that is not the devices' own work; the seconds from the start of
-its process to its first trained block; the peak memory of 100,000 trainings over that of 1,000; and what it
-takes to resume these.
+The four figures come from fresh processes with a cache of compiled programs that a first run has filled: the
+share of a sweep of 10,000 short trainings that is not spent on the devices; the seconds from the start of
+its process to its first trained block; the peak memory of 100,000 trainings over that of 1,000; and the
+seconds to resume these.
 """
 
 import json
@@ -24,8 +24,15 @@ _LOGISTIC = [
 ]
 
 
-class Ran(NamedTuple):
-    """A sweep's process: its seconds, those to its first block and of training, and its peak memory."""
+class Run(NamedTuple):
+    """The process of a sweep.
+
+    Attributes:
+        wall_s: Its seconds.
+        first_s: The seconds until its first block.
+        training_s: The seconds of training.
+        mebibytes: Its peak memory.
+    """
 
     wall_s: float
     first_s: float
@@ -33,7 +40,8 @@ class Ran(NamedTuple):
     mebibytes: float
 
 
-def sweep(directory: Path, *words: str) -> Ran:
+def sweep(directory: Path, *words: str) -> Run:
+    """Train a sweep in a process of its own, and measure the process."""
     command = [sys.executable, "-m", "vsweep", "run", *words, f"dir='{directory}'"]
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -48,11 +56,11 @@ def sweep(directory: Path, *words: str) -> Ran:
         raise SystemExit(f"vsweep ended with {os.waitstatus_to_exitcode(status)}: {' '.join(command)}")
     kilobytes = usage.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
     happened = json.loads((directory / "plan.json").read_text(encoding="utf-8"))["happened"]
-    return Ran(wall, first or wall, happened["seconds"]["training"], kilobytes / 1024)
+    return Run(wall, first or wall, happened["seconds"]["training"], kilobytes / 1024)
 
 
 def seconds(*words: str) -> float:
-    """The seconds that a process takes."""
+    """Return the seconds that a process takes."""
     begun = time.perf_counter()
     subprocess.run([sys.executable, *words], check=True, capture_output=True)
     return time.perf_counter() - begun
@@ -63,13 +71,13 @@ def main() -> None:
         os.environ["XDG_CACHE_HOME"] = str(Path(folder) / "cache")
         ten_thousand = [*_LOGISTIC, "seeds=100", "steps=200"]
         for i in range(3):
-            ran = sweep(Path(folder) / f"overhead{i}", *ten_thousand)
-        other = ran.wall_s - ran.training_s
+            run = sweep(Path(folder) / f"overhead{i}", *ten_thousand)
+        other = run.wall_s - run.training_s
         print(
-            f"10,000 logistic trainings x 200 steps: {ran.wall_s:.1f} s, {ran.training_s:.1f} s of it on the"
-            f" devices; all else {other:.1f} s, {other / ran.wall_s:.0%}"
+            f"10,000 logistic trainings x 200 steps: {run.wall_s:.1f} s, {run.training_s:.1f} s of it on the"
+            f" devices; all else {other:.1f} s, {other / run.wall_s:.0%}"
         )
-        print(f"  its first block was trained {ran.first_s:.1f} s after the process began")
+        print(f"  its first block was trained {run.first_s:.1f} s after the process began")
         few = sweep(Path(folder) / "few", *_LOGISTIC, "seeds=10", "steps=50").mebibytes
         many = sweep(Path(folder) / "many", *_LOGISTIC, "seeds=1000", "steps=50").mebibytes
         print(f"peak memory: {many:.0f} MiB for 100,000 trials, {few:.0f} for 1,000: {many / few:.2f} times")

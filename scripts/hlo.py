@@ -1,4 +1,4 @@
-"""What a compiled program does at each step, read off its optimised HLO: kernels, and the bytes they move."""
+"""Read the kernels of a training step, and the bytes that they move, from a program's optimised HLO."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,8 +9,11 @@ from typing import NamedTuple
 class Array(NamedTuple):
     """A part of an instruction's result.
 
-    scalar: whether it has no axes. bytes: with the padding of its tiles. tiled: whether it lies in tiles,
-    as on a TPU. on_chip: whether it lies in another memory than the device's main one.
+    Attributes:
+        scalar: Whether the part has no axes.
+        bytes: Its size with the padding of its tiles.
+        tiled: Whether it is stored in tiles, as on a TPU.
+        on_chip: Whether it is stored outside the device's main memory.
     """
 
     scalar: bool
@@ -20,7 +23,15 @@ class Array(NamedTuple):
 
 
 class Instruction(NamedTuple):
-    """arrays: the parts of the result. operands: names. rest: what follows them, as written."""
+    """An instruction of a module.
+
+    Attributes:
+        name: Its name.
+        opcode: Its operation.
+        arrays: The parts of its result.
+        operands: The names of its operands.
+        rest: The text after the operands.
+    """
 
     name: str
     opcode: str
@@ -39,8 +50,12 @@ class Module(NamedTuple):
 class Kernel(NamedTuple):
     """An instruction that a device runs by itself.
 
-    source: where in the traced function it is from. times: how often a step runs it. bytes: of what it reads
-    and writes each time, every operand whole. main_bytes: those that lie in the device's main memory.
+    Attributes:
+        name: The instruction's name.
+        source: Its place in the traced function.
+        times: The number of times that a step runs it.
+        bytes: The bytes that it reads and writes each time, with every operand in full.
+        main_bytes: The part of these bytes in the device's main memory.
     """
 
     name: str
@@ -51,28 +66,33 @@ class Kernel(NamedTuple):
 
 
 class Step(NamedTuple):
-    """kernels: in order. waits: how often the way on hangs on a computed value; a GPU's host waits for it."""
+    """A step of training.
+
+    Attributes:
+        kernels: The kernels in order.
+        waits: The number of times that the program depends on a computed value, for which a GPU's host waits.
+    """
 
     kernels: tuple[Kernel, ...]
     waits: int
 
     @property
     def launches(self) -> int:
-        """How many kernels run."""
+        """The number of kernels that run."""
         return sum(kernel.times for kernel in self.kernels)
 
     @property
     def bytes(self) -> int:
-        """All bytes that the kernels read and write."""
+        """The bytes that the kernels read and write."""
         return sum(kernel.times * kernel.bytes for kernel in self.kernels)
 
     @property
     def main_bytes(self) -> int:
-        """Those that cross the device's main memory."""
+        """The bytes that the kernels read from and write to the device's main memory."""
         return sum(kernel.times * kernel.main_bytes for kernel in self.kernels)
 
 
-# What no device runs: names for what is there already.
+# No device runs these instructions; they name values that exist already.
 _NO_KERNEL = {
     "parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all", "opt-barrier",
     "add-dependency", "partition-id", "replica-id",
@@ -83,15 +103,14 @@ _ARRAY = re.compile(r"([a-z]\w*)\[([\d,<=]*)\](?:\{([^}]*)\})?")
 
 
 def parse(text: str) -> Module:
-    """The computations of a module, as `Compiled.as_text()` gives it."""
+    """Parse the text of a module, as `Compiled.as_text()` returns it."""
     computations: dict[str, dict[str, Instruction]] = {}
     entry, inside = "", None
     for line in re.sub(r"/\*.*?\*/", "", text).splitlines():
         if inside is None:
-            begun = re.match(rf"(ENTRY )?{_NAME} \(.*\{{$", line)
-            if begun:
-                inside = computations[begun[2]] = {}
-                entry = begun[2] if begun[1] else entry
+            if header := re.match(rf"(ENTRY )?{_NAME} \(.*\{{$", line):
+                inside = computations[header[2]] = {}
+                entry = header[2] if header[1] else entry
         elif line == "}":
             inside = None
         else:
@@ -103,21 +122,21 @@ def parse(text: str) -> Module:
 
 
 def _instruction(line: str) -> Instruction:
-    written = re.match(rf"\s+(?:ROOT )?{_NAME} = ", line)
-    if not written:
+    assigned = re.match(rf"\s+(?:ROOT )?{_NAME} = ", line)
+    if not assigned:
         raise ValueError(f"no HLO instruction: {line!r}")
-    rest = line[written.end() :]
+    rest = line[assigned.end() :]
     end = _closing(rest) if rest[0] == "(" else rest.index(" ")
     shape, rest = rest[:end], rest[end:].lstrip()
     opcode, _, _ = rest.partition("(")
     rest = rest[len(opcode) :]
     end = _closing(rest)
     operands = re.findall(r"%([\w.\-]+)", rest[:end])
-    return Instruction(written[1], opcode, tuple(_arrays(shape)), tuple(operands), rest[end:])
+    return Instruction(assigned[1], opcode, tuple(_arrays(shape)), tuple(operands), rest[end:])
 
 
 def _closing(text: str) -> int:
-    """Where the parenthesis that the text begins with has been closed."""
+    """Return the position after the parenthesis that closes the text's first one."""
     depth = 0
     for i, character in enumerate(text):
         depth += (character == "(") - (character == ")")
@@ -132,7 +151,7 @@ def _arrays(shape: str) -> Iterator[Array]:
         order, _, more = layout.partition(":")
         tile = re.search(r"T\(([\d,]+)\)", more)
         if tile:
-            # The tile lies on the axes that vary fastest, which `order` names first.
+            # The tile is on the axes that vary fastest, which `order` names first.
             minor = [sizes[int(i)] for i in order.split(",") if i]
             tiles = [int(size) for size in tile[1].split(",")][::-1]
             minor += [1] * (len(tiles) - len(minor))
@@ -146,9 +165,9 @@ def _arrays(shape: str) -> Iterator[Array]:
 
 
 def step_of(module: Module) -> Step:
-    """A step of training: a turn of the heaviest loop within the heaviest loop of the program.
+    """Return a step of training: an iteration of the heaviest loop within the heaviest loop of the program.
 
-    Where all trials go side by side, these loop over the records, and the steps between two of them.
+    With all trials side by side, these loops are over the records, and over the steps between two records.
     """
     return _turn(module, _heaviest(module, _called(_heaviest(module, module.entry), "body")))
 
@@ -157,11 +176,11 @@ def _heaviest(module: Module, computation: str) -> Instruction:
     loops = list(_loops(module, computation))
     if not loops:
         raise ValueError("no loop over steps within a loop over records")
-    return max(loops, key=lambda each: _steps(module, _called(each, "body")).launches)
+    return max(loops, key=lambda loop: _steps(module, _called(loop, "body")).launches)
 
 
 def _loops(module: Module, computation: str) -> Iterator[Instruction]:
-    """The loops of a computation, those within them apart."""
+    """Yield the loops of a computation, without those inside other loops."""
     for instruction in module.computations[computation].values():
         if instruction.opcode == "while":
             yield instruction
@@ -171,7 +190,7 @@ def _loops(module: Module, computation: str) -> Iterator[Instruction]:
 
 
 def _steps(module: Module, computation: str) -> Step:
-    """All that a computation runs."""
+    """Return the kernels and waits of a computation."""
     kernels: list[Kernel] = []
     waits = 0
     within = module.computations[computation]
@@ -192,7 +211,7 @@ def _steps(module: Module, computation: str) -> Step:
 
 
 def _turn(module: Module, loop: Instruction) -> Step:
-    """One turn of a loop; its condition is computed only where the number of turns is not known."""
+    """Return one iteration of a loop; it computes the condition only if the loop's length is unknown."""
     body = _steps(module, _called(loop, "body"))
     if _turns(loop):
         return body
@@ -213,13 +232,13 @@ def _called(instruction: Instruction, attribute: str) -> str:
 
 
 def _branches(instruction: Instruction) -> Sequence[str]:
-    """The computations that a call, or one that a conditional, runs."""
+    """Return the computations that a call runs, or of which a conditional runs one."""
     several = re.search(r"\bbranch_computations=\{([^}]*)\}", instruction.rest)
     if several:
         return re.findall(r"[\w.\-]+", several[1])
     attributes = ("to_apply", "calls", "true_computation", "false_computation")
-    found = [re.search(rf"\b{name}={_NAME}", instruction.rest) for name in attributes]
-    return [each[1] for each in found if each]
+    matches = [re.search(rf"\b{name}={_NAME}", instruction.rest) for name in attributes]
+    return [match[1] for match in matches if match]
 
 
 def _is_kernel(instruction: Instruction) -> bool:
@@ -236,7 +255,7 @@ def _is_kernel(instruction: Instruction) -> bool:
 def _kernel(within: Mapping[str, Instruction], instruction: Instruction) -> Kernel:
     arrays = list(instruction.arrays)
     if instruction.opcode.endswith("-start"):
-        # Its result names its operands as well; what it writes is the result of its other half.
+        # A start's result includes its operands; the kernel writes the result of the other half.
         done = [i for i in within.values() if instruction.name in i.operands and i.opcode.endswith("-done")]
         arrays = [array for i in done for array in i.arrays]
     for operand in instruction.operands:

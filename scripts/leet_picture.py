@@ -1,4 +1,4 @@
-"""Draws docs/wandb_leet.png: offline W&B runs as `wandb leet` shows them in a terminal. Needs tmux."""
+"""Draw docs/wandb_leet.png: offline W&B runs as `wandb leet` shows them in a terminal. This needs tmux."""
 
 import os
 import shlex
@@ -24,23 +24,24 @@ BACK, FORE = (24, 26, 32), (214, 216, 220)
 
 
 def tmux(*words: str) -> str:
+    """Run a command of tmux, and return its output."""
     return subprocess.run(["tmux", *words], check=True, capture_output=True, text=True).stdout
 
 
-def shown(folder: Path, runs: int) -> list[str]:
-    """The lines of the terminal, with their colours: all runs but the overview, and four of their metrics."""
+def terminal_lines(folder: Path, runs: int) -> list[str]:
+    """Return the terminal's lines with their colours: all runs but the overview, with four metrics."""
     wandb = shlex.quote(str(Path(sys.executable).with_name("wandb")))
     command = f"TERM=xterm-256color COLORTERM=truecolor {wandb} leet {shlex.quote(str(folder))}"
     tmux("new-session", "-d", "-s", SESSION, "-x", str(WIDTH), "-y", str(HEIGHT), command)
     try:
         time.sleep(8)
-        # The overview, which is made last, stands first.
+        # The overview is the newest run, and is listed first.
         for key in ["Space", *["Down", "Space"] * runs, "/"]:
             tmux("send-keys", "-t", SESSION, key)
             time.sleep(0.2)
         tmux("send-keys", "-t", SESSION, "-l", METRICS)
         tmux("send-keys", "-t", SESSION, "Enter")
-        # Two columns of two.
+        # These keys choose two columns and two rows.
         for key in "c2r2":
             tmux("send-keys", "-t", SESSION, key)
         time.sleep(3)
@@ -51,6 +52,7 @@ def shown(folder: Path, runs: int) -> list[str]:
 
 
 def draw(lines: list[str], path: Path) -> None:
+    """Draw the lines of a terminal into a file."""
     font = ImageFont.truetype(str(FONT), SIZE)
     step, height = font.getlength("M"), round(SIZE * 1.25)
     image = Image.new("RGB", (round(step * WIDTH) + 16, height * len(lines) + 16), BACK)
@@ -73,7 +75,7 @@ def draw(lines: list[str], path: Path) -> None:
 
 
 def _dots(pen: ImageDraw.ImageDraw, bits: int, cell: tuple[float, ...], fore: tuple[int, int, int]) -> None:
-    """A Braille letter, which the font lacks: its eight bits are dots, six by columns, then two below."""
+    """Draw a Braille letter, which the font lacks: its bits are dots, six by columns, then two below."""
     x, y, width, height = cell
     for bit in range(8):
         column, row = divmod(bit, 3) if bit < 6 else (bit - 6, 3)
@@ -94,7 +96,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         sweep = vsweep.sweep([*words, "dir=digits"], quiet=True)
-        lines = shown(Path(folder, "digits", "wandb"), sweep.trials["cell"].nunique())
+        lines = terminal_lines(Path(folder, "digits", "wandb"), sweep.trials["cell"].nunique())
     draw(lines, picture)
 
 

@@ -1,4 +1,4 @@
-"""Make the README's pictures anew, from the sweeps that they are of."""
+"""Draw the README's pictures from newly trained sweeps."""
 
 import tempfile
 from pathlib import Path
@@ -12,13 +12,13 @@ def main() -> None:
     DOCS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
 
-        def trained(name: str) -> vsweep.Sweep:
+        def train(name: str) -> vsweep.Sweep:
             words = [f"sweep={name}", "tracker=none", "pictures=[]", f"dir='{folder}/{name}'"]
             return vsweep.sweep(words)
 
-        trained("digits_lr_width").plot.heatmap("optimizer.lr", "model.width", path=DOCS / "lr_width.png")
-        trained("polynomial").plot.basin(path=DOCS / "basin.png")
-        trained("spiral").plot.regions("model.width", path=DOCS / "regions.png")
+        train("digits_lr_width").plot.heatmap("optimizer.lr", "model.width", path=DOCS / "lr_width.png")
+        train("polynomial").plot.basin(path=DOCS / "basin.png")
+        train("spiral").plot.regions("model.width", path=DOCS / "regions.png")
     print(DOCS)
 
 

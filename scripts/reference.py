@@ -81,7 +81,7 @@ def _directive(path: str, member: Any) -> str:
 
 
 def _choices(group: str) -> Iterator[str]:
-    """The fields that all choices of a group share, then each choice with its own."""
+    """Yield the fields that all choices of a group share, then each choice with its own."""
     files = {file.stem: _entries(file) for file in sorted((CONF / group).glob("*.yaml"))}
     order = [name for name in (*GROUPS[group], *files) if name in files]
     shared = [
@@ -99,7 +99,7 @@ def _choices(group: str) -> Iterator[str]:
         about = _about(group, name, CONF / group / f"{name}.yaml")
         if about:
             yield about
-        # A shared field stands here again where its default is another.
+        # A shared field is listed again if its default differs here.
         own = [
             entry for entry in files[name] if entry[1] != defaults.get(entry[0], ...) and entry[0] != "name"
         ]
@@ -108,12 +108,12 @@ def _choices(group: str) -> Iterator[str]:
 
 
 def _about(group: str, name: str, file: Path) -> str:
-    """The first line of a choice's docstring, or of its file's leading comment."""
+    """Return the first line of a choice's docstring, or of its file's leading comment."""
     entry = GROUPS[group].get(name)
     function = getattr(entry, "value", entry)
     lines = file.read_text(encoding="utf-8").splitlines()
     if lines[0].startswith("#"):
-        # Overrides in a comment are code.
+        # Overrides in a comment are set as code.
         text = re.sub(r"(\S+=\S+(?: \+?\S+=\S+)*[^\s,])", r"`\1`", lines[0].lstrip("# "))
     elif callable(function) and function.__doc__:
         text = inspect.getdoc(function).splitlines()[0]  # type: ignore[union-attr]
@@ -123,7 +123,7 @@ def _about(group: str, name: str, file: Path) -> str:
 
 
 def _entries(file: Path) -> list[tuple[str, Any, str]]:
-    """The dotted path, the default and the comment of every field in a config file."""
+    """Return the dotted path, the default and the comment of every field in a config file."""
     prefixes: list[str] = []
     entries = []
     for line in file.read_text(encoding="utf-8").splitlines():

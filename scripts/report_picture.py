@@ -1,4 +1,4 @@
-"""Make the README's pictures of the report anew: screenshots of a real one. Needs Chromium and Playwright."""
+"""Draw the README's pictures of the report, as screenshots. This needs Chromium and Playwright."""
 
 import shutil
 import tempfile
@@ -9,7 +9,7 @@ import vsweep
 
 DOCS = Path(__file__).parents[1] / "docs"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-# Of relu networks with momentum some diverge, and where is to be seen.
+# Some relu networks with momentum diverge, which the pictures show.
 WORDS = [
     "data=spirals",
     "model=mlp",
@@ -27,10 +27,10 @@ WORDS = [
 def main() -> None:
     from playwright.sync_api import sync_playwright
 
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as started:
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         page = vsweep.sweep([*WORDS, f"dir='{folder}/kept'"]).report()
-        browser = started.chromium.launch(executable_path=found, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         for name, width, scheme, sections in (
             ("report", 1100, "light", ("where", "how")),
             ("report_dark", 1100, "dark", ("matters",)),
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def around(tab: Any, sections: tuple[str, ...]) -> dict[str, float]:
-    """The part of a page that some sections take, no more than fits a README."""
+    """Return the rectangle of some sections of a page, cut to a height that fits a README."""
     boxes = [tab.locator(f"#{name}").bounding_box() for name in sections]
     top = boxes[0]["y"]
     height = boxes[-1]["y"] + boxes[-1]["height"] - top

@@ -43,19 +43,19 @@ def read_snippets(page: str) -> list[Snippet]:
     Raises:
         ValueError: If a mark is unknown or a fence is not closed.
     """
-    found, mark, argument, lines = [], "", "", iter(enumerate(page.splitlines(), 1))
+    snippets, mark, argument, lines = [], "", "", iter(enumerate(page.splitlines(), 1))
     for _, line in lines:
-        if marked := re.fullmatch(r"<!-- test: (\w+) ?(.*?) -->", line.strip()):
-            mark, argument = marked.groups()
+        if comment := re.fullmatch(r"<!-- test: (\w+) ?(.*?) -->", line.strip()):
+            mark, argument = comment.groups()
             if mark not in MARKS:
                 raise ValueError(f"no mark {mark!r}: use one of {', '.join(MARKS)}")
         elif fence := re.fullmatch(r"( *)```(\S*).*", line):
             body = list(_until_closed(lines, fence[1]))
             first = body[0][0] if body else 0
             text = "".join(f"{content.removeprefix(fence[1])}\n" for _, content in body)
-            found.append(Snippet(first, fence[2], text, mark, argument))
+            snippets.append(Snippet(first, fence[2], text, mark, argument))
             mark, argument = "", ""
-    return found
+    return snippets
 
 
 def _until_closed(lines: Iterator[tuple[int, str]], indent: str) -> Iterator[tuple[int, str]]:
@@ -93,12 +93,12 @@ def is_same(shown: str, output: str) -> bool:
 
 
 def _run(words: list[str]) -> str:
-    """The output of a command, errors first, in an empty folder."""
+    """Return the output of a command, errors first, in an empty folder."""
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "COLUMNS": "110"}
         command = [sys.executable, "-m", *words]
-        ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-        return ran.stderr + ran.stdout
+        process = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+        return process.stderr + process.stdout
 
 
 def main() -> None:

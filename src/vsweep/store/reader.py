@@ -80,7 +80,7 @@ class StoredSweep:
     def trials(self) -> pd.DataFrame:
         """The table of trials, a row per finished trial.
 
-        The columns are `trial`, `cell`, `split`, `seed`, a column per axis by its dotted path, `status` (`ok`
+        The columns are `trial`, `cell`, `seed`, a column per axis by its dotted path, `status` (`ok`
         or `diverged`), `diverged_at` (a step, or missing), and `final_<metric>` and `best_<metric>` for every
         metric. For example, the mean over the seeds:
 
@@ -173,7 +173,7 @@ class StoredSweep:
         """
         cell = int(self._trial(trial)["cell"])
         if "kind" not in self.trials.columns:
-            raise KeyError("landscape takes a sweep of functions to minimise: model=point")
+            raise KeyError("landscape: it takes a sweep of functions to minimise: model=point")
         return self._make_predictor(cell, None)
 
     def _make_predictor(self, cell: int, params: dict[str, np.ndarray] | None) -> Callable[[Any], np.ndarray]:
