@@ -1,11 +1,8 @@
 """Sphinx configuration of the documentation: `make docs`."""
 
-import inspect
-import re
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -45,32 +42,3 @@ nitpick_ignore_regex = [
 ]
 
 reference.write(ROOT / "docs" / "_generated")
-
-
-def read_plain_docstring(app: Any, what: str, name: str, member: Any, options: Any, lines: list[str]) -> None:
-    """Give a docstring without Google sections an `Args` section, from its lines `name: text`."""
-    if re.search(r"^(Args|Attributes|Returns|Raises):$", "\n".join(lines), re.MULTILINE):
-        return
-    try:
-        known = set(inspect.signature(member).parameters) | set(getattr(member, "_fields", ()))
-    except (TypeError, ValueError):
-        known = set()
-    prose: list[str] = []
-    arguments: list[str] = []
-    target = prose
-    for line in lines:
-        match = re.match(r"(\w+(?:, \w+)*): (.*)", line)
-        if match and set(match[1].split(", ")) <= known:
-            target = arguments
-            arguments.append(f"    {line}")
-        elif not line.strip():
-            target = prose
-            prose.append("")
-        else:
-            target.append(f"        {line.strip()}" if target is arguments else line.strip())
-    lines[:] = [*prose, "", *(["Args:", *arguments, ""] if arguments else [])]
-
-
-def setup(app: Any) -> None:
-    """Connect the hook before napoleon's."""
-    app.connect("autodoc-process-docstring", read_plain_docstring, priority=1)

@@ -75,8 +75,9 @@ def api() -> str:
 
 def _directive(path: str, member: Any) -> str:
     if inspect.isclass(member):
-        options = "   :members:\n   :inherited-members: tuple, ValueError\n"
-        return f"```{{eval-rst}}\n.. autoclass:: {path}\n{options}```"
+        # The docstring of a NamedTuple or an exception describes its fields.
+        members = "" if issubclass(member, tuple | Exception) else "   :members:\n   :inherited-members:\n"
+        return f"```{{eval-rst}}\n.. autoclass:: {path}\n{members}```"
     return f"```{{eval-rst}}\n.. autofunction:: {path}\n```"
 
 

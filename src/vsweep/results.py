@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Sweep(StoredSweep):
     """A trained sweep, or one that is still training, whose files are read when they are first needed.
 
-    `vsweep.sweep` and `vsweep.load` return a sweep:
+    `vsweep.sweep` and `vsweep.load` return a sweep::
 
         sweep = vsweep.load("outputs/digits/2026-01-31_12-00-00")
         sweep.trials[["trial", "seed", "final_val_loss"]]

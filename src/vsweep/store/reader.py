@@ -82,7 +82,7 @@ class StoredSweep:
 
         The columns are `trial`, `cell`, `seed`, a column per axis by its dotted path, `status` (`ok`
         or `diverged`), `diverged_at` (a step, or missing), and `final_<metric>` and `best_<metric>` for every
-        metric. For example, the mean over the seeds:
+        metric. For example, the mean over the seeds::
 
             sweep.trials.groupby("optimizer.lr")["final_val_loss"].mean()
         """
@@ -93,7 +93,7 @@ class StoredSweep:
         """The recorded curves, a row per trial and recorded step, sorted by both.
 
         The columns are `trial`, `step` and a column per metric, of the training's precision. Step 0 is the
-        untrained model. For example, the curve of one trial:
+        untrained model. For example, the curve of one trial::
 
             sweep.curves.query("trial == 3").plot("step", "val_loss")
         """
