@@ -33,12 +33,13 @@ def dashboard(
         ConfigError: There is no sweep, or W&B does not accept a name.
         ServiceError: W&B did not save the workspace.
     """
-    # Without W&B's client, all else works.
+    # The module needs W&B's client, without which all other commands work.
     from vsweep.trackers.wandb import workspace
 
     sweep = open_untrusted(directory)
-    given = {"project": project, "entity": entity, "level": level}
-    options = wandb_options(sweep, {name: value for name, value in given.items() if value is not None}, WHERE)
+    arguments = {"project": project, "entity": entity, "level": level}
+    changes = {name: value for name, value in arguments.items() if value is not None}
+    options = wandb_options(sweep, changes, WHERE)
     shown = plan_runs(options["level"], sweep.plan["trials"], sweep.plan["cells"]).level
     url = workspace.save_workspace(sweep, project=options["project"], entity=options["entity"], level=shown)
     if not quiet:

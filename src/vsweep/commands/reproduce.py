@@ -35,7 +35,7 @@ def overrides(
     Raises:
         ConfigError: There is no such trial.
     """
-    return [spell(field) for field in _fields(directory, trial, own, allow_targets)]
+    return list(map(spell, _fields(directory, trial, own, allow_targets)))
 
 
 def _fields(
@@ -43,11 +43,11 @@ def _fields(
 ) -> list[FieldValue]:
     spec = recorded_spec(Path(directory), own, allow_targets)
     number, row, seeds = spec.grid.trials()
-    at = int(np.searchsorted(number, trial))
-    if at == len(number) or number[at] != trial:
+    position = int(np.searchsorted(number, trial))
+    if position == len(number) or number[position] != trial:
         got = f"no trial {trial} in {str(directory)!r}"
         raise ConfigError("trial", got, f"it takes one of its {len(number):,}, up to {number[-1]}")
-    return trial_values(spec.cell(int(spec.grid.cells[row[at]])), int(seeds[at]))
+    return trial_values(spec.cell(int(spec.grid.cells[row[position]])), int(seeds[position]))
 
 
 class Reproduced(NamedTuple):
@@ -96,5 +96,4 @@ def reproduce(
     check_same_trials(plan_sweep(spec, load_timings(), {})[0], Sweep(directory), trial)
     sweep = train_sweep(spec, None if to is None else Path(to), quiet=quiet)
     (number,) = sweep.trials["trial"]
-    words = [spell(field) for field in fields]
-    return Reproduced(words, sweep, sweep.params(number), sweep.predictor(number))
+    return Reproduced(list(map(spell, fields)), sweep, sweep.params(number), sweep.predictor(number))

@@ -17,7 +17,7 @@ WHERE = ("project", "entity", "level")
 SYNC = (*WHERE, "rows", "mode", "patience")
 
 
-def sync(directory: str | Path, *, quiet: bool = False, **given: Any) -> str:
+def sync(directory: str | Path, *, quiet: bool = False, **options: Any) -> str:
     """Send W&B what it lacks of a sweep, from the sweep's directory alone; no run is sent twice.
 
     A call that was stopped can be repeated.
@@ -25,8 +25,8 @@ def sync(directory: str | Path, *, quiet: bool = False, **given: Any) -> str:
     Args:
         directory: The sweep's directory.
         quiet: Show nothing.
-        **given: `project`, `entity`, `level`, `rows`, `mode` (`online`, `shared`, or `offline` for files) and
-            `patience`, as in `tracker.wandb`; by default those of the sweep's config, online.
+        **options: `project`, `entity`, `level`, `rows`, `mode` (`online`, `shared`, or `offline` for files)
+            and `patience`, as in `tracker.wandb`; by default those of the sweep's config, online.
 
     Returns:
         The URL of the runs' page; empty for offline files.
@@ -36,18 +36,18 @@ def sync(directory: str | Path, *, quiet: bool = False, **given: Any) -> str:
         ServiceError: W&B did not receive all of the sweep; the message says what it received.
         Interrupted: Ctrl-C or SIGTERM; the message says what W&B lacks.
     """
-    for name in given:
+    for name in options:
         if name not in SYNC:
             raise ConfigError("sync", f"got {name}", f"it takes {', '.join(f'{key}=…' for key in SYNC)}")
     sweep = open_untrusted(directory)
     if sweep.plan.get("format") != FORMAT:
         raise ConfigError("dir", f"{str(directory)!r} was made by another version", "sync with that version")
-    asked = wandb_options(sweep, {"mode": "online", **given}, SYNC)
+    asked = wandb_options(sweep, {"mode": "online", **options}, SYNC)
     if asked["mode"] in ("auto", "disabled"):
         raise ConfigError("mode", f"got {asked['mode']!r}", "it takes one of online, shared, offline")
-    words = {name: str(value) for name, value in given.items() if value is not None}
+    arguments = {name: str(value) for name, value in options.items() if value is not None}
     trials, cells = sweep.plan["trials"], sweep.plan["cells"]
-    tracker = WandbTracker(sweep.directory, asked, trials, cells, sync=True, quiet=quiet, arguments=words)
+    tracker = WandbTracker(sweep.directory, asked, trials, cells, sync=True, quiet=quiet, arguments=arguments)
 
     def unsent() -> str:
         tracker.close()
@@ -60,7 +60,16 @@ def sync(directory: str | Path, *, quiet: bool = False, **given: Any) -> str:
     return tracker.where
 
 
-def wandb_options(sweep: Sweep, given: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """Return fields of `tracker.wandb`, as given or as in the sweep's config. Raises `ConfigError`."""
-    values = {**tracker_options(sweep.config), **given}
+def wandb_options(sweep: Sweep, options: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return fields of `tracker.wandb`.
+
+    Args:
+        sweep: The sweep, whose config has the default values.
+        options: Values that replace those of the config.
+        names: The names of the fields.
+
+    Raises:
+        ConfigError: If a field does not accept its value.
+    """
+    values = {**tracker_options(sweep.config), **options}
     return {name: parse_field(f"tracker.wandb.{name}", values[name], name) for name in names}

@@ -169,17 +169,17 @@ def verify_some(prepared: Prepared, sweep: Sweep) -> None:
     if path.exists() or not parse_field("verify", prepared.spec.raw.get("verify")):
         return
     plan, timings = prepared.plan, prepared.timings
-    found = summarize([], len(trials))
+    result = summarize([], len(trials))
     try:
         drawn = choose_trials_to_verify(plan, trials, _AT_RANDOM)
         chosen = within_budget(plan, timings, drawn, _SHARE * prepared.elapsed)
         if chosen:
             curves_of = partial(read_curves, sweep.directory)
-            found = verify(plan, prepared.mesh, timings, trials, curves_of, chosen)
+            result = verify(plan, prepared.mesh, timings, trials, curves_of, chosen)
     except Exception as error:
         # The trained trials are in the store, and a failed verification must not hide them.
-        found |= {"failed": " ".join(f"{type(error).__name__}: {error}".split())}
-    write_json(path, found)
+        result |= {"failed": " ".join(f"{type(error).__name__}: {error}".split())}
+    write_json(path, result)
 
 
 def publish(prepared: Prepared, sweep: Sweep, trackers: Trackers) -> None:

@@ -52,6 +52,6 @@ def verify(
     chosen = choose_trials_to_verify(plan, sweep.trials, k, seed)
     with closing(Lock(sweep.directory)):
         curves_of = partial(read_curves, sweep.directory)
-        found = verify_trials(plan, mesh, timings, sweep.trials, curves_of, chosen)
-        write_json(sweep.directory / VERIFIED, found)
-    return found
+        result = verify_trials(plan, mesh, timings, sweep.trials, curves_of, chosen)
+        write_json(sweep.directory / VERIFIED, result)
+    return result

@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override as HydraOverride
 from hydra.errors import OverrideParseException
 
-from vsweep.config.groups import CHOICES, options
+from vsweep.config.groups import CHOICES, check_choice
 from vsweep.config.schema import GROUPS
 from vsweep.config.values import assign, delete, from_python, select
 from vsweep.errors import ConfigError, short_repr, suggest
@@ -258,9 +258,7 @@ def _assignment(key: str, value: Any, override: Override) -> Change:
 
 
 def _choice(group: str, value: Any, text: str, override: Override) -> Change:
-    if value not in options(group):
-        text = value if isinstance(value, str) else text
-        raise ConfigError(group, f"no such choice {short_repr(text)}", suggest(text, options(group)))
+    check_choice(group, value, text=text)
     return Change("choose", group, value, override)
 
 

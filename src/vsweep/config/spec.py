@@ -8,12 +8,12 @@ import numpy as np
 
 from vsweep.config.axes import RawAxes, read_axes
 from vsweep.config.grid import Axis, Grid, expand, seed_list
-from vsweep.config.groups import options
+from vsweep.config.groups import check_choice
 from vsweep.config.hydra_compose import Composed, compose, register_sweeps
 from vsweep.config.overrides import Change, Override, override_key, read_overrides, spell
 from vsweep.config.schema import FIELDS, OWN
 from vsweep.config.validate import Config, as_dict, check_config, fields_of, leaves, with_values
-from vsweep.errors import ConfigError, suggest
+from vsweep.errors import ConfigError
 
 _INIT, _INIT_SCALE = "model.init", "model.init_scale"
 Choice = tuple[str, ...]
@@ -136,9 +136,7 @@ def _variants(
     """Return the config of the cells of each choice on the axes over groups."""
     for path, values in (axes.axes[i] for i in axes.groups):
         for value in values:
-            if value not in options(path):
-                message = suggest(str(value), options(path))
-                raise ConfigError(axes.field(path), f"no such choice {value!r}", message)
+            check_choice(path, value, field=axes.field(path))
     variants: dict[Choice, Config] = {}
     paths: dict[str, None] = {}
     parts: dict[tuple[str, str], Any] = {}

@@ -12,10 +12,10 @@ from omegaconf._utils import get_yaml_loader
 from omegaconf.errors import OmegaConfBaseException
 
 from vsweep.config.grid import axis_nodes, is_space
-from vsweep.config.groups import CHOICES, options
+from vsweep.config.groups import CHOICES, check_choice, options
 from vsweep.config.schema import GROUPS
 from vsweep.config.values import set_aside
-from vsweep.errors import ConfigError, short_repr, suggest
+from vsweep.errors import ConfigError, short_repr
 
 # Four lists of a hundred thousand values fit; a larger file is no sweep, or grows when it is read.
 _MOST_BYTES = 10_000_000
@@ -140,8 +140,7 @@ def _choices_as_defaults(tree: dict[str, Any]) -> None:
         raise ConfigError("defaults", f"got {short_repr(defaults)}", "it takes a list")
     for group in CHOICES:
         if group in tree and not isinstance(tree[group], str | dict):
-            got = f"no such choice {short_repr(tree[group])}"
-            raise ConfigError(group, got, suggest("", options(group)))
+            check_choice(group, tree[group])
         if isinstance(tree.get(group), str):
             defaults = [*defaults, {f"override /{group}": tree.pop(group)}]
     for entry in defaults:
@@ -157,10 +156,8 @@ def _check_default(entry: Any) -> None:
         ((key, choice),) = entry.items()
         group = str(key).removeprefix("override /")
         if group != key and group in CHOICES and group != "sweep":
-            if choice in options(group):
-                return
-            got = f"no such choice {short_repr(choice)}"
-            raise ConfigError(group, got, suggest(str(choice), options(group)))
+            check_choice(group, choice)
+            return
     takes = "an entry is `override /group: choice`, the name of another sweep, or _self_"
     raise ConfigError("defaults", f"got {short_repr(entry)}", takes)
 
