@@ -120,7 +120,7 @@ FIELDS = {
     "grid: {model: {width: [3]}, model.width: [4]}\n": "grid.model.width: in sweeps/odd.yaml: given twice",
     "grid: {model.width: [3], model.width.x: [4]}\n": "grid.model.width.x: in sweeps/odd.yaml: given twice",
     "grid: {model.width.x: [4], model.width: [3]}\n": "grid.model.width: in sweeps/odd.yaml: given twice",
-    "grid: {'': [1]}\n": "grid: got [1]",
+    "grid: {'': [1]}\n": "grid: got {'': [1]}",
     "grid: {'a..b': [1]}\n": "grid.a..b: no such field",
     "grid: {3: [1]}\n": "grid.3: no such field",
     "grid: {seeds: [1]}\n": "grid.seeds: not an axis",

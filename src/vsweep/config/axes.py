@@ -107,7 +107,7 @@ def read_axes(raw: Mapping[str, Any]) -> RawAxes:
 def _nodes(name: str, raw: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Return the path and the node of every axis under `grid` or `draws`; a group's `name` is its axis."""
     tree = {} if raw.get(name) is None else raw[name]
-    if not isinstance(tree, Mapping) or is_space(tree):
+    if not isinstance(tree, Mapping) or is_space(tree) or "" in tree:
         raise ConfigError(name, f"got {tree!r}", "it takes fields and their values")
     nodes = [
         (group if (group := path.removesuffix(".name")) in GROUPS else path, node)
