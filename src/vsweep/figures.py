@@ -66,7 +66,7 @@ class Plots:
         path: str | Path | None = None,
         show: str = heat_map_charts.BEST,
     ) -> go.Figure:
-        """Draw a map over two axes, with the line at which half of the trainings diverge.
+        """Draw a map over two axes, with the line at which half of the trials diverge.
 
         Args:
             x: An axis, by its dotted path.

@@ -1,4 +1,4 @@
-"""The data behind curves: bands over seeds, and the steps that a target takes."""
+"""Compute the data behind curves: bands over seeds, and the steps to reach a target."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -55,7 +55,7 @@ class Curves(NamedTuple):
 
 
 def curves_by(trials: pd.DataFrame, curves: pd.DataFrame, metric: str, by: str) -> Curves:
-    """Return a curve for each value of an axis: of the best cell that has it.
+    """Return a curve for each value of an axis, that of the best cell with the value.
 
     Args:
         trials: The table of trials.
@@ -84,28 +84,27 @@ def best_cells(trials: pd.DataFrame, metric: str | None, by: str) -> pd.DataFram
 
 def curves_of(trials: pd.DataFrame, curves: pd.DataFrame, metric: str, cells: Sequence[int]) -> Curves:
     """Return the curves of some cells, by their numbers."""
+    names = cell_names(trials, cells)
+    return Curves(metric, "", list(range(len(cells))), _lines(trials, curves, metric, cells, names))
+
+
+def cell_names(trials: pd.DataFrame, cells: Sequence[int]) -> list[str]:
+    """Return a name for each of some cells, by the axes that vary."""
     axes = varied_axes(trials)
     rows = {row["cell"]: row for row in rows_of(trials[trials["cell"].isin(cells)].drop_duplicates("cell"))}
-    names = [cell_label(rows[cell], axes) or "the one cell" for cell in cells]
-    return Curves(metric, "", list(range(len(cells))), _lines(trials, curves, metric, cells, names))
+    return [cell_label(rows[cell], axes) or "the one cell" for cell in cells]
 
 
 def _lines(
     trials: pd.DataFrame, curves: pd.DataFrame, metric: str, cells: Sequence[int], names: Sequence[str]
 ) -> list[CurveLine]:
     trials = trials[trials["cell"].isin(cells)]
-    table = dict(list(quartile_bands(trials, curves, metric).groupby("cell")))
-    lost = (trials["status"] == "diverged").groupby(trials["cell"])
-    diverged, seeds = lost.sum(), lost.size()
-    nothing = pd.DataFrame({"low": [], "median": [], "high": []}, dtype=np.float64)
+    bands = dict(list(quartile_bands(trials, curves, metric).groupby("cell")))
+    diverged = (trials["status"] == "diverged").groupby(trials["cell"])
+    counts = {cell: (int(lost.sum()), len(lost)) for cell, lost in diverged}
+    empty = pd.DataFrame({"low": [], "median": [], "high": []}, dtype=np.float64)
     return [
-        CurveLine(
-            cell,
-            name,
-            int(diverged[cell]),
-            int(seeds[cell]),
-            table[cell].droplevel("cell") if cell in table else nothing,
-        )
+        CurveLine(cell, name, *counts[cell], bands[cell].droplevel("cell") if cell in bands else empty)
         for cell, name in zip(cells, names, strict=True)
     ]
 

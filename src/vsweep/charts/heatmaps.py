@@ -1,4 +1,4 @@
-"""Where is the good region, and where does training break? Maps over two axes."""
+"""Answer where the good region is, and where training breaks: maps over two axes."""
 
 from typing import Any
 
@@ -9,57 +9,61 @@ import plotly.graph_objects as go
 from vsweep.analysis.cells import rows_of
 from vsweep.analysis.labels import format_value, format_with_error
 from vsweep.analysis.marginals import HeatMap
-from vsweep.charts.style import CELLS, Chart, figure, metric_axis, places, plain, scale
+from vsweep.charts.style import Chart, category_axis, cell_points, figure, metric_axis, plain, scale
 from vsweep.metrics import higher_is_better
 
 BEST, MEDIAN, DIVERGED = "best over the others", "median over the others", "share that diverged"
-SHOWS = (BEST, MEDIAN, DIVERGED)
-# Tiles of more values on an axis are colours alone.
-_MOST_WRITTEN = 8
+_COLUMNS = {BEST: "best", MEDIAN: "median", DIVERGED: "diverged"}
+_MEANINGS = {
+    BEST: "the mean over seeds of the best cell with its two values, where fewer diverged seeds come before "
+    "a better mean; it is grey where all seeds diverged.",
+    MEDIAN: "the median over the means of all cells with its two values; it is grey where the median "
+    "cell diverged.",
+    DIVERGED: "the share of all trials with its two values that diverged.",
+}
+# A map with more values on an axis has no numbers in its tiles.
+_MOST_WITH_NUMBERS = 8
 _BORDER = "#D5006D"
 
 
 def maps(heat_map: HeatMap) -> dict[str, Chart]:
-    """Return a map for each of `SHOWS`, or for the share that diverged alone where every trial did."""
-    shows = SHOWS if heat_map.table["best"].notna().any() else (DIVERGED,)
-    return {show: _tiles(heat_map, show) for show in shows}
+    """Return the best, the median and the diverged share; the last alone where every trial diverged."""
+    shows = _COLUMNS if heat_map.table["best"].notna().any() else (DIVERGED,)
+    return {show: _map(heat_map, show) for show in shows}
 
 
-def _tiles(heat_map: HeatMap, show: str) -> Chart:
-    x, y, metric, across, up, table = heat_map
-    placed = heat_map.grid
-    column = {BEST: "best", MEDIAN: "median", DIVERGED: "diverged"}[show]
-    shown = placed(table[column].to_numpy(np.float64))
-    diverged = placed(table["diverged"].to_numpy(np.float64))
-    hover = placed(np.asarray(_hovers(table, x, y, metric), object), "")
-    cells = placed(table["cell"].to_numpy(np.float64))
-    heat = _heat(shown, metric, share=show == DIVERGED)
-    heat |= {"customdata": cells, "meta": CELLS, "hovertext": hover.tolist(), "hoverinfo": "text"}
-    if max(shown.shape) <= _MOST_WRITTEN:
-        heat |= {
-            "text": _written(shown, diverged, share=show == DIVERGED),
-            "texttemplate": "%{text}",
-            "textfont": {"size": 11},
-        }
+def _map(heat_map: HeatMap, show: str) -> Chart:
+    x, y, metric, columns, rows, table = heat_map
+    values, diverged, cells = (
+        heat_map.grid(table[name].to_numpy(np.float64)) for name in (_COLUMNS[show], "diverged", "cell")
+    )
+    texts = heat_map.grid(np.asarray(_hover_texts(table, x, y, metric), object), "")
+    heat = _colours(values, metric, share=show == DIVERGED) | cell_points(cells, texts.tolist())
+    if max(values.shape) <= _MOST_WITH_NUMBERS:
+        numbers = _numbers(values, diverged, share=show == DIVERGED)
+        heat |= {"text": numbers, "texttemplate": "%{text}", "textfont": {"size": 11}}
     traces: list[Any] = [go.Heatmap(heat)]
-    # Between values without an order there is no line.
-    ordered = {scale(across), scale(up)} != {"category"}
-    border = ordered and np.nanmin(diverged) < 0.5 <= np.nanmax(diverged) and min(diverged.shape) > 1
-    if border:
-        traces.append(_border(diverged))
+    # A boundary has a meaning only between values that have an order.
+    ordered = {scale(columns), scale(rows)} != {"category"}
+    if ordered and np.nanmin(diverged) < 0.5 <= np.nanmax(diverged) and min(diverged.shape) > 1:
+        traces.append(_boundary(diverged))
     drawn = figure(
         traces,
-        height=max(300, 150 + 30 * min(len(up), 16)),
-        xaxis=places(x, across),
-        yaxis=places(y, up),
-        showlegend=bool(border),
-        # What is empty is grey, on white as on black.
+        height=max(300, 150 + 30 * min(len(rows), 16)),
+        xaxis=category_axis(x, columns),
+        yaxis=category_axis(y, rows),
+        showlegend=len(traces) > 1,
+        # Empty tiles are grey, which shows on white and on black.
         plot_bgcolor="rgba(127,127,127,0.2)",
     )
-    return Chart(_title(metric, x, y, show), drawn, _note(metric, show, border=bool(border)))
+    subject = "Share of trials that diverged" if show == DIVERGED else f"{metric} at the last step, {show}"
+    lighter = "Darker tiles diverge more often." if show == DIVERGED else "Lighter is better."
+    line = " The dashed line marks where half of the trials diverge." if len(traces) > 1 else ""
+    note = f"Each tile is {_MEANINGS[show]} {lighter}{line} Click a tile to choose its best cell."
+    return Chart(f"{subject}: {x} by {y}", drawn, note)
 
 
-def _hovers(table: pd.DataFrame, x: str, y: str, metric: str) -> list[str]:
+def _hover_texts(table: pd.DataFrame, x: str, y: str, metric: str) -> list[str]:
     return [
         f"{x} = {plain(format_value(row['x']))}<br>{y} = {plain(format_value(row['y']))}"
         f"<br>{metric}, best of {row['cells']:,} cells: {format_with_error(row['best'], row['sem'])}"
@@ -69,37 +73,38 @@ def _hovers(table: pd.DataFrame, x: str, y: str, metric: str) -> list[str]:
     ]
 
 
-def _heat(shown: np.ndarray, metric: str, *, share: bool) -> dict[str, Any]:
+def _colours(values: np.ndarray, metric: str, *, share: bool) -> dict[str, Any]:
+    """Return the values and colours of a heat map's trace; `share` is for shares from 0 to 1."""
+    bar: dict[str, Any] = {"title": {"text": metric, "side": "right"}, "thickness": 14}
     if share:
-        bar = {"title": {"text": "diverged", "side": "right"}, "tickformat": ".0%", "thickness": 14}
-        return {"z": shown.astype(np.float32), "zmin": 0, "zmax": 1, "colorscale": "Oranges", "colorbar": bar}
+        bar |= {"title": {"text": "diverged", "side": "right"}, "tickformat": ".0%"}
+        return {
+            "z": values.astype(np.float32),
+            "zmin": 0,
+            "zmax": 1,
+            "colorscale": "Oranges",
+            "colorbar": bar,
+        }
     colours = "Viridis" if higher_is_better(metric) else "Viridis_r"
-    bar = {"title": {"text": metric, "side": "right"}, "thickness": 14}
-    if metric_axis(metric, shown)["type"] == "log":
-        # The colour goes by the logarithm, and the bar says the values themselves.
+    if metric_axis(metric, values)["type"] == "log":
+        # Colours follow the logarithm, and the bar's ticks show the values themselves.
         with np.errstate(divide="ignore", invalid="ignore"):
-            shown = np.log10(shown)
-        low, high = np.nanmin(shown), np.nanmax(shown)
-        ticks = np.linspace(low, high, 5)
+            values = np.log10(values)
+        ticks = np.linspace(np.nanmin(values), np.nanmax(values), 5)
         bar |= {"tickvals": ticks.tolist(), "ticktext": [f"{10**tick:.2g}" for tick in ticks]}
-    return {"z": shown.astype(np.float32), "colorscale": colours, "colorbar": bar}
+    return {"z": values.astype(np.float32), "colorscale": colours, "colorbar": bar}
 
 
-def _written(shown: np.ndarray, diverged: np.ndarray, *, share: bool) -> list[list[str]]:
-    def one(value: float, lost: float) -> str:
-        if np.isnan(lost):
-            return ""
-        if share:
-            return f"{value:.0%}"
-        return "" if np.isnan(value) else f"{value:.3g}"
-
-    return [
-        [one(value, lost) for value, lost in zip(*rows, strict=True)]
-        for rows in zip(shown, diverged, strict=True)
+def _numbers(values: np.ndarray, diverged: np.ndarray, *, share: bool) -> list[list[str]]:
+    """Format the number in each tile; tiles without trials have none."""
+    texts = [
+        "" if np.isnan([value, lost]).any() else f"{value:.0%}" if share else f"{value:.3g}"
+        for value, lost in zip(values.flat, diverged.flat, strict=True)
     ]
+    return np.reshape(texts, values.shape).tolist()
 
 
-def _border(diverged: np.ndarray) -> go.Contour:
+def _boundary(diverged: np.ndarray) -> go.Contour:
     return go.Contour(
         z=diverged.astype(np.float32),
         contours={"coloring": "lines", "start": 0.5, "end": 0.5, "size": 0.1},
@@ -107,26 +112,7 @@ def _border(diverged: np.ndarray) -> go.Contour:
         line={"width": 3, "dash": "dash"},
         showscale=False,
         hoverinfo="skip",
-        name="half of the trainings diverge",
+        name="half of the trials diverge",
         showlegend=True,
         connectgaps=True,
     )
-
-
-def _title(metric: str, x: str, y: str, show: str) -> str:
-    what = "Share of trainings that diverged" if show == DIVERGED else f"{metric} at the last step, {show}"
-    return f"{what}: {x} by {y}"
-
-
-def _note(metric: str, show: str, *, border: bool) -> str:
-    meaning = {
-        BEST: (
-            "the mean over seeds of the best cell with its two values, fewer diverged seeds before a better "
-            "mean; where all diverged it is grey."
-        ),
-        MEDIAN: "the median of the means of all cells with its two values; where that diverged it is grey.",
-        DIVERGED: "the share of all trainings with its two values, over seeds and all else, that diverged.",
-    }[show]
-    ends = "Lighter is better" if show != DIVERGED else "Darker breaks more often"
-    line = " The dashed line, where half diverge, is the trainability boundary." if border else ""
-    return f"A tile is {meaning} {ends}.{line} A click chooses the tile's best cell."

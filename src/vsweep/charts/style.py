@@ -1,4 +1,4 @@
-"""What all pictures of a report have in common: a Plotly figure, its colours, its scales."""
+"""The look of the report's charts: Plotly figures, their colours and their axes."""
 
 from collections.abc import Sequence
 from html import escape
@@ -11,27 +11,29 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from vsweep.analysis.axis_scale import is_log_spaced
-from vsweep.analysis.labels import format_distinct_values, format_value
+from vsweep.analysis.labels import evenly_spaced_indices, format_distinct_values, format_value
 from vsweep.metrics import higher_is_better
 
-# Told apart by every kind of sight (Okabe and Ito 2008), and on white as on black.
+# The palette of Okabe and Ito (2008), with its yellow and black changed so that both show on white and black.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A00", "#7F7F7F")
-# Of what is neither good nor bad, on white as on black.
+# Neutral traces have this colour, which shows on white and on black.
 GREY = "#888888"
-# The `meta` of a trace whose points have the numbers of cells as `customdata`; that of a trace of one cell
-# has the number itself, as `cell`.
+# The page reads the cell of each point from the `customdata` of traces with this `meta`. The `meta` of a
+# trace that belongs to one cell has the cell's number, as `cell`.
 CELLS = {"cells": True}
-# Axes with more values than this have some of them written.
+# An axis with more values than this has ticks at some of them.
 _MOST_TICKS = 12
-# A metric is on a log scale where its greatest value is so many times its least.
+# A metric has a log scale if its largest value is more than this many times its smallest.
 _DECADES = 20.0
 
 
 class Chart(NamedTuple):
-    """A picture and its words.
+    """A figure with its words.
 
-    title: what is seen, in words. figure: without a title and colours of paper and text, which are the
-    page's. note: how it is to be read, with its units and what is left out.
+    Attributes:
+        title: The title.
+        figure: The figure, without a title; the page sets the colours of background and text.
+        note: Explains how to read the chart, and what it leaves out.
     """
 
     title: str
@@ -40,7 +42,13 @@ class Chart(NamedTuple):
 
 
 def figure(traces: Sequence[Any] = (), *, height: int = 380, **layout: Any) -> go.Figure:
-    """A figure of these traces. height: pixels. layout: Plotly's."""
+    """Return a figure of these traces.
+
+    Args:
+        traces: Plotly's traces.
+        height: The height in pixels.
+        **layout: Further fields of Plotly's layout.
+    """
     base: dict[str, Any] = {
         "height": height,
         "margin": {"l": 64, "r": 16, "t": 24, "b": 52},
@@ -51,8 +59,13 @@ def figure(traces: Sequence[Any] = (), *, height: int = 380, **layout: Any) -> g
     return go.Figure(list(traces), base | layout)
 
 
+def cell_points(cells: np.ndarray | pd.Series, texts: Sequence[Any]) -> dict[str, Any]:
+    """Return the fields of a trace each of whose points is a cell, with the text to show on hovering."""
+    return {"customdata": np.asarray(cells), "meta": CELLS, "hovertext": texts, "hoverinfo": "text"}
+
+
 def scale(values: Sequence[Any]) -> str:
-    """The scale that values of an axis lie on: `log`, `linear`, or `category` where they are no numbers."""
+    """Return the scale that fits an axis's values: `log`, `linear`, or `category` if they are not numbers."""
     known = [value for value in values if pd.notna(value)]
     if not known or any(isinstance(v, bool | np.bool_) or not isinstance(v, Real) for v in known):
         return "category"
@@ -60,17 +73,17 @@ def scale(values: Sequence[Any]) -> str:
 
 
 def axis_title(axis: str, values: Sequence[Any]) -> str:
-    """An axis by its path, and its scale where that is logarithmic."""
+    """Return the axis's path, marked if its scale is logarithmic."""
     return f"{axis} (log scale)" if scale(values) == "log" else axis
 
 
-def places(axis: str, values: Sequence[Any]) -> dict[str, Any]:
-    """A Plotly axis with a place, from 0, for each value."""
-    kept = np.unique(np.linspace(0, len(values) - 1, min(len(values), _MOST_TICKS)).round().astype(int))
+def category_axis(axis: str, values: Sequence[Any]) -> dict[str, Any]:
+    """Return a Plotly axis on which values are spaced evenly, from 0."""
+    kept = evenly_spaced_indices(len(values), _MOST_TICKS).tolist()
     names = format_distinct_values(values)
     return {
         "title": {"text": axis_title(axis, values)},
-        "tickvals": kept.tolist(),
+        "tickvals": kept,
         "ticktext": [plain(names[i]) for i in kept],
         "range": [-0.5, len(values) - 0.5],
         "zeroline": False,
@@ -79,46 +92,37 @@ def places(axis: str, values: Sequence[Any]) -> dict[str, Any]:
 
 
 def rate_axis(title: str, values: np.ndarray) -> dict[str, Any]:
-    """A Plotly axis of learning rates on a log scale, at which those that were tried are written."""
+    """Return a Plotly axis of learning rates on a log scale, with ticks at rates that were tried."""
     known = np.unique(values[np.isfinite(values)])
-    kept = known[np.unique(np.linspace(0, len(known) - 1, min(len(known), _MOST_TICKS)).round().astype(int))]
-    return {
-        "title": {"text": f"{title} (log scale)"},
-        "type": "log",
-        "tickvals": kept.tolist(),
-        "ticktext": [format_value(float(value)) for value in kept],
-        "zeroline": False,
-    }
+    kept = known[evenly_spaced_indices(len(known), _MOST_TICKS)].tolist()
+    ticks = {"tickvals": kept, "ticktext": [format_value(value) for value in kept]}
+    return {"title": {"text": f"{title} (log scale)"}, "type": "log", "zeroline": False, **ticks}
 
 
 def metric_axis(metric: str, values: np.ndarray) -> dict[str, Any]:
-    """A Plotly axis of a metric, on a log scale where it is a loss or a norm that spans decades above 0."""
+    """Return a Plotly axis of a metric; a loss or a norm over several positive decades has a log scale."""
     known = values[np.isfinite(values)]
     log = not higher_is_better(metric) and len(known) > 0 and known.min() > 0
     log = bool(log and known.max() > _DECADES * known.min())
-    return {
-        "title": {"text": f"{metric} (log scale)" if log else metric},
-        "type": "log" if log else "linear",
-        "zeroline": False,
-        "exponentformat": "power",
-    }
+    title = {"text": f"{metric} (log scale)" if log else metric}
+    return {"title": title, "type": "log" if log else "linear", "zeroline": False, "exponentformat": "power"}
 
 
 def colours(values: Sequence[Any]) -> list[str]:
-    """A colour per value: of numbers from dark to light, of names such as differ."""
+    """Return a colour for each value: distinct ones for few names, or else from dark to light."""
     if len(values) <= len(PALETTE) and (len(values) < 4 or scale(values) == "category"):
         return list(PALETTE[: len(values)])
-    # Not quite to the light end, which is lost on white, nor to the dark one, which is lost on black.
+    # The lightest colours are invisible on white, and the darkest on black.
     return list(sample_colorscale("Viridis", np.linspace(0.12, 0.88, len(values)).tolist()))
 
 
 def plain(text: str) -> str:
-    """Text that Plotly takes for neither markup nor one of its own variables."""
+    """Escape text so that Plotly reads neither markup nor variables in it."""
     return escape(text, quote=False).replace("%{", "%&#123;")
 
 
 def faded(colour: str, alpha: float = 0.2) -> str:
-    """A colour that what is behind it shines through."""
+    """Return a colour, `#rrggbb` or `rgb(r, g, b)`, with this opacity."""
     parts = (
         [int(colour[i : i + 2], 16) for i in (1, 3, 5)] if colour.startswith("#") else colour[4:-1].split(",")
     )
@@ -129,12 +133,16 @@ def faded(colour: str, alpha: float = 0.2) -> str:
 def band(
     x: np.ndarray, low: np.ndarray, high: np.ndarray, colour: str, alpha: float = 0.2, **more: Any
 ) -> go.Scatter:
-    """What lies between two lines over x, all `(points,)`. more: Plotly's, of the trace."""
+    """Return a trace that fills the area between two lines.
+
+    Args:
+        x: Where both lines are known, `(points,)`.
+        low: The lower line, `(points,)`.
+        high: The upper line, `(points,)`.
+        colour: The colour of the area.
+        alpha: Its opacity.
+        **more: Further fields of the trace.
+    """
     base: dict[str, Any] = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
-    return go.Scatter(
-        x=np.concatenate([x, x[::-1]]),
-        y=np.concatenate([low, high[::-1]]),
-        fill="toself",
-        fillcolor=faded(colour, alpha),
-        **base | more,
-    )
+    base |= {"fill": "toself", "fillcolor": faded(colour, alpha)}
+    return go.Scatter(x=np.concatenate([x, x[::-1]]), y=np.concatenate([low, high[::-1]]), **base | more)

@@ -116,7 +116,7 @@ def matters(of: ReportData) -> Section:
         kept = [line for line in describe(of.importance) if not (of.still and re.search("seeds|luck", line))]
         section.words.extend(_sentence(line, of.names.values()) for line in kept)
         section.blocks.append(effect_charts.importance_bars(of.importance, of.axes))
-    shown = [axis for axis in of.by_importance if effect_charts.shows(of.trials[axis])]
+    shown = [axis for axis in of.by_importance if effect_charts.can_show(of.trials[axis])]
     if of.cells["mean"].notna().any() and shown:
         charts: Charts = {
             (axis,): effect_charts.effect(of.trials, of.cells, axis, of.metric) for axis in shown
