@@ -1,9 +1,8 @@
-"""The pictures of a sweep: one by one, as `sweep.plot`, and those that a config asks for."""
+"""Draw the pictures of a sweep: one by one, as `sweep.plot`, and those that a config asks for."""
 
 import inspect
 import re
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,17 +45,14 @@ class Plots:
     """
 
     def __init__(self, sweep: StoredSweep) -> None:
-        """Nothing is read before a picture is asked for."""
+        """Keep the sweep; files are read when a picture is asked for."""
         self._sweep = sweep
+        self._data_by_metric: dict[str | None, ReportData] = {}
 
-    @cached_property
-    def _subjects(self) -> dict[str | None, ReportData]:
-        return {}
-
-    def _subject(self, metric: str | None) -> ReportData:
-        if metric not in self._subjects:
-            self._subjects[metric] = ReportData(self._sweep, metric)
-        return self._subjects[metric]
+    def _data(self, metric: str | None) -> ReportData:
+        if metric not in self._data_by_metric:
+            self._data_by_metric[metric] = ReportData(self._sweep, metric)
+        return self._data_by_metric[metric]
 
     def heatmap(
         self,
@@ -79,19 +75,18 @@ class Plots:
         Raises:
             KeyError: If there is no such axis, metric or map.
         """
-        subject = self._subject(metric)
-        data = heat_map(subject.trials, subject.cells, x, y, subject.metric)
-        charts = heat_map_charts.maps(data)
+        data = self._data(metric)
+        table = heat_map(data.trials, data.cells, x, y, data.metric)
+        charts = heat_map_charts.maps(table)
         if show not in charts and show != heat_map_charts.BEST:
             raise KeyError(f"no map {show!r}: there are {', '.join(charts)}")
         if _is_image(path):
             if show != heat_map_charts.BEST:
-                raise ValueError(
-                    f"an image shows {heat_map_charts.BEST!r}, got {show!r}: take a path in .html"
-                )
-            self._write_image(draw(draw_heat_map, data), path)
+                got = f"an image shows {heat_map_charts.BEST!r}, got {show!r}"
+                raise ValueError(f"{got}: take a path in .html")
+            self._write_image(draw(draw_heat_map, table), path)
             path = None
-        # Where every trial diverged, the share that did is all there is to see.
+        # Where every trial diverged, the only map is that of the diverged share.
         return self._finish(charts.get(show) or next(iter(charts.values())), path)
 
     def curves(
@@ -115,62 +110,58 @@ class Plots:
         """
         if by is not None and cells is not None:
             raise ValueError("curves takes by or cells, and got both")
-        subject = self._subject(metric)
+        data = self._data(metric)
         if by is not None:
-            chosen = best_cells(subject.trials, subject.metric, by)["cell"].tolist()
-        else:
-            chosen = subject.shown_cells[:3] if cells is None else list(cells)
-        curves = subject.curves_of(chosen)
+            cells = best_cells(data.trials, data.metric, by)["cell"].tolist()
+        chosen = data.shown_cells[:3] if cells is None else list(cells)
+        curves = data.curves_of(chosen)
         if by is not None:
-            data = curves_by(subject.trials, curves, subject.metric, by)
+            lines = curves_by(data.trials, curves, data.metric, by)
         else:
-            data = curves_of(subject.trials, curves, subject.metric, chosen)
+            lines = curves_of(data.trials, curves, data.metric, chosen)
         if _is_image(path):
-            self._write_image(draw(draw_curves, data), path)
+            self._write_image(draw(draw_curves, lines), path)
             path = None
-        chart = curve_charts.curve_chart(data, subject.trials, curves, subject.behind)
-        return self._finish(chart, path)
+        return self._finish(curve_charts.curve_chart(lines, data.trials, curves, data.behind), path)
 
     def leading(self, metric: str | None = None, path: str | Path | None = None) -> go.Figure:
-        """Draw the best cells, their means over seeds and the standard errors of these."""
-        subject = self._subject(metric)
-        return self._finish(leading_charts.leading(subject.trials, subject.cells, subject.metric), path)
+        """Draw the best cells: the mean over seeds and its standard error."""
+        data = self._data(metric)
+        return self._finish(leading_charts.leading(data.trials, data.cells, data.metric), path)
 
     def importance(self, metric: str | None = None, path: str | Path | None = None) -> go.Figure:
-        """Draw how much of the differences between trials each axis and pair of axes explains.
+        """Draw the share of the differences between trials that each axis and pair of axes explains.
 
         Raises:
             KeyError: If there is nothing to compare.
         """
-        subject = self._subject(metric)
-        if isinstance(subject.importance, str):
-            raise KeyError(subject.importance)
-        return self._finish(effect_charts.importance_bars(subject.importance, subject.axes), path)
+        data = self._data(metric)
+        if isinstance(data.importance, str):
+            raise KeyError(data.importance)
+        return self._finish(effect_charts.importance_bars(data.importance, data.axes), path)
 
     def effect(self, axis: str, metric: str | None = None, path: str | Path | None = None) -> go.Figure:
-        """Draw a metric against the values of an axis, with its spread over all else.
+        """Draw a metric against the values of an axis, with its spread over the other axes and seeds.
 
         Raises:
             KeyError: If there is no such axis.
         """
-        subject = self._subject(metric)
-        return self._finish(effect_charts.effect(subject.trials, subject.cells, axis, subject.metric), path)
+        data = self._data(metric)
+        return self._finish(effect_charts.effect(data.trials, data.cells, axis, data.metric), path)
 
     def steps_to_target(
         self, cells: Sequence[int] | None = None, metric: str | None = None, path: str | Path | None = None
     ) -> go.Figure:
-        """Draw the steps that some cells take to reach a value of a metric. cells: see `curves`."""
-        subject = self._subject(metric)
-        chosen = list(cells) if cells is not None else subject.shown_cells[:3]
-        curves = subject.curves_of(chosen)
-        return self._finish(
-            curve_charts.steps_to_target(subject.trials, curves, subject.metric, chosen), path
-        )
+        """Draw the steps that some cells, chosen as for `curves`, take to reach each value of a metric."""
+        data = self._data(metric)
+        chosen = data.shown_cells[:3] if cells is None else list(cells)
+        curves = data.curves_of(chosen)
+        return self._finish(curve_charts.steps_to_target(data.trials, curves, data.metric, chosen), path)
 
     def final_against_best(self, metric: str | None = None, path: str | Path | None = None) -> go.Figure:
-        """Draw each trial's metric at its last step against its best on the way."""
-        subject = self._subject(metric)
-        return self._finish(curve_charts.final_against_best(subject.trials, subject.metric), path)
+        """Draw each trial's metric at its last step against its best along its curve."""
+        data = self._data(metric)
+        return self._finish(curve_charts.final_against_best(data.trials, data.metric), path)
 
     def rates(
         self, by: str | None = None, metric: str | None = None, path: str | Path | None = None
@@ -180,15 +171,15 @@ class Plots:
         Raises:
             KeyError: If the learning rate does not vary.
         """
-        subject = self._subject(metric)
-        lines = lr_lines(subject.trials, subject.metric, by)
-        return self._finish(lr_charts.rates(lines, subject.metric, by), path)
+        data = self._data(metric)
+        lines = lr_lines(data.trials, data.metric, by)
+        return self._finish(lr_charts.rates(lines, data.metric, by), path)
 
     def best_rates(self, by: str, metric: str | None = None, path: str | Path | None = None) -> go.Figure:
         """Draw the best learning rate for each value of an axis, and their line; raise as `rates` does."""
-        subject = self._subject(metric)
-        best = best_lr(lr_lines(subject.trials, subject.metric, by))
-        fit = fit_slope(subject.trials, subject.metric, by)
+        data = self._data(metric)
+        best = best_lr(lr_lines(data.trials, data.metric, by))
+        fit = fit_slope(data.trials, data.metric, by)
         return self._finish(lr_charts.best_rates(best, by, fit), path)
 
     def basin(self, x: str | None = None, y: str | None = None, path: str | Path | None = None) -> Figure:
@@ -207,7 +198,7 @@ class Plots:
         return self._draw("basin", path, x=x, y=y)
 
     def paths(self, path: str | Path | None = None) -> Figure:
-        """Draw descents from some starts on the function: a curve in 1-D, contours in 2-D.
+        """Draw the function, a curve in 1-D and contours in 2-D, and descents from some starts.
 
         There is a panel for each learning rate, or for six evenly spaced cells.
 
@@ -217,7 +208,7 @@ class Plots:
         return self._draw("paths", path)
 
     def surface(self, path: str | Path | None = None) -> Figure:
-        """Draw a function of two coordinates as a surface, with the descents that most often arrive on it.
+        """Draw a function of two coordinates as a surface, with the descents that reach a minimum most often.
 
         Raises:
             KeyError: If the sweep minimises no function of two coordinates.
@@ -235,8 +226,8 @@ class Plots:
     def fits(self, by: str | None = None, path: str | Path | None = None) -> Figure:
         """Draw the examples of one feature, the truth where it is known, and the fits of models.
 
-        A thin line is the fit of a seed, the strong one their mean; seeds that diverged have none. Least
-        squares are drawn where the trials record them.
+        Thin lines are the fits of seeds, and the strong line is their mean; seeds that diverged have none.
+        Least squares are drawn where the trials record them.
 
         Args:
             by: An axis: a panel for each of its values (at most 12), of the best cell over all other axes,
@@ -268,8 +259,8 @@ class Plots:
         """Draw the lines where the best and the last cell of logistic regression give even odds.
 
         The last cell is the one with the most diverged seeds, or else the worst. Faint lines are those of its
-        seeds; the strong line, and the probability behind it, are of the mean logit over the seeds that did
-        not diverge, or, where all did, of the first whose parameters are finite.
+        seeds; the strong line and the probability behind it are those of the mean logit over the seeds that
+        did not diverge, or, where all did, of the first seed whose parameters are finite.
 
         Raises:
             KeyError: If the data are other than two classes over two features, there are several data sets,
@@ -294,8 +285,8 @@ class Plots:
     def parameters(self, path: str | Path | None = None) -> Figure:
         """Draw each recorded parameter against the step, for all trials that did not diverge, and their mean.
 
-        At most 400 trials, drawn at random but always the same, and 12 parameters are shown. Least squares
-        are drawn where the trials record them.
+        At most 12 parameters are shown, for at most 400 trials, drawn at random but always the same. Least
+        squares are drawn where the trials record them.
 
         Raises:
             KeyError: If no parameters were recorded.
@@ -303,8 +294,8 @@ class Plots:
         return self._draw("parameters", path)
 
     def _draw(self, name: str, path: str | Path | None, **arguments: Any) -> Figure:
-        data, render = TASK_PICTURES[name]
-        figure = draw(render, data(self._sweep, **arguments))
+        picture = TASK_PICTURES[name]
+        figure = draw(picture.render, picture.data(self._sweep, **arguments))
         self._write_image(figure, path)
         return figure
 
@@ -322,10 +313,10 @@ class Plots:
     def _finish(self, chart: Chart, path: str | Path | None) -> go.Figure:
         """Return a chart's figure with its title, written to a path if one is given."""
         figure = chart.figure
-        title = f"{chart.title}, {self._sweep.only} alone" if self._sweep.only else chart.title
+        title = f"{chart.title}, only {self._sweep.only}" if self._sweep.only else chart.title
         figure.update_layout(title={"text": plain(title)}, template="plotly_white", margin={"t": 90})
         if _is_image(path):
-            raise ValueError(f"path: got {str(path)!r}, and this picture is written as .html alone")
+            raise ValueError(f"path: got {str(path)!r}, and this picture is written as .html only")
         if path is not None:
             to = Path(path)
             to.parent.mkdir(parents=True, exist_ok=True)
@@ -371,8 +362,8 @@ def requested_pictures(
             for key in takes:
                 if key in required and key not in arguments:
                     raise ConfigError("pictures", f"{name} lacks {key!r}", f"give {{{name}: {{{key}: …}}}}")
-            named = [arguments[key] for key in _AXES if arguments.get(key) is not None]
-            for axis in [*named, *arguments.get(_WHERE, {})]:
+            axis_arguments = [arguments[key] for key in _AXES if arguments.get(key) is not None]
+            for axis in [*axis_arguments, *arguments.get(_WHERE, {})]:
                 if axis not in axes:
                     raise ConfigError("pictures", f"{name} names {axis!r}, no axis", suggest(str(axis), axes))
             pictures.append((name, dict(arguments)))
@@ -392,10 +383,9 @@ def write_pictures(sweep: StoredSweep, pictures: Sequence[tuple[str, Mapping[str
     for name, arguments in pictures:
         own, only = dict(arguments), arguments.get(_WHERE, {})
         own.pop(_WHERE, None)
-        named = [f"{axis}={'null' if value is None else tick(value)}" for axis, value in only.items()]
-        parts = [
-            re.sub(r"[^\w.=+-]+", "_", part).strip("_") for part in (name, *map(tick, own.values()), *named)
-        ]
+        cells = [f"{axis}={'null' if value is None else tick(value)}" for axis, value in only.items()]
+        texts = (name, *map(tick, own.values()), *cells)
+        parts = [re.sub(r"[^\w.=+-]+", "_", text).strip("_") for text in texts]
         ending = ".png" if name in (*TASK_PICTURES, "heatmap", "curves") else ".html"
         file = "-".join(parts).replace("=_", "=")[:120] + ending
         try:
@@ -405,7 +395,7 @@ def write_pictures(sweep: StoredSweep, pictures: Sequence[tuple[str, Mapping[str
         except OSError:
             raise
         except Exception as error:
-            # The trained sweep is kept, whatever becomes of its pictures.
+            # A failed picture must not fail the sweep, which is trained.
             message = error.args[0] if isinstance(error, KeyError) and error.args else None
             reasons[file] = " ".join(str(message or f"{type(error).__name__}: {error}").split())
     return reasons

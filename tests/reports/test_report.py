@@ -175,10 +175,25 @@ def test_no_axis_matters_most_where_all_is_noise(tmp_path):
 @pytest.mark.parametrize(
     ("axes", "seeds", "value", "words"),
     [
-        ({}, 3, lambda row: 0.5 + row["seed"] / 10, ["There is one cell", "No axis varies", "does not vary"]),
-        (AXES, 1, peaked, ["of one seed", "Too few seeds to show", "ewer than three seeds"]),
-        ({LR: [0.1, 1.0]}, 3, lambda row: 0.5 + row["seed"] / 10, ["A map takes two axes", "optimizer.lr"]),
-        (AXES, 3, lambda row: None, ["every trial diverged", "36 of 36 trials diverged", "No importance"]),
+        (
+            {},
+            3,
+            lambda row: 0.5 + row["seed"] / 10,
+            ["There is only one cell", "No axis varies", "does not vary"],
+        ),
+        (AXES, 1, peaked, ["for one seed.", "Too few seeds to show", "ewer than three seeds"]),
+        (
+            {LR: [0.1, 1.0]},
+            3,
+            lambda row: 0.5 + row["seed"] / 10,
+            ["A map takes two axes that vary.", "optimizer.lr"],
+        ),
+        (
+            AXES,
+            3,
+            lambda row: None,
+            ["every trial diverged", "36 of 36 trials diverged", "importance of the axes is unknown"],
+        ),
         (AXES, 2, lambda row: np.nan, ["it was not recorded, or is not finite"]),
         ({"model.init": ["a", "b"]}, 2, lambda row: 0.5, ["The learning rate does not vary"]),
     ],
@@ -198,7 +213,7 @@ def test_a_sweep_that_is_not_finished_is_reported_as_far_as_it_is(tmp_path, swee
     record = json.loads((made.directory / "plan.json").read_text()) | {"trials": 48}
     (made.directory / "plan.json").write_text(json.dumps(record))
     said = text_of(page(vsweep.Sweep(made.directory)))
-    assert "13 of 48 trials are not finished: this is of the others alone" in said
+    assert "13 of 48 trials are not finished; the report leaves them out" in said
     assert "35 trainings" in said
 
 
@@ -213,7 +228,7 @@ def test_of_many_cells_some_have_curves_and_the_file_stays_small(tmp_path):
     axes = {LR: np.geomspace(1e-4, 1, 40).tolist(), WIDTH: list(range(1, 26)), "model.depth": [1, 2]}
     made = made_up(tmp_path / "kept", axes, lambda row: 0.5 + (row["cell"] * 7 % 100) / 300, seeds=2)
     html = page(made)
-    assert "Of 2,000 cells the curves of 80 are here" in text_of(html)
+    assert "The curves of 80 of 2,000 cells are shown" in text_of(html)
     # Plotly's own script is 5 MB of it.
     assert len(html.encode()) < 8e6
     subject = ReportData(made)
@@ -324,7 +339,7 @@ def test_every_cell_is_spelt_as_its_config_is(small):
 
 def test_a_report_of_functions_that_are_not_here_says_that_overrides_cannot_be_told(tmp_path):
     made = made_up(tmp_path / "kept", AXES, peaked)
-    assert data_of(page(made))["spelling"].startswith("the overrides cannot be told")
+    assert data_of(page(made))["spelling"].startswith("the overrides are unknown")
 
 
 def test_a_null_that_is_a_value_has_a_name(tmp_path):
@@ -353,7 +368,7 @@ def test_many_values_of_an_axis_are_taken_together(tmp_path):
     np.testing.assert_allclose(table["median"], 0.5 + table["value"] / 3, atol=2e-3)
     names = {"model.init": [f"init{i}" for i in range(70)], LR: [0.1, 1.0]}
     said = text_of(page(made_up(tmp_path / "names", names, lambda row: 0.5 + row["seed"] / 9)))
-    assert "Too many names to be looked at: init." in said
+    assert "Axes with too many names to be drawn: init." in said
 
 
 def test_values_that_read_alike_are_told_apart(tmp_path):
@@ -380,7 +395,7 @@ def test_an_axis_of_one_learning_rate_leaves_the_others_their_lines(tmp_path):
     made.trials = trials[(trials["optimizer.momentum"] == 0.0) | (trials[LR] == 0.1)].reset_index(drop=True)
     said = text_of(page(made))
     assert "The learning rate does not vary" not in said
-    assert "The best learning rate, and what is lost beside it, by model.width" in said
+    assert "The best learning rate, and the sensitivity to it, by model.width" in said
     assert said.count("Wortsman et al. 2023, arXiv:2309.14322") == 1
 
 
@@ -440,7 +455,7 @@ def test_functions_that_were_given_as_objects_have_no_words(here):
     )
     with pytest.raises(vsweep.ConfigError, match="data: it was given as an object in Python"):
         made.overrides(0)
-    assert data_of(page(made))["spelling"].startswith("the overrides cannot be told: data:")
+    assert data_of(page(made))["spelling"].startswith("the overrides are unknown: data:")
 
 
 def test_the_commit_is_that_of_where_one_stands(here):

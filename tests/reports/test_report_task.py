@@ -97,7 +97,7 @@ def field(tmp_path_factory):
 def pictures(sweep):
     """The pictures of a sweep's report by title; drawn once."""
     (section,) = task_sections(sweep)
-    assert section.words == []
+    assert section.sentences == []
     return {picture.title: picture for picture in section.blocks}
 
 
@@ -160,7 +160,7 @@ def test_fits_are_those_of_the_seeds_and_their_least_squares(line):
 
 def test_each_picture_that_a_config_asks_for_is_one_of_its_part(line):
     titles = list(pictures(line))
-    assert titles[:2] == ["Fits by optimizer.lr", "Fits by optimizer.lr, optimizer.lr=0.1 alone"]
+    assert titles[:2] == ["Fits by optimizer.lr", "Fits by optimizer.lr, only optimizer.lr=0.1"]
     assert pictures(line)[titles[1]].alt.startswith(f"{titles[1]}: lr=0.1 ")
 
 

@@ -1,4 +1,4 @@
-"""The parts of a report: charts, charts to choose among, pictures, tables; and the questions they answer."""
+"""The parts of a report: questions with charts, charts to choose among, pictures and tables."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,15 +6,17 @@ from dataclasses import dataclass, field
 from vsweep.charts.style import Chart
 from vsweep.plots.task import Images
 
-# By the option of each choice.
+# Charts by the option of each choice.
 Charts = dict[tuple[str, ...], Chart]
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Charts of which one is shown, by what the reader chooses.
+    """Charts one of which is shown, as the reader chooses.
 
-    names: of the choices. charts: by the option of each choice, in the order in which they are offered.
+    Attributes:
+        names: The names of the choices.
+        charts: The charts by the option of each choice, in the order in which options are offered.
     """
 
     names: tuple[str, ...]
@@ -28,7 +30,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Rows:
-    """A table. cells: of each row, the number of the cell that it is of, if it is of one."""
+    """A table; `cells` has the number of each row's cell, or None."""
 
     title: str
     columns: Sequence[str]
@@ -39,7 +41,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Picture:
-    """An image in light and in dark. alt: describes it to a reader who does not see it."""
+    """An image in light and in dark; `alt` describes it to a reader who cannot see it."""
 
     title: str
     images: Images
@@ -49,9 +51,9 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """A question and its answer. words: sentences that the numbers support."""
+    """A question, with its answer in sentences and blocks."""
 
     name: str
     title: str
-    words: list[str] = field(default_factory=list)
+    sentences: list[str] = field(default_factory=list)
     blocks: list[Chart | Choice | Rows | Picture] = field(default_factory=list)

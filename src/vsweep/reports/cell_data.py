@@ -1,4 +1,4 @@
-"""Every cell of a sweep, its values, score and overrides, small enough for a page of a hundred thousand."""
+"""Pack the values, scores and overrides of all cells, so that a page can hold a hundred thousand of them."""
 
 from base64 import b64encode
 from typing import Any
@@ -14,31 +14,33 @@ from vsweep.store.reader import StoredSweep
 
 
 def packed(values: Any, kind: str) -> dict[str, str]:
-    """Numbers as base64 of little-endian bytes. kind: `f4` or `i4`."""
+    """Return numbers as base64 of little-endian bytes, of the kind `f4` or `i4`."""
     array = np.asarray(values).astype(f"<{kind}")
     return {"kind": kind, "data": b64encode(array.tobytes()).decode()}
 
 
 def cell_data(sweep: StoredSweep, cells: pd.DataFrame) -> dict[str, Any]:
-    """What the page knows of each cell, best first. cells: as `rank_cells` gives them."""
-    axes = axes_of(sweep.trials)
-    found: dict[str, Any] = {
-        "cell": packed(cells["cell"], "i4"),
-        "mean": packed(cells["mean"], "f4"),
-        "sem": packed(cells["sem"], "f4"),
-        "seeds": packed(cells["seeds"], "i4"),
-        "diverged": packed(cells["diverged"], "i4"),
-        "axes": [_axis(cells[axis], axis, short_axis_names(axes)[axis]) for axis in axes],
+    """Return the page's data on each cell, best first.
+
+    Args:
+        sweep: The sweep.
+        cells: The table of cells, as `rank_cells` returns it.
+    """
+    kinds = {"cell": "i4", "mean": "f4", "sem": "f4", "seeds": "i4", "diverged": "i4"}
+    names = short_axis_names(axes_of(sweep.trials))
+    return {
+        **{column: packed(cells[column], kind) for column, kind in kinds.items()},
+        "axes": [_axis(cells[axis], axis, name) for axis, name in names.items()],
+        "spelling": _spelling(sweep, cells),
     }
-    return found | {"spelling": _spelling(sweep, cells)}
 
 
 def _axis(column: pd.Series, axis: str, name: str) -> dict[str, Any]:
-    """An axis's values as they are read, and which of them each cell has."""
+    """Return an axis's values as texts, and the index of each cell's value."""
     values = sort_by_value(pd.DataFrame({"value": column.drop_duplicates()}))["value"]
     place = pd.Index(values).get_indexer(pd.Index(column))
     if values.isna().any():
-        # What is missing is not found by an index of every kind.
+        # Some kinds of index do not find missing values.
         place = np.where(column.isna(), len(values) - 1, place)
     return {
         "path": axis,
@@ -49,19 +51,20 @@ def _axis(column: pd.Series, axis: str, name: str) -> dict[str, Any]:
 
 
 def _spelling(sweep: StoredSweep, cells: pd.DataFrame) -> dict[str, Any] | str:
-    """The overrides of each cell, or why they cannot be told."""
+    """Return the overrides of each cell, or the reason why they are unknown."""
     try:
-        spelled = sweep.cell_overrides
-        rows = spelled.rows(cells["cell"].to_numpy())
+        overrides = sweep.cell_overrides
+        rows = overrides.rows(cells["cell"].to_numpy())
     except (ConfigError, KeyError, RuntimeError) as error:
-        return f"the overrides cannot be told: {error}"
+        return f"the overrides are unknown: {error}"
     seeds = sorted(sweep.trials["seed"].unique().tolist())
     return {
         "kinds": [
-            [word if isinstance(word, str) else list(word) for word in kind] for kind in spelled.templates
+            [word if isinstance(word, str) else list(word) for word in template]
+            for template in overrides.templates
         ],
-        "kind": packed(spelled.template[rows], "i4"),
-        "words": [list(words) for words in spelled.values],
-        "index": [packed(spelled.places[rows, axis], "i4") for axis in range(spelled.places.shape[1])],
+        "kind": packed(overrides.template[rows], "i4"),
+        "words": [list(texts) for texts in overrides.values],
+        "index": [packed(overrides.places[rows, axis], "i4") for axis in range(overrides.places.shape[1])],
         "seeds": f"seeds=[{','.join(map(str, seeds))}]",
     }

@@ -1,7 +1,8 @@
-"""How sensitive is it? The fifth question of a report: the learning rate."""
+"""The report's fifth question: how sensitive results are to the learning rate."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,123 +16,112 @@ from vsweep.charts import lr_sensitivity as lr_charts
 from vsweep.metrics import LR
 from vsweep.reports.blocks import Charts, Choice, Rows, Section
 
-# Axes that a page has room for.
-_MOST_BY = 4
+# The number of axes that are shown, at most.
+_MOST_AXES = 4
 _ALL = "none: all cells"
 _NOTE = (
-    "Learning-rate sensitivity is the expected loss above the best one, E[min(loss(lr), loss at step 0) "
-    f"− best loss], the learning rate log-uniform over the range beside it ({lr_charts.CITED}); a trial "
-    "that diverged counts as one at step 0; it is of each seed, then their mean. All other fields are those "
-    "of the best cell with the value, by that loss. (edge): the best is at the edge of what was tried."
+    "Learning-rate sensitivity is the expected loss above the least, E[min(loss(lr), loss at step 0) − least "
+    f"loss], for log-uniform learning rates over the range in the next column ({lr_charts.CITED}), averaged "
+    "over seeds. A trial that diverged counts with its loss at step 0. All other fields are those of the "
+    "cell that is best, by that loss, among the cells with the value. (edge) marks a best learning rate at "
+    "the edge of the rates that were tried."
 )
 
 
-def sensitivity(of: ReportData) -> Section:
+def sensitivity(data: ReportData) -> Section:
     """Answer the fifth question: the learning rate."""
     section = Section("sensitive", "How sensitive is it to the learning rate?")
-    found = dict(_lines(of))
-    if LR not in of.axes:
-        section.words.append("The learning rate does not vary: there is no sensitivity to report.")
-    elif not found:
-        section.words.append("No cell has several learning rates with finite values to report on.")
-    if not found:
+    lines_by = dict(_lines(data))
+    if LR not in data.axes:
+        section.sentences.append("The learning rate does not vary, so there is no sensitivity to report.")
+    elif not lines_by:
+        section.sentences.append("No cell has finite values at several learning rates.")
+    if not lines_by:
         return section
-    section.blocks.append(
-        Choice(
-            ("by",),
-            {(by or _ALL,): lr_charts.rates(lines, of.metric, by) for by, lines in found.items()},
-        )
-    )
+    rates: Charts = {(by or _ALL,): lr_charts.rates(lines, data.metric, by) for by, lines in lines_by.items()}
+    section.blocks.append(Choice(("by",), rates))
     best_charts: Charts = {}
     tables: list[Rows] = []
-    for by, lines in found.items():
+    for by, lines in lines_by.items():
         best = best_lr(lines)
-        tables.append(_sensitivity_table(of, by, best))
+        tables.append(_sensitivity_table(data, by, best))
         if by is None:
             continue
-        fit = fit_slope(of.trials, of.metric, by)
+        fit = fit_slope(data.trials, data.metric, by)
         best_charts[(by,)] = lr_charts.best_rates(best, by, fit)
-        section.words.extend(_slope_words(by, best, fit))
+        section.sentences.extend(_describe_slope(by, best, fit))
     if best_charts:
         section.blocks.append(Choice(("by",), best_charts))
     section.blocks.extend([*tables[:-1], *(replace(table, note=_NOTE) for table in tables[-1:])])
-    if len(tables) < len(of.axes) and len(of.axes) - 1 > _MOST_BY:
-        section.words.append(
-            f"It is by {_MOST_BY} of the {len(of.axes) - 1} other axes, those that explain most first."
+    others = len(data.axes) - 1
+    if len(tables) <= others and others > _MOST_AXES:
+        section.sentences.append(
+            f"{_MOST_AXES} of the {others} other axes are shown, the most important ones."
         )
     return section
 
 
-def _lines(of: ReportData) -> Iterator[tuple[str | None, pd.DataFrame]]:
-    """The lines along the learning rate by each of some axes, and of all cells."""
-    axes = [axis for axis in of.by_importance if axis in plottable_axes(of.trials)]
-    others = [axis for axis in axes if axis != LR and axis not in of.starts]
-    # The width and the initialiser are what one asks for first.
-    order = sorted(others, key=lambda axis: (axis not in ("model.width", "model.init"), others.index(axis)))
-    for by in [*order[:_MOST_BY], None]:
+def _lines(data: ReportData) -> Iterator[tuple[str | None, pd.DataFrame]]:
+    """Yield the lines along the learning rate for some axes, and for all cells."""
+    axes = [axis for axis in data.by_importance if axis in plottable_axes(data.trials)]
+    others = [axis for axis in axes if axis != LR and axis not in data.starts]
+    # Readers ask for the width and the initialiser first.
+    order = sorted(others, key=lambda axis: axis not in ("model.width", "model.init"))
+    for by in [*order[:_MOST_AXES], None]:
         try:
-            lines = lr_lines(of.trials, of.metric, by)
+            lines = lr_lines(data.trials, data.metric, by)
         except KeyError:
-            # The learning rate does not vary where there is such an axis.
+            # The learning rate does not vary among the cells that have the axis.
             continue
-        # Of one value there is nothing to compare, but what the line of all says.
+        # A single value offers no comparison, and the line of all cells shows it.
         if lines["mean"].notna().any() and (by is None or lines["by"].nunique() > 1):
             yield by, lines
 
 
-def _slope_words(by: str, best: pd.DataFrame, fit: Slope | None) -> list[str]:
-    """How the best learning rate goes with an axis, if the numbers carry it."""
+def _describe_slope(by: str, best: pd.DataFrame, fit: Slope | None) -> list[str]:
+    """Describe how the best learning rate depends on an axis, if the slope is known."""
     if fit is None:
         return []
     if best["at_edge"].any():
-        return [f"Against {by} no slope is known: a best learning rate is at the edge of what was tried."]
+        return [f"The slope against {by} is unknown: a best learning rate is at the edge of what was tried."]
     sentence = (
         f"The slope of log best learning rate against log {by} is {fit.slope:.2f}, over {fit.values} values"
     )
     if np.isnan(fit.low):
         return [f"{sentence}; with fewer than three seeds its uncertainty is unknown."]
     interval = f"95 % from {fit.low:.2f} to {fit.high:.2f}, bootstrapped over seeds and between rates"
-    if fit.low <= 0 <= fit.high:
-        return [f"{sentence} ({interval}): a slope of 0 is not ruled out."]
-    return [f"{sentence} ({interval})."]
+    return [f"{sentence} ({interval}){': a slope of 0 is possible' if fit.low <= 0 <= fit.high else ''}."]
 
 
-def _sensitivity_table(of: ReportData, by: str | None, found: pd.DataFrame) -> Rows:
-    """The best learning rate for each value of an axis, and how much is lost beside it."""
-    loss = of.loss
-    table = lr_sensitivity(of.trials, of.start, loss, by) if loss else pd.DataFrame()
-    lost = {row["by"]: row for row in rows_of(table)}
-    rows, cells = [], []
-    for row in rows_of(found):
-        near: str = (
-            "" if pd.isna(row["low"]) else f"{format_value(row['low'])} to {format_value(row['high'])}"
-        )
-        edge = " (edge)" if row["at_edge"] else ""
-        more = ["", ""]
-        if (each := lost.get(row["by"])) is not None:
-            reach = f"{format_value(each['low'])} to {format_value(each['high'])}"
-            more = [format_with_error(each["sensitivity"], each["sem"]), reach]
-        rows.append(
-            [
-                format_value(row["by"]) or "all",
-                format_value(row["lr"]) + edge,
-                near,
-                format_with_error(row["mean"], row["sem"]),
-                *more,
-            ]
-        )
-        cells.append(int(row["cell"]))
+def _sensitivity_table(data: ReportData, by: str | None, best: pd.DataFrame) -> Rows:
+    """Return the best learning rate for each value of an axis, and the sensitivity to it."""
+    loss = data.loss
+    table = lr_sensitivity(data.trials, data.start, loss, by) if loss else pd.DataFrame()
+    sensitivities = {
+        row["by"]: [format_with_error(row["sensitivity"], row["sem"]), _range(row)] for row in rows_of(table)
+    }
+    rows = [
+        [
+            format_value(row["by"]) or "all",
+            format_value(row["lr"]) + (" (edge)" if row["at_edge"] else ""),
+            "" if pd.isna(row["low"]) else _range(row),
+            format_with_error(row["mean"], row["sem"]),
+            *sensitivities.get(row["by"], ["", ""]),
+        ]
+        for row in rows_of(best)
+    ]
+    first = data.names[by] if by else "cells"
+    title = "The best learning rate, and the sensitivity to it" + (f", by {by}" if by else "")
     columns = [
-        of.names[by] if by else "cells",
+        first,
         "best lr",
         "tied with it (95 %)",
-        of.metric,
+        data.metric,
         f"lr sensitivity ({loss})",
         "range of lr",
     ]
-    return Rows(
-        "The best learning rate, and what is lost beside it" + (f", by {by}" if by else ""),
-        columns,
-        rows,
-        cells,
-    )
+    return Rows(title, columns, rows, best["cell"].tolist())
+
+
+def _range(row: Mapping[str, Any]) -> str:
+    return f"{format_value(row['low'])} to {format_value(row['high'])}"

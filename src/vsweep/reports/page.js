@@ -209,7 +209,7 @@
     }
     if (found < 0) { dock(); tell("no cell has this value"); return; }
     choose(found);
-    if (most < choosableAxes.length) tell("no cell has just these values: the best that has most of them");
+    if (most < choosableAxes.length) tell("no cell has exactly these values: this is the best of those that have most of them");
   };
   const dock = () => {
     $("chosen-name").textContent = nameOf(chosen);
@@ -219,7 +219,7 @@
     place.value = chosen + 1;
     const number = cells.number[chosen];
     $("draw").disabled = !data.curves.includes(number);
-    $("draw").textContent = !data.curves.includes(number) ? "Its curve is not here" : curves.has(number) ? "Hide its curve" : "Draw its curve";
+    $("draw").textContent = !data.curves.includes(number) ? "Its curve is not in this file" : curves.has(number) ? "Hide its curve" : "Draw its curve";
     for (const row of document.querySelectorAll("tr[data-cell]")) row.classList.toggle("is-chosen", Number(row.dataset.cell) === number);
   };
   const choose = (row) => { chosen = row; dock(); };
@@ -229,7 +229,7 @@
       const area = Object.assign(document.createElement("textarea"), { value: text });
       document.body.append(area); area.select();
       const done = document.execCommand("copy"); area.remove();
-      if (!done) { tell("this browser lets no page copy: select the text"); return; }
+      if (!done) { tell("this browser does not let pages copy: select the text"); return; }
     }
     tell(`copied: ${what}`);
   };

@@ -1,15 +1,15 @@
-"""The report as one HTML file, which fetches nothing from anywhere."""
+"""Write the report as one HTML file, which needs no network."""
 
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
 import plotly.io as pio
+import yaml
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
@@ -18,7 +18,7 @@ from vsweep.analysis.report_data import ReportData
 from vsweep.charts.style import PALETTE, Chart
 from vsweep.reports.blocks import Choice, Picture, Rows, Section
 from vsweep.reports.cell_data import cell_data
-from vsweep.reports.provenance import config_text, sweep_facts, warnings
+from vsweep.reports.provenance import sweep_facts, warnings
 from vsweep.reports.sections import sections
 from vsweep.reports.task_section import task_sections
 from vsweep.store.atomic import write_whole
@@ -44,12 +44,8 @@ def write_report(sweep: StoredSweep, path: str | Path | None = None, metric: str
     to = Path(path) if path is not None else sweep.directory / REPORT
     text = page(sweep, metric)
     to.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(to, partial(_write, text))
+    write_whole(to, lambda part: part.write_text(text, encoding="utf-8"))
     return to
-
-
-def _write(text: str, path: Path) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def page(sweep: StoredSweep, metric: str | None = None) -> str:
@@ -70,7 +66,7 @@ def page(sweep: StoredSweep, metric: str | None = None) -> str:
         warnings=warnings(sweep),
         sections=contents,
         happened=sweep_facts(sweep),
-        config=config_text(sweep),
+        config=yaml.safe_dump(sweep.config, sort_keys=False),
         charts={key: _escaped(pio.to_json(chart.figure)) for key, chart in charts.items()},
         data=_embedded(
             {
@@ -80,7 +76,9 @@ def page(sweep: StoredSweep, metric: str | None = None) -> str:
                 "curves": subject.shown_cells,
                 "drawn": subject.shown_cells[:_DRAWN],
                 "palette": list(PALETTE),
-                "themes": {name: pio.templates[of].layout.to_plotly_json() for name, of in _THEMES.items()},
+                "themes": {
+                    name: pio.templates[theme].layout.to_plotly_json() for name, theme in _THEMES.items()
+                },
             }
         ),
         style=Markup((folder / "page.css").read_text(encoding="utf-8")),
@@ -96,7 +94,7 @@ def _title(sweep: StoredSweep) -> str:
 def _summary(subject: ReportData) -> str:
     """Describe the sweep in a line."""
     cells, seeds = len(subject.cells), subject.trials["seed"].nunique()
-    # An axis that varies between one value and none has two.
+    # An axis with one value that some cells lack counts as two.
     counts = {axis: max(2, subject.trials[axis].nunique()) for axis in subject.axes}
     axes = ", ".join(f"{subject.names[axis]} ({count})" for axis, count in counts.items())
     times = "×" if cells * seeds == len(subject.trials) else "of up to"
@@ -116,14 +114,15 @@ def _section(section: Section, charts: dict[str, Chart]) -> dict[str, Any]:
             blocks.append({"kind": "picture", "key": key, "picture": block})
         elif isinstance(block, Chart):
             charts[key] = block
-            choosable = _of_cells(block.figure)
+            choosable = _has_cells(block.figure)
             blocks.append({"kind": "chart", "key": key, "chart": block, "steps": "y", "choosable": choosable})
         else:
             blocks.append(_choice(block, key, charts))
-    return {"name": section.name, "title": section.title, "words": section.words, "blocks": blocks}
+    return {"name": section.name, "title": section.title, "sentences": section.sentences, "blocks": blocks}
 
 
 def _choice(block: Choice, key: str, charts: dict[str, Chart]) -> dict[str, Any]:
+    """Return charts to choose among as the template takes them, and add them by their keys."""
     keys = {"|".join(options): f"{key}-{i}" for i, options in enumerate(block.charts)}
     own = dict(zip(keys.values(), block.charts.values(), strict=True))
     charts |= own
@@ -131,7 +130,7 @@ def _choice(block: Choice, key: str, charts: dict[str, Chart]) -> dict[str, Any]
     captions = {name: {"title": chart.title, "note": chart.note} for name, chart in own.items()}
     return {
         "kind": "choice",
-        # The axis that has the steps, where they are drawn.
+        # Charts to choose among that have steps have them along x.
         "steps": "x",
         "key": key,
         "names": block.names,
@@ -139,17 +138,21 @@ def _choice(block: Choice, key: str, charts: dict[str, Chart]) -> dict[str, Any]
         "keys": _embedded({"charts": keys, "captions": captions}),
         "chart": first,
         "first": next(iter(own)),
-        "choosable": _of_cells(first.figure),
+        "choosable": _has_cells(first.figure),
     }
 
 
-def _of_cells(figure: go.Figure) -> bool:
+def _has_cells(figure: go.Figure) -> bool:
     """Return whether a figure has traces of cells that the reader chooses among."""
     return any(isinstance(trace.meta, Mapping) and "cell" in trace.meta for trace in figure.data)
 
 
 def _embedded(value: Any) -> Markup:
-    """Return JSON for a page. Raises `ValueError` for numbers that are not finite, which are to be packed."""
+    """Return JSON for a page.
+
+    Raises:
+        ValueError: If a number is not finite; such numbers have to be packed.
+    """
     return _escaped(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
 
 

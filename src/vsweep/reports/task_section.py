@@ -1,4 +1,4 @@
-"""What was learnt? The pictures of a sweep's task: regions, fits, boundaries, descents, basins."""
+"""The report's section on what was learnt: regions, fits, boundaries, descents and basins."""
 
 from typing import Any
 
@@ -9,19 +9,19 @@ from vsweep.plots.task import TASK_PICTURES, page_images
 from vsweep.reports.blocks import Picture, Section
 from vsweep.store.reader import StoredSweep
 
-# The number of pictures of one name, of parts of the sweep, and of panels in a picture.
+# The largest numbers of pictures of one name, each on a part of the sweep, and of panels in a picture.
 _MOST_PICTURES, _MOST_PANELS = 4, 6
 
 
 def task_sections(sweep: StoredSweep) -> list[Section]:
-    """Return the section of the task's pictures, or none for tasks without any, as data of many features."""
+    """Return the section of the task's pictures; no section if it has none, as for data of many features."""
     pictures, failures = [], []
     for name in TASK_PICTURES:
         for requested in _requested(sweep, name)[:_MOST_PICTURES] or [{}]:
             try:
                 pictures.append(_picture(sweep, name, dict(requested)))
             except Exception as error:
-                # A picture of another task or of another part of it says so in a sentence.
+                # A picture that does not apply to the sweep says so in a sentence, and is left out.
                 if not (isinstance(error, KeyError) and " " in str(error.args[0])):
                     failures.append(f"The {name} cannot be drawn ({type(error).__name__}: {error}).")
     if not pictures and not failures:
@@ -30,7 +30,7 @@ def task_sections(sweep: StoredSweep) -> list[Section]:
 
 
 def _picture(sweep: StoredSweep, name: str, requested: Row) -> Picture:
-    """Draw a picture; raise `KeyError` in a sentence where the sweep has none of its name."""
+    """Draw a picture; raise `KeyError`, with a sentence, if the sweep has none of its name."""
     where = requested.pop("where", None)
     part = restrict(sweep, where) if where else sweep
     if name == "parameters" and is_function(sweep.trials):
@@ -38,7 +38,7 @@ def _picture(sweep: StoredSweep, name: str, requested: Row) -> Picture:
     if name in ("regions", "fits"):
         requested = {"by": _main_axis(sweep), "most": _MOST_PANELS, "skip_missing": True} | requested
     data: Any = TASK_PICTURES[name].data(part, **requested)
-    title = f"{data.title}, {part.only} alone" if part.only else data.title
+    title = f"{data.title}, only {part.only}" if part.only else data.title
     panels = "; ".join(" ".join(filter(None, panel.title)) for panel in data.panels)
     alt = ": ".join(filter(None, (title, panels)))
     return Picture(title, page_images(name, data), alt, data.caption)
