@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from matplotlib.figure import Figure
 
 from vsweep.analysis.convergence import best_cells, curves_by, curves_of
+from vsweep.analysis.labels import format_value
 from vsweep.analysis.lr_sensitivity import best_lr, fit_slope, lr_lines
 from vsweep.analysis.marginals import heat_map
 from vsweep.analysis.ranking import restrict
@@ -21,7 +22,7 @@ from vsweep.charts import leading_cells as leading_charts
 from vsweep.charts import lr_sensitivity as lr_charts
 from vsweep.charts.style import Chart, plain
 from vsweep.errors import ConfigError, suggest
-from vsweep.plots.style import draw, save_figure, tick
+from vsweep.plots.style import draw, save_figure
 from vsweep.plots.tables import draw_curves, draw_heat_map
 from vsweep.plots.task import TASK_PICTURES
 from vsweep.store.atomic import write_whole
@@ -383,8 +384,8 @@ def write_pictures(sweep: StoredSweep, pictures: Sequence[tuple[str, Mapping[str
     for name, arguments in pictures:
         own, only = dict(arguments), arguments.get(_WHERE, {})
         own.pop(_WHERE, None)
-        cells = [f"{axis}={'null' if value is None else tick(value)}" for axis, value in only.items()]
-        texts = (name, *map(tick, own.values()), *cells)
+        cells = [f"{axis}={_file_text(value)}" for axis, value in only.items()]
+        texts = (name, *map(_file_text, own.values()), *cells)
         parts = [re.sub(r"[^\w.=+-]+", "_", text).strip("_") for text in texts]
         ending = ".png" if name in (*TASK_PICTURES, "heatmap", "curves") else ".html"
         file = "-".join(parts).replace("=_", "=")[:120] + ending
@@ -399,3 +400,7 @@ def write_pictures(sweep: StoredSweep, pictures: Sequence[tuple[str, Mapping[str
             message = error.args[0] if isinstance(error, KeyError) and error.args else None
             reasons[file] = " ".join(str(message or f"{type(error).__name__}: {error}").split())
     return reasons
+
+
+def _file_text(value: object) -> str:
+    return "null" if value is None else format_value(value)

@@ -1,4 +1,4 @@
-"""Pictures of logistic regression on two features: the lines where the probability is a half."""
+"""Draw the lines where logistic regression on two features gives a probability of a half."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from vsweep.analysis.decision_boundary import Boundaries, Boundary, FirstSteps
 from vsweep.analysis.labels import evenly_spaced_indices
-from vsweep.plots.predictions import draw_examples
+from vsweep.plots.predictions import draw_examples, draw_grid
 from vsweep.plots.style import Style, legend, panels, set_caption, set_panel_title
 
 
@@ -17,25 +17,16 @@ def draw_boundaries(boundaries: Boundaries, style: Style) -> Figure:
     """Draw the decision boundaries of some cells on the examples, a panel each."""
     examples = boundaries.examples
     figure, axes = panels(len(boundaries.panels), style, size=(4.2, 3.7))
-    # The colours run from those of one class through the paper to those of the other.
-    between = [style.palette[0], style.paper, style.palette[1]]
-    shades = LinearSegmentedColormap.from_list("between", between)
-    for at, panel in zip(axes, boundaries.panels, strict=True):
+    # The colours range from one class's through the paper's to the other's.
+    colours = [style.palette[0], style.paper, style.palette[1]]
+    shades = LinearSegmentedColormap.from_list("between", colours)
+    for ax, panel in zip(axes, boundaries.panels, strict=True):
         if panel.probability is not None:
-            at.imshow(
-                panel.probability,
-                cmap=shades,
-                vmin=0.0,
-                vmax=1.0,
-                alpha=0.45,
-                extent=(*examples.limits[0], *examples.limits[1]),
-                origin="lower",
-                aspect="auto",
-            )
-        draw_examples(at, examples, style.palette, style)
-        _draw_lines(at, panel, style)
-        set_panel_title(at, panel.title, 62)
-    images = [image for at in axes for image in at.images]
+            draw_grid(ax, panel.probability, examples, cmap=shades, vmin=0.0, vmax=1.0, alpha=0.45)
+        draw_examples(ax, examples, style.palette, style)
+        _draw_lines(ax, panel, style)
+        set_panel_title(ax, panel.title, 62)
+    images = [image for ax in axes for image in ax.images]
     if images:
         figure.colorbar(images[0], ax=axes, label=f"probability of {examples.classes[1]}", shrink=0.8)
     set_caption(figure, style, boundaries.title)
@@ -44,16 +35,15 @@ def draw_boundaries(boundaries: Boundaries, style: Style) -> Figure:
 
 
 def _draw_lines(axes: Axes, panel: Boundary, style: Style) -> None:
-    """Draw a faint line for each of several seeds, and a strong one, dashed where it is no mean."""
+    """Draw a faint line for each of several seeds, and a strong one, dashed if it is not their mean."""
     if panel.known > 1 and panel.seeds:
         faint = LineCollection(panel.seeds, colors=style.soft[1], linewidths=0.8, label="line of a seed")
         axes.add_collection(faint)
     if panel.strong is not None:
         name = "line of the mean logit" if panel.known > 1 else "line"
         name = name if panel.mean else "line of the first seed, where all diverge"
-        axes.plot(
-            *panel.strong.T, color=style.ink, linewidth=2.2, linestyle="-" if panel.mean else "--", label=name
-        )
+        line = "-" if panel.mean else "--"
+        axes.plot(*panel.strong.T, color=style.ink, linewidth=2.2, linestyle=line, label=name)
 
 
 def draw_first_steps(steps: FirstSteps, style: Style) -> Figure:
@@ -61,14 +51,14 @@ def draw_first_steps(steps: FirstSteps, style: Style) -> Figure:
     count = len(steps.panels)
     figure, axes = panels(count, style, columns=3, size=(4.4, 3.8) if count == 1 else (3.1, 2.9))
     shades = style.colours(range(steps.recorded))
-    for at, panel in zip(axes, steps.panels, strict=True):
-        draw_examples(at, steps.examples, style.soft, style)
-        # Lines become thinner with the steps, so that where steps are small the first lines show too.
+    for ax, panel in zip(axes, steps.panels, strict=True):
+        draw_examples(ax, steps.examples, style.soft, style)
+        # Lines become thinner with the steps, so that small steps do not hide the first lines.
         widths = np.linspace(3.0, 1.2, steps.recorded)[list(panel.ends)]
         lines = LineCollection(list(panel.ends.values()), colors=shades[list(panel.ends)], zorder=3)
         lines.set_linewidth(widths.tolist())
-        at.add_collection(lines)
-        set_panel_title(at, panel.title, 46)
+        ax.add_collection(lines)
+        set_panel_title(ax, panel.title, 46)
     scale = ScalarMappable(Normalize(-0.5, steps.recorded - 0.5), ListedColormap(shades))
     ticks = evenly_spaced_indices(steps.recorded, 6).tolist()
     figure.colorbar(scale, ax=axes, label="step", shrink=0.8, ticks=ticks)

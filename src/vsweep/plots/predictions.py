@@ -1,4 +1,4 @@
-"""Pictures of what trained models predict: fits over one feature, regions over two."""
+"""Draw the predictions of trained models: fits over one feature, regions over two."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,30 +11,24 @@ from matplotlib.figure import Figure
 from vsweep.analysis.example_data import ExampleData
 from vsweep.analysis.labels import evenly_spaced_indices
 from vsweep.analysis.predictions import FitPanel, Fits, Regions
-from vsweep.plots.style import Style, fullest_row, legend, panels, plain, set_caption, set_panel_title
+from vsweep.plots.style import Style, legend, panels, plain, set_caption, set_panel_title
 
 # A legend of more classes names some of them.
 _MOST_NAMED = 12
-# Classes differ in shape beside their colours.
+# Classes differ in shape as well as in colour.
 _MARKERS = ("o", "^", "s", "D", "v", "P", "X", "p")
 
 
 def draw_fits(fits: Fits, style: Style) -> Figure:
     """Draw examples of one feature and the fits of some cells, a panel each."""
-    count = len(fits.panels)
-    figure, axes = panels(
-        count,
-        style,
-        columns=fullest_row(count, style.columns),
-        size=(4.8, 3.4) if count == 1 else (2.8, 2.6),
-    )
-    for at, panel in zip(axes, fits.panels, strict=True):
-        _draw_targets(at, fits.examples, style)
-        _draw_fits(at, fits.x, panel, style)
-        at.set(xlabel=fits.examples.features[0], ylabel="target")
-        at.set(xlim=fits.examples.limits[0], ylim=fits.targets)
-        plain(at)
-        set_panel_title(at, panel.title, 70 if count == 1 else 42)
+    count, examples = len(fits.panels), fits.examples
+    figure, axes = panels(count, style, size=(4.8, 3.4) if count == 1 else (2.8, 2.6))
+    for ax, panel in zip(axes, fits.panels, strict=True):
+        _draw_targets(ax, examples, style)
+        _draw_fits(ax, fits.x, panel, style)
+        ax.set(xlabel=examples.features[0], ylabel="target", xlim=examples.limits[0], ylim=fits.targets)
+        plain(ax)
+        set_panel_title(ax, panel.title, 70 if count == 1 else 42)
     set_caption(figure, style, fits.caption)
     legend(figure)
     return figure
@@ -44,7 +38,7 @@ def _draw_targets(axes: Axes, examples: ExampleData, style: Style) -> None:
     """Draw the examples, hollow where held out, and the truth along the feature."""
     feature, size = examples.columns[0], float(np.clip(4000 / len(examples.examples), 3, 16))
     # Steps that draw fresh examples never train on those of the directory.
-    train = "examples that it is measured on" if examples.fresh else "training examples"
+    train = "examples for evaluation" if examples.fresh else "training examples"
     blue, _, green, *_ = style.palette
     for is_train, name in ((True, train), (False, "held-out examples")):
         part = examples.part(train=is_train)
@@ -66,39 +60,29 @@ def _draw_fits(axes: Axes, x: np.ndarray, panel: FitPanel, style: Style) -> None
         name = "mean of the fits" if len(panel.fits) > 1 else "fit"
         axes.plot(x, np.mean(panel.fits, axis=0), color=colour, linewidth=2.0, label=name)
     if panel.least_squares is not None:
-        axes.plot(
-            x, panel.least_squares, color=style.ink, linestyle="--", linewidth=1.4, label="least squares"
-        )
+        axes.plot(x, panel.least_squares, label="least squares", **style.least_squares)
 
 
 def draw_regions(regions: Regions, style: Style) -> Figure:
     """Draw examples of classes over two features on the decision regions of some cells, a panel each."""
     count, examples = len(regions.panels), regions.examples
-    figure, axes = panels(
-        count,
-        style,
-        columns=fullest_row(count, style.columns),
-        size=(4.2, 4.0) if count == 1 else (2.8, 2.8),
-    )
-    palette, (horizontal, vertical) = style.colours(examples.classes), examples.limits
-    for at, panel in zip(axes, regions.panels, strict=True):
+    figure, axes = panels(count, style, size=(4.2, 4.0) if count == 1 else (2.8, 2.8))
+    palette = style.colours(examples.classes)
+    look = {"cmap": ListedColormap(palette), "vmin": -0.5, "vmax": len(palette) - 0.5, "alpha": 0.3}
+    for ax, panel in zip(axes, regions.panels, strict=True):
         if panel.classes is not None:
-            at.imshow(
-                panel.classes,
-                cmap=ListedColormap(palette),
-                vmin=-0.5,
-                vmax=len(palette) - 0.5,
-                alpha=0.3,
-                extent=(*horizontal, *vertical),
-                origin="lower",
-                aspect="auto",
-                interpolation="nearest",
-            )
-        draw_examples(at, examples, palette, style)
-        set_panel_title(at, panel.title)
+            draw_grid(ax, panel.classes, examples, interpolation="nearest", **look)
+        draw_examples(ax, examples, palette, style)
+        set_panel_title(ax, panel.title)
     set_caption(figure, style, regions.caption)
     legend(figure)
     return figure
+
+
+def draw_grid(axes: Axes, values: np.ndarray, examples: ExampleData, **look: Any) -> None:
+    """Draw values on a grid over two features, `(points, points)`, with matplotlib's further arguments."""
+    extent = (*examples.limits[0], *examples.limits[1])
+    axes.imshow(values, extent=extent, origin="lower", aspect="auto", **look)
 
 
 def draw_examples(axes: Axes, examples: ExampleData, colours: Sequence[Any], style: Style) -> None:

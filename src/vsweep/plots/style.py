@@ -1,4 +1,4 @@
-"""The look of every matplotlib picture: its size, its colours in light and dark, its titles and legend."""
+"""The look of matplotlib pictures: sizes, colours in light and dark, titles and legends."""
 
 import textwrap
 from collections.abc import Callable, Sequence
@@ -19,18 +19,18 @@ Data = TypeVar("Data")
 
 
 class Style(NamedTuple):
-    """The colours of a picture, and its place: by itself, or under a caption on a page.
+    """The colours of a picture, and whether it stands alone or on a page.
 
     Attributes:
         paper: The background.
         ink: Text, axes and the strongest lines.
         soft: Fainter lines, and examples in the background.
-        palette: Colours that everyone can tell apart.
-        greys: The colours of what is no class or place of its own, by how common it is.
+        palette: Colours that colour-blind readers can distinguish.
+        greys: The colours of places that are not stationary points, by how common they are.
         heights: The colours of a function from its lowest to its highest value.
-        ramp: The part of viridis that can be told from the paper.
+        ramp: The part of viridis that is visible on the paper.
         captions: Whether the picture has its caption as its title.
-        columns: The number of panels in a row, at most.
+        columns: The largest number of panels in a row.
     """
 
     paper: str = "#ffffff"
@@ -49,6 +49,11 @@ class Style(NamedTuple):
         inked = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
         papers = ("figure.facecolor", "axes.facecolor", "savefig.facecolor", "legend.facecolor")
         return dict.fromkeys(inked, self.ink) | dict.fromkeys(papers, self.paper)
+
+    @property
+    def least_squares(self) -> Any:
+        """Matplotlib's settings for the line of least squares."""
+        return {"color": self.ink, "linestyle": "--", "linewidth": 1.4}
 
     def colours(self, values: Sequence[object]) -> Any:
         """Return a colour per value: distinct ones for few names, or else along a scale."""
@@ -96,13 +101,23 @@ def picture(width: float, height: float) -> Picture:
 
 
 def panels(
-    count: int, style: Style, *, columns: int = 4, size: tuple[float, float] = (2.6, 2.7)
+    count: int, style: Style, size: tuple[float, float], *, columns: int | None = None
 ) -> tuple[Picture, list[Axes]]:
-    """Return a picture with this number of panels in rows. size: inches of a panel."""
-    across = min(columns, style.columns, count)
+    """Return a picture with panels in rows.
+
+    Args:
+        count: The number of panels.
+        style: The style.
+        size: The width and height of a panel in inches.
+        columns: The largest number of panels in a row; by default the number for which the last row is
+            fullest.
+    """
+    # So many rows are needed in any case, and the panels are spread over them evenly.
+    fullest = -(-count // -(-count // style.columns))
+    across = min(columns or fullest, style.columns, count)
     down = -(-count // across)
     figure = picture(size[0] * across + 0.6, size[1] * down + 0.6)
-    # The distance keeps a label from being taken for its neighbour's.
+    # The space separates a label from its neighbour's.
     figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.06)
     axes = figure.subplots(down, across, squeeze=False).ravel().tolist()
     for left in axes[count:]:
@@ -111,7 +126,7 @@ def panels(
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write a figure to a file, whole or not at all, in the format that the file's name ends in."""
+    """Write a figure to a file, whole or not at all, in the format of the file's suffix."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     kind = path.suffix.removeprefix(".") or "png"
@@ -124,18 +139,13 @@ def plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def tick(value: object) -> str:
-    """Return a value as briefly as it can be read."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
 def set_panel_title(axes: Axes, lines: Sequence[str], width: int = 42) -> None:
-    """Set a panel's title, in lines of at most so many letters each."""
+    """Set a panel's title, in lines of at most `width` characters."""
     axes.set_title("\n".join(_wrapped(lines, width)), fontsize=8.5)
 
 
 def set_caption(figure: Figure, style: Style, *sentences: str) -> None:
-    """Set a picture's title to its caption, unless the page has it."""
+    """Set a picture's title to its caption, unless the page shows the caption."""
     if style.captions:
         text = "\n".join(_wrapped(sentences, int(13.0 * figure.get_figwidth())))
         figure.suptitle(text, fontsize=10)
@@ -145,13 +155,8 @@ def _wrapped(lines: Sequence[str], width: int) -> list[str]:
     return [piece for line in lines for piece in textwrap.wrap(line, width)]
 
 
-def fullest_row(count: int, most: int) -> int:
-    """Return how many panels go in a row of at most so many, so that the last row is fullest."""
-    return -(-count // -(-count // most))
-
-
 def legend(figure: Figure, entries: Sequence[tuple[str, Any]] = ()) -> None:
-    """Put one legend below all panels, of their labelled artists or of the given entries."""
+    """Put one legend below all panels, for the given entries or else for the labelled artists."""
     named: dict[str, Any] = dict(entries)
     for axes in figure.axes if not named else ():
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -160,15 +165,8 @@ def legend(figure: Figure, entries: Sequence[tuple[str, Any]] = ()) -> None:
         return
     across = max(1, int(figure.get_figwidth() / (0.55 + 0.065 * max(map(len, named)))))
     rows = -(-len(named) // across)
-    drawn = figure.legend(
-        list(named.values()),
-        list(named),
-        loc="outside lower center",
-        ncols=-(-len(named) // rows),
-        frameon=False,
-        fontsize=8,
-        markerscale=1.3,
-    )
+    look: Any = {"frameon": False, "fontsize": 8, "markerscale": 1.3, "ncols": -(-len(named) // rows)}
+    drawn = figure.legend([*named.values()], [*named], loc="outside lower center", **look)
     for handle in filter(None, drawn.legend_handles):
-        # A line that is faint beside many others could not be seen alone.
+        # Lines that are faint among many would be invisible alone.
         handle.set_alpha(1.0)

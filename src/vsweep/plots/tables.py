@@ -1,18 +1,18 @@
-"""Heat maps and curves for files and papers; notebooks and the report have them by Plotly."""
+"""Draw heat maps and curves for papers; Plotly draws those of notebooks and the report."""
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from vsweep.analysis.convergence import Curves
-from vsweep.analysis.labels import evenly_spaced_indices
+from vsweep.analysis.labels import evenly_spaced_indices, format_value
 from vsweep.analysis.marginals import HeatMap
 from vsweep.metrics import higher_is_better
-from vsweep.plots.style import Style, picture, plain, tick
+from vsweep.plots.style import Style, picture, plain
 
 # A legend of more values names some of them.
 _MOST_NAMED = 12
-# Tiles of more values on an axis have no numbers, and as many ticks as there is room for.
+# A heat map with more values on an axis has no numbers in its tiles, and ticks at some of its values.
 _MOST_TILES, _MOST_TICKS = 20, 12
 
 
@@ -24,21 +24,20 @@ def draw_heat_map(heat_map: HeatMap, style: Style) -> Figure:
     figure = picture(2.4 + 0.62 * min(columns, _MOST_TILES), 1.4 + 0.5 * min(rows, _MOST_TILES))
     axes = figure.subplots()
     higher = higher_is_better(heat_map.metric)
-    # Viridis runs from dark to light for every kind of sight; the better end is the lighter.
+    # Colour-blind readers see viridis run from dark to light, too; the better end is the lighter one.
     colours = colormaps["viridis" if higher else "viridis_r"].with_extremes(bad="0.85")
     image = axes.imshow(values, cmap=colours, origin="lower", aspect="auto")
     across, up = (evenly_spaced_indices(n, n if n <= _MOST_TILES else _MOST_TICKS) for n in (columns, rows))
-    axes.set_xticks(across, [tick(heat_map.columns[i]) for i in across])
-    axes.set_yticks(up, [tick(heat_map.rows[i]) for i in up])
+    axes.set_xticks(across, [format_value(heat_map.columns[i]) for i in across])
+    axes.set_yticks(up, [format_value(heat_map.rows[i]) for i in up])
     axes.set(xlabel=heat_map.x, ylabel=heat_map.y)
     low, high = np.nanmin(values, initial=np.inf), np.nanmax(values, initial=-np.inf)
     for (row, column), value in np.ndenumerate(values) if max(values.shape) <= _MOST_TILES else ():
-        plainly = value == 0.0 or 1e-2 <= abs(value) < 10.0
-        text = "–" if np.isnan(value) else f"{value:.3f}" if plainly else f"{value:.3g}"
+        fixed_point = value == 0.0 or 1e-2 <= abs(value) < 10.0
+        text = "–" if np.isnan(value) else f"{value:.3f}" if fixed_point else f"{value:.3g}"
         text += "\ndiverges" if diverged[row, column] > 0 else ""
         share = (value - low) / max(high - low, 1e-12)
-        bright = np.isnan(value) or (share > 0.5) == higher
-        colour = "black" if bright else "white"
+        colour = "black" if np.isnan(value) or (share > 0.5) == higher else "white"
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
     if not np.isnan(values).all():
         figure.colorbar(image, label="mean over seeds")
@@ -54,7 +53,7 @@ def draw_curves(curves: Curves, style: Style) -> Figure:
     named = set(evenly_spaced_indices(len(lines), _MOST_NAMED).tolist())
     shown = []
     for i, (line, colour) in enumerate(zip(lines, style.colours(curves.values), strict=True)):
-        # A cell whose seeds all diverged would stretch the scale out of all proportion.
+        # A cell whose seeds all diverged would flatten all other curves.
         band = line.band if line.diverged < line.seeds else line.band.head(0)
         axes.fill_between(band.index, band["low"], band["high"], color=colour, alpha=0.2, linewidth=0)
         axes.plot(band.index, band["median"], color=colour, label=line.name if i in named else "_")
@@ -65,12 +64,12 @@ def draw_curves(curves: Curves, style: Style) -> Figure:
         if values[:, 0].min() > 0:
             axes.set_yscale("log")
         elif highest > 20 * abs(float(np.median(values[:, 1]))):
-            # A function may pass 0, far below where a descent of it begins.
+            # A function may be negative, far below the start of its descents.
             axes.set_yscale("symlog", linthresh=highest / 100)
     axes.set(xlabel="step", ylabel=metric)
     axes.margins(x=0.01)
     plain(axes)
-    which = "best over all other axes" if curves.by else "by cell"
-    axes.set_title(f"{metric}: median and middle half over seeds, {which}", fontsize=10)
+    choice = "best over all other axes" if curves.by else "by cell"
+    axes.set_title(f"{metric}: median and middle half over seeds, {choice}", fontsize=10)
     figure.legend(title=curves.by, loc="outside right upper", frameon=False, fontsize=8, title_fontsize=8)
     return figure

@@ -1,4 +1,4 @@
-"""The pictures of a task: the data behind each, how it is drawn, and its two images for a page."""
+"""The table of a task's pictures, with the data and the renderer of each, and their images for a page."""
 
 from base64 import b64encode
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from vsweep.plots.predictions import draw_fits, draw_regions
 from vsweep.plots.style import PAGE_DARK, PAGE_LIGHT, Style, draw, encode
 from vsweep.plots.trajectories import draw_basins, draw_descents, draw_surface
 
-# Dots an inch of an image on a page, which shows an inch as 96 pixels.
+# The dots per inch of an image, and the pixels per inch at which a page shows it.
 _DPI, _PIXELS = 150, 96
 
 
@@ -49,7 +49,7 @@ TASK_PICTURES = {
 
 
 class Images(NamedTuple):
-    """A picture in light and in dark, as the address of an image each, and its size in pixels of a page."""
+    """The addresses of a picture's images in light and in dark, and its size in pixels of the page."""
 
     light: str
     dark: str
@@ -58,7 +58,7 @@ class Images(NamedTuple):
 
 
 def page_images(name: str, data: Any) -> Images:
-    """Draw the data of a picture by its name, in light and in dark."""
+    """Draw the data of a named picture in light and in dark."""
     figures = [draw(TASK_PICTURES[name].render, data, style) for style in (PAGE_LIGHT, PAGE_DARK)]
     width, height = (round(inches * _PIXELS) for inches in figures[0].get_size_inches())
     light, dark = map(_address, figures)

@@ -1,4 +1,4 @@
-"""Pictures of descents, on the function itself or on a line's loss, and of the basins where they end."""
+"""Draw descents, on a function or on the loss of a line, and the basins where they end."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from vsweep.analysis.trajectories import ELSEWHERE, MINIMUM, OUTSIDE, Descents, 
 from vsweep.plots.style import Style, legend, panels, picture, plain, set_caption
 
 _START = "start"
-# The marker of a start and of each end, and its size.
+# The marker of a start and of each end, with its size.
 _MARKERS = {_START: ("o", 5), MINIMUM: ("*", 9), ELSEWHERE: ("D", 5), OUTSIDE: ("X", 7)}
 
 
@@ -25,13 +25,11 @@ def draw_descents(descents: Descents, style: Style) -> Figure:
     count = len(descents.panels)
     size = (4.2, 3.6) if count > 1 else (6.4, 4.6)
     figure, axes = panels(count, style, columns=_columns(count), size=size)
-    for at, landscape in zip(axes, descents.panels, strict=True):
+    for ax, landscape in zip(axes, descents.panels, strict=True):
         render = _draw_on_curve if len(landscape.names) == 1 else _draw_on_contours
-        render(at, landscape, style)
-        at.set_title(landscape.title[0] or ("descents" if style.captions else ""), fontsize=10)
-    labels = {}
-    if descents.best is not None:
-        labels = _draw_best(axes, descents, style)
+        render(ax, landscape, style)
+        ax.set_title(landscape.title[0] or ("descents" if style.captions else ""), fontsize=10)
+    labels = {} if descents.best is None else _draw_best(axes, descents, style)
     set_caption(figure, style, descents.caption)
     legend(figure, [*labels.items(), *_markers(descents, style)])
     return figure
@@ -52,7 +50,7 @@ def draw_surface(descents: Descents, style: Style) -> Figure:
         _mark(axes, points, descent.end, colour, style, zorder=6)
     axes.set(xlabel=landscape.names[0], ylabel=landscape.names[1], zlabel=landscape.height)
     axes.view_init(elev=42, azim=-62)
-    # Panes in the colour of the paper would hide the axes' own grid.
+    # The default grid would be invisible on panes in the colour of the paper.
     for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
         axis.set_pane_color(style.paper)
         axis._axinfo["grid"]["color"] = style.soft[0]
@@ -71,10 +69,10 @@ def draw_basins(basins: Basins, style: Style) -> Figure:
     greys = dict(zip((MOVING, AWAY, "other minima"), style.greys, strict=True))
     own = iter(style.palette)
     colours = {place: greys.get(place) or next(own) for place in basins.places}
-    for at, panel in zip(axes, basins.panels, strict=True):
-        _draw_tiles(at, panel, list(colours.values()))
-        at.set(xlabel=basins.x, ylabel=basins.y)
-        at.set_title(panel.title[0], fontsize=10)
+    for ax, panel in zip(axes, basins.panels, strict=True):
+        _draw_tiles(ax, panel, list(colours.values()))
+        ax.set(xlabel=basins.x, ylabel=basins.y)
+        ax.set_title(panel.title[0], fontsize=10)
     set_caption(figure, style, f"{basins.title}.", basins.caption)
     edge = style.soft[1]
     legend(figure, [(place, Patch(facecolor=colour, edgecolor=edge)) for place, colour in colours.items()])
@@ -84,9 +82,8 @@ def draw_basins(basins: Basins, style: Style) -> Figure:
 def _draw_tiles(axes: Axes, panel: BasinPanel, colours: Sequence[str]) -> None:
     mesh = np.ma.masked_invalid(panel.places)
     shades = ListedColormap(colours)
-    axes.pcolormesh(
-        edges(panel.x), edges(panel.y), mesh, cmap=shades, vmin=-0.5, vmax=len(colours) - 0.5, rasterized=True
-    )
+    look: Any = {"cmap": shades, "vmin": -0.5, "vmax": len(colours) - 0.5, "rasterized": True}
+    axes.pcolormesh(edges(panel.x), edges(panel.y), mesh, **look)
     axes.set_xscale("log" if geometric(panel.x) else "linear")
     axes.set_yscale("log" if geometric(panel.y) else "linear")
 
@@ -94,7 +91,7 @@ def _draw_tiles(axes: Axes, panel: BasinPanel, colours: Sequence[str]) -> None:
 def _draw_on_curve(axes: Axes, landscape: Landscape, style: Style) -> None:
     """Draw descents on a function of one coordinate."""
     axes.plot(landscape.grid[0], landscape.heights, color=style.soft[1], linewidth=1.5)
-    # Starts have an order along a line, and so have their colours.
+    # The starts are sorted along the line, so the colours form a scale.
     colours = style.colours(range(len(landscape.descents)))
     for descent, colour in zip(landscape.descents, colours, strict=True):
         points = np.column_stack([descent.points, descent.heights])
@@ -127,31 +124,20 @@ def _draw_best(axes: Sequence[Axes], descents: Descents, style: Style) -> dict[s
     """Mark least squares in every panel; return the legend's entries for it and for the descents."""
     look: Any = {"marker": "P", "color": style.ink, "linestyle": "", "markeredgecolor": style.paper}
     entries: dict[str, Line2D] = {}
-    for at, landscape in zip(axes, descents.panels, strict=True):
-        at.plot(*np.asarray(descents.best), markersize=7, zorder=4, **look)
+    for ax, landscape in zip(axes, descents.panels, strict=True):
+        ax.plot(*np.asarray(descents.best), markersize=7, zorder=4, **look)
         for i, descent in enumerate(landscape.descents):
             entries.setdefault(descent.label, Line2D([], [], color=_colour(style, i)))
     return entries | {"least squares": Line2D([], [], **look)}
 
 
-def _mark(
-    axes: Any, points: np.ndarray, end: str, colour: Any, style: Style, zorder: float | None = None
-) -> None:
-    """Mark where a descent starts, and how it ends. points: as they are drawn, `(points, dimensions)`."""
-    marker, size = _MARKERS[_START]
-    axes.plot(
-        *points[:1].T, marker, color=colour, markerfacecolor=style.paper, markersize=size, zorder=zorder or 2
-    )
-    marker, size = _MARKERS[end]
-    axes.plot(
-        *points[-1:].T,
-        marker,
-        color=colour,
-        markersize=size,
-        markeredgecolor=style.paper,
-        markeredgewidth=0.5,
-        zorder=zorder or 2,
-    )
+def _mark(axes: Any, points: np.ndarray, end: str, colour: Any, style: Style, zorder: float = 2.0) -> None:
+    """Mark the start and the end of a descent, whose points are drawn at `(points, dimensions)`."""
+    start_look = {"markerfacecolor": style.paper}
+    end_look = {"markeredgecolor": style.paper, "markeredgewidth": 0.5}
+    for point, name, look in ((points[:1], _START, start_look), (points[-1:], end, end_look)):
+        marker, size = _MARKERS[name]
+        axes.plot(*point.T, marker, color=colour, markersize=size, zorder=zorder, **look)
 
 
 def _markers(descents: Descents, style: Style) -> list[tuple[str, Line2D]]:
@@ -167,7 +153,7 @@ def _markers(descents: Descents, style: Style) -> list[tuple[str, Line2D]]:
 
 
 def _colour(style: Style, i: int) -> str:
-    """Return the colour of a descent by its number; the ink is not among them."""
+    """Return the colour of a descent by its number; the last colour of the palette is the ink's."""
     return style.palette[i % (len(style.palette) - 1)]
 
 
