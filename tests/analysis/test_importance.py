@@ -598,7 +598,7 @@ EFFECTS = [((LR,), 0.612, 0.03), ((LR, WIDTH), 0.12, 0.02), ((WIDTH,), 0.1, 0.01
 
 def test_what_is_said_of_the_first_of_the_pair_and_of_luck():
     assert describe(made(EFFECTS, first=LR)) == [
-        "lr matters most: by itself it carries 61 % ± 3.0 % of the variance of ranks",
+        "lr matters most: by itself it explains 61 % ± 3.0 % of the variance of ranks",
         "lr and width interact: their interaction explains 12 % ± 2.0 % beyond what each explains alone",
         "8 % is luck: it differs from seed to seed",
     ]
@@ -618,7 +618,7 @@ def test_what_is_said_where_the_first_is_not_told():
 def test_a_pair_is_named_where_it_is_more_than_luck_and_not_small():
     def pair(share, sem):
         text = describe(made([((LR, WIDTH), share, sem), ((LR,), 0.0, sem), ((WIDTH,), 0.0, sem)]))
-        return any("interact:" in one for one in text)
+        return any("lr and width interact" in one for one in text)
 
     # Of five seeds: Student's t at 97.5 % is 2.78.
     assert pair(0.028, 0.01)

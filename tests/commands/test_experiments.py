@@ -193,7 +193,7 @@ def test_pictures_are_made_at_the_end_and_what_cannot_be_made_is_said(tmp_path, 
     assert sorted(path.name for path in made.parent.iterdir()) == [made.name]
     said = capsys.readouterr().err
     assert "curves-optimizer.lr-train_loss.png" in said
-    assert "picture basin.png skipped: it is of functions to minimise: model=point" in said
+    assert "picture basin.png skipped: it takes a sweep of functions to minimise: model=point" in said
     assert sweep.plan["pictures"][made.name] == ""
 
 

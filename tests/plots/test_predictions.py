@@ -7,7 +7,7 @@ from matplotlib.collections import LineCollection
 import vsweep
 from vsweep.analysis import cells as cells_module
 from vsweep.analysis import parameter_curves as parameters_module
-from vsweep.analysis.decision_boundary import across, unseen
+from vsweep.analysis.decision_boundary import describe_hidden, line_ends
 from vsweep.plots.style import LIGHT
 from vsweep.tasks.data.dataset import Dataset
 
@@ -357,18 +357,18 @@ def test_parameters_that_are_not_finite_are_said_to_be_so(plane):
 
 def test_a_line_ends_where_it_leaves_what_is_shown():
     limits = ((0.0, 4.0), (-1.0, 1.0))
-    np.testing.assert_allclose(across(np.asarray([1.0, 0.0, -3.0]), limits), [[3, -1], [3, 1]])
-    np.testing.assert_allclose(across(np.asarray([0.0, 2.0, -1.0]), limits), [[0, 0.5], [4, 0.5]])
-    np.testing.assert_allclose(across(np.asarray([1.0, -2.0, -2.0]), limits), [[0, -1], [4, 1]])
+    np.testing.assert_allclose(line_ends(np.asarray([1.0, 0.0, -3.0]), limits), [[3, -1], [3, 1]])
+    np.testing.assert_allclose(line_ends(np.asarray([0.0, 2.0, -1.0]), limits), [[0, 0.5], [4, 0.5]])
+    np.testing.assert_allclose(line_ends(np.asarray([1.0, -2.0, -2.0]), limits), [[0, -1], [4, 1]])
     for nowhere in ([1.0, 0.0, -5.0], [0.0, 0.0, 0.0], [0.0, 0.0, 1.0], [np.nan, 1.0, 0.0]):
-        assert across(np.asarray(nowhere), limits) is None
+        assert line_ends(np.asarray(nowhere), limits) is None
     logits = np.asarray([[0, 0, 0], [1, 0, -5], [1, 0, -6], [1, 0, -3], [np.inf, 0, 0], [1, 0, -7.0]])
-    assert unseen(logits, limits, "step") == [
+    assert describe_hidden(logits, limits, "step") == [
         "not finite: step 4",
         "no line, all weights 0: step 0",
         "line outside: steps 1–2, 5",
     ]
-    assert unseen(logits[3:4], limits, "step") == []
+    assert describe_hidden(logits[3:4], limits, "step") == []
 
 
 # first_steps

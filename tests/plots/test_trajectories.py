@@ -172,8 +172,8 @@ def test_the_bowl_of_a_line_has_its_least_where_least_squares_are(line):
 
 def test_what_a_picture_is_not_of_is_told(quartic, field, line, small):
     for draw, message in [
-        (small.plot.basin, "it is of functions to minimise"),
-        (small.plot.paths, "it is of functions to minimise"),
+        (small.plot.basin, "it takes a sweep of functions to minimise: model=point"),
+        (small.plot.paths, "it takes a sweep of functions to minimise: model=point"),
         (small.plot.loss_surface, "it takes a line of one feature"),
         (quartic.plot.surface, "it takes a function of two coordinates, and this one has x"),
         (lambda: quartic.plot.basin("model.y"), "no axis 'model.y': there are model.x, optimizer.lr"),

@@ -1,4 +1,4 @@
-"""The data behind the picture of basins of attraction: the place where each descent of a function ends."""
+"""Compute the data behind the picture of basins of attraction: where each descent of a function ends."""
 
 from typing import NamedTuple
 
@@ -8,21 +8,25 @@ from pandas.api.types import is_numeric_dtype
 
 from vsweep.analysis.minima import AWAY, MOVING, ending_labels
 from vsweep.analysis.ranking import check_axis
-from vsweep.analysis.trajectories import coordinates, parts_of
+from vsweep.analysis.trajectories import split_trials, start_axes
 from vsweep.metrics import LR, axes_of
 from vsweep.store.reader import StoredSweep
 
 OTHERS = "other minima"
-# Places that are no stationary points of their own, in the order of a legend.
+# Places other than single stationary points, in the order of a legend.
 _REST = (MOVING, AWAY, OTHERS)
-# Stationary points with a colour of their own, and minima that leave room for the other kinds.
+# The largest numbers of stationary points, and of minima and other kinds, with their own colours.
 _MOST_PLACES, _MOST_MINIMA = 8, 6
 
 
 class BasinPanel(NamedTuple):
-    """The place where each trial ends, by its number among the places, float64 `(y, x)`; NaN for no trial.
+    """The ends of trials over two axes.
 
-    x, y: the values of both axes.
+    Attributes:
+        title: In lines.
+        x: The values of the first axis.
+        y: The values of the second axis.
+        places: The index of the place where each trial ends, float64 `(y, x)`; NaN for no trial.
     """
 
     title: list[str]
@@ -34,7 +38,13 @@ class BasinPanel(NamedTuple):
 class Basins(NamedTuple):
     """The places where descents end, over two axes.
 
-    x, y: their names. places: the places, in the order of the legend.
+    Attributes:
+        title: The title.
+        caption: The caption.
+        x: The label of the first axis.
+        y: The label of the second axis.
+        places: The places, in the order of the legend.
+        panels: A panel for each value of the other axes.
     """
 
     title: str
@@ -57,19 +67,18 @@ def basins_of(sweep: StoredSweep, x: str | None = None, y: str | None = None) ->
         KeyError: If the sweep minimises no functions over two axes.
     """
     trials = sweep.trials
-    starts = [f"model.{name}" for name in coordinates(sweep) if f"model.{name}" in axes_of(trials)]
-    left = [axis for axis in [*starts, LR] if axis in axes_of(trials) and axis not in (x, y)]
+    left = [axis for axis in [*start_axes(sweep), LR] if axis in axes_of(trials) and axis not in (x, y)]
     if (x is None) + (y is None) > len(left) or (x is not None and x == y):
-        raise KeyError("it takes two axes: where a coordinate starts, and another or optimizer.lr")
+        raise KeyError("it takes two axes: the start of a coordinate, and another start or optimizer.lr")
     x = x or left.pop(0)
     y = y or left.pop(0)
     for axis in (x, y):
         check_axis(trials, axis)
         if not is_numeric_dtype(trials[axis]):
-            raise KeyError(f"it takes axes of numbers, and {axis} is none")
+            raise KeyError(f"it takes axes of numbers, and {axis} has other values")
     several = trials["seed"].nunique() > 1
     trials = trials[trials["seed"] == trials["seed"].iloc[0]].assign(ended=ending_labels)
-    parts = parts_of(trials, [axis for axis in axes_of(trials) if axis not in (x, y)])
+    parts = split_trials(trials, [axis for axis in axes_of(trials) if axis not in (x, y)])
     places = _places(pd.concat([part for _, part in parts])["ended"])
     panels = []
     for title, part in parts:
@@ -78,8 +87,8 @@ def basins_of(sweep: StoredSweep, x: str | None = None, y: str | None = None) ->
         values = (table.columns.to_numpy(float), table.index.to_numpy(float))
         panels.append(BasinPanel([title], *values, table.to_numpy(float)))
     caption = "Only the first seed is shown." if several else ""
-    named = [f"minimum {place}" if "=" in place else place for place in places]
-    return Basins("Where each descent ends", caption, _axis_label(x), _axis_label(y), named, panels)
+    labels = [f"minimum {place}" if "=" in place else place for place in places]
+    return Basins("Where each descent ends", caption, _axis_label(x), _axis_label(y), labels, panels)
 
 
 def _places(ended: pd.Series) -> list[str]:
@@ -102,16 +111,17 @@ def _axis_label(axis: str) -> str:
 
 
 def geometric(values: np.ndarray) -> bool:
-    """Return whether values are spread by their ratios rather than by their differences."""
+    """Return whether values suit a logarithmic scale."""
     return len(values) > 2 and values.min() > 0 and values.max() / values.min() > 20
 
 
 def edges(values: np.ndarray) -> np.ndarray:
-    """Return the edges of tiles around values, halfway between neighbours on their scale, `(values + 1,)`."""
+    """Return the edges of tiles around values, halfway between neighbours on the scale, `(values + 1,)`."""
     log = geometric(values)
-    at = np.log(values) if log else values
-    if len(at) == 1:
-        return np.asarray([at[0] - 0.5, at[0] + 0.5])
-    middle = (at[1:] + at[:-1]) / 2.0
-    edges = np.concatenate([[2 * at[0] - middle[0]], middle, [2 * at[-1] - middle[-1]]])
+    centres = np.log(values) if log else values
+    if len(centres) == 1:
+        return np.asarray([centres[0] - 0.5, centres[0] + 0.5])
+    middle = (centres[1:] + centres[:-1]) / 2.0
+    ends = 2 * centres[0] - middle[0], 2 * centres[-1] - middle[-1]
+    edges = np.concatenate([ends[:1], middle, ends[1:]])
     return np.exp(edges) if log else edges

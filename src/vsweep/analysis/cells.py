@@ -17,47 +17,51 @@ from vsweep.analysis.ranking import check_axis, rank_cells
 from vsweep.metrics import axes_of, higher_is_better
 from vsweep.store.reader import StoredSweep
 
-# Of a cell, by column: see `select.rank_cells`.
+# A row of a table of cells, by column.
 Row = dict[str, Any]
-# A picture of more values of an axis shows some of them, both ends among them.
+# A picture shows at most this many values of an axis, the first and the last included.
 MOST_PANELS = 12
 
 
 def best_by(trials: pd.DataFrame, metric: str, by: str, most: int | None = None) -> list[tuple[str, Row]]:
-    """The best cell for each value of an axis, rising, with the value in words.
+    """Return the best cell for each value of an axis, ascending, with a label.
 
-    Before them is the best of the cells that lack the axis, if there are any: in words, what these have in
-    common, and other cells have not. At most `most`, or `MOST_PANELS`.
+    The best of the cells that lack the axis comes first, labelled by what is common to them alone.
 
-    Raises `KeyError` for an axis that there is not.
+    Args:
+        trials: The table of trials.
+        metric: The metric that ranks the cells.
+        by: The axis, by its dotted path.
+        most: The largest number of cells, by default `MOST_PANELS`.
+
+    Raises:
+        KeyError: If there is no such axis.
     """
     check_axis(trials, by)
     cells = rank_cells(trials, metric)
     having = cells.dropna(subset=[by]).drop_duplicates(by)
     names = short_axis_names(axes_of(trials))
-    found: list[tuple[str, Row]] = [
-        (f"{names[by]}={format_value(row[by])}", row)
-        for row in rows_of(having.sort_values(by, kind="stable"))
-    ]
+    rows = rows_of(having.sort_values(by, kind="stable"))
+    best = [(f"{names[by]}={format_value(row[by])}", row) for row in rows]
     lacking = cells[cells[by].isna()]
     if len(lacking):
-        found.insert(0, (_in_common(lacking, cells, axes_of(trials)), rows_of(lacking)[0]))
-    return [found[place] for place in evenly_spaced_indices(len(found), most or MOST_PANELS)]
+        best.insert(0, (_common_label(lacking, cells, axes_of(trials)), rows_of(lacking)[0]))
+    return [best[i] for i in evenly_spaced_indices(len(best), most or MOST_PANELS)]
 
 
-def _in_common(some: pd.DataFrame, cells: pd.DataFrame, axes: Sequence[str]) -> str:
-    """What some cells have in common and others have not, in words; else the first of them."""
+def _common_label(part: pd.DataFrame, cells: pd.DataFrame, axes: Sequence[str]) -> str:
+    """Describe the values that only these cells have in common, or else the first of them."""
     common = [
         axis
         for axis in axes
-        if some[axis].nunique(dropna=False) == 1 < cells[axis].nunique(dropna=False)
-        and pd.notna(some[axis].iloc[0])
+        if part[axis].nunique(dropna=False) == 1 < cells[axis].nunique(dropna=False)
+        and pd.notna(part[axis].iloc[0])
     ]
-    return cell_label(rows_of(some)[0], common or axes)
+    return cell_label(rows_of(part)[0], common or axes)
 
 
 def rows_of(cells: pd.DataFrame) -> list[Row]:
-    """Each row of a table of cells."""
+    """Return the rows of a table of cells as dictionaries."""
     return [{str(name): value for name, value in row.items()} for row in cells.to_dict("records")]
 
 
@@ -71,17 +75,17 @@ def score(row: Row, metric: str) -> str:
 
 
 def ranked_trials(trials: pd.DataFrame, cell: int, metric: str) -> pd.DataFrame:
-    """A cell's trials, the best first, and those that diverged last."""
-    found = trials[trials["cell"] == cell]
-    keys = pd.DataFrame({"bad": found["status"] != "ok", "value": found[f"final_{metric}"].astype(float)})
-    order = keys.sort_values(["bad", "value"], ascending=[True, not higher_is_better(metric)], kind="stable")
-    return found.loc[order.index]
+    """Return a cell's trials, best first; diverged ones come last."""
+    own = trials[trials["cell"] == cell]
+    keys = pd.DataFrame({"lost": own["status"] != "ok", "value": own[f"final_{metric}"].astype(float)})
+    order = keys.sort_values(["lost", "value"], ascending=[True, not higher_is_better(metric)], kind="stable")
+    return own.loc[order.index]
 
 
 def predictors(sweep: StoredSweep, row: Row, metric: str) -> Iterator[Callable[[Any], np.ndarray]]:
-    """The predictors of a cell's trials, the best first; not of those that diverged, or were not kept."""
-    found = ranked_trials(sweep.trials, int(row["cell"]), metric)
-    for trial in found.loc[found["status"] == "ok", "trial"]:
+    """Yield the predictors of a cell's trials, best first; omit those that diverged or were not kept."""
+    ranked = ranked_trials(sweep.trials, int(row["cell"]), metric)
+    for trial in ranked.loc[ranked["status"] == "ok", "trial"]:
         try:
             yield sweep.predictor(int(trial))
         except KeyError:

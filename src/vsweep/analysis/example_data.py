@@ -1,4 +1,4 @@
-"""The examples of a sweep's data set, as pictures over one or two features need them."""
+"""Read the examples of a sweep's data set for pictures over one or two features."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,9 +13,16 @@ Limits = tuple[float, float]
 
 @dataclass(frozen=True)
 class ExampleData:
-    """The data of a sweep: see `Sweep.examples`, and the data's record in `plan.json`.
+    """The data of a sweep, from `Sweep.examples` and from the data's record in `plan.json`.
 
-    columns: of the examples' features. fresh: whether steps draw examples of their own.
+    Attributes:
+        examples: The table of examples.
+        columns: The columns of the features in this table.
+        features: The names of the features.
+        classes: The names of the classes; none for numbers.
+        mean: The mean by which each feature is standardised.
+        std: The standard deviation by which it is standardised.
+        fresh: Whether each step draws examples of its own.
     """
 
     examples: pd.DataFrame
@@ -28,33 +35,41 @@ class ExampleData:
 
     @cached_property
     def limits(self) -> tuple[Limits, ...]:
-        """What is shown of each feature: all examples, and a margin."""
+        """The range of each feature in a picture: all examples, and a margin."""
         return tuple(with_margin(self.examples[name].to_numpy(float)) for name in self.columns)
 
     def part(self, *, train: bool) -> pd.DataFrame:
-        """The examples that are trained on, or those that are held out."""
+        """Return the examples that are trained on, or those that are held out."""
         return self.examples[(self.examples["part"] == "train") == train]
 
 
 def with_margin(values: np.ndarray, share: float = 0.06) -> Limits:
-    """The lowest and the highest value, moved apart by a share of their distance."""
+    """Return the lowest and the highest value, moved apart by a share of their distance."""
     low, high = float(np.min(values)), float(np.max(values))
     margin = share * (high - low) or 0.5
     return low - margin, high + margin
 
 
 def example_data_for(sweep: StoredSweep, name: str, features: int, targets: str) -> ExampleData:
-    """The data of a sweep for a picture of this name.
+    """Return the data of a sweep for a picture.
 
-    features: how many there have to be. targets: `numbers`, `classes` or `two classes`. Raises `KeyError`
-    for other data, and for several data sets.
+    Args:
+        sweep: The sweep.
+        name: The name of the picture, for messages.
+        features: The number of features that it takes.
+        targets: The targets that it takes: `numbers`, `classes` or `two classes`.
+
+    Raises:
+        KeyError: If the sweep has other data, or several data sets.
     """
     records = list(sweep.plan["data"].values())
     if len(records) > 1:
         raise KeyError(f"{name} shows one data set, and this sweep has {len(records)}")
     record, classes = records[0], tuple(records[0]["classes"])
-    fits = {"numbers": not classes, "classes": bool(classes), "two classes": len(classes) == 2}[targets]
-    if len(record["features"]) != features or not fits:
+    is_suitable = {"numbers": not classes, "classes": bool(classes), "two classes": len(classes) == 2}[
+        targets
+    ]
+    if len(record["features"]) != features or not is_suitable:
         has = f"{_count(len(classes), 'class', 'classes')} over" if classes else "numbers over"
         has = f"{has} {_count(len(record['features']), 'feature', 'features')}"
         needs = f"{targets} over {_count(features, 'feature', 'features')}"

@@ -184,37 +184,42 @@ def _first(axes: tuple[str, ...], mains: np.ndarray, pair: float) -> str:
     return axes[order[0]] if (claims[:, 0] > least).all() else ""
 
 
-def describe(found: Importance) -> list[str]:
+def describe(importance: Importance) -> list[str]:
     """Describe the shares in sentences; leave out what is not known."""
-    effects = found.effects
+    effects = importance.effects
     names = short_axis_names(list(dict.fromkeys(axis for axes in effects["axes"] for axis in axes)))
-    text = [_of_first(found, names), *_of_pair(effects[effects["axes"].map(len) == 2], names, found.seeds)]
-    # Predictions are smoother than luck is: where most are predictions, its share is too small.
-    if not np.isnan(found.seed) and found.filled <= 0.5:
-        text.append(f"{_percent(found.seed)} is luck: it differs from seed to seed")
-    if found.filled:
-        unseen = "" if np.isnan(found.fit) else f" (R² {found.fit:.2f} on unseen trials)"
-        text.append(f"{_percent(found.filled)} of the grid is predicted by a random forest{unseen}")
-    if found.binned:
-        binned = ", ".join(names[axis] for axis in found.binned)
+    text = [
+        _describe_first(importance, names),
+        *_describe_pair(effects[effects["axes"].map(len) == 2], names, importance.seeds),
+    ]
+    # Predictions are smoother than results, so if most entries are predictions, the share of luck is too low.
+    if not np.isnan(importance.seed) and importance.filled <= 0.5:
+        text.append(f"{_percent(importance.seed)} is luck: it differs from seed to seed")
+    if importance.filled:
+        unseen = "" if np.isnan(importance.fit) else f" (R² {importance.fit:.2f} on unseen trials)"
+        text.append(f"{_percent(importance.filled)} of the grid is predicted by a random forest{unseen}")
+    if importance.binned:
+        binned = ", ".join(names[axis] for axis in importance.binned)
         text.append(f"values of {binned} are grouped into bins of about equally many trials")
     return text
 
 
-def _of_first(found: Importance, names: dict[str, str]) -> str:
+def _describe_first(importance: Importance, names: dict[str, str]) -> str:
     """Describe the axis that matters most."""
-    if found.first:
-        row = found.effects[found.effects["axes"] == (found.first,)].iloc[0]
+    if importance.first:
+        row = importance.effects[importance.effects["axes"] == (importance.first,)].iloc[0]
         share = _share_with_error(row)
-        return f"{names[found.first]} matters most: by itself it carries {share} of the variance of ranks"
-    if found.seeds < _FEWEST_SEEDS:
+        return (
+            f"{names[importance.first]} matters most: by itself it explains {share} of the variance of ranks"
+        )
+    if importance.seeds < _FEWEST_SEEDS:
         return "with fewer than three seeds, luck may decide which axis matters most"
-    if found.drawn:
+    if importance.drawn:
         return "too few combinations were trained to show which axis matters most"
     return "these seeds do not show which axis matters most"
 
 
-def _of_pair(pairs: pd.DataFrame, names: dict[str, str], seeds: int) -> list[str]:
+def _describe_pair(pairs: pd.DataFrame, names: dict[str, str], seeds: int) -> list[str]:
     """Describe the pair with the largest interaction, if it is above chance (Bonferroni, 95 %)."""
     from scipy.special import stdtrit
 

@@ -1,4 +1,4 @@
-"""The data behind the picture of recorded parameters against the step."""
+"""Compute the data behind the picture of recorded parameters against the step."""
 
 from typing import NamedTuple
 
@@ -12,9 +12,13 @@ _MOST_PARAMETERS, _MOST_TRIALS = 12, 400
 
 
 class ParameterPanel(NamedTuple):
-    """A parameter of some trials, float64 `(steps, 2)` each with the step first, and the mean of all trials.
+    """A recorded parameter.
 
-    least_squares: the value of least squares for each data set, if it is known.
+    Attributes:
+        title: The name of the parameter.
+        trials: The steps and values of some trials, float64 `(steps, 2)` each.
+        mean: The mean over all trials, by step.
+        least_squares: The value of least squares for each data set, if it is known.
     """
 
     title: list[str]
@@ -24,7 +28,7 @@ class ParameterPanel(NamedTuple):
 
 
 class ParameterCurves(NamedTuple):
-    """The recorded parameters of a sweep, a panel each. last: the last step."""
+    """The recorded parameters of a sweep, a panel each, and the last step."""
 
     title: str
     caption: str
@@ -58,8 +62,8 @@ def parameter_curves(sweep: StoredSweep) -> ParameterCurves:
         )
         for name in shown
     ]
-    which = f"The first {len(shown)} of {len(names)} parameters. " if len(shown) < len(names) else ""
-    caption = f"{which}{_count(len(trials), len(ok), len(drawn))}.{_units(sweep)}"
+    choice = f"The first {len(shown)} of {len(names)} parameters. " if len(shown) < len(names) else ""
+    caption = f"{choice}{_count(len(trials), len(ok), len(drawn))}.{_units(sweep)}"
     return ParameterCurves("Parameters against the step", caption, float(curves["step"].max()), panels)
 
 
@@ -69,7 +73,7 @@ def _least_squares(trials: pd.DataFrame, name: str) -> list[float]:
 
 
 def _count(trials: int, ok: int, drawn: int) -> str:
-    """Describe the number of trials that are drawn."""
+    """Describe how many trials are drawn."""
     if not ok:
         return "The trial diverged" if trials == 1 else f"All {trials:,} trials diverged"
     text = f"{drawn:,} of {ok:,} trials, drawn at random" if drawn < ok else f"{ok:,} trial{'s' * (ok > 1)}"

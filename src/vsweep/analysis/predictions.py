@@ -1,4 +1,4 @@
-"""The data behind pictures of what trained models predict: fits over one feature, regions over two."""
+"""Compute the predictions of trained models for pictures: fits over one feature, regions over two."""
 
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -14,9 +14,9 @@ from vsweep.analysis.ranking import rank_cells
 from vsweep.metrics import axes_of, default_metric
 from vsweep.store.reader import StoredSweep
 
-# Points along a feature at which a model is evaluated.
+# The points along a single feature, and along each of two, at which a model is evaluated.
 _ALONG, _ACROSS = 400, 200
-_NOT_KEPT = "the parameters of the trials to be drawn were not kept: train the sweep with keep.params=all"
+_NOT_KEPT = "the parameters of the trials to draw were not kept: train the sweep with keep.params=all"
 _EXAMPLES_ALONE = "No model can be drawn, so the examples stand alone."
 
 
@@ -64,14 +64,6 @@ class _Cell(NamedTuple):
     predictors: list[Callable[[Any], np.ndarray]]
 
 
-class _Selection(NamedTuple):
-    """The cells that a picture shows, the axis along which they were chosen, and the caption."""
-
-    cells: list[_Cell]
-    by: str | None
-    caption: list[str]
-
-
 def fits_of(
     sweep: StoredSweep, by: str | None = None, most: int | None = None, *, skip_missing: bool = False
 ) -> Fits:
@@ -89,17 +81,16 @@ def fits_of(
     examples = example_data_for(sweep, "fits", 1, "numbers")
     cells, by, caption = _select(sweep, by, most, None, skip_missing=skip_missing)
     column = examples.examples[examples.columns[0]].to_numpy(float)
-    x = np.linspace(column.min(), column.max(), _ALONG)
-    panels = [
-        FitPanel(
-            cell.title,
-            [predict(x[:, None]) for predict in cell.predictors],
-            _least_squares(examples, sweep.trials[sweep.trials["cell"] == cell.row["cell"]], x),
+    x, trials = np.linspace(column.min(), column.max(), _ALONG), sweep.trials
+    panels = []
+    for cell in cells:
+        least_squares = _least_squares(examples, trials[trials["cell"] == cell.row["cell"]], x)
+        panels.append(
+            FitPanel(cell.title, [predict(x[:, None]) for predict in cell.predictors], least_squares)
         )
-        for cell in cells
-    ] or [FitPanel([], [], _least_squares(examples, sweep.trials, x))]
+    panels = panels or [FitPanel([], [], _least_squares(examples, trials, x))]
     targets = _target_limits(examples, [fit for panel in panels for fit in panel.fits])
-    return Fits(_titled("Fits", by), " ".join(caption), examples, x, targets, panels)
+    return Fits(_picture_title("Fits", by), " ".join(caption), examples, x, targets, panels)
 
 
 def regions_of(
@@ -115,17 +106,30 @@ def regions_of(
     panels = [
         RegionPanel(cell.title, _classes(examples, cell.predictors[0]) if cell.predictors else None)
         for cell in cells
-    ]
+    ] or [RegionPanel([], None)]
     if cells:
         caption.insert(1, "The regions are those of its best seed.")
-    title = _titled("Decision regions", by)
-    return Regions(title, " ".join(caption), examples, panels or [RegionPanel([], None)])
+    return Regions(_picture_title("Decision regions", by), " ".join(caption), examples, panels)
 
 
 def _select(
     sweep: StoredSweep, by: str | None, most: int | None, seeds: int | None, *, skip_missing: bool
-) -> _Selection:
-    """Choose the cells to draw. seeds: the number of predictors that a cell needs; None for all of them."""
+) -> tuple[list[_Cell], str | None, list[str]]:
+    """Choose the cells to draw.
+
+    Args:
+        sweep: The sweep.
+        by: The axis for each of whose values a cell is drawn; None for the best cell alone.
+        most: The largest number of cells.
+        seeds: The number of predictors that a cell needs; None for all of them.
+        skip_missing: Whether to leave out cells without predictors.
+
+    Returns:
+        The cells, the axis along which they were chosen in the end, and the sentences of the caption.
+
+    Raises:
+        KeyError: If there is no such axis, or no cell has predictors and none may be left out.
+    """
     trials, metric = sweep.trials, default_metric(sweep.trials)
     if by is None:
         row = rows_of(rank_cells(trials, metric))[0]
@@ -135,38 +139,33 @@ def _select(
     cells = []
     for name, row in rows:
         kept = list(islice(predictors(sweep, row, metric), seeds))
-        title = [name, score(row, metric), _missing(row, len(kept), seeds)]
-        cells.append(_Cell(name, title, row, kept))
+        cells.append(_Cell(name, [name, score(row, metric), _missing(row, len(kept), seeds)], row, kept))
     drawable = [cell for cell in cells if cell.predictors]
-    caption = [_which(trials, metric, by, most)]
-    if skip_missing and not drawable and by is not None:
-        # The best cell of all may have kept its parameters where no value's best cell did.
+    caption = _describe_choice(trials, metric, by, most)
+    if not skip_missing:
+        if not drawable and any(row["diverged"] < row["seeds"] for _, row in rows):
+            raise KeyError(_NOT_KEPT)
+        return cells, by, [caption]
+    if not drawable and by is not None:
+        # The best cell of all may have kept its parameters even if no value's best cell did.
         return _select(sweep, None, most, seeds, skip_missing=True)
-    if skip_missing:
-        caption = caption if drawable else [_EXAMPLES_ALONE]
-        reasons = [
-            f"{cell.name} ({_missing(cell.row, 0) or score(cell.row, metric)})"
-            for cell in cells
-            if not cell.predictors
-        ]
-        return _Selection(
-            drawable, by, [*caption, *([f"Not shown: {'; '.join(reasons)}."] if reasons else [])]
-        )
-    if not drawable and any(row["diverged"] < row["seeds"] for _, row in rows):
-        raise KeyError(_NOT_KEPT)
-    return _Selection(cells, by, caption)
+    reasons = "; ".join(
+        f"{cell.name} ({_missing(cell.row, 0) or score(cell.row, metric)})"
+        for cell in cells
+        if not cell.predictors
+    )
+    omitted = [f"Not shown: {reasons}."] if reasons else []
+    return drawable, by, [caption if drawable else _EXAMPLES_ALONE, *omitted]
 
 
-def _titled(subject: str, by: str | None) -> str:
+def _picture_title(subject: str, by: str | None) -> str:
     return f"{subject} by {by}" if by else subject
 
 
-def _which(trials: pd.DataFrame, metric: str, by: str | None, most: int | None) -> str:
+def _describe_choice(trials: pd.DataFrame, metric: str, by: str | None, most: int | None) -> str:
     """Describe the chosen cells in a sentence."""
-    over, values = "", 0 if by is None else trials[by].nunique(dropna=False)
-    most = most or MOST_PANELS
-    if values:
-        over = f" for {f'{most} of {values} values of' if values > most else 'each'} {by}"
+    values, most = trials[by].nunique(dropna=False) if by else 0, most or MOST_PANELS
+    over = f" for {f'{most} of {values} values of' if values > most else 'each'} {by}" if values else ""
     error = ", mean ± standard error over seeds" if trials["seed"].nunique() > 1 else ""
     return f"The best cell{over} by {metric}{error}."
 
@@ -180,14 +179,14 @@ def _missing(row: Row, kept: int, needed: int | None = None) -> str:
 
 
 def _classes(examples: ExampleData, predict: Callable[[Any], np.ndarray]) -> np.ndarray:
-    """Return the class that a model predicts on a grid, by its place among the classes."""
+    """Return the index of the class that a model predicts, on a grid over both features."""
     grid = np.meshgrid(*(np.linspace(*limits, _ACROSS) for limits in examples.limits))
     points = np.stack([axis.ravel() for axis in grid], axis=1)
     return pd.Index(examples.classes).get_indexer(pd.Index(predict(points))).reshape(_ACROSS, _ACROSS)
 
 
 def _target_limits(examples: ExampleData, fits: Sequence[np.ndarray]) -> Limits:
-    """Return the range of the targets, widened by up to half of it where fits lie outside."""
+    """Return the range of the targets, widened by up to half on each side where fits lie outside."""
     columns = [name for name in ("target", "truth") if name in examples.examples]
     low, high = with_margin(examples.examples[columns].to_numpy(float))
     beyond = (high - low) / 2.0

@@ -1,4 +1,4 @@
-"""The data behind pictures of descents: on a function itself, or on the squared error of a line."""
+"""Compute the data behind pictures of descents, on a function or on the loss of a line."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -14,10 +14,10 @@ from vsweep.store.reader import StoredSweep
 
 Function = Callable[[np.ndarray], np.ndarray]
 
-# The number of panels, and of descents in each: along a line, and for each coordinate of a plane.
-_PANELS, _PATHS, _STARTS = 6, 9, 6
-# Points along a line, and along each side of a plane.
-_ALONG, _ACROSS = 400, 160
+# The largest numbers of panels, of descents on a line, and of starts along each coordinate of a plane.
+_PANELS, _DESCENTS, _STARTS = 6, 9, 6
+# The number of points along a line, and along each side of a plane.
+_LINE_POINTS, _PLANE_POINTS = 400, 160
 
 # The ends of a descent, as a legend names them.
 MINIMUM, ELSEWHERE, OUTSIDE = "ends at a minimum", "ends elsewhere", "leaves the picture"
@@ -72,7 +72,7 @@ class Landscape(NamedTuple):
 
 
 class Descents(NamedTuple):
-    """Functions and the descents on them. best: least squares `(2,)`, if they are of a line's loss."""
+    """Functions and the descents on them; `best` is the point of least squares `(2,)` of a line's loss."""
 
     title: str
     caption: str
@@ -80,18 +80,14 @@ class Descents(NamedTuple):
     best: np.ndarray | None = None
 
 
-class HeightLimits(NamedTuple):
-    """The range of a function's values to show. linear: the size up to which a scale is linear; None: all."""
-
-    low: float
-    high: float
-    linear: float | None
-
-
 def coordinates(sweep: StoredSweep) -> list[str]:
-    """Return the recorded coordinates of a function's point. Raises `KeyError` where the sweep has none."""
+    """Return the recorded coordinates of a function's point.
+
+    Raises:
+        KeyError: If the sweep minimises no functions.
+    """
     if not is_function(sweep.trials):
-        raise KeyError("it is of functions to minimise: model=point")
+        raise KeyError("it takes a sweep of functions to minimise: model=point")
     return _coordinates_of(sweep, sweep.trials)
 
 
@@ -102,14 +98,20 @@ def _coordinates_of(sweep: StoredSweep, trials: pd.DataFrame) -> list[str]:
     return [name.removeprefix("param.") for name in names if first[name].notna().any()]
 
 
-def parts_of(trials: pd.DataFrame, axes: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
-    """Return the trials by their values on these axes, with a title each; of many values, some."""
+def start_axes(sweep: StoredSweep) -> list[str]:
+    """Return the axes along which descents start at different points."""
+    axes = axes_of(sweep.trials)
+    return [f"model.{name}" for name in coordinates(sweep) if f"model.{name}" in axes]
+
+
+def split_trials(trials: pd.DataFrame, axes: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
+    """Split trials by their values on these axes, each part with a title; return six parts at most."""
     axes = [axis for axis in axes if trials[axis].nunique(dropna=False) > 1]
     if not axes:
         return [("", trials)]
-    groups = list(trials.groupby(axes, sort=False, dropna=False))
-    kept = evenly_spaced_indices(len(groups), _PANELS).tolist()
-    return [(_common_label(groups[i][1], axes), groups[i][1]) for i in kept]
+    parts = [part for _, part in trials.groupby(axes, sort=False, dropna=False)]
+    kept = evenly_spaced_indices(len(parts), _PANELS).tolist()
+    return [(_common_label(parts[i], axes), parts[i]) for i in kept]
 
 
 def descents_of(sweep: StoredSweep) -> Descents:
@@ -119,7 +121,7 @@ def descents_of(sweep: StoredSweep) -> Descents:
         KeyError: If the sweep minimises no such function.
     """
     panels = [_function(sweep, *part, heights=False) for part in _function_parts(sweep, (1, 2))]
-    return Descents("Descents on the function", _spacing(sweep), panels)
+    return Descents("Descents on the function", _describe_spacing(sweep), panels)
 
 
 def surface_of(sweep: StoredSweep) -> Descents:
@@ -128,16 +130,16 @@ def surface_of(sweep: StoredSweep) -> Descents:
     Raises:
         KeyError: If the sweep minimises no function of two coordinates.
     """
-    title, part = max(_function_parts(sweep, (2,)), key=lambda part: _arrived(part[1]))
-    panel = _function(sweep, title, part, heights=True)
-    return Descents(", ".join(filter(None, ["The function as a surface", title])), _spacing(sweep), [panel])
+    name, part = max(_function_parts(sweep, (2,)), key=lambda part: _count_arrived(part[1]))
+    title = ", ".join(filter(None, ["The function as a surface", name]))
+    return Descents(title, _describe_spacing(sweep), [_function(sweep, name, part, heights=True)])
 
 
 def _function_parts(sweep: StoredSweep, counts: Sequence[int]) -> list[tuple[str, pd.DataFrame]]:
-    """Return the trials of each panel, whose functions have so many coordinates."""
-    trials = sweep.trials
-    others = [axis for axis in axes_of(trials) if axis not in _starts(sweep)]
-    parts = _few(trials[trials["seed"] == trials["seed"].iloc[0]], others)
+    """Return the trials of each panel; functions must have one of these numbers of coordinates."""
+    trials, starts = sweep.trials, start_axes(sweep)
+    others = [axis for axis in axes_of(trials) if axis not in starts]
+    parts = _split_by_rate(trials[trials["seed"] == trials["seed"].iloc[0]], others)
     parts = [part for part in parts if len(_coordinates_of(sweep, part[1])) in counts]
     if not parts:
         takes = "two coordinates" if len(counts) == 1 else "one or two coordinates"
@@ -146,20 +148,12 @@ def _function_parts(sweep: StoredSweep, counts: Sequence[int]) -> list[tuple[str
     return parts
 
 
-def _starts(sweep: StoredSweep) -> list[str]:
-    """Return the axes along which descents start at different points."""
-    axes = axes_of(sweep.trials)
-    return [f"model.{name}" for name in coordinates(sweep) if f"model.{name}" in axes]
-
-
 def _function(sweep: StoredSweep, title: str, part: pd.DataFrame, *, heights: bool) -> Landscape:
     names = _coordinates_of(sweep, part)
-    chosen = _spread(part, [start for start in _starts(sweep) if part[start].notna().all()])
-    value = sweep.landscape(int(part["trial"].iloc[0]))
-    paths = _paths(sweep, chosen, names)
-    return _landscape(
-        title, names, f"f({', '.join(names)})", paths, value, heights=heights or len(names) == 1
-    )
+    chosen = _spread_trials(part, [axis for axis in start_axes(sweep) if part[axis].notna().all()])
+    value, paths = sweep.landscape(int(part["trial"].iloc[0])), _paths(sweep, chosen, names)
+    height = f"f({', '.join(names)})"
+    return _landscape(title, names, height, paths, value, heights=heights or len(names) == 1)
 
 
 def _landscape(
@@ -175,11 +169,20 @@ def _landscape(
 ) -> Landscape:
     """Evaluate a function over the part of it that shows some paths.
 
-    heights: whether to evaluate it along the paths too. more: other points to show, `(points, coordinates)`.
+    Args:
+        title: The title of the panel.
+        names: The name of each coordinate.
+        height: The name of the function.
+        paths: The paths.
+        value: The function.
+        heights: Whether to evaluate it along the paths too.
+        labels: The name of each path in the legend.
+        more: Other points to show, `(points, coordinates)`.
     """
     shown = [*paths, *([] if more is None else [Trajectory(more, arrived=True)])]
     limits = [window(shown, i) for i in range(len(names))]
-    grid = [np.linspace(low, high, _ALONG if len(names) == 1 else _ACROSS) for low, high in limits]
+    count = _LINE_POINTS if len(names) == 1 else _PLANE_POINTS
+    grid = [np.linspace(low, high, count) for low, high in limits]
     mesh = np.stack([values.ravel() for values in np.meshgrid(*grid)], axis=1)
     kept = [inside(path, limits) for path in paths]
     on_paths = [np.zeros(0)] * len(kept)
@@ -188,11 +191,10 @@ def _landscape(
         ends = np.cumsum([len(points) for points, _ in kept])[:-1]
         on_paths = np.split(value(np.concatenate([points for points, _ in kept])), ends)
     descents = [
-        Descent(name, points, high, end)
-        for name, (points, end), high in zip(labels or [""] * len(kept), kept, on_paths, strict=True)
+        Descent(label, points, along, end)
+        for label, (points, end), along in zip(labels or [""] * len(kept), kept, on_paths, strict=True)
     ]
-    shape = [len(values) for values in reversed(grid)]
-    return Landscape([title], names, height, grid, value(mesh).reshape(shape), descents)
+    return Landscape([title], names, height, grid, value(mesh).reshape([count] * len(names)), descents)
 
 
 def inside(path: Trajectory, limits: Sequence[tuple[float, float]]) -> tuple[np.ndarray, str]:
@@ -216,26 +218,28 @@ def window(paths: Sequence[Trajectory], i: int) -> tuple[float, float]:
     return float(values.min() - margin), float(values.max() + margin)
 
 
-def height_limits(landscape: Landscape) -> HeightLimits | None:
-    """Return the range of a function's values on a line; None where none is finite."""
-    # A function need not be finite everywhere.
+def height_limits(landscape: Landscape) -> tuple[float, float, float | None] | None:
+    """Return the range of a function on a line, and up to which size its scale is linear, if not everywhere.
+
+    Returns:
+        The lowest and the highest value to show, and the size; None where no value is finite.
+    """
     heights = landscape.heights[np.isfinite(landscape.heights)]
     if not len(heights):
         return None
-    reach = float(np.ptp(heights)) or 1.0
+    low, high = float(heights.min()), float(heights.max())
+    reach = high - low or 1.0
     minima = [abs(descent.heights[-1]) for descent in landscape.descents if descent.end == MINIMUM]
     size = float(max(minima, default=0.0))
     if size and reach > 40.0 * size:
-        # The heights between minima would not be seen beside the walls.
-        low, high = min(1.5 * float(heights.min()), -0.3 * size), 1.3 * float(heights.max())
-        return HeightLimits(low, high, 2.0 * size)
-    return HeightLimits(float(heights.min()) - 0.08 * reach, float(heights.max()) + 0.08 * reach, None)
+        # On a linear scale, the heights between minima would be invisible beside the walls.
+        return min(1.5 * low, -0.3 * size), 1.3 * high, 2.0 * size
+    return low - 0.08 * reach, high + 0.08 * reach, None
 
 
-def _spacing(sweep: StoredSweep) -> str:
+def _describe_spacing(sweep: StoredSweep) -> str:
     """Describe the distance between the points of a path, where it is more than a step."""
     distance = np.diff(sweep.curves["step"].to_numpy()[:2])
-    # The points between two records are unknown.
     return f"A point every {distance[0]} steps." if len(distance) and distance[0] > 1 else ""
 
 
@@ -245,37 +249,36 @@ def _common_label(part: pd.DataFrame, axes: Sequence[str]) -> str:
     return cell_label(first, axes) or " ".join(f"{name}=null" for name in short_axis_names(axes).values())
 
 
-def _arrived(part: pd.DataFrame) -> int:
+def _count_arrived(part: pd.DataFrame) -> int:
     return int(part["minimum"].notna().sum())
 
 
-def _few(trials: pd.DataFrame, axes: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
-    """Return the same as `parts_of`, but two of many learning rates.
+def _split_by_rate(trials: pd.DataFrame, axes: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
+    """Split trials as `split_trials` does, but choose two learning rates if there are many.
 
     These are the one at which most descents arrive, and the largest at which half as many do.
     """
     others = [axis for axis in axes if axis != LR]
-    groups = parts_of(trials, others)
+    groups = split_trials(trials, others)
     if LR not in axes or len(groups) * trials[LR].nunique() <= _PANELS:
-        return parts_of(trials, axes)
+        return split_trials(trials, axes)
     parts = []
     for _, group in groups[: _PANELS // 2]:
-        arrived = group.groupby(LR).apply(_arrived)
+        arrived = group.groupby(LR).apply(_count_arrived)
         likely = arrived[arrived >= max(1, arrived.max() / 2)]
-        rates = sorted({arrived.idxmax(), likely.index.max() if len(likely) else arrived.index.min()})
-        for rate in rates:
+        for rate in sorted({arrived.idxmax(), likely.index.max() if len(likely) else arrived.index.min()}):
             part = group[group[LR] == rate]
             parts.append((_common_label(part, [*others, LR]), part))
     return parts
 
 
-def _spread(part: pd.DataFrame, starts: Sequence[str]) -> list[int]:
+def _spread_trials(part: pd.DataFrame, starts: Sequence[str]) -> list[int]:
     """Return some of the trials, spread over their starts."""
-    most = _PATHS if len(starts) < 2 else _STARTS
+    most = _DESCENTS if len(starts) < 2 else _STARTS
     for start in starts:
         values = np.sort(part[start].unique())
         part = part[part[start].isin(values[evenly_spaced_indices(len(values), most)])]
-    kept = evenly_spaced_indices(len(part), _STARTS**2 if len(starts) > 1 else _PATHS)
+    kept = evenly_spaced_indices(len(part), _STARTS**2 if len(starts) > 1 else _DESCENTS)
     return part["trial"].iloc[kept].tolist()
 
 
@@ -316,7 +319,7 @@ def loss_surface_of(sweep: StoredSweep) -> Descents:
         residuals = points[:, 0, None] + points[:, 1, None] * x - train["target"].to_numpy()
         return np.mean(residuals**2, axis=1)
 
-    parts = parts_of(trials, [axis for axis in axes_of(trials) if axis != LR])
+    parts = split_trials(trials, [axis for axis in axes_of(trials) if axis != LR])
     panels = [_loss_surface(sweep, title, part, best, value) for title, part in parts]
     title = "The training loss of a line, and the descents on it"
     return Descents(title, "Trials that diverged have no path.", panels, best)
@@ -325,9 +328,9 @@ def loss_surface_of(sweep: StoredSweep) -> Descents:
 def _loss_surface(
     sweep: StoredSweep, title: str, part: pd.DataFrame, best: np.ndarray, value: Function
 ) -> Landscape:
-    # The first trial of each learning rate is shown, the fastest below the others.
+    # The first trial of each learning rate is shown, the largest rate behind the others.
     rows = part.drop_duplicates(LR).sort_values(LR, ascending=False) if LR in part else part.head(1)
-    rows = rows.iloc[evenly_spaced_indices(len(rows), _PATHS)]
+    rows = rows.iloc[evenly_spaced_indices(len(rows), _DESCENTS)]
     paths = [_paths(sweep, [trial], ["b", "w"])[0] for trial in rows["trial"].tolist()]
     # A path arrives within 1 % of the minimum, as on functions.
     reach = 0.01 * (1.0 + np.linalg.norm(best))

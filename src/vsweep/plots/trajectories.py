@@ -99,9 +99,10 @@ def _draw_on_curve(axes: Axes, landscape: Landscape, style: Style) -> None:
         _mark(axes, points, descent.end, colour, style, zorder=3)
     limits = height_limits(landscape)
     if limits is not None:
-        if limits.linear is not None:
-            axes.set_yscale("symlog", linthresh=limits.linear)
-        axes.set_ylim(limits.low, limits.high)
+        low, high, linear = limits
+        if linear is not None:
+            axes.set_yscale("symlog", linthresh=linear)
+        axes.set_ylim(low, high)
     axes.set_xlim(*landscape.limits[0])
     axes.set(xlabel=landscape.names[0], ylabel=landscape.height)
     plain(axes)
