@@ -26,7 +26,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from vsweep.config.grid import Axis, expand
 from vsweep.config.validate import check_config
-from vsweep.engine.blocks import Block, fetch, finished
+from vsweep.engine.blocks import Block, fetch, trained_block
 from vsweep.engine.compiler import Compiler, block_hparams
 from vsweep.engine.devices import cores, prepare, trial_mesh
 from vsweep.engine.plan import Program, make_plan
@@ -83,7 +83,7 @@ def vsweep(program: Program) -> Callable[[], Any]:
 
     def run() -> Any:
         curves = [ready.call(block_hparams(program, mesh, places), ready.data) for places in blocks]
-        return finished(fetch(Block(program, np.arange(trials)), curves), curves, keep_state=False)
+        return trained_block(fetch(Block(program, np.arange(trials)), curves), curves, keep_state=False)
 
     return run
 

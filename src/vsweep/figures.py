@@ -123,7 +123,7 @@ class Plots:
         if _is_image(path):
             self._write_image(draw(draw_curves, lines), path)
             path = None
-        return self._finish(curve_charts.curve_chart(lines, data.trials, curves, data.behind), path)
+        return self._finish(curve_charts.curve_chart(lines, data.trials, curves, data.faint_trials), path)
 
     def leading(self, metric: str | None = None, path: str | Path | None = None) -> go.Figure:
         """Draw the best cells: the mean over seeds and its standard error."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import vsweep
-from vsweep.engine.checks.gradients import THRESHOLD, _drawn, _positions
+from vsweep.engine.checks.gradients import THRESHOLD, _draw_scalars, _positions
 from vsweep.errors import ConfigError
 from vsweep.store.gradient_check import GradientCheck
 from vsweep.tasks.initializers import INITIALIZERS
@@ -300,7 +300,7 @@ def test_a_function_that_cannot_be_had_in_float64_is_told():
 @pytest.mark.parametrize("seed", range(3))
 def test_some_of_every_array_are_drawn_by_their_names(seed):
     params = {"a": np.ones((40, 30)), "b": [np.ones(3), np.ones(())], "c": np.ones((2, 2, 2))}
-    names, at = _drawn(params, 0, np.random.default_rng(seed), np.zeros(1212, bool))
+    names, at = _draw_scalars(params, 0, np.random.default_rng(seed), np.zeros(1212, bool))
     arrays_ = dict(_positions(params, 0))
     assert len(set(names)) == len(names) == len(set(at.tolist()))
     drawn = {name: [n for n in names if n.partition("[")[0] == name] for name in arrays_}

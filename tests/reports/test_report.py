@@ -235,10 +235,10 @@ def test_of_many_cells_some_have_curves_and_the_file_stays_small(tmp_path):
     assert subject.shown_cells[:40] == made.cells()["cell"].tolist()[:40]
     assert subject.shown_cells[-1] == made.cells()["cell"].iloc[-1]
     shown = made.trials["cell"].isin(subject.shown_cells)
-    assert set(subject.curves["trial"]) == set(made.trials.loc[shown, "trial"]) | set(subject.behind)
+    assert set(subject.curves["trial"]) == set(made.trials.loc[shown, "trial"]) | set(subject.faint_trials)
     # Those behind are of all cells alike, and not of the shown ones.
-    assert len(subject.behind) == 150
-    assert made.trials.loc[shown, "trial"].isin(subject.behind).sum() < 20
+    assert len(subject.faint_trials) == 150
+    assert made.trials.loc[shown, "trial"].isin(subject.faint_trials).sum() < 20
     faint = made.plot.curves().data[0]
     assert np.isnan(np.asarray(faint.x)).sum() == 149
 

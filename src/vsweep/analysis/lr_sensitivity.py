@@ -53,7 +53,11 @@ def lr_lines(trials: pd.DataFrame, metric: str | None = None, by: str | None = N
     """
     metric = metric or default_metric(trials)
     cells = rank_cells(trials, metric)
-    cells = cells.assign(by="" if by is None else cells[_other_axis(trials, by)], lr=_rates(cells))
+    if by is not None:
+        check_axis(trials, by)
+    if by == LR:
+        raise KeyError("it takes an axis other than the learning rate")
+    cells = cells.assign(by="" if by is None else cells[by], lr=_rates(cells))
     cells = cells.dropna(subset=["by", "lr"])
     if cells["lr"].nunique() < 2:
         raise KeyError("the learning rate does not vary")
@@ -66,13 +70,6 @@ def lr_lines(trials: pd.DataFrame, metric: str | None = None, by: str | None = N
     values = values_by_seed(trials, f"final_{metric}", lines["cell"].tolist())
     lines = lines.assign(same=_same_as_best(lines, values, higher=higher_is_better(metric)))
     return lines.sort_values(["by", "lr"], ignore_index=True)[_LINES]
-
-
-def _other_axis(trials: pd.DataFrame, by: str) -> str:
-    check_axis(trials, by)
-    if by == LR:
-        raise KeyError("it takes an axis other than the learning rate")
-    return by
 
 
 def _rates(cells: pd.DataFrame) -> pd.Series:

@@ -1,4 +1,4 @@
-"""Summarize a metric along one axis or two, over all values of the others."""
+"""Summarize a metric over the values of one axis or two, whatever the other axes."""
 
 from typing import Any, NamedTuple
 
@@ -53,10 +53,8 @@ def _binned(trials: pd.DataFrame, cells: pd.DataFrame, axis: str) -> tuple[pd.Da
     edges = np.unique(known.quantile(np.linspace(0, 1, MOST_VALUES + 1)))
     bins = np.clip(np.searchsorted(edges, known, side="right") - 1, 0, len(edges) - 2)
     medians = dict(zip(known, known.groupby(bins).transform("median"), strict=True))
-    trials, cells = (
-        table.assign(**{axis: table[axis].astype(float).map(medians)}) for table in (trials, cells)
-    )
-    return trials, cells
+    binned = [table.assign(**{axis: table[axis].astype(float).map(medians)}) for table in (trials, cells)]
+    return binned[0], binned[1]
 
 
 def sort_by_value(table: pd.DataFrame) -> pd.DataFrame:
@@ -90,11 +88,8 @@ class HeatMap(NamedTuple):
         """Arrange a value per row of the table as an array `(rows, columns)`."""
         values = np.asarray(column)
         grid = np.full((len(self.rows), len(self.columns)), missing, values.dtype)
-        row, at = (
-            self.table[side].map({value: i for i, value in enumerate(values)}).to_numpy()
-            for side, values in (("y", self.rows), ("x", self.columns))
-        )
-        grid[row, at] = values
+        places = {"y": pd.Index(self.rows), "x": pd.Index(self.columns)}
+        grid[tuple(index.get_indexer(self.table[side]) for side, index in places.items())] = values
         return grid
 
 
@@ -112,7 +107,7 @@ def heat_map(trials: pd.DataFrame, cells: pd.DataFrame, x: str, y: str, metric: 
         KeyError: If there is no such axis, or both are the same.
     """
     if x == y:
-        raise KeyError(f"it takes two axes, and was given {x!r} twice")
+        raise KeyError(f"it takes two axes, got {x!r} twice")
     table = pairs(trials, cells, x, y, metric)
     columns, rows = (
         sort_by_value(pd.DataFrame({"value": table[side].unique()}))["value"].tolist() for side in ("x", "y")

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from vsweep.analysis.labels import format_value
+from vsweep.analysis.labels import format_value, format_with_error
 from vsweep.analysis.significance import prob_first_better, values_by_seed
 from vsweep.metrics import axes_of, default_metric, final_values, higher_is_better, is_parameter
 from vsweep.store.reader import StoredSweep
@@ -102,7 +102,7 @@ def best_cell(trials: pd.DataFrame, metric: str | None = None, report: str | Non
     Args:
         trials: The table of trials.
         metric: The metric that chooses the cell; by default the one that ranks.
-        report: Another metric, given for the cell alone; by default the same metric on the test's examples,
+        report: Another metric to report for the cell; by default the same metric on the test examples,
             which have no part in choosing.
 
     Returns:
@@ -135,6 +135,16 @@ def test_metric(trials: pd.DataFrame, metric: str) -> str | None:
     name = "test_" + metric.partition("_")[2]
     known = name != metric and f"final_{name}" in trials and trials[f"final_{name}"].notna().any()
     return name if known else None
+
+
+def describe_test(trials: pd.DataFrame, metric: str) -> str:
+    """Describe the best cell's value on the test examples; return nothing if there are none."""
+    name = test_metric(trials, metric)
+    best = best_cell(trials, metric)
+    if name is None or pd.isna(best[name]):
+        return ""
+    value = format_with_error(best[name], best[f"{name}_sem"])
+    return f"test set: the best cell has {name} {value}; these examples had no part in choosing it"
 
 
 def matching_loss(trials: pd.DataFrame, metric: str) -> str | None:

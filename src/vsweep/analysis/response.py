@@ -129,7 +129,7 @@ def _place(trials: pd.DataFrame, seeds: int) -> tuple[_Places, bool]:
 
 
 def _encode(trials: pd.DataFrame, bins: int | None = None) -> _Places:
-    """Number the values of each axis, or bins of them if a numeric axis has more values than `bins`."""
+    """Encode the values of each axis; a numeric axis with more values than `bins` is grouped into bins."""
     codes, binned = {}, []
     for axis, lacks in _lacking(trials).items():
         code, known = pd.factorize(trials[axis], sort=True)

@@ -16,6 +16,8 @@ from math import comb
 import numpy as np
 import pandas as pd
 
+from vsweep.analysis.labels import format_count
+
 _ALPHA = 0.05
 _MOST_SEEDS = 1_000_000
 
@@ -125,10 +127,8 @@ def describe_lead(cells: pd.DataFrame) -> str:
         return f"the best cell beats the second with probability {second['chance']:.3g}"
     text = f"{count:,} of {len(cells):,} cells are statistically tied with the best (≈, 95 %)"
     if pd.notna(second["more_seeds"]) and second["more_seeds"] > 0:
-        seeds = int(second["more_seeds"])
-        text += (
-            f"; about {seeds:,} more seed{'' if seeds == 1 else 's'} would separate the best from the second"
-        )
+        seeds = format_count(int(second["more_seeds"]), "more seed")
+        text += f"; about {seeds} would separate the best from the second"
     elif second["mean"] == first["mean"]:
         text += "; the first two are equal, and no number of seeds separates them"
     return text

@@ -32,9 +32,9 @@ def autotune(plan: Plan, mesh: Mesh, known: TimingCache) -> Plan:
     """Give each program that trains long enough its fastest arrangement.
 
     Args:
-        plan: of the sweep.
-        mesh: the devices.
-        known: what earlier sweeps measured; what is found is noted in it, and not tried again.
+        plan: The plan of the sweep.
+        mesh: The devices.
+        known: The measurements of earlier sweeps; new ones are added, so that they are not repeated.
     """
     costs = Costs(plan.hardware, known)
     programs = []
@@ -85,7 +85,7 @@ def _fastest(
         for arrangement in arrangements:
             if _expected_bytes(bytes_at, arrangement.vmap_size) > free_bytes(mesh):
                 continue
-            short = _short(program, arrangement)
+            short = _shorten(program, arrangement)
             # A candidate that fails is not chosen; the sweep reports the failure if it needs it all the same.
             with suppress(Exception):
                 ready = compiler.compile(short, arrangement)
@@ -97,7 +97,7 @@ def _fastest(
     return min(results, default=None)
 
 
-def _short(program: Program, arrangement: Arrangement) -> Program:
+def _shorten(program: Program, arrangement: Arrangement) -> Program:
     """Shorten a program to a few steps from weights of zero, since compiling their draw takes long."""
     length = program.static.length
     steps = max(1, int(_RUN_S / program.step_s / arrangement.block))

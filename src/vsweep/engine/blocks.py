@@ -19,11 +19,11 @@ class Block(NamedTuple):
     """Trials of a program that are stored together.
 
     Attributes:
-        program: that trains them.
+        program: The program that trains them.
         places: int64 `(trials,)`, in `program.rows`.
-        records: the number of records so far.
-        metrics: each float32 `(trials, records)`.
-        state: the leaves of the training state, each `(trials, ...)`; None before the first segment.
+        records: The number of records so far.
+        metrics: Each float32 `(trials, records)`.
+        state: The leaves of the training state, each `(trials, ...)`; None before the first segment.
     """
 
     program: Program
@@ -37,9 +37,9 @@ def blocks_to_train(plan: Plan, done: np.ndarray, underway: Sequence[PartialBloc
     """Yield the blocks to train, program by program, those to continue first.
 
     Args:
-        plan: of the sweep.
-        done: bool `(trials,)`, the trials that are not to be trained.
-        underway: saved blocks to continue with, where they fit the plan.
+        plan: The plan of the sweep.
+        done: Bool `(trials,)`, the trials that are not to be trained.
+        underway: Saved blocks to continue with, where they fit the plan.
     """
     left = ~done
     for program in plan.programs:
@@ -90,13 +90,13 @@ def fetch(block: Block, curves: Sequence[TrialResult]) -> Block:
     return block._replace(records=next(iter(metrics.values())).shape[1], metrics=metrics, state=state)
 
 
-def under_way(block: Block, records: int) -> PartialBlock:
+def partial_block(block: Block, records: int) -> PartialBlock:
     """Return what to save of a block that is not finished, up to a record."""
     metrics = {name: values[:, :records] for name, values in block.metrics.items()}
     return PartialBlock(block.program.rows[block.places], records, metrics, block.state or [])
 
 
-def finished(block: Block, curves: Sequence[TrialResult], *, keep_state: bool) -> TrainedBlock:
+def trained_block(block: Block, curves: Sequence[TrialResult], *, keep_state: bool) -> TrainedBlock:
     """Return a block after its last record; `keep_state` keeps the state to train it longer later."""
     program, trials = block.program, len(block.places)
     length = program.static.length
@@ -113,7 +113,7 @@ def finished(block: Block, curves: Sequence[TrialResult], *, keep_state: bool) -
         program.static.task.conclude(end, trials)
         | {name: np.full(trials, value) for name, value in program.reference.items()},
         partial(params_of, program, block.places, curves),
-        under_way(block, length.steps // length.record_every) if can_extend else None,
+        partial_block(block, length.steps // length.record_every) if can_extend else None,
     )
 
 
@@ -123,9 +123,9 @@ def params_of(
     """Return the parameters of some trials of a block, without padding.
 
     Args:
-        program: that trained the block.
+        program: The program that trained the block.
         places: int64 `(trials,)`, of the block's trials in `program.rows`.
-        curves: the results of the calls.
+        curves: The results of the calls.
         chosen: int64 `(n,)`, places in the block.
     """
     size = len(curves[0].diverged_at)
@@ -150,7 +150,7 @@ def rows_of(leaf: Any, rows: np.ndarray) -> np.ndarray:
     """Copy some rows of an array from the devices; if they are few, no other rows are copied.
 
     Args:
-        leaf: a JAX array, `(trials, ...)`.
+        leaf: A JAX array, `(trials, ...)`.
         rows: int64 `(n,)`.
     """
     copied = np.empty((len(rows), *leaf.shape[1:]), leaf.dtype)

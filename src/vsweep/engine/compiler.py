@@ -29,12 +29,12 @@ class CompiledProgram(NamedTuple):
     """A program that can be called.
 
     Attributes:
-        call: trains a block, or one segment of it where trainings are cut; see `lower_block`.
-        start: makes the state that the first segment begins with; None for a whole training.
-        data: the examples, on the devices.
-        arrangement: the arrangement that it was compiled for.
-        compile_s: the seconds that compiling took.
-        device_bytes: the bytes that a call takes on each device.
+        call: A function that trains a block, or one segment of it.
+        start: A function that makes the state of the first segment; None for a whole training.
+        data: The examples, on the devices.
+        arrangement: The arrangement that it was compiled for.
+        compile_s: The seconds that compiling took.
+        device_bytes: The bytes that a call takes on each device.
     """
 
     call: Callable[..., TrialResult]
@@ -145,9 +145,9 @@ def loop_index(program: Program, record: int, mesh: Mesh) -> Any:
     """Put the indices of the loops of a segment, int32 `(records,)`, on the devices.
 
     Args:
-        program: the program.
-        record: the place of the segment's first record.
-        mesh: the devices.
+        program: The program.
+        record: The place of the segment's first record.
+        mesh: The devices.
     """
     index = loop_of_record(program.static.length)[record : record + program.segment]
     padded = np.zeros(program.segment, np.int32)

@@ -110,19 +110,19 @@ def free_bytes(mesh: Mesh) -> float:
 def free_on_host() -> float:
     """Return the bytes that this process can still take, by the limits of machine, container and process."""
     limits = [np.inf]
-    for read in (_of_machine, _of_container, _of_process):
+    for read in (_machine_free, _container_free, _process_free):
         with suppress(OSError, KeyError, ValueError, ImportError):
             limits.append(read())
     return max(0.0, min(limits))
 
 
-def _of_machine() -> float:
+def _machine_free() -> float:
     with open("/proc/meminfo", encoding="ascii") as file:  # noqa: PTH123
         kilobytes = dict(line.split(":") for line in file)["MemAvailable"]
     return float(kilobytes.split()[0]) * 1024
 
 
-def _of_container() -> float:
+def _container_free() -> float:
     # These files are of control groups v2. `max` stands for no limit, and is no number.
     limit = float((_CGROUP / "memory.max").read_text())
     stat = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
@@ -130,7 +130,7 @@ def _of_container() -> float:
     return limit - float((_CGROUP / "memory.current").read_text()) + float(stat["inactive_file"])
 
 
-def _of_process() -> float:
+def _process_free() -> float:
     import resource
 
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)

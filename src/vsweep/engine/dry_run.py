@@ -12,12 +12,12 @@ def trace_user_functions(inputs: Inputs, static: Static, hparams: HParams) -> No
     """Trace a program that holds a function of the user's.
 
     Args:
-        inputs: what the trials share.
-        static: what the program is compiled for.
-        hparams: leaves of `(trials, ...)`.
+        inputs: The config, data and loss of the trials.
+        static: The values that the program is compiled for.
+        hparams: Leaves of `(trials, ...)`.
 
     Raises:
-        ConfigError: a function fails; the message names it.
+        ConfigError: A function fails; the message names it.
     """
     config = inputs.config
     users = config.user_functions
@@ -70,13 +70,13 @@ def recorded_names(model: str, static: Static, hparams: HParams, *, wide: bool) 
     """Return the names of all parameters of a model.
 
     Args:
-        model: its name, for the message.
-        static: what the program is compiled for.
-        hparams: leaves of `(trials, ...)`.
-        wide: whether the model has hidden layers.
+        model: Its name, for the message.
+        static: The values that the program is compiled for.
+        hparams: Leaves of `(trials, ...)`.
+        wide: Whether the model has hidden layers.
 
     Raises:
-        ConfigError: the parameters are too many to be recorded.
+        ConfigError: The parameters are too many to be recorded.
     """
     got = f"model={model} has hidden layers"
     if not wide:

@@ -11,16 +11,16 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from vsweep.engine.blocks import Block, blocks_to_train, fetch, finished, under_way
+from vsweep.engine.blocks import Block, blocks_to_train, fetch, partial_block, trained_block
 from vsweep.engine.compiler import CompiledProgram, Compiler, block_hparams, loop_index, on_devices
 from vsweep.engine.plan import Plan, Program
 from vsweep.engine.tuning.layout import Arrangement
 from vsweep.store.blocks import PartialBlock, TrainedBlock
 from vsweep.training.loop import TrialResult, recorded_steps
 
-# The blocks that are dispatched at a time.
+# The number of blocks that are dispatched at a time.
 _AHEAD = 2
-# The programs that are compiled ahead of the one that trains.
+# The number of programs that are compiled ahead of the one that trains.
 _COMPILED_AHEAD = 2
 
 
@@ -29,12 +29,12 @@ class TrainingStats:
     """The seconds of a sweep's training, by what they were spent on.
 
     Attributes:
-        compiling: the seconds of all compiles, which overlap with each other and with training.
-        training: the seconds in which any block was on the devices.
-        by_program: the same, and the steps × trials, by the name of what is known of a program.
-        cold_compiles: the seconds of each compile that was in no cache.
-        too_large: the smaller arrangements of programs that ran out of memory, by name.
-        device_bytes: the most that a call was predicted to take.
+        compiling: The seconds of all compiles, which overlap with each other and with training.
+        training: The seconds in which any block was on the devices.
+        by_program: The same, and the steps × trials, by the name of what is known of a program.
+        cold_compiles: The seconds of each compile that was in no cache.
+        too_large: The smaller arrangements of programs that ran out of memory, by name.
+        device_bytes: The most that a call was predicted to take.
     """
 
     compiling: float = 0.0
@@ -67,10 +67,10 @@ class _InFlightBlock(NamedTuple):
     """A block that was dispatched.
 
     Attributes:
-        curves: the results of one call, or of several in turn.
-        ready: the program that was called.
-        start: the time of the first call.
-        ended: the time of their end; None where they may be running.
+        curves: The results of one call, or of several in turn.
+        ready: The program that was called.
+        start: The time of the first call.
+        ended: The time of their end; None where they may be running.
     """
 
     curves: list[TrialResult]
@@ -93,11 +93,11 @@ def train(
     of its program.
 
     Args:
-        plan: of the sweep.
-        mesh: the devices.
-        stats: where to note the seconds that are spent.
-        done: bool `(trials,)`, the trials that are not to be trained.
-        underway: blocks to continue with.
+        plan: The plan of the sweep.
+        mesh: The devices.
+        stats: The record to which the seconds are added.
+        done: Bool `(trials,)`, the trials that are not to be trained.
+        underway: Blocks to continue with.
     """
     done = np.zeros(len(plan.grid), bool) if done is None else done
     run = _Run(plan, mesh, stats or TrainingStats(), blocks_to_train(plan, done, underway))
@@ -195,8 +195,8 @@ class _Run:
             self._compiled.add(program.number)
             self._stats.compiled(called.ready)
         if block.records < len(recorded_steps(program.static.length)):
-            return block, under_way(block, block.records)
-        return block, finished(block, called.curves, keep_state=self._keep_state)
+            return block, partial_block(block, block.records)
+        return block, trained_block(block, called.curves, keep_state=self._keep_state)
 
     def _halve(self, program: Program, used: Arrangement) -> bool:
         """Halve a program's blocks after one ran out of memory; return False where they cannot be smaller."""

@@ -40,8 +40,8 @@ def bind(grid: Grid, inputs: Inputs, rows: np.ndarray) -> tuple[Static, HParams]
     """Collect the fields of a program's trials.
 
     Args:
-        grid: the cells and seeds.
-        inputs: what the trials share.
+        grid: The cells and seeds.
+        inputs: The config, data and loss of the trials.
         rows: int64 `(trials,)`, places in the order of `Grid.trials()`; their cells differ in traced fields
             alone.
 
@@ -49,7 +49,7 @@ def bind(grid: Grid, inputs: Inputs, rows: np.ndarray) -> tuple[Static, HParams]
         The values that are compiled for, and the traced ones as NumPy leaves of `(trials, ...)`.
 
     Raises:
-        ConfigError: the program's dtype cannot hold a number, or a user's function fails.
+        ConfigError: The program's dtype cannot hold a number, or a user's function fails.
     """
     config = inputs.config
     groups = {

@@ -19,10 +19,10 @@ class Inputs:
     """A config with its data and its loss.
 
     Attributes:
-        config: of the cells.
-        key: the name of the split, the same for the same data.
-        split: the data.
-        loss: the loss for these data.
+        config: The config of the cells.
+        key: The name of the split, the same for the same data.
+        split: The data.
+        loss: The loss for these data.
     """
 
     config: Config
@@ -53,10 +53,8 @@ class Inputs:
     @property
     def draw(self) -> Draw | None:
         """Fresh examples for every step, standardised like the others; None where steps take those."""
-        draw = self.split.dataset.draw
-        return (
-            None if draw is None else _StandardizedDraw(draw, tuple(self.split.mean), tuple(self.split.std))
-        )
+        split, draw = self.split, self.split.dataset.draw
+        return None if draw is None else _StandardizedDraw(draw, tuple(split.mean), tuple(split.std))
 
     @property
     def examples(self) -> int:
@@ -75,9 +73,9 @@ class _StandardizedDraw:
     """Draws of fresh examples, standardised; equal to another where it draws the same.
 
     Attributes:
-        draw: of examples as they come.
-        mean: of each feature.
-        std: of each feature.
+        draw: The draw of raw examples.
+        mean: The mean of each feature.
+        std: The standard deviation of each feature.
     """
 
     draw: Draw
@@ -95,11 +93,11 @@ def load_inputs(config: Config, loaded: dict[str, Split]) -> Inputs:
     """Load the data of a config.
 
     Args:
-        config: of the cells.
-        loaded: the splits that are loaded already, by key; a new one is added.
+        config: The config of the cells.
+        loaded: The splits that are loaded already, by key; a new one is added.
 
     Raises:
-        ConfigError: data cannot be loaded, or do not fit the model, the loss or the batch size.
+        ConfigError: Data cannot be loaded, or do not fit the model, the loss or the batch size.
     """
     config.model.check_data(config.data, config.loss)
     key = data_key(config)

@@ -17,15 +17,15 @@ def plan_sweep(spec: SweepSpec, known: TimingCache, before: Mapping[str, Any]) -
     """Plan the training of a sweep.
 
     Args:
-        spec: the sweep.
-        known: what earlier sweeps measured.
-        before: the record of an earlier plan of the sweep; empty where there is none.
+        spec: The sweep.
+        known: The measurements of earlier sweeps.
+        before: The record of an earlier plan of the sweep; empty where there is none.
 
     Returns:
         The plan, and the mesh of the devices to train on.
 
     Raises:
-        ConfigError: the sweep cannot be trained.
+        ConfigError: The sweep cannot be trained.
     """
     mesh = trial_mesh()
     device = mesh.devices.flat[0]

@@ -26,19 +26,19 @@ class Program:
     """A compiled function, and the trials that it trains.
 
     Attributes:
-        number: the program's place in its plan.
-        inputs: the config, the data and the loss.
-        static: what the program is compiled for.
+        number: The program's place in its plan.
+        inputs: The config, the data and the loss.
+        static: The values that the program is compiled for.
         rows: int64 `(trials,)`, the trials' places in the order of `Grid.trials()`.
         hparams: NumPy leaves of `(trials,)`.
-        shape: the size of a trial's training, padded to the widest.
-        padding_fraction: the share of the work that padding adds.
-        arrangement: how the trials lie on the devices.
-        step_s: the predicted seconds of a step and trial, with others beside it.
-        compile_s: the predicted seconds of the compile.
-        measured: whether such a program was trained before.
-        family: the name that programs share which differ in width alone.
-        segment: the records between two looks of the host; 0 for the whole training at once.
+        shape: The size of a trial's training, padded to the widest.
+        padding_fraction: The share of the work that padding adds.
+        arrangement: How the trials lie on the devices.
+        step_s: The predicted seconds of a step and trial, with others beside it.
+        compile_s: The predicted seconds of the compile.
+        measured: Whether such a program was trained before.
+        family: The name that programs share which differ in width alone.
+        segment: The records between two looks of the host; 0 for the whole training at once.
     """
 
     number: int
@@ -92,13 +92,13 @@ class Plan:
     """All programs of a sweep, in the order of their numbers.
 
     Attributes:
-        grid: the cells and seeds.
-        programs: one for every combination of static values.
-        splits: the data that they train on, by key.
-        hardware: the devices that the plan is for.
-        limits: what the user asked for.
-        pinned: whether programs and blocks are those of an earlier plan.
-        notes: what the user should know about the overrides and the devices.
+        grid: The cells and seeds.
+        programs: One for every combination of static values.
+        splits: The data that they train on, by key.
+        hardware: The devices that the plan is for.
+        limits: The user's limits.
+        pinned: Whether programs and blocks are those of an earlier plan.
+        notes: Remarks on the overrides and the devices.
     """
 
     grid: Grid
@@ -141,17 +141,17 @@ def make_plan(
     """Group the cells by what has to be compiled, and load the data that they train on.
 
     Args:
-        grid: the cells and seeds.
-        variants: the config by the values on the axes over groups.
-        group_axes: the places of these axes.
-        hardware: the devices to plan for.
-        limits: what the user asks for.
-        known: what earlier sweeps measured.
-        before: the record of an earlier plan. If it is of the same trials on the same hardware, its programs
+        grid: The cells and seeds.
+        variants: The config by the values on the axes over groups.
+        group_axes: The places of these axes.
+        hardware: The devices to plan for.
+        limits: The user's limits.
+        known: The measurements of earlier sweeps.
+        before: The record of an earlier plan. If it is of the same trials on the same hardware, its programs
             and blocks are kept, so that every curve is the same to the bit.
 
     Raises:
-        ConfigError: data cannot be loaded, do not fit the model or the loss, or a user's function fails.
+        ConfigError: Data cannot be loaded, do not fit the model or the loss, or a user's function fails.
     """
     static_axes = [i for i, axis in enumerate(grid.axes) if not is_traced(axis, variants.values())]
     combinations, combination_of_cell = np.unique(grid.index[:, static_axes], axis=0, return_inverse=True)

@@ -10,6 +10,8 @@ from vsweep.engine.plan import Plan, Program
 from vsweep.tasks.data.dataset import Split
 from vsweep.training.loop import curve_metrics
 
+_PARTS = ("train", "val", "test")
+
 
 def as_record(plan: Plan) -> dict[str, Any]:
     """Return the programs, blocks, devices and data as plain values."""
@@ -55,9 +57,7 @@ def _program_record(program: Program) -> dict[str, Any]:
 
 def _data_record(split: Split) -> dict[str, Any]:
     return {
-        "train_rows": len(split.y[0]),
-        "val_rows": 0 if split.y[1] is None else len(split.y[1]),
-        "test_rows": 0 if split.y[2] is None else len(split.y[2]),
+        **{f"{part}_rows": 0 if y is None else len(y) for part, y in zip(_PARTS, split.y, strict=True)},
         "features": list(split.dataset.features),
         "classes": list(split.dataset.classes),
         "mean": split.mean.tolist(),
@@ -92,7 +92,7 @@ def _examples(split: Split) -> pd.DataFrame:
     names = [f"x.{name}" if name in taken else name for name in dataset.features]
     frame = pd.DataFrame(dataset.x, columns=names)
     part = np.empty(len(dataset.y), object)
-    for name, places in zip(("train", "val", "test"), split.places, strict=True):
+    for name, places in zip(_PARTS, split.places, strict=True):
         part[places] = name
     more = {} if dataset.truth is None else {"truth": dataset.truth}
     return pd.concat([frame, pd.DataFrame({"target": dataset.y, "part": part, **more})], axis=1)
@@ -108,10 +108,10 @@ def training_record(
     """Compare what a sweep took with what was predicted, for the store.
 
     Args:
-        plan: of the sweep.
-        seconds: by what they were spent on.
-        device_bytes: the most that a call was predicted to take by the compiler.
-        trials: how many were trained in these seconds.
+        plan: The plan of the sweep.
+        seconds: The seconds of each phase.
+        device_bytes: The most that a call was predicted to take by the compiler.
+        trials: The number of trials that were trained in these seconds.
     """
     return {
         "trials": trials,

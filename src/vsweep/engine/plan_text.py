@@ -10,9 +10,8 @@ from vsweep.engine.plan import Plan, Program
 def as_text(name: str, plan: Plan) -> str:
     """Describe what would run: the trials, the axes, and a line for each program."""
     grid, hardware = plan.grid, plan.hardware
-    every = len(grid.cells) + grid.collapsed
-    same = f" ({every:,} combinations, {grid.collapsed:,} of them the same as another)"
-    same = same if grid.collapsed else ""
+    total = len(grid.cells) + grid.collapsed
+    same = f" ({total:,} combinations, {grid.collapsed:,} of them the same as another)" * bool(grid.collapsed)
     lines = [
         f"{name}: {_count(len(grid), 'trial')} = {_count(len(grid.cells), 'cell')}{same}"
         f" × {_count(len(grid.seeds), 'seed')}, in {_count(len(plan.programs), 'program')}"
@@ -63,8 +62,8 @@ def _program_text(program: Program) -> str:
     return ", ".join(parts)
 
 
-def _count(n: int, what: str) -> str:
-    return f"{n:,} {what}{'' if n == 1 else 's'}"
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def _seconds(s: float) -> str:
@@ -77,7 +76,7 @@ def _seconds(s: float) -> str:
 def _bytes(n: float) -> str:
     power = min(3, max(1, int(np.log2(max(n, 1)) // 10)))
     n /= 2 ** (10 * power)
-    return f"{n:.0f}" * (n >= 9.5) + f"{n:.1f}" * (n < 9.5) + f" {('KiB', 'MiB', 'GiB')[power - 1]}"
+    return f"{n:.{0 if n >= 9.5 else 1}f} {('KiB', 'MiB', 'GiB')[power - 1]}"
 
 
 def _value_text(value: Any) -> str:

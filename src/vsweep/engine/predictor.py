@@ -29,9 +29,9 @@ class Predictor:
         """Rebuild the model of a trial.
 
         Args:
-            config: of the trial's cell.
-            data: the record of its data in `plan.json`.
-            params: the arrays by name; None where they do not matter, as for a function to minimise.
+            config: The config of the trial's cell.
+            data: The record of its data in `plan.json`.
+            params: The arrays by name; None where they do not matter, as for a function to minimise.
         """
         model, n_classes = config.model, len(data["classes"])
         self._data, self._loss = data, model.make_loss(config.loss, config.data, n_classes)
@@ -51,10 +51,10 @@ class Predictor:
         """Return the model's raw outputs (logits, for classes), `(examples, n_outputs)`.
 
         Args:
-            x: numbers `(examples, features)`, or `(examples,)` of one feature.
+            x: Numbers, `(examples, features)`, or `(examples,)` for one feature.
 
         Raises:
-            ValueError: x has another number of features than the data.
+            ValueError: X has another number of features than the data.
         """
         x = np.asarray(x, np.float64)
         names = self._names
@@ -81,12 +81,12 @@ def predictor(config: Config, record: Mapping[str, Any], params: Params | None) 
     """Return the predictor of a trial.
 
     Args:
-        config: of the trial's cell.
-        record: the sweep's `plan.json`.
-        params: the trial's arrays by name, or None.
+        config: The config of the trial's cell.
+        record: The sweep's `plan.json`.
+        params: The trial's arrays by name, or None.
 
     Raises:
-        ConfigError: the plan has no record of the data.
+        ConfigError: The plan has no record of the data.
     """
     try:
         data = record["data"][data_key(config)]

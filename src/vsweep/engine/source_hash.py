@@ -45,12 +45,12 @@ def _parts(value: Any, module: str, seen: set[int]) -> Iterator[str]:
         array = np.asarray(value)
         yield f"{array.dtype} {array.shape} {sha256(np.ascontiguousarray(array).tobytes()).hexdigest()}"
     elif inspect.isfunction(value) or inspect.ismethod(value):
-        yield from _of_function(value, module, seen)
+        yield from _function_parts(value, module, seen)
     else:
-        yield from _of_object(value, module, seen)
+        yield from _object_parts(value, module, seen)
 
 
-def _of_function(function: Any, module: str, seen: set[int]) -> Iterator[str]:
+def _function_parts(function: Any, module: str, seen: set[int]) -> Iterator[str]:
     yield f"{function.__module__}.{function.__qualname__}"
     # A function of another package is known by its name.
     if module and function.__module__ != module:
@@ -73,7 +73,7 @@ def _of_function(function: Any, module: str, seen: set[int]) -> Iterator[str]:
             yield from _parts(function.__globals__[name], function.__module__, seen)
 
 
-def _of_object(value: Any, module: str, seen: set[int]) -> Iterator[str]:
+def _object_parts(value: Any, module: str, seen: set[int]) -> Iterator[str]:
     """Yield the name of a class or of an object's class, and, if it is the user's, its source and state."""
     kind = value if inspect.isclass(value) else type(value)
     yield f"{kind.__module__}.{kind.__qualname__}"

@@ -28,8 +28,8 @@ def identities(plan: Plan, steps: int | None = None) -> np.ndarray:
     what the user's functions do, of its seed, and of the version of the numbers.
 
     Args:
-        plan: of the sweep.
-        steps: give the identities of the same trials with so many steps; the text is empty where that is not
+        plan: The plan of the sweep.
+        steps: Give the identities of the same trials with so many steps; the text is empty where that is not
             fewer, or where a longer training does not begin as a shorter one.
     """
     # Text would be four times as large as bytes.
@@ -40,14 +40,14 @@ def identities(plan: Plan, steps: int | None = None) -> np.ndarray:
             if config.schedule.name in _OF_ALL_STEPS or steps >= config.steps:
                 continue
             config = replace(config, steps=steps)
-        hashes[program.rows] = _of_program(plan.grid, program, config)
+        hashes[program.rows] = _program_hashes(plan.grid, program, config)
     return _distinct(hashes).astype(str)
 
 
-def _of_program(grid: Grid, program: Program, config: Config) -> np.ndarray:
+def _program_hashes(grid: Grid, program: Program, config: Config) -> np.ndarray:
     _, cell_row, seeds = grid.trials()
     cells = np.unique(cell_row[program.rows])
-    digests = dict(zip(cells.tolist(), _of_cells(grid, cells, program, config), strict=True))
+    digests = dict(zip(cells.tolist(), _cell_digests(grid, cells, program, config), strict=True))
     pairs = zip(cell_row[program.rows].tolist(), seeds[program.rows].tolist(), strict=True)
     hashes = (
         blake2b(b"%b %d" % (digests[c], seed), digest_size=16).hexdigest().encode() for c, seed in pairs
@@ -55,7 +55,7 @@ def _of_program(grid: Grid, program: Program, config: Config) -> np.ndarray:
     return np.fromiter(hashes, "S32", len(program.rows))
 
 
-def _of_cells(grid: Grid, cells: np.ndarray, program: Program, config: Config) -> list[bytes]:
+def _cell_digests(grid: Grid, cells: np.ndarray, program: Program, config: Config) -> list[bytes]:
     """Return the digest of each cell of a program, from its fields in order."""
     fields = dict(leaves(as_dict(config)))
     # Data are identified by their contents.
@@ -97,11 +97,11 @@ def _data_digest(dataset: Dataset) -> str:
     for array in (dataset.x, dataset.y):
         digest.update(np.ascontiguousarray(array).tobytes())
     if dataset.draw is not None:
-        digest.update(_drawn_by(dataset.draw).encode())
+        digest.update(_draw_text(dataset.draw).encode())
     return digest.hexdigest()
 
 
-def _drawn_by(draw: Any) -> str:
+def _draw_text(draw: Any) -> str:
     # The text of a user's function has its address, which differs in every process.
     return repr(draw) if isinstance(draw, DrawCurve) else fingerprint(draw)
 

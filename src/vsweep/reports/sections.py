@@ -12,6 +12,7 @@ from vsweep.analysis.convergence import curves_of, downsample_steps
 from vsweep.analysis.importance import describe
 from vsweep.analysis.labels import cell_label, format_value, format_with_error
 from vsweep.analysis.marginals import heat_map
+from vsweep.analysis.ranking import describe_test
 from vsweep.analysis.report_data import ReportData
 from vsweep.charts import curves as curve_charts
 from vsweep.charts import effects as effect_charts
@@ -48,7 +49,8 @@ def best(data: ReportData) -> Section:
         sentences.append(f"{name}: {metric} {value} at the last step, {over}.")
         if first["diverged"]:
             sentences.append(f"{first['diverged']} of its {first['seeds']} seeds diverged.")
-        sentences.extend(filter(None, [_describe_lead(data), data.tested]))
+        test = describe_test(data.sweep.trials, metric)
+        sentences.extend(filter(None, [_describe_lead(data), _sentence(test) if test else ""]))
     section.blocks.append(_table(data))
     if cells["mean"].notna().any() and len(cells) > 1:
         section.blocks.append(leading_charts.leading(data.trials, cells, metric))
@@ -59,7 +61,7 @@ def _describe_lead(data: ReportData) -> str:
     """Say in a sentence whether the first cell is really the best."""
     if len(data.cells) == 1:
         return "There is only one cell, so there is nothing to compare it with."
-    if data.still:
+    if data.is_seedless:
         ties = int((data.cells["mean"] == data.cells["mean"].iloc[0]).sum())
         shared = f", and {ties:,} cells share the best value" if ties > 1 else ""
         return f"The seed changes nothing here: there is no luck in it{shared}."
@@ -75,8 +77,8 @@ def _table(data: ReportData) -> Rows:
             *(format_value(row[axis]) for axis in data.axes),
             format_with_error(row["mean"], row["sem"]),
             f"{row['diverged']}/{row['seeds']}",
-            "" if i == 0 or data.still or pd.isna(row["chance"]) else _probability(row["chance"]),
-            "≈" if tied[i] and not data.still else "",
+            "" if i == 0 or data.is_seedless or pd.isna(row["chance"]) else _probability(row["chance"]),
+            "≈" if tied[i] and not data.is_seedless else "",
         ]
         for i, row in enumerate(rows_of(shown))
     ]
@@ -107,7 +109,7 @@ def matters(data: ReportData) -> Section:
     else:
         lines = describe(data.importance)
         # Where the seed changes nothing, luck is no explanation.
-        kept = [line for line in lines if not (data.still and re.search("seeds|luck", line))]
+        kept = [line for line in lines if not (data.is_seedless and re.search("seeds|luck", line))]
         section.sentences.extend(_sentence(line, data.names.values()) for line in kept)
         section.blocks.append(effect_charts.importance_bars(data.importance, data.axes))
     shown = [axis for axis in data.by_importance if effect_charts.can_show(data.trials[axis])]
@@ -171,7 +173,9 @@ def got_there(data: ReportData) -> Section:
         )
     few = downsample_steps(curves, curve_charts.STEPS)
     charts: Charts = {
-        (name,): curve_charts.curve_chart(curves_of(trials, few, name, cells), trials, curves, data.behind)
+        (name,): curve_charts.curve_chart(
+            curves_of(trials, few, name, cells), trials, curves, data.faint_trials
+        )
         for name in metrics
     }
     section.blocks.append(Choice(("metric",), charts))

@@ -23,7 +23,7 @@ from rich.text import Text
 
 from vsweep.analysis.labels import format_value, format_with_error, short_axis_names
 from vsweep.analysis.minima import describe_ends, is_function
-from vsweep.analysis.ranking import best_cell, rank_cells, test_metric
+from vsweep.analysis.ranking import describe_test, rank_cells
 from vsweep.analysis.significance import describe_lead, tied_with_best
 from vsweep.metrics import axes_of, default_metric
 from vsweep.store.reader import PICTURES, REPORT, StoredSweep
@@ -128,7 +128,7 @@ class ConsoleTracker:
             *(f"note: {data['note']}" for data in sweep.plan["data"].values() if data.get("note")),
             describe_ends(trials),
             lead,
-            _tested(sweep, metric),
+            describe_test(trials, metric),
             _verified(sweep),
             *_pictures(sweep),
         ):
@@ -171,16 +171,6 @@ def _chaotic_cells(sweep: StoredSweep) -> set[int]:
     """Return the cells with a trial that verification found to be chaotic."""
     checked = [] if sweep.verified is None else sweep.verified["trials"]
     return {trial["cell"] for trial in checked if trial["chaotic"]}
-
-
-def _tested(sweep: StoredSweep, metric: str) -> str:
-    """Return a sentence on the best cell's value on the test set; empty text without a test set."""
-    name = test_metric(sweep.trials, metric)
-    best = best_cell(sweep.trials, metric)
-    if name is None or pd.isna(best[name]):
-        return ""
-    value = format_with_error(best[name], best[f"{name}_sem"])
-    return f"test set: the best cell has {name} {value}; these examples had no part in choosing it"
 
 
 def _pictures(sweep: StoredSweep) -> list[str]:

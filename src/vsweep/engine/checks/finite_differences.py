@@ -1,4 +1,4 @@
-"""Derivatives by central differences, each with a bound on its error by rounding and curvature.
+"""Compute derivatives by central differences, each with a bound on its error by rounding and curvature.
 
 A central difference of step h has an error of `h² f'''/6`, and the rounding of f divided by h. If f has a
 relative rounding of eps, `h = eps^(1/3)` makes the two about equal, at `eps^(2/3)` of f: 4e-11 in float64.
@@ -22,13 +22,13 @@ _EPS = float(np.finfo(np.float64).eps)
 _MAX_ROUGHNESS = 1e-6
 # The smallest step, relative to the scalar's absolute value or to 1.
 _MIN_STEP = 5e-9
-# The difference of two values has an error of up to so many standard deviations of the rounding.
+# The error of a difference of two values is at most this many standard deviations of the rounding.
 _DEVIATIONS = 10.0
 # Roughness is measured in differences of these orders,
 _ORDERS = (3, 4, 5, 6)
-# between so many points,
+# between this many points,
 _POINTS = 16
-# along so many scalars.
+# along this many scalars.
 _SCALARS = 8
 # The points are so near that curvature does not show, or further apart if they are too near for any change.
 _SPACINGS = (1e-7, 1e-5, 1e-3)
@@ -51,7 +51,7 @@ def differences(moved: Moved, start: np.ndarray, at: np.ndarray) -> Differences:
     """Compute the derivatives by some scalars.
 
     Args:
-        moved: the function.
+        moved: The function.
         start: float64 `(n,)`, where the derivatives are taken.
         at: int64 `(scalars,)`, places in `start`.
     """
@@ -64,11 +64,11 @@ def differences(moved: Moved, start: np.ndarray, at: np.ndarray) -> Differences:
     left, rounding = np.arange(len(at)), near
     for shrink in 0.1 ** np.arange(np.ceil(np.log10(first / _MIN_STEP))):
         step = shrink * first * size[left]
-        by, values = _around(moved, start, at[left], step, value)
+        by, values = _evaluate_around(moved, start, at[left], step, value)
         if 2 * len(left) > len(at):
             # A function that computes in float32 is rougher across steps than between neighbouring points.
-            rounding = max(near, _seen(values, 4)[1]) if len(left) >= _SCALARS else near
-        new = _of_step(by, values, step, rounding)
+            rounding = max(near, _rounding_sizes(values, 4)[1]) if len(left) >= _SCALARS else near
+        new = _step_differences(by, values, step, rounding)
         better = new.doubt < best.doubt[left]
         for best_values, new_values in zip(best, new, strict=True):
             best_values[left[better]] = new_values[better]
@@ -92,13 +92,15 @@ def _roughness(moved: Moved, start: np.ndarray, at: np.ndarray) -> tuple[float, 
         by = np.arange(_POINTS) * apart * size
         values = moved(np.repeat(some, _POINTS), by.ravel()).reshape(-1, _POINTS)
         largest = float(np.abs(values[np.isfinite(values)]).max(initial=largest))
-        most, few = (min(one) for one in zip(*(_seen(values, order) for order in _ORDERS), strict=True))
+        most, few = (
+            min(one) for one in zip(*(_rounding_sizes(values, order) for order in _ORDERS), strict=True)
+        )
         if most > 0.0:
             return largest, max(_EPS * largest, most)
     return largest, max(_EPS * largest, few)
 
 
-def _seen(values: np.ndarray, order: int) -> tuple[float, float]:
+def _rounding_sizes(values: np.ndarray, order: int) -> tuple[float, float]:
     """Return the standard deviations of normal rounding with such differences, and with the nonzero ones.
 
     The second matters for functions that compute in float32: they are constant between many of the points.
@@ -114,17 +116,17 @@ def _seen(values: np.ndarray, order: int) -> tuple[float, float]:
     return float(np.median(sizes)) / unit, float(np.median(sizes[sizes > 0.0])) / unit
 
 
-def _around(
+def _evaluate_around(
     moved: Moved, start: np.ndarray, at: np.ndarray, step: np.ndarray, value: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Evaluate the function from two steps below to two above each scalar.
 
     Args:
-        moved: the function.
+        moved: The function.
         start: float64 `(n,)`.
         at: int64 `(scalars,)`, places in `start`.
         step: float64 `(scalars,)`.
-        value: of the function at the start.
+        value: The value of the function at the start.
 
     Returns:
         The distances after rounding, and the values there, each float64 `(scalars, 5)`.
@@ -135,8 +137,8 @@ def _around(
     return np.insert(by, 2, 0.0, axis=1), np.insert(values, 2, value, axis=1)
 
 
-def _of_step(by: np.ndarray, values: np.ndarray, step: np.ndarray, rounding: float) -> Differences:
-    """Compute the differences of one step from the results of `_around`."""
+def _step_differences(by: np.ndarray, values: np.ndarray, step: np.ndarray, rounding: float) -> Differences:
+    """Compute the differences of one step from the results of `_evaluate_around`."""
     with np.errstate(invalid="ignore", over="ignore"):
         central = (values[:, 3] - values[:, 1]) / (by[:, 3] - by[:, 1])
         wide = (values[:, 4] - values[:, 0]) / (by[:, 4] - by[:, 0])

@@ -23,13 +23,13 @@ from vsweep.tasks.models import Params, unpadded
 from vsweep.tasks.task import Data, Examples, MakeTask
 from vsweep.training.vectorize import HParams, Static, precision_context, start_one
 
-# A gradient with a larger relative error is wrong. Differences have an error of some 4e-11 of the loss, so
-# that an entry of a ten-thousandth of the loss is known this well. A wrong gradient is wrong in its first
+# A gradient with a larger relative error is wrong. Differences have an error of about 4e-11 of the loss, so
+# an entry as large as a ten-thousandth of the loss is known this well. A wrong gradient is wrong in its first
 # digits, and a right one may lose ten of its sixteen in the user's arithmetic.
 THRESHOLD = 1e-6
-# So many scalars are compared at a point,
+# The number of scalars that are compared at a point,
 _SCALARS = 50
-# and at least so many of each array.
+# and the least number of each array.
 _MIN_SCALARS = 4
 # A derivative is inconclusive if its error may exceed this share of the gradient's largest entry,
 _OPEN = 1e-2
@@ -43,10 +43,10 @@ class Point(NamedTuple):
     """A task's training loss at some parameters.
 
     Attributes:
-        task: makes the task.
-        fields: the traced fields of one trial.
-        train: the training examples.
-        params: the parameters, float64.
+        task: A function that makes the task.
+        fields: The traced fields of one trial.
+        train: The training examples.
+        params: The parameters, float64.
     """
 
     task: MakeTask
@@ -59,11 +59,11 @@ class Compared(NamedTuple):
     """Derivatives, computed in two ways.
 
     Attributes:
-        gradient: JAX's, `(scalars,)`.
-        difference: by central differences, `(scalars,)`.
-        error: their relative difference, `(scalars,)`.
-        open: whether the central differences are inconclusive, `(scalars,)`.
-        doubt: the median error of the central differences, as a share of the gradient's largest entry; 0
+        gradient: JAX's derivatives, `(scalars,)`.
+        difference: The central differences, `(scalars,)`.
+        error: Their relative difference, `(scalars,)`.
+        open: Whether the central differences are inconclusive, `(scalars,)`.
+        doubt: The median error of the central differences, as a share of the gradient's largest entry; 0
             where that is 0.
     """
 
@@ -82,7 +82,7 @@ def check_gradients(plan: Plan) -> Iterator[ProgramCheck]:
     least four. Padding does not count as parameters.
 
     Raises:
-        ConfigError: a user's function does not run in float64.
+        ConfigError: A user's function does not run in float64.
     """
     for program in plan.programs:
         config = program.inputs.config
@@ -94,7 +94,7 @@ def check_gradients(plan: Plan) -> Iterator[ProgramCheck]:
         for place in sorted({0, len(program.rows) - 1}):
             one = jax.tree.map(lambda leaf, place=place: leaf[place], hparams)
             width = int(one.task["model"]["width"]) if program.width else 0
-            where = _where(plan.grid, int(program.rows[place]))
+            where = _trial_position(plan.grid, int(program.rows[place]))
             with precision_context(static):
                 points += _check_trial(static, one, data, width, where, rng)
         worst = max((point.worst for point in points), key=lambda worst: worst.error)
@@ -103,7 +103,7 @@ def check_gradients(plan: Plan) -> Iterator[ProgramCheck]:
         yield ProgramCheck(program.inputs.subject, scalars, left_open, doubt, worst)
 
 
-def _where(grid: Grid, row: int) -> tuple[dict[str, Any], int, int]:
+def _trial_position(grid: Grid, row: int) -> tuple[dict[str, Any], int, int]:
     """Return a trial's values on the axes that it has, its number and its seed, by its row."""
     number, cell_row, seed = grid.trials()
     places = zip(grid.axes, grid.index[cell_row[row]].tolist(), strict=True)
@@ -123,13 +123,13 @@ def _check_trial(
     first = jax.device_get(_start(static, hparams, data))
     checked = []
     for moved in (False, True):
-        params = _near(first, width, rng) if moved else first
+        params = _perturb(first, width, rng) if moved else first
         point = Point(static.task, hparams.task, data.train, params)
         value, gradient = jax.device_get(loss_and_gradient(point))
         if moved and not np.isfinite(value):
             # The loss need not exist near the first parameters.
             continue
-        names, at = _drawn(params, width, rng, ~np.isfinite(gradient))
+        names, at = _draw_scalars(params, width, rng, ~np.isfinite(gradient))
         compared = compare(point, at)
         i = int(np.argmax(compared.error))
         error, *numbers = (float(x[i]) for x in (compared.error, compared.gradient, compared.difference))
@@ -153,16 +153,16 @@ def _positions(params: Params, width: int) -> list[tuple[str, np.ndarray]]:
     return [(leaf_name(path), leaf) for path, leaf in jax.tree_util.tree_flatten_with_path(true)[0]]
 
 
-def _drawn(
+def _draw_scalars(
     params: Params, width: int, rng: np.random.Generator, suspect: np.ndarray
 ) -> tuple[list[str], np.ndarray]:
     """Draw some scalars of the parameters.
 
     Args:
-        params: of a trial.
-        width: of its network; 0 where there is none.
-        rng: for the draw.
-        suspect: bool `(parameters,)`; the first suspect scalar of an array is always drawn.
+        params: The parameters of a trial.
+        width: The width of its network; 0 where there is none.
+        rng: The generator of the draw.
+        suspect: Bool `(parameters,)`; the first suspect scalar of an array is always drawn.
 
     Returns:
         The names of the scalars, and their places among the flattened parameters, int64.
@@ -180,7 +180,7 @@ def _drawn(
     return names, np.asarray(at, np.int64)
 
 
-def _near(params: Params, width: int, rng: np.random.Generator) -> Params:
+def _perturb(params: Params, width: int, rng: np.random.Generator) -> Params:
     """Move each parameter at random by some 0.01 plus a tenth of its absolute value."""
     raveled, unravel = ravel_pytree(params)
     flat = np.array(raveled)
@@ -197,7 +197,7 @@ def compare(point: Point, at: np.ndarray) -> Compared:
     one-sided derivatives is right. The error is infinite if the loss or its gradient is not finite.
 
     Args:
-        point: where to differentiate.
+        point: Where to differentiate.
         at: int64 `(scalars,)`, places among the flattened parameters.
     """
     value, gradient = jax.device_get(loss_and_gradient(point))
@@ -207,7 +207,7 @@ def compare(point: Point, at: np.ndarray) -> Compared:
         nothing = np.full(len(at), np.nan)
         return Compared(gradient, nothing, np.full(len(at), np.inf), np.zeros(len(at), bool), 0.0)
     flat = np.array(ravel_pytree(point.params)[0])
-    central, doubt = differences(partial(_moved, point), flat, at)
+    central, doubt = differences(partial(_moved_losses, point), flat, at)
     finite = np.isfinite(gradient)
     with np.errstate(invalid="ignore"):
         size = np.fmax(np.abs(gradient), np.abs(central))
@@ -223,9 +223,9 @@ def _is_inconclusive(doubt: np.ndarray, largest: np.ndarray, value: float) -> np
     """Return whether central differences are too uncertain to tell a derivative, or lie on a kink.
 
     Args:
-        doubt: the error of each difference, `(scalars,)`.
-        largest: the gradient's largest entry or the derivative, whichever is larger, `(scalars,)`.
-        value: the absolute loss.
+        doubt: The error of each difference, `(scalars,)`.
+        largest: The gradient's largest entry or the derivative, whichever is larger, `(scalars,)`.
+        value: The absolute loss.
     """
     kinked = (doubt > _KINKED * largest) & (doubt > 100.0 * np.median(doubt))
     return (doubt > np.maximum(_OPEN * largest, _OF_LOSS * value)) | kinked
@@ -250,7 +250,7 @@ def _loss(task: MakeTask, fields: Any, train: Examples, params: Params) -> Array
 _loss_and_gradient = jax.jit(jax.value_and_grad(_loss, argnums=3), static_argnums=0)
 
 
-def _moved(point: Point, at: np.ndarray, by: np.ndarray) -> np.ndarray:
+def _moved_losses(point: Point, at: np.ndarray, by: np.ndarray) -> np.ndarray:
     """Compute the loss with one parameter moved, for each of some moves, float64 `(n,)`."""
     # The moves are padded to few sizes, so that few programs are compiled.
     size = max(1024, 1 << (len(at) - 1).bit_length())

@@ -22,8 +22,8 @@ class Retrained(NamedTuple):
     """A trial's curve.
 
     Attributes:
-        metrics: each float32 `(records,)`.
-        diverged_at: the step; -1 for never.
+        metrics: Each float32 `(records,)`.
+        diverged_at: The step; -1 for never.
     """
 
     metrics: dict[str, np.ndarray]
@@ -37,8 +37,8 @@ def lone_programs(plan: Plan, rows: Sequence[int]) -> list[Program]:
     share one. The twins come after all of its trials, in the same order.
 
     Args:
-        plan: of the sweep.
-        rows: places in the order of `Grid.trials()`.
+        plan: The plan of the sweep.
+        rows: Places in the order of `Grid.trials()`.
     """
     groups: dict[tuple[Static, str], list[tuple[int, HParams, Program]]] = {}
     for row in rows:

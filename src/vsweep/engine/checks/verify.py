@@ -33,10 +33,10 @@ def choose_trials_to_verify(
     """Choose the trials to train again.
 
     Args:
-        plan: of the sweep.
-        trials: the table of the trials that are done.
-        at_random: how many are drawn beside the others.
-        seed: for the draw.
+        plan: The plan of the sweep.
+        trials: The table of the trials that are done.
+        at_random: The number of trials to draw beside the others.
+        seed: The seed of the draw.
 
     Returns:
         The reason for each chosen trial, by its row in the order of `Grid.trials()`.
@@ -100,12 +100,12 @@ def verify(
     """Train the chosen trials again, each alone and beside its twin, and compare their curves.
 
     Args:
-        plan: of the sweep.
-        mesh: the devices.
-        known: what earlier sweeps measured; compile times are added.
-        trials: the table of trials, as in the store.
-        curves_of: returns the stored curves of trials, by their numbers.
-        chosen: as `choose_trials_to_verify` returns them.
+        plan: The plan of the sweep.
+        mesh: The devices.
+        known: The measurements of earlier sweeps; compile times are added.
+        trials: The table of trials, as in the store.
+        curves_of: A function that returns the stored curves of trials by their numbers.
+        chosen: As `choose_trials_to_verify` returns them.
 
     Returns:
         The contents of `verify.json`.
@@ -127,7 +127,7 @@ def verify(
     for row, why in chosen.items():
         trial = int(number[row])
         alone, twin = again[row]
-        recorded = _recorded(parts[trial], by_number.loc[trial], list(alone.metrics))
+        recorded = _stored_curve(parts[trial], by_number.loc[trial], list(alone.metrics))
         off, where = difference(recorded, alone)
         twin_off, _ = difference(alone, twin)
         checked.append(
@@ -159,7 +159,7 @@ def summarize(checked: Sequence[Mapping[str, Any]], trials: int) -> dict[str, An
     }
 
 
-def _recorded(part: pd.DataFrame, trial: pd.Series, metrics: Sequence[str]) -> Retrained:
+def _stored_curve(part: pd.DataFrame, trial: pd.Series, metrics: Sequence[str]) -> Retrained:
     part = part.sort_values("step")
     at = trial["diverged_at"]
     return Retrained({name: part[name].to_numpy() for name in metrics}, -1 if pd.isna(at) else int(at))

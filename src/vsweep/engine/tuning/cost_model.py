@@ -12,13 +12,13 @@ from vsweep.engine.tuning.layout import Arrangement, arrange, block_limit, guess
 from vsweep.engine.tuning.shape import Hardware, ProgramShape, program_shape
 from vsweep.engine.tuning.timings import TimingCache, short_name
 
-# Guesses for a machine that nothing is known of: the seconds of a compile, of loading a compiled program,
+# Guesses for a machine without measurements: the seconds of a compile, of loading a compiled program,
 # and of a step that does nothing; the multiply-adds a second of one core and of an accelerator.
 _COMPILE_S = 4.0
 _LOAD_S = 1.0
 _STEP_S = 4.0e-6
 _FLOPS = {"cpu": 1.0e10, "gpu": 2.0e12, "tpu": 2.0e12}
-# A block that ran out of memory bounds later ones for so long: others may have held the device then.
+# A block that ran out of memory bounds later ones for this long, as other processes may have held the device.
 _OUT_OF_MEMORY_S = 7 * 24 * 3600.0
 
 
@@ -34,9 +34,9 @@ class Costs:
         """Look up what is known of the hardware.
 
         Args:
-            hardware: the devices.
-            known: what earlier sweeps measured.
-            families: splits by width that are settled, by the name that `split` gives.
+            hardware: The devices.
+            known: The measurements of earlier sweeps.
+            families: Splits by width that are settled, by the name that `split` gives.
         """
         self.hardware, self._known, self._families = hardware, known, families or {}
         self._machine = known.get(hardware.key)
@@ -71,9 +71,9 @@ class Costs:
         A split is decided once: a later measurement must not move a trial into another program.
 
         Args:
-            inputs: of the trials.
-            widths: their distinct widths, rising, `(n,)`.
-            counts: the trials of each width, `(n,)`.
+            inputs: The inputs of the trials.
+            widths: Their distinct widths, ascending, `(n,)`.
+            counts: The trials of each width, `(n,)`.
 
         Returns:
             The name of the family of programs, and the widest width of each program.
@@ -101,9 +101,9 @@ class Costs:
         """Choose the arrangement of a program's trials, as measured or as guessed.
 
         Args:
-            shape: of the program.
-            trials: how many it trains.
-            asked: the trials of a block that the user asks for.
+            shape: The shape of the program.
+            trials: The number of trials that it trains.
+            asked: The trials of a block that the user asks for.
         """
         platform, devices, *_ = self.hardware
         most = max_vmap_size(shape, min(asked or trials, trials), platform, devices)

@@ -16,7 +16,7 @@ _CURVE_BYTES = 64 * 2**20
 _CACHE_BYTES = 512 * 1024
 # An MLP with more multiply-adds a step than this gains nothing from trials side by side on a CPU.
 _LARGE_FLOPS = 3.0e6
-# A product with data of up to so many features is a sum of outer products.
+# A product with data of at most this many features is a sum of outer products.
 _FEW_FEATURES = 4
 _MAX_VMAP_SIZE = {"cpu": 32, "gpu": 8192, "tpu": 8192}
 
@@ -25,9 +25,9 @@ class Arrangement(NamedTuple):
     """The layout of trials on the devices.
 
     Attributes:
-        block: the trials of one call.
-        vmap_size: the trials side by side on one device; the others follow one another.
-        single_kernel: whether a CPU runs a trial as one kernel.
+        block: The trials of one call.
+        vmap_size: The trials side by side on one device; the others follow one another.
+        single_kernel: Whether a CPU runs a trial as one kernel.
     """
 
     block: int
@@ -55,12 +55,12 @@ def arrange(
     """Choose the block for a vmap size, or for a somewhat smaller one that pads less.
 
     Args:
-        trials: of the program.
-        devices: how many there are.
-        vmap_size: the trials side by side on one device.
-        single_kernel: whether a CPU runs a trial as one kernel.
-        limit: the most trials of a block, see `block_limit`.
-        asked: the trials of a block that the user asks for.
+        trials: The number of trials of the program.
+        devices: The number of devices.
+        vmap_size: The trials side by side on one device.
+        single_kernel: Whether a CPU runs a trial as one kernel.
+        limit: The most trials of a block, see `block_limit`.
+        asked: The trials of a block that the user asks for.
     """
     unit = devices * vmap_size
     if asked is None:
@@ -80,9 +80,9 @@ def block_limit(shape: ProgramShape, devices: int, trial_s: float) -> int:
     """Bound the trials of a block by its time, the bytes of its curves, and their number.
 
     Args:
-        shape: of the program.
-        devices: how many there are.
-        trial_s: the seconds of a trial, with others beside it.
+        shape: The shape of the program.
+        devices: The number of devices.
+        trial_s: The seconds of a trial, with others beside it.
     """
     fitting = min(_BLOCK_S / trial_s, _CURVE_BYTES / shape.curve_bytes)
     return int(min(fitting, _BLOCK_TRIALS * devices))
@@ -92,8 +92,8 @@ def guess_vmap_size(shape: ProgramShape, most: float, platform: str) -> tuple[in
     """Guess the best vmap size, and whether to run a trial as one kernel, from machines that were measured.
 
     Args:
-        shape: of the program.
-        most: the bound that `max_vmap_size` gives.
+        shape: The shape of the program.
+        most: The bound that `max_vmap_size` gives.
         platform: `cpu`, `gpu` or `tpu`.
     """
     if platform != "cpu":

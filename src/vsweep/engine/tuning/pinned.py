@@ -14,9 +14,9 @@ class UserLimits(NamedTuple):
     """Limits that the user may set for a plan.
 
     Attributes:
-        block: the trials of one call; None lets the planner choose.
-        segment: the steps between two looks of the host; None lets the planner choose.
-        keep_state: whether the last state of every trial is wanted.
+        block: The trials of one call; None lets the planner choose.
+        segment: The steps between two looks of the host; None lets the planner choose.
+        keep_state: Whether the last state of every trial is wanted.
     """
 
     block: int | None = None
@@ -31,9 +31,9 @@ def segment_records(config: Config, limits: UserLimits, block_step_s: float) -> 
     """Choose the records of a segment, 0 for the whole training at once.
 
     Args:
-        config: of the program.
-        limits: what the user asks for.
-        block_step_s: the seconds that a step of a whole block takes.
+        config: The config of the program.
+        limits: The user's limits.
+        block_step_s: The seconds that a step of a whole block takes.
     """
     records = -(-config.steps // config.record_every) + 1
     if limits.segment is not None:
@@ -50,10 +50,10 @@ class PinnedPlan(NamedTuple):
     """The programs and blocks of an earlier plan of the same sweep.
 
     Attributes:
-        families: the widest widths of each family of programs, by its name.
-        programs: the timing key of each program and the number of its trials, which must be the same now.
-        arrangements: of each program.
-        segments: the records of a segment of each program.
+        families: The widest widths of each family of programs, by its name.
+        programs: The timing key of each program and the number of its trials, which must be the same now.
+        arrangements: The arrangement of each program.
+        segments: The records of a segment of each program.
     """
 
     families: dict[str, list[int]]
@@ -67,12 +67,12 @@ class PinnedPlan(NamedTuple):
 
 
 def pinned(record: Mapping[str, Any] | None, limits: UserLimits, trials: int) -> PinnedPlan:
-    """Read what an earlier plan fixes: nothing, where another block or segment was asked for.
+    """Read the settings that an earlier plan fixes: none, if the user now asks for another block or segment.
 
     Args:
-        record: the earlier plan's `plan.json`, if any.
-        limits: what the user asks for now.
-        trials: of the grid now.
+        record: The earlier plan's `plan.json`, if any.
+        limits: The user's limits now.
+        trials: The number of trials of the grid now.
     """
     plan = PinnedPlan({}, [], [], [])
     if not record or record.get("asked") != list(limits) or record.get("trials") != trials:

@@ -18,9 +18,9 @@ class Hardware(NamedTuple):
 
     Attributes:
         platform: `cpu`, `gpu` or `tpu`.
-        devices: how many there are.
-        kind: the make.
-        one_kernel: whether a CPU's compiler was told to make one kernel of a training that fits its cache.
+        devices: The number of devices.
+        kind: The model of the devices.
+        one_kernel: Whether a CPU's compiler was told to make one kernel of a training that fits its cache.
     """
 
     platform: str
@@ -39,15 +39,15 @@ class ProgramShape:
     """The size of one trial's training at one width.
 
     Attributes:
-        key: the name of what is measured of such programs; it hashes all that their speed depends on.
-        width: of the hidden layers, padded; 0 where there are none.
-        steps: of the training.
-        n_features: of an example.
-        flops: the multiply-adds of a step's products.
-        weights: the number of weights; of a user's model a guess, as if it were affine.
-        activation_bytes: of the activations of a step.
-        curve_bytes: of the recorded metrics.
-        single_kernel: whether the hardware can run the training as one kernel, without a library's products.
+        key: The name of what is measured of such programs; it hashes all that their speed depends on.
+        width: The padded width of the hidden layers; 0 where there are none.
+        steps: The number of steps.
+        n_features: The number of features of an example.
+        flops: The multiply-adds of a step's products.
+        weights: The number of weights; of a user's model a guess, as if it were affine.
+        activation_bytes: The bytes of the activations of a step.
+        curve_bytes: The bytes of the recorded metrics.
+        single_kernel: Whether the hardware can run the training as one kernel, without a library's products.
     """
 
     key: str

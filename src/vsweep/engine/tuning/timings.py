@@ -9,7 +9,7 @@ from typing import Any
 
 from vsweep.store.atomic import write_whole
 
-# The table keeps so many entries, the newest.
+# The table keeps this many entries, the newest ones.
 _MAX_ENTRIES = 2000
 # Every measurement is below this, seconds since 1970 too.
 _LARGEST = 1e12
