@@ -101,7 +101,7 @@ def best_cell(trials: pd.DataFrame, metric: str | None = None, report: str | Non
 
     Args:
         trials: The table of trials.
-        metric: The metric that chooses the cell; by default the one that ranks.
+        metric: The metric that chooses the cell; by default `default_metric`.
         report: Another metric to report for the cell; by default the same metric on the test examples,
             which have no part in choosing.
 

@@ -1,4 +1,4 @@
-"""The terminal's tracker: a progress bar while a sweep trains, and a table of the best cells at the end."""
+"""Show a progress bar while a sweep trains, and a table of the best cells at its end."""
 
 import threading
 import time
@@ -21,15 +21,15 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from vsweep.analysis.labels import format_value, format_with_error, short_axis_names
+from vsweep.analysis.labels import format_count, format_value, format_with_error, short_axis_names
 from vsweep.analysis.minima import describe_ends, is_function
-from vsweep.analysis.ranking import describe_test, rank_cells
+from vsweep.analysis.ranking import describe_test, rank_cells, varied_axes
 from vsweep.analysis.significance import describe_lead, tied_with_best
-from vsweep.metrics import axes_of, default_metric
+from vsweep.metrics import default_metric
 from vsweep.store.reader import PICTURES, REPORT, StoredSweep
 from vsweep.store.verification import describe_verification
 
-# A table shows so many of the best cells, or all cells where there are at most `_ALL`.
+# A table shows this many of the best cells, or all of at most `_ALL` cells.
 _ROWS, _ALL = 5, 16
 _WIDTH = 110
 _SEEDLESS = "all seeds give the same result; model.spread varies the starting points"
@@ -44,13 +44,13 @@ class _Speed(ProgressColumn):
             return Text()
         if not task.completed or not task.elapsed:
             return Text("compiling")
-        # rich knows a speed from the second block on, and there may be only one.
+        # rich knows the speed from the second block on, and there may be only one block.
         speed = task.finished_speed or task.speed or task.completed / task.elapsed
         return Text(f"{speed:,.1f} trials/s")
 
 
 class ConsoleTracker:
-    """Writes to standard error, or below a notebook's cell."""
+    """A tracker that writes to standard error, or below a notebook's cell."""
 
     def __init__(self) -> None:
         """Show nothing before `begin`."""
@@ -80,7 +80,7 @@ class ConsoleTracker:
         self._progress.start()
 
     def beside(self, name: str, runs: int) -> Callable[[int], None]:
-        """Add a line to the bar for the runs that are made of the trials; return what moves it."""
+        """Add a line to the bar for the runs made of the trials; return the function that moves it."""
         task = self._progress.add_task(name, total=runs, unit="runs")
         self._beside = {name: (0, runs)}
 
@@ -107,16 +107,15 @@ class ConsoleTracker:
     def end(self, sweep: StoredSweep) -> None:
         """Show the best cells."""
         self._progress.stop()
-        happened = sweep.plan.get("happened")
-        if happened:
-            self.console.print(_timing(happened), soft_wrap=True)
+        if record := sweep.plan.get("happened"):
+            self.console.print(_describe_time(record), soft_wrap=True)
         trials, metric = sweep.trials, default_metric(sweep.trials)
         cells = rank_cells(sweep.trials, metric)
         diverged = int((trials["status"] == "diverged").sum())
         if diverged == len(trials):
             self.console.print(f"all {diverged:,} trials diverged")
-        every = f"{len(cells):,} cells"
-        shown = f"the best {_ROWS} of {every}" if len(cells) > _ALL else f"{every}, best first"
+        count = format_count(len(cells), "cell")
+        shown = f"the best {_ROWS} of {count}" if len(cells) > _ALL else f"{count}, best first"
         self.console.print(f"{shown if len(cells) > 1 else 'one cell'}, by {metric} at the last step:")
         # A file or a pipe has no width.
         self.console.print(best_table(sweep), width=None if self.console.is_terminal else _WIDTH)
@@ -129,7 +128,7 @@ class ConsoleTracker:
             describe_ends(trials),
             lead,
             describe_test(trials, metric),
-            _verified(sweep),
+            describe_verification(sweep.verified) if sweep.verified is not None else "",
             *_pictures(sweep),
         ):
             if line:
@@ -153,18 +152,17 @@ class ConsoleTracker:
         self._progress.stop()
 
 
-def _timing(happened: Mapping[str, Any]) -> str:
-    """Return where the time went, with the predictions in parentheses."""
-    took, predicted = happened["seconds"], happened["predicted"]
+def _describe_time(record: Mapping[str, Any]) -> str:
+    """Describe how long each phase took and the memory, with the predictions in parentheses."""
+    seconds, predicted = record["seconds"], record["predicted"]
     parts = ", ".join(
-        f"{what} {took[what]:.1f} s" + (f" ({predicted[what]:.1f})" if what in predicted else "")
-        for what in took
-        if what != "total"
+        f"{name} {spent:.1f} s" + (f" ({predicted[name]:.1f})" if name in predicted else "")
+        for name, spent in seconds.items()
+        if name != "total"
     )
-    memory = f"{happened['device_bytes'] / 2**20:.0f} MiB per device"
-    memory += f" ({happened['predicted_device_bytes'] / 2**20:.0f})"
-    total = f"{took['total']:.1f} s (predicted {predicted['total']:.1f})"
-    return f"trained in {total}: {parts}; {memory}"
+    used, expected = (record[name] / 2**20 for name in ("device_bytes", "predicted_device_bytes"))
+    total = f"{seconds['total']:.1f} s (predicted {predicted['total']:.1f})"
+    return f"trained in {total}: {parts}; {used:.0f} MiB per device ({expected:.0f})"
 
 
 def _chaotic_cells(sweep: StoredSweep) -> set[int]:
@@ -174,23 +172,19 @@ def _chaotic_cells(sweep: StoredSweep) -> set[int]:
 
 
 def _pictures(sweep: StoredSweep) -> list[str]:
-    """Return lines on the pictures that were drawn, those that could not be, and the report."""
+    """Describe the pictures that were drawn, the report, and the pictures that were skipped."""
     reasons = sweep.plan.get("pictures", {})
-    drawn = [name for name, why in reasons.items() if not why]
+    drawn = [name for name, reason in reasons.items() if not reason]
     lines = [f"pictures in {sweep.directory / PICTURES}: {', '.join(drawn)}"] if drawn else []
     report = sweep.directory / REPORT
     lines += [f"report: {report}"] if report.is_file() else []
-    return [*lines, *(f"picture {name} skipped: {why}" for name, why in reasons.items() if why)]
-
-
-def _verified(sweep: StoredSweep) -> str:
-    return "" if sweep.verified is None else describe_verification(sweep.verified)
+    return [*lines, *(f"picture {name} skipped: {reason}" for name, reason in reasons.items() if reason)]
 
 
 def best_table(sweep: StoredSweep) -> Table:
     """Return a table of the best cells: the metric's mean and standard error over seeds, and the ties."""
     cells = rank_cells(sweep.trials)
-    axes = [axis for axis in axes_of(sweep.trials) if cells[axis].nunique(dropna=False) > 1]
+    axes = varied_axes(sweep.trials)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name in short_axis_names(axes).values():
         table.add_column(name, justify="right", overflow="fold")
@@ -214,10 +208,10 @@ _REDRAW_EVERY_S = 0.5
 
 
 class Bar(Progress):
-    """rich's `Progress`, which redraws one output of a notebook's cell, without widgets."""
+    """A `Progress` bar of rich that a notebook shows without widgets, by redrawing one output of its cell."""
 
     def __init__(self, *columns: ProgressColumn, console: Console) -> None:
-        """Take the columns to show; rich's own where there are none."""
+        """Show these columns; without any, rich's own."""
         super().__init__(*columns, console=console, disable=not console.is_terminal)
         self._in_notebook = console.is_jupyter and not console.quiet
         self._ended = threading.Event()
@@ -235,7 +229,7 @@ class Bar(Progress):
             from IPython.display import display
 
             output = display(self, display_id=True)
-            # The clock must move while a program compiles.
+            # A thread moves the clock while a program compiles.
             self._redrawing = threading.Thread(target=self._redraw, args=(output,), daemon=True)
             self._redrawing.start()
 
