@@ -319,9 +319,9 @@ class Plots:
         if _is_image(path):
             raise ValueError(f"path: got {str(path)!r}, and this picture is written as .html only")
         if path is not None:
-            to = Path(path)
-            to.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(to, lambda part: figure.write_html(part, include_plotlyjs=True))
+            target = Path(path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(target, lambda part: figure.write_html(part, include_plotlyjs=True))
         return figure
 
 

@@ -67,11 +67,11 @@ def basins_of(sweep: StoredSweep, x: str | None = None, y: str | None = None) ->
         KeyError: If the sweep minimises no functions over two axes.
     """
     trials = sweep.trials
-    left = [axis for axis in [*start_axes(sweep), LR] if axis in axes_of(trials) and axis not in (x, y)]
-    if (x is None) + (y is None) > len(left) or (x is not None and x == y):
+    defaults = [axis for axis in [*start_axes(sweep), LR] if axis in axes_of(trials) and axis not in (x, y)]
+    if (x is None) + (y is None) > len(defaults) or (x is not None and x == y):
         raise KeyError("it takes two axes: the start of a coordinate, and another start or optimizer.lr")
-    x = x or left.pop(0)
-    y = y or left.pop(0)
+    x = x or defaults.pop(0)
+    y = y or defaults.pop(0)
     for axis in (x, y):
         check_axis(trials, axis)
         if not is_numeric_dtype(trials[axis]):

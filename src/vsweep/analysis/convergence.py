@@ -146,9 +146,9 @@ def target_values(curves: pd.DataFrame, metric: str, count: int = 40) -> np.ndar
     if higher_is_better(metric) and best <= 1.0:
         # A logarithm needs a distance for an accuracy of 1: that of the best accuracy below 1, or half of
         # the start's.
-        below = values[(values < 1.0) & (values > start)]
-        left = 1.0 - (best if best < 1.0 else float(below.max(initial=(1.0 + start) / 2.0)))
-        goals = 1.0 - np.geomspace(1.0 - start, left, count)
+        imperfect = values[(values < 1.0) & (values > start)]
+        distance = 1.0 - (best if best < 1.0 else float(imperfect.max(initial=(1.0 + start) / 2.0)))
+        goals = 1.0 - np.geomspace(1.0 - start, distance, count)
         goals[-1] = best
         return goals
     return np.linspace(start, best, count)

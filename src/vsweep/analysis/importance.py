@@ -105,16 +105,16 @@ def _effects(axes: tuple[str, ...], values: np.ndarray) -> Iterator[tuple[tuple[
     """Yield each axis, then each pair, with its effect `(values, seeds)`; values: as in `Response`."""
     *sizes, seeds = values.shape
     grand = values.reshape(-1, seeds).mean(axis=0)
-    mains, left = [], values
+    mains, averaged = [], values
     means = {}
     for a, size in enumerate(sizes):
         # Averaging over each axis once it is done makes the later pairs cheaper.
         for b in range(a + 1, len(sizes)):
             between, after = prod(sizes[a + 1 : b]), prod(sizes[b + 1 :])
             shape = (size, between, sizes[b], after, seeds)
-            means[a, b] = left.reshape(shape).mean(axis=3).mean(axis=1) - grand
-        mains.append(left.reshape(size, -1, seeds).mean(axis=1) - grand)
-        left = left.mean(axis=0)
+            means[a, b] = averaged.reshape(shape).mean(axis=3).mean(axis=1) - grand
+        mains.append(averaged.reshape(size, -1, seeds).mean(axis=1) - grand)
+        averaged = averaged.mean(axis=0)
     yield from (((axis,), main) for axis, main in zip(axes, mains, strict=True))
     for a, b in combinations(range(len(sizes)), 2):
         pair = means[a, b] - mains[a][:, None] - mains[b][None, :]
@@ -128,16 +128,16 @@ def _common_variance(effect: np.ndarray) -> np.ndarray:
         Float64 `(1 + seeds,)`: with all seeds, then without each seed; `(1,)` for fewer than three seeds.
     """
     seeds = effect.shape[1]
-    own = np.mean(effect**2, axis=0)
+    squares = np.mean(effect**2, axis=0)
     if seeds == 1:
-        return own
+        return squares
     # The sum over s != t of f_s f_t is |sum f|^2 - sum |f|^2.
     cross = np.mean(effect * effect.sum(axis=1, keepdims=True), axis=0)
-    both = cross.sum() - own.sum()
+    both = cross.sum() - squares.sum()
     overall = [both / (seeds * (seeds - 1))]
     if seeds < _FEWEST_SEEDS:
         return np.array(overall)
-    return np.append(overall, (both - 2.0 * (cross - own)) / ((seeds - 1) * (seeds - 2)))
+    return np.append(overall, (both - 2.0 * (cross - squares)) / ((seeds - 1) * (seeds - 2)))
 
 
 def _total_variance(values: np.ndarray) -> np.ndarray:

@@ -117,13 +117,13 @@ def best_lr(lines: pd.DataFrame) -> pd.DataFrame:
     # Number the runs between cells that differ, and keep the run that holds the line's best.
     run = different.astype(int).groupby(lines["by"], sort=False).cumsum()
     best_run = run.where(lines["best"]).groupby(lines["by"], sort=False).transform("max")
-    near = lines["lr"].where((run == best_run) & ~different).groupby(lines["by"], sort=False)
+    tied = lines["lr"].where((run == best_run) & ~different).groupby(lines["by"], sort=False)
     known = lines["sem"].notna()
-    least, most = (groups["lr"].transform(end) for end in ("min", "max"))
+    smallest, largest = (groups["lr"].transform(end) for end in ("min", "max"))
     lines = lines.assign(
-        low=near.transform("min").where(known),
-        high=near.transform("max").where(known),
-        at_edge=(lines["lr"] == least) | (lines["lr"] == most),
+        low=tied.transform("min").where(known),
+        high=tied.transform("max").where(known),
+        at_edge=(lines["lr"] == smallest) | (lines["lr"] == largest),
     )
     columns = ["by", "lr", "low", "high", "at_edge", "cell", "mean", "sem"]
     return lines.loc[lines["best"], columns].reset_index(drop=True)

@@ -137,9 +137,9 @@ def save_timings(plan: Plan, stats: TrainingStats, known: TimingCache) -> None:
     ratios = []
     for program in plan.programs:
         if program.name in stats.too_large:
-            most = stats.too_large[program.name]
+            smaller = stats.too_large[program.name]
             known.note(
-                program.name, most_lanes=most.vmap_size, most_block=most.block, too_large_at=time.time()
+                program.name, most_lanes=smaller.vmap_size, most_block=smaller.block, too_large_at=time.time()
             )
         seconds, steps = stats.by_program.get(program.name, (0.0, 0))
         if not steps:

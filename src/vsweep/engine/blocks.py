@@ -41,17 +41,17 @@ def blocks_to_train(plan: Plan, done: np.ndarray, underway: Sequence[PartialBloc
         done: Bool `(trials,)`, the trials that are not to be trained.
         underway: Saved blocks to continue with, where they fit the plan.
     """
-    left = ~done
+    waiting = ~done
     for program in plan.programs:
         for saved in underway:
-            mine = np.isin(saved.rows, program.rows) & left[saved.rows]
+            mine = np.isin(saved.rows, program.rows) & waiting[saved.rows]
             if mine.any() and _can_continue(program, saved):
                 rows = saved.rows[mine]
-                left[rows] = False
+                waiting[rows] = False
                 metrics = {name: values[mine] for name, values in saved.metrics.items()}
                 state = [leaf[mine] for leaf in saved.state]
                 yield Block(program, np.searchsorted(program.rows, rows), saved.records, metrics, state)
-        places = np.flatnonzero(left[program.rows])
+        places = np.flatnonzero(waiting[program.rows])
         size = program.arrangement.block
         for i in range(0, len(places), size):
             yield Block(program, places[i : i + size])

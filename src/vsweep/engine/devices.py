@@ -34,14 +34,14 @@ def prepare() -> bool:
     """
     flags = os.environ.get("XLA_FLAGS")
     try:
-        asked = "xla_force_host_platform_device_count" in (flags or "")
-        if jax.config.values["jax_num_cpu_devices"] < 0 and not asked:
+        is_user_set = "xla_force_host_platform_device_count" in (flags or "")
+        if jax.config.values["jax_num_cpu_devices"] < 0 and not is_user_set:
             jax.config.update("jax_num_cpu_devices", cores())
     except RuntimeError:
         _keep_compiled()
         return False
-    free = "xla_backend_extra_options" not in (flags or "")
-    if free:
+    may_set_flag = "xla_backend_extra_options" not in (flags or "")
+    if may_set_flag:
         os.environ["XLA_FLAGS"] = f"{flags or ''} {_ONE_KERNEL}".strip()
     _keep_compiled()
     try:
@@ -52,7 +52,7 @@ def prepare() -> bool:
             os.environ.pop("XLA_FLAGS", None)
         else:
             os.environ["XLA_FLAGS"] = flags
-    return free
+    return may_set_flag
 
 
 def _keep_compiled() -> None:

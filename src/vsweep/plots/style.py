@@ -112,7 +112,7 @@ def panels(
         columns: The largest number of panels in a row; by default the number for which the last row is
             fullest.
     """
-    # So many rows are needed in any case, and the panels are spread over them evenly.
+    # The number of rows is the least possible, and the panels are spread over them evenly.
     fullest = -(-count // -(-count // style.columns))
     across = min(columns or fullest, style.columns, count)
     down = -(-count // across)

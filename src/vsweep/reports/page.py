@@ -41,11 +41,11 @@ def write_report(sweep: StoredSweep, path: str | Path | None = None, metric: str
         KeyError: If the metric was not recorded.
         OSError: If the file cannot be written.
     """
-    to = Path(path) if path is not None else sweep.directory / REPORT
+    target = Path(path) if path is not None else sweep.directory / REPORT
     text = page(sweep, metric)
-    to.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(to, lambda part: part.write_text(text, encoding="utf-8"))
-    return to
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(target, lambda part: part.write_text(text, encoding="utf-8"))
+    return target
 
 
 def page(sweep: StoredSweep, metric: str | None = None) -> str:

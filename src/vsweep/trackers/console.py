@@ -99,8 +99,8 @@ class ConsoleTracker:
         if not self._progress.shown and (last or now - self._last > _LINE_EVERY_S):
             self._last = now
             speed = self._done / (now - self._start)
-            left = (self._total - self._done) / speed
-            line = f"{self._done:,}/{self._total:,} trials, {speed:,.1f} trials/s, {left:.0f} s left"
+            remaining_s = (self._total - self._done) / speed
+            line = f"{self._done:,}/{self._total:,} trials, {speed:,.1f} trials/s, {remaining_s:.0f} s left"
             more = [f"{name} {done:,}/{runs:,} runs" for name, (done, runs) in self._beside.items()]
             self.console.print("; ".join([line, *more]))
 

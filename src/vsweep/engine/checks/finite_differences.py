@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-# `(at, by) -> values`, all `(n,)`: the function with the scalar `at[i]` (int64) moved by `by[i]` (float64).
+# `(indices, moves) -> values`, all `(n,)`: the function with one scalar (int64) moved by a number (float64).
 Moved = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 _EPS = float(np.finfo(np.float64).eps)
@@ -47,57 +47,57 @@ class Differences(NamedTuple):
     doubt: np.ndarray
 
 
-def differences(moved: Moved, start: np.ndarray, at: np.ndarray) -> Differences:
+def differences(moved: Moved, start: np.ndarray, indices: np.ndarray) -> Differences:
     """Compute the derivatives by some scalars.
 
     Args:
         moved: The function.
         start: float64 `(n,)`, where the derivatives are taken.
-        at: int64 `(scalars,)`, places in `start`.
+        indices: int64 `(scalars,)`, places in `start`.
     """
-    size = np.maximum(1.0, np.abs(start[at]))
-    here, near = _roughness(moved, start, at)
-    relative = min(_MAX_ROUGHNESS, max(_EPS, near / here if here > 0.0 else 0.0))
+    size = np.maximum(1.0, np.abs(start[indices]))
+    largest, rough = _roughness(moved, start, indices)
+    relative = min(_MAX_ROUGHNESS, max(_EPS, rough / largest if largest > 0.0 else 0.0))
     first = relative ** (1.0 / 3.0)
-    value = float(moved(at[:1], np.zeros(1))[0])
-    best = Differences(np.full(len(at), np.nan), np.full(len(at), np.inf))
-    left, rounding = np.arange(len(at)), near
+    value = float(moved(indices[:1], np.zeros(1))[0])
+    best = Differences(np.full(len(indices), np.nan), np.full(len(indices), np.inf))
+    remaining, rounding = np.arange(len(indices)), rough
     for shrink in 0.1 ** np.arange(np.ceil(np.log10(first / _MIN_STEP))):
-        step = shrink * first * size[left]
-        by, values = _evaluate_around(moved, start, at[left], step, value)
-        if 2 * len(left) > len(at):
+        step = shrink * first * size[remaining]
+        moves, values = _evaluate_around(moved, start, indices[remaining], step, value)
+        if 2 * len(remaining) > len(indices):
             # A function that computes in float32 is rougher across steps than between neighbouring points.
-            rounding = max(near, _rounding_sizes(values, 4)[1]) if len(left) >= _SCALARS else near
-        new = _step_differences(by, values, step, rounding)
-        better = new.doubt < best.doubt[left]
+            rounding = max(rough, _rounding_sizes(values, 4)[1]) if len(remaining) >= _SCALARS else rough
+        new = _step_differences(moves, values, step, rounding)
+        better = new.doubt < best.doubt[remaining]
         for best_values, new_values in zip(best, new, strict=True):
-            best_values[left[better]] = new_values[better]
+            best_values[remaining[better]] = new_values[better]
         # The next step is a tenth of this one, and its rounding ten times as large.
-        left = left[~(new.doubt <= 10.0 * _DEVIATIONS * rounding / step)]
-        if not len(left):
+        remaining = remaining[~(new.doubt <= 10.0 * _DEVIATIONS * rounding / step)]
+        if not len(remaining):
             break
     return best
 
 
-def _roughness(moved: Moved, start: np.ndarray, at: np.ndarray) -> tuple[float, float]:
+def _roughness(moved: Moved, start: np.ndarray, indices: np.ndarray) -> tuple[float, float]:
     """Return the largest absolute value near the start, and the standard deviation of its rounding.
 
     High-order differences of a smooth function at near points contain its rounding alone (Hamming's table). A
     kink shows in few of them, and does not move the median.
     """
-    some = at[:: -(-len(at) // _SCALARS)]
-    size = np.maximum(1.0, np.abs(start[some]))[:, None]
-    largest, few = 0.0, 0.0
-    for apart in _SPACINGS:
-        by = np.arange(_POINTS) * apart * size
-        values = moved(np.repeat(some, _POINTS), by.ravel()).reshape(-1, _POINTS)
+    sample = indices[:: -(-len(indices) // _SCALARS)]
+    size = np.maximum(1.0, np.abs(start[sample]))[:, None]
+    largest, rough = 0.0, 0.0
+    for spacing in _SPACINGS:
+        moves = np.arange(_POINTS) * spacing * size
+        values = moved(np.repeat(sample, _POINTS), moves.ravel()).reshape(-1, _POINTS)
         largest = float(np.abs(values[np.isfinite(values)]).max(initial=largest))
-        most, few = (
+        everywhere, rough = (
             min(one) for one in zip(*(_rounding_sizes(values, order) for order in _ORDERS), strict=True)
         )
-        if most > 0.0:
-            return largest, max(_EPS * largest, most)
-    return largest, max(_EPS * largest, few)
+        if everywhere > 0.0:
+            return largest, max(_EPS * largest, everywhere)
+    return largest, max(_EPS * largest, rough)
 
 
 def _rounding_sizes(values: np.ndarray, order: int) -> tuple[float, float]:
@@ -117,14 +117,14 @@ def _rounding_sizes(values: np.ndarray, order: int) -> tuple[float, float]:
 
 
 def _evaluate_around(
-    moved: Moved, start: np.ndarray, at: np.ndarray, step: np.ndarray, value: float
+    moved: Moved, start: np.ndarray, indices: np.ndarray, step: np.ndarray, value: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Evaluate the function from two steps below to two above each scalar.
 
     Args:
         moved: The function.
         start: float64 `(n,)`.
-        at: int64 `(scalars,)`, places in `start`.
+        indices: int64 `(scalars,)`, places in `start`.
         step: float64 `(scalars,)`.
         value: The value of the function at the start.
 
@@ -132,16 +132,18 @@ def _evaluate_around(
         The distances after rounding, and the values there, each float64 `(scalars, 5)`.
     """
     aims = np.asarray([-2.0, -1.0, 1.0, 2.0]) * step[:, None]
-    by = (start[at][:, None] + aims) - start[at][:, None]
-    values = moved(np.repeat(at, 4), by.ravel()).reshape(-1, 4)
-    return np.insert(by, 2, 0.0, axis=1), np.insert(values, 2, value, axis=1)
+    moves = (start[indices][:, None] + aims) - start[indices][:, None]
+    values = moved(np.repeat(indices, 4), moves.ravel()).reshape(-1, 4)
+    return np.insert(moves, 2, 0.0, axis=1), np.insert(values, 2, value, axis=1)
 
 
-def _step_differences(by: np.ndarray, values: np.ndarray, step: np.ndarray, rounding: float) -> Differences:
+def _step_differences(
+    moves: np.ndarray, values: np.ndarray, step: np.ndarray, rounding: float
+) -> Differences:
     """Compute the differences of one step from the results of `_evaluate_around`."""
     with np.errstate(invalid="ignore", over="ignore"):
-        central = (values[:, 3] - values[:, 1]) / (by[:, 3] - by[:, 1])
-        wide = (values[:, 4] - values[:, 0]) / (by[:, 4] - by[:, 0])
+        central = (values[:, 3] - values[:, 1]) / (moves[:, 3] - moves[:, 1])
+        wide = (values[:, 4] - values[:, 0]) / (moves[:, 4] - moves[:, 0])
         below = values[:, :3] @ np.asarray([1.0, -4.0, 3.0]) / (2.0 * step)
         above = values[:, 2:] @ np.asarray([-3.0, 4.0, -1.0]) / (2.0 * step)
         doubt = np.abs(central - wide) + np.abs(above - below) / 2.0 + _DEVIATIONS * rounding / step

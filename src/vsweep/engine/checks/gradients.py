@@ -129,12 +129,12 @@ def _check_trial(
         if moved and not np.isfinite(value):
             # The loss need not exist near the first parameters.
             continue
-        names, at = _draw_scalars(params, width, rng, ~np.isfinite(gradient))
-        compared = compare(point, at)
+        names, indices = _draw_scalars(params, width, rng, ~np.isfinite(gradient))
+        compared = compare(point, indices)
         i = int(np.argmax(compared.error))
         error, *numbers = (float(x[i]) for x in (compared.error, compared.gradient, compared.difference))
         worst = Derivative(error, names[i], *where, moved, *numbers)
-        checked.append(ProgramCheck("", len(at), int(compared.open.sum()), compared.doubt, worst))
+        checked.append(ProgramCheck("", len(indices), int(compared.open.sum()), compared.doubt, worst))
     return checked
 
 
@@ -169,15 +169,15 @@ def _draw_scalars(
     """
     arrays_ = _positions(params, width)
     share = _SCALARS / sum(places.size for _, places in arrays_)
-    names, at = [], []
+    names, indices = [], []
     for name, places in arrays_:
         count = min(places.size, max(_MIN_SCALARS, round(share * places.size)))
         chosen = rng.choice(places.size, count, replace=False)
         for i in np.union1d(chosen, np.flatnonzero(suspect[places])[:1]).tolist():
             index = ", ".join(str(int(place)) for place in np.unravel_index(i, places.shape))
             names.append(f"{name}[{index}]" if index else name)
-            at.append(int(places.flat[i]))
-    return names, np.asarray(at, np.int64)
+            indices.append(int(places.flat[i]))
+    return names, np.asarray(indices, np.int64)
 
 
 def _perturb(params: Params, width: int, rng: np.random.Generator) -> Params:
@@ -189,7 +189,7 @@ def _perturb(params: Params, width: int, rng: np.random.Generator) -> Params:
     return jax.device_get(unravel(jnp.asarray(flat)))
 
 
-def compare(point: Point, at: np.ndarray) -> Compared:
+def compare(point: Point, indices: np.ndarray) -> Compared:
     """Compute the loss's derivatives in two ways, in float64 and under `precision_context`.
 
     The error is `|a - n| / max(|a|, |n|, doubt / THRESHOLD)`. A derivative whose central difference is more
@@ -198,16 +198,16 @@ def compare(point: Point, at: np.ndarray) -> Compared:
 
     Args:
         point: Where to differentiate.
-        at: int64 `(scalars,)`, places among the flattened parameters.
+        indices: int64 `(scalars,)`, places among the flattened parameters.
     """
     value, gradient = jax.device_get(loss_and_gradient(point))
     largest = float(np.abs(gradient).max())
-    gradient = gradient[at]
+    gradient = gradient[indices]
     if not np.isfinite(value):
-        nothing = np.full(len(at), np.nan)
-        return Compared(gradient, nothing, np.full(len(at), np.inf), np.zeros(len(at), bool), 0.0)
+        nothing = np.full(len(indices), np.nan)
+        return Compared(gradient, nothing, np.full(len(indices), np.inf), np.zeros(len(indices), bool), 0.0)
     flat = np.array(ravel_pytree(point.params)[0])
-    central, doubt = differences(partial(_moved_losses, point), flat, at)
+    central, doubt = differences(partial(_moved_losses, point), flat, indices)
     finite = np.isfinite(gradient)
     with np.errstate(invalid="ignore"):
         size = np.fmax(np.abs(gradient), np.abs(central))
@@ -250,22 +250,22 @@ def _loss(task: MakeTask, fields: Any, train: Examples, params: Params) -> Array
 _loss_and_gradient = jax.jit(jax.value_and_grad(_loss, argnums=3), static_argnums=0)
 
 
-def _moved_losses(point: Point, at: np.ndarray, by: np.ndarray) -> np.ndarray:
+def _moved_losses(point: Point, indices: np.ndarray, moves: np.ndarray) -> np.ndarray:
     """Compute the loss with one parameter moved, for each of some moves, float64 `(n,)`."""
     # The moves are padded to few sizes, so that few programs are compiled.
-    size = max(1024, 1 << (len(at) - 1).bit_length())
-    padding = (0, size - len(at))
-    losses = _losses(*point, np.pad(at, padding), np.pad(by, padding), np.int64(len(at)))
-    return np.array(losses)[: len(at)]
+    size = max(1024, 1 << (len(indices) - 1).bit_length())
+    padding = (0, size - len(indices))
+    losses = _losses(*point, np.pad(indices, padding), np.pad(moves, padding), np.int64(len(indices)))
+    return np.array(losses)[: len(indices)]
 
 
 @partial(jax.jit, static_argnums=0)
 def _losses(
-    task: MakeTask, fields: Any, train: Examples, params: Params, at: Array, by: Array, count: Array
+    task: MakeTask, fields: Any, train: Examples, params: Params, indices: Array, moves: Array, count: Array
 ) -> Array:
     flat, unravel = ravel_pytree(params)
 
     def evaluate(i: Array, losses: Array) -> Array:
-        return losses.at[i].set(_loss(task, fields, train, unravel(flat.at[at[i]].add(by[i]))))
+        return losses.at[i].set(_loss(task, fields, train, unravel(flat.at[indices[i]].add(moves[i]))))
 
-    return lax.fori_loop(0, count, evaluate, jnp.zeros_like(by))
+    return lax.fori_loop(0, count, evaluate, jnp.zeros_like(moves))

@@ -41,8 +41,8 @@ def choose_trials_to_verify(
     Returns:
         The reason for each chosen trial, by its row in the order of `Grid.trials()`.
     """
-    place = {number: i for i, number in enumerate(plan.grid.trials()[0].tolist())}
-    rows = np.asarray([place[number] for number in trials["trial"].tolist()])
+    row_of = {number: i for i, number in enumerate(plan.grid.trials()[0].tolist())}
+    rows = np.asarray([row_of[number] for number in trials["trial"].tolist()])
     chosen: dict[int, str] = {}
     values = signed(trials, default_metric(trials))
     if np.isfinite(values).any():
@@ -51,10 +51,10 @@ def choose_trials_to_verify(
     if len(diverged):
         chosen.setdefault(int(rows[diverged[0]]), DIVERGED)
     for program in sorted(plan.programs, key=lambda program: -program.padding_fraction)[:1]:
-        there = np.intersect1d(program.rows, rows)
-        if program.padding_fraction and len(there):
-            chosen.setdefault(int(there[0]), FIRST)
-            chosen.setdefault(int(there[-1]), LAST)
+        members = np.intersect1d(program.rows, rows)
+        if program.padding_fraction and len(members):
+            chosen.setdefault(int(members[0]), FIRST)
+            chosen.setdefault(int(members[-1]), LAST)
     for row in np.random.default_rng(seed).permutation(rows).tolist():
         if list(chosen.values()).count(RANDOM) >= at_random:
             break
@@ -72,20 +72,20 @@ def within_budget(
     plan: Plan, known: TimingCache, chosen: Mapping[int, str], seconds: float
 ) -> dict[int, str]:
     """Keep the chosen trials, in their order, that can be trained again in so many seconds."""
-    costs, left = Costs(plan.hardware, known), seconds
+    costs, budget = Costs(plan.hardware, known), seconds
     compiled, kept = set(), {}
-    for row, why in chosen.items():
+    for row, reason in chosen.items():
         (program,) = lone_programs(plan, [row])
         name = _name(program)
         cost = 2 * program.static.length.steps * costs.step_s(program.shape)
         cost *= plan.hardware.devices
         if name not in compiled:
             cost += float(known.get(name).get("compile_s", costs.cold_compile_s))
-        if cost > left:
+        if cost > budget:
             continue
         compiled.add(name)
-        left -= cost
-        kept[row] = why
+        budget -= cost
+        kept[row] = reason
     return kept
 
 
@@ -124,7 +124,7 @@ def verify(
     curves = curves_of(number[list(again)].tolist())
     parts: dict[Any, pd.DataFrame] = dict(list(curves.groupby("trial")))
     checked = []
-    for row, why in chosen.items():
+    for row, reason in chosen.items():
         trial = int(number[row])
         alone, twin = again[row]
         recorded = _stored_curve(parts[trial], by_number.loc[trial], list(alone.metrics))
@@ -135,7 +135,7 @@ def verify(
                 "trial": trial,
                 "cell": int(by_number.loc[trial, "cell"]),
                 "seed": int(seeds[row]),
-                "why": why,
+                "why": reason,
                 "difference": off,
                 "metric": where,
                 "twin": twin_off,
@@ -161,8 +161,8 @@ def summarize(checked: Sequence[Mapping[str, Any]], trials: int) -> dict[str, An
 
 def _stored_curve(part: pd.DataFrame, trial: pd.Series, metrics: Sequence[str]) -> Retrained:
     part = part.sort_values("step")
-    at = trial["diverged_at"]
-    return Retrained({name: part[name].to_numpy() for name in metrics}, -1 if pd.isna(at) else int(at))
+    step = trial["diverged_at"]
+    return Retrained({name: part[name].to_numpy() for name in metrics}, -1 if pd.isna(step) else int(step))
 
 
 def difference(one: Retrained, other: Retrained) -> tuple[float, str]:
@@ -185,9 +185,9 @@ def difference(one: Retrained, other: Retrained) -> tuple[float, str]:
             cancels = name == "grad_norm" or name.startswith("param") or below
             # The largest value so far, since a trial that diverges must not hide earlier differences.
             scale = np.maximum(scale, (_CANCELS if cancels else _VANISHES) * np.maximum.accumulate(scale))
-        apart = np.abs(a - b) / np.where(scale == 0.0, 1.0, scale)
-        if apart.max(initial=0.0) > largest[0]:
-            largest = float(apart.max()), name
+        distance = np.abs(a - b) / np.where(scale == 0.0, 1.0, scale)
+        if distance.max(initial=0.0) > largest[0]:
+            largest = float(distance.max()), name
     return largest
 
 
