@@ -19,9 +19,9 @@ from vsweep.engine.tuning.pinned import segment_records
 from vsweep.engine.tuning.timings import TimingCache
 from vsweep.training.vectorize import Static
 
-# A program is tried out where its training takes this many times the seconds of trying.
+# A program is tuned if its training takes this many times as long as the tuning.
 _WORTH = 20
-# The seconds that compiling a candidate takes, about.
+# The approximate seconds that compiling a candidate takes.
 _CANDIDATE_S = 1.5
 # The seconds that a candidate is run for.
 _RUN_S = 0.1
@@ -43,10 +43,8 @@ def autotune(plan: Plan, mesh: Mesh, known: TimingCache) -> Plan:
         arrangements = candidates(program, plan)
         is_worth_it = program.train_s > _WORTH * len(arrangements) * _CANDIDATE_S
         is_open = plan.limits.block is None and not plan.pinned and not costs.tried(shape, trials)
-        fastest = (
-            _fastest(program, arrangements, mesh) if is_open and is_worth_it and arrangements[1:] else None
-        )
-        if fastest is not None:
+        is_tried = is_open and is_worth_it and len(arrangements) > 1
+        if is_tried and (fastest := _fastest(program, arrangements, mesh)):
             step_s, best = fastest
             known.note(
                 program.name,

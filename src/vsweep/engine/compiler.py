@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -114,16 +115,13 @@ class Compiler:
     def _compiled(
         self, program: Program, arrangement: Arrangement, hparams: HParams, data: Data
     ) -> tuple[Any, Any]:
-        options: dict[str, Any] = {
-            "vmap_size": arrangement.vmap_size,
-            "mesh": self._mesh,
-            "single_kernel": arrangement.single_kernel,
-        }
+        layout: Any = {"vmap_size": arrangement.vmap_size, "single_kernel": arrangement.single_kernel}
+        compile_part = partial(compile_block, program.static, hparams, data, mesh=self._mesh, **layout)
         if not program.segment:
-            return compile_block(program.static, hparams, data, **options), None
-        start = compile_block(program.static, hparams, data, part=Part.START, **options)
+            return compile_part(), None
+        start = compile_part(part=Part.START)
         segment = start(hparams, data), loop_index(program, 0, self._mesh)
-        return compile_block(program.static, hparams, data, *segment, part=Part.SEGMENT, **options), start
+        return compile_part(*segment, part=Part.SEGMENT), start
 
     def _on_devices(self, program: Program) -> Data:
         floating = program.hparams.diverge_above.dtype

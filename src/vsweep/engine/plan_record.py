@@ -1,6 +1,6 @@
 """Describe a plan as plain values for `plan.json` and the store."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -128,24 +128,22 @@ def training_record(
 
 def metric_names(plan: Plan) -> list[str]:
     """Return the metrics that any program of the plan records, in the order of a curve's columns."""
-    names: dict[str, None] = {}
-    for program in plan.programs:
-        held_out = program.inputs.split.x[1] is not None
-        names |= dict.fromkeys(curve_metrics(program.static.task, held_out=held_out))
-    return list(names)
+    pairs = [(program.static.task, program.inputs.split.x[1] is not None) for program in plan.programs]
+    return _distinct(name for task, held_out in pairs for name in curve_metrics(task, held_out=held_out))
 
 
 def column_names(plan: Plan) -> list[str]:
     """Return the further columns that any program of the plan adds to the table of trials."""
-    names = dict.fromkeys(name for program in plan.programs for name in program.static.task.columns)
-    # Functions of different dimension have different eigenvalues; they stand together, in order.
+    names = _distinct(name for program in plan.programs for name in program.static.task.columns)
+    # Functions of different dimension have different numbers of eigenvalues, which are sorted by number.
     return sorted(names, key=lambda name: (0, int(name[8:])) if name.startswith("hessian_") else (1, 0))
 
 
 def test_names(plan: Plan) -> list[str]:
     """Return the metrics on the test examples that any program of the plan gives."""
-    names: dict[str, None] = {}
-    for program in plan.programs:
-        if program.inputs.split.x[2] is not None:
-            names |= dict.fromkeys(f"test_{name}" for name in program.static.task.metrics)
-    return list(names)
+    tested = [program for program in plan.programs if program.inputs.split.x[2] is not None]
+    return _distinct(f"test_{name}" for program in tested for name in program.static.task.metrics)
+
+
+def _distinct(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))

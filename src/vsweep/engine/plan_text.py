@@ -25,9 +25,8 @@ def as_text(name: str, plan: Plan) -> str:
         note = note if without < len(grid.cells) else ", collapsed: no cell has this field"
         note = f", drawn{note}" if i < grid.drawn else note
         lines.append(f"  {axis.path}: {', '.join(shown)} ({len(values)}){note}")
-    for note in (*plan.notes, *(split.dataset.note for split in plan.splits.values())):
-        if note:
-            lines.insert(0, f"note: {note}")
+    notes = [*plan.notes, *(split.dataset.note for split in plan.splits.values())]
+    lines = [*(f"note: {note}" for note in reversed(notes) if note), *lines]
     lines += [f"  program {i}: {_program_text(program)}" for i, program in enumerate(plan.programs, 1)]
     lines.append(f"  predicted: {_prediction(plan)}")
     return "\n".join(lines)
@@ -52,9 +51,8 @@ def _program_text(program: Program) -> str:
     if program.segment:
         parts.append(f"its state saved every {_count(program.segment * config.record_every, 'step')}")
     if program.padding_fraction:
-        parts.append(
-            f"padded to width {program.width}: {program.padding_fraction:.0%} of the work is padding"
-        )
+        waste = f"{program.padding_fraction:.0%} of the work is padding"
+        parts.append(f"padded to width {program.width}: {waste}")
     parts.append(
         f"{_seconds(program.compile_s)} to compile and {_seconds(program.train_s)} to train,"
         f" memory {_bytes(program.device_bytes)} a device"
