@@ -34,6 +34,8 @@ _WHERE, _AXES = "where", ("x", "y", "by", "axis")
 _FORMER_NAMES = {"tiles": "heatmap", "convergence": "curves"}
 # Endings of the files that matplotlib writes for a paper.
 IMAGES = (".png", ".pdf", ".svg", ".jpg", ".eps")
+FilePath = str | Path | None
+Cells = Sequence[int] | None
 
 
 class Plots:
@@ -60,7 +62,7 @@ class Plots:
         x: str,
         y: str,
         metric: str | None = None,
-        path: str | Path | None = None,
+        path: FilePath = None,
         show: str = heat_map_charts.BEST,
     ) -> go.Figure:
         """Draw a map over two axes, with the line at which half of the trials diverge.
@@ -91,11 +93,7 @@ class Plots:
         return self._finish(charts.get(show) or next(iter(charts.values())), path)
 
     def curves(
-        self,
-        by: str | None = None,
-        metric: str | None = None,
-        path: str | Path | None = None,
-        cells: Sequence[int] | None = None,
+        self, by: str | None = None, metric: str | None = None, path: FilePath = None, cells: Cells = None
     ) -> go.Figure:
         """Draw the median over seeds and its middle half, with all trials faint behind.
 
@@ -125,12 +123,12 @@ class Plots:
             path = None
         return self._finish(curve_charts.curve_chart(lines, data.trials, curves, data.faint_trials), path)
 
-    def leading(self, metric: str | None = None, path: str | Path | None = None) -> go.Figure:
+    def leading(self, metric: str | None = None, path: FilePath = None) -> go.Figure:
         """Draw the best cells: the mean over seeds and its standard error."""
         data = self._data(metric)
         return self._finish(leading_charts.leading(data.trials, data.cells, data.metric), path)
 
-    def importance(self, metric: str | None = None, path: str | Path | None = None) -> go.Figure:
+    def importance(self, metric: str | None = None, path: FilePath = None) -> go.Figure:
         """Draw the share of the differences between trials that each axis and pair of axes explains.
 
         Raises:
@@ -141,7 +139,7 @@ class Plots:
             raise KeyError(data.importance)
         return self._finish(effect_charts.importance_bars(data.importance, data.axes), path)
 
-    def effect(self, axis: str, metric: str | None = None, path: str | Path | None = None) -> go.Figure:
+    def effect(self, axis: str, metric: str | None = None, path: FilePath = None) -> go.Figure:
         """Draw a metric against the values of an axis, with its spread over the other axes and seeds.
 
         Raises:
@@ -151,7 +149,7 @@ class Plots:
         return self._finish(effect_charts.effect(data.trials, data.cells, axis, data.metric), path)
 
     def steps_to_target(
-        self, cells: Sequence[int] | None = None, metric: str | None = None, path: str | Path | None = None
+        self, cells: Cells = None, metric: str | None = None, path: FilePath = None
     ) -> go.Figure:
         """Draw the steps that some cells, chosen as for `curves`, take to reach each value of a metric."""
         data = self._data(metric)
@@ -159,14 +157,12 @@ class Plots:
         curves = data.curves_of(chosen)
         return self._finish(curve_charts.steps_to_target(data.trials, curves, data.metric, chosen), path)
 
-    def final_against_best(self, metric: str | None = None, path: str | Path | None = None) -> go.Figure:
+    def final_against_best(self, metric: str | None = None, path: FilePath = None) -> go.Figure:
         """Draw each trial's metric at its last step against its best along its curve."""
         data = self._data(metric)
         return self._finish(curve_charts.final_against_best(data.trials, data.metric), path)
 
-    def rates(
-        self, by: str | None = None, metric: str | None = None, path: str | Path | None = None
-    ) -> go.Figure:
+    def rates(self, by: str | None = None, metric: str | None = None, path: FilePath = None) -> go.Figure:
         """Draw a metric against the learning rate, a line for each value of an axis.
 
         Raises:
@@ -176,14 +172,14 @@ class Plots:
         lines = lr_lines(data.trials, data.metric, by)
         return self._finish(lr_charts.rates(lines, data.metric, by), path)
 
-    def best_rates(self, by: str, metric: str | None = None, path: str | Path | None = None) -> go.Figure:
+    def best_rates(self, by: str, metric: str | None = None, path: FilePath = None) -> go.Figure:
         """Draw the best learning rate for each value of an axis, and their line; raise as `rates` does."""
         data = self._data(metric)
         best = best_lr(lr_lines(data.trials, data.metric, by))
         fit = fit_slope(data.trials, data.metric, by)
         return self._finish(lr_charts.best_rates(best, by, fit), path)
 
-    def basin(self, x: str | None = None, y: str | None = None, path: str | Path | None = None) -> Figure:
+    def basin(self, x: str | None = None, y: str | None = None, path: FilePath = None) -> Figure:
         """Draw the place where each descent of a function ends, over its start and its learning rate.
 
         There is a panel for each value of the other axes, or for six evenly spaced ones, of the first seed.
@@ -198,7 +194,7 @@ class Plots:
         """
         return self._draw("basin", path, x=x, y=y)
 
-    def paths(self, path: str | Path | None = None) -> Figure:
+    def paths(self, path: FilePath = None) -> Figure:
         """Draw the function, a curve in 1-D and contours in 2-D, and descents from some starts.
 
         There is a panel for each learning rate, or for six evenly spaced cells.
@@ -208,7 +204,7 @@ class Plots:
         """
         return self._draw("paths", path)
 
-    def surface(self, path: str | Path | None = None) -> Figure:
+    def surface(self, path: FilePath = None) -> Figure:
         """Draw a function of two coordinates as a surface, with the descents that reach a minimum most often.
 
         Raises:
@@ -216,7 +212,7 @@ class Plots:
         """
         return self._draw("surface", path)
 
-    def loss_surface(self, path: str | Path | None = None) -> Figure:
+    def loss_surface(self, path: FilePath = None) -> Figure:
         """Draw the squared error of a line over its intercept and slope, with the descents on it.
 
         Raises:
@@ -224,7 +220,7 @@ class Plots:
         """
         return self._draw("loss_surface", path)
 
-    def fits(self, by: str | None = None, path: str | Path | None = None) -> Figure:
+    def fits(self, by: str | None = None, path: FilePath = None) -> Figure:
         """Draw the examples of one feature, the truth where it is known, and the fits of models.
 
         Thin lines are the fits of seeds, and the strong line is their mean; seeds that diverged have none.
@@ -241,7 +237,7 @@ class Plots:
         """
         return self._draw("fits", path, by=by)
 
-    def regions(self, by: str, path: str | Path | None = None) -> Figure:
+    def regions(self, by: str, path: FilePath = None) -> Figure:
         """Draw the classes that models predict over two features, with the examples on top.
 
         A panel's regions are those of its cell's best seed whose parameters were kept; its title has the mean
@@ -256,7 +252,7 @@ class Plots:
         """
         return self._draw("regions", path, by=by)
 
-    def boundaries(self, path: str | Path | None = None) -> Figure:
+    def boundaries(self, path: FilePath = None) -> Figure:
         """Draw the lines where the best and the last cell of logistic regression give even odds.
 
         The last cell is the one with the most diverged seeds, or else the worst. Faint lines are those of its
@@ -269,7 +265,7 @@ class Plots:
         """
         return self._draw("boundaries", path)
 
-    def first_steps(self, steps: int = 10, path: str | Path | None = None) -> Figure:
+    def first_steps(self, steps: int = 10, path: FilePath = None) -> Figure:
         """Draw the lines where logistic regression gives even odds after each of its first steps.
 
         There is a panel for each learning rate (at most six), of the best seed of its best cell.
@@ -283,7 +279,7 @@ class Plots:
         """
         return self._draw("first_steps", path, steps=steps)
 
-    def parameters(self, path: str | Path | None = None) -> Figure:
+    def parameters(self, path: FilePath = None) -> Figure:
         """Draw each recorded parameter against the step, for all trials that did not diverge, and their mean.
 
         At most 12 parameters are shown, for at most 400 trials, drawn at random but always the same. Least
@@ -294,13 +290,13 @@ class Plots:
         """
         return self._draw("parameters", path)
 
-    def _draw(self, name: str, path: str | Path | None, **arguments: Any) -> Figure:
+    def _draw(self, name: str, path: FilePath, **arguments: Any) -> Figure:
         picture = TASK_PICTURES[name]
         figure = draw(picture.render, picture.data(self._sweep, **arguments))
         self._write_image(figure, path)
         return figure
 
-    def _write_image(self, figure: Figure, path: str | Path | None) -> None:
+    def _write_image(self, figure: Figure, path: FilePath) -> None:
         """Name the part of the sweep in a figure's title, and write it to a path if one is given."""
         if self._sweep.only:
             only = f"Only the cells with {self._sweep.only}."
@@ -311,7 +307,7 @@ class Plots:
         if path is not None:
             save_figure(figure, path)
 
-    def _finish(self, chart: Chart, path: str | Path | None) -> go.Figure:
+    def _finish(self, chart: Chart, path: FilePath) -> go.Figure:
         """Return a chart's figure with its title, written to a path if one is given."""
         figure = chart.figure
         title = f"{chart.title}, only {self._sweep.only}" if self._sweep.only else chart.title
@@ -325,7 +321,7 @@ class Plots:
         return figure
 
 
-def _is_image(path: str | Path | None) -> bool:
+def _is_image(path: FilePath) -> bool:
     return path is not None and Path(path).suffix.lower() in IMAGES
 
 
