@@ -214,7 +214,7 @@ def test_a_sweep_that_is_not_finished_is_reported_as_far_as_it_is(tmp_path, swee
     (made.directory / "plan.json").write_text(json.dumps(record))
     said = text_of(page(vsweep.Sweep(made.directory)))
     assert "13 of 48 trials are not finished; the report leaves them out" in said
-    assert "35 trainings" in said
+    assert "35 trials: " in said
 
 
 def test_another_metric_ranks_if_it_is_asked_for(sweep):
@@ -319,10 +319,10 @@ def test_a_sweep_writes_it_at_its_end_and_again_when_it_grows(here):
     words.append("dir=kept")
     vsweep.sweep([*words, "report=true"], quiet=True)
     first = text_of((here / "kept" / "report.html").read_text(encoding="utf-8"))
-    assert "2 trainings: 2 cells × 1 seed " in first
+    assert "2 trials: 2 cells × 1 seed " in first
     vsweep.resume("kept", ["seeds=2"], quiet=True)
     second = text_of((here / "kept" / "report.html").read_text(encoding="utf-8"))
-    assert "4 trainings: 2 cells × 2 seeds" in second
+    assert "4 trials: 2 cells × 2 seeds" in second
 
 
 def test_every_cell_is_spelt_as_its_config_is(small):
@@ -443,7 +443,7 @@ def test_a_part_of_a_sweep_does_not_take_the_place_of_the_whole(sweep, tmp_path)
         part.report()
     said = text_of(part.report(tmp_path / "part.html").read_text(encoding="utf-8"))
     assert "made up, model.width=4" in said
-    assert "16 trainings: 4 cells × 4 seeds over lr (4)" in said
+    assert "16 trials: 4 cells × 4 seeds over lr (4)" in said
 
 
 def test_functions_that_were_given_as_objects_have_no_words(here):

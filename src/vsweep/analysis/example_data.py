@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from vsweep.analysis.labels import format_count
 from vsweep.store.reader import StoredSweep
 
 Limits = tuple[float, float]
@@ -70,15 +71,11 @@ def example_data_for(sweep: StoredSweep, name: str, features: int, targets: str)
         targets
     ]
     if len(record["features"]) != features or not is_suitable:
-        has = f"{_count(len(classes), 'class', 'classes')} over" if classes else "numbers over"
-        has = f"{has} {_count(len(record['features']), 'feature', 'features')}"
-        needs = f"{targets} over {_count(features, 'feature', 'features')}"
-        raise KeyError(f"{name} shows {needs}, and this sweep's data are {has}")
+        has = f"{len(classes)} class{'' if len(classes) == 1 else 'es'}" if classes else "numbers"
+        has = f"{has} over {format_count(len(record['features']), 'feature')}"
+        takes = f"{targets} over {format_count(features, 'feature')}"
+        raise KeyError(f"{name} shows {takes}, and this sweep's data are {has}")
     mean, std = np.asarray(record["mean"], float), np.asarray(record["std"], float)
     examples = sweep.examples
     columns, names = tuple(map(str, examples.columns[:features])), tuple(record["features"])
     return ExampleData(examples, columns, names, classes, mean, std, bool(record.get("fresh")))
-
-
-def _count(n: int, one: str, many: str) -> str:
-    return f"{n} {one if n == 1 else many}"

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from vsweep.analysis.labels import format_count
 from vsweep.analysis.ranking import recorded_parameters
 from vsweep.store.reader import StoredSweep
 
@@ -76,7 +77,7 @@ def _count(trials: int, ok: int, drawn: int) -> str:
     """Describe how many trials are drawn."""
     if not ok:
         return "The trial diverged" if trials == 1 else f"All {trials:,} trials diverged"
-    text = f"{drawn:,} of {ok:,} trials, drawn at random" if drawn < ok else f"{ok:,} trial{'s' * (ok > 1)}"
+    text = f"{drawn:,} of {ok:,} trials, drawn at random" if drawn < ok else format_count(ok, "trial")
     return f"{text}; {trials - ok:,} more diverged" if ok < trials else text
 
 

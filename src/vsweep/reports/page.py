@@ -14,6 +14,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from vsweep.analysis.labels import format_count
 from vsweep.analysis.report_data import ReportData
 from vsweep.charts.style import PALETTE, Chart
 from vsweep.reports.blocks import Choice, Picture, Rows, Section
@@ -98,7 +99,7 @@ def _summary(subject: ReportData) -> str:
     counts = {axis: max(2, subject.trials[axis].nunique()) for axis in subject.axes}
     axes = ", ".join(f"{subject.names[axis]} ({count})" for axis, count in counts.items())
     times = "×" if cells * seeds == len(subject.trials) else "of up to"
-    text = f"{len(subject.trials):,} trainings: {cells:,} cells {times} {seeds:,} seed{'s' * (seeds != 1)}"
+    text = f"{len(subject.trials):,} trials: {cells:,} cells {times} {format_count(seeds, 'seed')}"
     return f"{text} over {axes}" if axes else text
 
 
