@@ -91,7 +91,7 @@ def read_axes(raw: Mapping[str, Any]) -> RawAxes:
     longest = max(columns, key=lambda path: len(columns[path]), default="")
     for path, column in columns.items():
         if len(column) < len(columns[longest]):
-            takes = f"draws take as many values each, and draws.{longest} has {len(columns[longest]):,}"
+            takes = f"all draws take the same number of values, and draws.{longest} has {len(columns[longest]):,}"
             raise ConfigError(f"draws.{path}", f"got {len(column):,} values", takes)
     axes = [(path, axis_values(path, node)) for path, node in _nodes("grid", raw)]
     for path, _ in axes:

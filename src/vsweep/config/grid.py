@@ -151,7 +151,7 @@ def distinct(path: str, values: Sequence[Any]) -> tuple[Any, ...]:
         # Values are compared as they are written: 1 and True are equal in Python, and are two values here.
         key = value if type(value) is float and value == value != 0 else repr(value)
         if key in seen:
-            raise ConfigError(f"grid.{path}", f"{value!r} is given twice", "values are distinct")
+            raise ConfigError(f"grid.{path}", f"{value!r} is given twice", "it takes each value once")
         seen.add(key)
     return tuple(values)
 
