@@ -90,8 +90,8 @@ def read_axes(raw: Mapping[str, Any]) -> RawAxes:
     columns = {path: _check_column(path, values) for path, values in _nodes("draws", raw)}
     longest = max(columns, key=lambda path: len(columns[path]), default="")
     for path, column in columns.items():
-        if len(column) < len(columns[longest]):
-            takes = f"all draws take the same number of values, and draws.{longest} has {len(columns[longest]):,}"
+        if len(column) < (most := len(columns[longest])):
+            takes = f"all draws take the same number of values, and draws.{longest} has {most:,}"
             raise ConfigError(f"draws.{path}", f"got {len(column):,} values", takes)
     axes = [(path, axis_values(path, node)) for path, node in _nodes("grid", raw)]
     for path, _ in axes:
