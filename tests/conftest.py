@@ -42,9 +42,13 @@ class Done(NamedTuple):
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """An empty folder to stand in."""
+    """An empty folder to stand in; modules that are imported from it are forgotten with it."""
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    yield tmp_path
+    for name, module in list(sys.modules.items()):
+        folders = [getattr(module, "__file__", None), *(getattr(module, "__path__", None) or ())]
+        if any(folder and Path(folder).is_relative_to(tmp_path) for folder in folders):
+            del sys.modules[name]
 
 
 @pytest.fixture

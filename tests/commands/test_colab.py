@@ -90,7 +90,7 @@ def test_nothing_in_it_fails_or_warns(ran):
 
 
 def test_it_installs_vsweep_and_says_what_it_runs_on(ran):
-    assert (ran.site / "vsweep" / "api.py").is_file()
+    assert (ran.site / "vsweep" / "commands" / "sweep.py").is_file()
     assert re.fullmatch(r"JAX [\d.]+ on CPU: \d+ × cpu\n", ran.text("vsweep.devices()"))
 
 

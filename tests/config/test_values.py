@@ -31,6 +31,7 @@ def read(override):
 
 
 @given(values)
+@example("A¹")
 def test_a_value_is_what_its_word_is_and_stays_what_it_was(value):
     as_value, as_word = (read(one) for one in (FieldValue("x.y", value), spell(FieldValue("x.y", value))))
     assert repr(as_value) == repr(value)

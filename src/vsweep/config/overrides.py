@@ -272,7 +272,11 @@ def to_hydra_literal(value: Any) -> str:
         return "[" + ",".join(to_hydra_literal(v) for v in value) + "]"
     if hasattr(value, "tolist"):
         return to_hydra_literal(value.tolist())
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z]\w*", value) and value.lower() not in _NOT_TEXT:
+    if (
+        isinstance(value, str)
+        and re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", value)
+        and value.lower() not in _NOT_TEXT
+    ):
         return value
     if isinstance(value, str):
         # Backslashes are doubled before a quote, before an interpolation, and at the end.
