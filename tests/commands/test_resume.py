@@ -37,13 +37,13 @@ RATES = "grid.optimizer.lr=[0.03,0.1,0.3]"
 def trained(monkeypatch):
     """The places of the trials that were trained, as they are."""
     seen = []
-    finished = executor.finished
+    trained_block = executor.trained_block
 
     def count(block, curves, **options):
         seen.extend(block.program.rows[block.places].tolist())
-        return finished(block, curves, **options)
+        return trained_block(block, curves, **options)
 
-    monkeypatch.setattr(executor, "finished", count)
+    monkeypatch.setattr(executor, "trained_block", count)
     return seen
 
 
