@@ -358,7 +358,7 @@ def test_a_function_of_what_is_not_allowed(refused, group, target):
     refused(begins, "run", "tracker=none", f"{group}=own", f"{group}._target_={target}")
 
 
-# What stands for all of them in processes of their own, of which the second half is in the tail.
+# These refusals run in processes of their own and stand for all others; the second half is in the tail.
 ALONE = [
     (["run", "steps=0"], "steps: got 0; it takes an integer"),
     (["run", "--bogus"], "--bogus: no such flag"),

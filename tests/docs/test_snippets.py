@@ -137,7 +137,7 @@ def test_a_command_prints_what_its_page_shows(name, cli, monkeypatch):
             done = cli(*shlex.split(snippet.argument)[1:])
             assert done.status == 0, done.err
             shown = snippets.shown_part(snippet, done.err + done.out)
-            # Which cells are the best depends on the machine: rows of the table end with the chance.
+            # The machine decides which of the tied cells come first, so their rows are not compared.
             lines, expected = (
                 [shape(line) for line in text.splitlines() if not line.endswith("≈")]
                 for text in (shown, snippet.text)

@@ -219,7 +219,7 @@ class Bar(Progress):
 
     @property
     def shown(self) -> bool:
-        """Whether the bar is visible."""
+        """Return True if the bar is visible."""
         return self._in_notebook or not self.disable
 
     def start(self) -> None:
