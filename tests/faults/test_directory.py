@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -157,7 +158,7 @@ def test_a_directory_of_another_version_is_refused(zygote, kept, tmp_path, chang
     for words in (["resume", "kept"], ["run", *WORDS, "dir=kept", "seeds=13"]):
         assert zygote.run(tmp_path, *words) == 2
         said = (tmp_path / "err").read_text()
-        assert said.startswith("vsweep: dir: 'kept' was made by vsweep 0.1.0, whose ")
+        assert said.startswith(f"vsweep: dir: 'kept' was made by vsweep {version('vsweep')}, whose ")
         assert "give another dir, or go on with that version" in said
     assert {path: path.read_bytes() for path in kept.rglob("*.parquet")} == before
     assert len(vsweep.load(kept).trials) == 48
