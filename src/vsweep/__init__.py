@@ -7,35 +7,31 @@ What needs JAX, Hydra or pandas is imported when first used: the command line st
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from vsweep.errors import ConfigError
+from vsweep.errors import ConfigError as ConfigError
 
 if TYPE_CHECKING:
-    from vsweep.commands.check import check
-    from vsweep.commands.confirm import confirm
-    from vsweep.commands.dashboard import dashboard
-    from vsweep.commands.plan import plan
-    from vsweep.commands.report import load, report
-    from vsweep.commands.reproduce import overrides, reproduce
-    from vsweep.commands.resume import resume
-    from vsweep.commands.sweep import sweep
-    from vsweep.commands.sync import sync
-    from vsweep.commands.verify import verify
-    from vsweep.engine.devices import devices
-    from vsweep.results import Sweep
-    from vsweep.tasks.data.dataset import Dataset
-    from vsweep.tasks.models import Model
+    from vsweep.commands.check import check as check
+    from vsweep.commands.confirm import confirm as confirm
+    from vsweep.commands.dashboard import dashboard as dashboard
+    from vsweep.commands.directory import load as load
+    from vsweep.commands.plan import plan as plan
+    from vsweep.commands.report import report as report
+    from vsweep.commands.reproduce import overrides as overrides
+    from vsweep.commands.reproduce import reproduce as reproduce
+    from vsweep.commands.resume import resume as resume
+    from vsweep.commands.sweep import sweep as sweep
+    from vsweep.commands.sync import sync as sync
+    from vsweep.commands.verify import verify as verify
+    from vsweep.engine.devices import devices as devices
+    from vsweep.results import Sweep as Sweep
+    from vsweep.tasks.data.dataset import Dataset as Dataset
+    from vsweep.tasks.models import Model as Model
 
-__all__ = [
-    "ConfigError",
-    "Dataset",
-    "Model",
-    "Sweep",
+# The functions of commands, which have the names of their modules, and the modules of all public names.
+_NAMES = (
     "check",
     "confirm",
     "dashboard",
-    "devices",
-    "load",
-    "overrides",
     "plan",
     "report",
     "reproduce",
@@ -43,29 +39,19 @@ __all__ = [
     "sweep",
     "sync",
     "verify",
-]
-
-_WHERE = {
+)
+_MODULES = {name: f"vsweep.commands.{name}" for name in _NAMES} | {
     "Dataset": "vsweep.tasks.data.dataset",
     "Model": "vsweep.tasks.models",
     "Sweep": "vsweep.results",
-    "dashboard": "vsweep.commands.dashboard",
     "devices": "vsweep.engine.devices",
-    "load": "vsweep.commands.report",
-    "check": "vsweep.commands.check",
-    "confirm": "vsweep.commands.confirm",
+    "load": "vsweep.commands.directory",
     "overrides": "vsweep.commands.reproduce",
-    "reproduce": "vsweep.commands.reproduce",
-    "verify": "vsweep.commands.verify",
-    "plan": "vsweep.commands.plan",
-    "report": "vsweep.commands.report",
-    "resume": "vsweep.commands.resume",
-    "sweep": "vsweep.commands.sweep",
-    "sync": "vsweep.commands.sync",
 }
+__all__ = ["ConfigError", *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
+    if name not in _MODULES:
         raise AttributeError(f"module 'vsweep' has no attribute {name!r}")
-    return getattr(import_module(_WHERE[name]), name)
+    return getattr(import_module(_MODULES[name]), name)

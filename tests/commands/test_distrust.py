@@ -11,6 +11,8 @@ import pytest
 import vsweep
 from vsweep.engine.source_hash import fingerprint
 from vsweep.errors import ConfigError, ServiceError
+from vsweep.store import writer
+from vsweep.store.atomic import write_yaml
 from vsweep.store.writer import FORMAT, Store
 from vsweep.tasks.models import Model
 from vsweep.training.vectorize import NUMERICS
@@ -35,15 +37,21 @@ class Died(BaseException):
 def test_dying_while_it_is_extended_to_more_steps_loses_no_trial(here, monkeypatch, after):
     words = ["data=iris", *WORDS, "dir=kept"]
     vsweep.sweep([*words, "keep.state=true", "segment=2"], quiet=True)
-    describe = Store.describe
+    texts = []
 
-    def die(self, *arguments):
-        if after:
-            describe(self, *arguments)
+    def write(path, config):
+        texts.append(path)
+        if len(texts) == 2 and not after:
+            raise Died
+        write_yaml(path, config)
+
+    def die(self):
         raise Died
 
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "describe", die)
+        # The config is written with the new numbers, and again when the directory is open.
+        patch.setattr(writer, "write_yaml", write)
+        patch.setattr(Store, "underway", die)
         with pytest.raises(Died):
             vsweep.resume("kept", ["steps=8"], quiet=True)
     # What was advised goes on to more steps, from the state that was kept.

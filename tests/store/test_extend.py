@@ -26,10 +26,9 @@ def table(seeds):
     return Table(rows, np.array([f"{c}-{s}" for c, s in zip(cells, seed, strict=True)]), ["train_loss"])
 
 
-def opened(directory, seeds):
-    store = Store(directory, table(seeds))
-    store.describe({}, PLAN)
-    return store
+def opened(directory, trials):
+    options = {"keep": 0, "numerics": 0, "at_steps": lambda steps: np.full(len(trials.rows), "")}
+    return Store(directory, trials, {}, PLAN, **options)
 
 
 def fill(store):
@@ -80,12 +79,12 @@ def test_wherever_it_dies_both_configs_find_one_numbering(tmp_path, monkeypatch)
     while True:
         for seeds in ([1, 2], [0, 1, 2]):
             directory = tmp_path / f"{at}-{len(seeds)}"
-            fill(opened(directory, [1, 2]))
+            fill(opened(directory, table([1, 2])))
             ended = False
             with monkeypatch.context() as patch:
                 dying(patch, at)
                 try:
-                    Store(directory, table([0, 1, 2])).close()
+                    opened(directory, table([0, 1, 2])).close()
                     ended = True
                 except Died:
                     pass
@@ -95,7 +94,7 @@ def test_wherever_it_dies_both_configs_find_one_numbering(tmp_path, monkeypatch)
                 kept = found.curves.groupby("trial")["train_loss"].first()
                 numbered = found.trials.set_index("trial")
                 assert (kept == 100 * numbered["cell"] + numbered["seed"]).all()
-            fill(opened(directory, seeds))
+            fill(opened(directory, table(seeds)))
             check(directory, seeds)
         if ended:
             break
@@ -104,11 +103,9 @@ def test_wherever_it_dies_both_configs_find_one_numbering(tmp_path, monkeypatch)
 
 
 def test_more_metrics_leave_gaps_and_no_other_schema(tmp_path):
-    fill(opened(tmp_path / "kept", [1, 2]))
+    fill(opened(tmp_path / "kept", table([1, 2])))
     more = table([0, 1, 2])._replace(metrics=["train_loss", "val_loss"], tests=["test_loss"])
-    store = Store(tmp_path / "kept", more)
-    store.describe({}, PLAN)
-    fill(store)
+    fill(opened(tmp_path / "kept", more))
     check(tmp_path / "kept", [0, 1, 2])
     assert read_curves(tmp_path / "kept")["val_loss"].isna().all()
     schemas = {str(pq.read_schema(path)) for path in (tmp_path / "kept" / "curves").iterdir()}
@@ -117,8 +114,8 @@ def test_more_metrics_leave_gaps_and_no_other_schema(tmp_path):
 
 @pytest.mark.parametrize("seeds", [[1], [0, 2], [3, 4]])
 def test_fewer_are_refused_and_nothing_changes(tmp_path, seeds):
-    fill(opened(tmp_path / "kept", [1, 2]))
+    fill(opened(tmp_path / "kept", table([1, 2])))
     before = {path: path.read_bytes() for path in (tmp_path / "kept").rglob("*.parquet")}
     with pytest.raises(ConfigError, match="trials that are not in this sweep"):
-        Store(tmp_path / "kept", table(seeds))
+        opened(tmp_path / "kept", table(seeds))
     assert {path: path.read_bytes() for path in (tmp_path / "kept").rglob("*.parquet")} == before

@@ -35,6 +35,11 @@ def table(trials):
     return Table(rows, np.array([f"{7919 * i:032x}" for i in range(trials)]), METRICS, TESTS)
 
 
+def open_store(directory, trials, config=None, record=None):
+    options = {"keep": 0, "numerics": 0, "at_steps": lambda steps: np.full(trials, "")}
+    return Store(directory, table(trials), config or {}, record or {}, **options)
+
+
 @pytest.fixture
 def opened(tmp_path):
     """Opens the store of six trials, as a process that comes after the one before it: `opened() -> Store`."""
@@ -43,7 +48,7 @@ def opened(tmp_path):
     def call():
         for each in made:
             each.close()
-        made.append(Store(tmp_path / "kept", table(6)))
+        made.append(open_store(tmp_path / "kept", 6, {"steps": 5, "name": "ünï"}, {"trials": 6}))
         return made[-1]
 
     yield call
@@ -53,9 +58,7 @@ def opened(tmp_path):
 
 @pytest.fixture
 def store(opened):
-    made = opened()
-    made.describe({"steps": 5, "name": "ünï"}, {"trials": 6})
-    return made
+    return opened()
 
 
 def finished(rows, diverged_at=None, **metrics):
@@ -456,21 +459,19 @@ def test_nothing_of_the_writing_is_left(store):
 def test_a_directory_that_holds_something_is_refused(tmp_path):
     (tmp_path / "mine.txt").write_text("keep me")
     with pytest.raises(ConfigError, match=r"^dir: .* is not empty; it takes a new directory, or a sweep's$"):
-        Store(tmp_path, table(1))
+        open_store(tmp_path, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_an_empty_directory_is_taken(tmp_path):
-    store = Store(tmp_path, table(1))
-    store.describe({}, {})
-    store.close()
+    open_store(tmp_path, 1).close()
     assert (tmp_path / "plan.json").is_file()
 
 
 def test_where_no_directory_can_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"^dir: cannot make"):
-        Store(tmp_path / "file" / "kept", table(1))
+        open_store(tmp_path / "file" / "kept", 1)
 
 
 @pytest.mark.parametrize("where", ["nowhere", "."])

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from vsweep.config.spec import make_spec, user_functions
-from vsweep.config.user_input import ConfigInput, as_overrides
+from vsweep.commands.plan import read_spec
+from vsweep.config.spec import user_functions
+from vsweep.config.user_input import ConfigInput
 from vsweep.engine.checks.gradients import THRESHOLD, check_gradients
 from vsweep.engine.make_plan import plan_sweep
 from vsweep.engine.tuning.timings import load_timings
@@ -37,6 +38,6 @@ def check(
     Raises:
         ConfigError: The sweep cannot be run.
     """
-    spec = make_spec(as_overrides(config).overrides, user_functions(model=model, loss=loss, data=data))
+    spec = read_spec(config, user_functions(model=model, loss=loss, data=data))
     plan, _ = plan_sweep(spec, load_timings(), {})
     return GradientCheck(tuple(check_gradients(plan)), THRESHOLD)

@@ -12,11 +12,9 @@ import numpy as np
 import pandas as pd
 
 from vsweep.analysis.ranking import rank_cells
-from vsweep.commands.directory import check_same_trials, recorded_spec
+from vsweep.commands.directory import plan_again, recorded_spec
 from vsweep.commands.train import train_sweep
 from vsweep.config.spec import SweepSpec
-from vsweep.engine.make_plan import plan_sweep
-from vsweep.engine.tuning.timings import load_timings
 from vsweep.errors import ConfigError
 from vsweep.metrics import axes_of, default_metric, higher_is_better
 from vsweep.results import Sweep
@@ -71,7 +69,7 @@ def confirm(
     except KeyError as error:
         raise ConfigError("metric", str(error.args[0]), "") from error
     fresh = _on_fresh_seeds(spec, before["cell"].to_numpy(np.int64), seeds)
-    check_same_trials(plan_sweep(spec, load_timings(), sweep.plan)[0], sweep)
+    plan_again(spec, sweep)
     # The folder is named by the trials' identities: their numbers change when the sweep is extended.
     trials = sweep.trials[sweep.trials["cell"].isin(before["cell"])]
     name = sha256(f"{trials['identity'].tolist()} {fresh.grid.seeds}".encode()).hexdigest()[:12]

@@ -2,10 +2,12 @@
 
 import platform
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -17,18 +19,20 @@ import yaml
 from vsweep.commands.failures import explained_failures
 from vsweep.config.choices import qualified_name
 from vsweep.config.schema import parse_field
-from vsweep.config.spec import SweepSpec, spec_from_record
+from vsweep.config.spec import SweepSpec, spec_from_record, user_functions
 from vsweep.config.to_overrides import cell_overrides
 from vsweep.engine.git import commit
+from vsweep.engine.make_plan import plan_sweep
 from vsweep.engine.plan import Plan
 from vsweep.engine.plan_record import as_record, column_names, metric_names, test_names
 from vsweep.engine.predictor import predictor
 from vsweep.engine.trial_id import identities
+from vsweep.engine.tuning.timings import TimingCache, load_timings
 from vsweep.errors import ConfigError
 from vsweep.results import Sweep
 from vsweep.store.atomic import read_yaml
+from vsweep.store.cell_overrides import CellOverrides
 from vsweep.store.lock import check_inside, check_no_links
-from vsweep.store.reader import StoredSweep
 from vsweep.store.trial_table import Table
 from vsweep.store.writer import Store, check_format, read_plan
 from vsweep.trackers.wandb.options import tracker_options
@@ -43,16 +47,17 @@ def open_store(spec: SweepSpec, plan: Plan, directory: Path | None) -> Store:
         StoreError: The directory cannot be written.
         Interrupted: Ctrl-C or SIGTERM.
     """
-    keep = parse_field("keep.params", spec.raw["keep"]["params"])
     place = directory or _new_directory(spec.name)
+    own = {group: {**spec.raw[group], "_target_": qualified_name(part)} for group, part in spec.own.items()}
     with explained_failures(place, lambda: f"everything in {place} is kept"):
         return Store(
             place,
             _table(plan),
-            keep=keep,
+            {**spec.raw, **own},
+            _record(spec, plan),
+            keep=parse_field("keep.params", spec.raw["keep"]["params"]),
             numerics=NUMERICS,
             at_steps=partial(identities, plan),
-            description=(config_of(spec), record_of(spec, plan)),
         )
 
 
@@ -79,13 +84,7 @@ def _column(values: np.ndarray) -> Any:
     return pd.array([v if v is None else str(v) for v in values], "str")
 
 
-def config_of(spec: SweepSpec) -> dict[str, Any]:
-    """Return the resolved config, with the user's own functions by name."""
-    own = {group: {**spec.raw[group], "_target_": qualified_name(part)} for group, part in spec.own.items()}
-    return {**spec.raw, **own}
-
-
-def record_of(spec: SweepSpec, plan: Plan) -> dict[str, Any]:
+def _record(spec: SweepSpec, plan: Plan) -> dict[str, Any]:
     """Return the content of `plan.json`: where the sweep comes from, and its programs."""
     return {
         "id": token_hex(4),
@@ -105,39 +104,62 @@ def _new_directory(name: str) -> Path:
     """Make `outputs/NAME/TIME` at once, so that sweeps which start together get directories of their own."""
     parent = Path("outputs") / name
     time = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    for suffix in ("", *(f"_{i}" for i in range(2, 1000))):
+    directory = parent / time
+    for number in count(2):
         try:
-            (parent / f"{time}{suffix}").mkdir(parents=True)
+            directory.mkdir(parents=True)
         except FileExistsError:
-            continue
+            directory = parent / f"{time}_{number}"
         except OSError as error:
             reason = f"cannot make a directory in {str(parent)!r} ({error.strerror})"
             raise ConfigError("dir", reason, "give dir=…, where it can be written") from error
-        return parent / f"{time}{suffix}"
-    raise ConfigError("dir", f"a thousand sweeps began in one second in {str(parent)!r}", "give dir=…")
+        else:
+            break
+    return directory
 
 
-def load_sweep(
-    directory: str | Path, own: Mapping[str, Any] | None = None, allow_targets: Sequence[str] = ()
+class RecordedSweep(Sweep):
+    """A sweep that rebuilds its models and its cells' overrides from its recorded config."""
+
+    def __init__(self, directory: str | Path, own: Mapping[str, Any], allow_targets: Sequence[str]) -> None:
+        """Open a directory; own, allow_targets: as in `recorded_spec`. Raises `ConfigError`."""
+        super().__init__(directory)
+        self._own, self._allow_targets = own, allow_targets
+
+    @cached_property
+    def _spec(self) -> SweepSpec:
+        return recorded_spec(self.directory, self._own, self._allow_targets)
+
+    @cached_property
+    def cell_overrides(self) -> CellOverrides:
+        """The overrides of all cells. Raises `ConfigError`."""
+        return cell_overrides(self._spec)
+
+    def _make_predictor(self, cell: int, params: dict[str, np.ndarray] | None) -> Callable[[Any], np.ndarray]:
+        return predictor(self._spec.cell(cell), self.plan, params)
+
+
+def load(
+    directory: str | Path,
+    *,
+    model: Callable[..., Any] | None = None,
+    loss: Callable[..., Any] | None = None,
+    data: Any = None,
+    allow_targets: Sequence[str] = (),
 ) -> Sweep:
     """Load the sweep in a directory.
 
     Args:
         directory: The sweep's directory.
-        own: The user's own functions, which the sweep's predictors need; see `recorded_spec`.
-        allow_targets: As in `recorded_spec`.
+        model: Your own model, as it was given to `vsweep.sweep`; only `Sweep.predictor` needs your functions.
+        loss: Your own loss, as it was given to `vsweep.sweep`.
+        data: Your own data, as they were given to `vsweep.sweep`.
+        allow_targets: Modules whose functions the sweep's config may name.
 
     Raises:
         ConfigError: There is no sweep.
     """
-
-    def spec(sweep: StoredSweep) -> SweepSpec:
-        return recorded_spec(sweep.directory, own, allow_targets)
-
-    def make_predictor(sweep: StoredSweep, cell: int, params: dict[str, np.ndarray] | None) -> Any:
-        return predictor(spec(sweep).cell(cell), sweep.plan, params)
-
-    return Sweep(directory, make_predictor, lambda sweep: cell_overrides(spec(sweep)))
+    return RecordedSweep(directory, user_functions(model=model, loss=loss, data=data), allow_targets)
 
 
 def open_untrusted(directory: str | Path) -> Sweep:
@@ -148,23 +170,29 @@ def open_untrusted(directory: str | Path) -> Sweep:
     return sweep
 
 
-def check_same_trials(plan: Plan, sweep: Sweep, only: int | None = None) -> None:
-    """Raise `ConfigError` where a plan's trials are not those that the sweep trained.
+def plan_again(spec: SweepSpec, sweep: Sweep, only: int | None = None) -> tuple[Plan, Any, TimingCache]:
+    """Plan a sweep that was trained.
 
     Args:
-        plan: The plan of the sweep's trials, or of one of them.
+        spec: The config of the sweep, or of one of its trials.
         sweep: The sweep.
-        only: The number of the one trial in the plan; None for all trials.
+        only: The number of the one trial in the config; None for all trials.
+
+    Returns:
+        The plan, the mesh of the devices, and the measurements of earlier sweeps.
+
+    Raises:
+        ConfigError: The plan's trials are not those that the sweep trained.
     """
-    recorded = sweep.trials.set_index("trial")["identity"]
-    if only is None:
-        planned = pd.Series(identities(plan), plan.grid.trials()[0])
-        same = bool((planned.reindex(recorded.index) == recorded).all())
-    else:
-        same = only not in recorded or recorded[only] in identities(plan)
-    if not same:
+    timings = load_timings()
+    plan, mesh = plan_sweep(spec, timings, sweep.plan if only is None else {})
+    numbers = plan.grid.trials()[0] if only is None else [only]
+    planned, recorded = pd.Series(identities(plan), numbers), sweep.trials.set_index("trial")["identity"]
+    recorded = recorded[recorded.index.isin(planned.index)]
+    if not (planned[recorded.index] == recorded).all():
         got = f"the data, or your own functions, are not those that {str(sweep.directory)!r} was trained on"
         raise ConfigError("dir", got, "restore the old ones, or run the sweep in a new directory")
+    return plan, mesh, timings
 
 
 def recorded_spec(
@@ -184,24 +212,26 @@ def recorded_spec(
     record = read_plan(directory)
     check_format(directory, record, NUMERICS)
     check_inside(directory)
-    try:
+    with _readable(directory):
         raw = read_yaml(directory / "config.yaml")
         raw["tracker"] = {"wandb": tracker_options(raw)}
         # Directories of an earlier version have no such field.
         raw.setdefault("report", False)
         return spec_from_record({**raw, "allow_targets": list(allow_targets)}, record["study"], own)
-    except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise _unreadable(directory, f"{type(error).__name__}: {error}") from error
 
 
 def recorded_overrides(directory: Path, record: Mapping[str, Any]) -> list[str]:
     """Return the overrides that a directory's sweep was composed from. Raises `ConfigError`."""
-    try:
+    with _readable(directory):
         return list(map(str, record["study"]["words"]))
-    except (KeyError, TypeError) as error:
-        raise _unreadable(directory, "its plan.json has no words") from error
 
 
-def _unreadable(directory: Path, reason: str) -> ConfigError:
-    got = f"cannot read the sweep in {str(directory)!r} ({' '.join(reason.split())})"
-    return ConfigError("dir", got, "it takes a sweep's directory")
+@contextmanager
+def _readable(directory: Path) -> Iterator[None]:
+    """Turn what fails where a directory's files lack a field into a `ConfigError`."""
+    try:
+        yield
+    except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        got = f"cannot read the sweep in {str(directory)!r} ({reason})"
+        raise ConfigError("dir", got, "it takes a sweep's directory") from error

@@ -1,6 +1,8 @@
 """Say what a sweep would train, and train nothing."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from vsweep.config.spec import SweepSpec, make_spec
 from vsweep.config.user_input import ConfigInput, as_overrides
@@ -15,6 +17,12 @@ from vsweep.trackers.wandb.tracker import describe_logging
 from vsweep.training.loop import recorded_steps
 
 
+def read_spec(config: ConfigInput, own: Mapping[str, Any] | None = None) -> SweepSpec:
+    """Return the checked config; own: the user's own functions by group. Raises `ConfigError`."""
+    overrides, notes = as_overrides(config)
+    return make_spec(overrides, own, notes)
+
+
 def plan(config: ConfigInput = ()) -> tuple[SweepSpec, Plan]:
     """Plan a sweep, and train nothing.
 
@@ -27,15 +35,14 @@ def plan(config: ConfigInput = ()) -> tuple[SweepSpec, Plan]:
     Raises:
         ConfigError: The sweep cannot be run.
     """
-    overrides, notes = as_overrides(config)
-    spec = make_spec(overrides, notes=notes)
+    spec = read_spec(config)
     earlier = read_plan(Path(spec.raw["dir"])) if spec.raw["dir"] else {}
     return spec, plan_sweep(spec, load_timings(), earlier)[0]
 
 
 def try_plan(config: ConfigInput) -> None:
     """Raise `ConfigError` for a sweep that cannot be run; start no device."""
-    spec = make_spec(as_overrides(config).overrides)
+    spec = read_spec(config)
     make_plan(spec.grid, spec.variants, spec.group_axes, Hardware("cpu", 1))
 
 

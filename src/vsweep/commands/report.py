@@ -1,15 +1,13 @@
-"""Load a sweep from its directory, and write its report."""
+"""Write a sweep's report."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from vsweep.commands.directory import load_sweep
+from vsweep.commands.directory import load
 from vsweep.commands.failures import os_error_text
-from vsweep.config.spec import user_functions
 from vsweep.errors import ConfigError, StoreError
 from vsweep.metrics import default_metric, final_values
-from vsweep.results import Sweep
 
 
 def report(
@@ -49,26 +47,3 @@ def report(
         return sweep.report(path, metric)
     except OSError as error:
         raise StoreError(f"cannot write {path or sweep.directory} ({os_error_text(error)})") from error
-
-
-def load(
-    directory: str | Path,
-    *,
-    model: Callable[..., Any] | None = None,
-    loss: Callable[..., Any] | None = None,
-    data: Any = None,
-    allow_targets: Sequence[str] = (),
-) -> Sweep:
-    """Load the sweep in a directory.
-
-    Args:
-        directory: The sweep's directory.
-        model: Your own model, as it was given to `vsweep.sweep`; only `Sweep.predictor` needs your functions.
-        loss: Your own loss, as it was given to `vsweep.sweep`.
-        data: Your own data, as they were given to `vsweep.sweep`.
-        allow_targets: Modules whose functions the sweep's config may name.
-
-    Raises:
-        ConfigError: There is no sweep.
-    """
-    return load_sweep(directory, user_functions(model=model, loss=loss, data=data), allow_targets)

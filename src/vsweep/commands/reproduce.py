@@ -7,13 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vsweep.commands.directory import check_same_trials, recorded_spec
+from vsweep.commands.directory import plan_again, recorded_spec
 from vsweep.commands.train import train_sweep
 from vsweep.config.overrides import FieldValue, spell
 from vsweep.config.spec import make_spec
 from vsweep.config.to_overrides import trial_values
-from vsweep.engine.make_plan import plan_sweep
-from vsweep.engine.tuning.timings import load_timings
 from vsweep.errors import ConfigError
 from vsweep.results import Sweep
 
@@ -93,7 +91,7 @@ def reproduce(
     more = {"keep.params": "all", "verify": False, "tracker": "none", "allow_targets": list(allow_targets)}
     changes = [FieldValue(path, value) for path, value in more.items()]
     spec = replace(make_spec([*fields, *changes], own), name=f"trial-{trial}")
-    check_same_trials(plan_sweep(spec, load_timings(), {})[0], Sweep(directory), trial)
+    plan_again(spec, Sweep(directory), trial)
     sweep = train_sweep(spec, None if to is None else Path(to), quiet=quiet)
     (number,) = sweep.trials["trial"]
     return Reproduced(list(map(spell, fields)), sweep, sweep.params(number), sweep.predictor(number))

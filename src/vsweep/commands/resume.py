@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vsweep.commands.directory import load_sweep, recorded_overrides, recorded_spec
+from vsweep.commands.directory import load, recorded_overrides, recorded_spec
 from vsweep.commands.train import train_sweep
 from vsweep.config.overrides import FieldValue, override_key
 from vsweep.config.spec import make_spec, user_functions
@@ -58,7 +58,7 @@ def resume(
         spec = make_spec([*kept, *changes, FieldValue("dir", str(directory))], own, notes)
         return train_sweep(spec, quiet=quiet)
     if is_complete(directory, record):
-        sweep = load_sweep(directory, own)
+        sweep = load(directory, **own)
         if not sweep.lacks_pictures:
             if not quiet:
                 line = f"all {record['trials']:,} trials are in {directory} already"

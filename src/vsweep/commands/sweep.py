@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+from vsweep.commands.plan import read_spec
 from vsweep.commands.train import train_sweep
-from vsweep.config.spec import make_spec, user_functions
-from vsweep.config.user_input import ConfigInput, as_overrides
+from vsweep.config.spec import user_functions
+from vsweep.config.user_input import ConfigInput
 from vsweep.results import Sweep
 
 
@@ -35,6 +36,4 @@ def sweep(
         StoreError: The directory can no longer be written, or one trial does not fit in memory.
         Interrupted: Ctrl-C (it is a `KeyboardInterrupt`); finished trials are kept.
     """
-    own = user_functions(model=model, loss=loss, data=data)
-    overrides, notes = as_overrides(config)
-    return train_sweep(make_spec(overrides, own, notes), quiet=quiet)
+    return train_sweep(read_spec(config, user_functions(model=model, loss=loss, data=data)), quiet=quiet)

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vsweep.commands.directory import config_of, load_sweep, open_store, record_of
+from vsweep.commands.directory import RecordedSweep, open_store
 from vsweep.commands.failures import explained_failures
 from vsweep.commands.plan import describe
 from vsweep.config.schema import parse_field
@@ -19,12 +19,11 @@ from vsweep.engine.checks.verify import choose_trials_to_verify, summarize, veri
 from vsweep.engine.executor import TrainingStats, train
 from vsweep.engine.make_plan import plan_sweep
 from vsweep.engine.plan import Plan
-from vsweep.engine.plan_record import examples, training_record
+from vsweep.engine.plan_record import as_record, examples, training_record
 from vsweep.engine.tuning.timings import TimingCache, load_timings
 from vsweep.results import Sweep
 from vsweep.store.atomic import write_json
 from vsweep.store.blocks import PartialBlock
-from vsweep.store.examples import write_examples
 from vsweep.store.reader import CONFIRMED, REPORT, VERIFIED, clear_pictures
 from vsweep.store.writer import Store, read_curves, read_plan
 from vsweep.trackers.console import ConsoleTracker
@@ -96,7 +95,8 @@ def train_sweep(spec: SweepSpec, directory: Path | None = None, *, quiet: bool) 
         with closing(Trackers(_trackers(prepared, quiet=quiet))) as trackers:
             _announce(prepared, trackers)
             train_missing(prepared, trackers)
-            sweep = load_sweep(prepared.store.directory, spec.own, spec.raw.get("allow_targets") or ())
+            allow_targets = spec.raw.get("allow_targets") or ()
+            sweep = RecordedSweep(prepared.store.directory, spec.own, allow_targets)
             verify_some(prepared, sweep)
             publish(prepared, sweep, trackers)
         if not (prepared.missing or quiet) and (line := missing_runs_message(sweep)):
@@ -117,17 +117,17 @@ def prepare(spec: SweepSpec, directory: Path | None) -> Prepared:
 
 
 def record(prepared: Prepared) -> Prepared:
-    """Tune the plan of a new sweep, and write the plan in place of what described the old trials."""
-    spec, plan, store = prepared.spec, prepared.plan, prepared.store
+    """Tune the plan of a new sweep, and replace the files that describe its former trials."""
+    plan, store = prepared.plan, prepared.store
     if not store.done.any():
         plan = autotune(plan, prepared.mesh, prepared.timings)
+        store.note(**as_record(plan))
     # The trials that are added were neither verified nor confirmed.
     for name in (VERIFIED, CONFIRMED) if prepared.missing else ():
         (store.directory / name).unlink(missing_ok=True)
     clear_pictures(store.directory, prepared.earlier.get("pictures"))
-    store.describe(config_of(spec), record_of(spec, plan))
     for number, frame in examples(plan).items():
-        write_examples(store.directory, number, frame)
+        store.write_examples(number, frame)
     return replace(prepared, plan=plan)
 
 

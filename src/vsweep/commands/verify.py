@@ -6,11 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vsweep.commands.directory import check_same_trials, recorded_spec
+from vsweep.commands.directory import plan_again, recorded_spec
 from vsweep.engine.checks.verify import choose_trials_to_verify
 from vsweep.engine.checks.verify import verify as verify_trials
-from vsweep.engine.make_plan import plan_sweep
-from vsweep.engine.tuning.timings import load_timings
 from vsweep.results import Sweep
 from vsweep.store.atomic import write_json
 from vsweep.store.lock import Lock
@@ -46,9 +44,8 @@ def verify(
     Raises:
         ConfigError: There is no sweep, or its data or functions have changed.
     """
-    sweep, timings = Sweep(directory), load_timings()
-    plan, mesh = plan_sweep(recorded_spec(sweep.directory, own, allow_targets), timings, sweep.plan)
-    check_same_trials(plan, sweep)
+    sweep = Sweep(directory)
+    plan, mesh, timings = plan_again(recorded_spec(sweep.directory, own, allow_targets), sweep)
     chosen = choose_trials_to_verify(plan, sweep.trials, k, seed)
     with closing(Lock(sweep.directory)):
         curves_of = partial(read_curves, sweep.directory)

@@ -52,3 +52,8 @@ class PartialBlock(NamedTuple):
     records: int
     metrics: Mapping[str, np.ndarray]
     state: Sequence[np.ndarray]
+
+    def select(self, kept: np.ndarray) -> "PartialBlock":
+        """Return some of the trials; kept: bool `(trials,)`."""
+        metrics = {name: values[kept] for name, values in self.metrics.items()}
+        return PartialBlock(self.rows[kept], self.records, metrics, [leaf[kept] for leaf in self.state])

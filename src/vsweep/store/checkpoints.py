@@ -5,47 +5,41 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from vsweep.store.atomic import write_whole
-from vsweep.store.blocks import Params
+from vsweep.store.blocks import Params, PartialBlock
 
 # NumPy raises one of these for an incomplete file.
 _DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
-class Checkpoint(NamedTuple):
-    """A stored `PartialBlock`, which names its trials by their identities, text `(trials,)`."""
-
-    identities: np.ndarray
-    records: int
-    metrics: Mapping[str, np.ndarray]
-    state: Sequence[np.ndarray]
-
-    def select(self, kept: np.ndarray) -> "Checkpoint":
-        """Return the checkpoint of some of the trials; kept: bool `(trials,)`."""
-        metrics = {name: values[kept] for name, values in self.metrics.items()}
-        return Checkpoint(self.identities[kept], self.records, metrics, [leaf[kept] for leaf in self.state])
-
-
-def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint to a file."""
-    arrays = {f"metric/{name}": values for name, values in checkpoint.metrics.items()}
-    arrays |= {f"state/{i:04d}": leaf for i, leaf in enumerate(checkpoint.state)}
-    arrays["identities"] = checkpoint.identities.astype("S")
-    arrays["records"] = np.asarray(checkpoint.records)
+def write_checkpoint(path: Path, block: PartialBlock, identities: np.ndarray) -> None:
+    """Write a block between two segments; identities: those of all trials of the sweep, by their rows."""
+    arrays = {f"metric/{name}": values for name, values in block.metrics.items()}
+    arrays |= {f"state/{i:04d}": leaf for i, leaf in enumerate(block.state)}
+    arrays["identities"] = identities[block.rows].astype("S")
+    arrays["records"] = np.asarray(block.records)
     _write(path, arrays)
 
 
-def read_checkpoint(path: Path) -> Checkpoint | None:
-    """Return the checkpoint in a file, or None if the file is damaged."""
-    with suppress(*_DAMAGED), np.load(path, allow_pickle=False) as file:
-        metrics = {name.removeprefix("metric/"): file[name] for name in file if name.startswith("metric/")}
-        state = [file[name] for name in sorted(file) if name.startswith("state/")]
-        return Checkpoint(file["identities"].astype(str), int(file["records"]), metrics, state)
-    return None
+def read_checkpoints(folder: Path, identities: np.ndarray) -> Iterator[PartialBlock]:
+    """Yield the blocks in a folder's files, without damaged files and without unknown trials.
+
+    Args:
+        folder: The folder, which need not exist.
+        identities: Text `(trials,)`, the identities that the files may hold, by the trials' rows.
+    """
+    rows = {identity: row for row, identity in enumerate(identities.tolist()) if identity}
+    for path in sorted(folder.glob("*.npz")):
+        with suppress(*_DAMAGED), np.load(path, allow_pickle=False) as file:
+            places = np.asarray([rows.get(identity, -1) for identity in file["identities"].astype(str)])
+            metrics = {
+                name.removeprefix("metric/"): file[name] for name in file if name.startswith("metric/")
+            }
+            state = [file[name] for name in sorted(file) if name.startswith("state/")]
+            yield PartialBlock(places, int(file["records"]), metrics, state).select(places >= 0)
 
 
 def write_params(path: Path, params: Sequence[tuple[str, Params]]) -> None:

@@ -5,7 +5,7 @@ the process dies in between, the next one finishes the replacement or discards t
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,9 @@ import pyarrow.parquet as pq
 
 from vsweep.errors import ConfigError
 from vsweep.store.atomic import checksum, write_text, write_whole
-from vsweep.store.checkpoints import Checkpoint, read_checkpoint
 from vsweep.store.manifest import CURVES, ROWS, Block, Ledger
-from vsweep.store.trial_table import Table, read_rows
+from vsweep.store.trial_table import Table
 
-IdentitiesAtSteps = Callable[[int], np.ndarray]
 TRIALS = "trials.parquet"
 STATES = "states"
 EARLIER = "earlier"
@@ -48,16 +46,11 @@ def finish_extension(directory: Path) -> None:
         shutil.rmtree(folder)
 
 
-def index_by_row(places: pd.Index, summary: pd.DataFrame) -> pd.DataFrame:
-    """Index a block's summary by rows of the table of trials; places: the table's identities."""
-    return summary.set_axis(places.get_indexer(summary.index), axis=0)
-
-
 def extend(
     ledger: Ledger,
     table: Table,
     plan: Mapping[str, Any],
-    at_steps: IdentitiesAtSteps,
+    at_steps: Callable[[int], np.ndarray],
     write_description: Callable[[Path], Any],
 ) -> None:
     """Renumber the trials in a directory to match a table, and move trials with fewer steps aside.
@@ -74,10 +67,9 @@ def extend(
         ConfigError: If the directory holds a trial that the table does not have with any number of steps.
     """
     directory = ledger.directory
-    summaries = {block: read_rows(ledger.path(ROWS, block.part)) for block in ledger.blocks}
-    stored = pd.Index([identity for summary in summaries.values() for identity in summary.index])
+    summaries = {block: ledger.read_rows(block) for block in ledger.blocks}
     places = pd.Index(table.identities)
-    unknown = stored.difference(places)
+    unknown = pd.concat(summaries.values()).index.difference(places)
     steps = {program["steps"] for program in plan.get("programs", [])}
     if len(unknown) and not (len(steps) == 1 and unknown.isin(at_steps(min(steps))).all()):
         raise ConfigError(
@@ -88,20 +80,21 @@ def extend(
     folder = directory / _NEW_FILES
     if folder.exists():
         shutil.rmtree(folder)
-    folder.mkdir()
-    shorter = [block for block, summary in summaries.items() if summary.index.isin(unknown).any()]
-    obsolete = _copy_shorter(ledger, shorter, folder, min(steps, default=0))
-    (folder / CURVES).mkdir()
+    (folder / CURVES).mkdir(parents=True)
     (folder / ROWS).mkdir()
-    kept = {block: index_by_row(places, summaries[block]) for block in summaries if block not in shorter}
-    blocks = []
-    for block, summary in kept.items():
-        curves = table.renumbered(pq.read_table(ledger.path(CURVES, block.part)), summary.index.to_numpy())
-        path = folder / CURVES / block.name
+    kept, blocks, obsolete = [], [], []
+    for block, summary in summaries.items():
+        if summary.index.isin(unknown).any():
+            obsolete += _copy_shorter(ledger, block, folder / EARLIER / f"steps-{min(steps)}")
+            continue
+        rows, path = places.get_indexer(summary.index), ledger.paths(block)[0]
+        kept.append(summary.set_axis(rows, axis=0))
+        curves = table.renumbered(pq.read_table(path), rows)
+        path = folder / CURVES / path.name
         write_whole(path, partial(pq.write_table, curves))
         blocks.append(block._replace(curves=checksum(path)))
     if kept:
-        summary = pd.concat(kept.values()).sort_index()
+        summary = pd.concat(kept).sort_index()
         write_whole(folder / TRIALS, lambda part: table.write(part, summary))
     else:
         obsolete.append(TRIALS)
@@ -113,29 +106,11 @@ def extend(
     finish_extension(directory)
 
 
-def _copy_shorter(ledger: Ledger, blocks: list[Block], folder: Path, steps: int) -> list[str]:
-    """Copy blocks to the folder of shorter trainings; return the names of their old files."""
-    obsolete = []
-    for block in blocks:
-        state = ledger.directory / STATES / f"{Path(block.name).stem}.npz"
-        for path in (ledger.path(CURVES, block.part), ledger.path(ROWS, block.part), state):
-            if path.exists():
-                name = path.relative_to(ledger.directory)
-                target = folder / EARLIER / f"steps-{steps}" / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(path, target)
-                obsolete.append(str(name))
-    return obsolete
-
-
-def earlier_states(directory: Path, table: Table, at_steps: IdentitiesAtSteps) -> Iterator[Checkpoint]:
-    """Yield the final states of shorter trainings of the table's trials, where they were kept."""
-    for folder in sorted((directory / EARLIER).glob("steps-*")):
-        shorter = at_steps(int(folder.name.removeprefix("steps-"))).tolist()
-        rows = {identity: i for i, identity in enumerate(shorter) if identity}
-        for path in sorted((folder / STATES).glob("*.npz")):
-            checkpoint = read_checkpoint(path)
-            if checkpoint is not None:
-                row = np.asarray([rows.get(identity, -1) for identity in checkpoint.identities])
-                known = checkpoint.select(row >= 0)
-                yield known._replace(identities=table.identities[row[row >= 0]])
+def _copy_shorter(ledger: Ledger, block: Block, target: Path) -> list[str]:
+    """Copy a block to the folder of shorter trainings; return the names of its old files."""
+    files = [*ledger.paths(block), ledger.directory / STATES / f"{block.stem}.npz"]
+    names = [str(path.relative_to(ledger.directory)) for path in files if path.exists()]
+    for name in names:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ledger.directory / name, target / name)
+    return names

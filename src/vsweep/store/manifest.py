@@ -8,9 +8,14 @@ the store. A block whose files do not match its line is damaged and is moved to 
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from vsweep.store.atomic import checksum, sync_directory, write_whole
 
@@ -18,12 +23,6 @@ CURVES = "curves"
 ROWS = "ledger"
 _DAMAGED = "damaged"
 _LOG = "log.jsonl"
-# A process that dies can leave the last line incomplete ("torn"); any other bad line is damage.
-_LogState = Literal["whole", "torn", "damaged"]
-
-
-def _stem(part: int) -> str:
-    return f"part-{part:06d}"
 
 
 class Block(NamedTuple):
@@ -42,9 +41,9 @@ class Block(NamedTuple):
     rows: str
 
     @property
-    def name(self) -> str:
-        """The name of both of its files."""
-        return f"{_stem(self.part)}.parquet"
+    def stem(self) -> str:
+        """The name of its files, without a suffix."""
+        return f"part-{self.part:06d}"
 
 
 class Ledger:
@@ -63,19 +62,18 @@ class Ledger:
         """
         for folder in (CURVES, ROWS):
             (self.directory / folder).mkdir(exist_ok=True)
-        lines, state = _read(self._log)
+        lines, invalid = _read(self._log)
         blocks = {block.part: block for block in lines}.values()
         damaged = [block for block in blocks if not self._is_intact(block)]
         self.blocks = [block for block in blocks if block not in damaged]
-        if damaged or state != "whole" or len(blocks) < len(lines):
+        if damaged or invalid or len(blocks) < len(lines):
             self.write_log(self.directory / ROWS, self.blocks)
-        files = [self.path(folder, block.part) for block in damaged for folder in (CURVES, ROWS)]
-        moved = [self._move_aside(path) for path in files if path.exists()]
-        known = {block.name for block in self.blocks}
+        moved = [self._move_aside(path) for block in damaged for path in self.paths(block) if path.exists()]
+        known = {path.name for block in self.blocks for path in self.paths(block)}
         stray = [path for path in self._files() if path.name not in known]
-        # An intact log lacks at most one block, the one that was being written.
+        # A process that dies leaves at most an incomplete last line, and one block without a line.
         complete = {path.name for path in stray if path.suffix != ".part"}
-        lines_lost = state == "damaged" or len(complete) > 1
+        lines_lost = len(complete) > 1 or any(line.endswith(b"\n") for line in invalid)
         for path in stray:
             if lines_lost and path.name in complete:
                 moved.append(self._move_aside(path))
@@ -83,37 +81,38 @@ class Ledger:
                 path.unlink()
         return moved
 
-    def holds(self, trials: int) -> bool:
-        """Return whether the log's blocks are intact and have this many trials; change nothing."""
-        blocks, state = _read(self._log)
-        total = sum(block.trials for block in blocks)
-        return state == "whole" and total == trials and all(map(self._is_intact, blocks))
+    def intact_rows(self) -> pd.DataFrame | None:
+        """Return the rows of all blocks, or None if a line or a file is damaged; change nothing."""
+        blocks, invalid = _read(self._log)
+        if invalid or not blocks or not all(map(self._is_intact, blocks)):
+            return None
+        return pd.concat(map(self.read_rows, blocks))
 
-    def rows(self) -> list[Path]:
-        """Return the files with the rows of the log's blocks."""
-        return [self.path(ROWS, block.part) for block in _read(self._log)[0]]
+    def paths(self, block: Block) -> list[Path]:
+        """Return the files of a block: its curves, and its rows."""
+        return [self.directory / folder / f"{block.stem}.parquet" for folder in (CURVES, ROWS)]
 
-    def path(self, folder: str, part: int) -> Path:
-        """Return the path of a block's file in a folder, `CURVES` or `ROWS`."""
-        return self.directory / folder / f"{_stem(part)}.parquet"
-
-    @property
-    def next_stem(self) -> str:
-        """The name of the next block's files, without a suffix."""
-        return _stem(self._next)
+    def read_rows(self, block: Block) -> pd.DataFrame:
+        """Return the summaries of a block's trials, indexed by `identity`."""
+        return pq.read_table(self.paths(block)[1]).to_pandas().set_index("identity")
 
     @property
-    def _next(self) -> int:
-        return 1 + max((block.part for block in self.blocks), default=-1)
+    def next(self) -> Block:
+        """The next block, which has no trials yet."""
+        return Block(1 + max((block.part for block in self.blocks), default=-1), 0, "", "")
 
-    def add(
-        self, trials: int, write_curves: Callable[[Path], Any], write_rows: Callable[[Path], Any]
-    ) -> None:
-        """Write a block's files, then its line."""
-        paths = [self.path(folder, self._next) for folder in (CURVES, ROWS)]
-        for path, write in zip(paths, (write_curves, write_rows), strict=True):
-            write_whole(path, write)
-        block = Block(self._next, trials, *map(checksum, paths))
+    def add(self, curves: pa.Table, rows: pd.DataFrame) -> None:
+        """Write a block's files, then its line.
+
+        Args:
+            curves: The curves of the block's trials.
+            rows: The trials' summaries, with their `identity`.
+        """
+        paths = self.paths(self.next)
+        tables = curves, pa.Table.from_pandas(rows, preserve_index=False)
+        for path, table in zip(paths, tables, strict=True):
+            write_whole(path, partial(pq.write_table, table))
+        block = Block(self.next.part, len(rows), *map(checksum, paths))
         new = not self._log.exists()
         size = 0 if new else self._log.stat().st_size
         with self._log.open("ab") as file:
@@ -136,10 +135,9 @@ class Ledger:
 
     def _is_intact(self, block: Block) -> bool:
         try:
-            sums = [checksum(self.path(folder, block.part)) for folder in (CURVES, ROWS)]
+            return [checksum(path) for path in self.paths(block)] == [block.curves, block.rows]
         except OSError:
             return False
-        return sums == [block.curves, block.rows]
 
     def _files(self) -> Iterator[Path]:
         """Yield the files of blocks and their incomplete versions; other files are not the ledger's."""
@@ -150,18 +148,12 @@ class Ledger:
     def _move_aside(self, path: Path) -> str:
         folder = self.directory / _DAMAGED
         folder.mkdir(exist_ok=True)
-        target = _unused(folder / f"{path.parent.name}-{path.name}")
+        number, target = 1, folder / f"{path.parent.name}-{path.name}"
+        while target.exists():
+            number += 1
+            target = folder / f"{path.parent.name}-{path.stem}_{number}{path.suffix}"
         path.rename(target)
         return f"{_DAMAGED}/{target.name}"
-
-
-def _unused(path: Path) -> Path:
-    """Return the path, with a number appended if it exists."""
-    number, candidate = 1, path
-    while candidate.exists():
-        number += 1
-        candidate = path.with_name(f"{path.stem}_{number}{path.suffix}")
-    return candidate
 
 
 def _line(block: Block) -> bytes:
@@ -169,17 +161,13 @@ def _line(block: Block) -> bytes:
     return f"{zlib.crc32(text.encode()):08x} {text}\n".encode()
 
 
-def _read(log: Path) -> tuple[list[Block], _LogState]:
-    """Read the blocks of the log's valid lines."""
-    try:
-        lines = log.read_bytes().splitlines(keepends=True)
-    except FileNotFoundError:
-        return [], "whole"
-    blocks = []
-    for line in lines:
+def _read(log: Path) -> tuple[list[Block], list[bytes]]:
+    """Read the blocks of the log's valid lines, and the lines that are not valid."""
+    blocks, invalid = [], []
+    for line in log.read_bytes().splitlines(keepends=True) if log.exists() else ():
         crc, _, text = line.rstrip(b"\n").partition(b" ")
         if line.endswith(b"\n") and crc == b"%08x" % zlib.crc32(text):
             blocks.append(Block(**json.loads(text)))
-    invalid = len(lines) - len(blocks)
-    torn = invalid == 1 and not lines[-1].endswith(b"\n")
-    return blocks, "torn" if torn else "damaged" if invalid else "whole"
+        else:
+            invalid.append(line)
+    return blocks, invalid

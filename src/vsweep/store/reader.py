@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -13,12 +14,9 @@ from vsweep.errors import ConfigError
 from vsweep.store.atomic import read_yaml
 from vsweep.store.best_params import read_trial_params
 from vsweep.store.cell_overrides import CellOverrides
-from vsweep.store.examples import read_examples
 from vsweep.store.extend import has_pending_extension
-from vsweep.store.writer import read_curves, read_trials
+from vsweep.store.writer import EXAMPLES, read_curves, read_trials
 
-MakePredictor = Callable[["StoredSweep", int, dict[str, np.ndarray] | None], Callable[[Any], np.ndarray]]
-MakeCellOverrides = Callable[["StoredSweep"], CellOverrides]
 VERIFIED, CONFIRMED, PICTURES, REPORT = "verify.json", "confirm.json", "pictures", "report.html"
 
 
@@ -35,24 +33,15 @@ def clear_pictures(directory: Path, noted: Any) -> None:
 class StoredSweep:
     """A sweep's directory, whose files are read when they are first needed."""
 
-    def __init__(
-        self,
-        directory: str | Path,
-        predictor: MakePredictor | None = None,
-        cell_overrides: MakeCellOverrides | None = None,
-    ) -> None:
+    def __init__(self, directory: str | Path) -> None:
         """Open a directory.
 
         Args:
             directory: The sweep's directory.
-            predictor: Function that builds a predictor from the sweep, a cell's number and a trial's
-                parameters; None in their place where the predictor does not depend on them.
-            cell_overrides: Function that returns the overrides of the sweep's cells.
 
         Raises:
             ConfigError: If the directory has no sweep with a finished trial.
         """
-        self._predictor, self._make_overrides = predictor, cell_overrides
         # The process that trains the sweep sets this to a message on results that W&B did not get.
         self.unsent = ""
         # The restriction to some trials, as text.
@@ -110,10 +99,10 @@ class StoredSweep:
         Raises:
             KeyError: If the examples have more than two features, or there are none.
         """
-        examples = read_examples(self.directory)
-        if examples is None:
+        path = self.directory / EXAMPLES / "0.parquet"
+        if not path.is_file():
             raise KeyError("no examples are stored: they have more than two features, or there are none")
-        return examples
+        return pd.read_parquet(path)
 
     def restricted(self, trials: pd.DataFrame, only: str) -> Self:
         """Return the same sweep with some of its trials alone.
@@ -122,7 +111,7 @@ class StoredSweep:
             trials: Rows of `trials`, indexed from 0.
             only: A description of these trials, for the titles of pictures.
         """
-        part = type(self)(self.directory, self._predictor, self._make_overrides)
+        part = copy(self)
         part.trials = trials
         part.curves = self.curves[self.curves["trial"].isin(trials["trial"])].reset_index(drop=True)
         part.only = only
@@ -177,9 +166,8 @@ class StoredSweep:
         return self._make_predictor(cell, None)
 
     def _make_predictor(self, cell: int, params: dict[str, np.ndarray] | None) -> Callable[[Any], np.ndarray]:
-        if self._predictor is None:
-            raise RuntimeError("this sweep cannot compute predictions; open it with vsweep.load(directory)")
-        return self._predictor(self, cell, params)
+        """Build the predictor of a cell's trial; params: None where the predictor does not depend on them."""
+        raise NotImplementedError("this sweep cannot predict; open it with vsweep.load(directory)")
 
     @cached_property
     def cell_overrides(self) -> CellOverrides:
@@ -188,9 +176,7 @@ class StoredSweep:
         Raises:
             ConfigError: If they cannot be reconstructed.
         """
-        if self._make_overrides is None:
-            raise RuntimeError("this sweep has no overrides; open it with vsweep.load(directory)")
-        return self._make_overrides(self)
+        raise NotImplementedError("this sweep has no overrides; open it with vsweep.load(directory)")
 
     def overrides(self, cell: int) -> list[str]:
         """Return a cell's config as overrides, with its seeds last; `vsweep run` with these retrains it.

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from vsweep.metrics import higher_is_better, is_parameter
 from vsweep.store.blocks import TrainedBlock
 
 
@@ -58,19 +58,34 @@ class Table(NamedTuple):
         trial = np.repeat(self.numbers[rows], len(steps) // len(rows))
         return pa.table({"trial": trial, "step": steps, **columns})
 
+    def summarize(self, block: TrainedBlock) -> pd.DataFrame:
+        """Return the status and the final and best values of finished trials, indexed by their rows."""
+        diverged = block.diverged_at >= 0
+        columns: dict[str, Any] = {
+            "status": np.where(diverged, "diverged", "ok"),
+            "diverged_at": pd.arrays.IntegerArray(block.diverged_at.astype(np.int64), ~diverged),
+        }
+        # Values at or after divergence do not count as a trial's best.
+        alive = ~diverged[:, None] | (block.steps[None, :] < block.diverged_at[:, None])
+        for name in self.metrics:
+            values = block.metrics.get(name, np.full(alive.shape, np.nan, np.float32))
+            columns[f"final_{name}"] = values[:, -1]
+            # No value of a parameter is better than another.
+            if not is_parameter(name):
+                best = np.fmax if higher_is_better(name) else np.fmin
+                columns[f"best_{name}"] = best.reduce(np.where(alive, values, np.nan), axis=1).astype(
+                    np.float32
+                )
+        for name in self.tests:
+            columns[f"final_{name}"] = np.asarray(block.test.get(name, np.float32("nan")), np.float32)
+        for name in self.more:
+            values = block.columns.get(name, np.full(len(block.rows), np.nan))
+            columns[name] = pd.array(values, "str") if values.dtype == object else values.astype(np.float64)
+        return pd.DataFrame(columns, index=block.rows)
+
     def write(self, path: Path, summary: pd.DataFrame) -> None:
-        """Write `trials.parquet`; summary: the finished trials, as `summarize_block` returns them."""
+        """Write `trials.parquet`; summary: the finished trials, as `summarize` returns them."""
         table = self.rows.iloc[summary.index].reset_index(drop=True)
         table = pd.concat([table, summary.reset_index(drop=True)], axis=1)
         table["identity"] = self.identities[summary.index]
         table.to_parquet(path, index=False)
-
-
-def write_rows(path: Path, identities: np.ndarray, summary: pd.DataFrame) -> None:
-    """Write a block's rows in the ledger: the identity of each trial, and its summary."""
-    pq.write_table(pa.Table.from_pandas(summary.assign(identity=identities), preserve_index=False), path)
-
-
-def read_rows(path: Path) -> pd.DataFrame:
-    """Read a block's rows in the ledger, indexed by `identity`."""
-    return pq.read_table(path).to_pandas().set_index("identity")

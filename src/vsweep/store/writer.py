@@ -5,33 +5,24 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from vsweep.errors import ConfigError
 from vsweep.store.atomic import uninterrupted, write_json, write_whole, write_yaml
 from vsweep.store.best_params import ParamsWriter
 from vsweep.store.blocks import PartialBlock, TrainedBlock
-from vsweep.store.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
-from vsweep.store.extend import (
-    STATES,
-    TRIALS,
-    earlier_states,
-    extend,
-    finish_extension,
-    has_pending_extension,
-    index_by_row,
-)
+from vsweep.store.checkpoints import read_checkpoints, write_checkpoint
+from vsweep.store.extend import EARLIER, STATES, TRIALS, extend, finish_extension, has_pending_extension
 from vsweep.store.lock import LOCK_FILES, Lock
 from vsweep.store.manifest import CURVES, ROWS, Ledger
-from vsweep.store.summary import summarize_block
-from vsweep.store.trial_table import Table, read_rows, write_rows
+from vsweep.store.trial_table import Table
 
+EXAMPLES = "examples"
 # The version of the directory's layout; raise it when older directories can no longer be continued.
 FORMAT = 3
 # Rows of `trials.parquet` are written at most this often while blocks come in.
@@ -41,11 +32,6 @@ _CONFIG, _PLAN, _UNDERWAY = "config.yaml", "plan.json", "underway"
 _FIRST_FILES = {*LOCK_FILES, _CONFIG, CURVES, ROWS}
 
 
-def no_shorter_trials(steps: int) -> np.ndarray:
-    """Return identities that match no stored trial, for tables whose trials do not extend shorter ones."""
-    return np.asarray([""])
-
-
 class Store:
     """Writes a sweep's directory, and holds its lock until it is closed."""
 
@@ -53,23 +39,24 @@ class Store:
         self,
         directory: Path,
         table: Table,
+        config: Mapping[str, Any],
+        record: Mapping[str, Any],
         *,
-        keep: int | str = 0,
-        numerics: int = 0,
-        at_steps: Callable[[int], np.ndarray] = no_shorter_trials,
-        description: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None,
+        keep: int | str,
+        numerics: int,
+        at_steps: Callable[[int], np.ndarray],
     ) -> None:
         """Create the directory, or open it with the trials of this table that it holds.
 
         Args:
             directory: The sweep's directory.
             table: The trials of the sweep.
+            config: The content of `config.yaml`.
+            record: The content of `plan.json`.
             keep: The number of best trials whose parameters are kept, or "all".
             numerics: The version of the numerical results.
             at_steps: Function that returns the identities the trials would have with another number of steps;
                 empty text for a trial whose training does not start like a shorter one.
-            description: The config and the record of the plan, as for `describe`. They are written together
-                with the new trial numbers when the directory is extended.
 
         Raises:
             ConfigError: If the directory cannot be written, is being written by another process, or holds
@@ -78,40 +65,44 @@ class Store:
         self.directory, self.table = directory, table
         # Messages for the user on the state of the directory.
         self.notes: list[str] = []
-        self._at_steps, self._numerics = at_steps, numerics
+        self._at_steps, self._config = at_steps, config
+        self._record: dict[str, Any] = {
+            **record,
+            "format": FORMAT,
+            "numerics": numerics,
+            "table": table.digest(),
+        }
         self._ledger = Ledger(directory)
         self._params = ParamsWriter(directory, keep, table.metrics)
         self._written = time.monotonic()
         _create(directory)
         self._lock = Lock(directory)
         try:
-            self._open(description)
+            self._open(numerics)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, description: tuple[Mapping[str, Any], Mapping[str, Any]] | None) -> None:
-        check_format(self.directory, read_plan(self.directory), self._numerics)
+    def _open(self, numerics: int) -> None:
+        check_format(self.directory, read_plan(self.directory), numerics)
         finish_extension(self.directory)
-        plan = read_plan(self.directory)
+        earlier = read_plan(self.directory)
+        # The start of the first trial and the id that W&B knows the sweep by do not change.
+        constant = {key: earlier[key] for key in ("started", "id") if key in earlier}
+        self._record = earlier | self._record | constant
         damaged = self._ledger.open()
         if damaged:
             self.notes.append(f"damaged files were set aside and are trained again: {', '.join(damaged)}")
-        if self._ledger.blocks and plan.get("table") != self.table.digest():
-            write = partial(self._write_description, plan, *(description or (None, plan)))
-            extend(self._ledger, self.table, plan, self._at_steps, write)
+        if self._ledger.blocks and earlier.get("table") != self._record["table"]:
+            extend(self._ledger, self.table, earlier, self._at_steps, self._describe)
             self._ledger.open()
-        # A new directory needs no index, which is slow to build for a hundred thousand trials.
-        places = pd.Index(self.table.identities if self._ledger.blocks else [])
-        self._summaries = [
-            index_by_row(places, read_rows(self._ledger.path(ROWS, block.part)))
-            for block in self._ledger.blocks
-        ]
         self.done = np.zeros(len(self.table.rows), bool)
-        for summary in self._summaries:
+        self._summaries = []
+        if self._ledger.blocks:
+            summary = pd.concat(map(self._ledger.read_rows, self._ledger.blocks))
+            summary.index = pd.Index(self.table.identities).get_indexer(summary.index)
             self.done[summary.index] = True
-        if self._summaries:
-            summary = pd.concat(self._summaries)
+            self._summaries.append(summary)
             missing = self._params.open(self.table.identities[summary.index], summary)
             if missing:
                 command = f"vsweep run trial=N from={self.directory}"
@@ -126,27 +117,11 @@ class Store:
         for folder in (".", "params", STATES, _UNDERWAY):
             for part in (self.directory / folder).glob(".*.part"):
                 part.unlink()
-        self._record = {**read_plan(self.directory), "format": FORMAT, "numerics": self._numerics}
+        self._describe(self.directory)
 
-    def describe(self, config: Mapping[str, Any], record: Mapping[str, Any]) -> None:
-        """Write `config.yaml` and `plan.json`."""
-        self._record = self._write_description(self._record, config, record, self.directory)
-
-    def _write_description(
-        self,
-        plan: Mapping[str, Any],
-        config: Mapping[str, Any] | None,
-        record: Mapping[str, Any],
-        folder: Path,
-    ) -> dict[str, Any]:
-        # The start of the first trial and the id that W&B knows the sweep by do not change.
-        constant = {key: plan[key] for key in ("started", "id") if key in plan}
-        merged = {**plan, **record, **constant, "format": FORMAT, "numerics": self._numerics}
-        merged["table"] = self.table.digest()
-        if config is not None:
-            write_yaml(folder / _CONFIG, dict(config))
-        write_json(folder / _PLAN, merged)
-        return merged
+    def _describe(self, folder: Path) -> None:
+        write_yaml(folder / _CONFIG, self._config)
+        write_json(folder / _PLAN, self._record)
 
     def note(self, **record: Any) -> None:
         """Add entries to `plan.json`."""
@@ -156,43 +131,42 @@ class Store:
 
     def underway(self) -> list[PartialBlock]:
         """Return stored blocks of unfinished trials, from which training can continue."""
-        stored = [read_checkpoint(path) for path in sorted((self.directory / _UNDERWAY).glob("*.npz"))]
-        checkpoints = [c for c in stored if c]
-        checkpoints += earlier_states(self.directory, self.table, self._at_steps)
-        if not checkpoints:
-            return []
-        places = pd.Index(self.table.identities)
-        blocks, taken = [], self.done.copy()
-        for checkpoint in sorted(checkpoints, key=lambda checkpoint: -checkpoint.records):
-            rows = places.get_indexer(checkpoint.identities)
-            left = (rows >= 0) & ~taken[rows]
+        blocks = [*read_checkpoints(self.directory / _UNDERWAY, self.table.identities)]
+        # Shorter trainings of the same trials end in states from which these trials continue.
+        for folder in sorted((self.directory / EARLIER).glob("steps-*")):
+            identities = self._at_steps(int(folder.name.removeprefix("steps-")))
+            blocks += read_checkpoints(folder / STATES, identities)
+        unfinished, taken = [], self.done.copy()
+        for block in sorted(blocks, key=lambda block: -block.records):
+            left = ~taken[block.rows]
             if left.any():
-                taken[rows[left]] = True
-                _, records, metrics, state = checkpoint.select(left)
-                blocks.append(PartialBlock(rows[left], records, metrics, state))
-        return blocks
+                taken[block.rows] = True
+                unfinished.append(block.select(left))
+        return unfinished
 
     def save(self, block: PartialBlock) -> None:
         """Keep a block between two segments."""
         self._lock.check()
-        self._write_checkpoint(self._underway_path(block.rows), block)
+        write_checkpoint(self._underway_path(block.rows), block, self.table.identities)
+
+    def write_examples(self, number: int, examples: pd.DataFrame) -> None:
+        """Keep the examples of a data set; number: its index in the plan."""
+        folder = self.directory / EXAMPLES
+        folder.mkdir(exist_ok=True)
+        write_whole(folder / f"{number}.parquet", lambda part: examples.to_parquet(part, index=False))
 
     def add(self, done: TrainedBlock) -> None:
         """Write finished trials; their rows of `trials.parquet` follow within seconds."""
         self._lock.check()
         identities = self.table.identities[done.rows]
-        curves = self.table.curves(done)
-        summary = summarize_block(done, self.table.metrics, self.table.tests, self.table.more)
+        curves, summary = self.table.curves(done), self.table.summarize(done)
         with uninterrupted():
-            stem = self._ledger.next_stem
+            stem = self._ledger.next.stem
             self._params.add(done, identities, summary, stem)
             if done.state is not None:
-                self._write_checkpoint(self.directory / STATES / f"{stem}.npz", done.state)
-            self._ledger.add(
-                len(identities),
-                lambda path: pq.write_table(curves, path),
-                lambda path: write_rows(path, identities, summary),
-            )
+                path = self.directory / STATES / f"{stem}.npz"
+                write_checkpoint(path, done.state, self.table.identities)
+            self._ledger.add(curves, summary.assign(identity=identities))
             self._underway_path(done.rows).unlink(missing_ok=True)
             self._summaries.append(summary)
             self.done[done.rows] = True
@@ -220,10 +194,6 @@ class Store:
     def close(self) -> None:
         """Release the lock, so that another process can write the directory."""
         self._lock.close()
-
-    def _write_checkpoint(self, path: Path, block: PartialBlock) -> None:
-        rows, records, metrics, state = block
-        write_checkpoint(path, Checkpoint(self.table.identities[rows], records, metrics, state))
 
     def _underway_path(self, rows: np.ndarray) -> Path:
         return self.directory / _UNDERWAY / f"{self.table.identities[rows[0]]}.npz"
@@ -260,24 +230,15 @@ def is_complete(directory: Path, plan: Mapping[str, Any]) -> bool:
     if plan.get("format") != FORMAT or has_pending_extension(directory):
         return False
     try:
-        trials = read_trials(directory)
-    except (OSError, ValueError):
+        trials = read_trials(directory).set_index("identity")
+    except (OSError, ValueError, KeyError):
         return False
-    lock = Lock(directory)
-    try:
-        ledger = Ledger(directory)
-        return ledger.holds(plan.get("trials", -1)) and _matches_rows(trials, ledger)
-    finally:
-        lock.close()
-
-
-def _matches_rows(trials: pd.DataFrame, ledger: Ledger) -> bool:
-    """Return whether a table of trials agrees with the ledger's rows."""
-    rows = pd.concat([read_rows(path) for path in ledger.rows()])
-    try:
-        return bool(rows.loc[trials["identity"]].reset_index(drop=True).equals(trials[rows.columns]))
-    except KeyError:
+    with closing(Lock(directory)):
+        rows = Ledger(directory).intact_rows()
+    if rows is None or len(rows) != plan.get("trials"):
         return False
+    # The table of trials must agree with the ledger.
+    return bool(trials.reindex(columns=rows.columns).equals(rows.reindex(trials.index)))
 
 
 def read_plan(directory: Path) -> dict[str, Any]:
@@ -320,11 +281,7 @@ def check_format(directory: Path, plan: Mapping[str, Any], numerics: int) -> Non
     if not plan or not isinstance(plan.get("versions", {}), Mapping):
         got = f"{str(directory)!r} holds trials, but its plan.json does not describe them"
         raise ConfigError("dir", got, "give another dir")
-    made_by = f"{str(directory)!r} was made by vsweep {plan.get('versions', {}).get('vsweep', '(unknown)')}"
-    for key, version, difference in (
-        ("format", FORMAT, "whose directories this version can read but not add to"),
-        ("numerics", numerics, "whose numbers differ from this version's"),
-    ):
-        if plan.get(key) != version:
-            takes = "give another dir, or go on with that version"
-            raise ConfigError("dir", f"{made_by}, {difference}", takes)
+    if (plan.get("format"), plan.get("numerics")) != (FORMAT, numerics):
+        made_by = f"was made by vsweep {plan.get('versions', {}).get('vsweep', '(unknown)')}"
+        got = f"{str(directory)!r} {made_by}, whose sweeps this version can read but not add to"
+        raise ConfigError("dir", got, "give another dir, or go on with that version")
