@@ -1,10 +1,8 @@
 """Check the gradients of a sweep against central differences."""
 
-from collections.abc import Callable
 from typing import Any
 
 from vsweep.commands.plan import read_spec
-from vsweep.config.spec import user_functions
 from vsweep.config.user_input import ConfigInput
 from vsweep.engine.checks.gradients import THRESHOLD, check_gradients
 from vsweep.engine.make_plan import plan_sweep
@@ -12,13 +10,7 @@ from vsweep.engine.tuning.timings import load_timings
 from vsweep.store.gradient_check import GradientCheck
 
 
-def check(
-    config: ConfigInput = (),
-    *,
-    model: Callable[..., Any] | None = None,
-    loss: Callable[..., Any] | None = None,
-    data: Any = None,
-) -> GradientCheck:
+def check(config: ConfigInput = (), **own: Any) -> GradientCheck:
     """Check the gradients that a sweep would descend against central differences, in float64.
 
     The gradient of each program's training loss is checked in the first and the last trial, at the initial
@@ -27,9 +19,7 @@ def check(
 
     Args:
         config: The config, as in `vsweep.sweep`.
-        model: Your own model, as in `vsweep.sweep`.
-        loss: Your own loss, as in `vsweep.sweep`.
-        data: Your own data, as in `vsweep.sweep`.
+        **own: Your own `model`, `loss` and `data`, as in `vsweep.sweep`.
 
     Returns:
         The largest errors; `wrong` where a gradient's relative error is above 1e-6 and above the differences'
@@ -38,6 +28,5 @@ def check(
     Raises:
         ConfigError: The sweep cannot be run.
     """
-    spec = read_spec(config, user_functions(model=model, loss=loss, data=data))
-    plan, _ = plan_sweep(spec, load_timings(), {})
+    plan, _ = plan_sweep(read_spec(config, **own), load_timings(), {})
     return GradientCheck(tuple(check_gradients(plan)), THRESHOLD)

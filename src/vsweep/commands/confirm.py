@@ -99,12 +99,10 @@ def _on_fresh_seeds(spec: SweepSpec, cells: np.ndarray, seeds: int | None) -> Sw
 
 def shrinkage(before: pd.DataFrame, after: pd.DataFrame, axes: list[str], metric: str) -> pd.DataFrame:
     """Return the cells as they were ranked, with their results on fresh seeds; see `confirm`."""
-    fresh = after.set_index("cell")
-    table = before[["cell", *axes, "mean", "sem"]].reset_index(drop=True)
-    chosen = fresh.loc[table["cell"]]
-    table["confirmed"], table["confirmed_sem"] = chosen["mean"].to_numpy(), chosen["sem"].to_numpy()
-    table["diverged"] = chosen["diverged"].to_numpy()
-    table["rank"] = [int(after.index[after["cell"] == cell][0]) + 1 for cell in table["cell"]]
+    columns = {"mean": "confirmed", "sem": "confirmed_sem", "diverged": "diverged"}
+    fresh = after.set_index("cell")[[*columns]].rename(columns=columns)
+    fresh["rank"] = np.arange(1, len(fresh) + 1)
+    table = before[["cell", *axes, "mean", "sem"]].reset_index(drop=True).join(fresh, on="cell")
     sign = 1.0 if higher_is_better(metric) else -1.0
     table["shrinkage"] = sign * (table["mean"] - table["confirmed"])
     return table

@@ -139,27 +139,19 @@ class RecordedSweep(Sweep):
         return predictor(self._spec.cell(cell), self.plan, params)
 
 
-def load(
-    directory: str | Path,
-    *,
-    model: Callable[..., Any] | None = None,
-    loss: Callable[..., Any] | None = None,
-    data: Any = None,
-    allow_targets: Sequence[str] = (),
-) -> Sweep:
+def load(directory: str | Path, *, allow_targets: Sequence[str] = (), **own: Any) -> Sweep:
     """Load the sweep in a directory.
 
     Args:
         directory: The sweep's directory.
-        model: Your own model, as it was given to `vsweep.sweep`; only `Sweep.predictor` needs your functions.
-        loss: Your own loss, as it was given to `vsweep.sweep`.
-        data: Your own data, as they were given to `vsweep.sweep`.
         allow_targets: Modules whose functions the sweep's config may name.
+        **own: Your own `model`, `loss` and `data`, as in `vsweep.sweep`; only `Sweep.predictor`
+            needs them.
 
     Raises:
         ConfigError: There is no sweep.
     """
-    return RecordedSweep(directory, user_functions(model=model, loss=loss, data=data), allow_targets)
+    return RecordedSweep(directory, user_functions(**own), allow_targets)
 
 
 def open_untrusted(directory: str | Path) -> Sweep:

@@ -1,10 +1,9 @@
 """Say what a sweep would train, and train nothing."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vsweep.config.spec import SweepSpec, make_spec
+from vsweep.config.spec import SweepSpec, make_spec, user_functions
 from vsweep.config.user_input import ConfigInput, as_overrides
 from vsweep.engine.make_plan import plan_sweep
 from vsweep.engine.plan import Plan, make_plan
@@ -17,10 +16,10 @@ from vsweep.trackers.wandb.tracker import describe_logging
 from vsweep.training.loop import recorded_steps
 
 
-def read_spec(config: ConfigInput, own: Mapping[str, Any] | None = None) -> SweepSpec:
+def read_spec(config: ConfigInput, **own: Any) -> SweepSpec:
     """Return the checked config; own: the user's own functions by group. Raises `ConfigError`."""
     overrides, notes = as_overrides(config)
-    return make_spec(overrides, own, notes)
+    return make_spec(overrides, user_functions(**own), notes)
 
 
 def plan(config: ConfigInput = ()) -> tuple[SweepSpec, Plan]:

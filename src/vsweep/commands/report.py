@@ -1,6 +1,6 @@
 """Write a sweep's report."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,8 @@ def report(
     path: str | Path | None = None,
     *,
     metric: str | None = None,
-    model: Callable[..., Any] | None = None,
-    loss: Callable[..., Any] | None = None,
-    data: Any = None,
     allow_targets: Sequence[str] = (),
+    **own: Any,
 ) -> Path:
     """Write a report of a sweep: one HTML file, which any browser opens without a network.
 
@@ -26,10 +24,9 @@ def report(
         directory: The sweep's directory.
         path: The file; by default `report.html` in the sweep's directory.
         metric: The metric that ranks the cells; by default the validation metric.
-        model: Your own model, as in `load`. Without your functions the report lacks what they learnt.
-        loss: Your own loss, as in `load`.
-        data: Your own data, as in `load`.
         allow_targets: As in `load`.
+        **own: Your own `model`, `loss` and `data`, as in `load`. Without your functions the report lacks what
+            they learnt.
 
     Returns:
         The file's path.
@@ -38,7 +35,7 @@ def report(
         ConfigError: There is no sweep, or no such metric.
         StoreError: The file cannot be written.
     """
-    sweep = load(directory, model=model, loss=loss, data=data, allow_targets=allow_targets)
+    sweep = load(directory, allow_targets=allow_targets, **own)
     try:
         final_values(sweep.trials, metric or default_metric(sweep.trials))
     except KeyError as error:

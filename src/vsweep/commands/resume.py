@@ -1,10 +1,9 @@
 """Train the missing trials of a sweep in its directory, or extend the sweep."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vsweep.commands.directory import load, recorded_overrides, recorded_spec
+from vsweep.commands.directory import recorded_overrides, recorded_spec
 from vsweep.commands.train import train_sweep
 from vsweep.config.overrides import FieldValue, override_key
 from vsweep.config.spec import make_spec, user_functions
@@ -12,9 +11,7 @@ from vsweep.config.user_input import ConfigInput, as_overrides
 from vsweep.errors import ConfigError
 from vsweep.results import Sweep
 from vsweep.store.lock import check_inside
-from vsweep.store.writer import check_format, is_complete, read_plan
-from vsweep.trackers.console import ConsoleTracker
-from vsweep.trackers.wandb.tracker import missing_runs_message
+from vsweep.store.writer import check_format, read_plan
 from vsweep.training.vectorize import NUMERICS
 
 
@@ -22,20 +19,16 @@ def resume(
     directory: str | Path,
     config: ConfigInput = (),
     *,
-    model: Callable[..., Any] | None = None,
-    loss: Callable[..., Any] | None = None,
-    data: Any = None,
     quiet: bool = False,
+    **own: Any,
 ) -> Sweep:
     """Train the missing trials of the sweep in a directory, and no others.
 
     Args:
         directory: The sweep's directory.
         config: Changes to the sweep's config: more seeds, values or steps.
-        model: Your own model, as it was given to `vsweep.sweep`.
-        loss: Your own loss, as it was given to `vsweep.sweep`.
-        data: Your own data, as they were given to `vsweep.sweep`.
         quiet: Show nothing while the sweep trains.
+        **own: Your own `model`, `loss` and `data`, as they were given to `vsweep.sweep`.
 
     Raises:
         ConfigError: There is no sweep, or it cannot be run; nothing was written.
@@ -47,7 +40,7 @@ def resume(
     if not record:
         raise ConfigError("dir", f"no sweep in {str(directory)!r}", "it takes a sweep's directory")
     check_format(directory, record, NUMERICS)
-    own = user_functions(model=model, loss=loss, data=data)
+    own = user_functions(**own)
     changes, notes = as_overrides(config)
     if changes:
         check_inside(directory)
@@ -57,11 +50,4 @@ def resume(
         kept = [override for override in recorded if override_key(override) not in changed | set(own)]
         spec = make_spec([*kept, *changes, FieldValue("dir", str(directory))], own, notes)
         return train_sweep(spec, quiet=quiet)
-    if is_complete(directory, record):
-        sweep = load(directory, **own)
-        if not sweep.lacks_pictures:
-            if not quiet:
-                line = f"all {record['trials']:,} trials are in {directory} already"
-                ConsoleTracker().show(sweep, line, missing_runs_message(sweep))
-            return sweep
     return train_sweep(recorded_spec(directory, own), directory, quiet=quiet)

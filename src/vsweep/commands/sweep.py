@@ -5,7 +5,6 @@ from typing import Any
 
 from vsweep.commands.plan import read_spec
 from vsweep.commands.train import train_sweep
-from vsweep.config.spec import user_functions
 from vsweep.config.user_input import ConfigInput
 from vsweep.results import Sweep
 
@@ -36,4 +35,4 @@ def sweep(
         StoreError: The directory can no longer be written, or one trial does not fit in memory.
         Interrupted: Ctrl-C (it is a `KeyboardInterrupt`); finished trials are kept.
     """
-    return train_sweep(read_spec(config, user_functions(model=model, loss=loss, data=data)), quiet=quiet)
+    return train_sweep(read_spec(config, model=model, loss=loss, data=data), quiet=quiet)

@@ -125,8 +125,9 @@ def _spec(
     return SweepSpec(name, tuple(overrides), raw, grid, variants, raw_axes.groups, own)
 
 
-def user_functions(**functions: Any) -> dict[str, Any]:
+def user_functions(*, model: Any = None, loss: Any = None, data: Any = None) -> dict[str, Any]:
     """Return the user's own functions by group, without those that are None."""
+    functions = {"model": model, "loss": loss, "data": data}
     return {group: function for group, function in functions.items() if function is not None}
 
 

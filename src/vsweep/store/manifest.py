@@ -81,13 +81,6 @@ class Ledger:
                 path.unlink()
         return moved
 
-    def intact_rows(self) -> pd.DataFrame | None:
-        """Return the rows of all blocks, or None if a line or a file is damaged; change nothing."""
-        blocks, invalid = _read(self._log)
-        if invalid or not blocks or not all(map(self._is_intact, blocks)):
-            return None
-        return pd.concat(map(self.read_rows, blocks))
-
     def paths(self, block: Block) -> list[Path]:
         """Return the files of a block: its curves, and its rows."""
         return [self.directory / folder / f"{block.stem}.parquet" for folder in (CURVES, ROWS)]

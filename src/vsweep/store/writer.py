@@ -5,7 +5,6 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from vsweep.store.atomic import uninterrupted, write_json, write_whole, write_ya
 from vsweep.store.best_params import ParamsWriter
 from vsweep.store.blocks import PartialBlock, TrainedBlock
 from vsweep.store.checkpoints import read_checkpoints, write_checkpoint
-from vsweep.store.extend import EARLIER, STATES, TRIALS, extend, finish_extension, has_pending_extension
+from vsweep.store.extend import EARLIER, STATES, TRIALS, extend, finish_extension
 from vsweep.store.lock import LOCK_FILES, Lock
 from vsweep.store.manifest import CURVES, ROWS, Ledger
 from vsweep.store.trial_table import Table
@@ -117,6 +116,9 @@ class Store:
         for folder in (".", "params", STATES, _UNDERWAY):
             for part in (self.directory / folder).glob(".*.part"):
                 part.unlink()
+        if self.done.all() and earlier.get("table") == self._record["table"]:
+            # The earlier plan describes how the trials were trained.
+            self._record = {**earlier, "pictures": {}}
         self._describe(self.directory)
 
     def _describe(self, folder: Path) -> None:
@@ -219,26 +221,6 @@ def initial_values(directory: Path, metric: str) -> pd.Series:
     """Read a metric of every trial at step 0, float64, indexed by the trial's number."""
     curves = pd.read_parquet(directory / CURVES, columns=["trial", metric], filters=[("step", "==", 0)])
     return curves.set_index("trial")[metric].astype(np.float64)
-
-
-def is_complete(directory: Path, plan: Mapping[str, Any]) -> bool:
-    """Return whether a directory holds all trials of its plan and no damaged file.
-
-    Raises:
-        ConfigError: If another process is writing the directory.
-    """
-    if plan.get("format") != FORMAT or has_pending_extension(directory):
-        return False
-    try:
-        trials = read_trials(directory).set_index("identity")
-    except (OSError, ValueError, KeyError):
-        return False
-    with closing(Lock(directory)):
-        rows = Ledger(directory).intact_rows()
-    if rows is None or len(rows) != plan.get("trials"):
-        return False
-    # The table of trials must agree with the ledger.
-    return bool(trials.reindex(columns=rows.columns).equals(rows.reindex(trials.index)))
 
 
 def read_plan(directory: Path) -> dict[str, Any]:
