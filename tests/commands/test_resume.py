@@ -74,10 +74,6 @@ def close(one, other):
 @pytest.mark.parametrize(
     ("first", "more"),
     [
-        (
-            ["seeds=[4]", RATES],
-            ["seeds=[4,0,9]", RATES],
-        ),
         (["seeds=[0,9,4]"], ["seeds=[4,0,9]", RATES]),
         (
             ["seeds=[4,0,9]", "grid.model.width=[3]", "grid.optimizer.lr=[0.3,0.03,0.1]"],
@@ -94,33 +90,43 @@ def test_more_seeds_and_values_train_what_is_new_alone(larger, trained, tmp_path
     assert len(trained) == len(larger.trials) - held
     assert len(set(trained)) == len(trained)
     close(after, larger)
-    # What was there is there to the bit.
+    assert_holds(after, before)
+
+
+def assert_holds(after, before):
+    """What was there is there to the bit."""
     kept = after.trials.set_index("identity").loc[before.trials["identity"]]
     for name in ("final_train_loss", "best_val_loss", "final_test_loss"):
         assert kept[name].to_numpy().tobytes() == before.trials[name].to_numpy().tobytes()
 
 
 def test_resume_takes_the_changes(larger, trained, tmp_path):
-    sweep("seeds=[4]", f"dir='{tmp_path / 'kept'}'")
+    before = sweep("seeds=[4]", f"dir='{tmp_path / 'kept'}'")
     del trained[:]
     after = vsweep.resume(tmp_path / "kept", ["seeds=[4,0,9]", RATES], quiet=True)
-    assert len(trained) == len(larger.trials) - 6
+    assert len(trained) == len(set(trained)) == len(larger.trials) - 6
     close(after, larger)
+    assert_holds(after, before)
     assert vsweep.load(tmp_path / "kept").config["seeds"] == [4, 0, 9]
 
 
-def test_a_finished_sweep_trains_nothing(trained, tmp_path):
-    made = sweep("seeds=2", f"dir='{tmp_path / 'kept'}'")
-    before = contents(made.directory)
-    del trained[:]
-    sweep("seeds=2", f"dir='{tmp_path / 'kept'}'")
-    vsweep.resume(tmp_path / "kept", quiet=True)
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """6 cells of 2 seeds."""
+    return sweep("seeds=2", f"dir='{tmp_path_factory.mktemp('finished') / 'kept'}'")
+
+
+def test_a_finished_sweep_trains_nothing(finished, trained):
+    before, plan = contents(finished.directory), finished.plan
+    sweep("seeds=2", f"dir='{finished.directory}'")
+    vsweep.resume(finished.directory, quiet=True)
     assert trained == []
-    assert contents(made.directory) == before
+    assert contents(finished.directory) == before
+    assert vsweep.load(finished.directory).plan == plan
 
 
 @pytest.mark.parametrize(
-    "more", [[], ["data.batch_size=16"], ["schedule=exponential", "schedule.decay_steps=3"]]
+    "more", [[], ["data.batch_size=16", "schedule=exponential", "schedule.decay_steps=3"]]
 )
 def test_more_steps_go_on_from_the_state_that_is_kept(trained, tmp_path, monkeypatch, more):
     words = ["optimizer=momentum", "seeds=2", "keep.state=true", "segment=5", *more]
@@ -155,16 +161,12 @@ def test_more_steps_without_a_state_begin_anew(trained, tmp_path):
     [
         (["seeds=1"], 6),
         (["seeds=2", "steps=5"], 12),
-        (["seeds=2", "optimizer.weight_decay=0.1"], 12),
-        (["seeds=2", "data.split_seed=1"], 12),
-        (["seeds=2", "record_every=2"], 12),
         (["seeds=2", "data=wine"], 12),
         (["seeds=2", "grid.optimizer.lr=[0.1]"], 6),
     ],
 )
-def test_what_would_lose_trials_is_refused(tmp_path_factory, words, count):
-    directory = tmp_path_factory.getbasetemp() / "refused"
-    made = sweep("seeds=2", f"dir='{directory}'")
+def test_what_would_lose_trials_is_refused(finished, words, count):
+    made, directory = finished, finished.directory
     before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
     takes = "it takes the same sweep, or one with more seeds, values or steps; give another dir"
     with pytest.raises(ConfigError) as refused:
@@ -196,6 +198,7 @@ def test_an_identity_is_of_what_determines_a_trial_and_not_of_its_place():
     (found,) = axes[axes["identity"] == fixed].to_dict("records")
     assert (found["optimizer.lr"], found["model.init"], found["seed"]) == (0.1, "lecun_normal", 7)
     others = ["optimizer.lr=0.2", "steps=2", "data.val_fraction=0.3", "dtype=float64", "diverge_above=10"]
+    others += ["optimizer.weight_decay=0.1", "data.split_seed=1", "record_every=2"]
     for other in others:
         assert planned(*mlp, "optimizer.lr=0.1", "seeds=[7]", other)["identity"][0] != fixed, other
     for other in ("block=1", "keep.params=0", "keep.state=true", "segment=1", "dir=elsewhere"):

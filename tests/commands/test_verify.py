@@ -239,69 +239,56 @@ def rewrite(path, change):
     assert pq.read_schema(path).names == schema.names
 
 
-def test_a_curve_that_was_tampered_with_is_found(made, copied):
-    best = picks_of(made)[0]
-
-    def change(curves):
-        mine = (curves["trial"] == best) & (curves["step"] == 6)
-        assert mine.sum() == 1
-        curves.loc[mine, "val_loss"] *= np.float32(1.25)
-
-    rewrite(copied / "curves" / "part-000000.parquet", change)
-    found = vsweep.verify(copied, k=2)
-    each = by_trial(found)[best]
-    assert each["difference"] == pytest.approx(0.2, rel=1e-4)
-    assert each["metric"] == "val_loss"
-    assert found["largest_difference"] == each["difference"]
-    others = [other["difference"] for other in found["trials"] if other["trial"] != best]
-    assert max(others) <= 1e-5
-
-
 def picks_of(sweep):
     """The numbers of the trials in order, the best first."""
     return sweep.trials["trial"].to_numpy()[np.argsort(signed(sweep.trials, "val_accuracy"), kind="stable")]
 
 
-def test_a_trial_that_is_said_to_be_the_best_and_is_not_changes_its_verdict(made, copied):
+def test_a_tampered_curve_and_a_trial_that_is_not_the_best_are_found(made, copied):
     worst = int(picks_of(made)[5])
     assert trial_of(made, worst)["status"] == "ok"
 
-    def change(trials):
+    def change_curve(curves):
+        mine = (curves["trial"] == worst) & (curves["step"] == 6)
+        assert mine.sum() == 1
+        curves.loc[mine, "val_loss"] *= np.float32(1.25)
+
+    def call_best(trials):
         trials.loc[trials["trial"] == worst, "final_val_accuracy"] = np.float32(1.0)
 
-    rewrite(copied / "trials.parquet", change)
-    found = vsweep.verify(copied, k=0)
-    assert by_trial(found)[worst]["why"] == BEST
-    assert by_trial(found)[worst]["changed"] == ["not best"]
+    rewrite(copied / "curves" / "part-000000.parquet", change_curve)
+    rewrite(copied / "trials.parquet", call_best)
+    found = vsweep.verify(copied, k=2)
+    trial = by_trial(found)[worst]
+    assert trial["difference"] == pytest.approx(0.2, rel=1e-4)
+    assert trial["metric"] == "val_loss"
+    assert found["largest_difference"] == trial["difference"]
+    others = [other["difference"] for other in found["trials"] if other["trial"] != worst]
+    assert max(others) <= 1e-5
+    assert trial["why"] == BEST
+    assert trial["changed"] == ["not best"]
     assert found["changed"] == [worst]
     assert f"; trial {worst} changed its verdict" in describe_verification(found)
 
 
-def test_the_best_that_is_said_not_to_be_changes_its_verdict(made, copied):
-    best = int(picks_of(made)[0])
+def test_verdicts_that_the_table_denies_are_found(made, copied):
+    """The best trial is listed as bad, a trial as diverged that did not, and one as ok that did."""
+    best, second = map(int, picks_of(made)[:2])
+    diverged = int(made.trials.loc[made.trials["status"] == "diverged", "trial"].iloc[-1])
 
     def change(trials):
         trials.loc[trials["trial"] == best, "final_val_accuracy"] = np.float32(0.0)
+        for trial, status, step in ((second, "diverged", 3), (diverged, "ok", pd.NA)):
+            trials.loc[trials["trial"] == trial, "status"] = status
+            trials.loc[trials["trial"] == trial, "diverged_at"] = step
 
     rewrite(copied / "trials.parquet", change)
     found = vsweep.verify(copied, k=20)
-    assert by_trial(found)[best]["changed"] == ["best"]
-    assert best in found["changed"]
-
-
-@pytest.mark.parametrize("said", ["diverged", "ok"])
-def test_a_trial_whose_status_is_another_changes_its_verdict(made, copied, said):
-    other = "ok" if said == "diverged" else "diverged"
-    trial = int(made.trials.loc[made.trials["status"] == other, "trial"].iloc[-1])
-
-    def change(trials):
-        mine = trials["trial"] == trial
-        trials.loc[mine, "status"] = said
-        trials.loc[mine, "diverged_at"] = 3 if said == "diverged" else pd.NA
-
-    rewrite(copied / "trials.parquet", change)
-    changed = by_trial(vsweep.verify(copied, k=20))[trial]["changed"]
-    assert ("not diverged" if said == "diverged" else "diverged") in changed
+    changed = {trial: by_trial(found)[trial]["changed"] for trial in (best, second, diverged)}
+    assert changed[best] == ["best"]
+    assert "not diverged" in changed[second]
+    assert "diverged" in changed[diverged]
+    assert {best, second, diverged} <= set(found["changed"])
 
 
 # The twin.
@@ -444,7 +431,7 @@ def test_the_overrides_of_a_trial_are_that_trial_alone(which, request):
     sweep, own = request.getfixturevalue(which), None
     if which == "ones_own":
         sweep, own = sweep
-    for _, trial in sweep.trials.iterrows():
+    for _, trial in sweep.trials.iloc[::3].iterrows():
         words = vsweep.overrides(sweep.directory, trial["trial"], own)
         assert identities(composed(words, own)).tolist() == [trial["identity"]]
 
@@ -483,11 +470,21 @@ def assert_reproduces(found, sweep, trial):
             np.testing.assert_allclose(got[name], want[name], rtol=1e-6, atol=1e-7, err_msg=name)
 
 
-@pytest.mark.parametrize("trial", [1, 6, 11])
-def test_a_trial_that_is_trained_again_is_the_same(made, tmp_path, trial):
-    """Of a padded program, of its own width, and one that diverged."""
-    found = vsweep.reproduce(made.directory, trial, to=tmp_path / "again")
-    assert found.sweep.directory == tmp_path / "again"
+# A trial of a padded program, one of its own width, and one that diverged.
+REPRODUCED = 1, 6, 11
+
+
+@pytest.fixture(scope="module")
+def alone(made, tmp_path_factory):
+    """Some of the trials, each trained again in a directory of its own, by number."""
+    folder = tmp_path_factory.mktemp("alone")
+    return {trial: vsweep.reproduce(made.directory, trial, to=folder / str(trial)) for trial in REPRODUCED}
+
+
+@pytest.mark.parametrize("trial", REPRODUCED)
+def test_a_trial_that_is_trained_again_is_the_same(made, alone, trial):
+    found = alone[trial]
+    assert found.sweep.directory.name == str(trial)
     assert found.overrides == vsweep.overrides(made.directory, trial)
     assert_reproduces(found, made, trial)
     kept = made.params(trial)
@@ -540,12 +537,11 @@ def held_out(dataset):
     return dataset.x[rows], dataset.y[rows]
 
 
-@pytest.mark.parametrize("trial", [0, 7, 11])
-def test_predictions_on_the_held_out_examples_give_their_accuracy(made, tmp_path, trial):
+@pytest.mark.parametrize("trial", REPRODUCED)
+def test_predictions_on_the_held_out_examples_give_their_accuracy(made, alone, trial):
     iris = DATASETS["iris"]()
     x, y = held_out(iris)
-    again = vsweep.reproduce(made.directory, trial, to=tmp_path / "again").predictor
-    for predictor in (made.predictor(trial), again):
+    for predictor in (made.predictor(trial), alone[trial].predictor):
         right = int((predictor(x) == np.array(iris.classes)[y]).sum())
         assert np.float32(right) / np.float32(len(y)) == pytest.approx(
             trial_of(made, trial)["final_val_accuracy"], rel=1e-6
@@ -618,9 +614,9 @@ def test_no_parameters_are_kept(tmp_path):
         sweep.params(77)
 
 
-@pytest.mark.parametrize("more", [[], ["block=2"]])
-def test_the_best_parameters_are_kept(tmp_path, more):
-    words = [*WORDS, "keep.params=3", "grid.optimizer.lr=[0.3,1e6,1.0]", *more, f"dir='{tmp_path / 'kept'}'"]
+def test_the_best_parameters_are_kept(tmp_path):
+    rates = "grid.optimizer.lr=[0.3,1e6,1.0]"
+    words = [*WORDS, "keep.params=3", rates, "block=2", f"dir='{tmp_path / 'kept'}'"]
     sweep = vsweep.sweep(words, quiet=True)
     assert_best_three(sweep)
 
@@ -702,32 +698,20 @@ def test_what_was_confirmed_is_kept(made, confirmed):
 
 
 def test_what_is_confirmed_already_is_not_trained_again(copied):
-    before = parts_of(copied)
-    first = vsweep.confirm(copied, top=2, seeds=2, quiet=True)
-    parts = parts_of(copied)
-    assert before <= parts
-    assert trials_in(parts - before) == 4
-    second = vsweep.confirm(copied, top=2, seeds=2, quiet=True)
-    assert parts_of(copied) == parts
-    pd.testing.assert_frame_equal(second.cells, first.cells)
-    vsweep.confirm(copied, top=1, seeds=3, quiet=True)
-    assert parts <= parts_of(copied)
-    assert trials_in(parts_of(copied) - parts) == 3
-
-
-def test_as_many_seeds_as_eight_by_default(copied):
+    """By default a cell is trained on eight seeds; the sweep's own files stay as they are."""
     before = {path.name: path.read_bytes() for path in copied.glob("*.parquet")}
     parts = parts_of(copied)
-    vsweep.confirm(copied, top=1, quiet=True)
-    assert trials_in(parts_of(copied) - parts) == 8
+    first = vsweep.confirm(copied, top=1, quiet=True)
+    after = parts_of(copied)
+    assert parts <= after
+    assert trials_in(after - parts) == 8
+    second = vsweep.confirm(copied, top=1, quiet=True)
+    assert parts_of(copied) == after
+    pd.testing.assert_frame_equal(second.cells, first.cells)
+    vsweep.confirm(copied, top=1, seeds=3, quiet=True)
+    assert after <= parts_of(copied)
+    assert trials_in(parts_of(copied) - after) == 3
     assert {path.name: path.read_bytes() for path in copied.glob("*.parquet")} == before
-
-
-def test_a_loss_shrinks_upwards(made, copied):
-    found = vsweep.confirm(copied, top=2, seeds=2, metric="val_loss", quiet=True)
-    assert found.metric == "val_loss"
-    assert found.cells["cell"].tolist() == made.cells("val_loss")["cell"].head(2).tolist()
-    np.testing.assert_allclose(found.cells["shrinkage"], found.cells["confirmed"] - found.cells["mean"])
 
 
 def test_a_metric_that_was_not_recorded_confirms_nothing(copied):
@@ -775,11 +759,15 @@ def test_the_command_verifies(cli, copied):
     assert shown == [str(each["trial"]) for each in found["trials"]]
 
 
-def test_the_command_confirms(cli, copied):
+def test_the_command_confirms(cli, made, copied):
+    """The metric is a loss, which shrinks upwards."""
     done = cli("confirm", str(copied), "top=2", "seeds=2", "metric=val_loss")
     assert (done.status, done.out) == (0, f"{copied}\n")
     record = json.loads((copied / "confirm.json").read_text())
     assert (record["metric"], len(record["cells"]), len(record["seeds"])) == ("val_loss", 2, 2)
+    cells = pd.DataFrame(record["cells"])
+    assert cells["cell"].tolist() == made.cells("val_loss")["cell"].head(2).tolist()
+    np.testing.assert_allclose(cells["shrinkage"], cells["confirmed"] - cells["mean"])
     last = done.err.splitlines()[-1]
     first = record["cells"][0]
     assert last.startswith(

@@ -1,5 +1,6 @@
 """A sweep's directory that is damaged, moved, copied, older than it says, or written by another process."""
 
+import json
 import os
 import shutil
 import signal
@@ -109,15 +110,12 @@ def test_a_clock_that_is_set_back_changes_nothing(zygote, undisturbed, tmp_path,
     when(lambda: parts(tmp_path / "kept") >= 3)
     zygote.kill(pid, signal.SIGKILL)
     zygote.ended(pid)
-    # All that was written is of a time that is still to come.
-    resume = [sys.executable, "-m", "vsweep", "resume", "kept"]
-    ran = subprocess.run(resume, cwd=tmp_path, env=years_ago, capture_output=True, text=True, timeout=120)
-    assert ran.returncode == 0, ran.stderr
-    same(tmp_path / "kept", undisturbed)
-    # And a new sweep finds a name of its own.
-    words = [sys.executable, "-m", "vsweep", "run", *WORDS]
+    # All that was written is of a time that is still to come. And a new sweep finds a name of its own.
+    script = f"import vsweep; vsweep.resume('kept'); print(vsweep.sweep({WORDS}).directory)"
+    words = [sys.executable, "-c", script]
     ran = subprocess.run(words, cwd=tmp_path, env=years_ago, capture_output=True, text=True, timeout=120)
     assert ran.returncode == 0, ran.stderr
+    same(tmp_path / "kept", undisturbed)
     same(tmp_path / ran.stdout.splitlines()[-1], undisturbed)
 
 
@@ -149,16 +147,14 @@ def test_a_finished_sweep_trains_nothing(zygote, undisturbed, kept, tmp_path):
 
 
 @pytest.mark.parametrize("change", [{"format": 1}, {"format": None}, {"numerics": 0}])
-def test_a_directory_of_another_version_is_refused(zygote, kept, tmp_path, change):
-    import json
-
+def test_a_directory_of_another_version_is_refused(kept, cli, change):
     plan = json.loads((kept / "plan.json").read_text()) | change
     (kept / "plan.json").write_text(json.dumps(plan))
     before = {path: path.read_bytes() for path in kept.rglob("*.parquet")}
     for words in (["resume", "kept"], ["run", *WORDS, "dir=kept", "seeds=13"]):
-        assert zygote.run(tmp_path, *words) == 2
-        said = (tmp_path / "err").read_text()
-        assert said.startswith(f"vsweep: dir: 'kept' was made by vsweep {version('vsweep')}, whose ")
-        assert "give another dir, or go on with that version" in said
+        done = cli(*words)
+        assert done.status == 2
+        assert done.err.startswith(f"vsweep: dir: 'kept' was made by vsweep {version('vsweep')}, whose ")
+        assert "give another dir, or go on with that version" in done.err
     assert {path: path.read_bytes() for path in kept.rglob("*.parquet")} == before
     assert len(vsweep.load(kept).trials) == 48
