@@ -1,5 +1,7 @@
 """Sweeps of functions to minimise, as a person runs them."""
 
+import inspect
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -252,16 +254,20 @@ def test_a_descent_and_its_twin_are_held_against_each_other(basins):
     assert found["changed"] == []
 
 
-@pytest.mark.parametrize("name", ["width", "depth", "init", "init_scale", "start", "bias_init", "activation"])
-def test_a_coordinate_may_be_called_as_a_field_of_another_model(tmp_path, name):
-    scope = {}
-    exec(f"def bowl({name}):\n    return ({name} - 3.0) ** 2", scope)
-    words = [f"grid.model.{name}=[1.0,5.5]", "steps=60", "optimizer.lr=0.1"]
-    sweep = run(tmp_path, *words, loss=scope["bowl"])
-    assert sweep.trials[f"model.{name}"].tolist() == [1.0, 5.5]
-    np.testing.assert_allclose(sweep.trials[f"final_param.{name}"], 3.0, atol=1e-4)
+def test_a_coordinate_may_be_called_as_a_field_of_another_model(tmp_path):
+    def bowl(width, depth, init, init_scale, start, bias_init, activation):
+        coordinates = jnp.stack([width, depth, init, init_scale, start, bias_init, activation])
+        return jnp.sum((coordinates - 3.0) ** 2)
+
+    names = inspect.signature(bowl).parameters
+    words = [*(f"grid.model.{name}=[1.0,5.5]" for name in names), "steps=60", "optimizer.lr=0.1"]
+    sweep = run(tmp_path, *words, loss=bowl)
     first = sweep.curves[sweep.curves["step"] == 0]
-    assert first[f"param.{name}"].tolist() == [1.0, 5.5]
+    assert len(sweep.trials) == 2**7
+    for name in names:
+        assert set(sweep.trials[f"model.{name}"]) == {1.0, 5.5}
+        np.testing.assert_allclose(sweep.trials[f"final_param.{name}"], 3.0, atol=1e-4)
+        assert first[f"param.{name}"].tolist() == sweep.trials[f"model.{name}"].tolist()
 
 
 def test_coordinates_may_be_positional_alone_and_fields_keywords(tmp_path):

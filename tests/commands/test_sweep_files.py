@@ -1,5 +1,7 @@
 """The sweeps that are shipped, and how often a sweep compiles."""
 
+from functools import cache
+
 import jax
 import numpy as np
 import pytest
@@ -7,7 +9,6 @@ import pytest
 import vsweep
 from vsweep.config.groups import CONF
 from vsweep.config.schema import GROUPS
-from vsweep.config.spec import make_spec as study
 from vsweep.engine import compiler, executor
 from vsweep.engine.devices import trial_mesh
 from vsweep.metrics import axes_of
@@ -27,9 +28,15 @@ def test_a_sweep_file_begins_with_its_command(file):
     assert lines[1].split()[:4] == ["#", "vsweep", "run", f"sweep={file.stem}"]
 
 
+@cache
+def planned(name):
+    """The spec and the plan of a sweep file as it is."""
+    return vsweep.plan([f"sweep={name}", "tracker=none"])
+
+
 def shrunk(name):
     """The words of a sweep of which each axis has its last value alone, the learning rate two."""
-    made = study([f"sweep={name}", "tracker=none"])
+    made, _ = planned(name)
     words = []
     for axis in made.grid.axes:
         nested = axis.path in GROUPS and isinstance(made.raw["grid"][axis.path], dict)
@@ -45,11 +52,11 @@ def shrunk(name):
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_a_sweep_file_plans_as_it_is(file):
-    made, planned = vsweep.plan([f"sweep={file.stem}", "tracker=none"])
+    made, plan = planned(file.stem)
     assert made.name == file.stem
-    assert len(planned.grid) > 1
-    rows = np.concatenate([program.rows for program in planned.programs])
-    np.testing.assert_array_equal(np.sort(rows), np.arange(len(planned.grid)))
+    assert len(plan.grid) > 1
+    rows = np.concatenate([program.rows for program in plan.programs])
+    np.testing.assert_array_equal(np.sort(rows), np.arange(len(plan.grid)))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -99,11 +106,11 @@ def test_each_program_is_compiled_once_whatever_the_number_of_blocks(small, comp
     words = ["data=iris", "tracker=none", "seeds=3", "steps=3", "block=2", "data.batch_size=50"]
     words += ["grid.model.name=[logistic,mlp]", "grid.model.width=[2,4]", "grid.optimizer.lr=[0.1,0.3,1]"]
     words += ["grid.model.init_scale=[0.5,1]", "model.init=he_normal"]
-    _, planned = vsweep.plan(words)
-    assert len(planned.programs) == 2
-    assert sum(program.blocks for program in planned.programs) == 27
+    _, plan = vsweep.plan(words)
+    assert len(plan.programs) == 2
+    assert sum(program.blocks for program in plan.programs) == 27
     assert compiles.events == 0
-    blocks = executor.train(planned, trial_mesh())
+    blocks = executor.train(plan, trial_mesh())
     seen = []
     for _ in blocks:
         seen.append((compiles.programs, compiles.events))

@@ -74,11 +74,10 @@ def _table(plan: Plan) -> Table:
 def _column(values: np.ndarray) -> Any:
     """Return a column of the trial table: None is missing, and values that are not scalars are text."""
     kinds = {type(v) for v in values if v is not None}
-    missing = any(v is None for v in values)
     if kinds == {bool}:
         return pd.array(values, "boolean")
     if kinds == {int}:
-        return pd.array(values, "Int64" if missing else "int64")
+        return pd.array(values, "Int64" if any(v is None for v in values) else "int64")
     if kinds and kinds <= {int, float}:
         return pd.array([np.nan if v is None else float(v) for v in values], "float64")
     return pd.array([v if v is None else str(v) for v in values], "str")

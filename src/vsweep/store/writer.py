@@ -27,6 +27,8 @@ FORMAT = 3
 # Rows of `trials.parquet` are written at most this often while blocks come in.
 _TRIALS_EVERY_S = 5.0
 _CONFIG, _PLAN, _UNDERWAY = "config.yaml", "plan.json", "underway"
+# The entries of `plan.json` on how the trials were trained, which stay when no trial is left to train.
+_TRAINED_BY = ("versions", "python", "commit", "devices", "asked", "programs")
 # The files that a sweep creates before its plan.
 _FIRST_FILES = {*LOCK_FILES, _CONFIG, CURVES, ROWS}
 
@@ -65,12 +67,8 @@ class Store:
         # Messages for the user on the state of the directory.
         self.notes: list[str] = []
         self._at_steps, self._config = at_steps, config
-        self._record: dict[str, Any] = {
-            **record,
-            "format": FORMAT,
-            "numerics": numerics,
-            "table": table.digest(),
-        }
+        version = {"format": FORMAT, "numerics": numerics, "table": table.digest()}
+        self._record: dict[str, Any] = {**record, **version}
         self._ledger = Ledger(directory)
         self._params = ParamsWriter(directory, keep, table.metrics)
         self._written = time.monotonic()
@@ -117,8 +115,7 @@ class Store:
             for part in (self.directory / folder).glob(".*.part"):
                 part.unlink()
         if self.done.all() and earlier.get("table") == self._record["table"]:
-            # The earlier plan describes how the trials were trained.
-            self._record = {**earlier, "pictures": {}}
+            self._record |= {key: earlier[key] for key in _TRAINED_BY if key in earlier}
         self._describe(self.directory)
 
     def _describe(self, folder: Path) -> None:
