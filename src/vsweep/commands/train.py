@@ -5,34 +5,29 @@ import sys
 import time
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vsweep.commands.directory import RecordedSweep, open_store
 from vsweep.commands.failures import explained_failures
 from vsweep.commands.plan import describe
+from vsweep.commands.verify import verify_some
 from vsweep.config.schema import parse_field
 from vsweep.config.spec import SweepSpec
 from vsweep.engine.autotune import autotune, save_timings
-from vsweep.engine.checks.verify import choose_trials_to_verify, summarize, verify, within_budget
 from vsweep.engine.executor import TrainingStats, train
 from vsweep.engine.make_plan import plan_sweep
 from vsweep.engine.plan import Plan
 from vsweep.engine.plan_record import as_record, examples, training_record
 from vsweep.engine.tuning.timings import TimingCache, load_timings
 from vsweep.results import Sweep
-from vsweep.store.atomic import write_json
 from vsweep.store.blocks import PartialBlock
 from vsweep.store.reader import CONFIRMED, REPORT, VERIFIED, clear_pictures
-from vsweep.store.writer import Store, read_curves, read_plan
+from vsweep.store.writer import Store, read_plan
 from vsweep.trackers.console import ConsoleTracker
 from vsweep.trackers.tracker import Tracker, Trackers
 from vsweep.trackers.wandb.options import tracker_mode
 from vsweep.trackers.wandb.tracker import WandbTracker, missing_runs_message
-
-# The share of a sweep's time that its own verification may take, and how many trials it draws at random.
-_SHARE, _AT_RANDOM = 0.05, 2
 
 
 @dataclass(frozen=True)
@@ -97,7 +92,8 @@ def train_sweep(spec: SweepSpec, directory: Path | None = None, *, quiet: bool) 
             train_missing(prepared, trackers)
             allow_targets = spec.raw.get("allow_targets") or ()
             sweep = RecordedSweep(prepared.store.directory, spec.own, allow_targets)
-            verify_some(prepared, sweep)
+            if parse_field("verify", spec.raw.get("verify")) and sweep.verified is None:
+                verify_some(sweep, prepared.plan, prepared.mesh, prepared.timings, prepared.elapsed)
             publish(prepared, sweep, trackers)
         if not (prepared.missing or quiet) and (line := missing_runs_message(sweep)):
             print(line, file=sys.stderr)
@@ -161,25 +157,6 @@ def train_missing(prepared: Prepared, trackers: Trackers) -> None:
             trained = store.finished - before
             store.note(happened=training_record(plan, seconds, stats.device_bytes, trained))
             save_timings(plan, stats, prepared.timings)
-
-
-def verify_some(prepared: Prepared, sweep: Sweep) -> None:
-    """Train a few trials again, in at most 5 % of the time that the sweep took, and write `verify.json`."""
-    path, trials = sweep.directory / VERIFIED, sweep.trials
-    if path.exists() or not parse_field("verify", prepared.spec.raw.get("verify")):
-        return
-    plan, timings = prepared.plan, prepared.timings
-    result = summarize([], len(trials))
-    try:
-        drawn = choose_trials_to_verify(plan, trials, _AT_RANDOM)
-        chosen = within_budget(plan, timings, drawn, _SHARE * prepared.elapsed)
-        if chosen:
-            curves_of = partial(read_curves, sweep.directory)
-            result = verify(plan, prepared.mesh, timings, trials, curves_of, chosen)
-    except Exception as error:
-        # The trained trials are in the store, and a failed verification must not hide them.
-        result |= {"failed": " ".join(f"{type(error).__name__}: {error}".split())}
-    write_json(path, result)
 
 
 def publish(prepared: Prepared, sweep: Sweep, trackers: Trackers) -> None:

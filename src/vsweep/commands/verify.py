@@ -6,14 +6,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from jax.sharding import Mesh
+
 from vsweep.commands.directory import plan_again, recorded_spec
-from vsweep.engine.checks.verify import choose_trials_to_verify
+from vsweep.engine.checks.verify import choose_trials_to_verify, summarize, within_budget
 from vsweep.engine.checks.verify import verify as verify_trials
+from vsweep.engine.plan import Plan
+from vsweep.engine.tuning.timings import TimingCache
 from vsweep.results import Sweep
 from vsweep.store.atomic import write_json
 from vsweep.store.lock import Lock
 from vsweep.store.reader import VERIFIED
 from vsweep.store.writer import read_curves
+
+# The share of a sweep's time that its own verification may take, and how many trials it draws at random.
+_SHARE, _AT_RANDOM = 0.05, 2
 
 
 def verify(
@@ -52,3 +59,26 @@ def verify(
         result = verify_trials(plan, mesh, timings, sweep.trials, curves_of, chosen)
         write_json(sweep.directory / VERIFIED, result)
     return result
+
+
+def verify_some(sweep: Sweep, plan: Plan, mesh: Mesh, timings: TimingCache, elapsed_s: float) -> None:
+    """Train a few trials of a new sweep again, in at most 5 % of its time, and write `verify.json`.
+
+    Args:
+        sweep: The sweep, whose directory is locked.
+        plan: The plan of its trials.
+        mesh: The devices.
+        timings: The measured times of programs.
+        elapsed_s: The seconds that the sweep took.
+    """
+    result = summarize([], len(sweep.trials))
+    try:
+        drawn = choose_trials_to_verify(plan, sweep.trials, _AT_RANDOM)
+        chosen = within_budget(plan, timings, drawn, _SHARE * elapsed_s)
+        if chosen:
+            curves_of = partial(read_curves, sweep.directory)
+            result = verify_trials(plan, mesh, timings, sweep.trials, curves_of, chosen)
+    except Exception as error:
+        # The trained trials are in the store, and a failed verification must not hide them.
+        result |= {"failed": " ".join(f"{type(error).__name__}: {error}".split())}
+    write_json(sweep.directory / VERIFIED, result)

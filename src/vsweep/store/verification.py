@@ -1,4 +1,4 @@
-"""The result of `verify`, in words."""
+"""Describe the result of `verify`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,24 +7,24 @@ from typing import Any
 _MOST_NAMES = 5
 
 
-def describe_verification(found: Mapping[str, Any]) -> str:
-    """Return the content of `verify.json` in a sentence or two."""
-    if "failed" in found:
-        return f"verification failed ({found['failed']}); run `vsweep verify DIR`"
-    if not found["checked"]:
+def describe_verification(record: Mapping[str, Any]) -> str:
+    """Describe the content of `verify.json` in a sentence or two."""
+    if "failed" in record:
+        return f"verification failed ({record['failed']}); run `vsweep verify DIR`"
+    if not record["checked"]:
         return (
             "verification skipped: retraining one trial would take more than 5 % of the run time;"
             " run `vsweep verify DIR`"
         )
-    steady = [each for each in found["trials"] if not each["chaotic"]]
-    line = f"verified: {found['checked']} of {found['of']:,} trials retrained alone"
+    steady = [trial for trial in record["trials"] if not trial["chaotic"]]
+    line = f"verified: {record['checked']} of {record['of']:,} trials retrained alone"
     if steady:
-        apart, twin = (max(each[key] for each in steady) for key in ("difference", "twin"))
-        line += f"; their curves differ by at most {apart:.0e}, and their twins' by {twin:.0e}"
-    changed = found["changed"]
+        difference, twin = (max(trial[key] for trial in steady) for key in ("difference", "twin"))
+        line += f"; their curves differ by at most {difference:.0e}, and their twins' by {twin:.0e}"
+    changed = record["changed"]
     line += f"; {_names(changed)} changed its verdict" if changed else "; no verdict changed"
-    if found["chaotic"]:
-        line += f"; chaotic, so that rounding decides the curve: {_names(found['chaotic'])}"
+    if record["chaotic"]:
+        line += f"; chaotic, so that rounding decides the curve: {_names(record['chaotic'])}"
     return line
 
 
