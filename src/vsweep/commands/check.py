@@ -29,4 +29,5 @@ def check(config: ConfigInput = (), **own: Any) -> GradientCheck:
         ConfigError: The sweep cannot be run.
     """
     plan, _ = plan_sweep(read_spec(config, **own), load_timings(), {})
-    return GradientCheck(tuple(check_gradients(plan)), THRESHOLD)
+    programs = tuple(check_gradients(plan))
+    return GradientCheck.combine("", programs, programs=programs, threshold=THRESHOLD)

@@ -17,10 +17,7 @@ from vsweep.results import Sweep
 
 
 def overrides(
-    directory: str | Path,
-    trial: int,
-    own: Mapping[str, Any] | None = None,
-    allow_targets: Sequence[str] = (),
+    directory: str | Path, trial: int, own: Mapping[str, Any] | None = None, allow_targets: Sequence[str] = ()
 ) -> list[str]:
     """Return the exact config of a trial of a sweep as overrides: all of its fields, and its seed.
 

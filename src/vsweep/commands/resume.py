@@ -15,13 +15,7 @@ from vsweep.store.writer import check_format, read_plan
 from vsweep.training.vectorize import NUMERICS
 
 
-def resume(
-    directory: str | Path,
-    config: ConfigInput = (),
-    *,
-    quiet: bool = False,
-    **own: Any,
-) -> Sweep:
+def resume(directory: str | Path, config: ConfigInput = (), *, quiet: bool = False, **own: Any) -> Sweep:
     """Train the missing trials of the sweep in a directory, and no others.
 
     Args:

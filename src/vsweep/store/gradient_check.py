@@ -1,8 +1,8 @@
 """Results of comparing gradients with central differences."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 
 class Derivative(NamedTuple):
@@ -29,7 +29,8 @@ class Derivative(NamedTuple):
     difference: float
 
 
-class ProgramCheck(NamedTuple):
+@dataclass(frozen=True)
+class ProgramCheck:
     """The result for one program.
 
     Attributes:
@@ -47,18 +48,25 @@ class ProgramCheck(NamedTuple):
     doubt: float
     worst: Derivative
 
+    @classmethod
+    def combine(cls, name: str, checks: Sequence["ProgramCheck"], **more: Any) -> Self:
+        """Return the sums of several results, and the values of the worst one; more: further attributes."""
+        scalars, left_open = sum(check.scalars for check in checks), sum(check.open for check in checks)
+        worst = max((check.worst for check in checks), key=lambda worst: worst.error)
+        return cls(name, scalars, left_open, max(check.doubt for check in checks), worst, **more)
+
 
 @dataclass(frozen=True)
-class GradientCheck:
-    """The results for all programs, and the relative error above which a gradient counts as wrong."""
+class GradientCheck(ProgramCheck):
+    """The result for all programs together.
 
-    programs: tuple[ProgramCheck, ...]
+    Attributes:
+        programs: The results of the programs.
+        threshold: The relative error above which a gradient counts as wrong.
+    """
+
+    programs: Sequence[ProgramCheck]
     threshold: float
-
-    @property
-    def worst(self) -> Derivative:
-        """The derivative with the largest error in any program."""
-        return max((program.worst for program in self.programs), key=lambda worst: worst.error)
 
     @property
     def error(self) -> float:
@@ -69,18 +77,3 @@ class GradientCheck:
     def wrong(self) -> bool:
         """True if a gradient is wrong."""
         return self.error > self.threshold
-
-    @property
-    def scalars(self) -> int:
-        """Number of derivatives compared in all programs."""
-        return sum(program.scalars for program in self.programs)
-
-    @property
-    def open(self) -> int:
-        """Number of derivatives for which central differences are inconclusive."""
-        return sum(program.open for program in self.programs)
-
-    @property
-    def doubt(self) -> float:
-        """Uncertainty of the differences in the worst program, as a share of the largest gradient."""
-        return max(program.doubt for program in self.programs)

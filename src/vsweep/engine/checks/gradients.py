@@ -97,10 +97,7 @@ def check_gradients(plan: Plan) -> Iterator[ProgramCheck]:
             where = _trial_position(plan.grid, int(program.rows[place]))
             with precision_context(static):
                 points += _check_trial(static, one, data, width, where, rng)
-        worst = max((point.worst for point in points), key=lambda worst: worst.error)
-        scalars, left_open = sum(point.scalars for point in points), sum(point.open for point in points)
-        doubt = max(point.doubt for point in points)
-        yield ProgramCheck(program.inputs.subject, scalars, left_open, doubt, worst)
+        yield ProgramCheck.combine(program.inputs.subject, points)
 
 
 def _trial_position(grid: Grid, row: int) -> tuple[dict[str, Any], int, int]:
