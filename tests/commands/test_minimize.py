@@ -170,7 +170,7 @@ def test_two_functions_of_different_coordinates(tmp_path):
 
 
 def test_more_starts_into_the_same_directory(tmp_path):
-    words = ["loss=quartic", "grid.model.x=[-2.0,1.0]", "steps=20", "optimizer.lr=1e-3"]
+    words = ["loss=quartic", "grid.model.x=[-2.0,1.0]", "steps=40", "optimizer.lr=1e-3"]
     before = run(tmp_path, *words).trials.set_index("identity")
     again = vsweep.resume(tmp_path / "kept", ["grid.model.x=[-2.0,-1.0,1.0]"], quiet=True)
     trials = again.trials.set_index("identity")
@@ -322,7 +322,7 @@ def test_what_no_function_of_an_axis_has_is_refused(here, word):
 
 
 def test_a_seed_that_changes_nothing_is_told(tmp_path, capsys):
-    words = ["loss=quartic", "model.x=1.0", "steps=20", "seeds=3", f"dir='{tmp_path / 'kept'}'"]
+    words = ["loss=quartic", "model.x=1.0", "steps=40", "seeds=2", f"dir='{tmp_path / 'kept'}'"]
     vsweep.sweep([*BASE, *words])
     said_ = capsys.readouterr().err
     assert "all seeds give the same result; model.spread varies the starting points" in said_
