@@ -179,8 +179,9 @@ def plan_again(spec: SweepSpec, sweep: Sweep, only: int | None = None) -> tuple[
     plan, mesh = plan_sweep(spec, timings, sweep.plan if only is None else {})
     numbers = plan.grid.trials()[0] if only is None else [only]
     planned, recorded = pd.Series(identities(plan), numbers), sweep.trials.set_index("trial")["identity"]
-    recorded = recorded[recorded.index.isin(planned.index)]
-    if not (planned[recorded.index] == recorded).all():
+    if only is not None:
+        recorded = recorded[recorded.index == only]
+    if not (planned.reindex(recorded.index) == recorded).all():
         got = f"the data, or your own functions, are not those that {str(sweep.directory)!r} was trained on"
         raise ConfigError("dir", got, "restore the old ones, or run the sweep in a new directory")
     return plan, mesh, timings
