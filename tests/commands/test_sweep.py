@@ -260,7 +260,7 @@ def test_what_is_wrong_in_ones_own_is_told_and_nothing_is_written(case, here):
     [
         (
             {"model": {"stat": 1.0}},
-            "model.stat: your function has no such parameter; it takes one of model.start",
+            "model.stat: no such field; did you mean model.start?",
         ),
         ({"grid": {"model": {"stat": [1.0]}}}, "grid.model.stat: no such field"),
         ({"model": {"start": "far"}}, "model._target_: cannot be trained"),

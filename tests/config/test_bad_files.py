@@ -54,7 +54,7 @@ PERSONS = {
     "dir: C:\\x\n": "dir: in sweeps/odd.yaml: got 'C:",
     "dir: ..\\x\n": "dir: in sweeps/odd.yaml: got '..",
     "dir: ${tracker.wandb.project}\ntracker: {wandb: {project: ../x}}\n": "dir: in sweeps/odd.yaml: got '${",
-    "dir: !!python/object/apply:pathlib.Path [/tmp/x]\n": "dir: in sweeps/odd.yaml: got PosixPath",
+    "dir: !!python/object/apply:pathlib.Path [/tmp/x]\n": "sweep: cannot read sweeps/odd.yaml (there is no",
     "allow_targets: [os]\n": "allow_targets: in sweeps/odd.yaml: a sweep file cannot allow itself modules",
     "allow_targets: []\n": "allow_targets: in sweeps/odd.yaml: a sweep file cannot",
     "hydra: {run: {dir: /tmp/x}}\n": "hydra: in sweeps/odd.yaml: a sweep file cannot set Hydra up",

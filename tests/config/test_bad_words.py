@@ -103,7 +103,7 @@ GRAMMAR = {
     "~grid.model.width": "grid.model.width: is not in the config, so it cannot be deleted",
     "~steps": "steps: got None; it takes an integer",
     "~steps=3": "steps: is 300, which is not the value to delete",
-    "~model=logistic": "model: is not logistic, so ~model=logistic deletes nothing",
+    "~model=logistic": "model: is mlp, which is not the value to delete; give ~model",
     "~seeds": "seeds: got None; it takes a count",
     "~data": "data: got None; it takes one of digits",
     "~tracker": "tracker.wandb.mode: got None",

@@ -5,6 +5,7 @@ import pytest
 
 from vsweep.config.choices import ModelChoice, PointChoice, UserData, UserFunction, UserModel
 from vsweep.config.spec import make_spec
+from vsweep.engine.hyperparams import cell_fields
 from vsweep.errors import ConfigError
 from vsweep.tasks.losses import own_loss
 from vsweep.tasks.minimize import Minimise
@@ -106,7 +107,7 @@ def test_a_point_binds_its_coordinates_and_makes_their_task():
 def test_a_model_makes_a_supervised_task_of_as_many_outputs_as_its_loss_needs():
     chosen = config(*IRIS, "model=logistic")
     loss = chosen.model.make_loss(chosen.loss, chosen.data, 3)
-    task = chosen.model.make_task(loss, chosen.model.prediction_fields("float32"), {}, "float32", (4, 3))
+    task = chosen.model.make_task(loss, cell_fields(chosen), {}, "float32", (4, 3))
     assert isinstance(task, Supervised)
     assert (task.n_features, task.n_outputs) == (4, 3)
 

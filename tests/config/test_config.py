@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from vsweep.config.groups import CONF
 from vsweep.config.schema import FIELDS, GROUPS, SWEEP_FIELDS, parse_field
 from vsweep.config.spec import make_spec as study
-from vsweep.config.user_input import as_overrides
 from vsweep.config.validate import as_dict, check_config
 from vsweep.errors import ConfigError
 from vsweep.tasks.minimize import FUNCTIONS
@@ -304,7 +303,7 @@ def test_nested_fields_are_what_they_were_after_hydra(nested):
     nested["data"] |= {key: "x y" for key in ("path", "target") if key in nested["data"]}
     for key, value in {"features": ["a b"], "classes": ["a b", "c"]}.items():
         nested["data"] |= {key: value} if key in nested["data"] else {}
-    made = study(as_overrides({"tracker": "none", **nested}).overrides)
+    made = study({"tracker": "none", **nested})
     config = as_dict(made.variants[()])
     for group in GROUPS:
         assert {key: config[group][key] for key in nested[group]} == nested[group]
@@ -320,13 +319,11 @@ AWKWARD = ["a'b", 'a"b', "C:\\data\\x", "ends\\", "a, b", "[a]", "{a: 1}", "a=b"
 
 def test_awkward_text_arrives_as_it_was_given():
     nested = {"name": "csv", "path": "p", "target": "t", "features": AWKWARD}
-    made = study(as_overrides({"tracker": "none", "data": nested}).overrides)
+    made = study({"tracker": "none", "data": nested})
     assert made.raw["data"]["features"] == AWKWARD
     wrong = {}
     for text in ["C:\\data\\x", "null", "1", "true", "a'b"]:
-        path = study(as_overrides({"tracker": "none", "data": nested | {"path": text}}).overrides).raw[
-            "data"
-        ]["path"]
+        path = study({"tracker": "none", "data": nested | {"path": text}}).raw["data"]["path"]
         if path != text:
             wrong[text] = path
     assert not wrong

@@ -9,9 +9,9 @@ from hydra.errors import OverrideParseException
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vsweep.config.overrides import FieldValue, read_overrides, spell
+from vsweep.config.overrides import from_value, from_word, spell
 from vsweep.config.spec import make_spec
-from vsweep.config.user_input import as_overrides
+from vsweep.config.user_input import UserConfig, as_overrides
 from vsweep.config.values import resolve
 from vsweep.errors import ConfigError
 
@@ -26,16 +26,14 @@ values = scalars | st.recursive(st.lists(scalars, max_size=4), lambda inner: st.
 
 def read(override):
     """The value that an override gives its field, once interpolations are resolved."""
-    (change,) = read_overrides([override])
-    return resolve({"x": change.value})["x"]
+    return resolve({"x": override.value})["x"]
 
 
 @given(values)
 @example("A¹")
 def test_a_value_is_what_its_word_is_and_stays_what_it_was(value):
-    as_value, as_word = (read(one) for one in (FieldValue("x.y", value), spell(FieldValue("x.y", value))))
-    assert repr(as_value) == repr(value)
-    assert repr(as_word) == repr(value)
+    assert repr(read(from_value("x.y", value))) == repr(value)
+    assert repr(read(from_word(spell("x.y", value)))) == repr(value)
 
 
 @pytest.mark.parametrize(
@@ -51,10 +49,10 @@ def test_a_value_is_what_its_word_is_and_stays_what_it_was(value):
     ],
 )
 def test_what_python_holds_becomes_plain(value, plain):
-    found = read(FieldValue("x.y", value))
+    found = read(from_value("x.y", value))
     assert found == plain
     assert type(found) is type(plain)
-    assert read(spell(FieldValue("x.y", value))) == plain
+    assert read(from_word(spell("x.y", value))) == plain
 
 
 items = st.sampled_from(
@@ -75,8 +73,7 @@ def test_a_list_in_a_word_is_what_hydras_grammar_reads(parts, gap):
     except (OverrideParseException, ValueError):
         expected = None
     try:
-        (change,) = read_overrides([f"x.y={text}"])
-        found = repr(change.value)
+        found = repr(from_word(f"x.y={text}").value)
     except ConfigError:
         found = None
     assert found == expected
@@ -102,17 +99,17 @@ RATES, DECAYS = (np.random.default_rng(0).permutation(100_000) + 1.0).reshape(2,
 
 @pytest.mark.parametrize("group", ["grid", "draws"])
 def test_values_of_a_mapping_are_never_parsed(parsed, group):
-    made = make_spec(as_overrides(BASE | {group: {"optimizer": {"lr": RATES}}, "steps": 7}).overrides)
+    made = make_spec(BASE | {group: {"optimizer": {"lr": RATES}}, "steps": 7})
     assert made.grid.axes[0].values == tuple(RATES)
-    assert set(parsed) == {"data=iris", "model=logistic", "tracker=none"}
+    assert set(parsed) <= {"data=iris", "model=logistic", "tracker=none"}
 
 
 def test_draws_of_groups_compose_choices_and_parse_no_values(parsed):
     names = ["logistic", "mlp"] * (len(RATES) // 2)
     fields = {"optimizer": {"lr": RATES, "weight_decay": DECAYS}, "model": names}
-    made = make_spec(as_overrides({"data": "iris", "tracker": "none", "draws": fields}).overrides)
+    made = make_spec({"data": "iris", "tracker": "none", "draws": fields})
     assert len(made.grid) == len(RATES)
-    assert set(parsed) == {"data=iris", "tracker=none", "model=logistic", "model=mlp"}
+    assert set(parsed) <= {"data=iris", "tracker=none", "model=logistic", "model=mlp"}
 
 
 def test_a_long_list_in_a_word_is_not_parsed_by_the_grammar(parsed):
@@ -125,9 +122,9 @@ def test_a_long_list_in_a_word_is_not_parsed_by_the_grammar(parsed):
 def test_a_wandb_sweep_files_draws_are_never_parsed(parsed, here):
     text = "method: random\nrun_cap: 5000\nparameters: {lr: {min: 0.1, max: 1.0}}\n"
     (here / "wandb.yaml").write_text(text)
-    made = make_spec(as_overrides(["wandb_sweep=wandb.yaml", "data=iris", "tracker=none"]).overrides)
+    made = make_spec(["wandb_sweep=wandb.yaml", "data=iris", "tracker=none"])
     assert len(made.grid) == 5000
-    assert set(parsed) == {"data=iris", "tracker=none"}
+    assert set(parsed) <= {"data=iris", "tracker=none"}
 
 
 def test_a_sweep_file_of_a_hundred_thousand_values(here):
@@ -140,23 +137,17 @@ def test_a_sweep_file_of_a_hundred_thousand_values(here):
 
 
 def test_later_overrides_stand_for_earlier_ones_whether_words_or_values():
-    tree, value = (
-        "grid={optimizer:{lr:[0.1],weight_decay:[0.0]}}",
-        FieldValue("grid.optimizer.lr", [0.5, 1.0]),
-    )
+    tree = from_word("grid={optimizer:{lr:[0.1],weight_decay:[0.0]}}")
+    value, out = from_value("grid.optimizer.lr", [0.5, 1.0]), from_word("~grid.optimizer")
     lists = [
-        {axis.path: axis.values for axis in make_spec(order).grid.axes} for order in permuted(tree, value)
+        {axis.path: axis.values for axis in make_spec(UserConfig([*order])).grid.axes}
+        for order in ([tree, value], [value, tree])
     ]
     assert lists[0] == {"optimizer.lr": (0.5, 1.0), "optimizer.weight_decay": (0.0,)}
     assert lists[1] == {"optimizer.lr": (0.1,), "optimizer.weight_decay": (0.0,)}
-    out = make_spec([value, "~grid.optimizer"]).grid.axes
-    assert out == ()
+    assert make_spec(UserConfig([value, out])).grid.axes == ()
     with pytest.raises(ConfigError, match=r"^grid\.optimizer: is not in the config, so it cannot be deleted"):
-        make_spec(["~grid.optimizer", value])
-
-
-def permuted(one, other):
-    return [one, other], [other, one]
+        make_spec(UserConfig([out, value]))
 
 
 def test_interpolations_of_a_sweep_file_see_the_values(here):
@@ -165,7 +156,7 @@ def test_interpolations_of_a_sweep_file_see_the_values(here):
     text = f"data: iris\nsteps: ${{record_every}}\ngrid: {grid}\n"
     (here / "sweeps" / "mine.yaml").write_text(text)
     config = {"sweep": "mine", "tracker": "none", "record_every": 7, "grid": {"steps": [3, 4]}}
-    made = make_spec(as_overrides(config).overrides)
+    made = make_spec(config)
     axes = {axis.path: axis.values for axis in made.grid.axes}
     assert axes == {"optimizer.lr": (0.1, 0.2), "model.width": (3, 4), "steps": (3, 4)}
     assert made.raw["steps"] == 7
@@ -177,8 +168,8 @@ def test_what_is_recorded_of_values_composes_to_the_same():
         "grid": {"steps": {"range": [1, 9, 2]}},
         "data": {"name": "csv", "path": "it's ${HOME}\\", "target": "null", "features": ["1", "a, b"]},
     }
-    read = read_overrides(as_overrides(config).overrides)
-    again = read_overrides([spell(change.override) for change in read])
+    read = as_overrides(config).overrides
+    again = as_overrides([override.word for override in read]).overrides
     assert [(one.kind, one.key, one.value) for one in again] == [
         (one.kind, one.key, one.value) for one in read
     ]
@@ -204,5 +195,5 @@ def test_what_is_recorded_of_values_composes_to_the_same():
 )
 def test_a_mapping_that_cannot_be(config, begins):
     with pytest.raises(ConfigError) as error:
-        make_spec(as_overrides(config).overrides)
+        make_spec(config)
     assert str(error.value).startswith(begins)

@@ -12,7 +12,6 @@ from scipy import stats
 
 import vsweep
 from vsweep.config.spec import make_spec
-from vsweep.config.user_input import as_overrides
 from vsweep.engine.plan_text import as_text
 
 GRID = """\
@@ -48,7 +47,7 @@ def wandb(here):
 
     def call(text, *words):
         (here / "wandb.yaml").write_text(text)
-        return make_spec(as_overrides(["wandb_sweep=wandb.yaml", "data=iris", *words]).overrides)
+        return make_spec(["wandb_sweep=wandb.yaml", "data=iris", *words])
 
     return call
 
@@ -250,7 +249,7 @@ def test_a_path_may_be_any_text(here):
     (here / "my sweeps" / "it's a=1, b.yaml").write_text(RANDOM)
     path = "my sweeps/it's a=1, b.yaml"
     for given in ([f"wandb_sweep={path}", "data=iris"], {"wandb_sweep": path, "data": "iris"}):
-        assert len(make_spec(as_overrides(given).overrides).grid) == 12
+        assert len(make_spec(given).grid) == 12
 
 
 def test_gradients_of_a_wandb_sweep_are_checked(here, cli):

@@ -327,11 +327,12 @@ def test_a_sweep_writes_it_at_its_end_and_again_when_it_grows(here):
 
 def test_every_cell_is_spelt_as_its_config_is(small):
     from vsweep.commands.directory import recorded_spec
-    from vsweep.config.to_overrides import trial_overrides
+    from vsweep.config.overrides import spell
+    from vsweep.config.to_overrides import trial_values
 
     made = recorded_spec(small.directory)
     for cell in made.grid.cells.tolist():
-        *words, _ = trial_overrides(made.cell(cell), 0)
+        *words, _ = (spell(*field) for field in trial_values(made.cell(cell), 0).items())
         assert small.overrides(cell) == [*words, "seeds=[3,5]"]
     with pytest.raises(KeyError, match="no cell"):
         small.overrides(10_000)

@@ -112,11 +112,18 @@ _ARGUMENTS: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "SHELL": ("bash, zsh or fish", {}),
 }
-_HYDRA_FLAGS = {
-    ("-m", "--multirun"): "train one sweep per combination of values a,b,c",
-    ("-c", "--cfg"): "print the config (job, hydra or all) and stop",
-    ("-i", "--info"): "print information about Hydra and stop",
-    ("--hydra-help",): "show the help of Hydra's own flags",
+# The accepted flags of Hydra: their short form, the values they take, and the help. Hydra's other flags would
+# load configs from elsewhere.
+_HYDRA_FLAGS: dict[str, tuple[str, tuple[str, ...], str]] = {
+    "--multirun": ("-m", (), "train one sweep per combination of values a,b,c"),
+    "--cfg": ("-c", ("job", "hydra", "all"), "print the config (job, hydra or all) and stop"),
+    "--resolve": ("", (), "resolve interpolations in what --cfg prints"),
+    "--info": (
+        "-i",
+        ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
+        "print information about Hydra and stop",
+    ),
+    "--hydra-help": ("", (), "show the help of Hydra's own flags"),
 }
 
 
@@ -142,8 +149,8 @@ def parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser
             argument = sub.add_argument(word, nargs="*" if word == _FIELDS else "?", help=about)
             argument.complete = completions  # type: ignore[attr-defined]
         _add_options(sub, command)
-        for flags, about in _HYDRA_FLAGS.items() if name in ("run", "plan") else ():
-            sub.add_argument(*flags, action="store_true", help=about)
+        for flag, (short, _, about) in _HYDRA_FLAGS.items() if name in ("run", "plan") else ():
+            sub.add_argument(*filter(None, (short, flag)), action="store_true", help=about)
     return top, commands.choices
 
 
@@ -155,6 +162,31 @@ def _add_options(parser: argparse.ArgumentParser, command: Command) -> None:
 
 def _flag(option: str) -> str:
     return f"--{option.replace('_', '-')}"
+
+
+def split_flags(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return Hydra's flags in their long form, and the other words. Raises `ConfigError`."""
+    long = {short: flag for flag, (short, *_) in _HYDRA_FLAGS.items() if short}
+    flags: list[str] = []
+    others: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-"):
+            others.append(word)
+            continue
+        name, equals, value = word.partition("=")
+        flag = long.get(name, name)
+        if flag not in _HYDRA_FLAGS:
+            raise ConfigError(name, "no such flag", suggest(name, [*_HYDRA_FLAGS, *long, "--help"]))
+        values = _HYDRA_FLAGS[flag][1]
+        if values and not equals and (flag == "--cfg" or (rest and rest[0] in values)):
+            value, equals = rest.pop(0) if rest else "", "="
+        if equals and value not in values:
+            takes = f"it takes one of {', '.join(values)}" if values else "it takes no value"
+            raise ConfigError(name, f"got {value!r}", takes)
+        flags.append(f"{flag}={value}" if equals else flag)
+    return flags, others
 
 
 def parse(name: str, words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:

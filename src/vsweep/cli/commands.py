@@ -1,6 +1,7 @@
 """The commands of the command line, and Hydra's multirun of them."""
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from vsweep.cli.arguments import parse, parse_reproduce
+from vsweep.cli.arguments import parse, parse_reproduce, split_flags
 from vsweep.cli.completion import completion_script
 from vsweep.commands.check import check
 from vsweep.commands.confirm import confirm
@@ -28,14 +29,8 @@ from vsweep.commands.sync import sync
 from vsweep.commands.verify import verify
 from vsweep.config.groups import CONF
 from vsweep.config.hydra_compose import jobs, readable_errors, register_sweeps
-from vsweep.config.overrides import (
-    as_force_add,
-    is_hydra_override,
-    override_key,
-    read_overrides,
-    spell,
-    split_flags,
-)
+from vsweep.config.overrides import is_hydra_override
+from vsweep.config.sweep_file import sweep_overrides
 from vsweep.config.user_input import as_overrides
 from vsweep.errors import ConfigError
 from vsweep.results import Sweep
@@ -61,9 +56,7 @@ def perform(command: str, words: Sequence[str]) -> None:
     if command in ("run", "plan"):
         flags, others = split_flags(words)
         if flags or any(map(is_hydra_override, others)):
-            overrides, notes = as_overrides(others)
-            # Hydra takes the config of a job as the words of a command line.
-            _through_hydra(command, flags, list(map(spell, overrides)), notes)
+            _through_hydra(command, flags, others)
         else:
             _HYDRA_COMMANDS[command](others)
     else:
@@ -72,8 +65,7 @@ def perform(command: str, words: Sequence[str]) -> None:
 
 
 def _run(words: Sequence[str]) -> None:
-    keys = [override_key(word) for word in words]
-    if "trial" in keys or "from" in keys:
+    if any(re.match(r"\+*(trial|from)=", word) for word in words):
         _reproduce(**parse_reproduce(words))
     else:
         _finish(sweep(words))
@@ -170,19 +162,23 @@ def _plan_job(_: DictConfig) -> None:
     _job("plan")
 
 
-def _through_hydra(command: str, flags: Sequence[str], words: Sequence[str], notes: Sequence[str]) -> None:
+def _through_hydra(command: str, flags: Sequence[str], words: Sequence[str]) -> None:
     """Let Hydra run the jobs, after planning each of them."""
-    register_sweeps(words, whole=True)
-    read_overrides(words, multirun="--multirun" in flags)
-    if "--multirun" in flags:
+    multirun = "--multirun" in flags
+    overrides, notes = as_overrides(words, multirun=multirun)
+    words = [override.word for override in overrides]
+    if multirun:
         for job in jobs(words):
             try_plan([word for word in job if not is_hydra_override(word)])
+    else:
+        sweep_overrides(overrides)
+    register_sweeps()
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
     # With this variable Hydra raises its errors, and `readable_errors` explains them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # Hydra accepts overrides on one side of its flags only.
-    sys.argv = [sys.argv[0], *flags, *map(as_force_add, words)]
+    sys.argv = [sys.argv[0], *flags, *(override.for_hydra() for override in overrides)]
     with readable_errors(words), _explained_hydra_errors(words):
         {"run": _run_job, "plan": _plan_job}[command]()
     if _unsent:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from vsweep.commands.plan import read_spec
+from vsweep.config.spec import make_spec, user_functions
 from vsweep.config.user_input import ConfigInput
 from vsweep.engine.checks.gradients import THRESHOLD, check_gradients
 from vsweep.engine.make_plan import plan_sweep
@@ -28,6 +28,6 @@ def check(config: ConfigInput = (), **own: Any) -> GradientCheck:
     Raises:
         ConfigError: The sweep cannot be run.
     """
-    plan, _ = plan_sweep(read_spec(config, **own), load_timings(), {})
+    plan, _ = plan_sweep(make_spec(config, user_functions(**own)), load_timings(), {})
     programs = tuple(check_gradients(plan))
     return GradientCheck.combine("", programs, programs=programs, threshold=THRESHOLD)

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from vsweep.config.spec import SweepSpec, make_spec, user_functions
-from vsweep.config.user_input import ConfigInput, as_overrides
+from vsweep.config.spec import SweepSpec, make_spec
+from vsweep.config.user_input import ConfigInput
 from vsweep.engine.make_plan import plan_sweep
 from vsweep.engine.plan import Plan, make_plan
 from vsweep.engine.plan_text import as_text
@@ -14,12 +14,6 @@ from vsweep.store.writer import read_plan
 from vsweep.trackers.wandb.options import tracker_mode
 from vsweep.trackers.wandb.tracker import describe_logging
 from vsweep.training.loop import recorded_steps
-
-
-def read_spec(config: ConfigInput, **own: Any) -> SweepSpec:
-    """Return the checked config; own: the user's own functions by group. Raises `ConfigError`."""
-    overrides, notes = as_overrides(config)
-    return make_spec(overrides, user_functions(**own), notes)
 
 
 def plan(config: ConfigInput = ()) -> tuple[SweepSpec, Plan]:
@@ -34,14 +28,14 @@ def plan(config: ConfigInput = ()) -> tuple[SweepSpec, Plan]:
     Raises:
         ConfigError: The sweep cannot be run.
     """
-    spec = read_spec(config)
+    spec = make_spec(config)
     earlier = read_plan(Path(spec.raw["dir"])) if spec.raw["dir"] else {}
     return spec, plan_sweep(spec, load_timings(), earlier)[0]
 
 
 def try_plan(config: ConfigInput) -> None:
     """Raise `ConfigError` for a sweep that cannot be run; start no device."""
-    spec = read_spec(config)
+    spec = make_spec(config)
     make_plan(spec.grid, spec.variants, spec.group_axes, Hardware("cpu", 1))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import starmap
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from vsweep.commands.directory import plan_again, recorded_spec
 from vsweep.commands.train import train_sweep
-from vsweep.config.overrides import FieldValue, spell
+from vsweep.config.overrides import spell
 from vsweep.config.spec import make_spec
 from vsweep.config.to_overrides import trial_values
 from vsweep.errors import ConfigError
@@ -30,12 +31,12 @@ def overrides(
     Raises:
         ConfigError: There is no such trial.
     """
-    return list(map(spell, _fields(directory, trial, own, allow_targets)))
+    return list(starmap(spell, _fields(directory, trial, own, allow_targets).items()))
 
 
 def _fields(
     directory: str | Path, trial: int, own: Mapping[str, Any] | None, allow_targets: Sequence[str]
-) -> list[FieldValue]:
+) -> dict[str, Any]:
     spec = recorded_spec(Path(directory), own, allow_targets)
     number, row, seeds = spec.grid.trials()
     position = int(np.searchsorted(number, trial))
@@ -86,9 +87,10 @@ def reproduce(
     """
     fields = _fields(directory, trial, own, allow_targets)
     more = {"keep.params": "all", "verify": False, "tracker": "none", "allow_targets": list(allow_targets)}
-    changes = [FieldValue(path, value) for path, value in more.items()]
-    spec = replace(make_spec([*fields, *changes], own), name=f"trial-{trial}")
+    spec = replace(make_spec(fields | more, own), name=f"trial-{trial}")
     plan_again(spec, Sweep(directory), trial)
     sweep = train_sweep(spec, None if to is None else Path(to), quiet=quiet)
     (number,) = sweep.trials["trial"]
-    return Reproduced(list(map(spell, fields)), sweep, sweep.params(number), sweep.predictor(number))
+    return Reproduced(
+        list(starmap(spell, fields.items())), sweep, sweep.params(number), sweep.predictor(number)
+    )

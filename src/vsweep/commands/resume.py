@@ -5,9 +5,8 @@ from typing import Any
 
 from vsweep.commands.directory import recorded_overrides, recorded_spec
 from vsweep.commands.train import train_sweep
-from vsweep.config.overrides import FieldValue, override_key
 from vsweep.config.spec import make_spec, user_functions
-from vsweep.config.user_input import ConfigInput, as_overrides
+from vsweep.config.user_input import ConfigInput, UserConfig, as_overrides
 from vsweep.errors import ConfigError
 from vsweep.results import Sweep
 from vsweep.store.lock import check_inside
@@ -39,9 +38,10 @@ def resume(directory: str | Path, config: ConfigInput = (), *, quiet: bool = Fal
     if changes:
         check_inside(directory)
         # The directory may come from others, so the modules that it would import are not taken from it.
-        changed = {override_key(change) for change in changes} | {"dir", "allow_targets"}
-        recorded = recorded_overrides(directory, record)
-        kept = [override for override in recorded if override_key(override) not in changed | set(own)]
-        spec = make_spec([*kept, *changes, FieldValue("dir", str(directory))], own, notes)
-        return train_sweep(spec, quiet=quiet)
+        changed = {(change.kind, change.key) for change in changes}
+        changed |= {("assign", "dir"), ("assign", "allow_targets")}
+        recorded = as_overrides(recorded_overrides(directory, record)).overrides
+        kept = [override for override in recorded if (override.kind, override.key) not in changed]
+        overrides = [*kept, *changes, *as_overrides({"dir": str(directory)}).overrides]
+        return train_sweep(make_spec(UserConfig(overrides, notes), own), quiet=quiet)
     return train_sweep(recorded_spec(directory, own), directory, quiet=quiet)

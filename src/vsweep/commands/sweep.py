@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from vsweep.commands.plan import read_spec
 from vsweep.commands.train import train_sweep
+from vsweep.config.spec import make_spec, user_functions
 from vsweep.config.user_input import ConfigInput
 from vsweep.results import Sweep
 
@@ -35,4 +35,5 @@ def sweep(
         StoreError: The directory can no longer be written, or one trial does not fit in memory.
         Interrupted: Ctrl-C (it is a `KeyboardInterrupt`); finished trials are kept.
     """
-    return train_sweep(read_spec(config, model=model, loss=loss, data=data), quiet=quiet)
+    own = user_functions(model=model, loss=loss, data=data)
+    return train_sweep(make_spec(config, own), quiet=quiet)

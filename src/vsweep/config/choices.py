@@ -12,14 +12,14 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 
-from vsweep.config.schema import AUTO, FIELDS, OWN, POINT
+from vsweep.config.schema import AUTO, OWN, POINT
 from vsweep.errors import ConfigError
 from vsweep.tasks.data.builtin import NO_DATA
 from vsweep.tasks.data.dataset import Dataset, own_dataset
 from vsweep.tasks.layers import has_library_calls
 from vsweep.tasks.losses import LOSSES, Loss, default_loss, own_loss, positive
 from vsweep.tasks.minimize import FUNCTIONS, MANY, Minimise
-from vsweep.tasks.task import Draw, MakeTask, Supervised, fields, param_dtype
+from vsweep.tasks.task import Draw, MakeTask, Supervised, fields
 
 # The traced fields of a group, arrays of `(trials, ...)`, and those that a program is compiled for.
 BoundFields: TypeAlias = tuple[dict[str, Any], dict[str, Any]]
@@ -83,10 +83,6 @@ class GroupChoice:
         """Return whether a field is the start of a coordinate of a function to minimise."""
         return False
 
-    def is_known(self, path: str) -> bool:
-        """Return whether a field of the group belongs to some choice like this one."""
-        return path in FIELDS
-
     def is_traced(self, key: str, values: Sequence[Any]) -> bool:
         """Return whether trials that differ in these values of a field share a program."""
         return True
@@ -96,7 +92,15 @@ class GroupChoice:
 
         A field in both becomes a `Within`.
         """
-        return {name: columns.floats(name) for name in self.fields}, {}
+        traced: dict[str, Any] = {}
+        static: dict[str, Any] = {}
+        for name in self.fields:
+            values = columns.values(name)
+            if self.is_traced(name, list(values)):
+                traced[name] = columns.floats(name)
+            else:
+                static[name] = _hashable(values[0])
+        return traced, static
 
 
 class DataChoice(GroupChoice):
@@ -167,14 +171,6 @@ class ModelChoice(GroupChoice):
             else:
                 static[name] = values[0]
         return traced, static
-
-    def prediction_fields(self, dtype: str) -> BoundFields:
-        """Return the fields of one trial's forward pass; its weights are given, so none are drawn."""
-        static = {name: value for name, value in self.fields.items() if name not in ("init_scale", "start")}
-        traced: dict[str, Any] = {"init": np.int32(0), "init_scale": np.float32(1.0)}
-        if self.is_padded:
-            traced["width"] = np.int32(static["width"])
-        return traced, static | {"init": (static["init"],)}
 
     def check_data(self, data: GroupChoice, loss: GroupChoice) -> None:
         """Raise `ConfigError` if the data or the loss are those of a function to minimise."""
@@ -264,10 +260,6 @@ class PointChoice(ModelChoice):
         """Return whether a field is the start of a coordinate."""
         return key in self.coordinates
 
-    def is_known(self, path: str) -> bool:
-        """Return True for all fields but the name: a function chooses the names of its coordinates."""
-        return path != "model.name"
-
     def labels(self, data: GroupChoice, loss: GroupChoice) -> tuple[str, str]:
         """Return the parts of a sweep's name, both the function."""
         return (self.subject(data, loss),) * 2
@@ -287,14 +279,6 @@ class PointChoice(ModelChoice):
             if columns.values(name)[0] is None:
                 raise ConfigError(f"model.{name}", "got nothing", f"it takes where {name} starts")
             traced[name] = columns.vectors(name)
-        return traced, {"fixed": self.fields["fixed"]}
-
-    def prediction_fields(self, dtype: str) -> BoundFields:
-        """Return the fields of one trial's forward pass."""
-        values = {**self.fields, "spread": 0.0}
-        traced = {
-            name: np.asarray(values[name], param_dtype(dtype)) for name in ("spread", *self.coordinates)
-        }
         return traced, {"fixed": self.fields["fixed"]}
 
     def check_data(self, data: GroupChoice, loss: GroupChoice) -> None:
@@ -362,18 +346,6 @@ class UserFunction(GroupChoice):
         numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
         return numbers and (is_float or any(isinstance(v, float) for v in values))
 
-    def bind(self, columns: Columns) -> BoundFields:
-        """Return the traced fields as arrays `(trials,)`, and the static ones."""
-        traced: dict[str, Any] = {}
-        static: dict[str, Any] = {}
-        for name in self.fields:
-            values = columns.values(name)
-            if self.is_traced(name, list(values)):
-                traced[name] = columns.floats(name)
-            else:
-                static[name] = _hashable(values[0])
-        return traced, static
-
 
 class UserData(UserFunction, DataChoice):
     """The user's data: a function that gives them, or a pair of arrays."""
@@ -401,10 +373,7 @@ class UserModel(UserFunction, ModelChoice):
     """The user's model."""
 
     has_initializer: ClassVar[bool] = False
-
-    def prediction_fields(self, dtype: str) -> BoundFields:
-        """Return the fields of one trial's forward pass."""
-        return {}, dict(self.fields)
+    bind = GroupChoice.bind
 
     def is_one_kernel(self, sizes: Sequence[int], examples: int, loss: GroupChoice) -> bool:
         """Return False: nothing is known of the products."""

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter
 
+from vsweep.errors import ConfigError, short_repr
+
 # Strict types: text is never read as a number, nor a number as a flag.
 _STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
 _MODULE = r"^[^\W\d]\w*(\.[^\W\d]\w*)*$"
@@ -28,9 +30,21 @@ class Constraint:
     def _adapter(self) -> TypeAdapter[Any]:
         return TypeAdapter(self.type, config=_STRICT)
 
-    def parse(self, value: Any) -> Any:
-        """Return the value as the field's type. Raises `ValueError` for any other value."""
-        return self._adapter.validate_python(value)
+    def parse(self, value: Any, field: str, *, strict: bool = True) -> Any:
+        """Return a value as the field's type.
+
+        Args:
+            value: The value as the config has it.
+            field: The name of the field in messages.
+            strict: Read no text as a number.
+
+        Raises:
+            ConfigError: If the field does not accept the value.
+        """
+        try:
+            return self._adapter.validate_python(value, strict=strict)
+        except (ValueError, OverflowError, TypeError):
+            raise ConfigError(field, f"got {short_repr(value)}", f"it takes {self.text}") from None
 
     def or_null(self) -> "Constraint":
         """Return the same constraint, with null accepted too."""
@@ -41,24 +55,14 @@ class Constraint:
         return Constraint(f"{self.text}, or {word}", Literal[word] | self.type)
 
 
-def real(
-    text: str = "",
-    *,
-    gt: float | None = None,
-    ge: float | None = None,
-    lt: float | None = None,
-    le: float | None = None,
-) -> Constraint:
+def real(text: str = "", **bounds: Any) -> Constraint:
     """Constrain a field to finite numbers.
 
     Args:
         text: A description of the bounds for messages.
-        gt: The number that values are above.
-        ge: The least value.
-        lt: The number that values are below.
-        le: The greatest value.
+        bounds: The bounds, as pydantic's `Field` takes them: `gt`, `ge`, `lt`, `le`.
     """
-    bounded = Annotated[float, Field(allow_inf_nan=False, gt=gt, ge=ge, lt=lt, le=le)]
+    bounded = Annotated[float, Field(allow_inf_nan=False, **bounds)]
     return Constraint(f"a number {text}".strip(), bounded)
 
 

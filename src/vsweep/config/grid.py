@@ -148,12 +148,19 @@ def distinct(path: str, values: Sequence[Any]) -> tuple[Any, ...]:
     """Return the values of an axis. Raises `ConfigError` for a value that is given twice."""
     seen = set()
     for value in values:
-        # Values are compared as they are written: 1 and True are equal in Python, and are two values here.
-        key = value if type(value) is float and value == value != 0 else repr(value)
+        key = value_key(value)
         if key in seen:
             raise ConfigError(f"grid.{path}", f"{value!r} is given twice", "it takes each value once")
         seen.add(key)
     return tuple(values)
+
+
+def value_key(value: Any) -> Any:
+    """Return a key that is equal for values that are written alike, or are the same number.
+
+    1 and True are equal in Python, and are two values here.
+    """
+    return value if type(value) in (int, float) and abs(value) < 2**53 else repr(value)
 
 
 def is_space(node: Any) -> bool:

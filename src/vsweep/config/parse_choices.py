@@ -1,7 +1,7 @@
 """Parse the raw config of each group into its checked choice."""
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vsweep.config.choices import (
@@ -15,7 +15,7 @@ from vsweep.config.choices import (
     parameters,
 )
 from vsweep.config.constraints import COORDINATE
-from vsweep.config.schema import AUTO, EVERY_DATASET, FIELDS, GROUPS, OWN, POINT, parse, parse_field
+from vsweep.config.schema import AUTO, EVERY_DATASET, GROUPS, OWN, POINT, parse_field
 from vsweep.config.targets import resolve
 from vsweep.errors import ConfigError, short_repr, suggest
 from vsweep.tasks.losses import Loss
@@ -27,16 +27,13 @@ _REGISTERED: dict[str, type[GroupChoice]] = {"data": DataChoice, "model": ModelC
 USER_KINDS: dict[str, type[UserFunction]] = {"data": UserData, "model": UserModel, "loss": UserFunction}
 
 
-def parse_choices(
-    raw: Mapping[str, Any], own: Mapping[str, Any], allowed: Sequence[str], *, strict: bool
-) -> dict[str, Any]:
-    """Parse the choice of every group.
+def parse_choices(raw: Mapping[str, Any], own: Mapping[str, Any], allowed: Sequence[str]) -> dict[str, Any]:
+    """Parse the choice of every group, without the fields that it does not take.
 
     Args:
         raw: The composed config.
         own: The user's functions by group, where `_target_` does not give them.
         allowed: The modules that `_target_` may name beside those in the current folder.
-        strict: Refuse a field that a choice does not take; otherwise leave the field out.
 
     Returns:
         The choice of each group.
@@ -46,38 +43,26 @@ def parse_choices(
     """
     model = raw.get("model")
     minimises = isinstance(model, Mapping) and model.get("name") == POINT
-    choices = {
-        group: _parse_choice(
-            group, raw.get(group), own.get(group), allowed, strict=strict, minimises=minimises
-        )
-        # The loss comes first, since a point's coordinates are the parameters of the loss.
-        for group in sorted(GROUPS, key=lambda group: group != "loss")
-        if not (group == "model" and minimises)
-    }
-    if isinstance(model, Mapping) and minimises:
-        choices["model"] = _parse_point(model, choices["loss"], strict=strict)
+    choices: dict[str, GroupChoice] = {}
+    # The loss comes first, since a point's coordinates are the parameters of the loss.
+    for group in sorted(GROUPS, key=lambda group: group != "loss"):
+        part = raw.get(group)
+        if not isinstance(part, Mapping):
+            takes = f"it takes one of {', '.join(GROUPS[group])}"
+            raise ConfigError(group, f"got {short_repr(part)}", takes)
+        if part.get("name") == OWN and group in USER_KINDS:
+            function = _own_function(group, part.get("_target_"), own.get(group), allowed)
+            choices[group] = _parse_user_function(group, part, function, minimises=minimises)
+        else:
+            choices[group] = _parse_registered(group, part)
+    if minimises:
+        choices["model"] = _parse_point(choices["model"], raw["model"], choices["loss"])
     return choices
 
 
-def _parse_choice(
-    group: str, raw: Any, own: Any, allowed: Sequence[str], *, strict: bool, minimises: bool
-) -> GroupChoice:
-    if not isinstance(raw, Mapping):
-        raise ConfigError(group, f"got {short_repr(raw)}", f"it takes one of {', '.join(GROUPS[group])}")
-    name, target = raw.get("name"), raw.get("_target_")
-    common = {"name", "_target_", *(EVERY_DATASET if group == "data" else ())}
-    values = {key: value for key, value in raw.items() if key not in common}
-    if name == OWN and group in USER_KINDS:
-        if own is None and target is None:
-            raise ConfigError(f"{group}._target_", "got nothing", "it takes a function's dotted path")
-        function = own if own is not None else resolve(f"{group}._target_", target, allowed)
-        return _parse_user_function(group, values, function, minimises=minimises)
-    if target is not None and strict and group in USER_KINDS:
-        got = f"got {short_repr(target)}, and {group}={short_repr(name)}"
-        raise ConfigError(f"{group}._target_", got, f"give {group}={OWN} too")
+def _parse_registered(group: str, raw: Mapping[str, Any]) -> GroupChoice:
+    name = raw.get("name")
     if name == AUTO and group == "loss":
-        if strict:
-            _refuse_other_fields(group, AUTO, values, ())
         return GroupChoice(AUTO, None, {})
     if not isinstance(name, str) or name not in GROUPS[group]:
         got = f"no such choice {short_repr(name)}"
@@ -85,64 +70,51 @@ def _parse_choice(
     function = GROUPS[group][name]
     names = fields(function.value if isinstance(function, Loss) else function)
     names = ("lr", *names) if group == "optimizer" else names
-    if strict:
-        _refuse_other_fields(group, name, values, names)
-    parsed = {key: parse_field(f"{group}.{key}", values.get(key), choice=name) for key in names}
+    parsed = {key: parse_field(f"{group}.{key}", raw.get(key), choice=name) for key in names}
     return _REGISTERED.get(group, GroupChoice)(name, function, parsed)
 
 
-def _refuse_other_fields(group: str, name: str, keys: Iterable[str], names: Sequence[str]) -> None:
-    for key in keys:
-        if f"{group}.{key}" in FIELDS and key not in names:
-            accepted = ", ".join([*names, *(EVERY_DATASET if group == "data" else ())])
-            got = f"{group}={name} has no such field"
-            raise ConfigError(f"{group}.{key}", got, f"it takes {accepted or 'none'}")
-
-
-def _parse_point(raw: Mapping[str, Any], loss: GroupChoice, *, strict: bool) -> PointChoice:
+def _parse_point(point: GroupChoice, raw: Mapping[str, Any], loss: GroupChoice) -> PointChoice:
     """Parse the start of each coordinate of the function, by its name."""
-    function = loss.function
-    if not callable(function):
+    if not callable(loss.function):
         takes = f"it takes a function of a point: {', '.join(FUNCTIONS)}, {OWN}"
         raise ConfigError("loss", f"got {loss.name}, and model={POINT}", takes)
-    names, common = coordinates(function), fields(GROUPS["model"][POINT])
-    starts = {key: value for key, value in raw.items() if key not in ("name", *common)}
-    if not names or set(names) & {"name", *common}:
+    names = coordinates(loss.function)
+    if not names or set(names) & {"name", *point.fields}:
         got = f"loss={loss.name} has the coordinates {', '.join(names) or 'none'}"
         takes = "a function's first parameters, those without a default, are its coordinates"
-        raise ConfigError("loss", got, f"{takes}, and are not called name, {' or '.join(common)}")
-    for key in starts:
-        if key not in names and strict:
-            paths = [f"model.{name}" for name in (*names, *common)]
-            raise ConfigError(f"model.{key}", "no such field", suggest(f"model.{key}", paths))
-    values = {key: parse_field(f"model.{key}", raw.get(key)) for key in common}
-    if not set(values["fixed"]) < set(names):
-        got = f"got {', '.join(values['fixed'])}"
-        raise ConfigError("model.fixed", got, f"it takes some of {', '.join(names)}, but not all")
-    for name in names:
-        start = starts.get(name)
-        values[name] = None if start is None else parse(COORDINATE, f"model.{name}", start)
-    return PointChoice(POINT, GROUPS["model"][POINT], values)
+        raise ConfigError("loss", got, f"{takes}, and are not called name, {' or '.join(point.fields)}")
+    fixed = point.fields["fixed"]
+    if not set(fixed) < set(names):
+        takes = f"it takes some of {', '.join(names)}, but not all"
+        raise ConfigError("model.fixed", f"got {', '.join(fixed)}", takes)
+    # An axis may give the start, so a config may lack it.
+    starts = {
+        name: None if raw.get(name) is None else COORDINATE.parse(raw[name], f"model.{name}")
+        for name in names
+    }
+    return PointChoice(POINT, point.function, {**point.fields, **starts})
+
+
+def _own_function(group: str, target: Any, own: Any, allowed: Sequence[str]) -> Any:
+    if own is None and target is None:
+        raise ConfigError(f"{group}._target_", "got nothing", "it takes a function's dotted path")
+    return own if own is not None else resolve(f"{group}._target_", target, allowed)
 
 
 def _parse_user_function(
-    group: str, values: Mapping[str, Any], function: Any, *, minimises: bool
-) -> GroupChoice:
+    group: str, raw: Mapping[str, Any], function: Any, *, minimises: bool
+) -> UserFunction:
     """Parse the fields of a user's function, or of a pair of arrays as data, which has no fields."""
-    kind = USER_KINDS[group]
     if not callable(function):
-        if group == "data" and not values:
-            return kind(OWN, function, {})
+        if group == "data" and raw.keys() <= {"name", "_target_", *EVERY_DATASET}:
+            return UserData(OWN, function, {})
         raise ConfigError(group, f"got {type(function).__name__}", "it takes a function")
     known = parameters(function)
     if group == "loss":
         # The first parameters are the coordinates, or the outputs and the targets; the others are fields.
         arguments = coordinates(function) if minimises else list(known)[:2]
         known = {name: parameter for name, parameter in known.items() if name not in arguments}
-    for key in values:
-        if key not in known:
-            paths = [f"{group}.{name}" for name in known]
-            raise ConfigError(f"{group}.{key}", "your function has no such parameter", suggest(key, paths))
-    defaults = {name: parameter.default for name, parameter in known.items()}
-    empty = inspect.Parameter.empty
-    return kind(OWN, function, {n: values.get(n, None if d is empty else d) for n, d in defaults.items()})
+    defaults = {n: None if p.default is inspect.Parameter.empty else p.default for n, p in known.items()}
+    given = {n: raw[n] for n in known if n in raw and n not in EVERY_DATASET}
+    return USER_KINDS[group](OWN, function, defaults | given)

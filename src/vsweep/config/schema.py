@@ -24,7 +24,6 @@ from vsweep.config.constraints import (
     one_of,
     real,
 )
-from vsweep.errors import ConfigError, short_repr
 from vsweep.tasks.data.builtin import DATASETS
 from vsweep.tasks.initializers import INITIALIZERS
 from vsweep.tasks.losses import LOSSES
@@ -133,22 +132,4 @@ def parse_field(path: str, value: Any, field: str | None = None, choice: str = "
         ConfigError: If the field does not accept the value.
     """
     constraint = CHOICE_FIELDS.get((choice, path)) or FIELDS.get(path) or SWEEP_FIELDS[path]
-    return parse(constraint, path, value, field)
-
-
-def parse(constraint: Constraint, path: str, value: Any, field: str | None = None) -> Any:
-    """Return a value as the type of a constraint, for fields that no table of the schema lists.
-
-    Args:
-        constraint: The accepted values.
-        path: The field's dotted path.
-        value: The value as the config has it.
-        field: The name of the field in messages; by default its path.
-
-    Raises:
-        ConfigError: If the constraint does not accept the value.
-    """
-    try:
-        return constraint.parse(value)
-    except (ValueError, OverflowError, TypeError):
-        raise ConfigError(field or path, f"got {short_repr(value)}", f"it takes {constraint.text}") from None
+    return constraint.parse(value, field or path)

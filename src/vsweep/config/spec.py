@@ -9,11 +9,20 @@ import numpy as np
 from vsweep.config.axes import RawAxes, read_axes
 from vsweep.config.grid import Axis, Grid, expand, seed_list
 from vsweep.config.groups import check_choice
-from vsweep.config.hydra_compose import Composed, compose, register_sweeps
-from vsweep.config.overrides import Change, Override, override_key, read_overrides, spell
-from vsweep.config.schema import FIELDS, OWN
-from vsweep.config.validate import Config, as_dict, check_config, fields_of, leaves, with_values
-from vsweep.errors import ConfigError
+from vsweep.config.hydra_compose import compose
+from vsweep.config.overrides import Override, from_value
+from vsweep.config.schema import OWN
+from vsweep.config.sweep_file import sweep_overrides
+from vsweep.config.user_input import ConfigInput, UserConfig, as_overrides
+from vsweep.config.validate import (
+    Config,
+    as_dict,
+    check_config,
+    fields_of,
+    parse_config,
+    refuse_unused,
+    with_values,
+)
 
 _INIT, _INIT_SCALE = "model.init", "model.init_scale"
 Choice = tuple[str, ...]
@@ -25,7 +34,7 @@ class SweepSpec:
 
     Attributes:
         name: The sweep's name.
-        overrides: The overrides that the sweep was composed from.
+        overrides: The overrides that the sweep was composed from, or their words.
         raw: The resolved config as written.
         grid: The sweep's cells.
         variants: The config of the cells of each choice on the axes over groups, by these choices in axis
@@ -36,7 +45,7 @@ class SweepSpec:
     """
 
     name: str
-    overrides: tuple[Override, ...]
+    overrides: tuple[Override | str, ...]
     raw: Mapping[str, Any]
     grid: Grid
     variants: Mapping[Choice, Config]
@@ -47,7 +56,8 @@ class SweepSpec:
     @property
     def words(self) -> list[str]:
         """The overrides as words of a command line."""
-        return [spell(override).removeprefix("++") for override in self.overrides]
+        words = [override if isinstance(override, str) else override.word for override in self.overrides]
+        return [word.removeprefix("++") for word in words]
 
     def record(self) -> dict[str, Any]:
         """Return what `spec_from_record` needs beside the resolved config, as plain values."""
@@ -65,29 +75,27 @@ class SweepSpec:
         return with_values(self.variants[choice], values)
 
 
-def make_spec(
-    overrides: Sequence[Override], own: Mapping[str, Any] | None = None, notes: Sequence[str] = ()
-) -> SweepSpec:
+def make_spec(config: ConfigInput | UserConfig, own: Mapping[str, Any] | None = None) -> SweepSpec:
     """Compose and check a sweep.
 
     Args:
-        overrides: The user's overrides.
+        config: The config, as the user gives it.
         own: The user's own functions for `model`, `loss` and `data`.
-        notes: Remarks on the overrides, for the user.
 
     Raises:
         ConfigError: If the config cannot be composed, or a field does not accept its value.
     """
     own = dict(own or {})
-    overrides = [override for override in overrides if override_key(override) not in own]
-    overrides += [f"{group}={OWN}" for group in own]
-    register_sweeps(overrides)
-    changes = read_overrides(overrides)
-    base = compose(changes)
-    axes = read_axes(base.raw)
-    variants = _variants(changes, base, own, axes)
-    name = base.choices.get("sweep") or _default_name(variants.values())
-    return replace(_spec(name, overrides, base.raw, axes, variants, own), notes=tuple(notes))
+    overrides, notes = config if isinstance(config, UserConfig) else as_overrides(config)
+    overrides = [override for override in overrides if override.key not in own]
+    overrides += [from_value(group, OWN) for group in own]
+    changes = [*sweep_overrides(overrides), *overrides]
+    raw = compose(changes)
+    axes = read_axes(raw)
+    variants = _variants(changes, own, axes)
+    sweeps = [override.value for override in overrides if override.key == "sweep"]
+    name = sweeps[-1] if sweeps else _default_name(variants.values())
+    return replace(_spec(name, overrides, raw, axes, variants, own), notes=notes)
 
 
 def spec_from_record(
@@ -113,7 +121,7 @@ def spec_from_record(
 
 def _spec(
     name: str,
-    overrides: Sequence[Override],
+    overrides: Sequence[Override | str],
     raw: Mapping[str, Any],
     raw_axes: RawAxes,
     variants: Mapping[Choice, Config],
@@ -131,54 +139,20 @@ def user_functions(*, model: Any = None, loss: Any = None, data: Any = None) -> 
     return {group: function for group, function in functions.items() if function is not None}
 
 
-def _variants(
-    changes: Sequence[Change], base: Composed, own: Mapping[str, Any], axes: RawAxes
-) -> dict[Choice, Config]:
+def _variants(changes: Sequence[Override], own: Mapping[str, Any], axes: RawAxes) -> dict[Choice, Config]:
     """Return the config of the cells of each choice on the axes over groups."""
-    for path, values in (axes.axes[i] for i in axes.groups):
-        for value in values:
-            check_choice(path, value, field=axes.field(path))
+    for i in axes.groups:
+        for value in axes.axes[i].values:
+            check_choice(axes.axes[i].path, value, field=axes.field(i))
     variants: dict[Choice, Config] = {}
-    paths: dict[str, None] = {}
-    parts: dict[tuple[str, str], Any] = {}
-    for choice in axes.choices(axes.groups):
-        chosen = {axes.axes[i][0]: value for i, value in zip(axes.groups, choice, strict=True)}
-        raw = _with_choices(changes, base, chosen, parts)
+    raws = []
+    for choice in axes.group_choices():
+        chosen = {axes.axes[i].path: value for i, value in zip(axes.groups, choice, strict=True)}
+        raws.append(_with_first_values(compose(changes, chosen), axes))
         with axes.naming_axes():
-            variants[choice] = check_config(_with_first_values(raw, axes), own, strict=not chosen)
-        paths |= dict.fromkeys(path for path, _ in leaves(raw))
-    used = set().union(*map(fields_of, variants.values()))
-    for path in paths if axes.groups else ():
-        group = path.partition(".")[0]
-        is_known = path in FIELDS or (
-            group == "model" and all(config.model.is_known(path) for config in variants.values())
-        )
-        if is_known and path not in used:
-            raise ConfigError(path, f"no {group} of this sweep has this field", "leave it out")
+            variants[choice] = parse_config(raws[-1], own)
+    refuse_unused(raws, list(variants.values()))
     return variants
-
-
-def _with_choices(
-    changes: Sequence[Change],
-    base: Composed,
-    chosen: Mapping[str, str],
-    parts: dict[tuple[str, str], Any],
-) -> Mapping[str, Any]:
-    """Return the raw config with some choices of groups.
-
-    Args:
-        changes: The changes that the base is composed from.
-        base: The composed config.
-        chosen: The choices by group.
-        parts: The config of each choice composed so far; new ones are added.
-    """
-    if base.interpolated:
-        return compose(changes, chosen).raw
-    # A choice determines its own group alone, so composing each choice once serves all combinations.
-    for group, value in chosen.items():
-        if (group, value) not in parts:
-            parts[group, value] = compose(changes, {group: value}).raw[group]
-    return {**base.raw, **{group: parts[group, value] for group, value in chosen.items()}}
 
 
 def _with_first_values(raw: Mapping[str, Any], axes: RawAxes) -> dict[str, Any]:

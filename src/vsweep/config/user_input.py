@@ -1,23 +1,53 @@
-"""A config as the user gives it: overrides, or nested mappings of fields."""
+"""A config as the user gives it: words of a command line, or nested mappings of fields."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from vsweep.config.grid import axis_nodes
-from vsweep.config.overrides import FieldValue
-from vsweep.config.wandb.translate import UserConfig, translate_wandb
+from vsweep.config.overrides import Override, from_value, from_word, unquoted
+from vsweep.config.wandb.translate import fields_of_file, is_about_file
 
 ConfigInput = Sequence[str] | Mapping[str, Any]
 
 
-def as_overrides(config: ConfigInput) -> UserConfig:
-    """Return a config as overrides, with notes about a W&B sweep file in it. Raises `ConfigError`."""
+class UserConfig(NamedTuple):
+    """A config as the user gives it.
+
+    Attributes:
+        overrides: The overrides in order; later ones replace earlier ones.
+        notes: Remarks on a W&B sweep file.
+    """
+
+    overrides: list[Override]
+    notes: tuple[str, ...] = ()
+
+
+def as_overrides(config: ConfigInput, *, multirun: bool = False) -> UserConfig:
+    """Return a config as overrides, those of a W&B sweep file in front.
+
+    Args:
+        config: Words, each of which is parsed once, or values, which are not parsed.
+        multirun: Accept words that hold the values of several jobs.
+
+    Raises:
+        ConfigError: If an override or the W&B sweep file is not accepted.
+    """
     if isinstance(config, Mapping):
-        return translate_wandb([_field_value(path, value) for path, value in axis_nodes(config)])
-    return translate_wandb([config] if isinstance(config, str) else list(config))
+        entries = [(_group_or_field(path), value) for path, value in axis_nodes(config)]
+        overrides = [from_value(path, value) for path, value in entries if not is_about_file(path)]
+        about_file: list[Any] = [entry for entry in entries if is_about_file(entry[0])]
+    else:
+        words = [config] if isinstance(config, str) else config
+        overrides = [from_word(word, multirun=multirun) for word in words if not is_about_file(word)]
+        parts = [word.partition("=") for word in words if is_about_file(word)]
+        about_file = [(key, unquoted(text)) for key, _, text in parts]
+    if not about_file:
+        return UserConfig(overrides)
+    fields, kept, notes = fields_of_file(about_file, overrides)
+    return UserConfig([*(from_value(path, value) for path, value in fields.items()), *kept], notes)
 
 
-def _field_value(path: str, value: Any) -> FieldValue:
-    """Return a field with its value; the `name` of a group is the group's choice."""
+def _group_or_field(path: str) -> str:
+    """Return the path of a field of a mapping; the `name` of a group is the group's choice."""
     group, _, key = path.partition(".")
-    return FieldValue(group if key == "name" and group != "grid" else path, value)
+    return group if key == "name" and group != "grid" else path

@@ -1,6 +1,6 @@
 """Check a composed config, and convert it to frozen values."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,9 +8,11 @@ from vsweep.config.choices import DataChoice, GroupChoice, ModelChoice
 from vsweep.config.constraints import COORDINATE
 from vsweep.config.grid import distinct
 from vsweep.config.parse_choices import USER_KINDS, parse_choices
-from vsweep.config.schema import EVERY_DATASET, FIELDS, GROUPS, SWEEP_FIELDS, TOP, parse, parse_field
+from vsweep.config.schema import EVERY_DATASET, FIELDS, GROUPS, OWN, SWEEP_FIELDS, TOP, parse_field
 from vsweep.config.values import select
-from vsweep.errors import ConfigError, suggest
+from vsweep.errors import ConfigError, short_repr, suggest
+
+_KNOWN = (*FIELDS, *SWEEP_FIELDS, *GROUPS, "tracker", "keep", "grid", "draws", "seeds")
 
 
 @dataclass(frozen=True)
@@ -50,22 +52,31 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield f"{prefix}{key}", value
 
 
-def check_config(raw: Mapping[str, Any], own: Mapping[str, Any], *, strict: bool = True) -> Config:
+def check_config(raw: Mapping[str, Any], own: Mapping[str, Any]) -> Config:
     """Return the frozen values of a composed config.
 
     Args:
         raw: Nested plain mappings, with `grid` and the fields of the sweep as a whole.
         own: The user's functions by group, where `_target_` does not give them.
-        strict: Refuse a field that its group's choice does not take; otherwise leave the field out, since
-            the choices of other cells may take it.
 
     Raises:
         ConfigError: If a field is unknown, or does not accept its value.
     """
+    config = parse_config(raw, own)
+    refuse_unused([raw], [config])
+    return config
+
+
+def parse_config(raw: Mapping[str, Any], own: Mapping[str, Any]) -> Config:
+    """Return the frozen values of a composed config, without unused fields of groups; see `check_config`."""
     allowed = parse_field("allow_targets", raw.get("allow_targets"))
-    parts = parse_choices(raw, own, allowed, strict=strict)
-    _refuse_unknown(raw, parts)
+    parts = parse_choices(raw, own, allowed)
     common = {name: parse_field(f"data.{name}", raw["data"].get(name)) for name in EVERY_DATASET}
+    for path, _ in leaves(
+        {key: value for key, value in raw.items() if key not in (*GROUPS, "grid", "draws")}
+    ):
+        if path not in _KNOWN:
+            raise ConfigError(path, "no such field", suggest(path, _KNOWN))
     top = {path: parse_field(path, raw.get(path)) for path in TOP}
     for path in SWEEP_FIELDS:
         parse_field(path, select(raw, path))
@@ -73,14 +84,34 @@ def check_config(raw: Mapping[str, Any], own: Mapping[str, Any], *, strict: bool
     return Config(**values)
 
 
-def _refuse_unknown(raw: Mapping[str, Any], parts: Mapping[str, GroupChoice]) -> None:
-    known = [*FIELDS, *SWEEP_FIELDS, *GROUPS, "tracker", "keep", "grid", "draws", "seeds"]
-    for path, _ in leaves({key: value for key, value in raw.items() if key not in ("grid", "draws")}):
-        group, _, key = path.partition(".")
-        is_own = group in parts and parts[group].has_own_fields
-        is_choice = (group in GROUPS and key == "name") or (group in USER_KINDS and key == "_target_")
-        if not (path in known or is_own or is_choice):
-            raise ConfigError(path, "no such field", suggest(path, known))
+def refuse_unused(raws: Iterable[Mapping[str, Any]], configs: Sequence[Config]) -> None:
+    """Raise `ConfigError` for a field of a group that none of a sweep's configs has.
+
+    Args:
+        raws: The configs as composed.
+        configs: The configs as parsed.
+    """
+    used = set().union(*map(fields_of, configs))
+    given = {(group, key): value for raw in raws for group in GROUPS for key, value in raw[group].items()}
+    for (group, key), value in given.items():
+        path, choices = f"{group}.{key}", [getattr(config, group) for config in configs]
+        one = choices[0]
+        if path in used or key == "name":
+            continue
+        if key == "_target_" and group in USER_KINDS:
+            if value is not None and not any(choice.is_user_function for choice in choices):
+                got = f"got {short_repr(value)}, and {group}={one.name}"
+                raise ConfigError(path, got, f"give {group}={OWN} too")
+        elif len(configs) > 1 and (path in FIELDS or one.has_own_fields):
+            raise ConfigError(path, f"no {group} of this sweep has this field", "leave it out")
+        elif path in FIELDS and not one.has_own_fields:
+            names = [*one.fields, *(EVERY_DATASET if group == "data" else ())]
+            takes = f"it takes {', '.join(names) or 'none'}"
+            raise ConfigError(path, f"{group}={one.name} has no such field", takes)
+        else:
+            own_fields = [f"{group}.{name}" for name in one.fields]
+            takes = suggest(path, own_fields if one.has_own_fields else _KNOWN)
+            raise ConfigError(path, "no such field", takes)
 
 
 def fields_of(config: Config) -> set[str]:
@@ -110,7 +141,7 @@ def parse_axis(path: str, values: tuple[Any, ...], candidates: list[Config]) -> 
     if takers and all(choice.is_user_function for choice in takers):
         return values
     if takers and all(choice.is_coordinate(key) for choice in takers):
-        return distinct(path, [parse(COORDINATE, path, value, f"grid.{path}") for value in values])
+        return distinct(path, [COORDINATE.parse(value, f"grid.{path}") for value in values])
     if path not in FIELDS:
         raise ConfigError(f"grid.{path}", "no such field", suggest(path, [*FIELDS, *GROUPS]))
     parsed = list(values)

@@ -10,7 +10,10 @@ from collections.abc import Mapping
 from secrets import token_hex
 from typing import Any
 
+from vsweep.errors import ConfigError
+
 _SCALARS = (str, int, float, bool, type(None))
+_SECRETS = "variables may be secrets: write the value"
 _TOKEN = f"<list {token_hex(8)}:"
 
 
@@ -60,15 +63,35 @@ def put_back(tree: Any, lists: Mapping[str, list[Any]]) -> Any:
 
 
 def resolve(tree: dict[str, Any]) -> dict[str, Any]:
-    """Return the tree with its interpolations resolved. Raises the errors of OmegaConf."""
+    """Return the tree with its interpolations resolved. Raises `ConfigError`."""
     if is_final(tree):
         return tree
     # The bench checks plain values where OmegaConf is not installed.
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from omegaconf.resolvers import oc
+
+    def refuse(name: str, *_: Any) -> None:
+        raise ConfigError("config", f"${{oc.env:{name}}} is refused", _SECRETS)
 
     lists: dict[str, list[Any]] = {}
-    node = OmegaConf.create(set_aside(tree, lists))
-    return put_back(OmegaConf.to_container(node, resolve=True, throw_on_missing=True), lists)
+    # Variables of the environment may be secrets, and the resolved config is stored.
+    OmegaConf.register_new_resolver("oc.env", refuse, replace=True)
+    try:
+        node = OmegaConf.create(set_aside(tree, lists))
+        return put_back(OmegaConf.to_container(node, resolve=True, throw_on_missing=True), lists)
+    except RecursionError as error:
+        raise ConfigError("config", "a value is nested too deeply", "give plain values") from error
+    except (OmegaConfBaseException, ValueError) as error:
+        path = getattr(error, "full_key", None) or getattr(error.__cause__, "full_key", None) or "config"
+        reason = " ".join(str(error).split())
+        if match := re.search(r"\$\{oc\.env:.*? is refused", reason):
+            raise ConfigError(path, match[0], _SECRETS) from error
+        if "Missing mandatory value" in reason:
+            raise ConfigError(path, "got ???, which stands for no value", "give one") from error
+        raise ConfigError(path, reason.split(" full_key:")[0], "give plain values, as path=value") from error
+    finally:
+        OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)
 
 
 def select(tree: Any, path: str) -> Any:

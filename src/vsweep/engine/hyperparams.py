@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vsweep.config.grid import Axis, Grid
+from vsweep.config.grid import Axis, Grid, expand
 from vsweep.config.validate import Config
 from vsweep.engine.dry_run import recorded_names, trace_user_functions
 from vsweep.engine.inputs import Inputs
@@ -83,6 +83,12 @@ def bind(grid: Grid, inputs: Inputs, rows: np.ndarray) -> tuple[Static, HParams]
         recorded = recorded_names(config.model.name, static, hparams, wide=config.model.is_padded)
         static = replace(static, task=replace(task, recorded=recorded))
     return static, hparams
+
+
+def cell_fields(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the traced fields of one model, which have no trial axis, and the static ones."""
+    traced, static = config.model.bind(_Columns(expand((), (0,)), config, np.zeros(1, np.int64), "model"))
+    return {name: leaf[0] for name, leaf in traced.items()}, static
 
 
 def _check_starts(inputs: Inputs, traced: dict[str, Any]) -> None:

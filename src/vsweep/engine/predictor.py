@@ -9,6 +9,7 @@ import numpy as np
 
 from vsweep.config.validate import Config
 from vsweep.engine.blocks import leaf_name
+from vsweep.engine.hyperparams import cell_fields
 from vsweep.engine.inputs import data_key
 from vsweep.errors import ConfigError
 from vsweep.store.blocks import Params
@@ -35,7 +36,7 @@ class Predictor:
         """
         model, n_classes = config.model, len(data["classes"])
         self._data, self._loss = data, model.make_loss(config.loss, config.data, n_classes)
-        fields = model.prediction_fields(config.dtype)
+        fields = cell_fields(config)
         sizes = len(data["features"]), n_classes
         maker = model.make_task(self._loss, fields, config.loss.fields, config.dtype, sizes)
         self._names = maker.numbers if isinstance(maker, Minimise) else data["features"]

@@ -1,13 +1,11 @@
-"""Read and check a W&B sweep file: its parameters by our fields, and the keys that have no use here."""
+"""Check a W&B sweep file, and find the fields of its parameters."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
 
-from vsweep.config.constraints import Constraint
 from vsweep.config.schema import FIELDS, GROUPS, SWEEP_FIELDS
-from vsweep.config.sweep_file import load
 from vsweep.errors import ConfigError, short_repr, suggest
 
 # The overrides that give a parameter's field.
@@ -15,14 +13,14 @@ NAMES = "wandb_sweep.names"
 # These keys are used or change nothing; the others are ignored with a note, or refused.
 _ITS_OWN = ["method", "parameters", "run_cap", "name", "description", "project", "entity"]
 _ITS_OWN += ["kind", "apiVersion", "version"]
-_UNUSED = {
+UNUSED = {
     **dict.fromkeys(
         ("program", "command", "job", "image_uri", "launch", "scheduler", "controller"),
         "vsweep trains the models itself",
     ),
     "metric": "cells are ranked by what is held out, and vsweep.load(…).cells(metric) ranks by another",
 }
-_KEYS = (*_ITS_OWN, *_UNUSED, "early_terminate")
+_KEYS = (*_ITS_OWN, *UNUSED, "early_terminate")
 # Other common names of our fields.
 _ALIASES = {
     "learning_rate": "optimizer.lr",
@@ -39,52 +37,9 @@ _LIKE = {
     **dict.fromkeys(("units", "num_units", "layer_size", "fc_layer_size", "hidden_dim"), "width"),
     "wd": "weight_decay",
 }
-# Text that reads as a value of another type.
-_TEXT_FORMS: tuple[tuple[Callable[[str], Any], str], ...] = (
-    (int, r"[-+]?[0-9]{1,18}"),
-    (float, r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,3})?"),
-    (lambda text: text.lower() == "true", r"(?i:true|false)"),
-)
 
 
-class WandbFile(NamedTuple):
-    """A checked W&B sweep file.
-
-    Attributes:
-        random: Whether the method is random, and not grid.
-        parameters: By our field, the parameter's name for messages and its fields.
-        run_cap: The key's value as written, or None.
-        tracker: The project and the entity, where the file has them.
-        unused: The keys that have no use here, with the reason.
-    """
-
-    random: bool
-    parameters: Mapping[str, tuple[str, Mapping[str, Any]]]
-    run_cap: Any
-    tracker: Mapping[str, str]
-    unused: Mapping[str, str]
-
-
-def read(path: Path, names: Mapping[str, str | None]) -> WandbFile:
-    """Read a W&B sweep file.
-
-    Args:
-        path: The file.
-        names: The fields of parameters by name, None for a parameter to leave out; others are found by name.
-
-    Raises:
-        ConfigError: If the file asks for what cannot be done here; and the errors that
-            `sweep_file.readable` explains.
-    """
-    content = load(path)
-    _check_keys(content)
-    tracker = {key: content[key] for key in ("project", "entity") if content.get(key) is not None}
-    unused = {key: reason for key, reason in _UNUSED.items() if key in content}
-    parameters = _by_field(content.get("parameters"), names)
-    return WandbFile(content["method"] == "random", parameters, content.get("run_cap"), tracker, unused)
-
-
-def _check_keys(content: Mapping[Any, Any]) -> None:
+def check_keys(content: Mapping[Any, Any]) -> None:
     """Raise `ConfigError` for an unknown key, or one that asks for what cannot be done here."""
     for key in content:
         if key not in _KEYS:
@@ -105,9 +60,17 @@ def _check_keys(content: Mapping[Any, Any]) -> None:
             raise ConfigError(key, f"got {short_repr(content[key])}", "it takes text")
 
 
-def _by_field(parameters: Any, names: Mapping[str, str | None]) -> dict[str, tuple[str, Mapping[str, Any]]]:
-    """Return each parameter's name for messages and its fields, by our field. Raises `ConfigError`."""
-    by_field: dict[str, tuple[str, Mapping[str, Any]]] = {}
+def by_field(parameters: Any, names: Mapping[str, str | None]) -> dict[str, tuple[str, Mapping[str, Any]]]:
+    """Return each parameter's name for messages and its fields, by our field.
+
+    Args:
+        parameters: The parameters of a W&B sweep file.
+        names: The fields of parameters by name, None for a parameter to leave out; others are found by name.
+
+    Raises:
+        ConfigError: If a parameter is malformed, or has no field.
+    """
+    found: dict[str, tuple[str, Mapping[str, Any]]] = {}
     flat = dict(_flatten(parameters, ""))
     for name in names:
         if name not in flat:
@@ -117,27 +80,23 @@ def _by_field(parameters: Any, names: Mapping[str, str | None]) -> dict[str, tup
         if alias is None:
             continue
         path, label = _field_of(alias, name), f"parameters.{name}"
-        if path in by_field:
-            raise ConfigError(label, f"{path} is given twice, by {by_field[path][0]} too", "give it once")
-        by_field[path] = (label, _with_typed_values(path, parameter))
-    return by_field
+        if path in found:
+            raise ConfigError(label, f"{path} is given twice, by {found[path][0]} too", "give it once")
+        found[path] = (label, _with_typed_values(path, parameter))
+    return found
 
 
 def _with_typed_values(path: str, parameter: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a parameter with text read as numbers and booleans, where its field takes no such text.
 
-    W&B hands values to a program as words of its command line, where "1e-3" and 1e-3 are the same, and its
-    own YAML reads 1e-3 as text.
+    W&B hands values to a program as words of its command line, where "1e-3" and 1e-3 are the same.
     """
-    constraint = FIELDS.get(path)
-    if constraint is None:
-        return parameter
 
     def typed(value: Any) -> Any:
-        if not isinstance(value, str) or _accepts(constraint, value):
-            return value
-        parsed = next((kind(value) for kind, pattern in _TEXT_FORMS if re.fullmatch(pattern, value)), value)
-        return parsed if _accepts(constraint, parsed) else value
+        if isinstance(value, str) and path in FIELDS:
+            with suppress(ValueError):
+                return FIELDS[path].parse(value, path, strict=False)
+        return value
 
     changed: dict[str, Any] = {}
     if "value" in parameter:
@@ -145,14 +104,6 @@ def _with_typed_values(path: str, parameter: Mapping[str, Any]) -> Mapping[str, 
     if isinstance(parameter.get("values"), list):
         changed["values"] = [typed(value) for value in parameter["values"]]
     return {**parameter, **changed}
-
-
-def _accepts(constraint: Constraint, value: Any) -> bool:
-    try:
-        constraint.parse(value)
-    except (TypeError, ValueError, OverflowError):
-        return False
-    return True
 
 
 def _flatten(parameters: Any, prefix: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

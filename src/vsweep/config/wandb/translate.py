@@ -6,18 +6,17 @@ These fields are composed and recorded, so that a sweep no longer needs the file
 import math
 import re
 from collections.abc import Mapping, Sequence
-from itertools import starmap
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from vsweep.config.grid import axis_values, seed_list
-from vsweep.config.overrides import FieldValue, Override, override_key, to_hydra_literal, unquoted
+from vsweep.config.overrides import Override, to_hydra_literal
 from vsweep.config.schema import GROUPS
-from vsweep.config.sweep_file import readable
+from vsweep.config.sweep_file import load, readable
 from vsweep.config.wandb.distributions import Distribution, distribution
-from vsweep.config.wandb.parse import NAMES, WandbFile, read
+from vsweep.config.wandb.parse import NAMES, UNUSED, by_field, check_keys
 from vsweep.errors import ConfigError, short_repr, suggest
 
 _WORD = "wandb_sweep"
@@ -27,80 +26,76 @@ _TAKES = f"it takes a W&B sweep file: {_WORD}=path.yaml"
 _MOST = 1_000_000
 
 
-class UserConfig(NamedTuple):
-    """A config as the user gives it.
-
-    Attributes:
-        overrides: The overrides in order; later ones replace earlier ones.
-        notes: Remarks on a W&B sweep file.
-    """
-
-    overrides: list[Override]
-    notes: tuple[str, ...] = ()
+def is_about_file(word: str) -> bool:
+    """Return True for a word, or the path of a field, that concerns the W&B sweep file."""
+    return bool(re.match(rf"\+*{_WORD}\b", word))
 
 
-class _Request(NamedTuple):
-    """The overrides that concern the file, and the others.
+def fields_of_file(
+    options: Sequence[tuple[str, Any]], overrides: Sequence[Override]
+) -> tuple[dict[str, Any], list[Override], tuple[str, ...]]:
+    """Return the fields of a W&B sweep file with their values.
 
-    Attributes:
-        path: The file.
-        run_cap: The number of runs, where an override gives it.
-        seed: The seed of the draws.
-        names: The fields of parameters by name, None for a parameter to leave out.
-        others: The other overrides.
-    """
+    Args:
+        options: `wandb_sweep` with the file's path, and others by path: `wandb_sweep.run_cap` gives the
+            number of runs, `wandb_sweep.seed` the seed of the draws, and `wandb_sweep.names.NAME` a
+            parameter's field.
+        overrides: The user's overrides, which replace the file's values of a field.
 
-    path: Path
-    run_cap: int | None
-    seed: int
-    names: dict[str, str | None]
-    others: list[Override]
-
-
-def translate_wandb(overrides: Sequence[Override]) -> UserConfig:
-    """Replace `wandb_sweep=path.yaml` by the file's fields; the other overrides follow them.
-
-    `wandb_sweep.run_cap` gives the number of runs, `wandb_sweep.seed` seeds the draws, and
-    `wandb_sweep.names.NAME` gives a parameter's field.
+    Returns:
+        The fields with their values; the overrides, without those that delete a parameter of the file; and
+        remarks on the file.
 
     Raises:
-        ConfigError: If the file or an override that concerns it is not accepted.
+        ConfigError: If the file or an option is not accepted.
     """
-    if not any(map(_is_about_file, overrides)):
-        return UserConfig(list(overrides))
-    request = _parse_request(overrides)
-    with readable(_WORD, request.path):
-        return _translate(read(request.path, request.names), request)
-
-
-def _is_about_file(override: Override) -> bool:
-    return bool(re.match(rf"{_WORD}\b", override_key(override)))
-
-
-def _parse_request(overrides: Sequence[Override]) -> _Request:
-    values: dict[str, str] = {}
-    for override in filter(_is_about_file, overrides):
-        key = override_key(override)
-        if isinstance(override, FieldValue):
-            value = override.value if isinstance(override.value, str) else to_hydra_literal(override.value)
-        else:
-            value = unquoted(override.partition("=")[2])
-        if key not in (_WORD, _RUN_CAP, _SEED) and not key.startswith(f"{NAMES}."):
-            raise ConfigError(key, "no such field", suggest(key, (_WORD, _RUN_CAP, _SEED, f"{NAMES}.NAME")))
-        if not value or key in values:
-            takes = _TAKES if key == _WORD else f"give {key}=… once"
-            raise ConfigError(key, "given twice" if key in values else "got nothing", takes)
-        values[key] = value
-    if _WORD not in values:
-        raise ConfigError(_WORD, "got nothing", _TAKES)
-    run_cap = _count(_RUN_CAP, values[_RUN_CAP], 1) if _RUN_CAP in values else None
+    values = _check_options(options)
+    path = Path(values[_WORD])
     names = {
         key.removeprefix(f"{NAMES}."): None if value == "null" else value
         for key, value in values.items()
         if key.startswith(NAMES)
     }
-    others = [override for override in overrides if not _is_about_file(override)]
-    return _Request(Path(values[_WORD]), run_cap, _count(_SEED, values.get(_SEED, "0"), 0), names, others)
+    cap = _count(_RUN_CAP, values[_RUN_CAP], 1) if _RUN_CAP in values else None
+    seed = _count(_SEED, values.get(_SEED, "0"), 0)
+    with readable(_WORD, path):
+        content = load(path)
+        check_keys(content)
+        parameters = by_field(content.get("parameters"), names)
+        if cap is None and content.get("run_cap") is not None:
+            cap = _count("run_cap", content["run_cap"], 1)
+        overridden = {_path_of(override) for override in overrides}
+        kept = [o for o in overrides if not (o.kind == "delete" and _path_of(o) in parameters)]
+        left = {f: distribution(*parameter) for f, parameter in parameters.items() if f not in overridden}
+        seeds = left.pop("seeds", None)
+        varied = {field: parameter for field, parameter in left.items() if parameter.name != "constant"}
+        tracker = {f"tracker.wandb.{key}": content.get(key) for key in ("project", "entity")}
+        fields = {f: text for f, text in tracker.items() if text is not None and f not in overridden}
+        fields |= {field: parameter.values[0] for field, parameter in left.items() if field not in varied}
+        is_random = content["method"] == "random"
+        axes = (_random(varied, cap, seed) if is_random else _grid(varied, cap)) if varied else {}
+        if seeds is not None:
+            axes["seeds"] = _seeds(seeds, random=is_random)
+    notes = [f"{key} of {path} is not used: {reason}" for key, reason in UNUSED.items() if key in content]
+    if any(field.startswith("draws.") for field in axes) and seeds is not None and seeds.name != "constant":
+        notes.append(f"run_cap of {path} counts cells: each is trained with every seed")
+    return fields | axes, kept, tuple(notes)
+
+
+def _check_options(options: Sequence[tuple[str, Any]]) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for path, value in options:
+        key = path.lstrip("+")
+        text = value if isinstance(value, str) else to_hydra_literal(value)
+        if key not in (_WORD, _RUN_CAP, _SEED) and not key.startswith(f"{NAMES}."):
+            raise ConfigError(key, "no such field", suggest(key, (_WORD, _RUN_CAP, _SEED, f"{NAMES}.NAME")))
+        if not text or key in values:
+            takes = _TAKES if key == _WORD else f"give {key}=… once"
+            raise ConfigError(key, "given twice" if key in values else "got nothing", takes)
+        values[key] = text
+    if _WORD not in values:
+        raise ConfigError(_WORD, "got nothing", _TAKES)
+    return values
 
 
 def _count(field: str, value: Any, least: int) -> int:
@@ -110,40 +105,9 @@ def _count(field: str, value: Any, least: int) -> int:
     return int(text)
 
 
-def _translate(file: WandbFile, request: _Request) -> UserConfig:
-    # The other overrides replace the file's values of a field; a deletion only removes these.
-    overridden = {_path_of(override) for override in request.others}
-    others = [
-        override
-        for override in request.others
-        if not (override_key(override).startswith("~") and _path_of(override) in file.parameters)
-    ]
-    parameters = {
-        path: distribution(*parameter)
-        for path, parameter in file.parameters.items()
-        if path not in overridden
-    }
-    tracker = {f"tracker.wandb.{key}": text for key, text in file.tracker.items()}
-    fields = {path: text for path, text in tracker.items() if path not in overridden}
-    notes = [f"{key} of {request.path} is not used: {reason}" for key, reason in file.unused.items()]
-    seeds = parameters.pop("seeds", None)
-    varied = {path: parameter for path, parameter in parameters.items() if parameter.name != "constant"}
-    fields |= {path: parameter.values[0] for path, parameter in parameters.items() if path not in varied}
-    cap = request.run_cap if request.run_cap is not None else file.run_cap
-    cap = None if cap is None else _count("run_cap", cap, 1)
-    if varied:
-        axes = _random(varied, cap, request.seed) if file.random else _grid(varied, cap)
-        fields |= axes
-        if seeds is not None and seeds.name != "constant" and next(iter(axes)).startswith("draws."):
-            notes.append(f"run_cap of {request.path} counts cells: each is trained with every seed")
-    if seeds is not None:
-        fields["seeds"] = _seeds(seeds, random=file.random)
-    return UserConfig([*starmap(FieldValue, fields.items()), *others], tuple(notes))
-
-
 def _path_of(override: Override) -> str:
     """Return the path of the field that an override fixes, varies or deletes."""
-    path = override_key(override).lstrip("~").removeprefix("grid.").removeprefix("draws.")
+    path = override.key.removeprefix("grid.").removeprefix("draws.")
     group = path.removesuffix(".name")
     return group if group in GROUPS else path
 
