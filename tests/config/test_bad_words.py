@@ -257,7 +257,7 @@ AXES = {
     "grid.steps={linspace:[1,2,nan]}": "grid.steps: got {linspace: [1, 2, nan]}",
     "grid.steps={linspace:[1,2,3]}": "grid.steps: got 1.5; it takes an integer",
     "grid.optimizer.lr={logspace:[1,2,3],range:[1]}": "grid.optimizer.lr: got {'logspace'",
-    "grid.optimizer.lr={logspace:[-1,2,3]}": "grid.optimizer.lr: got {logspace: [-1, 2, 3]}; both ends",
+    "grid.optimizer.lr={logspace:[-1,2,3]}": "grid.optimizer.lr: got {logspace: [-1, 2, 3]}; {logspace",
     "grid.optimizer.lr={logspace:[1e-320,1,3]}": "optimizer.lr: got 1e-320; float32 holds",
     "grid.optimizer.lr={linspace:[1,2,4000]} seeds=4000": "grid: 16,000,000 trials; it takes up to",
     "grid.model.width=[1e10]": "grid.model.width: got 10000000000.0",

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vsweep.config.choices import ModelChoice, PointChoice, UserData, UserFunction, UserModel
+from vsweep.config.choices import ModelChoice, PointChoice, TaskInputs, UserData, UserFunction, UserModel
 from vsweep.config.spec import make_spec
 from vsweep.engine.hyperparams import cell_fields
 from vsweep.errors import ConfigError
@@ -98,7 +98,7 @@ def test_a_point_binds_its_coordinates_and_makes_their_task():
     bound = choice.bind(OneTrial(choice))
     assert list(bound[0]) == ["spread", "x", "y"]
     one = {name: leaf[0] for name, leaf in bound[0].items()}
-    task = choice.make_task(own_loss(bowl, 0), (one, bound[1]), {}, "float32", (0, 0))
+    task = choice.make_task((one, bound[1]), TaskInputs(own_loss(bowl, 0), {}, "float32"))
     assert isinstance(task, Minimise)
     assert task.numbers == ("x", "y.0", "y.1")
     assert choice.weights(1, 1, 0) == 3 + 3**2
@@ -107,7 +107,7 @@ def test_a_point_binds_its_coordinates_and_makes_their_task():
 def test_a_model_makes_a_supervised_task_of_as_many_outputs_as_its_loss_needs():
     chosen = config(*IRIS, "model=logistic")
     loss = chosen.model.make_loss(chosen.loss, chosen.data, 3)
-    task = chosen.model.make_task(loss, cell_fields(chosen), {}, "float32", (4, 3))
+    task = chosen.model.make_task(cell_fields(chosen), TaskInputs(loss, {}, "float32", 4, 3))
     assert isinstance(task, Supervised)
     assert (task.n_features, task.n_outputs) == (4, 3)
 

@@ -1,7 +1,7 @@
 """The arguments of every command, and their help. All imports of this module are quick."""
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -47,8 +47,9 @@ class Command(NamedTuple):
 
 
 _WHERE = ("project", "entity", "level")
-# `vsweep run` retrains one trial where these options are given.
-_REPRODUCE = Command("", "", ("trial", "from", "dir", "allow_targets"))
+# `vsweep run` retrains one trial where these options are given; no word of a command line has this name.
+REPRODUCE = "run trial"
+_REPRODUCE = Command("train one trial again", "", ("trial", "from", "dir", "allow_targets"))
 _FIELDS = "FIELD=VALUE"
 COMMANDS = {
     "run": Command("train a sweep; the last line printed is its directory", _FIELDS, epilog=_RUN),
@@ -135,29 +136,26 @@ def parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser
     top = argparse.ArgumentParser("vsweep", "vsweep COMMAND …", about, _TOP, **style)
     top.add_argument("--version", action="store_true", help="print the version")
     commands = top.add_subparsers(metavar="COMMAND", title="commands")
-    for name, command in COMMANDS.items():
+    for name, command in (COMMANDS | {REPRODUCE: _REPRODUCE}).items():
         words = [f"[{word} …]" if word == _FIELDS else word for word in command.arguments.split()]
         words += [f"[{option}={_OPTIONS[option][0]}]" for option in command.options]
-        about = f"{command.about[0].upper()}{command.about[1:]}."
-        usage = " ".join(["vsweep", name, *words])
+        # A parser without help is listed nowhere.
+        more: dict[str, Any] = {"help": command.about} if name in COMMANDS else {}
+        about, usage = f"{command.about[0].upper()}{command.about[1:]}.", " ".join(["vsweep", name, *words])
         sub = commands.add_parser(
-            name, help=command.about, usage=usage, description=about, epilog=command.epilog, **style
+            name, usage=usage, description=about, epilog=command.epilog, **style, **more
         )
         sub.exit_on_error = False
         for word in command.arguments.split():
             about, completions = _ARGUMENTS[word]
             argument = sub.add_argument(word, nargs="*" if word == _FIELDS else "?", help=about)
             argument.complete = completions  # type: ignore[attr-defined]
-        _add_options(sub, command)
+        for option in command.options:
+            metavar, about, _ = _OPTIONS[option]
+            sub.add_argument(_flag(option), dest=option, metavar=metavar, help=about)
         for flag, (short, _, about) in _HYDRA_FLAGS.items() if name in ("run", "plan") else ():
             sub.add_argument(*filter(None, (short, flag)), action="store_true", help=about)
     return top, commands.choices
-
-
-def _add_options(parser: argparse.ArgumentParser, command: Command) -> None:
-    for option in command.options:
-        metavar, about, _ = _OPTIONS[option]
-        parser.add_argument(_flag(option), dest=option, metavar=metavar, help=about)
 
 
 def _flag(option: str) -> str:
@@ -193,41 +191,19 @@ def parse(name: str, words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     """Return a command's positional arguments, and its options by name, without those left out.
 
     Args:
-        name: The command's name.
+        name: The command's name, or `REPRODUCE`.
         words: The words after the command.
 
     Raises:
         ConfigError: If an argument is missing, unknown or not accepted.
     """
-    values = _parse(name, COMMANDS[name], parser()[1][name], words)
-    positional = [values[word] for word in COMMANDS[name].arguments.split()]
-    if "DIR" in values and (not values["DIR"] or "=" in values["DIR"]):
-        raise ConfigError(name, "got no directory", f"vsweep {name} DIR takes a sweep's directory")
-    *first, last = positional
-    return [*first, *(last if isinstance(last, list) else [last])], _convert(COMMANDS[name], values)
-
-
-def parse_reproduce(words: Sequence[str]) -> dict[str, Any]:
-    """Return the options of `vsweep run trial=N from=DIR`. Raises `ConfigError`."""
-    parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False, add_help=False)
-    _add_options(parser, _REPRODUCE)
-    values = _parse("run", _REPRODUCE, parser, words)
-    if not values["from"]:
-        raise ConfigError("from", "got nothing", "trial=N from=DIR takes a sweep's directory")
-    if values["trial"] is None:
-        raise ConfigError("trial", "got nothing", "it takes an integer of at least 0")
-    return _convert(_REPRODUCE, values)
-
-
-def _parse(
-    name: str, command: Command, parser: argparse.ArgumentParser, words: Sequence[str]
-) -> dict[str, Any]:
+    command = COMMANDS.get(name, _REPRODUCE)
     flags = []
     for word in words:
         key, equals, value = word.partition("=")
         flags.append(f"{_flag(key)}={value}" if equals and key in command.options else word)
     try:
-        values, rest = parser.parse_known_args(flags)
+        parsed, rest = parser()[1][name].parse_known_args(flags)
     except argparse.ArgumentError as error:
         flag = str(error.argument_name)
         raise ConfigError(flag, "got nothing", f"it takes a value: {flag} VALUE") from error
@@ -237,9 +213,14 @@ def _parse(
             raise ConfigError(key, "no such flag", suggest(key, [*map(_flag, command.options), "--help"]))
         takes = ", ".join(f"{option}=…" for option in command.options)
         raise ConfigError(name, f"got {word!r}", f"it takes {takes}" if takes else "leave it out")
-    return vars(values)
-
-
-def _convert(command: Command, values: Mapping[str, Any]) -> dict[str, Any]:
+    values = vars(parsed)
+    if "DIR" in values and (not values["DIR"] or "=" in values["DIR"]):
+        raise ConfigError(name, "got no directory", f"vsweep {name} DIR takes a sweep's directory")
+    if name == REPRODUCE and not values["from"]:
+        raise ConfigError("from", "got nothing", "trial=N from=DIR takes a sweep's directory")
+    if name == REPRODUCE and values["trial"] is None:
+        raise ConfigError("trial", "got nothing", "it takes an integer of at least 0")
+    arguments = [values[word] for word in command.arguments.split()]
+    positional = [word for part in arguments for word in (part if isinstance(part, list) else [part])]
     present = [option for option in command.options if values[option] is not None]
-    return {option: _OPTIONS[option][2](option, values[option]) for option in present}
+    return positional, {option: _OPTIONS[option][2](option, values[option]) for option in present}

@@ -12,28 +12,21 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
-from vsweep.cli.arguments import parse, parse_reproduce, split_flags
+import vsweep
+from vsweep.cli.arguments import REPRODUCE, parse, split_flags
 from vsweep.cli.completion import completion_script
-from vsweep.commands.check import check
-from vsweep.commands.confirm import confirm
-from vsweep.commands.dashboard import dashboard
-from vsweep.commands.plan import describe, plan, try_plan
-from vsweep.commands.report import report
-from vsweep.commands.reproduce import reproduce
-from vsweep.commands.resume import resume
-from vsweep.commands.sweep import sweep
-from vsweep.commands.sync import sync
-from vsweep.commands.verify import verify
+from vsweep.commands.plan import describe, try_plan
 from vsweep.config.groups import CONF
-from vsweep.config.hydra_compose import jobs, readable_errors, register_sweeps
+from vsweep.config.hydra_compose import as_config_error, jobs, register_sweeps
 from vsweep.config.overrides import is_hydra_override
 from vsweep.config.sweep_file import sweep_overrides
 from vsweep.config.user_input import as_overrides
 from vsweep.errors import ConfigError
-from vsweep.results import Sweep
 from vsweep.store.reader import VERIFIED
 from vsweep.trackers.check_tables import (
     describe_gradient_check,
@@ -66,12 +59,12 @@ def perform(command: str, words: Sequence[str]) -> None:
 
 def _run(words: Sequence[str]) -> None:
     if any(re.match(r"\+*(trial|from)=", word) for word in words):
-        _reproduce(**parse_reproduce(words))
+        _reproduce(**parse(REPRODUCE, words)[1])
     else:
-        _finish(sweep(words))
+        _finish(vsweep.sweep(words))
 
 
-def _finish(trained: Sweep) -> None:
+def _finish(trained: vsweep.Sweep) -> None:
     """Print the directory, and exit with status 1 if a tracker did not receive all of the sweep."""
     print(trained.directory, flush=True)
     if trained.unsent and HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
@@ -87,31 +80,31 @@ _unsent: list[str] = []
 
 def _reproduce(trial: int, **options: Any) -> None:
     directory, to = options.pop("from"), options.pop("dir", None)
-    reproduced = reproduce(directory, trial, to=to, quiet=False, **options)
+    reproduced = vsweep.reproduce(directory, trial, to=to, quiet=False, **options)
     print("vsweep run " + shlex.join(reproduced.overrides), file=sys.stderr)
     print(reproduced.sweep.directory, flush=True)
 
 
 def _plan(words: Sequence[str]) -> None:
-    print(describe(*plan(words)))
+    print(describe(*vsweep.plan(words)))
 
 
 def _resume(directory: str, *words: str) -> None:
-    _finish(resume(directory, words))
+    _finish(vsweep.resume(directory, words))
 
 
 def _verify(directory: str, **options: Any) -> None:
-    print_verification(verify(directory, **options))
+    print_verification(vsweep.verify(directory, **options))
     print(Path(directory) / VERIFIED, flush=True)
 
 
 def _confirm(directory: str, **options: Any) -> None:
-    print_confirmation(*confirm(directory, **options))
+    print_confirmation(*vsweep.confirm(directory, **options))
     print(directory, flush=True)
 
 
 def _check(*words: str) -> None:
-    checked = check(words)
+    checked = vsweep.check(words)
     print_gradient_check(checked)
     print(describe_gradient_check(checked), flush=True)
     if checked.wrong:
@@ -124,9 +117,9 @@ _OTHER_COMMANDS: dict[str, Callable[..., None]] = {
     "verify": _verify,
     "confirm": _confirm,
     "check": _check,
-    "sync": lambda directory, **options: print(sync(directory, **options) or directory, flush=True),
-    "dashboard": lambda directory, **options: print(dashboard(directory, **options), flush=True),
-    "report": lambda directory, **options: print(report(directory, **options), flush=True),
+    "sync": lambda directory, **options: print(vsweep.sync(directory, **options) or directory, flush=True),
+    "dashboard": lambda directory, **options: print(vsweep.dashboard(directory, **options), flush=True),
+    "report": lambda directory, **options: print(vsweep.report(directory, **options), flush=True),
     "completion": lambda shell: print(completion_script(shell)),
 }
 
@@ -175,22 +168,24 @@ def _through_hydra(command: str, flags: Sequence[str], words: Sequence[str]) -> 
     register_sweeps()
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
-    # With this variable Hydra raises its errors, and `readable_errors` explains them.
+    # With this variable Hydra raises its errors, and `_readable_errors` explains them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # Hydra accepts overrides on one side of its flags only.
     sys.argv = [sys.argv[0], *flags, *(override.for_hydra() for override in overrides)]
-    with readable_errors(words), _explained_hydra_errors(words):
+    with _readable_errors(words):
         {"run": _run_job, "plan": _plan_job}[command]()
     if _unsent:
         raise SystemExit(1)
 
 
 @contextmanager
-def _explained_hydra_errors(words: Sequence[str]) -> Iterator[None]:
-    """Name the override of Hydra's own config that Hydra cannot use; a job's own errors are re-raised."""
+def _readable_errors(words: Sequence[str]) -> Iterator[None]:
+    """Name the override that Hydra cannot use; a job's own errors are re-raised."""
     overrides = [word.partition("=") for word in words if is_hydra_override(word)]
     try:
         yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise as_config_error(error, words) from error
     except OSError as error:
         for key, _, value in overrides:
             if error.filename and value.strip("'\"").startswith(str(error.filename)):

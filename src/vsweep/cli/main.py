@@ -1,5 +1,6 @@
 """The entry point of the command line: `vsweep COMMAND …`."""
 
+import gc
 import os
 import signal
 import sys
@@ -53,10 +54,14 @@ def _terminated(number: int, frame: Any) -> None:
 
 def _import_quietly() -> None:
     """Import the modules that take seconds; Ctrl-C ends the import without a message."""
+    # Most of what the imports make lives on, and the collector would look through it again and again.
+    gc.disable()
     interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if interruptible:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     import vsweep.cli.commands  # noqa: F401
 
+    gc.freeze()
+    gc.enable()
     if interruptible:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeAlias
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
@@ -26,6 +26,26 @@ BoundFields: TypeAlias = tuple[dict[str, Any], dict[str, Any]]
 # The two affine models differ in their targets, numbers or classes.
 _OTHER_AFFINE = {"linear": "logistic", "logistic": "linear"}
 _TRACED_MODEL_FIELDS = ("init", "init_scale", "width")
+
+
+class TaskInputs(NamedTuple):
+    """What a program's tasks are made of, beside its model.
+
+    Attributes:
+        loss: The loss from `ModelChoice.make_loss`.
+        loss_static: The static fields of the loss.
+        dtype: The dtype of the model's products.
+        n_features: The number of an example's features.
+        n_classes: The number of classes; 0 for numbers.
+        draw: A function that draws fresh examples for every step; None for fixed data.
+    """
+
+    loss: Loss
+    loss_static: Mapping[str, Any]
+    dtype: str
+    n_features: int = 0
+    n_classes: int = 0
+    draw: Draw | None = None
 
 
 class Columns(Protocol):
@@ -197,29 +217,18 @@ class ModelChoice(GroupChoice):
             raise ConfigError("loss", f"got {name}, and {kind}", "it takes softmax_cross_entropy")
         return LOSSES[name]
 
-    def make_task(
-        self,
-        loss: Loss,
-        bound: BoundFields,
-        loss_static: Mapping[str, Any],
-        dtype: str,
-        sizes: tuple[int, int],
-        draw: Draw | None = None,
-    ) -> MakeTask:
+    def make_task(self, bound: BoundFields, inputs: TaskInputs) -> MakeTask:
         """Return the maker of a program's tasks.
 
         Args:
-            loss: The loss from `make_loss`.
             bound: The traced fields of one trial, and the static ones.
-            loss_static: The static fields of the loss.
-            dtype: The dtype of the model's products.
-            sizes: The number of an example's features, and the number of classes; 0 classes for numbers.
-            draw: A function that draws fresh examples for every step; None for fixed data.
+            inputs: What the tasks are made of, beside the model.
         """
-        n_features, n_classes = sizes
-        fields = tuple(bound[1].items()), tuple(loss_static.items())
-        n_outputs = loss.n_outputs(n_classes)
-        return Supervised(self.function, loss, n_features, n_outputs, *fields, dtype=dtype, draw=draw)
+        static, loss_static = tuple(bound[1].items()), tuple(inputs.loss_static.items())
+        sizes = inputs.n_features, inputs.loss.n_outputs(inputs.n_classes)
+        return Supervised(
+            self.function, inputs.loss, *sizes, static, loss_static, dtype=inputs.dtype, draw=inputs.draw
+        )
 
     def recorded(self, n_inputs: int, n_outputs: int, *, asked: bool) -> int:
         """Return how many parameters are recorded beside the metrics, at most."""
@@ -291,19 +300,12 @@ class PointChoice(ModelChoice):
         """Return the function that is minimised."""
         return own_loss(loss.function, 0)
 
-    def make_task(
-        self,
-        loss: Loss,
-        bound: BoundFields,
-        loss_static: Mapping[str, Any],
-        dtype: str,
-        sizes: tuple[int, int],
-        draw: Draw | None = None,
-    ) -> MakeTask:
+    def make_task(self, bound: BoundFields, inputs: TaskInputs) -> MakeTask:
         """Return the maker of a program's tasks; see `ModelChoice.make_task`."""
         starts, static = bound
         shapes = tuple((name, (*starts[name].shape, None)[0]) for name in self.coordinates)
-        return Minimise(loss.value, shapes, static["fixed"], tuple(loss_static.items()), dtype)
+        loss_static = tuple(inputs.loss_static.items())
+        return Minimise(inputs.loss.value, shapes, static["fixed"], loss_static, inputs.dtype)
 
     def recorded(self, n_inputs: int, n_outputs: int, *, asked: bool) -> int:
         """Return how many numbers the point has."""

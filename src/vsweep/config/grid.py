@@ -134,7 +134,14 @@ def axis_values(path: str, node: Any) -> tuple[Any, ...]:
     if isinstance(node, dict):
         if len(node) != 1 or (kind := next(iter(node))) not in _SPACES:
             raise ConfigError(field, f"got {node}", takes)
-        values = _SPACES[kind](field, node[kind])
+        values_of, takes = _SPACES[kind]
+        numbers = node[kind]
+        try:
+            if not isinstance(numbers, list) or not all(map(is_number, numbers)):
+                raise ValueError
+            values = values_of(*numbers)
+        except (TypeError, ValueError):
+            raise ConfigError(field, f"got {{{kind}: {numbers}}}", takes) from None
     elif isinstance(node, list):
         values = node
     else:
@@ -182,14 +189,10 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
-def _space(field: str, node: Any, kind: str) -> tuple[float, float, int]:
-    takes = f"{{{kind}: [lo, hi, n]}} takes two numbers and how many"
-    numbers = isinstance(node, list) and all(map(is_number, node))
-    if not numbers or len(node) != 3 or node[2] != int(node[2]):
-        raise ConfigError(field, f"got {{{kind}: {node}}}", takes)
-    if not 1 <= node[2] <= _MOST:
-        raise ConfigError(field, f"got {{{kind}: {node}}}, {node[2]} values", takes)
-    return float(node[0]), float(node[1]), int(node[2])
+def _number_of_values(n: float) -> int:
+    if n != int(n) or not 1 <= n <= _MOST:
+        raise ValueError
+    return int(n)
 
 
 def _round(values: np.ndarray, scale: float = 0.0) -> list[float]:
@@ -201,39 +204,36 @@ def _round(values: np.ndarray, scale: float = 0.0) -> list[float]:
 
 
 def _with_ends(values: list[float], lo: float, hi: float) -> list[float]:
-    return [lo] if len(values) == 1 else [lo, *values[1:-1], hi]
+    return [float(lo), *values[1:-1], float(hi)][: len(values)]
 
 
-def _logspace(field: str, node: Any) -> list[float]:
-    lo, hi, n = _space(field, node, "logspace")
+def _logspace(lo: float, hi: float, n: float) -> list[float]:
     if lo <= 0 or hi <= 0:
-        raise ConfigError(field, f"got {{logspace: {node}}}", "both ends of a logspace are above 0")
-    return _with_ends(_round(np.geomspace(lo, hi, n)), lo, hi)
+        raise ValueError
+    return _with_ends(_round(np.geomspace(lo, hi, _number_of_values(n))), lo, hi)
 
 
-def _linspace(field: str, node: Any) -> list[float]:
-    lo, hi, n = _space(field, node, "linspace")
-    return _with_ends(_round(np.linspace(lo, hi, n), max(abs(lo), abs(hi))), lo, hi)
+def _linspace(lo: float, hi: float, n: float) -> list[float]:
+    return _with_ends(_round(np.linspace(lo, hi, _number_of_values(n)), max(abs(lo), abs(hi))), lo, hi)
 
 
-def _range(field: str, node: Any) -> list[float]:
-    takes = "{range: [start, stop, step]} takes two or three numbers, as Python's range; stop is left out"
-    error = ConfigError(field, f"got {{range: {node}}}", takes)
-    if not isinstance(node, list) or len(node) not in (2, 3) or not all(map(is_number, node)):
-        raise error
-    start, stop, step = (*node, 1)[:3]
+def _range(start: Any, stop: Any, step: Any = 1) -> list[Any]:
     if step == 0 or abs((stop - start) / step) > _MOST:
-        raise error
-    if all(isinstance(v, int) for v in node):
-        return list(range(*node))
+        raise ValueError
+    if all(isinstance(number, int) for number in (start, stop, step)):
+        return list(range(start, stop, step))
     # Rounding must not add a value at the end, so stop is lowered by a millionth of a step.
     return _round(np.arange(start, stop - 1e-6 * step, step), max(abs(start), abs(stop)))
 
 
-_SPACES: dict[str, Callable[[str, Any], list[Any]]] = {
-    "logspace": _logspace,
-    "linspace": _linspace,
-    "range": _range,
+# The values of each kind of axis that is no list, and a description of what the kind takes.
+_SPACES: dict[str, tuple[Callable[..., list[Any]], str]] = {
+    "logspace": (_logspace, "{logspace: [lo, hi, n]} takes two numbers and how many, both ends above 0"),
+    "linspace": (_linspace, "{linspace: [lo, hi, n]} takes two numbers and how many"),
+    "range": (
+        _range,
+        "{range: [start, stop, step]} takes two or three numbers, as Python's range; stop is left out",
+    ),
 }
 
 

@@ -1,8 +1,7 @@
 """Compose the choices of groups by Hydra, and let Hydra run jobs."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from functools import cache
 from itertools import product
@@ -12,9 +11,7 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from vsweep.config import sweep_file
 from vsweep.config.groups import CONF, sweep_files
@@ -86,20 +83,7 @@ def jobs(words: Sequence[str]) -> list[list[str]]:
     return [list(job) for job in product(*columns)]
 
 
-@contextmanager
-def readable_errors(words: Sequence[str]) -> Iterator[None]:
-    """Turn an error of Hydra or OmegaConf into a `ConfigError`.
-
-    Args:
-        words: The overrides that Hydra was given.
-    """
-    try:
-        yield
-    except (HydraException, OmegaConfBaseException) as error:
-        raise _as_config_error(error, words) from error
-
-
-def _as_config_error(error: Exception, words: Sequence[str]) -> ConfigError:
+def as_config_error(error: Exception, words: Sequence[str]) -> ConfigError:
     """Return an error of Hydra's with the field and the reason, read from Hydra's message."""
     reason = " ".join(str(error).split())
     if match := re.search(r"Could not find '([\w/]+)/([^'/]+)'", reason):

@@ -1,29 +1,16 @@
-"""The typed schema: every field of a config, and the values that the field accepts."""
+"""The typed schema: every field of a config, and the values that it accepts.
 
-from collections.abc import Mapping
-from typing import Any
+Values are validated by pydantic, and described in words for messages.
+"""
 
-from vsweep.config.constraints import (
-    ANY,
-    CLASSES,
-    COORDINATES,
-    DIRECTORY,
-    EXAMPLES,
-    FLAG,
-    MODULES,
-    NAMES,
-    NOT_NEGATIVE,
-    NUMBERS,
-    PICTURES,
-    POSITIVE,
-    PROJECT,
-    TEXT,
-    UNIT,
-    Constraint,
-    integer,
-    one_of,
-    real,
-)
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter
+
+from vsweep.errors import ConfigError, short_repr
 from vsweep.tasks.data.builtin import DATASETS
 from vsweep.tasks.initializers import INITIALIZERS
 from vsweep.tasks.losses import LOSSES
@@ -31,6 +18,164 @@ from vsweep.tasks.minimize import FUNCTIONS, point
 from vsweep.tasks.models import ACTIVATIONS, MODELS
 from vsweep.training.optimizers import OPTIMIZERS
 from vsweep.training.schedules import SCHEDULES
+
+# Strict types: text is never read as a number, nor a number as a flag.
+_STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
+_MODULE = r"^[^\W\d]\w*(\.[^\W\d]\w*)*$"
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """The values that a field takes.
+
+    Attributes:
+        text: A description for messages, as "a number above 0".
+        type: The annotated type that pydantic validates.
+    """
+
+    text: str
+    type: Any
+
+    @cached_property
+    def _adapter(self) -> TypeAdapter[Any]:
+        return TypeAdapter(self.type, config=_STRICT)
+
+    def parse(self, value: Any, field: str, *, strict: bool = True) -> Any:
+        """Return a value as the field's type.
+
+        Args:
+            value: The value as the config has it.
+            field: The name of the field in messages.
+            strict: Read no text as a number.
+
+        Raises:
+            ConfigError: If the field does not accept the value.
+        """
+        try:
+            return self._adapter.validate_python(value, strict=strict)
+        except (ValueError, OverflowError, TypeError):
+            raise ConfigError(field, f"got {short_repr(value)}", f"it takes {self.text}") from None
+
+    def or_null(self) -> "Constraint":
+        """Return the same constraint, with null accepted too."""
+        return Constraint(f"{self.text}, or null", self.type | None)
+
+    def or_word(self, word: str) -> "Constraint":
+        """Return the same constraint, with one word accepted too."""
+        return Constraint(f"{self.text}, or {word}", Literal[word] | self.type)
+
+
+def real(text: str = "", **bounds: Any) -> Constraint:
+    """Constrain a field to finite numbers.
+
+    Args:
+        text: A description of the bounds for messages.
+        bounds: The bounds, as pydantic's `Field` takes them: `gt`, `ge`, `lt`, `le`.
+    """
+    bounded = Annotated[float, Field(allow_inf_nan=False, **bounds)]
+    return Constraint(f"a number {text}".strip(), bounded)
+
+
+def integer(low: int, high: int = 2**31 - 1) -> Constraint:
+    """Constrain a field to the integers from `low` to `high`; 3.0 counts as 3."""
+    text = f"an integer of at least {low}" if high == 2**31 - 1 else f"an integer from {low} to {high}"
+    return Constraint(text, Annotated[int, Field(ge=low, le=high), BeforeValidator(_without_fraction)])
+
+
+def one_of(names: Iterable[str]) -> Constraint:
+    """Constrain a field to some names."""
+    names = tuple(names)
+    return Constraint(f"one of {', '.join(names)}", Literal[names])
+
+
+def _without_fraction(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _require(condition: Callable[[Any], bool]) -> AfterValidator:
+    """Return a validator that refuses values for which the condition is false."""
+
+    def validate(value: Any) -> Any:
+        if not condition(value):
+            raise ValueError
+        return value
+
+    return AfterValidator(validate)
+
+
+def _distinct(names: tuple[str, ...]) -> bool:
+    return len(set(names)) == len(names)
+
+
+def _as_rows(values: Any) -> Any:
+    """Return a list of numbers, examples of one feature, as rows of one number each."""
+    flat = isinstance(values, list) and not any(isinstance(row, list) for row in values)
+    return [[value] for value in values] if flat else values
+
+
+def _with_arguments(entries: Any) -> list[Any]:
+    """Return pictures as mappings from a name to its arguments; a plain name has no arguments."""
+    entries = entries if isinstance(entries, list) else [entries]
+    return [{entry: {}} if isinstance(entry, str) else entry for entry in entries]
+
+
+def _with_text_keys(entry: Mapping[Any, Mapping[Any, Any]]) -> dict[str, dict[str, Any]]:
+    return {str(name): dict(arguments) for name, arguments in entry.items()}
+
+
+def _none_as_empty(values: Any) -> Any:
+    return [] if values is None else values
+
+
+_FINITE = Annotated[float, Field(allow_inf_nan=False)]
+_NUMBERS = Annotated[list[_FINITE], Field(min_length=1), AfterValidator(tuple)]
+_NAMES = Annotated[list[str], Field(min_length=1), AfterValidator(tuple)]
+_ROWS = Annotated[
+    list[_NUMBERS],
+    Field(min_length=1),
+    BeforeValidator(_as_rows),
+    AfterValidator(tuple),
+    _require(lambda rows: len(set(map(len, rows))) == 1),
+]
+_PICTURE = Annotated[Mapping[Any, Mapping[Any, Any]], AfterValidator(_with_text_keys)]
+
+TEXT = Constraint("text", Annotated[str, Field(min_length=1)])
+DIRECTORY = Constraint("a directory", Annotated[str, Field(min_length=1), _require(lambda p: "\0" not in p)])
+FLAG = Constraint("true or false", bool)
+ANY = real()
+UNIT = real("from 0 to below 1", ge=0, lt=1)
+POSITIVE = real("above 0", gt=0)
+NOT_NEGATIVE = real("of at least 0", ge=0)
+NUMBERS = Constraint("a list of finite numbers", _NUMBERS)
+EXAMPLES = Constraint("rows of as many finite numbers each, [[…], …], or a list of numbers", _ROWS)
+# The start of a coordinate is a field with the coordinate's name, which the function chooses.
+COORDINATE = Constraint("a number, or a list of numbers", _FINITE | _NUMBERS)
+NAMES = Constraint("a list of columns' names", _NAMES)
+CLASSES = Constraint(
+    "a list of two or more names, all different",
+    Annotated[_NAMES, Field(min_length=2), _require(_distinct)],
+)
+COORDINATES = Constraint(
+    "a list of coordinates' names",
+    Annotated[list[str], BeforeValidator(_none_as_empty), AfterValidator(tuple)],
+)
+MODULES = Constraint(
+    "a list of modules' names",
+    Annotated[
+        list[Annotated[str, Field(pattern=_MODULE)]],
+        BeforeValidator(_none_as_empty),
+        AfterValidator(tuple),
+    ],
+)
+PICTURES = Constraint(
+    "a list of pictures' names, or of {name: {argument: value}}",
+    Annotated[list[_PICTURE], BeforeValidator(_with_arguments), AfterValidator(tuple)],
+)
+# W&B's own rule for the names of projects and of their owners.
+PROJECT = Constraint(
+    "up to 128 characters, none of them / \\ # ? % :",
+    Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^/\\#?%:\x00-\x1f\x7f]+$")],
+)
 
 OWN = "own"
 AUTO = "auto"

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from vsweep.config.choices import TaskInputs
 from vsweep.config.grid import Axis, Grid, expand
 from vsweep.config.validate import Config
 from vsweep.engine.dry_run import recorded_names, trace_user_functions
@@ -58,13 +59,10 @@ def bind(grid: Grid, inputs: Inputs, rows: np.ndarray) -> tuple[Static, HParams]
     bound = {group: getattr(config, group).bind(columns) for group, columns in groups.items()}
     traced = {group: fields for group, (fields, _) in bound.items()}
     _check_starts(inputs, traced["model"])
+    one_trial = {name: leaf[0] for name, leaf in traced["model"].items()}, bound["model"][1]
+    sizes = inputs.n_features, inputs.n_classes
     task = config.model.make_task(
-        inputs.loss,
-        ({name: leaf[0] for name, leaf in traced["model"].items()}, bound["model"][1]),
-        bound["loss"][1],
-        config.dtype,
-        (inputs.n_features, inputs.n_classes),
-        inputs.draw,
+        one_trial, TaskInputs(inputs.loss, bound["loss"][1], config.dtype, *sizes, inputs.draw)
     )
     hparams = HParams(
         seed=grid.trials()[2][rows].astype(np.uint32),

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vsweep.config.choices import TaskInputs
 from vsweep.config.validate import Config
 from vsweep.engine.blocks import leaf_name
 from vsweep.engine.hyperparams import cell_fields
@@ -38,7 +39,8 @@ class Predictor:
         self._data, self._loss = data, model.make_loss(config.loss, config.data, n_classes)
         fields = cell_fields(config)
         sizes = len(data["features"]), n_classes
-        maker = model.make_task(self._loss, fields, config.loss.fields, config.dtype, sizes)
+        inputs = TaskInputs(self._loss, config.loss.fields, config.dtype, *sizes)
+        maker = model.make_task(fields, inputs)
         self._names = maker.numbers if isinstance(maker, Minimise) else data["features"]
         self._static = Static(maker, "", "", TrainingLength(0, 1, None), config.dtype, config.precision)
         with precision_context(self._static):
