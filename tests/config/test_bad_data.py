@@ -301,6 +301,7 @@ def test_the_bomb_is_one(here, monkeypatch):
     assert (here / "canary").exists()
 
 
+@pytest.mark.tail
 def test_a_pickle_in_a_process_of_its_own(refused, command, here):
     write(here / "own.csv", lambda: pickle.dumps(Bomb()))
     refused(READ, *plan("csv", "own.csv"), ran=lambda *words: command(here, *words))

@@ -42,8 +42,6 @@ class OneTrial:
     def floats(self, name):
         return np.asarray([self._fields[name]], np.float32)
 
-    vectors = floats
-
 
 def test_the_kind_of_a_choice_follows_from_what_is_given():
     assert type(config(*IRIS).model) is ModelChoice

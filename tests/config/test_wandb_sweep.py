@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from itertools import product
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from scipy import stats
 
 import vsweep
 from vsweep.config.spec import make_spec
+from vsweep.config.user_input import as_overrides
 from vsweep.engine.plan_text import as_text
 
 GRID = """\
@@ -199,12 +201,26 @@ def test_words_stand_for_what_the_file_says(wandb):
     assert len(wandb(RANDOM, "model=logistic").grid) == 12
 
 
-@pytest.mark.parametrize("word", ["wandb_sweep=", "+wandb_sweep=", "++wandb_sweep="])
-def test_what_is_recorded_needs_no_file(here, cli, word):
+@pytest.mark.parametrize("word", ["+wandb_sweep=", "++wandb_sweep="])
+def test_a_plus_before_the_word_changes_nothing(here, word):
     (here / "wandb.yaml").write_text(RANDOM)
-    done = cli("run", f"{word}wandb.yaml", *SHORT, "dir=kept", "seeds=2")
-    assert (done.status, done.out) == (0, "kept\n"), done.err
-    (here / "wandb.yaml").unlink()
+    plain, plus = (as_overrides([f"{key}wandb.yaml", "seeds=2"]) for key in ("wandb_sweep=", word))
+    assert plain == plus
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The directory of a sweep of a W&B sweep file that is there no more."""
+    folder = tmp_path_factory.mktemp("wandb")
+    file = folder / "wandb.yaml"
+    file.write_text(RANDOM)
+    vsweep.sweep([f"wandb_sweep={file}", *SHORT, f"dir='{folder / 'kept'}'", "seeds=2"], quiet=True)
+    file.unlink()
+    return folder / "kept"
+
+
+def test_what_is_recorded_needs_no_file(here, cli, trained):
+    shutil.copytree(trained, here / "kept")
     raw = yaml.safe_load((here / "kept" / "config.yaml").read_text())
     record = json.loads((here / "kept" / "plan.json").read_text())
     assert "wandb.yaml" not in record["command"]
@@ -214,7 +230,7 @@ def test_what_is_recorded_needs_no_file(here, cli, word):
         raw["draws"]["model"]["width"],
     ]
     done = cli("resume", "kept", "seeds=3")
-    assert done.status == 0, done.err
+    assert (done.status, done.out) == (0, "kept\n"), done.err
     assert "24 of 36 trials are in kept already" in done.err
     grown = vsweep.load("kept").trials
     both = grown[grown["seed"] < 2].reset_index(drop=True)
@@ -222,15 +238,15 @@ def test_what_is_recorded_needs_no_file(here, cli, word):
     assert both["final_val_loss"].tolist() == table["final_val_loss"].tolist()
 
 
-def test_more_runs_go_on_from_those_that_are_there(here):
+def test_more_runs_go_on_from_those_that_are_there(here, trained):
+    shutil.copytree(trained, here / "kept")
     (here / "wandb.yaml").write_text(RANDOM)
-    vsweep.sweep(["wandb_sweep=wandb.yaml", *SHORT, "dir=kept"], quiet=True)
     more = ["wandb_sweep=wandb.yaml", "wandb_sweep.run_cap=20"]
     before = vsweep.load("kept").trials
     grown = vsweep.resume("kept", more, quiet=True).trials
-    assert grown["identity"].tolist()[:12] == before["identity"].tolist()
-    assert grown["final_val_loss"].tolist()[:12] == before["final_val_loss"].tolist()
-    assert len(grown) == 20
+    assert grown["identity"].tolist()[:24] == before["identity"].tolist()
+    assert grown["final_val_loss"].tolist()[:24] == before["final_val_loss"].tolist()
+    assert len(grown) == 40
 
 
 def test_what_is_not_used_is_said(here, cli):

@@ -55,9 +55,6 @@ class Columns(Protocol):
         """Return the values as objects, `(trials,)`."""
 
     def floats(self, name: str) -> np.ndarray:
-        """Return the values in the program's dtype, `(trials,)`."""
-
-    def vectors(self, name: str) -> np.ndarray:
         """Return numbers or vectors in the program's dtype, `(trials,)` or `(trials, size)`."""
 
 
@@ -71,6 +68,7 @@ class GroupChoice:
         fields: The values of the fields that the function takes.
         is_user_function: Whether the function is the user's.
         has_own_fields: Whether the function names fields that the schema does not list.
+        has_initializer: Whether `model.init` and `model.init_scale` draw the weights.
     """
 
     name: str
@@ -78,6 +76,7 @@ class GroupChoice:
     fields: Mapping[str, Any]
     is_user_function: ClassVar[bool] = False
     has_own_fields: ClassVar[bool] = False
+    has_initializer: ClassVar[bool] = False
 
     @property
     def function_name(self) -> str:
@@ -116,10 +115,12 @@ class GroupChoice:
         static: dict[str, Any] = {}
         for name in self.fields:
             values = columns.values(name)
-            if self.is_traced(name, list(values)):
-                traced[name] = columns.floats(name)
-            else:
+            if not self.is_traced(name, list(values)):
                 static[name] = _hashable(values[0])
+            elif self.has_initializer and name in _ENCODED:
+                traced[name], static[name] = _ENCODED[name](values)
+            else:
+                traced[name] = columns.floats(name)
         return traced, static
 
 
@@ -144,7 +145,6 @@ class ModelChoice(GroupChoice):
     """A registered model that is trained on data.
 
     Attributes:
-        has_initializer: Whether `model.init` and `model.init_scale` draw the weights.
         trace_hint: The end of the message about a function that cannot be traced.
     """
 
@@ -172,25 +172,6 @@ class ModelChoice(GroupChoice):
     def is_traced(self, key: str, values: Sequence[Any]) -> bool:
         """Return whether trials that differ in these values of a field share a program."""
         return _have_one_shape(values) if key == "start" else key in _TRACED_MODEL_FIELDS
-
-    def bind(self, columns: Columns) -> BoundFields:
-        """Return the traced fields as arrays `(trials, ...)`, and the static ones."""
-        traced: dict[str, Any] = {}
-        static: dict[str, Any] = {}
-        for name in self.fields:
-            values = columns.values(name)
-            if name == "width":
-                traced[name], static[name] = values.astype(np.int32), int(values.max())
-            elif name == "init":
-                static[name] = tuple(dict.fromkeys(values))
-                traced[name] = np.asarray([static[name].index(value) for value in values], np.int32)
-            elif name == "init_scale":
-                traced[name] = columns.floats(name)
-            elif name == "start" and values[0] is not None:
-                traced[name] = columns.vectors(name)
-            else:
-                static[name] = values[0]
-        return traced, static
 
     def check_data(self, data: GroupChoice, loss: GroupChoice) -> None:
         """Raise `ConfigError` if the data or the loss are those of a function to minimise."""
@@ -283,12 +264,10 @@ class PointChoice(ModelChoice):
 
     def bind(self, columns: Columns) -> BoundFields:
         """Return the spread and the start of each coordinate, and the coordinates that stay fixed."""
-        traced = {"spread": columns.floats("spread")}
         for name in self.coordinates:
             if columns.values(name)[0] is None:
                 raise ConfigError(f"model.{name}", "got nothing", f"it takes where {name} starts")
-            traced[name] = columns.vectors(name)
-        return traced, {"fixed": self.fields["fixed"]}
+        return super().bind(columns)
 
     def check_data(self, data: GroupChoice, loss: GroupChoice) -> None:
         """Raise `ConfigError` if there are data."""
@@ -375,11 +354,23 @@ class UserModel(UserFunction, ModelChoice):
     """The user's model."""
 
     has_initializer: ClassVar[bool] = False
-    bind = GroupChoice.bind
 
     def is_one_kernel(self, sizes: Sequence[int], examples: int, loss: GroupChoice) -> bool:
         """Return False: nothing is known of the products."""
         return False
+
+
+def _numbered(values: np.ndarray) -> tuple[np.ndarray, tuple[Any, ...]]:
+    """Return the index of each value among the distinct ones, and these."""
+    distinct = tuple(dict.fromkeys(values))
+    return np.asarray([distinct.index(value) for value in values], np.int32), distinct
+
+
+# The fields that are traced and static at once: the values of trials, and the bound that is compiled for.
+_ENCODED: dict[str, Callable[[np.ndarray], tuple[np.ndarray, Any]]] = {
+    "width": lambda values: (values.astype(np.int32), int(values.max())),
+    "init": _numbered,
+}
 
 
 def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:

@@ -209,11 +209,3 @@ def to_hydra_literal(value: Any) -> str:
     # Backslashes are doubled before a quote, before an interpolation, and at the end.
     escaped = re.sub(r"(\\*)('|\$\{|$)", lambda match: match[1] * 2 + (match[2] and f"\\{match[2]}"), value)
     return f"'{escaped}'"
-
-
-def unquoted(text: str) -> str:
-    """Return text without the quotes of Hydra's grammar; text that has none as it is."""
-    try:
-        return str(_parse(f"text={text}").value()) if text[:1] in ("'", '"') else text
-    except ConfigError:
-        return text

@@ -123,10 +123,6 @@ def _with_text_keys(entry: Mapping[Any, Mapping[Any, Any]]) -> dict[str, dict[st
     return {str(name): dict(arguments) for name, arguments in entry.items()}
 
 
-def _none_as_empty(values: Any) -> Any:
-    return [] if values is None else values
-
-
 _FINITE = Annotated[float, Field(allow_inf_nan=False)]
 _NUMBERS = Annotated[list[_FINITE], Field(min_length=1), AfterValidator(tuple)]
 _NAMES = Annotated[list[str], Field(min_length=1), AfterValidator(tuple)]
@@ -155,17 +151,10 @@ CLASSES = Constraint(
     "a list of two or more names, all different",
     Annotated[_NAMES, Field(min_length=2), _require(_distinct)],
 )
-COORDINATES = Constraint(
-    "a list of coordinates' names",
-    Annotated[list[str], BeforeValidator(_none_as_empty), AfterValidator(tuple)],
-)
+COORDINATES = Constraint("a list of coordinates' names", Annotated[list[str], AfterValidator(tuple)])
 MODULES = Constraint(
     "a list of modules' names",
-    Annotated[
-        list[Annotated[str, Field(pattern=_MODULE)]],
-        BeforeValidator(_none_as_empty),
-        AfterValidator(tuple),
-    ],
+    Annotated[list[Annotated[str, Field(pattern=_MODULE)]], AfterValidator(tuple)],
 )
 PICTURES = Constraint(
     "a list of pictures' names, or of {name: {argument: value}}",

@@ -11,7 +11,7 @@ from vsweep.config.grid import Axis, Grid, expand, seed_list
 from vsweep.config.groups import check_choice
 from vsweep.config.hydra_compose import compose
 from vsweep.config.overrides import Override, from_value
-from vsweep.config.schema import OWN
+from vsweep.config.schema import GROUPS, OWN
 from vsweep.config.sweep_file import sweep_overrides
 from vsweep.config.user_input import ConfigInput, UserConfig, as_overrides
 from vsweep.config.validate import (
@@ -39,7 +39,6 @@ class SweepSpec:
         grid: The sweep's cells.
         variants: The config of the cells of each choice on the axes over groups, by these choices in axis
             order.
-        group_axes: The positions of the axes over groups.
         own: The user's own functions by group.
         notes: Remarks on the overrides, for the user.
     """
@@ -49,9 +48,13 @@ class SweepSpec:
     raw: Mapping[str, Any]
     grid: Grid
     variants: Mapping[Choice, Config]
-    group_axes: tuple[int, ...]
     own: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+
+    @property
+    def group_axes(self) -> tuple[int, ...]:
+        """The positions of the axes over groups."""
+        return tuple(i for i, axis in enumerate(self.grid.axes) if axis.path in GROUPS)
 
     @property
     def words(self) -> list[str]:
@@ -130,7 +133,7 @@ def _spec(
     axes = raw_axes.parse(variants.values())
     selectors, has = _field_selectors(axes, raw_axes.groups, variants)
     grid = expand(axes, seed_list(raw.get("seeds")), selectors, has, draws=raw_axes.draws)
-    return SweepSpec(name, tuple(overrides), raw, grid, variants, raw_axes.groups, own)
+    return SweepSpec(name, tuple(overrides), raw, grid, variants, own)
 
 
 def user_functions(*, model: Any = None, loss: Any = None, data: Any = None) -> dict[str, Any]:

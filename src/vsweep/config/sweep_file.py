@@ -60,9 +60,9 @@ class _Loader(_Scalars):
             value = self._scalar(event)
         elif depth == _MOST_NESTED:
             raise ValueError(f"it is nested more than {_MOST_NESTED} deep")
-        elif event.tag not in (None, "!", f"tag:yaml.org,2002:{'seq' if _is_list(event) else 'map'}"):
+        elif event.tag not in (None, "!"):
             raise ValueError(f"there is no use for the tag {event.tag} here")
-        elif _is_list(event):
+        elif type(event) is yaml.SequenceStartEvent:
             value = []
             while type(inner := self.get_event()) is not yaml.SequenceEndEvent:
                 value.append(self._value(inner, depth + 1))
@@ -87,10 +87,6 @@ class _Loader(_Scalars):
         value = self.construct_object(yaml.ScalarNode(tag, event.value))
         # An integer of too many digits to be written raises here, and not where it is shown.
         return value if type(value) is not int else int(str(value))
-
-
-def _is_list(event: Any) -> bool:
-    return type(event) is yaml.SequenceStartEvent
 
 
 def sweep_overrides(overrides: Sequence[Override]) -> list[Override]:

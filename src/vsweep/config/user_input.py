@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from vsweep.config.grid import axis_nodes
-from vsweep.config.overrides import Override, from_value, from_word, unquoted
+from vsweep.config.overrides import Override, from_value, from_word
 from vsweep.config.wandb.translate import fields_of_file, is_about_file
 
 ConfigInput = Sequence[str] | Mapping[str, Any]
@@ -39,8 +39,7 @@ def as_overrides(config: ConfigInput, *, multirun: bool = False) -> UserConfig:
     else:
         words = [config] if isinstance(config, str) else config
         overrides = [from_word(word, multirun=multirun) for word in words if not is_about_file(word)]
-        parts = [word.partition("=") for word in words if is_about_file(word)]
-        about_file = [(key, unquoted(text)) for key, _, text in parts]
+        about_file = [word.partition("=")[::2] for word in words if is_about_file(word)]
     if not about_file:
         return UserConfig(overrides)
     fields, kept, notes = fields_of_file(about_file, overrides)

@@ -95,7 +95,7 @@ def check_config(raw: Mapping[str, Any], own: Mapping[str, Any]) -> Config:
 
 def parse_config(raw: Mapping[str, Any], own: Mapping[str, Any]) -> Config:
     """Return the frozen values of a composed config, without unused fields of groups; see `check_config`."""
-    allowed = parse_field("allow_targets", raw.get("allow_targets"))
+    allowed = parse_field("allow_targets", raw.get("allow_targets", []))
     parts = _parse_choices(raw, own, allowed)
     common = {name: parse_field(f"data.{name}", raw["data"].get(name)) for name in EVERY_DATASET}
     for path, _ in leaves({key: value for key, value in raw.items() if key not in GROUPS}):

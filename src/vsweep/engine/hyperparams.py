@@ -128,23 +128,18 @@ class _Columns:
         return column
 
     def floats(self, name: str) -> np.ndarray:
-        """Return numbers in the program's dtype, `(trials,)`. Raises `ConfigError` if it cannot hold one."""
-        # Cells with weights of zero were collapsed over their scale, and have none.
-        exact = [1.0 if value is None else float(value) for value in self.values(name)]
-        limits = np.finfo(self._dtype)
-        for value in set(exact):
-            if value and not float(limits.tiny) <= abs(value) <= float(limits.max):
-                takes = f"{self._dtype} holds 0, and from {limits.tiny:.2g} to {limits.max:.2g}"
-                raise ConfigError(self._path(name), f"got {value!r}", takes)
-        return np.asarray(exact, self._dtype)
+        """Return numbers or vectors in the program's dtype, `(trials, ...)`.
 
-    def vectors(self, name: str) -> np.ndarray:
-        """Return numbers or vectors in the program's dtype, `(trials, ...)`. Raises `ConfigError`."""
-        exact = np.asarray(self.values(name).tolist(), np.float64)
-        largest = np.abs(exact).max()
-        if largest > np.finfo(self._dtype).max:
-            takes = f"{self._dtype} holds no such number"
-            raise ConfigError(self._path(name), f"got {largest:.3g}", takes)
+        Raises:
+            ConfigError: The dtype cannot hold one.
+        """
+        # Cells with weights of zero were collapsed over their scale, and have none.
+        exact = np.asarray([1.0 if value is None else value for value in self.values(name)], np.float64)
+        limits, sizes = np.finfo(self._dtype), np.abs(exact)
+        outside = exact[~((sizes == 0) | ((sizes >= limits.tiny) & (sizes <= limits.max)))]
+        if outside.size:
+            takes = f"{self._dtype} holds 0, and from {limits.tiny:.2g} to {limits.max:.2g}"
+            raise ConfigError(self._path(name), f"got {float(outside[0])!r}", takes)
         return exact.astype(self._dtype)
 
     @property
