@@ -1,8 +1,8 @@
 """The arguments of every command, and their help. All imports of this module are quick."""
 
 import argparse
-from collections.abc import Callable, Sequence
-from functools import cache, partial
+from collections.abc import Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from vsweep.errors import ConfigError, suggest
@@ -67,40 +67,38 @@ COMMANDS = {
 }
 
 
-def _text(field: str, value: str) -> str:
-    return value
+# The options of all commands: the value in the help, the help, and the least integer where the value is one.
+_OPTIONS: dict[str, tuple[str, str, int | None]] = {
+    "k": ("N", "how many random trials (8)", 0),
+    "seed": ("N", "the seed that draws the trials (0)", 0),
+    "top": ("N", "how many cells (5)", 1),
+    "seeds": ("N", "how many fresh seeds; by default the sweep's count, at least 8", 1),
+    "metric": ("METRIC", "the metric that ranks the cells", None),
+    "path": ("FILE", "the file; by default report.html in DIR", None),
+    "project": ("NAME", "the W&B project; by default the sweep's", None),
+    "entity": ("NAME", "the W&B entity; by default the sweep's, or your own", None),
+    "level": ("LEVEL", "what a W&B run stands for: trial, cell or sweep", None),
+    "rows": ("N", "how many steps of a curve are sent", 2),
+    "mode": ("MODE", "online, shared, or offline for files", None),
+    "patience": ("SECONDS", "how long a silent server is waited for", 0),
+    "trial": ("N", "the trial's number", 0),
+    "from": ("DIR", "the sweep's directory", None),
+    "dir": ("DIR", "the new directory", None),
+    "allow_targets": ("MODULES", "modules whose functions the sweep's config may name: a,b", None),
+}
 
 
-def _names(field: str, value: str) -> list[str]:
-    return [name for name in value.strip("[]").split(",") if name]
-
-
-def _count(least: int, field: str, value: str) -> int:
+def _parse_option(name: str, value: str) -> Any:
+    least = _OPTIONS[name][2]
+    if name == "allow_targets":
+        return [module for module in value.strip("[]").split(",") if module]
+    if least is None:
+        return value
     if not value.isdecimal() or int(value) < least:
-        raise ConfigError(field, f"got {value!r}", f"it takes an integer of at least {least}")
+        raise ConfigError(name, f"got {value!r}", f"it takes an integer of at least {least}")
     return int(value)
 
 
-_Parser = Callable[[str, str], Any]
-# The options of all commands: the value in the help, the help, and the function that parses the value.
-_OPTIONS: dict[str, tuple[str, str, _Parser]] = {
-    "k": ("N", "how many random trials (8)", partial(_count, 0)),
-    "seed": ("N", "the seed that draws the trials (0)", partial(_count, 0)),
-    "top": ("N", "how many cells (5)", partial(_count, 1)),
-    "seeds": ("N", "how many fresh seeds; by default the sweep's count, at least 8", partial(_count, 1)),
-    "metric": ("METRIC", "the metric that ranks the cells", _text),
-    "path": ("FILE", "the file; by default report.html in DIR", _text),
-    "project": ("NAME", "the W&B project; by default the sweep's", _text),
-    "entity": ("NAME", "the W&B entity; by default the sweep's, or your own", _text),
-    "level": ("LEVEL", "what a W&B run stands for: trial, cell or sweep", _text),
-    "rows": ("N", "how many steps of a curve are sent", partial(_count, 2)),
-    "mode": ("MODE", "online, shared, or offline for files", _text),
-    "patience": ("SECONDS", "how long a silent server is waited for", partial(_count, 0)),
-    "trial": ("N", "the trial's number", partial(_count, 0)),
-    "from": ("DIR", "the sweep's directory", _text),
-    "dir": ("DIR", "the new directory", _text),
-    "allow_targets": ("MODULES", "modules whose functions the sweep's config may name: a,b", _names),
-}
 # The positional arguments: the help, and each shell's completion function (see `vsweep.cli.completion`).
 _ARGUMENTS: dict[str, tuple[str, dict[str, str]]] = {
     "DIR": (
@@ -223,4 +221,4 @@ def parse(name: str, words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     arguments = [values[word] for word in command.arguments.split()]
     positional = [word for part in arguments for word in (part if isinstance(part, list) else [part])]
     present = [option for option in command.options if values[option] is not None]
-    return positional, {option: _OPTIONS[option][2](option, values[option]) for option in present}
+    return positional, {option: _parse_option(option, values[option]) for option in present}
