@@ -29,7 +29,7 @@ _TRACED_MODEL_FIELDS = ("init", "init_scale", "width")
 
 
 class TaskInputs(NamedTuple):
-    """What a program's tasks are made of, beside its model.
+    """The parts of a program's tasks beside the model.
 
     Attributes:
         loss: The loss from `ModelChoice.make_loss`.
@@ -66,9 +66,9 @@ class GroupChoice:
         name: The entry's name in the registry; `own` for a user's function.
         function: The registered or the user's function; None for `loss=auto`.
         fields: The values of the fields that the function takes.
-        is_user_function: Whether the function is the user's.
-        has_own_fields: Whether the function names fields that the schema does not list.
-        has_initializer: Whether `model.init` and `model.init_scale` draw the weights.
+        is_user_function: True if the function is the user's.
+        has_own_fields: True if the function names fields that the schema does not list.
+        has_initializer: True if `model.init` and `model.init_scale` draw the weights.
     """
 
     name: str
@@ -203,7 +203,7 @@ class ModelChoice(GroupChoice):
 
         Args:
             bound: The traced fields of one trial, and the static ones.
-            inputs: What the tasks are made of, beside the model.
+            inputs: The parts of the tasks beside the model.
         """
         static, loss_static = tuple(bound[1].items()), tuple(inputs.loss_static.items())
         sizes = inputs.n_features, inputs.loss.n_outputs(inputs.n_classes)

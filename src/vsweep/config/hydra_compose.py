@@ -45,10 +45,11 @@ def compose(overrides: Sequence[Override], chosen: Mapping[str, str] | None = No
         ConfigError: If an override does not fit, or an interpolation cannot be resolved.
     """
     choices = {override.key: override.value for override in overrides if override.kind == "choose"}
-    choices = {group: choice for group, choice in (choices | dict(chosen or {})).items() if group != "sweep"}
+    choices |= chosen or {}
+    choices.pop("sweep", None)
     # A choice determines its own group alone, so composing each choice once serves all combinations.
-    tree = _composed() | {group: _composed(f"{group}={choice}")[group] for group, choice in choices.items()}
-    tree = deepcopy(tree)
+    parts = {group: _composed(f"{group}={choice}")[group] for group, choice in choices.items()}
+    tree = deepcopy(_composed() | parts)
     for override in overrides:
         override.apply(tree)
     return resolve(tree)
@@ -56,6 +57,7 @@ def compose(overrides: Sequence[Override], chosen: Mapping[str, str] | None = No
 
 def register_sweeps() -> None:
     """Make the usable sweep files choices of `sweep=` in the configs that Hydra itself composes."""
+    store = ConfigStore.instance().store
     for name in sweep_files():
         try:
             overrides = sweep_file.read(name)
@@ -67,9 +69,7 @@ def register_sweeps() -> None:
         for override in overrides:
             override.apply(tree)
         node = OmegaConf.create(tree)
-        ConfigStore.instance().store(
-            group="sweep", name=name, node=node, package="_global_", provider="vsweep"
-        )
+        store(name, node, group="sweep", package="_global_", provider="vsweep")
 
 
 def jobs(words: Sequence[str]) -> list[list[str]]:
@@ -89,9 +89,8 @@ def as_config_error(error: Exception, words: Sequence[str]) -> ConfigError:
     if match := re.search(r"Could not find '([\w/]+)/([^'/]+)'", reason):
         group, choice = match.groups()
         listed = re.search(r"Available options in '[\w/]+': (.*?) Config search path", reason)
-        return ConfigError(
-            group, f"no such choice {choice!r}", suggest(choice, listed[1].split() if listed else [])
-        )
+        known = listed[1].split() if listed else []
+        return ConfigError(group, f"no such choice {choice!r}", suggest(choice, known))
     if match := re.search(r"(?:Could not override|Error merging override) '?\+*([\w./@-]+)", reason):
         word = next((repr(w) for w in reversed(words) if w.lstrip("+~").startswith(match[1])), "it")
         return ConfigError(match[1], "cannot be given there", f"{word} does not fit its field")

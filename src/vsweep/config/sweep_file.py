@@ -81,12 +81,14 @@ class _Loader(_Scalars):
 
     def _scalar(self, event: Any) -> Any:
         is_plain = event.implicit[0]
+        # Most values of a long list are such numbers, and the loader is slow with them.
         if is_plain and _NUMBER.fullmatch(event.value):
             return float(event.value)
         tag = event.tag or self.resolve(yaml.ScalarNode, event.value, event.implicit)
         value = self.construct_object(yaml.ScalarNode(tag, event.value))
         # An integer of too many digits to be written raises here, and not where it is shown.
-        return value if type(value) is not int else int(str(value))
+        repr(value)
+        return value
 
 
 def sweep_overrides(overrides: Sequence[Override]) -> list[Override]:
@@ -98,7 +100,7 @@ def sweep_overrides(overrides: Sequence[Override]) -> list[Override]:
 
 
 def read(name: str, outer: tuple[str, ...] = ()) -> list[Override]:
-    """Return the overrides of a sweep file: those of the sweeps in its defaults, its fields, its choices.
+    """Return the overrides of a sweep file, those of the sweeps in its defaults first.
 
     Args:
         name: The sweep's name.

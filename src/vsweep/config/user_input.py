@@ -39,7 +39,8 @@ def as_overrides(config: ConfigInput, *, multirun: bool = False) -> UserConfig:
     else:
         words = [config] if isinstance(config, str) else config
         overrides = [from_word(word, multirun=multirun) for word in words if not is_about_file(word)]
-        about_file = [word.partition("=")[::2] for word in words if is_about_file(word)]
+        parts = [word.partition("=") for word in words if is_about_file(word)]
+        about_file = [(key, text) for key, _, text in parts]
     if not about_file:
         return UserConfig(overrides)
     fields, kept, notes = fields_of_file(about_file, overrides)

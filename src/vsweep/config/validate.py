@@ -197,8 +197,8 @@ def _parse_user_function(
         arguments = coordinates(function) if minimises else list(known)[:2]
         known = {name: parameter for name, parameter in known.items() if name not in arguments}
     defaults = {n: None if p.default is inspect.Parameter.empty else p.default for n, p in known.items()}
-    given = {n: raw[n] for n in known if n in raw and n not in EVERY_DATASET}
-    return USER_KINDS[group](OWN, function, defaults | given)
+    values = {n: raw[n] for n in known if n in raw and n not in EVERY_DATASET}
+    return USER_KINDS[group](OWN, function, defaults | values)
 
 
 def refuse_unused(raws: Iterable[Mapping[str, Any]], configs: Sequence[Config]) -> None:
@@ -209,8 +209,8 @@ def refuse_unused(raws: Iterable[Mapping[str, Any]], configs: Sequence[Config]) 
         configs: The configs as parsed.
     """
     used = set().union(*map(fields_of, configs))
-    given = {(group, key): value for raw in raws for group in GROUPS for key, value in raw[group].items()}
-    for (group, key), value in given.items():
+    values = {(group, key): value for raw in raws for group in GROUPS for key, value in raw[group].items()}
+    for (group, key), value in values.items():
         path, choices = f"{group}.{key}", [getattr(config, group) for config in configs]
         one = choices[0]
         if path in used or key == "name":
