@@ -366,27 +366,24 @@ def jobs(folder):
     )
 
 
-LAUNCHERS = [
-    "basic",
-    "joblib",
-    pytest.param("submitit_local", marks=pytest.mark.tail),
-]
+MULTIRUN = ["run", "-m", "data=iris,wine", *SMALL[1:]]
 
 
-@pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_multirun_is_a_sweep_per_job(command, tmp_path, launcher):
-    more = [] if launcher == "basic" else [f"hydra/launcher={launcher}"]
-    more += ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
-    # The launchers of other processes get two jobs, as many as there are processes.
-    seeds = [1, 2] if launcher == "basic" else [2]
-    words = ["data=iris,wine", f"seeds={','.join(map(str, seeds))}", *SMALL[1:]]
-    done = command(tmp_path, "run", "-m", *words, *more)
+def test_multirun_is_a_sweep_per_job(cli, here):
+    done = cli(*MULTIRUN, "seeds=1,2")
     assert done.status == 0, done.err
-    assert jobs(tmp_path / "outputs") == [(data, n) for data in ("iris", "wine") for n in seeds]
-    if launcher == "basic":
-        lines = done.out.splitlines()
-        assert len(lines) == 4
-        assert all((tmp_path / line / "trials.parquet").is_file() for line in lines)
+    assert jobs(here / "outputs") == [("iris", 1), ("iris", 2), ("wine", 1), ("wine", 2)]
+    lines = done.out.splitlines()
+    assert len(lines) == 4
+    assert all((here / line / "trials.parquet").is_file() for line in lines)
+
+
+@pytest.mark.parametrize("launcher", ["joblib", pytest.param("submitit_local", marks=pytest.mark.tail)])
+def test_multirun_in_processes_of_a_launcher(command, tmp_path, launcher):
+    more = ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
+    done = command(tmp_path, *MULTIRUN, f"hydra/launcher={launcher}", *more)
+    assert done.status == 0, done.err
+    assert jobs(tmp_path / "outputs") == [("iris", 1), ("wine", 1)]
 
 
 @pytest.fixture(scope="module")
@@ -399,24 +396,25 @@ def installed(wheel, tmp_path_factory):
     return folder
 
 
-def test_an_installed_wheel_works_from_anywhere(command, environment, installed, tmp_path):
+def test_an_installed_wheel_works_from_anywhere(environment, installed, tmp_path):
     shipped = {
         str(path.relative_to(ROOT)) for top in ("conf", "sweeps") for path in (ROOT / top).rglob("*.yaml")
     }
     kept = {str(path.relative_to(installed / "vsweep")) for path in (installed / "vsweep").rglob("*.yaml")}
     assert kept == shipped
-    done = command(tmp_path, "plan", "sweep=digits", "tracker=none", PYTHONPATH=str(installed))
-    assert done.status == 0, done.err
-    assert done.out.startswith("digits: ")
+    code = "from vsweep.config.groups import CONF; print(CONF); from vsweep.cli.main import main; main()"
+    ran = subprocess.run(
+        [sys.executable, "-c", code, "plan", "sweep=digits", "tracker=none"],
+        cwd=tmp_path,
+        env={**environment, "PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    conf, text = ran.stdout.split("\n", 1)
+    assert conf == str(installed / "vsweep" / "conf")
+    assert text.startswith("digits: ")
     assert list(tmp_path.iterdir()) == []
-    where = [
-        sys.executable,
-        "-c",
-        "import vsweep.config.groups; print(vsweep.config.groups.CONF)",
-    ]
-    env = {**environment, "PYTHONPATH": str(installed)}
-    ran = subprocess.run(where, env=env, capture_output=True, text=True)
-    assert ran.stdout.strip() == str(installed / "vsweep" / "conf")
 
 
 @pytest.mark.parametrize(
