@@ -328,11 +328,11 @@ def test_a_sweep_writes_it_at_its_end_and_again_when_it_grows(here):
 def test_every_cell_is_spelt_as_its_config_is(small):
     from vsweep.commands.directory import recorded_spec
     from vsweep.config.overrides import spell
-    from vsweep.config.to_overrides import trial_values
+    from vsweep.config.to_overrides import cell_values
 
     made = recorded_spec(small.directory)
     for cell in made.grid.cells.tolist():
-        *words, _ = (spell(*field) for field in trial_values(made.cell(cell), 0).items())
+        words = [spell(*field) for field in cell_values(made.cell(cell)).items()]
         assert small.overrides(cell) == [*words, "seeds=[3,5]"]
     with pytest.raises(KeyError, match="no cell"):
         small.overrides(10_000)

@@ -12,7 +12,7 @@ from vsweep.commands.directory import plan_again, recorded_spec
 from vsweep.commands.train import train_sweep
 from vsweep.config.overrides import spell
 from vsweep.config.spec import make_spec
-from vsweep.config.to_overrides import trial_values
+from vsweep.config.to_overrides import cell_values
 from vsweep.errors import ConfigError
 from vsweep.results import Sweep
 
@@ -43,7 +43,8 @@ def _fields(
     if position == len(number) or number[position] != trial:
         got = f"no trial {trial} in {str(directory)!r}"
         raise ConfigError("trial", got, f"it takes one of its {len(number):,}, up to {number[-1]}")
-    return trial_values(spec.cell(int(spec.grid.cells[row[position]])), int(seeds[position]))
+    cell = spec.cell(int(spec.grid.cells[row[position]]))
+    return cell_values(cell) | {"seeds": [int(seeds[position])]}
 
 
 class Reproduced(NamedTuple):

@@ -12,23 +12,23 @@ from vsweep.errors import ConfigError
 from vsweep.store.cell_overrides import CellOverrides
 
 
-def trial_values(config: Config, seed: int) -> dict[str, Any]:
-    """Return the fields that compose one trial's config, whatever the defaults are."""
+def cell_values(config: Config) -> dict[str, Any]:
+    """Return the fields that compose a cell's config, whatever the defaults are."""
     nested = as_dict(config)
     fields = {group: nested[group].pop("name") for group in GROUPS}
     for group in GROUPS:
         fields |= {f"{group}.{key}": value for key, value in nested.pop(group).items()}
-    return fields | nested | {"seeds": [seed]}
+    return fields | nested
 
 
 def cell_overrides(spec: SweepSpec) -> CellOverrides:
-    """Return the overrides of all cells of a sweep at once, as words of `trial_values` without the seed.
+    """Return the overrides of all cells of a sweep at once, as words of `cell_values`.
 
     Raises:
         ConfigError: If a function was given as an object, which no override can name.
     """
     for config in spec.variants.values():
-        for path, target in trial_values(config, 0).items():
+        for path, target in cell_values(config).items():
             if path.endswith("._target_") and not _is_importable(target):
                 group = path.partition(".")[0]
                 raise ConfigError(group, "it was given as an object in Python", "give it again")
@@ -38,8 +38,7 @@ def cell_overrides(spec: SweepSpec) -> CellOverrides:
     kinds: list[list[str | tuple[int, str]]] = []
     kind = np.zeros(len(grid.cells), np.int64)
     for i, (choice, config) in enumerate(spec.variants.items()):
-        fields = {path: spell(path, value) for path, value in trial_values(config, 0).items()}
-        fields.pop("seeds")
+        fields = {path: spell(path, value) for path, value in cell_values(config).items()}
         kinds.append([(positions[p], word) if p in positions else word for p, word in fields.items()])
         rows = np.ones(len(grid.cells), bool)
         for a, value in zip(spec.group_axes, choice, strict=True):

@@ -187,8 +187,10 @@ def _parse_user_function(
     group: str, raw: Mapping[str, Any], function: Any, *, minimises: bool
 ) -> UserFunction:
     """Parse the fields of a user's function, or of a pair of arrays as data, which has no fields."""
+    common = {"name", "_target_", *(EVERY_DATASET if group == "data" else ())}
+    values = {key: value for key, value in raw.items() if key not in common}
     if not callable(function):
-        if group == "data" and raw.keys() <= {"name", "_target_", *EVERY_DATASET}:
+        if group == "data" and not values:
             return UserData(OWN, function, {})
         raise ConfigError(group, f"got {type(function).__name__}", "it takes a function")
     known = parameters(function)
@@ -197,8 +199,7 @@ def _parse_user_function(
         arguments = coordinates(function) if minimises else list(known)[:2]
         known = {name: parameter for name, parameter in known.items() if name not in arguments}
     defaults = {n: None if p.default is inspect.Parameter.empty else p.default for n, p in known.items()}
-    values = {n: raw[n] for n in known if n in raw and n not in EVERY_DATASET}
-    return USER_KINDS[group](OWN, function, defaults | values)
+    return USER_KINDS[group](OWN, function, {name: values.get(name, defaults[name]) for name in known})
 
 
 def refuse_unused(raws: Iterable[Mapping[str, Any]], configs: Sequence[Config]) -> None:

@@ -1,7 +1,7 @@
 """Config values as plain trees: read from Python, merged by dotted path, and their interpolations resolved.
 
 OmegaConf wraps every element of a list and is slow with long ones. A list without interpolations needs
-nothing of OmegaConf, and is set aside under a token while Hydra composes and OmegaConf resolves.
+nothing of OmegaConf, and is set aside under a token while OmegaConf resolves.
 """
 
 import os
@@ -56,10 +56,10 @@ def set_aside(tree: Any, lists: dict[str, list[Any]]) -> Any:
 
 
 def put_back(tree: Any, lists: Mapping[str, list[Any]]) -> Any:
-    """Return the tree with a copy of the lists in place of their tokens."""
+    """Return the tree with the lists in place of their tokens."""
     if isinstance(tree, dict):
         return {key: put_back(value, lists) for key, value in tree.items()}
-    return from_python(lists[tree]) if isinstance(tree, str) and tree in lists else tree
+    return lists.get(tree, tree) if isinstance(tree, str) else tree
 
 
 def resolve(tree: dict[str, Any]) -> dict[str, Any]:
