@@ -167,12 +167,12 @@ def _by_field(parameters: Any, names: Mapping[str, str | None]) -> dict[str, tup
 
     Args:
         parameters: The parameters of a W&B sweep file.
-        names: The fields of parameters by name, None for a parameter to leave out; others are found by name.
+        names: The fields of parameters by name, None for a parameter to leave out; others are parsed by name.
 
     Raises:
         ConfigError: If a parameter is malformed, or has no field.
     """
-    found: dict[str, tuple[str, Mapping[str, Any]]] = {}
+    parsed: dict[str, tuple[str, Mapping[str, Any]]] = {}
     flat = dict(_flatten(parameters, ""))
     for name in names:
         if name not in flat:
@@ -182,10 +182,10 @@ def _by_field(parameters: Any, names: Mapping[str, str | None]) -> dict[str, tup
         if alias is None:
             continue
         path, label = _field_of(alias, name), f"parameters.{name}"
-        if path in found:
-            raise ConfigError(label, f"{path} is given twice, by {found[path][0]} too", "give it once")
-        found[path] = (label, _with_typed_values(path, parameter))
-    return found
+        if path in parsed:
+            raise ConfigError(label, f"{path} is given twice, by {parsed[path][0]} too", "give it once")
+        parsed[path] = (label, _with_typed_values(path, parameter))
+    return parsed
 
 
 def _with_typed_values(path: str, parameter: Mapping[str, Any]) -> Mapping[str, Any]:
