@@ -506,3 +506,21 @@ def test_a_sweep_file_may_name_its_groups(here):
         ("model.width", (3,)),
         ("optimizer", ("sgd", "adam")),
     ]
+
+
+def test_a_sweep_file_replaces_what_those_in_its_defaults_say(here):
+    (here / "sweeps").mkdir()
+    files = {
+        "inner": "data: iris\nsteps: 5\ngrid: {model.width: [3], optimizer: [sgd]}\n",
+        "outer": "defaults: [inner, override /data: wine]\nsteps: 7\ngrid.model.width: {range: [4, 8, 2]}\n",
+        "early": "defaults: [_self_, inner]\nsteps: 7\n",
+    }
+    for name, text in files.items():
+        (here / "sweeps" / f"{name}.yaml").write_text(text)
+    outer, early = (study([f"sweep={name}", "tracker=none"]) for name in ("outer", "early"))
+    assert (outer.name, outer.raw["data"]["name"], outer.raw["steps"]) == ("outer", "wine", 7)
+    assert {axis.path: axis.values for axis in outer.grid.axes} == {
+        "model.width": (4, 6),
+        "optimizer": ("sgd",),
+    }
+    assert (early.raw["data"]["name"], early.raw["steps"]) == ("iris", 5)

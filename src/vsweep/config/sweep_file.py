@@ -205,7 +205,7 @@ def _fields(tree: Mapping[str, Any]) -> Iterator[Override]:
     """Yield the override of each field and axis. Raises `ConfigError` for an axis that occurs twice."""
     for key, value in tree.items():
         if key not in ("grid", "draws"):
-            yield Override("assign", str(key), value, (str(key), value))
+            yield assignment(str(key), value, (str(key), value))
             continue
         if not isinstance(value, dict) or is_space(value):
             raise ConfigError(key, f"got {short_repr(value)}", "it takes fields and their values")
