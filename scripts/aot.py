@@ -36,7 +36,6 @@ from jax.experimental.topologies import get_topology_desc
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vsweep.config.spec import make_spec
-from vsweep.engine.inputs import arrays
 from vsweep.engine.plan import Program, make_plan
 from vsweep.engine.tuning.shape import Hardware
 from vsweep.training.vectorize import compile_block
@@ -133,7 +132,7 @@ def mesh_of(target: Target) -> Mesh:
 def programs(platform: str) -> dict[str, Program]:
     """Return the default sweep's programs, as planned for one device, and the bench's spirals, by name."""
     spec = make_spec([f"sweep={SWEEP}", "tracker=none"])
-    plan = make_plan(spec.grid, spec.variants, spec.group_axes, Hardware(platform, 1))
+    plan = make_plan(spec, Hardware(platform, 1))
     spirals = [bench.program_of(case, LANES, 50, 1) for case in bench.CASES if case[0] == "spirals"]
     by_name = {}
     for program in [*plan.programs, *spirals]:
@@ -152,11 +151,10 @@ def compiled(program: Program, mesh: Mesh) -> Compiled:
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
 
     hparams = jax.tree.map(lambda leaf: np.resize(leaf, LANES), program.hparams)
-    data = arrays(program.inputs.split, program.hparams.diverge_above.dtype)
     executable = compile_block(
         program.static,
         placed(PartitionSpec("trials"), hparams),
-        placed(PartitionSpec(), data),
+        placed(PartitionSpec(), program.inputs.arrays),
         vmap_size=LANES,
         mesh=mesh,
     )

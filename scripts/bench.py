@@ -25,12 +25,14 @@ from jax import Array, lax, random
 from jax.sharding import Mesh, PartitionSpec
 
 from vsweep.config.grid import Axis, expand
+from vsweep.config.spec import SweepSpec
 from vsweep.config.validate import check_config
-from vsweep.engine.blocks import Block, fetch, trained_block
+from vsweep.engine.blocks import fetch, trained_block
 from vsweep.engine.compiler import Compiler, block_hparams
 from vsweep.engine.devices import cores, prepare, trial_mesh
 from vsweep.engine.plan import Program, make_plan
 from vsweep.engine.tuning.shape import Hardware
+from vsweep.store.blocks import PartialBlock
 from vsweep.trackers.wandb.options import tracker_options
 from vsweep.training.loop import recorded_steps
 
@@ -70,8 +72,9 @@ def program_of(case: tuple[str, str, int], trials: int, steps: int, devices: int
         "precision": "highest",
     }
     grid = expand([Axis("optimizer.lr", (0.03, 0.1, 0.3, 1.0))], range(-(-trials // 4)))
+    spec = SweepSpec("bench", (), raw, grid, {(): check_config(raw, {})}, (), {})
     platform = jax.local_devices()[0].platform
-    return make_plan(grid, {(): check_config(raw, {})}, (), Hardware(platform, devices)).programs[0]
+    return make_plan(spec, Hardware(platform, devices)).programs[0]
 
 
 def vsweep(program: Program) -> Callable[[], Any]:
@@ -83,7 +86,8 @@ def vsweep(program: Program) -> Callable[[], Any]:
 
     def run() -> Any:
         curves = [ready.call(block_hparams(program, mesh, places), ready.data) for places in blocks]
-        return trained_block(fetch(Block(program, np.arange(trials)), curves), curves, keep_state=False)
+        block = fetch(program, PartialBlock(program.rows, 0, {}, []), curves)
+        return trained_block(program, block, curves, keep_state=False)
 
     return run
 

@@ -241,7 +241,7 @@ def test_another_closure_is_another_trial(here):
 def test_a_trial_that_does_not_fit_the_memory_is_one_message(here, cli, monkeypatch):
     from vsweep.engine import executor
 
-    def full(self, block, arrangement):
+    def full(self, program, block, arrangement):
         raise MemoryError("no more")
 
     monkeypatch.setattr(executor._Run, "_call", full)

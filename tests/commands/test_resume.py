@@ -11,7 +11,7 @@ from jax import random
 import vsweep
 from vsweep.config.spec import make_spec
 from vsweep.engine import executor
-from vsweep.engine.make_plan import plan_sweep
+from vsweep.engine.plan import plan_sweep
 from vsweep.engine.trial_id import identities
 from vsweep.engine.tuning.timings import TimingCache
 from vsweep.errors import ConfigError
@@ -39,9 +39,9 @@ def trained(monkeypatch):
     seen = []
     trained_block = executor.trained_block
 
-    def count(block, curves, **options):
-        seen.extend(block.program.rows[block.places].tolist())
-        return trained_block(block, curves, **options)
+    def count(program, block, curves, **options):
+        seen.extend(block.rows.tolist())
+        return trained_block(program, block, curves, **options)
 
     monkeypatch.setattr(executor, "trained_block", count)
     return seen
@@ -131,9 +131,9 @@ def test_more_steps_go_on_from_the_state_that_is_kept(trained, tmp_path, monkeyp
     total = short.curves["train_loss"].sum()
     started = []
 
-    def watch(self, block, arrangement):
+    def watch(self, program, block, arrangement):
         started.append(block.records)
-        return call(self, block, arrangement)
+        return call(self, program, block, arrangement)
 
     call = executor._Run._call
     monkeypatch.setattr(executor._Run, "_call", watch)

@@ -28,7 +28,7 @@ from vsweep.engine.checks.verify import (
     difference,
     signed,
 )
-from vsweep.engine.make_plan import plan_sweep
+from vsweep.engine.plan import plan_sweep
 from vsweep.engine.trial_id import identities
 from vsweep.engine.tuning.timings import TimingCache
 from vsweep.errors import ConfigError

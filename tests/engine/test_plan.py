@@ -8,15 +8,17 @@ from vsweep.engine.checks.retrain import lone_programs
 from vsweep.engine.plan import make_plan
 from vsweep.engine.plan_record import as_record
 from vsweep.engine.plan_text import as_text
-from vsweep.engine.tuning.pinned import UserLimits
+from vsweep.engine.tuning.cost_model import Costs
+from vsweep.engine.tuning.layout import UserLimits
 from vsweep.engine.tuning.shape import Hardware, program_shape
+from vsweep.engine.tuning.timings import TimingCache
 
 CPU, GPU = Hardware("cpu", 2), Hardware("gpu", 1)
 
 
 def plan(*words, hardware=CPU, block=None):
     made = make_spec(["tracker=none", *words])
-    return make_plan(made.grid, made.variants, made.group_axes, hardware, UserLimits(block=block))
+    return make_plan(made, hardware, UserLimits(block=block))
 
 
 def test_every_trial_is_in_one_program():
@@ -93,7 +95,7 @@ def test_few_trials_go_in_one_block(trials):
 def test_programs_are_numbered_by_their_place():
     made = plan("data=iris", "grid.model.name=[logistic,mlp]", "grid.model.depth=[1,2]", "seeds=3")
     assert [program.number for program in made.programs] == [0, 1, 2]
-    lone = lone_programs(made, [0, 3, 6])
+    lone = lone_programs(made, [0, 3, 6], Costs(made.hardware, TimingCache()))
     assert [program.number for program in lone] == list(range(len(lone)))
 
 

@@ -10,7 +10,6 @@ from jax.sharding import Mesh
 
 from vsweep.config.groups import CONF
 from vsweep.config.spec import make_spec
-from vsweep.engine.inputs import arrays
 from vsweep.engine.plan import make_plan
 from vsweep.engine.tuning.shape import Hardware
 from vsweep.tasks.task import Data, Examples
@@ -48,14 +47,13 @@ def assert_for_all_platforms(text):
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_the_programs_of_a_sweep_lower_for_all_platforms(file):
     made = make_spec([f"sweep={file.stem}", "tracker=none"])
-    plan = make_plan(made.grid, made.variants, made.group_axes, Hardware("gpu", 1))
+    plan = make_plan(made, Hardware("gpu", 1))
     distinct = {program.static: program for program in plan.programs}
     assert distinct
     for static, program in distinct.items():
-        data = arrays(program.inputs.split, program.hparams.diverge_above.dtype)
         # Adam's own arithmetic mixes dtypes.
         with jax.numpy_dtype_promotion("standard"):
-            text = lowered(static, program.hparams, data)
+            text = lowered(static, program.hparams, program.inputs.arrays)
         assert_for_all_platforms(text)
         # A callback would be one, and would have the device wait for the host.
         of_point = program.inputs.config.model.name == "point"

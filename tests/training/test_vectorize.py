@@ -20,7 +20,7 @@ from sklearn.linear_model import LogisticRegression
 
 from vsweep.tasks.task import Data, Examples
 from vsweep.training.loop import loop_of_record
-from vsweep.training.vectorize import Part, compile_block, precision_context
+from vsweep.training.vectorize import compile_block, precision_context
 
 LOSS = "softmax_cross_entropy"
 TRAIN, VAL = examples(LOSS), examples(LOSS, rows=11, seed=1)
@@ -236,12 +236,10 @@ class InSegments:
         data = Data(*parts)
         mesh = Mesh(jax.local_devices()[:1], ("trials",))
         self._data = data
-        self._start = compile_block(static, hparams, data, vmap_size=BLOCK, mesh=mesh, part=Part.START)
+        self._start = compile_block(static, hparams, data, vmap_size=BLOCK, mesh=mesh, only_start=True)
         self._state = jax.eval_shape(lambda: self.start())
         loop_index = np.zeros(records, np.int32)
-        self._call = compile_block(
-            static, hparams, data, self._state, loop_index, vmap_size=BLOCK, mesh=mesh, part=Part.SEGMENT
-        )
+        self._call = compile_block(static, hparams, data, self._state, loop_index, vmap_size=BLOCK, mesh=mesh)
 
     def start(self):
         with precision_context(self._static):

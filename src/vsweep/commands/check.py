@@ -5,7 +5,7 @@ from typing import Any
 from vsweep.config.spec import make_spec, user_functions
 from vsweep.config.user_input import ConfigInput
 from vsweep.engine.checks.gradients import THRESHOLD, check_gradients
-from vsweep.engine.make_plan import plan_sweep
+from vsweep.engine.plan import plan_sweep
 from vsweep.engine.tuning.timings import load_timings
 from vsweep.store.gradient_check import GradientCheck
 

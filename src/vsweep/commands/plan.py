@@ -5,8 +5,7 @@ from typing import Any
 
 from vsweep.config.spec import SweepSpec, make_spec
 from vsweep.config.user_input import ConfigInput
-from vsweep.engine.make_plan import plan_sweep
-from vsweep.engine.plan import Plan, make_plan
+from vsweep.engine.plan import Plan, make_plan, plan_sweep
 from vsweep.engine.plan_text import as_text
 from vsweep.engine.tuning.shape import Hardware
 from vsweep.engine.tuning.timings import load_timings
@@ -35,8 +34,7 @@ def plan(config: ConfigInput = ()) -> tuple[SweepSpec, Plan]:
 
 def try_plan(config: ConfigInput) -> None:
     """Raise `ConfigError` for a sweep that cannot be run; start no device."""
-    spec = make_spec(config)
-    make_plan(spec.grid, spec.variants, spec.group_axes, Hardware("cpu", 1))
+    make_plan(make_spec(config), Hardware("cpu", 1))
 
 
 def describe(spec: SweepSpec, plan: Plan) -> str:

@@ -16,8 +16,7 @@ from vsweep.config.schema import parse_field
 from vsweep.config.spec import SweepSpec
 from vsweep.engine.autotune import autotune, save_timings
 from vsweep.engine.executor import TrainingStats, train
-from vsweep.engine.make_plan import plan_sweep
-from vsweep.engine.plan import Plan
+from vsweep.engine.plan import Plan, plan_sweep
 from vsweep.engine.plan_record import as_record, examples, training_record
 from vsweep.engine.tuning.timings import TimingCache, load_timings
 from vsweep.results import Sweep

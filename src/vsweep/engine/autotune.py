@@ -1,7 +1,7 @@
 """Find the fastest arrangement of a program here, by training a few of them for a few steps."""
 
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -10,12 +10,10 @@ import numpy as np
 from jax.sharding import Mesh
 
 from vsweep.engine.compiler import CompiledProgram, Compiler, block_hparams
-from vsweep.engine.devices import free_bytes
 from vsweep.engine.executor import TrainingStats
 from vsweep.engine.plan import Plan, Program
-from vsweep.engine.tuning.cost_model import Costs, guess_step_s
-from vsweep.engine.tuning.layout import Arrangement, max_vmap_size
-from vsweep.engine.tuning.pinned import segment_records
+from vsweep.engine.tuning.cost_model import Costs
+from vsweep.engine.tuning.layout import Arrangement
 from vsweep.engine.tuning.timings import TimingCache
 from vsweep.training.vectorize import Static
 
@@ -36,36 +34,37 @@ def autotune(plan: Plan, mesh: Mesh, known: TimingCache) -> Plan:
         mesh: The devices.
         known: The measurements of earlier sweeps; new ones are added, so that they are not repeated.
     """
+    if plan.pinned or plan.limits.block is not None:
+        return plan
     costs = Costs(plan.hardware, known)
     programs = []
     for program in plan.programs:
         shape, trials = program.shape, len(program.rows)
-        arrangements = candidates(program, plan)
+        arrangements = candidates(program, costs)
         is_worth_it = program.train_s > _WORTH * len(arrangements) * _CANDIDATE_S
-        is_open = plan.limits.block is None and not plan.pinned and not costs.tried(shape, trials)
-        is_tried = is_open and is_worth_it and len(arrangements) > 1
+        is_tried = is_worth_it and len(arrangements) > 1 and not costs.tried(shape, trials)
         if is_tried and (fastest := _fastest(program, arrangements, mesh)):
             step_s, best = fastest
             known.note(
                 program.name,
                 lanes=best.vmap_size,
                 fused=best.single_kernel,
-                room=max_vmap_size(shape, trials, plan.hardware.platform, plan.hardware.devices),
+                room=costs.max_vmap_size(shape, trials),
                 step_s=step_s,
             )
             known.save()
             # The block depends on the sweep's length.
-            arrangement = costs.arrange(shape, trials, plan.limits.block)
-            segment = segment_records(program.inputs.config, plan.limits, arrangement.block * step_s)
+            arrangement = costs.arrange(shape, trials, None)
+            segment = plan.limits.segment_records(program.inputs.config, arrangement.block * step_s)
             program = replace(program, arrangement=arrangement, step_s=step_s, segment=segment)
         programs.append(program)
     return replace(plan, programs=tuple(programs))
 
 
-def candidates(program: Program, plan: Plan) -> list[Arrangement]:
+def candidates(program: Program, costs: Costs) -> list[Arrangement]:
     """Return the arrangements to try: the guess first, then others of the platform."""
-    platform, devices, *_ = plan.hardware
-    most = max_vmap_size(program.shape, len(program.rows), platform, devices)
+    platform, devices, *_ = costs.hardware
+    most = costs.max_vmap_size(program.shape, len(program.rows))
     sizes = [size for size in _VMAP_SIZES.get(platform, _VMAP_SIZES["gpu"]) if size <= most]
     guess = program.arrangement.vmap_size, program.arrangement.single_kernel
     pairs = dict.fromkeys([guess, *((size, size == 1 and program.shape.single_kernel) for size in sizes)])
@@ -76,22 +75,15 @@ def _fastest(
     program: Program, arrangements: list[Arrangement], mesh: Mesh
 ) -> tuple[float, Arrangement] | None:
     """Return the seconds of a step and trial, and the arrangement, of the fastest; None where none runs."""
-    compiler = Compiler(mesh)
     results: list[tuple[float, Arrangement]] = []
-    bytes_at: dict[int, int] = {}
-    try:
+    with closing(Compiler(mesh)) as compiler:
         for arrangement in arrangements:
-            if _expected_bytes(bytes_at, arrangement.vmap_size) > free_bytes(mesh):
-                continue
             short = _shorten(program, arrangement)
             # A candidate that fails is not chosen; the sweep reports the failure if it needs it all the same.
             with suppress(Exception):
                 ready = compiler.compile(short, arrangement)
-                bytes_at[ready.arrangement.vmap_size] = ready.device_bytes
                 steps = ready.arrangement.block * short.static.length.steps
                 results.append((_run_s(short, ready, mesh) / steps, ready.arrangement))
-    finally:
-        compiler.close()
     return min(results, default=None)
 
 
@@ -120,32 +112,18 @@ def _run_s(program: Program, ready: CompiledProgram, mesh: Mesh) -> float:
     return min(seconds[1:])
 
 
-def _expected_bytes(bytes_at: dict[int, int], vmap_size: int) -> float:
-    """Extrapolate the bytes that a vmap size needs from two that were compiled."""
-    if len(bytes_at) < 2:
-        return 0.0
-    (low, high) = sorted(bytes_at)[:: len(bytes_at) - 1]
-    slope = (bytes_at[high] - bytes_at[low]) / (high - low)
-    return bytes_at[low] + slope * (vmap_size - low)
-
-
 def save_timings(plan: Plan, stats: TrainingStats, known: TimingCache) -> None:
     """Note the speeds and compile times of a sweep for the next plan."""
     machine, costs = plan.hardware.key, Costs(plan.hardware, known)
     ratios = []
     for program in plan.programs:
-        if program.name in stats.too_large:
-            smaller = stats.too_large[program.name]
-            known.note(
-                program.name, most_lanes=smaller.vmap_size, most_block=smaller.block, too_large_at=time.time()
-            )
         seconds, steps = stats.by_program.get(program.name, (0.0, 0))
         if not steps:
             continue
         known.note(program.name, limit=costs.block_limit(program.shape), block=program.arrangement.block)
         if seconds > _RUN_S:
             known.mean(program.name, step_s=seconds / steps)
-            ratios.append(seconds / steps / guess_step_s(program.shape, plan.hardware))
+            ratios.append(seconds / steps / costs.guess_step_s(program.shape))
     if ratios:
         known.mean(machine, ratio=float(np.median(ratios)))
     if stats.cold_compiles:

@@ -1,13 +1,12 @@
-"""The trials that are trained together, before and after."""
+"""Blocks of trials on their way to the devices, and back to the host."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
-from vsweep.engine.inputs import arrays
 from vsweep.engine.plan import Plan, Program
 from vsweep.store.blocks import Params, PartialBlock, TrainedBlock
 from vsweep.tasks.models import unpadded
@@ -15,25 +14,9 @@ from vsweep.training.loop import TrialResult, recorded_steps
 from vsweep.training.vectorize import precision_context, start_one
 
 
-class Block(NamedTuple):
-    """Trials of a program that are stored together.
-
-    Attributes:
-        program: The program that trains them.
-        places: int64 `(trials,)`, in `program.rows`.
-        records: The number of records so far.
-        metrics: Each float32 `(trials, records)`.
-        state: The leaves of the training state, each `(trials, ...)`; None before the first segment.
-    """
-
-    program: Program
-    places: np.ndarray
-    records: int = 0
-    metrics: Mapping[str, np.ndarray] = {}
-    state: Sequence[np.ndarray] | None = None
-
-
-def blocks_to_train(plan: Plan, done: np.ndarray, underway: Sequence[PartialBlock]) -> Iterator[Block]:
+def blocks_to_train(
+    plan: Plan, done: np.ndarray, underway: Sequence[PartialBlock]
+) -> Iterator[tuple[Program, PartialBlock]]:
     """Yield the blocks to train, program by program, those to continue first.
 
     Args:
@@ -46,74 +29,68 @@ def blocks_to_train(plan: Plan, done: np.ndarray, underway: Sequence[PartialBloc
         for saved in underway:
             mine = np.isin(saved.rows, program.rows) & waiting[saved.rows]
             if mine.any() and _can_continue(program, saved):
-                rows = saved.rows[mine]
-                waiting[rows] = False
+                waiting[saved.rows[mine]] = False
                 metrics = {name: values[mine] for name, values in saved.metrics.items()}
                 state = [leaf[mine] for leaf in saved.state]
-                yield Block(program, np.searchsorted(program.rows, rows), saved.records, metrics, state)
-        places = np.flatnonzero(waiting[program.rows])
+                yield program, PartialBlock(saved.rows[mine], saved.records, metrics, state)
+        rows = program.rows[waiting[program.rows]]
         size = program.arrangement.block
-        for i in range(0, len(places), size):
-            yield Block(program, places[i : i + size])
+        for i in range(0, len(rows), size):
+            yield program, PartialBlock(rows[i : i + size], 0, {}, [])
 
 
 def _can_continue(program: Program, saved: PartialBlock) -> bool:
     """Return whether a program can continue from a saved state."""
-    if not program.segment or not 0 < saved.records < len(recorded_steps(program.static.length)):
+    if not program.segment or not 0 < saved.records < program.records:
         return False
     one = jax.tree.map(lambda leaf: leaf[0], program.hparams)
-    data = arrays(program.inputs.split, program.hparams.diverge_above.dtype)
     with precision_context(program.static):
-        state = jax.tree.leaves(jax.eval_shape(partial(start_one, program.static), one, data))
+        state = jax.eval_shape(partial(start_one, program.static), one, program.inputs.arrays)
     saved_leaves = [(leaf.shape[1:], leaf.dtype) for leaf in saved.state]
-    return [(leaf.shape, leaf.dtype) for leaf in state] == saved_leaves
+    return [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(state)] == saved_leaves
 
 
-def fetch(block: Block, curves: Sequence[TrialResult]) -> Block:
+def fetch(program: Program, block: PartialBlock, curves: Sequence[TrialResult]) -> PartialBlock:
     """Return the block with its results so far on the host, without the trials that pad it."""
-    trials, records = len(block.places), len(recorded_steps(block.program.static.length))
 
     def whole(*leaves: Any) -> np.ndarray:
-        return np.concatenate(leaves)[:trials]
+        return np.concatenate(leaves)[: len(block.rows)]
 
     metrics = jax.tree.map(whole, *jax.device_get([curve.metrics for curve in curves]))
     # Curves are stored in float32, in which a larger loss is infinite.
     with np.errstate(over="ignore"):
         metrics = {name: values.astype(np.float32) for name, values in metrics.items()}
     metrics = {
-        name: np.concatenate([block.metrics.get(name, values[:, :0]), values], axis=1)[:, :records]
+        name: np.concatenate([block.metrics.get(name, values[:, :0]), values], axis=1)[:, : program.records]
         for name, values in metrics.items()
     }
-    state = None
-    if block.program.segment:
-        state = jax.tree.leaves(jax.tree.map(whole, *jax.device_get([curve.state for curve in curves])))
-    return block._replace(records=next(iter(metrics.values())).shape[1], metrics=metrics, state=state)
+    state = jax.tree.map(whole, *jax.device_get([curve.state for curve in curves]))
+    return PartialBlock(block.rows, metrics["train_loss"].shape[1], metrics, jax.tree.leaves(state))
 
 
-def partial_block(block: Block, records: int) -> PartialBlock:
-    """Return what to save of a block that is not finished, up to a record."""
-    metrics = {name: values[:, :records] for name, values in block.metrics.items()}
-    return PartialBlock(block.program.rows[block.places], records, metrics, block.state or [])
-
-
-def trained_block(block: Block, curves: Sequence[TrialResult], *, keep_state: bool) -> TrainedBlock:
+def trained_block(
+    program: Program, block: PartialBlock, curves: Sequence[TrialResult], *, keep_state: bool
+) -> TrainedBlock:
     """Return a block after its last record; `keep_state` keeps the state to train it longer later."""
-    program, trials = block.program, len(block.places)
-    length = program.static.length
+    trials, length = len(block.rows), program.static.length
     parts: Any = jax.device_get([(curve.diverged_at, curve.test, curve.end) for curve in curves])
     diverged_at, test, end = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:trials], *parts)
+    state = None
     # A longer training repeats these curves to the bit only if it has a record at this step, too.
-    can_extend = keep_state and length.steps % length.record_every == 0
+    if keep_state and length.steps % length.record_every == 0:
+        records = length.steps // length.record_every
+        metrics = {name: values[:, :records] for name, values in block.metrics.items()}
+        state = block._replace(records=records, metrics=metrics)
     return TrainedBlock(
-        program.rows[block.places],
+        block.rows,
         recorded_steps(length),
         block.metrics,
         diverged_at,
         {name: values.astype(np.float32) for name, values in test.items()},
         program.static.task.conclude(end, trials)
         | {name: np.full(trials, value) for name, value in program.reference.items()},
-        partial(params_of, program, block.places, curves),
-        partial_block(block, length.steps // length.record_every) if can_extend else None,
+        partial(params_of, program, np.searchsorted(program.rows, block.rows), curves),
+        state,
     )
 
 

@@ -12,12 +12,11 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vsweep.engine.devices import free_bytes
-from vsweep.engine.inputs import arrays
 from vsweep.engine.plan import Program
 from vsweep.engine.tuning.layout import Arrangement
 from vsweep.tasks.task import Data
 from vsweep.training.loop import TrialResult, loop_of_record
-from vsweep.training.vectorize import HParams, Part, compile_block, precision_context
+from vsweep.training.vectorize import HParams, compile_block, precision_context
 
 # The share of a device's free memory that a block may be predicted to take.
 _SHARE = 0.9
@@ -34,7 +33,6 @@ class CompiledProgram(NamedTuple):
         start: A function that makes the state of the first segment; None for a whole training.
         data: The examples, on the devices.
         arrangement: The arrangement that it was compiled for.
-        compile_s: The seconds that compiling took.
         device_bytes: The bytes that a call takes on each device.
     """
 
@@ -42,56 +40,46 @@ class CompiledProgram(NamedTuple):
     start: Any
     data: Data
     arrangement: Arrangement
-    compile_s: float
     device_bytes: int
 
 
 class Compiler:
-    """Compiles each program of a plan once for an arrangement, some at a time, in threads of its own."""
+    """Compiles programs, some at a time, in threads of its own."""
 
-    def __init__(self, mesh: Mesh) -> None:
-        """Start no thread yet; programs are compiled for the devices of the mesh."""
-        self._mesh = mesh
+    def __init__(self, mesh: Mesh, note: Callable[[float], None] | None = None) -> None:
+        """Start no thread yet.
+
+        Args:
+            mesh: The devices to compile for.
+            note: A function that is told the seconds of each compile.
+        """
+        self._mesh, self._note = mesh, note
         self._pool = ThreadPoolExecutor(2, "vsweep-compile")
         self._lock = Lock()
-        self._started: dict[tuple[int, Arrangement], Future[CompiledProgram]] = {}
-        self._executables: dict[Hashable, Future[Any]] = {}
+        self._executables: dict[Hashable, Future[tuple[Any, Any]]] = {}
         self._data: dict[Hashable, Data] = {}
-
-    def start(self, program: Program, arrangement: Arrangement) -> "Future[CompiledProgram]":
-        """Begin to compile a program, unless that has begun."""
-        key = program.number, arrangement
-        with self._lock:
-            if key not in self._started:
-                self._started[key] = self._pool.submit(self.compile, program, arrangement)
-            return self._started[key]
-
-    def drop(self, program: Program) -> None:
-        """Release a program that is done."""
-        with self._lock:
-            for key in [key for key in self._started if key[0] == program.number]:
-                del self._started[key]
 
     def close(self) -> None:
         """Begin no more compiles, and do not wait for those that run."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def compile(self, program: Program, arrangement: Arrangement) -> CompiledProgram:
-        """Compile a program for the largest arrangement, up to this one, that fits the memory."""
-        began = time.perf_counter()
+        """Wait for a program, in the largest arrangement up to this one that fits the memory."""
         while True:
-            executable, start, data = self._executable(program, arrangement)
-            needed = device_bytes(executable)
+            call, start = self.start(program, arrangement).result()
+            needed = device_bytes(call)
             smaller = arrangement.smaller(self._mesh.devices.size)
             if smaller is None or needed <= _SHARE * free_bytes(self._mesh):
-                break
+                return CompiledProgram(call, start, self._on_devices(program), arrangement, needed)
             arrangement = smaller
-        return CompiledProgram(executable, start, data, arrangement, time.perf_counter() - began, needed)
 
-    def _executable(self, program: Program, arrangement: Arrangement) -> tuple[Any, Any, Data]:
-        """Return the executables of the training and of its start, and the data.
+    def start(self, program: Program, arrangement: Arrangement) -> "Future[tuple[Any, Any]]":
+        """Begin to compile a program, unless that has begun.
 
-        Programs that differ in the values of their data alone share them.
+        Programs that differ in the values of their data alone share an executable.
+
+        Returns:
+            The executables of the training, and of its start, as they will be.
         """
         data = self._on_devices(program)
         hparams = block_hparams(program, self._mesh, np.zeros(arrangement.block, np.int64))
@@ -99,38 +87,37 @@ class Compiler:
         shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
         key = program.static, program.segment, arrangement, tree, shapes
         with self._lock:
-            is_new = key not in self._executables
-            future = self._executables.setdefault(key, Future())
+            if key not in self._executables:
+                compiled = self._pool.submit(self._compiled, program, arrangement, hparams, data)
+                self._executables[key] = compiled
             while len(self._executables) > _KEPT:
                 del self._executables[next(iter(self._executables))]
-        if is_new:
-            try:
-                future.set_result(self._compiled(program, arrangement, hparams, data))
-            except BaseException as error:
-                with self._lock:
-                    self._executables.pop(key, None)
-                future.set_exception(error)
-        return *future.result(), data
+            return self._executables[key]
 
     def _compiled(
         self, program: Program, arrangement: Arrangement, hparams: HParams, data: Data
     ) -> tuple[Any, Any]:
+        began = time.perf_counter()
         layout: Any = {"vmap_size": arrangement.vmap_size, "single_kernel": arrangement.single_kernel}
         compile_part = partial(compile_block, program.static, hparams, data, mesh=self._mesh, **layout)
-        if not program.segment:
-            return compile_part(), None
-        start = compile_part(part=Part.START)
-        segment = start(hparams, data), loop_index(program, 0, self._mesh)
-        return compile_part(*segment, part=Part.SEGMENT), start
+        start: Any = None
+        segment: tuple[Any, ...] = ()
+        if program.segment:
+            start = compile_part(only_start=True)
+            segment = start(hparams, data), loop_index(program, 0, self._mesh)
+        call = compile_part(*segment)
+        if self._note:
+            with self._lock:
+                self._note(time.perf_counter() - began)
+        return call, start
 
     def _on_devices(self, program: Program) -> Data:
-        floating = program.hparams.diverge_above.dtype
-        key = program.inputs.key, str(floating)
+        key = program.inputs.key, program.hparams.diverge_above.dtype
         with self._lock:
             if key not in self._data:
-                everywhere = NamedSharding(self._mesh, PartitionSpec())
                 with precision_context(program.static):
-                    self._data[key] = jax.device_put(arrays(program.inputs.split, floating), everywhere)
+                    everywhere = NamedSharding(self._mesh, PartitionSpec())
+                    self._data[key] = jax.device_put(program.inputs.arrays, everywhere)
             return self._data[key]
 
 

@@ -11,12 +11,12 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from vsweep.engine.blocks import Block, blocks_to_train, fetch, partial_block, trained_block
+from vsweep.engine.blocks import blocks_to_train, fetch, trained_block
 from vsweep.engine.compiler import CompiledProgram, Compiler, block_hparams, loop_index, on_devices
 from vsweep.engine.plan import Plan, Program
 from vsweep.engine.tuning.layout import Arrangement
 from vsweep.store.blocks import PartialBlock, TrainedBlock
-from vsweep.training.loop import TrialResult, recorded_steps
+from vsweep.training.loop import TrialResult
 
 # The number of blocks that are dispatched at a time.
 _AHEAD = 2
@@ -33,7 +33,6 @@ class TrainingStats:
         training: The seconds in which any block was on the devices.
         by_program: The same, and the steps × trials, by the name of what is known of a program.
         cold_compiles: The seconds of each compile that was in no cache.
-        too_large: The smaller arrangements of programs that ran out of memory, by name.
         device_bytes: The most that a call was predicted to take.
     """
 
@@ -41,7 +40,6 @@ class TrainingStats:
     training: float = 0.0
     by_program: dict[str, tuple[float, int]] = field(default_factory=dict)
     cold_compiles: list[float] = field(default_factory=list)
-    too_large: dict[str, Arrangement] = field(default_factory=dict)
     device_bytes: int = 0
     _last: float = 0.0
 
@@ -54,17 +52,16 @@ class TrainingStats:
         steps = trials * program.static.length.steps
         self.by_program[program.name] = before + seconds, work + steps
 
-    def compiled(self, ready: CompiledProgram) -> None:
-        """Note a program that was compiled."""
-        self.compiling += ready.compile_s
-        self.device_bytes = max(self.device_bytes, ready.device_bytes)
+    def compiled(self, seconds: float) -> None:
+        """Note a compile."""
+        self.compiling += seconds
         # A faster compile was loaded from the cache.
-        if ready.compile_s > 1.0:
-            self.cold_compiles.append(ready.compile_s)
+        if seconds > 1.0:
+            self.cold_compiles.append(seconds)
 
 
-class _InFlightBlock(NamedTuple):
-    """A block that was dispatched.
+class _Called(NamedTuple):
+    """The results of a block that was dispatched.
 
     Attributes:
         curves: The results of one call, or of several in turn.
@@ -108,16 +105,18 @@ def train(
 
 
 class _Run:
-    def __init__(self, plan: Plan, mesh: Mesh, stats: TrainingStats, waiting: Iterable[Block]) -> None:
-        self._mesh, self._stats, self._programs = mesh, stats, plan.programs
-        self._compiler = Compiler(mesh)
+    def __init__(
+        self, plan: Plan, mesh: Mesh, stats: TrainingStats, waiting: Iterable[tuple[Program, PartialBlock]]
+    ) -> None:
+        self._plan, self._mesh, self._stats = plan, mesh, stats
+        self._compiler = Compiler(mesh, stats.compiled)
         # On a CPU a call returns when it is done: one thread calls while another stores the block before it.
         self._caller = ThreadPoolExecutor(1, "vsweep-train")
         self._arrangements = [program.arrangement for program in plan.programs]
-        self._compiled: set[int] = set()
-        self._keep_state = plan.limits.keep_state
+        self._begun = 0
         self._waiting = deque(waiting)
-        self._flight: deque[tuple[Block, Arrangement, Future[_InFlightBlock]]] = deque()
+        self._flight: deque[tuple[Program, PartialBlock, Arrangement, Future[_Called]]] = deque()
+        self._ready: tuple[int, Arrangement, CompiledProgram] | None = None
 
     def close(self) -> None:
         """Dispatch no more blocks, and do not wait for those that run."""
@@ -125,78 +124,81 @@ class _Run:
         self._caller.shutdown(wait=False, cancel_futures=True)
 
     def blocks(self) -> Iterator[TrainedBlock | PartialBlock]:
-        """Train the blocks, and yield them as they are done."""
-        while self._waiting or self._flight:
-            self._dispatch()
-            block, arrangement, future = self._flight.popleft()
+        """Train the blocks, and yield them as they are done; after a failure, yield those in flight."""
+        failure: Exception | None = None
+        while self._flight or (self._waiting and not failure):
+            if not failure:
+                self._dispatch()
+            program, block, arrangement, future = self._flight.popleft()
             try:
-                block, done = self._fetch(block, future.result())
+                done = self._fetch(program, block, future.result())
             except Exception as error:
-                if not out_of_memory(error) or not self._halve(block.program, arrangement):
-                    # The block behind it is kept.
-                    yield from self._rest()
-                    raise
-                self._waiting.appendleft(block)
-            else:
-                # The future holds the block's arrays on the devices.
-                del future
-                if isinstance(done, PartialBlock):
-                    self._waiting.appendleft(block)
-                yield done
-                # The block holds parameters on the devices.
-                del done
+                if not failure and out_of_memory(error) and self._halve(program, arrangement):
+                    self._waiting.appendleft((program, block))
+                else:
+                    failure = failure or error
+                continue
+            # The future holds the block's arrays on the devices.
+            del future
+            if isinstance(done, PartialBlock):
+                self._waiting.appendleft((program, done))
+            yield done
+            # The block holds parameters on the devices.
+            del done
+        if failure:
+            raise failure
 
     def _dispatch(self) -> None:
         while self._waiting and len(self._flight) < _AHEAD:
-            block = self._waiting.popleft()
-            arrangement = self._arrangements[block.program.number]
-            self._flight.append((block, arrangement, self._caller.submit(self._call, block, arrangement)))
-        first = self._flight[0][0].program.number
-        for program in self._programs[max(0, first - 1) : first]:
-            self._compiler.drop(program)
-        for program in self._programs[first : first + 1 + _COMPILED_AHEAD]:
+            program, block = self._waiting.popleft()
+            arrangement = self._arrangements[program.number]
+            called = self._caller.submit(self._call, program, block, arrangement)
+            self._flight.append((program, block, arrangement, called))
+        first = self._flight[0][0].number
+        for program in self._plan.programs[max(first, self._begun) : first + 1 + _COMPILED_AHEAD]:
             self._compiler.start(program, self._arrangements[program.number])
+            self._begun = program.number + 1
 
-    def _call(self, block: Block, arrangement: Arrangement) -> _InFlightBlock:
+    def _call(self, program: Program, block: PartialBlock, arrangement: Arrangement) -> _Called:
         """Train a block or its next segment, in the thread that calls."""
-        program = block.program
-        ready = self._compiler.start(program, arrangement).result()
+        if self._ready is None or self._ready[:2] != (program.number, arrangement):
+            self._ready = program.number, arrangement, self._compiler.compile(program, arrangement)
+        ready, trials = self._ready[2], len(block.rows)
         size = ready.arrangement.block
         start = time.perf_counter()
         curves = []
-        for i in range(0, len(block.places), size):
-            within = np.resize(np.arange(i, min(i + size, len(block.places))), size)
-            within[len(block.places) - i :] = len(block.places) - 1
-            curves.append(self._call_piece(block, ready, within))
+        for i in range(0, trials, size):
+            within = np.resize(np.arange(i, min(i + size, trials)), size)
+            within[trials - i :] = trials - 1
+            curves.append(self._call_piece(program, block, ready, within))
         if self._mesh.devices.flat[0].platform != "cpu":
-            return _InFlightBlock(curves, ready, start, None)
+            return _Called(curves, ready, start, None)
         jax.block_until_ready(curves)
-        return _InFlightBlock(curves, ready, start, time.perf_counter())
+        return _Called(curves, ready, start, time.perf_counter())
 
-    def _call_piece(self, block: Block, ready: CompiledProgram, within: np.ndarray) -> TrialResult:
-        program = block.program
-        hparams = block_hparams(program, self._mesh, block.places[within])
+    def _call_piece(
+        self, program: Program, block: PartialBlock, ready: CompiledProgram, within: np.ndarray
+    ) -> TrialResult:
+        places = np.searchsorted(program.rows, block.rows[within])
+        hparams = block_hparams(program, self._mesh, places)
         if ready.start is None:
             return ready.call(hparams, ready.data)
-        state = ready.start(hparams, ready.data) if block.state is None else None
-        if state is None:
-            leaves = [leaf[within] for leaf in block.state or ()]
+        if block.records:
+            leaves = [leaf[within] for leaf in block.state]
             state = on_devices(program, self._mesh, jax.tree.unflatten(ready.start.out_tree, leaves))
+        else:
+            state = ready.start(hparams, ready.data)
         return ready.call(hparams, ready.data, state, loop_index(program, block.records, self._mesh))
 
-    def _fetch(self, block: Block, called: _InFlightBlock) -> tuple[Block, TrainedBlock | PartialBlock]:
+    def _fetch(self, program: Program, block: PartialBlock, called: _Called) -> TrainedBlock | PartialBlock:
         """Wait for a block, and copy its curves to the host."""
-        program = block.program
-        block = fetch(block, called.curves)
+        block = fetch(program, block, called.curves)
         ended = time.perf_counter() if called.ended is None else called.ended
-        trials = len(called.curves) * called.ready.arrangement.block
-        self._stats.trained(program, trials, called.start, ended)
-        if program.number not in self._compiled:
-            self._compiled.add(program.number)
-            self._stats.compiled(called.ready)
-        if block.records < len(recorded_steps(program.static.length)):
-            return block, partial_block(block, block.records)
-        return block, trained_block(block, called.curves, keep_state=self._keep_state)
+        self._stats.trained(program, len(called.curves) * called.ready.arrangement.block, called.start, ended)
+        self._stats.device_bytes = max(self._stats.device_bytes, called.ready.device_bytes)
+        if block.records < program.records:
+            return block
+        return trained_block(program, block, called.curves, keep_state=self._plan.limits.keep_state)
 
     def _halve(self, program: Program, used: Arrangement) -> bool:
         """Halve a program's blocks after one ran out of memory; return False where they cannot be smaller."""
@@ -204,21 +206,12 @@ class _Run:
             # The block ahead of this one ran out of memory too.
             return True
         # The compiler may have made it smaller already.
-        compiled = self._compiler.start(program, used).result().arrangement
+        compiled = self._compiler.compile(program, used).arrangement
         smaller = compiled.smaller(self._mesh.devices.size)
         if smaller is None:
             return False
-        self._arrangements[program.number] = self._stats.too_large[program.name] = smaller
+        self._arrangements[program.number] = smaller
         return True
-
-    def _rest(self) -> Iterator[TrainedBlock | PartialBlock]:
-        while self._flight:
-            block, _, future = self._flight.popleft()
-            try:
-                _, done = self._fetch(block, future.result())
-            except Exception:
-                return
-            yield done
 
 
 def out_of_memory(error: Exception) -> bool:

@@ -1,20 +1,29 @@
-"""The values that a program is compiled for, and those that it traces, from the configs of its trials."""
+"""The values that a program is compiled for, and those that it traces, from the configs of its trials.
+
+The user's functions are traced once, without compiling: a sweep that cannot run must write nothing.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
+import jax
 import numpy as np
 
 from vsweep.config.choices import TaskInputs
 from vsweep.config.grid import Axis, Grid, expand
 from vsweep.config.validate import Config
-from vsweep.engine.dry_run import recorded_names, trace_user_functions
 from vsweep.engine.inputs import Inputs
 from vsweep.errors import ConfigError
-from vsweep.tasks.task import Supervised, param_dtype
+from vsweep.tasks.task import MOST_RECORDED, Draw, Supervised, param_dtype, scalar_names
 from vsweep.training.loop import TrainingLength
-from vsweep.training.vectorize import HParams, Static
+from vsweep.training.vectorize import HParams, Static, precision_context, train_one
+
+# JAX's messages about these mistakes are long, and name the mistake last.
+_REASONS = {
+    "TracerArrayConversionError": "it uses numpy; use jax.numpy (import jax.numpy as jnp)",
+    "TracerBoolConversionError": "it asks `if` of a number that is traced; use jnp.where",
+}
 
 
 def is_traced(axis: Axis, variants: Collection[Config]) -> bool:
@@ -30,10 +39,10 @@ def is_traced(axis: Axis, variants: Collection[Config]) -> bool:
     return bool(choices) and all(choice.is_traced(key, axis.values) for choice in choices)
 
 
-def widths(grid: Grid, config: Config, rows: np.ndarray) -> np.ndarray | None:
-    """Return the hidden width of each trial, int64 `(trials,)`; None for a model that has none."""
+def widths(grid: Grid, config: Config, rows: np.ndarray) -> np.ndarray:
+    """Return the hidden width of each trial, int64 `(trials,)`; 0 for a model that has none."""
     if not config.model.is_padded:
-        return None
+        return np.zeros(len(rows), np.int64)
     return _Columns(grid, config, rows, "model").values("width").astype(np.int64)
 
 
@@ -53,33 +62,30 @@ def bind(grid: Grid, inputs: Inputs, rows: np.ndarray) -> tuple[Static, HParams]
         ConfigError: The program's dtype cannot hold a number, or a user's function fails.
     """
     config = inputs.config
-    groups = {
-        group: _Columns(grid, config, rows, group) for group in ("model", "loss", "optimizer", "schedule")
-    }
-    bound = {group: getattr(config, group).bind(columns) for group, columns in groups.items()}
-    traced = {group: fields for group, (fields, _) in bound.items()}
-    _check_starts(inputs, traced["model"])
-    one_trial = {name: leaf[0] for name, leaf in traced["model"].items()}, bound["model"][1]
+    groups = "model", "loss", "optimizer", "schedule"
+    bound = [getattr(config, group).bind(_Columns(grid, config, rows, group)) for group in groups]
+    (model, static_model), (loss, static_loss), (optimizer, _), (schedule, _) = bound
+    _check_starts(inputs, model)
+    one_trial = {name: leaf[0] for name, leaf in model.items()}, static_model
     sizes = inputs.n_features, inputs.n_classes
     task = config.model.make_task(
-        one_trial, TaskInputs(inputs.loss, bound["loss"][1], config.dtype, *sizes, inputs.draw)
+        one_trial, TaskInputs(inputs.loss, static_loss, config.dtype, *sizes, inputs.draw)
     )
     hparams = HParams(
         seed=grid.trials()[2][rows].astype(np.uint32),
         twin=np.zeros(len(rows), bool),
         diverge_above=_Columns(grid, config, rows, "").floats("diverge_above"),
-        task={"model": traced["model"], "loss": traced["loss"]},
-        optimizer=traced["optimizer"],
-        schedule=traced["schedule"],
+        task={"model": model, "loss": loss},
+        optimizer=optimizer,
+        schedule=schedule,
     )
     length = TrainingLength(config.steps, config.record_every, config.batch_size)
     names = config.optimizer.name, config.schedule.name
     static = Static(task, *names, length, config.dtype, config.precision)
+    one = jax.tree.map(lambda leaf: leaf[0], hparams)
+    _trace_user_functions(inputs, static, one)
     if config.record_params and isinstance(task, Supervised):
-        # A user's function that fails is reported as such, before its parameters are counted.
-        trace_user_functions(inputs, static, hparams)
-        recorded = recorded_names(config.model.name, static, hparams, wide=config.model.is_padded)
-        static = replace(static, task=replace(task, recorded=recorded))
+        static = replace(static, task=replace(task, recorded=_recorded_names(config, static, one)))
     return static, hparams
 
 
@@ -87,6 +93,61 @@ def cell_fields(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the traced fields of one model, which have no trial axis, and the static ones."""
     traced, static = config.model.bind(_Columns(expand((), (0,)), config, np.zeros(1, np.int64), "model"))
     return {name: leaf[0] for name, leaf in traced.items()}, static
+
+
+def _trace_user_functions(inputs: Inputs, static: Static, hparams: HParams) -> None:
+    """Trace a trial that a function of the user's takes part in. Raises `ConfigError` with its name."""
+    config = inputs.config
+    users = config.user_functions
+    draw = inputs.draw if config.data.is_user_function else None
+    if draw is not None:
+        _try_draw(inputs, static, draw)
+    elif not users:
+        return
+    try:
+        with precision_context(static):
+            jax.eval_shape(lambda h, d: train_one(static, h, d), hparams, inputs.arrays)
+    except Exception as error:
+        reason = _reason(error)
+        in_loss = "loss" in users and (len(users) == 1 or "the loss gave" in str(error))
+        if type(error).__name__ not in _REASONS and "function gave" not in str(error):
+            reason += config.model.trace_hint
+        field = "loss._target_" if in_loss or not users else "model._target_"
+        raise ConfigError(field, f"cannot be trained ({reason})", "") from error
+
+
+def _try_draw(inputs: Inputs, static: Static, draw: Draw) -> None:
+    size = inputs.examples
+    needed = (inputs.n_features, size), (size,)
+    try:
+        with precision_context(static):
+            x, y = jax.eval_shape(lambda key: draw(key, size), jax.random.key(0))
+        shapes = x.shape, y.shape
+    except Exception as error:
+        raise ConfigError("data", f"its draw cannot be traced ({_reason(error)})", "") from error
+    if shapes != needed:
+        got = f"its draw gave the shapes {shapes[0]} and {shapes[1]}"
+        raise ConfigError("data", got, f"it takes {needed[0]} and {needed[1]}")
+
+
+def _reason(error: Exception) -> str:
+    kind = type(error).__name__
+    return _REASONS.get(kind) or " ".join(f"{kind}: {error}".split())[:400]
+
+
+def _recorded_names(config: Config, static: Static, hparams: HParams) -> tuple[str, ...]:
+    """Return the names of all parameters of a model. Raises `ConfigError` if they are too many to record."""
+    model = config.model
+    got = f"model={model.name} has hidden layers"
+    if not model.is_padded:
+        with precision_context(static):
+            params = jax.eval_shape(static.task(hparams.task).init, jax.random.key(0))
+        size = sum(leaf.size for leaf in jax.tree.leaves(params))
+        if size <= MOST_RECORDED:
+            return tuple(scalar_names(params))
+        got = f"model={model.name} has {size} parameters"
+    takes = f"it takes false, or a model of up to {MOST_RECORDED} parameters without hidden layers"
+    raise ConfigError("record_params", got, takes)
 
 
 def _check_starts(inputs: Inputs, traced: dict[str, Any]) -> None:

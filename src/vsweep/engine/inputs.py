@@ -57,6 +57,18 @@ class Inputs:
         return None if draw is None else _StandardizedDraw(draw, tuple(split.mean), tuple(split.std))
 
     @property
+    def arrays(self) -> Data:
+        """The arrays of a program: numbers in the dtype of its parameters, classes in int32."""
+        floating = np.dtype(param_dtype(self.config.dtype))
+        targets = np.int32 if self.n_classes else floating
+        pairs: Any = zip(self.split.x, self.split.y, strict=True)
+        parts: Any = [
+            None if x is None else Examples(np.ascontiguousarray(x, floating), y.astype(targets))
+            for x, y in pairs
+        ]
+        return Data(*parts)
+
+    @property
     def examples(self) -> int:
         """The number of examples of one step."""
         return self.config.batch_size or self.split.x[0].shape[1]
@@ -129,21 +141,6 @@ def _check_range(data: Split, dtype: str) -> None:
             largest = 0.0 if part is None or not part.size else float(np.abs(part).max())
             if largest > most:
                 raise ConfigError(field, f"got {largest:.3g}", f"{dtype} holds numbers up to {most:.2g}")
-
-
-def arrays(data: Split, floating: np.dtype) -> Data:
-    """Convert a split to the arrays of a program: numbers in `floating`, classes in int32."""
-
-    def part(i: int) -> Examples | None:
-        x, y = data.x[i], data.y[i]
-        if x is None or y is None:
-            return None
-        y = y.astype(np.int32 if data.dataset.classes else floating)
-        return Examples(np.ascontiguousarray(x, floating), y)
-
-    train = part(0)
-    assert train is not None
-    return Data(train, part(1), part(2))
 
 
 def data_key(config: Config) -> str:

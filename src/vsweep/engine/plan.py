@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 
 from vsweep.config.grid import Grid
-from vsweep.config.validate import Config, with_values
-from vsweep.engine.dry_run import trace_user_functions
+from vsweep.config.schema import parse_field
+from vsweep.config.spec import SweepSpec
+from vsweep.config.validate import with_values
+from vsweep.engine.devices import prepare, shortcoming, trial_mesh
 from vsweep.engine.hyperparams import bind, is_traced, widths
 from vsweep.engine.inputs import Inputs, load_inputs
 from vsweep.engine.tuning.cost_model import Costs
-from vsweep.engine.tuning.layout import Arrangement
-from vsweep.engine.tuning.pinned import NO_LIMITS, UserLimits, pinned, segment_records
-from vsweep.engine.tuning.shape import Hardware, ProgramShape, step_flops
+from vsweep.engine.tuning.layout import NO_LIMITS, Arrangement, UserLimits
+from vsweep.engine.tuning.shape import Hardware, ProgramShape, program_shape, step_flops
 from vsweep.engine.tuning.timings import TimingCache
 from vsweep.tasks.data.dataset import Split
+from vsweep.training.loop import recorded_steps
 from vsweep.training.vectorize import HParams, Static
 
 
@@ -64,6 +66,11 @@ class Program:
     def width(self) -> int:
         """The padded width; 0 where there is none."""
         return self.shape.width
+
+    @property
+    def records(self) -> int:
+        """The number of records of a curve."""
+        return len(recorded_steps(self.static.length))
 
     @cached_property
     def reference(self) -> dict[str, float]:
@@ -129,10 +136,34 @@ class Plan:
         return first + (self.training_s + others if on_cpu else max(self.training_s, others))
 
 
+def plan_sweep(spec: SweepSpec, known: TimingCache, before: Mapping[str, Any]) -> tuple[Plan, Any]:
+    """Plan a sweep for the devices of this process.
+
+    Args:
+        spec: The sweep.
+        known: The measurements of earlier sweeps.
+        before: The record of an earlier plan of the sweep; empty where there is none.
+
+    Returns:
+        The plan, and the mesh of the devices to train on.
+
+    Raises:
+        ConfigError: The sweep cannot be trained.
+    """
+    mesh = trial_mesh()
+    device = mesh.devices.flat[0]
+    hardware = Hardware(device.platform, mesh.devices.size, device.device_kind, prepare())
+    limits = UserLimits(
+        parse_field("block", spec.raw.get("block")),
+        parse_field("segment", spec.raw.get("segment")),
+        parse_field("keep.state", spec.raw["keep"]["state"]),
+    )
+    plan = make_plan(spec, hardware, limits, known, before)
+    return replace(plan, notes=(*spec.notes, *filter(None, [shortcoming(mesh)]))), mesh
+
+
 def make_plan(
-    grid: Grid,
-    variants: Mapping[tuple[str, ...], Config],
-    group_axes: Sequence[int],
+    spec: SweepSpec,
     hardware: Hardware,
     limits: UserLimits = NO_LIMITS,
     known: TimingCache | None = None,
@@ -141,9 +172,7 @@ def make_plan(
     """Group the cells by what has to be compiled, and load the data that they train on.
 
     Args:
-        grid: The cells and seeds.
-        variants: The config by the values on the axes over groups.
-        group_axes: The places of these axes.
+        spec: The sweep.
         hardware: The devices to plan for.
         limits: The user's limits.
         known: The measurements of earlier sweeps.
@@ -153,72 +182,78 @@ def make_plan(
     Raises:
         ConfigError: Data cannot be loaded, do not fit the model or the loss, or a user's function fails.
     """
+    grid, variants = spec.grid, spec.variants
     static_axes = [i for i, axis in enumerate(grid.axes) if not is_traced(axis, variants.values())]
     combinations, combination_of_cell = np.unique(grid.index[:, static_axes], axis=0, return_inverse=True)
     combination_of_trial = combination_of_cell.ravel()[grid.trials()[1]]
-    pins = pinned(before, limits, len(grid))
-    costs = Costs(hardware, known or TimingCache(), pins.families)
+    earlier = _earlier_programs(before or {}, limits, len(grid))
+    costs = Costs(hardware, known or TimingCache(), earlier)
     splits: dict[str, Split] = {}
     programs: list[Program] = []
     for i, combination in enumerate(combinations):
         axes = [grid.axes[a] for a in static_axes]
         values = {axis.path: axis.values[v] for axis, v in zip(axes, combination, strict=True) if v >= 0}
-        variant = variants[tuple(values[grid.axes[a].path] for a in group_axes)]
+        variant = variants[tuple(values[grid.axes[a].path] for a in spec.group_axes)]
         inputs = load_inputs(with_values(variant, values), splits)
         rows = np.flatnonzero(combination_of_trial == i)
-        for part, family in _split_by_width(grid, inputs, rows, costs):
-            programs.append(_program(len(programs), grid, inputs, part, costs, limits, family))
-    fits = pins.fits([(program.name, len(program.rows)) for program in programs])
-    if fits:
-        pairs = zip(programs, pins.arrangements, pins.segments, strict=True)
-        programs = [replace(program, arrangement=a, segment=s) for program, a, s in pairs]
-    return Plan(grid, tuple(programs), splits, hardware, limits, pinned=fits)
+        trial_widths, family, bounds = widths(grid, inputs.config, rows), "", [0]
+        if inputs.config.model.is_padded:
+            family, bounds = costs.split(inputs, *np.unique(trial_widths, return_counts=True))
+        part_of_trial = np.searchsorted(bounds, trial_widths)
+        for part in range(len(bounds)):
+            program = make_program(grid, inputs, rows[part_of_trial == part], costs, limits)
+            programs.append(replace(program, number=len(programs), family=family))
+    pinned = bool(earlier) and [(program.name, len(program.rows)) for program in programs] == [
+        (record["name"], record["trials"]) for record in earlier
+    ]
+    if pinned:
+        programs = [
+            replace(program, arrangement=Arrangement.from_record(record), segment=record["segment"])
+            for program, record in zip(programs, earlier, strict=True)
+        ]
+    return Plan(grid, tuple(programs), splits, hardware, limits, pinned)
 
 
-def _program(
-    number: int,
-    grid: Grid,
-    inputs: Inputs,
-    rows: np.ndarray,
-    costs: Costs,
-    limits: UserLimits,
-    family: str,
+def _earlier_programs(
+    before: Mapping[str, Any], limits: UserLimits, trials: int
+) -> Sequence[Mapping[str, Any]]:
+    """Return the records of an earlier plan's programs; none if the user now asks for another plan."""
+    same = before.get("asked") == list(limits) and before.get("trials") == trials
+    return before["programs"] if same else []
+
+
+def make_program(
+    grid: Grid, inputs: Inputs, rows: np.ndarray, costs: Costs, limits: UserLimits = NO_LIMITS
 ) -> Program:
+    """Make the program that trains some trials, which differ in traced fields alone.
+
+    Args:
+        grid: The cells and seeds.
+        inputs: The config, data and loss of the trials.
+        rows: int64 `(trials,)`, places in the order of `Grid.trials()`.
+        costs: The costs of programs on the hardware.
+        limits: The user's limits.
+
+    Raises:
+        ConfigError: The program's dtype cannot hold a number, or a user's function fails.
+    """
     static, hparams = bind(grid, inputs, rows)
-    trace_user_functions(inputs, static, hparams)
-    trial_widths = widths(grid, inputs.config, rows)
-    shape = costs.shape(inputs, 0 if trial_widths is None else int(trial_widths.max()))
-    padding_fraction = 0.0
-    if trial_widths is not None:
-        flops = {width: step_flops(inputs, width) for width in np.unique(trial_widths).tolist()}
-        needed = np.mean([flops[width] for width in trial_widths.tolist()])
-        padding_fraction = 1.0 - float(needed) / shape.flops
+    sizes, counts = np.unique(widths(grid, inputs.config, rows), return_counts=True)
+    shape = program_shape(inputs, int(sizes[-1]), costs.hardware)
+    needed_flops = np.average([step_flops(inputs, width) for width in sizes.tolist()], weights=counts)
     arrangement = costs.arrange(shape, len(rows), limits.block)
     step_s = costs.step_s(shape)
     return Program(
-        number=number,
+        number=0,
         inputs=inputs,
         static=static,
         rows=rows,
         hparams=hparams,
         shape=shape,
-        padding_fraction=padding_fraction,
+        padding_fraction=1.0 - float(needed_flops) / shape.flops,
         arrangement=arrangement,
         step_s=step_s,
         compile_s=costs.compile_s(shape, arrangement.block),
         measured=costs.measured(shape, arrangement.block),
-        family=family,
-        segment=segment_records(inputs.config, limits, arrangement.block * step_s),
+        segment=limits.segment_records(inputs.config, arrangement.block * step_s),
     )
-
-
-def _split_by_width(
-    grid: Grid, inputs: Inputs, rows: np.ndarray, costs: Costs
-) -> list[tuple[np.ndarray, str]]:
-    """Split rows into programs of neighbouring widths; each comes with the name of their family."""
-    trial_widths = widths(grid, inputs.config, rows)
-    if trial_widths is None:
-        return [(rows, "")]
-    family, bounds = costs.split(inputs, *np.unique(trial_widths, return_counts=True))
-    part = np.searchsorted(bounds, trial_widths)
-    return [(rows[part == i], family) for i in range(len(bounds))]

@@ -20,72 +20,90 @@ def fingerprint(value: Any) -> str:
     values that it closes over, and, in the same way, the functions and constants of its own module that it
     names. Functions of other packages contribute their names.
     """
-    return "\n".join(_parts(value, "", set()))
+    return "\n".join(_Fingerprint().parts(value, ""))
 
 
-def _parts(value: Any, module: str, seen: set[int]) -> Iterator[str]:
-    if isinstance(value, _PLAIN):
-        yield repr(value)
-        return
-    if id(value) in seen:
-        return
-    seen.add(id(value))
-    if isinstance(value, ModuleType):
-        yield value.__name__
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield repr(key)
-            yield from _parts(item, module, seen)
-    elif isinstance(value, list | tuple | set | frozenset):
-        for item in value:
-            yield from _parts(item, module, seen)
-    elif isinstance(value, partial):
-        yield from _parts([value.func, value.args, value.keywords], module, seen)
-    elif hasattr(value, "__array__"):
-        array = np.asarray(value)
-        yield f"{array.dtype} {array.shape} {sha256(np.ascontiguousarray(array).tobytes()).hexdigest()}"
-    elif inspect.isfunction(value) or inspect.ismethod(value):
-        yield from _function_parts(value, module, seen)
-    else:
-        yield from _object_parts(value, module, seen)
+class _Once:
+    """An object that equals itself alone, and stays alive, so that no later object takes its address."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Once) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return object.__hash__(self.value)
 
 
-def _function_parts(function: Any, module: str, seen: set[int]) -> Iterator[str]:
-    yield f"{function.__module__}.{function.__qualname__}"
-    # A function of another package is known by its name.
-    if module and function.__module__ != module:
-        return
-    code = function.__code__
-    try:
-        yield inspect.getsource(function)
-    except (OSError, TypeError):
-        for inner in _codes(code):
-            yield inner.co_code.hex()
-            yield repr([const for const in inner.co_consts if isinstance(const, _PLAIN)])
-    yield from _parts([function.__defaults__, function.__kwdefaults__], function.__module__, seen)
-    for cell in function.__closure__ or ():
-        yield from _parts(cell.cell_contents, function.__module__, seen)
-    if inspect.ismethod(function):
-        yield from _parts(function.__self__, function.__module__, seen)
-    for name in dict.fromkeys(name for inner in _codes(code) for name in inner.co_names):
-        if name in function.__globals__:
-            yield name
-            yield from _parts(function.__globals__[name], function.__module__, seen)
+class _Fingerprint:
+    """The parts of a fingerprint; a value that is met twice contributes once."""
 
+    def __init__(self) -> None:
+        self._seen: set[_Once] = set()
 
-def _object_parts(value: Any, module: str, seen: set[int]) -> Iterator[str]:
-    """Yield the name of a class or of an object's class, and, if it is the user's, its source and state."""
-    kind = value if inspect.isclass(value) else type(value)
-    yield f"{kind.__module__}.{kind.__qualname__}"
-    if module and kind.__module__ != module:
-        wrapped = getattr(value, "__wrapped__", None)
-        if wrapped is not None:
-            yield from _parts(wrapped, module, seen)
-        return
-    with suppress(OSError, TypeError):
-        yield inspect.getsource(kind)
-    if not inspect.isclass(value):
-        yield from _parts(dict(getattr(value, "__dict__", {})), module or kind.__module__, seen)
+    def parts(self, value: Any, module: str) -> Iterator[str]:
+        """Yield the parts of a value that is used by a function of this module."""
+        if isinstance(value, _PLAIN):
+            yield repr(value)
+            return
+        if _Once(value) in self._seen:
+            return
+        self._seen.add(_Once(value))
+        if isinstance(value, ModuleType):
+            yield value.__name__
+        elif isinstance(value, Mapping):
+            for key, item in value.items():
+                yield repr(key)
+                yield from self.parts(item, module)
+        elif isinstance(value, list | tuple | set | frozenset):
+            for item in value:
+                yield from self.parts(item, module)
+        elif isinstance(value, partial):
+            yield from self.parts([value.func, value.args, value.keywords], module)
+        elif hasattr(value, "__array__"):
+            array = np.asarray(value)
+            yield f"{array.dtype} {array.shape} {sha256(np.ascontiguousarray(array).tobytes()).hexdigest()}"
+        elif inspect.isfunction(value) or inspect.ismethod(value):
+            yield from self._function_parts(value, module)
+        else:
+            yield from self._object_parts(value, module)
+
+    def _function_parts(self, function: Any, module: str) -> Iterator[str]:
+        yield f"{function.__module__}.{function.__qualname__}"
+        # A function of another package is known by its name.
+        if module and function.__module__ != module:
+            return
+        codes = list(_codes(function.__code__))
+        try:
+            yield inspect.getsource(function)
+        except (OSError, TypeError):
+            for code in codes:
+                yield code.co_code.hex()
+                yield repr([const for const in code.co_consts if isinstance(const, _PLAIN)])
+        used: list[Any] = [[function.__defaults__, function.__kwdefaults__]]
+        used += [cell.cell_contents for cell in function.__closure__ or ()]
+        used += [function.__self__] if inspect.ismethod(function) else []
+        for value in used:
+            yield from self.parts(value, function.__module__)
+        for name in dict.fromkeys(name for code in codes for name in code.co_names):
+            if name in function.__globals__:
+                yield name
+                yield from self.parts(function.__globals__[name], function.__module__)
+
+    def _object_parts(self, value: Any, module: str) -> Iterator[str]:
+        """Yield the name of a class or an object's class, and, if it is the user's, its source and state."""
+        kind = value if inspect.isclass(value) else type(value)
+        yield f"{kind.__module__}.{kind.__qualname__}"
+        if module and kind.__module__ != module:
+            # A function of the user's may be wrapped by another package, such as `jax.jit`.
+            if getattr(value, "__wrapped__", None) is not None:
+                yield from self.parts(value.__wrapped__, module)
+            return
+        with suppress(OSError, TypeError):
+            yield inspect.getsource(kind)
+        if not inspect.isclass(value):
+            yield from self.parts(dict(getattr(value, "__dict__", {})), module or kind.__module__)
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:

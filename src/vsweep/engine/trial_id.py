@@ -1,12 +1,12 @@
 """Hash all that determines a trial: the hash is the same in whichever grid the trial stands."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import blake2b, sha256
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from vsweep.config.grid import Grid
 from vsweep.config.validate import Config, as_dict, leaves
@@ -61,30 +61,22 @@ def _cell_digests(grid: Grid, cells: np.ndarray, program: Program, config: Confi
     # Data are identified by their contents.
     fields.pop("data.path", None)
     axes = {axis.path: i for i, axis in enumerate(grid.axes)}
-    scaled = config.model.has_initializer
-    columns = []
-    for path in sorted(fields):
-        if path == _SCALE and scaled:
-            # The scale is added below: weights of zero have none.
-            continue
-        if path in axes:
-            texts = [_text(path, value) for value in grid.axes[axes[path]].values] + [b""]
-            columns.append([texts[i] for i in grid.index[cells, axes[path]].tolist()])
-        else:
-            columns.append([_text(path, fields[path])] * len(cells))
-    if _SCALE in fields and scaled:
-        columns.append(_scales(grid, cells, axes, fields))
+
+    def column(path: str) -> list[bytes]:
+        if path not in axes:
+            return [_text(path, fields[path])] * len(cells)
+        texts = [*(_text(path, value) for value in grid.axes[axes[path]].values), b""]
+        return [texts[i] for i in grid.index[cells, axes[path]].tolist()]
+
+    scaled = [_SCALE] if _SCALE in fields and config.model.has_initializer else []
+    columns = [column(path) for path in sorted(fields) if path not in scaled]
+    for path in scaled:
+        # Weights of zero have no scale.
+        pairs = zip(column(_INIT), column(path), strict=True)
+        columns.append([b"" if init == _text(_INIT, "zeros") else scale for init, scale in pairs])
     base = f"{NUMERICS} {_data_digest(program.inputs.split.dataset)} {_sources(config)}".encode()
     rows = zip(*columns, strict=True)
     return [blake2b(base + b"\n".join(row), digest_size=16).digest() for row in rows]
-
-
-def _scales(grid: Grid, cells: np.ndarray, axes: Mapping[str, int], fields: Mapping[str, Any]) -> list[bytes]:
-    def column(path: str) -> list[Any]:
-        return grid.column(axes[path])[cells].tolist() if path in axes else [fields[path]] * len(cells)
-
-    pairs = zip(column(_INIT), column(_SCALE), strict=True)
-    return [b"" if init == "zeros" else _text(_SCALE, scale) for init, scale in pairs]
 
 
 def _text(path: str, value: Any) -> bytes:
@@ -97,13 +89,10 @@ def _data_digest(dataset: Dataset) -> str:
     for array in (dataset.x, dataset.y):
         digest.update(np.ascontiguousarray(array).tobytes())
     if dataset.draw is not None:
-        digest.update(_draw_text(dataset.draw).encode())
+        # The text of a user's function has its address, which differs in every process.
+        is_ours = isinstance(dataset.draw, DrawCurve)
+        digest.update((repr(dataset.draw) if is_ours else fingerprint(dataset.draw)).encode())
     return digest.hexdigest()
-
-
-def _draw_text(draw: Any) -> str:
-    # The text of a user's function has its address, which differs in every process.
-    return repr(draw) if isinstance(draw, DrawCurve) else fingerprint(draw)
 
 
 def _sources(config: Config) -> str:
@@ -114,14 +103,9 @@ def _sources(config: Config) -> str:
 
 def _distinct(hashes: np.ndarray) -> np.ndarray:
     """Tell trials that are equal (two files of the same data) apart by their order."""
-    seen: dict[bytes, int] = {}
-    if len(np.unique(hashes)) == len(hashes):
-        return hashes
-    for i, identity in enumerate(hashes.tolist()):
-        if not identity:
-            continue
-        seen[identity] = seen.get(identity, -1) + 1
-        if seen[identity]:
-            text = b"%b %d" % (identity, seen[identity])
+    if len(np.unique(hashes)) < len(hashes):
+        repeats = pd.Series(hashes).groupby(hashes).cumcount().to_numpy()
+        for i in np.flatnonzero((repeats > 0) & (hashes != b"")).tolist():
+            text = b"%b %d" % (hashes[i], repeats[i])
             hashes[i] = blake2b(text, digest_size=16).hexdigest().encode()
     return hashes

@@ -68,33 +68,27 @@ def positive(outputs: Array) -> Array:
 
 
 class Loss(NamedTuple):
-    """A loss, and the outputs that it needs.
+    """A loss, and the classes that outputs predict.
 
     Attributes:
         value: `(outputs, targets) -> losses`, of each example.
-        n_outputs: the number of outputs for a number of classes (0: number targets).
         classify: `outputs -> classes`, int32 `(examples,)`; None where targets are numbers.
     """
 
     value: Callable[..., Array]
-    n_outputs: Callable[[int], int]
     classify: Callable[[Array], Array] | None
 
-
-def _one_each(classes: int) -> int:
-    return classes
-
-
-def _one(classes: int) -> int:
-    return 1
+    def n_outputs(self, n_classes: int) -> int:
+        """Return the number of outputs that the loss needs for a number of classes (0: number targets)."""
+        return n_classes if self.classify is most_likely else 1
 
 
 LOSSES: dict[str, Loss] = {
-    "softmax_cross_entropy": Loss(softmax_cross_entropy, _one_each, most_likely),
-    "sigmoid_cross_entropy": Loss(sigmoid_cross_entropy, _one, positive),
-    "clipped_cross_entropy": Loss(clipped_cross_entropy, _one, positive),
-    "squared_error": Loss(squared_error, _one, None),
-    "huber": Loss(huber, _one, None),
+    "softmax_cross_entropy": Loss(softmax_cross_entropy, most_likely),
+    "sigmoid_cross_entropy": Loss(sigmoid_cross_entropy, positive),
+    "clipped_cross_entropy": Loss(clipped_cross_entropy, positive),
+    "squared_error": Loss(squared_error, None),
+    "huber": Loss(huber, None),
 }
 
 
@@ -107,6 +101,4 @@ def default_loss(n_classes: int) -> str:
 
 def own_loss(value: Callable[..., Any], n_classes: int) -> Loss:
     """Wrap a user's function as a loss: of one output per class, or of one output for a number."""
-    if n_classes == 0:
-        return Loss(value, _one, None)
-    return Loss(value, _one_each, most_likely)
+    return Loss(value, most_likely if n_classes else None)

@@ -41,10 +41,7 @@ def gold_field(x: Array, y: Array) -> Array:
 
 
 FUNCTIONS: dict[str, Function] = {
-    "parabola": parabola,
-    "narrow_parabola": narrow_parabola,
-    "quartic": quartic,
-    "gold_field": gold_field,
+    function.__name__: function for function in (parabola, narrow_parabola, quartic, gold_field)
 }
 
 

@@ -197,15 +197,13 @@ def advance(trial: Trial, state: TrainState, loop_index: Array) -> TrialResult:
         return lax.switch(index, loops, state, grads), metrics
 
     state, metrics = lax.scan(record_and_update, state, loop_index)
-    test, end = _test(task, data, state), task.end(state.params)
-    return TrialResult(metrics, state.diverged_at, state.params, test, end, state)
+    test = _named("test", *task.loss(state.params, data.test)) if data.test is not None else {}
+    return TrialResult(metrics, state.diverged_at, state.params, test, task.end(state.params), state)
 
 
-def _test(task: Task, data: Data, state: TrainState) -> Metrics:
-    if data.test is None:
-        return {}
-    loss, more = task.loss(state.params, data.test)
-    return {"test_loss": loss, **{f"test_{name}": m for name, m in more.items()}}
+def _named(part: str, loss: Array, more: Metrics) -> Metrics:
+    """Name the results of `Task.loss` on a part of the data."""
+    return {f"{part}_loss": loss, **{f"{part}_{name}": value for name, value in more.items()}}
 
 
 def _record(
@@ -213,10 +211,9 @@ def _record(
 ) -> tuple[TrainState, Metrics, Any]:
     """Return the metrics on all data, and the gradient of the training loss."""
     (loss, more), grads = jax.value_and_grad(task.loss, has_aux=True)(state.params, data.train)
-    metrics = {"train_loss": loss, **{f"train_{name}": m for name, m in more.items()}}
+    metrics = _named("train", loss, more)
     if data.val is not None:
-        val_loss, more = task.loss(state.params, data.val)
-        metrics |= {"val_loss": val_loss, **{f"val_{name}": m for name, m in more.items()}}
+        metrics |= _named("val", *task.loss(state.params, data.val))
     metrics["grad_norm"] = optax.tree.norm(grads)
     metrics["param_norm"] = optax.tree.norm(state.params)
     metrics |= {_of_parameter(name): value for name, value in task.path(state.params).items()}

@@ -4,7 +4,7 @@ Keyword-only parameters are the config fields. Weight decay applies to weights a
 or more), not to biases.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import jax
@@ -63,13 +63,7 @@ def lion(lr: Schedule, *, b1: Array, b2: Array, weight_decay: Array) -> Optimize
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
-    "sgd": sgd,
-    "momentum": momentum,
-    "nesterov": nesterov,
-    "adam": adam,
-    "adamw": adamw,
-    "rmsprop": rmsprop,
-    "lion": lion,
+    function.__name__: function for function in (sgd, momentum, nesterov, adam, adamw, rmsprop, lion)
 }
 
 
@@ -77,8 +71,8 @@ def make_optimizer(
     optimizer: str,
     schedule: str,
     steps: int,
-    optimizer_fields: dict[str, Array],
-    schedule_fields: dict[str, Array],
+    optimizer_fields: Mapping[str, Array],
+    schedule_fields: Mapping[str, Array],
 ) -> Optimizer:
     """Make the optimizer of one trial.
 

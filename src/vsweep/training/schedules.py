@@ -41,9 +41,5 @@ def step(step: Array, steps: Array, *, decay_rate: Array, decay_steps: Array) ->
 
 
 SCHEDULES: dict[str, Callable[..., Array]] = {
-    "constant": constant,
-    "cosine": cosine,
-    "warmup_cosine": warmup_cosine,
-    "exponential": exponential,
-    "step": step,
+    function.__name__: function for function in (constant, cosine, warmup_cosine, exponential, step)
 }

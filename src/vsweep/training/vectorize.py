@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import Enum
-from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -80,15 +78,14 @@ def precision_context(static: Static) -> Iterator[None]:
 
 def _trial(static: Static, hparams: HParams, data: Data) -> Trial:
     """Assemble one trial; the leaves of `hparams` have no trial axis."""
-    as_dtype = partial(_as_dtype, jnp.dtype(param_dtype(static.dtype)))
-    hparams, data = jax.tree.map(as_dtype, (hparams, data))
-    optimizer = make_optimizer(
-        static.optimizer,
-        static.schedule,
-        static.length.steps,
-        dict(hparams.optimizer),
-        dict(hparams.schedule),
-    )
+    dtype = jnp.dtype(param_dtype(static.dtype))
+
+    def cast(leaf: Array) -> Array:
+        return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+    hparams, data = jax.tree.map(cast, (hparams, data))
+    numbers = hparams.optimizer, hparams.schedule
+    optimizer = make_optimizer(static.optimizer, static.schedule, static.length.steps, *numbers)
     task, key = static.task(hparams.task), random.key(hparams.seed, impl="threefry2x32")
     return Trial(task, optimizer, data, static.length, hparams.diverge_above, key, static.task.draw)
 
@@ -104,23 +101,10 @@ def start_one(static: Static, hparams: HParams, data: Data) -> TrainState:
 
 
 def advance_one(
-    static: Static, loop_index: Array, trial: tuple[HParams, TrainState], data: Data
+    static: Static, hparams: HParams, data: Data, state: TrainState, loop_index: Array
 ) -> TrialResult:
-    """Continue one trial for some records, see `loop.advance`; the leaves of `trial` have no trial axis."""
-    hparams, state = trial
+    """Continue one trial for some records, see `loop.advance`; the leaves have no trial axis."""
     return loop.advance(_trial(static, hparams, data), state, loop_index)
-
-
-def _as_dtype(dtype: Any, x: Array) -> Array:
-    return x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x
-
-
-class Part(Enum):
-    """The part of a trial that a program trains: all of it, its first state, or a segment of its records."""
-
-    WHOLE = "whole"
-    START = "start"
-    SEGMENT = "segment"
 
 
 def lower_block(
@@ -130,7 +114,7 @@ def lower_block(
     *segment: Any,
     vmap_size: int,
     mesh: Mesh,
-    part: Part = Part.WHOLE,
+    only_start: bool = False,
     platforms: tuple[str, ...] = (),
 ) -> jax.stages.Lowered:
     """Lower the training of a block of trials.
@@ -139,26 +123,25 @@ def lower_block(
     `TrainState`, whose leaves begin with `(trials,)`.
 
     Args:
-        static: what to compile for.
-        hparams: an example of the argument, leaves `(trials, ...)`; shapes, dtypes and shardings matter.
-        data: an example of the argument.
-        segment: for a segment, the state `(trials, ...)` that it begins with, and the loop index, int32
-            `(records,)`, see `loop.advance`.
-        vmap_size: the trials that train side by side (`vmap`); the others follow one another (`lax.map`) in
+        static: The values to compile for.
+        hparams: An example of the argument, leaves `(trials, ...)`; shapes, dtypes and shardings matter.
+        data: An example of the argument.
+        segment: Nothing to train whole trials; otherwise the state `(trials, ...)` that a segment begins
+            with, and the loop index, int32 `(records,)`, see `loop.advance`.
+        vmap_size: The trials that train side by side (`vmap`); the others follow one another (`lax.map`) in
             the same program. The trials of a device must be a multiple of it.
-        mesh: one axis, `trials`, over which the block is split.
-        part: of the training.
-        platforms: to lower for, of `cpu`, `cuda`, `tpu`; empty for that of the mesh.
+        mesh: One axis, `trials`, over which the block is split.
+        only_start: Return the first state of each trial, and train none.
+        platforms: The platforms to lower for, of `cpu`, `cuda`, `tpu`; empty for that of the mesh.
     """
 
     def block(hparams: HParams, data: Data, *segment: Any) -> Any:
-        trials: Any = hparams
-        if part is Part.SEGMENT:
-            state, loop_index = segment
-            trials = hparams, state
-            one: Any = partial(advance_one, static, loop_index, data=data)
-        else:
-            one = partial(train_one if part is Part.WHOLE else start_one, static, data=data)
+        def one(trial: Any) -> Any:
+            if segment:
+                return advance_one(static, trial[0], data, trial[1], segment[1])
+            return (start_one if only_start else train_one)(static, trial, data)
+
+        trials = (hparams, segment[0]) if segment else hparams
         return lax.map(one, trials, batch_size=vmap_size if vmap_size > 1 else None)
 
     spread, everywhere = PartitionSpec("trials"), PartitionSpec()
@@ -176,22 +159,24 @@ def compile_block(
     *segment: Any,
     vmap_size: int,
     mesh: Mesh,
-    part: Part = Part.WHOLE,
+    only_start: bool = False,
     single_kernel: bool = False,
 ) -> jax.stages.Compiled:
     """Compile the training of a block of trials; see `lower_block` for the arguments.
 
     `single_kernel` tells whether a CPU should run a trial as one kernel, without a library's products.
     """
-    lowered = lower_block(static, hparams, data, *segment, vmap_size=vmap_size, mesh=mesh, part=part)
+    lowered = lower_block(
+        static, hparams, data, *segment, vmap_size=vmap_size, mesh=mesh, only_start=only_start
+    )
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    options = (_ONE_KERNEL if single_kernel else _LIBRARY_CALLS) if on_cpu else None
     with precision_context(static):
-        if mesh.devices.flat[0].platform != "cpu":
-            return lowered.compile()
         try:
-            return lowered.compile(compiler_options=_ONE_KERNEL if single_kernel else _LIBRARY_CALLS)
+            return lowered.compile(compiler_options=options)
         except jax.errors.JaxRuntimeError as error:
             # These options come and go with the versions of XLA, and concern speed alone.
-            if "option" not in str(error):
+            if not on_cpu or "option" not in str(error):
                 raise
             return lowered.compile()
 

@@ -11,12 +11,9 @@ import numpy as np
 from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 
-from vsweep.config.grid import Grid
 from vsweep.engine.blocks import leaf_name
 from vsweep.engine.checks.finite_differences import differences
-from vsweep.engine.dry_run import trace_user_functions
 from vsweep.engine.hyperparams import bind
-from vsweep.engine.inputs import arrays
 from vsweep.engine.plan import Plan
 from vsweep.store.gradient_check import Derivative, ProgramCheck
 from vsweep.tasks.models import Params, unpadded
@@ -55,25 +52,6 @@ class Point(NamedTuple):
     params: Params
 
 
-class Compared(NamedTuple):
-    """Derivatives, computed in two ways.
-
-    Attributes:
-        gradient: JAX's derivatives, `(scalars,)`.
-        difference: The central differences, `(scalars,)`.
-        error: Their relative difference, `(scalars,)`.
-        open: Whether the central differences are inconclusive, `(scalars,)`.
-        doubt: The median error of the central differences, as a share of the gradient's largest entry; 0
-            where that is 0.
-    """
-
-    gradient: np.ndarray
-    difference: np.ndarray
-    error: np.ndarray
-    open: np.ndarray
-    doubt: float
-
-
 def check_gradients(plan: Plan) -> Iterator[ProgramCheck]:
     """Check the gradient of the training loss in the first and last trial of every program, in float64.
 
@@ -84,55 +62,65 @@ def check_gradients(plan: Plan) -> Iterator[ProgramCheck]:
     Raises:
         ConfigError: A user's function does not run in float64.
     """
+    number, cell_row, seed = plan.grid.trials()
     for program in plan.programs:
         config = program.inputs.config
         inputs = replace(program.inputs, config=replace(config, dtype="float64"))
         static, hparams = bind(plan.grid, inputs, program.rows)
-        trace_user_functions(inputs, static, hparams)
-        data = arrays(inputs.split, np.dtype(np.float64))
-        rng, points = np.random.default_rng(0), []
+        data, rng = inputs.arrays, np.random.default_rng(0)
+        checked: list[ProgramCheck] = []
         for place in sorted({0, len(program.rows) - 1}):
             one = jax.tree.map(lambda leaf, place=place: leaf[place], hparams)
             width = int(one.task["model"]["width"]) if program.width else 0
-            where = _trial_position(plan.grid, int(program.rows[place]))
+            row = program.rows[place]
+            values = zip(plan.grid.axes, plan.grid.index[cell_row[row]].tolist(), strict=True)
+            cell = {axis.path: axis.values[i] for axis, i in values if i >= 0}
             with precision_context(static):
-                points += _check_trial(static, one, data, width, where, rng)
-        yield ProgramCheck.combine(program.inputs.subject, points)
+                first = jax.device_get(_start(static, one, data))
+                for moved in (False, True):
+                    params = _perturb(first, width, rng) if moved else first
+                    point = Point(static.task, one.task, data.train, params)
+                    where = cell, int(number[row]), int(seed[row]), moved
+                    checked += _check_point(point, width, where, rng)
+        yield ProgramCheck.combine(program.inputs.subject, checked)
 
 
-def _trial_position(grid: Grid, row: int) -> tuple[dict[str, Any], int, int]:
-    """Return a trial's values on the axes that it has, its number and its seed, by its row."""
-    number, cell_row, seed = grid.trials()
-    places = zip(grid.axes, grid.index[cell_row[row]].tolist(), strict=True)
-    cell = {axis.path: axis.values[i] for axis, i in places if i >= 0}
-    return cell, int(number[row]), int(seed[row])
-
-
-def _check_trial(
-    static: Static,
-    hparams: HParams,
-    data: Data,
-    width: int,
-    where: tuple[dict[str, Any], int, int],
-    rng: np.random.Generator,
+def _check_point(
+    point: Point, width: int, where: tuple[dict[str, Any], int, int, bool], rng: np.random.Generator
 ) -> list[ProgramCheck]:
-    """Check the gradient of one trial at both points; the width is the trial's own, or 0."""
-    first = jax.device_get(_start(static, hparams, data))
-    checked = []
-    for moved in (False, True):
-        params = _perturb(first, width, rng) if moved else first
-        point = Point(static.task, hparams.task, data.train, params)
-        value, gradient = jax.device_get(loss_and_gradient(point))
-        if moved and not np.isfinite(value):
-            # The loss need not exist near the first parameters.
-            continue
-        names, indices = _draw_scalars(params, width, rng, ~np.isfinite(gradient))
-        compared = compare(point, indices)
-        i = int(np.argmax(compared.error))
-        error, *numbers = (float(x[i]) for x in (compared.error, compared.gradient, compared.difference))
-        worst = Derivative(error, names[i], *where, moved, *numbers)
-        checked.append(ProgramCheck("", len(indices), int(compared.open.sum()), compared.doubt, worst))
-    return checked
+    """Check the gradient at a point; return nothing for a point near the first one that has no finite loss.
+
+    The error is `|a - n| / max(|a|, |n|, doubt / THRESHOLD)`. A derivative whose central difference is more
+    uncertain than `THRESHOLD` has to agree within that uncertainty alone; on a kink, every value between the
+    one-sided derivatives is right. The error is infinite if the loss or its gradient is not finite.
+
+    Args:
+        point: The point, under `precision_context`.
+        width: The width of the trial's network; 0 where there is none.
+        where: The trial's cell, number and seed, and whether the point is near the first one.
+        rng: The generator that draws the scalars.
+    """
+    value, gradient = jax.device_get(_loss_and_gradient(*point))
+    if where[-1] and not np.isfinite(value):
+        return []
+    names, indices = _draw_scalars(point.params, width, rng, ~np.isfinite(gradient))
+    largest, gradient = float(np.abs(gradient).max()), gradient[indices]
+    central, doubt = np.full(len(indices), np.nan), np.zeros(len(indices))
+    if np.isfinite(value):
+        flat = np.array(ravel_pytree(point.params)[0])
+        central, doubt = differences(partial(_moved_losses, point), flat, indices)
+    with np.errstate(invalid="ignore"):
+        size = np.fmax(np.abs(gradient), np.abs(central))
+        allowed = np.maximum(doubt, THRESHOLD * size)
+        error = THRESHOLD * np.abs(gradient - central) / np.where(allowed == 0.0, 1.0, allowed)
+    error = np.where(np.isinf(doubt), 0.0, error)
+    error = np.where(np.isfinite(gradient) & np.isfinite(value), error, np.inf)
+    left_open = (error <= THRESHOLD) & _is_inconclusive(doubt, np.fmax(size, largest), abs(float(value)))
+    error = np.where(left_open, 0.0, error)
+    usual = float(np.median(doubt)) / largest if np.isfinite(largest) and largest > 0.0 else 0.0
+    i = int(np.argmax(error))
+    worst = Derivative(float(error[i]), names[i], *where, float(gradient[i]), float(central[i]))
+    return [ProgramCheck("", len(indices), int(left_open.sum()), usual, worst)]
 
 
 def _positions(params: Params, width: int) -> list[tuple[str, np.ndarray]]:
@@ -186,36 +174,6 @@ def _perturb(params: Params, width: int, rng: np.random.Generator) -> Params:
     return jax.device_get(unravel(jnp.asarray(flat)))
 
 
-def compare(point: Point, indices: np.ndarray) -> Compared:
-    """Compute the loss's derivatives in two ways, in float64 and under `precision_context`.
-
-    The error is `|a - n| / max(|a|, |n|, doubt / THRESHOLD)`. A derivative whose central difference is more
-    uncertain than `THRESHOLD` has to agree within that uncertainty alone; on a kink, every value between the
-    one-sided derivatives is right. The error is infinite if the loss or its gradient is not finite.
-
-    Args:
-        point: Where to differentiate.
-        indices: int64 `(scalars,)`, places among the flattened parameters.
-    """
-    value, gradient = jax.device_get(loss_and_gradient(point))
-    largest = float(np.abs(gradient).max())
-    gradient = gradient[indices]
-    if not np.isfinite(value):
-        nothing = np.full(len(indices), np.nan)
-        return Compared(gradient, nothing, np.full(len(indices), np.inf), np.zeros(len(indices), bool), 0.0)
-    flat = np.array(ravel_pytree(point.params)[0])
-    central, doubt = differences(partial(_moved_losses, point), flat, indices)
-    finite = np.isfinite(gradient)
-    with np.errstate(invalid="ignore"):
-        size = np.fmax(np.abs(gradient), np.abs(central))
-        allowed = np.maximum(doubt, THRESHOLD * size)
-        error = THRESHOLD * np.abs(gradient - central) / np.where(allowed == 0.0, 1.0, allowed)
-    error = np.where(finite, np.where(np.isinf(doubt), 0.0, error), np.inf)
-    left_open = (error <= THRESHOLD) & _is_inconclusive(doubt, np.fmax(size, largest), abs(float(value)))
-    usual = float(np.median(doubt)) / largest if np.isfinite(largest) and largest > 0.0 else 0.0
-    return Compared(gradient, central, np.where(left_open, 0.0, error), left_open, usual)
-
-
 def _is_inconclusive(doubt: np.ndarray, largest: np.ndarray, value: float) -> np.ndarray:
     """Return whether central differences are too uncertain to tell a derivative, or lie on a kink.
 
@@ -234,17 +192,15 @@ def _start(static: Static, hparams: HParams, data: Data) -> Params:
     return jax.tree.map(lambda p: p.astype(jnp.float64), params)
 
 
-def loss_and_gradient(point: Point) -> tuple[Array, Array]:
-    """Return the loss, a float64 scalar, and its gradient by all parameters, `(parameters,)`."""
-    value, gradient = _loss_and_gradient(*point)
-    return value, ravel_pytree(gradient)[0]
-
-
 def _loss(task: MakeTask, fields: Any, train: Examples, params: Params) -> Array:
     return task(fields).loss(params, train)[0]
 
 
-_loss_and_gradient = jax.jit(jax.value_and_grad(_loss, argnums=3), static_argnums=0)
+@partial(jax.jit, static_argnums=0)
+def _loss_and_gradient(task: MakeTask, fields: Any, train: Examples, params: Params) -> tuple[Array, Array]:
+    """Return the loss, a float64 scalar, and its gradient by all parameters, `(parameters,)`."""
+    value, gradient = jax.value_and_grad(_loss, argnums=3)(task, fields, train, params)
+    return value, ravel_pytree(gradient)[0]
 
 
 def _moved_losses(point: Point, indices: np.ndarray, moves: np.ndarray) -> np.ndarray:

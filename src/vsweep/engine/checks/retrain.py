@@ -9,13 +9,11 @@ import numpy as np
 from jax.sharding import Mesh
 
 from vsweep.engine.executor import TrainingStats, train
-from vsweep.engine.hyperparams import bind, widths
-from vsweep.engine.plan import Plan, Program
-from vsweep.engine.tuning.layout import Arrangement
-from vsweep.engine.tuning.pinned import NO_LIMITS
-from vsweep.engine.tuning.shape import program_shape
+from vsweep.engine.plan import Plan, Program, make_program
+from vsweep.engine.tuning.cost_model import Costs
+from vsweep.engine.tuning.layout import NO_LIMITS, Arrangement
 from vsweep.store.blocks import TrainedBlock
-from vsweep.training.vectorize import HParams, Static
+from vsweep.training.vectorize import Static
 
 
 class Retrained(NamedTuple):
@@ -30,41 +28,37 @@ class Retrained(NamedTuple):
     diverged_at: int
 
 
-def lone_programs(plan: Plan, rows: Sequence[int]) -> list[Program]:
+def lone_programs(plan: Plan, rows: Sequence[int], costs: Costs) -> list[Program]:
     """Return the programs that train some trials alone.
 
     A program is compiled for a trial's own width, initializer and fields; trials with the same static values
-    share one. The twins come after all of its trials, in the same order.
+    share one. The twins come after all of its trials, in the same order; their rows are beyond the grid's.
 
     Args:
         plan: The plan of the sweep.
         rows: Places in the order of `Grid.trials()`.
+        costs: The costs of programs on the plan's hardware.
     """
-    groups: dict[tuple[Static, str], list[tuple[int, HParams, Program]]] = {}
-    for row in rows:
+    groups: dict[tuple[Static, str], list[Program]] = {}
+    for row in sorted(rows):
         program = next(program for program in plan.programs if row in program.rows)
-        static, hparams = bind(plan.grid, program.inputs, np.asarray([row]))
-        groups.setdefault((static, program.inputs.key), []).append((row, hparams, program))
+        lone = make_program(plan.grid, program.inputs, np.asarray([row]), costs)
+        groups.setdefault((lone.static, lone.inputs.key), []).append(lone)
     programs: list[Program] = []
-    for (static, _), members in groups.items():
+    for members in groups.values():
+        count, devices = len(members), plan.hardware.devices
         both: Any = jax.tree.map(
-            lambda *leaves: np.concatenate([*leaves, *leaves]), *(hparams for _, hparams, _ in members)
+            lambda *leaves: np.concatenate([*leaves, *leaves]), *(member.hparams for member in members)
         )
-        program, member_rows = members[0][2], np.asarray([row for row, *_ in members])
-        trial_widths = widths(plan.grid, program.inputs.config, member_rows)
-        width = 0 if trial_widths is None else int(trial_widths[0])
-        shape, devices = program_shape(program.inputs, width, plan.hardware), plan.hardware.devices
-        block = -(-2 * len(members) // devices) * devices
+        member_rows = np.concatenate([member.rows for member in members])
+        block = -(-2 * count // devices) * devices
         programs.append(
             replace(
-                program,
+                members[0],
                 number=len(programs),
-                static=static,
-                rows=np.concatenate([member_rows, member_rows]),
-                hparams=both._replace(twin=np.arange(2 * len(members)) >= len(members)),
-                shape=shape,
-                padding_fraction=0.0,
-                arrangement=Arrangement(block, 1, shape.single_kernel),
+                rows=np.concatenate([member_rows, member_rows + len(plan.grid)]),
+                hparams=both._replace(twin=np.arange(2 * count) >= count),
+                arrangement=Arrangement(block, 1, members[0].shape.single_kernel),
                 segment=0,
             )
         )
@@ -75,11 +69,12 @@ def train_alone(
     plan: Plan, mesh: Mesh, programs: Sequence[Program], stats: TrainingStats
 ) -> dict[int, tuple[Retrained, Retrained]]:
     """Train the programs of `lone_programs`, and return each trial and its twin, by its row."""
-    results: dict[int, list[Retrained]] = {}
+    results: dict[int, Retrained] = {}
+    trials = len(plan.grid)
     lone = replace(plan, programs=tuple(programs), limits=NO_LIMITS)
-    for block in train(lone, mesh, stats):
+    for block in train(lone, mesh, stats, done=np.zeros(2 * trials, bool)):
         assert isinstance(block, TrainedBlock)
         for i, row in enumerate(block.rows.tolist()):
             metrics = {name: values[i] for name, values in block.metrics.items()}
-            results.setdefault(row, []).append(Retrained(metrics, int(block.diverged_at[i])))
-    return {row: (first, twin) for row, (first, twin) in results.items()}
+            results[row] = Retrained(metrics, int(block.diverged_at[i]))
+    return {row: (first, results[row + trials]) for row, first in results.items() if row < trials}

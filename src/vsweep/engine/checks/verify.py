@@ -75,7 +75,7 @@ def within_budget(
     costs, budget = Costs(plan.hardware, known), seconds
     compiled, kept = set(), {}
     for row, reason in chosen.items():
-        (program,) = lone_programs(plan, [row])
+        (program,) = lone_programs(plan, [row], costs)
         name = _name(program)
         cost = 2 * program.static.length.steps * costs.step_s(program.shape)
         cost *= plan.hardware.devices
@@ -111,7 +111,7 @@ def verify(
         The contents of `verify.json`.
     """
     stats = TrainingStats()
-    programs = lone_programs(plan, list(chosen))
+    programs = lone_programs(plan, list(chosen), Costs(plan.hardware, known))
     again = train_alone(plan, mesh, programs, stats)
     if stats.compiling:
         for program in programs:

@@ -1,14 +1,16 @@
-"""The seconds that compiling and training cost: as earlier sweeps measured them, or guessed from the work."""
+"""The costs of programs, as earlier sweeps measured them or guessed from their work.
 
-import math
-import time
-from collections.abc import Mapping
+Compiling and padding decide how trials are split by width; time and memory decide how many of them a block
+takes, and how many lie side by side.
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from vsweep.engine.inputs import Inputs
-from vsweep.engine.tuning.layout import Arrangement, arrange, block_limit, guess_vmap_size, max_vmap_size
+from vsweep.engine.tuning.layout import Arrangement
 from vsweep.engine.tuning.shape import Hardware, ProgramShape, program_shape
 from vsweep.engine.tuning.timings import TimingCache, short_name
 
@@ -18,8 +20,19 @@ _COMPILE_S = 4.0
 _LOAD_S = 1.0
 _STEP_S = 4.0e-6
 _FLOPS = {"cpu": 1.0e10, "gpu": 2.0e12, "tpu": 2.0e12}
-# A block that ran out of memory bounds later ones for this long, as other processes may have held the device.
-_OUT_OF_MEMORY_S = 7 * 24 * 3600.0
+# The seconds that a block should take.
+_BLOCK_S = 1.0
+# Bounds of a block: its trials and its bytes on each device, and the bytes of its curves on the host.
+_BLOCK_TRIALS = 8192
+_DEVICE_BYTES = 4 * 2**30
+_CURVE_BYTES = 64 * 2**20
+# The bytes of activations that stay in a core's cache.
+_CACHE_BYTES = 512 * 1024
+# An MLP with more multiply-adds a step than this gains nothing from trials side by side on a CPU.
+_LARGE_FLOPS = 3.0e6
+# A product with data of at most this many features is a sum of outer products.
+_FEW_FEATURES = 4
+_MAX_VMAP_SIZE = {"cpu": 32, "gpu": 8192, "tpu": 8192}
 
 
 class Costs:
@@ -29,16 +42,16 @@ class Costs:
     """
 
     def __init__(
-        self, hardware: Hardware, known: TimingCache, families: Mapping[str, list[int]] | None = None
+        self, hardware: Hardware, known: TimingCache, earlier: Sequence[Mapping[str, Any]] = ()
     ) -> None:
         """Look up what is known of the hardware.
 
         Args:
             hardware: The devices.
             known: The measurements of earlier sweeps.
-            families: Splits by width that are settled, by the name that `split` gives.
+            earlier: The records of an earlier plan's programs, which settle how trials are split by width.
         """
-        self.hardware, self._known, self._families = hardware, known, families or {}
+        self.hardware, self._known, self._earlier = hardware, known, earlier
         self._machine = known.get(hardware.key)
 
     @property
@@ -46,16 +59,15 @@ class Costs:
         """The seconds of a compile that is in no cache."""
         return float(self._machine.get("compile_s", _COMPILE_S))
 
-    def shape(self, inputs: Inputs, width: int) -> ProgramShape:
-        """Compute the shape of a program on this hardware."""
-        return program_shape(inputs, width, self.hardware)
+    def guess_step_s(self, shape: ProgramShape) -> float:
+        """Guess the seconds of a step and trial from its work."""
+        flops = _FLOPS.get(self.hardware.platform, _FLOPS["gpu"])
+        return (shape.flops / flops + _STEP_S) / self.hardware.devices
 
     def step_s(self, shape: ProgramShape) -> float:
         """Predict the seconds of a step and trial, with others beside it on all devices."""
         measured = self._known.get(shape.key).get("step_s")
-        if measured:
-            return float(measured)
-        return guess_step_s(shape, self.hardware) * float(self._machine.get("ratio", 1.0))
+        return float(measured or self.guess_step_s(shape) * self._machine.get("ratio", 1.0))
 
     def measured(self, shape: ProgramShape, block: int) -> bool:
         """Return whether such a program was trained before, in such a block."""
@@ -79,11 +91,13 @@ class Costs:
             The name of the family of programs, and the widest width of each program.
         """
         sizes = widths.tolist()
-        name = short_name(program=self.shape(inputs, 0).key, widths=sizes, counts=counts.tolist())
-        settled = self._families.get(name) or list(self._known.get(name).values())
-        if settled and set(settled) <= set(sizes) and max(settled) == sizes[-1]:
+        shapes = [program_shape(inputs, width, self.hardware) for width in [0, *sizes]]
+        name = short_name(program=shapes[0].key, widths=sizes, counts=counts.tolist())
+        settled = {record["padded_width"] for record in self._earlier if record["family"] == name}
+        settled = settled or set(self._known.get(name).values())
+        if settled and settled <= set(sizes) and max(settled) == sizes[-1]:
             return name, sorted(settled)
-        trial_s = [inputs.config.steps * self.step_s(self.shape(inputs, width)) for width in sizes]
+        trial_s = [inputs.config.steps * self.step_s(shape) for shape in shapes[1:]]
         # best[end]: the least cost of the first `end` widths, and where the last program of them begins.
         best = [(0.0, 0)]
         for end in range(1, len(sizes) + 1):
@@ -105,46 +119,63 @@ class Costs:
             trials: The number of trials that it trains.
             asked: The trials of a block that the user asks for.
         """
-        platform, devices, *_ = self.hardware
-        most = max_vmap_size(shape, min(asked or trials, trials), platform, devices)
-        vmap_size, single_kernel = guess_vmap_size(shape, most, platform)
-        measured = self._known.get(shape.key)
+        devices = self.hardware.devices
+        most = self.max_vmap_size(shape, min(asked or trials, trials))
+        vmap_size, single_kernel = self._guess_vmap_size(shape, most)
         if self.tried(shape, trials):
+            measured = self._known.get(shape.key)
             vmap_size, single_kernel = int(measured["lanes"]), bool(measured["fused"])
-        most_block, most_side_by_side = self._memory_bounds(measured)
-        return arrange(
-            trials,
-            devices,
-            vmap_size=max(1, int(min(vmap_size, most, most_side_by_side))),
-            single_kernel=single_kernel,
-            limit=int(min(self.block_limit(shape), most_block)),
-            asked=asked,
-        )
+        vmap_size = max(1, int(min(vmap_size, most)))
+        if asked is None:
+            unit = devices * vmap_size
+            limit = min(self.block_limit(shape) // unit * unit, -(-trials // unit) * unit)
+            # Blocks of equal size pad the last one least.
+            asked = -(-trials // -(-trials // max(limit, unit)))
+        # A vmap size that divides the trials of a device leaves no round half empty.
+        per_device = -(-min(asked, trials) // devices)
+        rounds = -(-per_device // vmap_size)
+        vmap_size = -(-per_device // rounds)
+        return Arrangement(rounds * vmap_size * devices, vmap_size, single_kernel)
 
     def block_limit(self, shape: ProgramShape) -> int:
-        """Bound the trials of a block.
+        """Bound the trials of a block by its time, the bytes of its curves, and their number.
 
         An earlier bound is kept where it is within a factor of eight: another block would be another program,
         to be compiled again.
         """
-        limit = block_limit(shape, self.hardware.devices, shape.steps * self.step_s(shape))
+        trial_s = shape.steps * self.step_s(shape)
+        fitting = min(_BLOCK_S / trial_s, _CURVE_BYTES / shape.curve_bytes)
+        limit = int(min(fitting, _BLOCK_TRIALS * self.hardware.devices))
         earlier = int(self._known.get(shape.key).get("limit", limit))
         return earlier if earlier / 8 <= limit <= earlier * 8 else limit
 
     def tried(self, shape: ProgramShape, trials: int) -> bool:
         """Return whether arrangements were tried with at least half as many trials to lay side by side."""
-        most = max_vmap_size(shape, trials, self.hardware.platform, self.hardware.devices)
         measured = self._known.get(shape.key)
-        return "lanes" in measured and most <= 2 * measured.get("room", 0)
+        return "lanes" in measured and self.max_vmap_size(shape, trials) <= 2 * measured.get("room", 0)
 
-    @staticmethod
-    def _memory_bounds(measured: Mapping[str, Any]) -> tuple[float, float]:
-        """Bound the block and the vmap size by those that ran out of memory not long ago."""
-        if time.time() - measured.get("too_large_at", 0) > _OUT_OF_MEMORY_S:
-            return math.inf, math.inf
-        return measured.get("most_block", math.inf), measured.get("most_lanes", math.inf)
+    def max_vmap_size(self, shape: ProgramShape, trials: int) -> float:
+        """Bound the vmap size by a device's memory, the bytes of the curves, and the number of trials."""
+        platform, devices, *_ = self.hardware
+        bounds = [
+            _DEVICE_BYTES / shape.live_bytes,
+            _CURVE_BYTES / shape.curve_bytes / devices,
+            _MAX_VMAP_SIZE.get(platform, _MAX_VMAP_SIZE["gpu"]),
+            -(-trials // devices),
+        ]
+        return max(1, min(bounds))
 
+    def _guess_vmap_size(self, shape: ProgramShape, most: float) -> tuple[int, bool]:
+        """Guess the best vmap size up to a bound, and whether to run a trial as one kernel.
 
-def guess_step_s(shape: ProgramShape, hardware: Hardware) -> float:
-    """Guess the seconds of a step and trial from its work."""
-    return (shape.flops / _FLOPS.get(hardware.platform, _FLOPS["gpu"]) + _STEP_S) / hardware.devices
+        The guesses are those of machines that were measured.
+        """
+        if self.hardware.platform != "cpu":
+            return int(most), False
+        if shape.width and (shape.single_kernel or shape.flops > _LARGE_FLOPS):
+            return 1, shape.single_kernel
+        # Without a hidden layer, trials side by side share one product with the data.
+        if shape.single_kernel and shape.n_features <= _FEW_FEATURES:
+            return 1, True
+        most = min(most, _CACHE_BYTES / shape.activation_bytes)
+        return 2 ** int(np.log2(max(1, most))), False

@@ -4,6 +4,7 @@ A data set is a function whose keyword-only parameters are its config fields (`d
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from vsweep.tasks.data.tabular import csv, parquet
 
 
 def _bundled(name: str) -> Dataset:
+    """Load scikit-learn's copy of a data set."""
     from sklearn import datasets
 
     bunch = getattr(datasets, f"load_{name}")()
@@ -23,31 +25,6 @@ def _bundled(name: str) -> Dataset:
         return Dataset(bunch.data, bunch.target.astype(np.float64), (), features)
     classes = tuple(map(str, bunch.target_names))
     return Dataset(bunch.data, bunch.target.astype(np.int64), classes, features)
-
-
-def digits() -> Dataset:
-    """Load handwritten digits, 1797 examples of 64 pixels, 10 classes (scikit-learn's copy)."""
-    return _bundled("digits")
-
-
-def breast_cancer() -> Dataset:
-    """Load breast cancer, 569 examples of 30 features, 2 classes (scikit-learn's copy)."""
-    return _bundled("breast_cancer")
-
-
-def iris() -> Dataset:
-    """Load iris, 150 examples of 4 features, 3 classes (scikit-learn's copy)."""
-    return _bundled("iris")
-
-
-def wine() -> Dataset:
-    """Load wine, 178 examples of 13 features, 3 classes (scikit-learn's copy)."""
-    return _bundled("wine")
-
-
-def diabetes() -> Dataset:
-    """Load diabetes progression, 442 examples of 10 features, number targets (scikit-learn's copy)."""
-    return _bundled("diabetes")
 
 
 def points(*, x: Sequence[Sequence[float]], y: Sequence[float], classes: Sequence[str] | None) -> Dataset:
@@ -81,18 +58,6 @@ def none() -> Dataset:
 
 NO_DATA = "none"
 DATASETS: dict[str, Callable[..., Dataset]] = {
-    "digits": digits,
-    "breast_cancer": breast_cancer,
-    "iris": iris,
-    "wine": wine,
-    "diabetes": diabetes,
-    "spirals": spirals,
-    "moons": moons,
-    "line": line,
-    "curve": curve,
-    "csv": csv,
-    "parquet": parquet,
-    "food_water": food_water,
-    "points": points,
-    NO_DATA: none,
-}
+    function.__name__: function
+    for function in (spirals, moons, line, curve, csv, parquet, food_water, points, none)
+} | {name: partial(_bundled, name) for name in ("digits", "breast_cancer", "iris", "wine", "diabetes")}

@@ -122,20 +122,14 @@ def split(
     _check(dataset)
     rows = len(dataset.y)
     n_val, n_test = round(rows * val_fraction), _test_rows(rows, val_fraction, test_fraction)
-    if n_val >= rows or (val_fraction > 0 and n_val == 0):
-        part = "training" if n_val else "held-out"
-        raise ConfigError(
-            "data.val_fraction",
-            f"{val_fraction} of {rows} rows leaves no {part} rows",
-            "it takes a share that leaves both, or 0",
-        )
-    if n_val + n_test >= rows or (test_fraction not in ("auto", 0.0) and n_test == 0):
-        part = "test" if n_test == 0 else "training"
-        raise ConfigError(
-            "data.test_fraction",
-            f"{test_fraction} of {rows} rows leaves no {part} rows",
-            "it takes a share that leaves both, or 0",
-        )
+    shares = [
+        ("data.val_fraction", val_fraction, n_val, n_val, "held-out"),
+        ("data.test_fraction", test_fraction, n_test, n_val + n_test, "test"),
+    ]
+    for field, share, held_out, total, part in shares:
+        if total >= rows or (held_out == 0 and share not in ("auto", 0.0)):
+            got = f"{share} of {rows} rows leaves no {'training' if held_out else part} rows"
+            raise ConfigError(field, got, "it takes a share that leaves both, or 0")
     order = np.random.default_rng(split_seed).permutation(rows)
     val, test, train = (np.sort(part) for part in np.split(order, [n_val, n_val + n_test]))
     mean, std = np.zeros(dataset.x.shape[1]), np.ones(dataset.x.shape[1])

@@ -5,6 +5,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from http.client import HTTPException, InvalidURL
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 from vsweep.errors import ConfigError, short_repr, suggest
 from vsweep.tasks.data.dataset import Dataset
 
+_TAKES = "it takes a file's path or URL"
 _SCHEMES = ("http://", "https://", "ftp://", "file://")
 
 
@@ -39,27 +41,23 @@ def local_copy(path: str) -> Path:
     """Return the file at a path, or a copy of that at a URL, which is fetched once into the user's cache.
 
     Raises:
-        ConfigError: there is no such file.
-        FetchError: the URL cannot be fetched.
+        ConfigError: There is no such file.
+        FetchError: The URL cannot be fetched.
     """
     if not path.startswith(_SCHEMES):
-        try:
-            here = Path(path).expanduser()
-            if here.is_file():
-                return here
-        except (OSError, ValueError, RuntimeError):
-            # No file can have this name, or the home directory is unknown.
-            pass
-        raise ConfigError("data.path", f"no file at {short_repr(path)}", "it takes a file's path or URL")
+        # No file can have this name, or the home directory is unknown.
+        with suppress(OSError, ValueError, RuntimeError):
+            if (file := Path(path).expanduser()).is_file():
+                return file
+        raise ConfigError("data.path", f"no file at {short_repr(path)}", _TAKES)
     from platformdirs import user_cache_path
 
     try:
         # pandas tells compressed files by their suffixes.
         last = Path(urlparse(path).path).suffixes[-2:]
-        suffixes = "".join(suffix for suffix in last if re.fullmatch(r"\.\w{1,9}", suffix))
     except ValueError as error:
-        got = f"no URL: {short_repr(path)} ({error})"
-        raise ConfigError("data.path", got, "it takes a path or URL") from error
+        raise ConfigError("data.path", f"no URL: {short_repr(path)} ({error})", _TAKES) from error
+    suffixes = "".join(suffix for suffix in last if re.fullmatch(r"\.\w{1,9}", suffix))
     digest = hashlib.sha256(path.encode()).hexdigest()[:32]
     kept = user_cache_path("vsweep") / "data" / f"{digest}{suffixes}"
     if not kept.exists():
@@ -77,14 +75,13 @@ def local_copy(path: str) -> Path:
 
 def _fetched(url: str) -> bytes:
     """Fetch a URL. Raises `FetchError`, or `ConfigError` for a URL that can never be fetched."""
-    takes = "it takes a file's path or URL"
     try:
         with urlopen(url, timeout=30) as answer:
             return answer.read()
     except (OSError, ValueError, HTTPException) as error:
         local = url.startswith("file://") or isinstance(error, ValueError | InvalidURL)
         kind = ConfigError if local else FetchError
-        raise kind("data.path", f"could not fetch {url!r} ({error})", takes) from error
+        raise kind("data.path", f"could not fetch {url!r} ({error})", _TAKES) from error
 
 
 def _csv_frame(file: Path) -> Any:
@@ -92,15 +89,19 @@ def _csv_frame(file: Path) -> Any:
     import pandas as pd
 
     names = pd.read_csv(file, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0].tolist()
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"two columns are called {name!r}")
+    if (name := _repeated(names)) is not None:
+        raise ValueError(f"two columns are called {name!r}")
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:
             return pd.read_csv(file, low_memory=False, index_col=False)
         except pd.errors.ParserWarning as error:
             raise ValueError("rows have more columns than the header") from error
+
+
+def _repeated(names: Sequence[str]) -> str | None:
+    """Return the first name that is there twice."""
+    return next((name for name in names if names.count(name) > 1), None)
 
 
 def _read(reader: Callable[[Path], Any], path: str) -> Any:
@@ -116,28 +117,24 @@ def _read(reader: Callable[[Path], Any], path: str) -> Any:
 
 def _table(frame: Any, target: str, features: Sequence[str] | None, targets: str) -> Dataset:
     """Convert a data frame to a data set."""
-    columns = list(map(str, frame.columns))
-    frame.columns = columns
+    columns = frame.columns = list(map(str, frame.columns))
     names = [name for name in columns if name != target] if features is None else list(features)
-    for name in columns:
-        if columns.count(name) > 1:
-            raise ConfigError("data.path", f"two columns are called {name!r}", "names are distinct")
-    for field, name in [("data.target", target), *(("data.features", name) for name in names)]:
+    if (name := _repeated(columns)) is not None:
+        raise ConfigError("data.path", f"two columns are called {name!r}", "names are distinct")
+    used = [("data.target", target), *(("data.features", name) for name in names)]
+    for field, name in used:
         if name not in columns:
             raise ConfigError(field, f"no column {name!r}", suggest(name, columns))
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigError("data.features", f"{name!r} is named twice", "names are distinct")
+    if (name := _repeated(names)) is not None:
+        raise ConfigError("data.features", f"{name!r} is named twice", "names are distinct")
     if target in names:
         raise ConfigError("data.features", f"{target!r} is the target too", "leave it out")
     if not len(frame):
         raise ConfigError("data.path", "the table has no rows", "it takes at least two")
-    for name in [target, *names]:
-        missing = int(frame[name].isna().sum())
-        if missing:
-            field = "data.target" if name == target else "data.features"
-            row = int(frame[name].isna().to_numpy().argmax())
-            got = f"column {name!r} has {missing} missing values (first in row {row})"
+    for field, name in used:
+        missing = frame[name].isna().to_numpy()
+        if missing.any():
+            got = f"column {name!r} has {missing.sum()} missing values (first in row {missing.argmax()})"
             raise ConfigError(field, got, "fill or drop them")
     if not names:
         raise ConfigError("data.features", f"no column beside {target!r}", "it takes at least one")
