@@ -17,13 +17,13 @@ import vsweep
 from vsweep.analysis.ranking import rank_cells
 from vsweep.commands.confirm import shrinkage
 from vsweep.config.spec import make_spec
-from vsweep.engine.checks.retrain import Retrained
 from vsweep.engine.checks.verify import (
     BEST,
     DIVERGED,
     FIRST,
     LAST,
     RANDOM,
+    Retrained,
     choose_trials_to_verify,
     difference,
     signed,

@@ -12,7 +12,7 @@ import vsweep
 from vsweep.config.axes import read_axes
 from vsweep.config.grid import Axis, expand
 from vsweep.config.spec import make_spec as study
-from vsweep.engine.plan_text import as_text
+from vsweep.engine.plan_record import as_text
 from vsweep.errors import ConfigError
 
 RATES, WIDTHS = [0.1, 0.3, 0.1, 0.03], [4, 2, 4, 2]

@@ -14,7 +14,7 @@ from scipy import stats
 import vsweep
 from vsweep.config.spec import make_spec
 from vsweep.config.user_input import as_overrides
-from vsweep.engine.plan_text import as_text
+from vsweep.engine.plan_record import as_text
 
 GRID = """\
 program: train.py

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from vsweep.config.spec import make_spec
-from vsweep.engine.checks.retrain import lone_programs
+from vsweep.engine.checks.verify import lone_programs
 from vsweep.engine.plan import make_plan
-from vsweep.engine.plan_record import as_record
-from vsweep.engine.plan_text import as_text
+from vsweep.engine.plan_record import as_record, as_text
 from vsweep.engine.tuning.cost_model import Costs
 from vsweep.engine.tuning.layout import UserLimits
 from vsweep.engine.tuning.shape import Hardware, program_shape

@@ -22,10 +22,9 @@ from vsweep.config.schema import parse_field
 from vsweep.config.spec import SweepSpec, spec_from_record, user_functions
 from vsweep.config.to_overrides import cell_overrides
 from vsweep.engine.git import commit
-from vsweep.engine.make_plan import plan_sweep
-from vsweep.engine.plan import Plan
+from vsweep.engine.plan import Plan, plan_sweep
 from vsweep.engine.plan_record import as_record, column_names, metric_names, test_names
-from vsweep.engine.predictor import predictor
+from vsweep.engine.predictor import Predictor
 from vsweep.engine.trial_id import identities
 from vsweep.engine.tuning.timings import TimingCache, load_timings
 from vsweep.errors import ConfigError
@@ -135,7 +134,7 @@ class RecordedSweep(Sweep):
         return cell_overrides(self._spec)
 
     def _make_predictor(self, cell: int, params: dict[str, np.ndarray] | None) -> Callable[[Any], np.ndarray]:
-        return predictor(self._spec.cell(cell), self.plan, params)
+        return Predictor(self._spec.cell(cell), self.plan, params)
 
 
 def load(directory: str | Path, *, allow_targets: Sequence[str] = (), **own: Any) -> Sweep:

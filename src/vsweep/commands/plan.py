@@ -6,7 +6,7 @@ from typing import Any
 from vsweep.config.spec import SweepSpec, make_spec
 from vsweep.config.user_input import ConfigInput
 from vsweep.engine.plan import Plan, make_plan, plan_sweep
-from vsweep.engine.plan_text import as_text
+from vsweep.engine.plan_record import as_text
 from vsweep.engine.tuning.shape import Hardware
 from vsweep.engine.tuning.timings import load_timings
 from vsweep.store.writer import read_plan

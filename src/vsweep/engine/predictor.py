@@ -27,14 +27,21 @@ class Predictor:
     minimised, examples are points `(points, coordinates)`, and it returns the function's values there.
     """
 
-    def __init__(self, config: Config, data: Mapping[str, Any], params: Params | None) -> None:
+    def __init__(self, config: Config, record: Mapping[str, Any], params: Params | None) -> None:
         """Rebuild the model of a trial.
 
         Args:
             config: The config of the trial's cell.
-            data: The record of its data in `plan.json`.
+            record: The sweep's `plan.json`.
             params: The arrays by name; None where they do not matter, as for a function to minimise.
+
+        Raises:
+            ConfigError: The plan has no record of the data.
         """
+        try:
+            data = record["data"][data_key(config)]
+        except KeyError as error:
+            raise ConfigError("data", "the plan has no record of them", "train the sweep again") from error
         model, n_classes = config.model, len(data["classes"])
         self._data, self._loss = data, model.make_loss(config.loss, config.data, n_classes)
         fields = cell_fields(config)
@@ -78,21 +85,3 @@ class Predictor:
             return outputs[:, 0]
         classes = np.asarray(self._loss.classify(jnp.asarray(outputs.T)))
         return np.asarray(self._data["classes"])[classes]
-
-
-def predictor(config: Config, record: Mapping[str, Any], params: Params | None) -> Predictor:
-    """Return the predictor of a trial.
-
-    Args:
-        config: The config of the trial's cell.
-        record: The sweep's `plan.json`.
-        params: The trial's arrays by name, or None.
-
-    Raises:
-        ConfigError: The plan has no record of the data.
-    """
-    try:
-        data = record["data"][data_key(config)]
-    except KeyError as error:
-        raise ConfigError("data", "the plan has no record of them", "train the sweep again") from error
-    return Predictor(config, data, params)

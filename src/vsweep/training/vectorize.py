@@ -153,22 +153,13 @@ def lower_block(
 
 
 def compile_block(
-    static: Static,
-    hparams: HParams,
-    data: Data,
-    *segment: Any,
-    vmap_size: int,
-    mesh: Mesh,
-    only_start: bool = False,
-    single_kernel: bool = False,
+    static: Static, *arguments: Any, mesh: Mesh, single_kernel: bool = False, **layout: Any
 ) -> jax.stages.Compiled:
     """Compile the training of a block of trials; see `lower_block` for the arguments.
 
     `single_kernel` tells whether a CPU should run a trial as one kernel, without a library's products.
     """
-    lowered = lower_block(
-        static, hparams, data, *segment, vmap_size=vmap_size, mesh=mesh, only_start=only_start
-    )
+    lowered = lower_block(static, *arguments, mesh=mesh, **layout)
     on_cpu = mesh.devices.flat[0].platform == "cpu"
     options = (_ONE_KERNEL if single_kernel else _LIBRARY_CALLS) if on_cpu else None
     with precision_context(static):

@@ -1,18 +1,22 @@
 """Verify a sweep: train some trials again, each alone, and compare their curves."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 import pandas as pd
 from jax.sharding import Mesh
 
-from vsweep.engine.checks.retrain import Retrained, lone_programs, train_alone
-from vsweep.engine.executor import TrainingStats
-from vsweep.engine.plan import Plan, Program
+from vsweep.engine.executor import TrainingStats, train
+from vsweep.engine.plan import Plan, Program, make_program
 from vsweep.engine.tuning.cost_model import Costs
+from vsweep.engine.tuning.layout import NO_LIMITS, Arrangement
 from vsweep.engine.tuning.timings import TimingCache, short_name
-from vsweep.metrics import default_metric, higher_is_better
+from vsweep.metrics import default_metric, final_values, higher_is_better
+from vsweep.store.blocks import TrainedBlock
+from vsweep.training.vectorize import Static
 
 # A trial is chaotic if its twin's curve is further from its own than this, relatively.
 CHAOTIC = 0.01
@@ -41,8 +45,7 @@ def choose_trials_to_verify(
     Returns:
         The reason for each chosen trial, by its row in the order of `Grid.trials()`.
     """
-    row_of = {number: i for i, number in enumerate(plan.grid.trials()[0].tolist())}
-    rows = np.asarray([row_of[number] for number in trials["trial"].tolist()])
+    rows = np.searchsorted(plan.grid.trials()[0], trials["trial"])
     chosen: dict[int, str] = {}
     values = signed(trials, default_metric(trials))
     if np.isfinite(values).any():
@@ -64,8 +67,8 @@ def choose_trials_to_verify(
 
 def signed(trials: pd.DataFrame, metric: str) -> np.ndarray:
     """Return the values by which trials are ranked, the lowest first; infinite for those that diverged."""
-    values = trials[f"final_{metric}"].to_numpy(np.float64) * (-1.0 if higher_is_better(metric) else 1.0)
-    return np.where((trials["status"] == "ok") & ~np.isnan(values), values, np.inf)
+    sign = -1.0 if higher_is_better(metric) else 1.0
+    return (sign * final_values(trials, metric)).fillna(np.inf).to_numpy()
 
 
 def within_budget(
@@ -117,24 +120,23 @@ def verify(
         for program in programs:
             known.note(_name(program), compile_s=stats.compiling / len(programs))
         known.save()
-    by_number: Any = trials.set_index("trial")
+    table: Any = trials.set_index("trial")
     metric = default_metric(trials)
-    ranked = pd.Series(signed(trials, metric), trials["trial"])
-    number, _, seeds = plan.grid.trials()
-    curves = curves_of(number[list(again)].tolist())
-    parts: dict[Any, pd.DataFrame] = dict(list(curves.groupby("trial")))
+    ranked = pd.Series(signed(trials, metric), table.index)
+    number = plan.grid.trials()[0]
+    curves: Any = curves_of(number[list(again)].tolist()).groupby("trial")
     checked = []
     for row, reason in chosen.items():
         trial = int(number[row])
         alone, twin = again[row]
-        recorded = _stored_curve(parts[trial], by_number.loc[trial], list(alone.metrics))
+        recorded = _stored_curve(curves.get_group(trial), table.loc[trial], list(alone.metrics))
         off, where = difference(recorded, alone)
         twin_off, _ = difference(alone, twin)
         checked.append(
             {
                 "trial": trial,
-                "cell": int(by_number.loc[trial, "cell"]),
-                "seed": int(seeds[row]),
+                "cell": int(table.loc[trial, "cell"]),
+                "seed": int(table.loc[trial, "seed"]),
                 "why": reason,
                 "difference": off,
                 "metric": where,
@@ -157,6 +159,70 @@ def summarize(checked: Sequence[Mapping[str, Any]], trials: int) -> dict[str, An
         "chaotic": [trial["trial"] for trial in checked if trial["chaotic"]],
         "trials": list(checked),
     }
+
+
+class Retrained(NamedTuple):
+    """A trial's curve.
+
+    Attributes:
+        metrics: Each float32 `(records,)`.
+        diverged_at: The step; -1 for never.
+    """
+
+    metrics: dict[str, np.ndarray]
+    diverged_at: int
+
+
+def lone_programs(plan: Plan, rows: Sequence[int], costs: Costs) -> list[Program]:
+    """Return the programs that train some trials alone.
+
+    A program is compiled for a trial's own width, initializer and fields; trials with the same static values
+    share one. The twins come after all of its trials, in the same order; their rows are beyond the grid's.
+
+    Args:
+        plan: The plan of the sweep.
+        rows: Places in the order of `Grid.trials()`.
+        costs: The costs of programs on the plan's hardware.
+    """
+    groups: dict[tuple[Static, str], list[Program]] = {}
+    for row in sorted(rows):
+        program = next(program for program in plan.programs if row in program.rows)
+        lone = make_program(plan.grid, program.inputs, np.asarray([row]), costs)
+        groups.setdefault((lone.static, lone.inputs.key), []).append(lone)
+    programs: list[Program] = []
+    for members in groups.values():
+        count, devices = len(members), plan.hardware.devices
+        both: Any = jax.tree.map(
+            lambda *leaves: np.concatenate([*leaves, *leaves]), *(member.hparams for member in members)
+        )
+        member_rows = np.concatenate([member.rows for member in members])
+        block = -(-2 * count // devices) * devices
+        programs.append(
+            replace(
+                members[0],
+                number=len(programs),
+                rows=np.concatenate([member_rows, member_rows + len(plan.grid)]),
+                hparams=both._replace(twin=np.arange(2 * count) >= count),
+                arrangement=Arrangement(block, 1, members[0].shape.single_kernel),
+                segment=0,
+            )
+        )
+    return programs
+
+
+def train_alone(
+    plan: Plan, mesh: Mesh, programs: Sequence[Program], stats: TrainingStats
+) -> dict[int, tuple[Retrained, Retrained]]:
+    """Train the programs of `lone_programs`, and return each trial and its twin, by its row."""
+    results: dict[int, Retrained] = {}
+    trials = len(plan.grid)
+    lone = replace(plan, programs=tuple(programs), limits=NO_LIMITS)
+    for block in train(lone, mesh, stats, done=np.zeros(2 * trials, bool)):
+        assert isinstance(block, TrainedBlock)
+        for i, row in enumerate(block.rows.tolist()):
+            metrics = {name: values[i] for name, values in block.metrics.items()}
+            results[row] = Retrained(metrics, int(block.diverged_at[i]))
+    return {row: (first, results[row + trials]) for row, first in results.items() if row < trials}
 
 
 def _stored_curve(part: pd.DataFrame, trial: pd.Series, metrics: Sequence[str]) -> Retrained:
