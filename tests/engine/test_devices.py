@@ -16,7 +16,11 @@ if "late" in sys.argv:
     jax.local_devices()
 import vsweep
 words = ["data=iris", "model=logistic", "steps=2", "tracker=none", "dir=kept", *sys.argv[1:]]
-vsweep.sweep([word for word in words if word != "late"])
+if "late" in sys.argv:
+    # This is the text that a sweep shows first.
+    print(vsweep.commands.plan.describe(*vsweep.plan(words[:-1])), file=sys.stderr)
+else:
+    vsweep.sweep([*words, "verify=false"])
 import jax
 print(jax.local_device_count(), os.environ.get("XLA_FLAGS"), jax.config.jax_compilation_cache_dir)
 """
@@ -52,7 +56,7 @@ def test_where_jax_runs_already_it_is_said(tmp_path, environment):
     assert "1 of" in err or devices > 1 or os.cpu_count() == 1
 
 
-@pytest.mark.parametrize("devices", [1, 8])
+@pytest.mark.parametrize("devices", [8, pytest.param(1, marks=pytest.mark.tail)])
 def test_the_same_curves_on_any_number_of_devices(tmp_path, environment, small, devices):
     words = ["grid.model.name=[logistic,mlp]", "grid.model.width=[2,3]", "grid.optimizer.lr=[0.1,1e6]"]
     words += ["seeds=[5,3]", "steps=5", "record_every=2"]

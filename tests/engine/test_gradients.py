@@ -37,21 +37,38 @@ def assert_right(found, left_open=0):
     assert 0.0 < found.doubt < 1e-6
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-def test_every_activation_and_loss(loss):
-    axes = [
-        "grid.model.activation=[" + ",".join(ACTIVATIONS) + "]",
-        "grid.model.width=[2,5]",
-        "model.depth=2",
-    ]
+# Every activation with one loss, and every loss with one activation; the tail has all pairs.
+SOME = {
+    "softmax_cross_entropy": list(ACTIVATIONS),
+    "sigmoid_cross_entropy": ["gelu"],
+    "clipped_cross_entropy": ["sigmoid"],
+    "squared_error": ["tanh"],
+    "huber": ["relu"],
+}
+
+
+@pytest.mark.parametrize(
+    ("loss", "activations"),
+    [
+        *SOME.items(),
+        *(
+            pytest.param(loss, [name for name in ACTIVATIONS if name not in some], marks=pytest.mark.tail)
+            for loss, some in SOME.items()
+            if len(some) < len(ACTIVATIONS)
+        ),
+    ],
+)
+def test_every_activation_and_loss(loss, activations):
+    assert set(SOME) == set(LOSSES)
+    axes = [f"grid.model.activation=[{','.join(activations)}]", "grid.model.width=[2,5]", "model.depth=2"]
     found = vsweep.check(["model=mlp", f"loss={loss}", *axes, *QUIET], data=arrays(loss))
     # A unit of which an example silences all that is below lies on the kink of relu, its bias being 0.
-    kinked = found.programs[list(ACTIVATIONS).index("relu")].open
+    kinked = found.programs[activations.index("relu")].open if "relu" in activations else 0
     assert kinked <= 2
     assert_right(found, kinked)
-    assert len(found.programs) == len(ACTIVATIONS)
+    assert len(found.programs) == len(activations)
     outputs = LOSSES[loss].n_outputs(CLASSES.get(loss, 0))
-    # What pads the narrow one is not counted; of the wide one's 30 and more, some are drawn.
+    # The narrow network's padding is not counted; the wide one has 30 scalars and more, and some are drawn.
     narrow = 2 * (3 + 1) + 2 * (2 + 1) + outputs * (2 + 1)
     wide = 5 * (3 + 1) + 5 * (5 + 1) + outputs * (5 + 1)
     for program in found.programs:
@@ -66,9 +83,9 @@ def test_every_initializer_of_an_affine_model(loss):
     assert_right(vsweep.check(words, data=arrays(loss)))
 
 
-@pytest.mark.parametrize("init", ["zeros", "normal"])
+@pytest.mark.parametrize("init", ["zeros", pytest.param("normal", marks=pytest.mark.tail)])
 def test_relu_on_digits(init):
-    """Of zeros every unit is on its kink at first, with nothing behind it, and off it near there."""
+    """With weights of zero every unit is on its kink at first, with nothing behind it, and off it nearby."""
     words = ["data=digits", "model=mlp", "model.width=16", "model.depth=2", "model.activation=relu"]
     found = vsweep.check([*words, f"model.init={init}", *QUIET])
     assert not found.wrong
@@ -153,7 +170,7 @@ _wrong_tanh.defjvp(lambda x, dx: (jnp.tanh(x[0]), dx[0] * (1.0 - jnp.tanh(x[0]))
 
 
 def shallow(wrong=False):
-    """Of which the gradient that goes through `tanh` is wrong, and that of `out` is right."""
+    """A network whose gradient through `tanh` is wrong, while that of `out` is right."""
 
     def init(key, n_features, n_outputs):
         ramp = jnp.linspace(-1.0, 1.0, 2 * n_features).reshape(2, n_features)
@@ -255,7 +272,7 @@ def test_one_entry_of_many_that_is_not_finite_is_found():
 
 def test_a_loss_that_is_not_defined_near_the_first_parameters_is_checked_there_alone():
     def narrow(outputs, targets):
-        """Of the line y = 0 x + 0 alone, and within a thousandth of it."""
+        """Be finite for outputs within a thousandth of 0 alone."""
         return jnp.where(jnp.abs(outputs[0]) < 1e-3, jnp.exp(outputs[0]), jnp.nan)
 
     found = check_line("model.start=0.0", loss=narrow)
@@ -294,7 +311,7 @@ def test_a_function_that_cannot_be_had_in_float64_is_told():
         vsweep.check(["model=linear", *LINE], loss=fixed, data=(X, X))
 
 
-# What is drawn.
+# The scalars that are drawn.
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -390,6 +407,7 @@ def test_the_command_names_a_gradient_that_is_wrong_and_fails(cli, here):
     assert float(said[1]) == pytest.approx(0.95 * float(said[2]), rel=1e-6)
 
 
+@pytest.mark.tail
 def test_the_command_in_a_process_of_its_own(command, tmp_path):
     done = command(tmp_path, "check", "sweep=optimizers", "model.width=4")
     assert done.status == 0, done.err

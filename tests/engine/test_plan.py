@@ -1,4 +1,4 @@
-"""How trials are grouped into programs and blocks; only shapes, nothing is trained."""
+"""Trials are grouped into programs and blocks; only shapes, nothing is trained."""
 
 import numpy as np
 import pytest

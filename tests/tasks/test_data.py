@@ -298,7 +298,7 @@ def test_a_split_takes_every_row_once(rows, fraction, test_fraction, seed):
     assert sorted([*train, *val, *test]) == list(range(rows))
     without = parts_of(made(0.0))
     assert (without[1], without[2]) == (val, [])
-    # What is kept for the test is taken from training alone.
+    # Test examples are taken from training alone.
     assert without[0] == sorted([*train, *test])
 
 

@@ -70,7 +70,7 @@ def made(function, fixed=(), **starts):
 
 
 def concluded(function, fixed=(), **starts):
-    """What is said of points, `(points,)` each."""
+    """The conclusions about points, `(points,)` each."""
     count = max(np.shape(each)[0] for each in starts.values())
     ends = []
     for i in range(count):

@@ -33,7 +33,7 @@ def by_scalars():
 
 
 def by_jax(dtype):
-    """Of the loss as it stands."""
+    """The gradient of the loss alone."""
 
     def loss(params):
         score = params[:2] @ jnp.asarray(X, dtype) + params[2]
@@ -44,7 +44,7 @@ def by_jax(dtype):
 
 
 def by_the_task(dtype):
-    """Of logistic regression as it is trained."""
+    """The gradient of logistic regression as it is trained."""
     make = Supervised(
         MODELS["logistic"], LOSSES["sigmoid_cross_entropy"], 2, 1, (("init", ("zeros",)),), (), dtype
     )

@@ -1,4 +1,4 @@
-"""What a trial computes does not hang on its neighbours, its place, its padding or its block."""
+"""A trial's results do not depend on its neighbours, its place, its padding or its block."""
 
 import jax
 import numpy as np
@@ -51,7 +51,7 @@ def test_reaches_the_optimum_of_scikit_learn(classes):
         other.fit(x, y)
         ((w, b),) = as_layers(curve.params, i)
         np.testing.assert_allclose(w, other.coef_, rtol=1e-7, atol=1e-9)
-        # Of many classes, only the differences of the intercepts are determined.
+        # With many classes, only the differences of the intercepts are determined.
         shift = other.intercept_.mean() if classes > 2 else 0.0
         np.testing.assert_allclose(b, other.intercept_ - shift, rtol=1e-7, atol=1e-9)
 
@@ -94,7 +94,7 @@ def block_of_100():
     return places, train_block(static, make_hparams(static, **fields), TRAIN, VAL, vmap_size=4)
 
 
-@pytest.mark.parametrize("bound", [WIDTH, BOUND])
+@pytest.mark.parametrize("bound", [WIDTH, pytest.param(BOUND, marks=pytest.mark.tail)])
 def test_alone_and_among_a_hundred_with_every_initializer(block_of_100, bound):
     places, hundred = block_of_100
     static = make_static(width=bound)
@@ -227,23 +227,27 @@ SEGMENTED = [
 ]
 
 
+DATA = Data(*(Examples(part.x.astype(np.float32), part.y) for part in (TRAIN, VAL, TRAIN)))
+
+
 class InSegments:
     """Trains a block of trials, so many records at a time."""
 
-    def __init__(self, static, hparams, records):
-        self._static, self._hparams, self._records = static, hparams, records
-        parts = (Examples(part.x.astype(np.float32), part.y) for part in (TRAIN, VAL, TRAIN))
-        data = Data(*parts)
-        mesh = Mesh(jax.local_devices()[:1], ("trials",))
-        self._data = data
-        self._start = compile_block(static, hparams, data, vmap_size=BLOCK, mesh=mesh, only_start=True)
-        self._state = jax.eval_shape(lambda: self.start())
+    def __init__(self, static, hparams, start, records):
+        self._static, self._hparams, self._first, self._records = static, hparams, start, records
         loop_index = np.zeros(records, np.int32)
-        self._call = compile_block(static, hparams, data, self._state, loop_index, vmap_size=BLOCK, mesh=mesh)
+        self._call = compile_block(
+            static,
+            hparams,
+            DATA,
+            start,
+            loop_index,
+            vmap_size=BLOCK,
+            mesh=Mesh(jax.local_devices()[:1], ("trials",)),
+        )
 
     def start(self):
-        with precision_context(self._static):
-            return self._start(self._hparams, self._data)
+        return self._first
 
     def rest(self, state, made=0, hparams=None):
         """The curves from a record on: the metrics of all of its segments, and the last one's curve."""
@@ -253,7 +257,7 @@ class InSegments:
             due = loop_index[made : made + self._records]
             part[: len(due)] = due
             with precision_context(self._static):
-                curve = self._call(self._hparams if hparams is None else hparams, self._data, state, part)
+                curve = self._call(self._hparams if hparams is None else hparams, DATA, state, part)
             curve = jax.device_get(curve)
             metrics.append({name: values[:, : len(due)] for name, values in curve.metrics.items()})
             state, made = curve.state, made + len(due)
@@ -261,7 +265,7 @@ class InSegments:
         self.metrics = {name: np.concatenate([m[name] for m in metrics], axis=1) for name in metrics[0]}
 
 
-@pytest.fixture(scope="module", params=SEGMENTED, ids=lambda p: f"{p[0]}-{p[1]}")
+@pytest.fixture(scope="module")
 def cut(request):
     """`(static, hparams, whole, in_segments)`; in_segments gives the program of a length of segments."""
     optimizer, batch_size, numbers = request.param
@@ -281,26 +285,41 @@ def cut(request):
         schedule={"decay_rate": 0.5, "decay_steps": 10.0},
         **numbers,
     )
-    # One of them diverges.
+    # This trial diverges.
     hparams.optimizer["lr"][4] = 1e30
     made = {}
 
     def in_segments(records):
         if records not in made:
             with jax.numpy_dtype_promotion(promotion):
-                made[records] = InSegments(static, hparams, records)
+                made[records] = InSegments(static, hparams, start, records)
         return made[records]
 
     # optax's Adam raises a traced number to the power of an integer count.
     promotion = "standard" if optimizer.startswith("adam") else "strict"
     with jax.numpy_dtype_promotion(promotion):
         whole = train_block(static, hparams, TRAIN, VAL, vmap_size=BLOCK)
+        mesh = Mesh(jax.local_devices()[:1], ("trials",))
+        begin = compile_block(static, hparams, DATA, vmap_size=BLOCK, mesh=mesh, only_start=True)
+        with precision_context(static):
+            start = begin(hparams, DATA)
     return static, hparams, whole, in_segments
 
 
-@pytest.mark.parametrize(
-    "records", [4, 9, *(pytest.param(count, marks=pytest.mark.tail) for count in (1, 2, 6))]
-)
+def _cut_by(some, tail):
+    """Parameters for some pairs of an optimizer's number and a length of segments, and for a tail of them."""
+    return pytest.mark.parametrize(
+        ("cut", "records"),
+        [
+            pytest.param(SEGMENTED[i], records, id=f"{SEGMENTED[i][0]}-{records}", marks=marks)
+            for pairs, marks in ((some, ()), (tail, pytest.mark.tail))
+            for i, records in pairs
+        ],
+        indirect=["cut"],
+    )
+
+
+@_cut_by([(0, 4), (0, 9), (1, 4)], [(0, 1), (0, 2), (0, 6), (1, 1), (1, 2), (1, 6), (1, 9)])
 def test_segments_of_any_length_give_the_whole_curve(cut, records):
     """There are 6 records, and the last comes after fewer steps; a segment may be longer than all of them."""
     _, _, whole, in_segments = cut
@@ -322,9 +341,9 @@ def test_segments_of_any_length_give_the_whole_curve(cut, records):
         np.testing.assert_allclose(got[fine], want[fine], rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("records", [4, *(pytest.param(count, marks=pytest.mark.tail) for count in (1, 2))])
+@_cut_by([(0, 4), (1, 4)], [(0, 1), (0, 2), (1, 1), (1, 2)])
 def test_from_a_saved_state_the_rest_is_the_same_to_the_bit(cut, records):
-    """Though its trials stand in other places of the block then."""
+    """The trials stand in other places of the block then."""
     _, hparams, _, in_segments = cut
     program = in_segments(records)
     stops = list(program.rest(program.start()))

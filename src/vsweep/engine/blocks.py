@@ -101,9 +101,9 @@ def params_of(
 
     Args:
         program: The program that trained the block.
-        places: int64 `(trials,)`, of the block's trials in `program.rows`.
+        places: Int64 `(trials,)`, of the block's trials in `program.rows`.
         curves: The results of the calls.
-        chosen: int64 `(n,)`, places in the block.
+        chosen: Int64 `(n,)`, places in the block.
     """
     size = len(curves[0].diverged_at)
     widths = program.hparams.task["model"].get("width") if program.width else None
@@ -128,7 +128,7 @@ def rows_of(leaf: Any, rows: np.ndarray) -> np.ndarray:
 
     Args:
         leaf: A JAX array, `(trials, ...)`.
-        rows: int64 `(n,)`.
+        rows: Int64 `(n,)`.
     """
     copied = np.empty((len(rows), *leaf.shape[1:]), leaf.dtype)
     for shard in leaf.addressable_shards:

@@ -52,7 +52,7 @@ def bind(grid: Grid, inputs: Inputs, rows: np.ndarray) -> tuple[Static, HParams]
     Args:
         grid: The cells and seeds.
         inputs: The config, data and loss of the trials.
-        rows: int64 `(trials,)`, places in the order of `Grid.trials()`; their cells differ in traced fields
+        rows: Int64 `(trials,)`, places in the order of `Grid.trials()`; their cells differ in traced fields
             alone.
 
     Returns:

@@ -31,7 +31,7 @@ class Program:
         number: The program's place in its plan.
         inputs: The config, the data and the loss.
         static: The values that the program is compiled for.
-        rows: int64 `(trials,)`, the trials' places in the order of `Grid.trials()`.
+        rows: Int64 `(trials,)`, the trials' places in the order of `Grid.trials()`.
         hparams: NumPy leaves of `(trials,)`.
         shape: The size of a trial's training, padded to the widest.
         padding_fraction: The share of the work that padding adds.
@@ -230,7 +230,7 @@ def make_program(
     Args:
         grid: The cells and seeds.
         inputs: The config, data and loss of the trials.
-        rows: int64 `(trials,)`, places in the order of `Grid.trials()`.
+        rows: Int64 `(trials,)`, places in the order of `Grid.trials()`.
         costs: The costs of programs on the hardware.
         limits: The user's limits.
 

@@ -30,7 +30,7 @@ class Initializer(NamedTuple):
     """An initializer.
 
     Attributes:
-        draw: draws weights of unit variance.
+        draw: A draw of weights of unit variance.
         std: `(fan_out, fan_in) -> scale`, a float32 scalar.
     """
 
@@ -78,7 +78,7 @@ def _orthogonal(key: Array, shape: Shape, fan_out: Array, fan_in: Array) -> Arra
 
 
 def inside(shape: Shape, fan_out: Array, fan_in: Array) -> Array:
-    """Return the mask of a padded layer's true weights, bool of `shape`."""
+    """Return the mask of a padded layer's true weights, bool of `shape`; both fans are int32 scalars."""
     rows = jnp.arange(shape[0], dtype=jnp.int32)[:, None]
     columns = jnp.arange(shape[1], dtype=jnp.int32)[None, :]
     return (rows < fan_out) & (columns < fan_in)
@@ -129,12 +129,12 @@ def draw_weights(
     """Draw weights by an initializer whose index is traced.
 
     Args:
-        names: of the initializers.
-        index: int32 scalar, of the one to use.
-        key: a random key.
+        names: The names of the initializers.
+        index: Int32 scalar, the place in `names` of the initializer to use.
+        key: A random key, scalar.
         shape: `(out, in)`, padded.
-        fan_out: int32 scalar, the true number of outputs.
-        fan_in: int32 scalar, the true number of inputs.
+        fan_out: Int32 scalar, the true number of outputs.
+        fan_in: Int32 scalar, the true number of inputs.
 
     Returns:
         float32 of `shape`, to be masked.

@@ -27,9 +27,9 @@ def affine(w: Array, b: Array, x: Array) -> Array:
     """Compute `w x + b` for every example; it has reverse-mode derivatives alone.
 
     Args:
-        w: `(out, in)`.
-        b: `(out,)`.
-        x: `(in, examples)`.
+        w: Floating `(out, in)`, the weights.
+        b: Floating `(out,)`, the biases.
+        x: Floating `(in, examples)`, the inputs.
 
     Returns:
         `(out, examples)`.
@@ -53,10 +53,10 @@ def has_library_calls(n_out: int, n_in: int, examples: int, *, first: bool) -> b
     """Return whether a CPU calls a library for any product of a layer or its gradient.
 
     Args:
-        n_out: its outputs.
-        n_in: its inputs.
-        examples: of a step.
-        first: whether it is the first layer, whose inputs need no gradient.
+        n_out: The number of outputs of the layer.
+        n_in: The number of inputs of the layer.
+        examples: The number of examples of a step.
+        first: Whether the layer is the first one, whose inputs need no gradient.
     """
     forward = n_in <= _OUTER or (n_out <= _THIN and n_out * n_in * examples <= _SMALL)
     return not (forward and min(n_out, n_in) <= _THIN and (first or n_out <= _THIN))

@@ -1,7 +1,8 @@
 """Losses of each example from the model's raw outputs (logits), and the classes that outputs predict.
 
-A loss takes `(outputs, targets)`, floating `(n_outputs, examples)` and `(examples,)`, and returns floating
-`(examples,)`. Its keyword-only parameters are its config fields, traced.
+A loss takes `outputs`, floating `(n_outputs, examples)`, and `targets`, `(examples,)`, int32 classes or
+floating numbers. It returns the loss of each example, floating `(examples,)`. Its keyword-only parameters are
+its config fields, floating scalars that are traced.
 """
 
 from collections.abc import Callable
@@ -58,12 +59,12 @@ def huber(outputs: Array, targets: Array, *, delta: Array) -> Array:
 
 
 def most_likely(outputs: Array) -> Array:
-    """Return the class of each example's largest output, int32 `(examples,)`."""
+    """Return the class of each example's largest output of `(n_outputs, examples)`, int32 `(examples,)`."""
     return jnp.argmax(outputs, axis=0).astype(jnp.int32)
 
 
 def positive(outputs: Array) -> Array:
-    """Return the class of each example, int32 `(examples,)`: 1 where the one output is above zero."""
+    """Return int32 classes `(examples,)` for outputs `(1, examples)`: 1 where the output is above zero."""
     return (outputs[0] > 0).astype(jnp.int32)
 
 
@@ -71,8 +72,10 @@ class Loss(NamedTuple):
     """A loss, and the classes that outputs predict.
 
     Attributes:
-        value: `(outputs, targets) -> losses`, of each example.
-        classify: `outputs -> classes`, int32 `(examples,)`; None where targets are numbers.
+        value: `(outputs, targets) -> losses`, floating `(n_outputs, examples)` and `(examples,)`; targets are
+            int32 classes or floating numbers, `(examples,)`.
+        classify: `outputs -> classes`, floating `(n_outputs, examples)` and int32 `(examples,)`; None where
+            targets are numbers.
     """
 
     value: Callable[..., Array]

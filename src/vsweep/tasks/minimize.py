@@ -1,7 +1,7 @@
 """Functions to minimise: the parameters are a point, and the loss is the function's value there.
 
-A function's first parameters are its coordinates, each a floating scalar or vector, and it returns a scalar.
-Parameters with a default, or behind a `*`, are its config fields, traced.
+A function's first parameters are its coordinates, each a floating scalar or a vector `(size,)`, and it
+returns a floating scalar. Parameters with a default, or behind a `*`, are its config fields, traced.
 """
 
 import inspect
@@ -83,11 +83,11 @@ class Minimise:
     """A maker of tasks of a function to minimise.
 
     Attributes:
-        function: of the coordinates.
-        sizes: the name of each coordinate, and how many numbers it has; None for a scalar.
-        fixed: the coordinates that stay where they start; the descent is along the others.
-        function_static: the function's fields that are compiled for.
-        dtype: of the coordinates, see `param_dtype`.
+        function: The function of the coordinates.
+        sizes: The name of each coordinate, and the number of its numbers; None for a scalar.
+        fixed: The coordinates that stay where they start; the descent is along the others.
+        function_static: The function's fields that are compiled for.
+        dtype: The dtype of the coordinates, see `param_dtype`.
         draw: None, as there are no examples.
     """
 
@@ -243,9 +243,9 @@ def _kinds(eigenvalues: np.ndarray, there: np.ndarray, step: np.ndarray) -> np.n
     """Classify stationary points by the signs of the Hessian's eigenvalues.
 
     Args:
-        eigenvalues: at the ends, floating `(trials, n)`.
-        there: at the stationary points nearby, floating `(trials, n)`.
-        step: the relative length of the first Newton step, `(trials,)`.
+        eigenvalues: Floating `(trials, n)`, the eigenvalues at the ends.
+        there: Floating `(trials, n)`, the eigenvalues at the stationary points nearby.
+        step: Floating `(trials,)`, the relative length of the first Newton step.
 
     Returns:
         The kind of each, objects `(trials,)`; None where the first step is too long.

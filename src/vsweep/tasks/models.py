@@ -33,8 +33,8 @@ class Within(NamedTuple):
     """A field whose bound is compiled for and whose value is traced.
 
     Attributes:
-        value: int32 scalar, traced: the width of this trial, or the index of its initializer.
-        of: static: the widest width of the program, or the names of its initializers.
+        value: Int32 scalar, traced: the width of this trial, or the index of its initializer.
+        of: Static: the widest width of the program, or the names of its initializers.
     """
 
     value: Array
@@ -74,7 +74,7 @@ def _layer(
 
 
 def unpadded(params: Params, width: int) -> Params:
-    """Cut the parameters of a padded `mlp` to its true width."""
+    """Cut the parameters of a padded `mlp`, a list of `w` `(out, in)` and `b` `(out,)`, to its true width."""
 
     def cut(i: int, layer: Mapping[str, Any]) -> dict[str, Any]:
         rows = len(layer["b"]) if i == len(params) - 1 else width
@@ -94,10 +94,10 @@ def logistic(
     """Return the affine model: logits, or the prediction of a number.
 
     Args:
-        init: the initializer of the weights.
-        init_scale: floating scalar, a factor on the drawn weights.
-        bias_init: the name of the initializer of the biases.
-        start: floating `(n_outputs * (n_features + 1),)`, the first weights `(n_outputs, n_features)` row by
+        init: The initializer of the weights.
+        init_scale: Floating scalar, a factor on the drawn weights.
+        bias_init: The name of the initializer of the biases.
+        start: Floating `(n_outputs * (n_features + 1),)`, the first weights `(n_outputs, n_features)` row by
             row, then the biases; None draws them.
     """
 
@@ -123,12 +123,12 @@ def mlp(
     """Return a network of `depth` hidden layers of `width` units, padded to the program's widest and masked.
 
     Args:
-        width: of the hidden layers.
-        depth: the number of hidden layers.
-        activation: its name in `ACTIVATIONS`.
-        init: the initializer of the weights.
-        init_scale: floating scalar, a factor on the drawn weights.
-        bias_init: the name of the initializer of the biases.
+        width: The number of units of a hidden layer.
+        depth: The number of hidden layers.
+        activation: The name of the activation in `ACTIVATIONS`.
+        init: The initializer of the weights.
+        init_scale: Floating scalar, a factor on the drawn weights.
+        bias_init: The name of the initializer of the biases.
     """
     f = ACTIVATIONS[activation]
     # Padding units have weights and biases of zero. If f(0) = 0, their output is zero and no gradient reaches

@@ -24,7 +24,7 @@ class Examples(NamedTuple):
     """Examples to train or measure on.
 
     Attributes:
-        x: floating `(features, examples)`.
+        x: Floating `(features, examples)`.
         y: `(examples,)`, int32 classes or floating numbers.
     """
 
@@ -36,9 +36,9 @@ class Data(NamedTuple):
     """The training examples, and those held out, if any.
 
     Attributes:
-        train: to train on.
-        val: for the selection of trials.
-        test: for the test after the last step.
+        train: The examples to train on.
+        val: The examples for the selection of trials.
+        test: The examples for the test after the last step.
     """
 
     train: Examples
@@ -58,9 +58,9 @@ class Task(NamedTuple):
         init: `key -> params`, a tree of floating arrays.
         loss: `(params, examples) -> (mean loss, further metrics)`, floating scalars.
         apply: `(params, x) -> outputs`, floating `(n_features, examples)` and `(n_outputs, examples)`.
-        path: `params -> scalars`, by name, what is recorded of the parameters at each record.
-        end: `params -> arrays`, by name, what is computed from the parameters after the last step.
-        unit: a first loss below this counts as this when a later loss is compared with it; 0 for losses that
+        path: `params -> scalars`, by name, the values that are recorded of the parameters at each record.
+        end: `params -> arrays`, by name, the results for the parameters after the last step.
+        unit: A first loss below this counts as this when a later loss is compared with it; 0 for losses that
             are never negative.
     """
 
@@ -140,15 +140,15 @@ class Supervised:
     """A maker of tasks of a model and a loss.
 
     Attributes:
-        model: makes a `Model` from its fields.
-        loss: as in `LOSSES`.
-        n_features: of an example.
-        n_outputs: of the model.
-        static: the model's fields that are compiled for; one that is traced too becomes a `Within`.
-        loss_static: the loss's fields that are compiled for.
-        dtype: of the model's products, see `param_dtype`.
-        recorded: the names of all parameters, if they are recorded.
-        draw: see `MakeTask`.
+        model: A function that makes a `Model` from its fields.
+        loss: An entry of `LOSSES`, or the user's loss.
+        n_features: The number of features of an example.
+        n_outputs: The number of outputs of the model.
+        static: The model's fields that are compiled for; one that is traced too becomes a `Within`.
+        loss_static: The loss's fields that are compiled for.
+        dtype: The dtype of the model's products, see `param_dtype`.
+        recorded: The names of all parameters, if they are recorded.
+        draw: See `MakeTask`.
     """
 
     model: Callable[..., Model]

@@ -17,9 +17,9 @@ class TrainingLength(NamedTuple):
     """The length of a trial, static.
 
     Attributes:
-        steps: the number of updates.
-        record_every: the updates between two records.
-        batch_size: the examples of an update; None for the full batch.
+        steps: The number of updates.
+        record_every: The updates between two records.
+        batch_size: The examples of an update; None for the full batch.
     """
 
     steps: int
@@ -31,14 +31,14 @@ class TrialResult(NamedTuple):
     """The result of training a trial, or a segment of it.
 
     Attributes:
-        metrics: each floating `(records,)`, at the steps that `recorded_steps` returns.
-        diverged_at: int32 scalar, the first step at which the loss was not finite or above the limit; -1
+        metrics: Each floating `(records,)`, at the steps that `recorded_steps` returns.
+        diverged_at: Int32 scalar, the first step at which the loss was not finite or above the limit; -1
             where it never was. The loss is that of the minibatch between records, and that of all training
             examples at records.
-        params: the parameters after the last step.
-        test: the metrics on the test examples after the last step, scalars; empty where there are none.
-        end: the result of `Task.end` on the parameters after the last step.
-        state: the state after the last step, to continue from; None for a trial that was trained whole.
+        params: The parameters after the last step.
+        test: The metrics on the test examples after the last step, scalars; empty where there are none.
+        end: The result of `Task.end` on the parameters after the last step.
+        state: The state after the last step, to continue from; None for a trial that was trained whole.
     """
 
     metrics: Metrics
@@ -53,12 +53,12 @@ class TrainState(NamedTuple):
     """A trial between two steps.
 
     Attributes:
-        step: int32 scalar, the updates so far.
-        params: a tree of floating arrays.
-        optimizer: the optimizer's state.
-        order: int32 `(examples,)`, the order of this epoch; `(1,)` for the full batch.
-        limit: floating scalar, the loss above which the trial has diverged.
-        diverged_at: int32 scalar, see `TrialResult`.
+        step: Int32 scalar, the updates so far.
+        params: A tree of floating arrays.
+        optimizer: The optimizer's state.
+        order: Int32 `(examples,)`, the order of this epoch; `(1,)` for the full batch.
+        limit: Floating scalar, the loss above which the trial has diverged.
+        diverged_at: Int32 scalar, see `TrialResult`.
     """
 
     step: Array
@@ -103,14 +103,14 @@ class Trial(NamedTuple):
     """The parts of a trial.
 
     Attributes:
-        task: the model, the loss, and what is recorded.
-        optimizer: an optax gradient transformation.
-        data: training and held-out examples.
-        length: how long to train.
-        diverge_above: floating scalar; a loss above this many times the absolute first one (or the task's
+        task: The model, the loss, and the metrics that are recorded.
+        optimizer: An optax gradient transformation.
+        data: Training and held-out examples.
+        length: The length of the trial.
+        diverge_above: Floating scalar; a loss above this many times the absolute first one (or the task's
             `unit`, where that is larger) has diverged.
-        key: the trial's random key; its first weights and its minibatches are drawn from it.
-        draw: draws fresh examples for every step; None to take those of the data.
+        key: The trial's random key; its first weights and its minibatches are drawn from it.
+        draw: A function that draws fresh examples for every step; None to take those of the data.
     """
 
     task: Task
@@ -126,8 +126,8 @@ def train(trial: Trial, twin: Array) -> TrialResult:
     """Train a trial from its first weights to its last record.
 
     Args:
-        trial: the parts of the trial.
-        twin: bool scalar, see `start`.
+        trial: The parts of the trial.
+        twin: Bool scalar, see `start`.
     """
     state = start(trial, twin)
     return advance(trial, state, jnp.asarray(loop_of_record(trial.length)))._replace(state=None)
@@ -137,8 +137,8 @@ def start(trial: Trial, twin: Array) -> TrainState:
     """Return the state of a trial before its first step.
 
     Args:
-        trial: the parts of the trial.
-        twin: bool scalar; whether each first weight that is not 0 is moved by one unit in the last place.
+        trial: The parts of the trial.
+        twin: Bool scalar; whether each first weight that is not 0 is moved by one unit in the last place.
     """
     params = trial.task.init(random.fold_in(trial.key, 0))
 
@@ -163,9 +163,9 @@ def advance(trial: Trial, state: TrainState, loop_index: Array) -> TrialResult:
     """Continue a trial for some records.
 
     Args:
-        trial: the parts of the trial.
-        state: of the trial at the first of these records.
-        loop_index: int32 `(records,)`, a slice of `loop_of_record` from that record on; zeros that pad it
+        trial: The parts of the trial.
+        state: The state of the trial at the first of these records.
+        loop_index: Int32 `(records,)`, a slice of `loop_of_record` from that record on; zeros that pad it
             record the last state again.
     """
     task, optimizer, data, length, diverge_above, key, draw = trial

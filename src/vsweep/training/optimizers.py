@@ -1,6 +1,7 @@
 """Optimizers from optax with a learning-rate schedule, with every number traced.
 
-Keyword-only parameters are the config fields. Weight decay applies to weights alone (arrays of two dimensions
+A learning rate `lr` is a function of the count of updates, an int32 scalar. Keyword-only parameters are the
+config fields, floating scalars. Weight decay applies to weights alone (arrays of two dimensions
 or more), not to biases.
 """
 
@@ -77,11 +78,11 @@ def make_optimizer(
     """Make the optimizer of one trial.
 
     Args:
-        optimizer: its name in `OPTIMIZERS`.
-        schedule: its name in `SCHEDULES`.
-        steps: of the training.
-        optimizer_fields: floating scalars, traced; `lr` is the learning rate.
-        schedule_fields: floating scalars, traced.
+        optimizer: The name of the optimizer in `OPTIMIZERS`.
+        schedule: The name of the schedule in `SCHEDULES`.
+        steps: The number of steps of the training.
+        optimizer_fields: Floating scalars by name, traced; `lr` is the learning rate.
+        schedule_fields: Floating scalars by name, traced.
     """
     numbers = dict(optimizer_fields)
     lr = numbers.pop("lr")

@@ -1,8 +1,8 @@
 """Learning-rate schedules: functions of the step that return a factor on the learning rate.
 
-A schedule takes `(step, steps)`, floating scalars, and returns a floating scalar. Its keyword-only
-parameters are its config fields, traced. optax's own schedules refuse traced numbers; a test compares these
-with optax's.
+A schedule takes the step and the number of steps, floating scalars, and returns a floating scalar. Its
+keyword-only parameters are its config fields, floating scalars that are traced. optax's own schedules refuse
+traced numbers; a test compares these with optax's.
 """
 
 from collections.abc import Callable

@@ -27,12 +27,12 @@ class Static:
     """The values that a program is compiled for; a new value is a new compile.
 
     Attributes:
-        task: makes a trial's task from its traced fields.
-        optimizer: its name.
-        schedule: its name.
-        length: how long to train.
-        dtype: of the model's products.
-        precision: of matrix products, as in `jax.default_matmul_precision`.
+        task: The maker of a trial's task from its traced fields.
+        optimizer: The name of the optimizer.
+        schedule: The name of the schedule.
+        length: The length of a trial.
+        dtype: The dtype of the model's products.
+        precision: The precision of matrix products, as in `jax.default_matmul_precision`.
     """
 
     task: MakeTask
@@ -47,13 +47,13 @@ class HParams(NamedTuple):
     """The values that differ between the trials of a program; traced, each leaf `(trials, ...)`.
 
     Attributes:
-        seed: uint32.
-        twin: bool, whether the trial's first weights are moved by one unit in the last place, to see how far
+        seed: Uint32, the seed of the trial.
+        twin: Bool, whether the trial's first weights are moved by one unit in the last place, to see how far
             rounding carries the curve.
-        diverge_above: floating, see `loop.Trial`.
-        task: the traced fields of `model` and `loss`, by name.
-        optimizer: floating, by name.
-        schedule: floating, by name.
+        diverge_above: Floating, see `loop.Trial`.
+        task: The traced fields of `model` and `loss`, by name.
+        optimizer: Floating, the traced fields of the optimizer, by name.
+        schedule: Floating, the traced fields of the schedule, by name.
     """
 
     seed: Leaf

@@ -38,8 +38,8 @@ class Differences(NamedTuple):
     """The derivatives by some scalars.
 
     Attributes:
-        central: float64 `(scalars,)`, the derivatives; on a kink, the mean of the two one-sided ones.
-        doubt: float64 `(scalars,)`, bounds on their errors; on a kink, half the distance of the one-sided
+        central: Float64 `(scalars,)`, the derivatives; on a kink, the mean of the two one-sided ones.
+        doubt: Float64 `(scalars,)`, bounds on their errors; on a kink, half the distance of the one-sided
             derivatives; infinite where no difference is finite.
     """
 
@@ -52,8 +52,8 @@ def differences(moved: Moved, start: np.ndarray, indices: np.ndarray) -> Differe
 
     Args:
         moved: The function.
-        start: float64 `(n,)`, where the derivatives are taken.
-        indices: int64 `(scalars,)`, places in `start`.
+        start: Float64 `(n,)`, where the derivatives are taken.
+        indices: Int64 `(scalars,)`, places in `start`.
     """
     size = np.maximum(1.0, np.abs(start[indices]))
     largest, rough = _roughness(moved, start, indices)
@@ -123,9 +123,9 @@ def _evaluate_around(
 
     Args:
         moved: The function.
-        start: float64 `(n,)`.
-        indices: int64 `(scalars,)`, places in `start`.
-        step: float64 `(scalars,)`.
+        start: Float64 `(n,)`.
+        indices: Int64 `(scalars,)`, places in `start`.
+        step: Float64 `(scalars,)`.
         value: The value of the function at the start.
 
     Returns:

@@ -31,12 +31,12 @@ def points(*, x: Sequence[Sequence[float]], y: Sequence[float], classes: Sequenc
     """Return examples that are written out in the config.
 
     Args:
-        x: a row of features for each example.
-        y: a number for each example, or the place of its class in `classes`.
-        classes: their names, some of which may have no example; None if y are numbers.
+        x: Numbers `(examples, features)`, a row of features for each example.
+        y: Numbers `(examples,)`, one for each example, or the place of its class in `classes`.
+        classes: The names of the classes, some of which may have no example; None if y are numbers.
 
     Raises:
-        ConfigError: x and y have different lengths, or y is not a place in `classes`.
+        ConfigError: The lists x and y have different lengths, or y is not a place in `classes`.
     """
     if len(x) != len(y):
         raise ConfigError("data.y", f"got {len(y)} for {len(x)} rows of data.x", "it takes one for each")

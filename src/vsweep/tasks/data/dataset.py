@@ -16,14 +16,14 @@ class Dataset(NamedTuple):
     """Examples as they are loaded.
 
     Attributes:
-        x: float64 `(examples, features)`.
+        x: Float64 `(examples, features)`.
         y: `(examples,)`, int64 classes from 0, or float64 numbers.
-        classes: the label of each class, in order; empty where targets are numbers.
-        features: the name of each column of x.
-        truth: float64 `(examples,)`, the numbers without their noise; None where they are not known.
+        classes: The label of each class, in order; empty where targets are numbers.
+        features: The name of each column of x.
+        truth: Float64 `(examples,)`, the numbers without their noise; None where they are not known.
         draw: `(key, size) -> (x, y)`, JAX arrays of shapes `(features, size)` and `(size,)`: draws fresh
             examples for each step; None where steps take the examples here.
-        note: what the user should know about the source of the data.
+        note: A remark for the user on the source of the data.
     """
 
     x: np.ndarray
@@ -43,12 +43,12 @@ def own_dataset(data: Any, field: str) -> Dataset:
     """Convert the user's data to a data set.
 
     Args:
-        data: a `Dataset`, or `(x, y)`, where x is `(examples, features)` or `(examples,)`, and y is
+        data: A `Dataset`, or `(x, y)`, where x is `(examples, features)` or `(examples,)`, and y is
             `(examples,)`: integers, booleans or text for classes, floats for numbers.
-        field: the config field that the data come from, for messages.
+        field: The config field that the data come from, for messages.
 
     Raises:
-        ConfigError: the data are something else.
+        ConfigError: The data are something else.
     """
     if isinstance(data, Dataset):
         return data._replace(x=np.asarray(data.x), y=np.asarray(data.y))
@@ -77,12 +77,12 @@ class Split:
     """Examples ready to train on, as (train, val, test); val and test are None where nothing is held out.
 
     Attributes:
-        x: float64 `(features, examples)`, standardised.
-        y: `(examples,)`.
-        mean: float64 `(features,)`, of the training examples, or 0.
-        std: float64 `(features,)`, of the training examples, or 1.
-        dataset: that was split.
-        places: int64 `(examples,)`, of the examples of each part in the data set.
+        x: Float64 `(features, examples)`, standardised.
+        y: `(examples,)`, int64 classes or float64 numbers.
+        mean: Float64 `(features,)`, the means of the training examples, or 0.
+        std: Float64 `(features,)`, the standard deviations of the training examples, or 1.
+        dataset: The data set that was split.
+        places: Int64 `(examples,)`, the places of each part's examples in the data set.
     """
 
     x: tuple[np.ndarray, np.ndarray | None, np.ndarray | None]
@@ -106,14 +106,14 @@ def split(
     The validation examples do not depend on how many are held out for the test.
 
     Args:
-        dataset: to split.
-        val_fraction: the share for validation.
-        split_seed: for the draw.
-        test_fraction: the share for the test; `auto` is a tenth if there are validation examples, else none.
-        standardize: whether features are scaled by the mean and deviation of the training examples.
+        dataset: The data set to split.
+        val_fraction: The share for validation.
+        split_seed: The seed of the draw.
+        test_fraction: The share for the test; `auto` is a tenth if there are validation examples, else none.
+        standardize: Whether features are scaled by the mean and deviation of the training examples.
 
     Raises:
-        ConfigError: a part would be empty, or the data cannot be trained on.
+        ConfigError: A part would be empty, or the data cannot be trained on.
     """
     if dataset is NOTHING:
         none, nowhere = np.zeros(0), np.zeros(0, np.int64)

@@ -26,14 +26,14 @@ def food_water(*, path: str | None, rows: int, seed: int) -> Dataset:
     """Load embeddings of prompts about food or water from a CSV file, or generate some.
 
     Args:
-        path: the file's path or URL; its columns are Embedding_dim_1, Embedding_dim_2 and Label, which is
+        path: The file's path or URL; its columns are Embedding_dim_1, Embedding_dim_2 and Label, which is
             food or water, or 0 or 1. Examples that a line can separate are generated instead if it is None,
             or a URL that cannot be fetched; the note says so.
-        rows: how many are generated.
-        seed: for generated examples.
+        rows: The number of examples that are generated.
+        seed: The seed of generated examples.
 
     Raises:
-        ConfigError: there is no such file, or it holds something else.
+        ConfigError: There is no such file, or it holds something else.
     """
     if path is None:
         return _generated(rows, seed, "data.path is null")

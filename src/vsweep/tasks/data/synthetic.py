@@ -62,10 +62,10 @@ def curve(*, rows: int, noise: float, seed: int, fresh: bool) -> Dataset:
     """Draw points about the curve `x^3 - 0.3 x^4 - 2 sin x`, x uniform on [-1.5, 3.5].
 
     Args:
-        rows: how many.
-        noise: the standard deviation of the normal noise of y.
-        seed: for the draw.
-        fresh: whether each step of a training draws its own examples; the rows then serve to measure it.
+        rows: The number of examples.
+        noise: The standard deviation of the normal noise of y.
+        seed: The seed of the draw.
+        fresh: Whether each step of a training draws its own examples; the rows then serve to measure it.
     """
     rng = np.random.default_rng(seed)
     x = rng.uniform(_LOW, _HIGH, rows)

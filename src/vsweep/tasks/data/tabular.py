@@ -156,7 +156,7 @@ def _targets(column: Any, targets: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """Convert targets to classes, in the order of their sorted labels, or to numbers.
 
     Args:
-        column: of the table.
+        column: The target's column of the table.
         targets: `classes`, `numbers`, or `auto`, which takes floats for numbers and all else (text, integers,
             booleans) for classes.
     """
