@@ -1,5 +1,7 @@
 """Trials are grouped into programs and blocks; only shapes, nothing is trained."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -15,9 +17,9 @@ from vsweep.engine.tuning.timings import TimingCache
 CPU, GPU = Hardware("cpu", 2), Hardware("gpu", 1)
 
 
-def plan(*words, hardware=CPU, block=None):
+def plan(*words, hardware=CPU, block=None, before=None):
     made = make_spec(["tracker=none", *words])
-    return make_plan(made, hardware, UserLimits(block=block))
+    return make_plan(made, hardware, UserLimits(block=block), before=before)
 
 
 def test_every_trial_is_in_one_program():
@@ -61,7 +63,7 @@ def test_an_axis_that_no_cell_has_is_collapsed_and_said():
     [
         ["data=iris", "seeds=100000", "steps=100000", "record_every=1"],
         ["data=iris", "seeds=100000", "model.width=8192", "model.depth=4"],
-        ["data=spirals", "seeds=1000000", "steps=1"],
+        ["data=spirals", "seeds=100000", "steps=1"],
     ],
 )
 def test_blocks_are_bounded(words, hardware):
@@ -89,6 +91,19 @@ def test_few_trials_go_in_one_block(trials):
     (program,) = plan("data=iris", "model=logistic", "model.init=normal", f"seeds={trials}").programs
     assert program.blocks == 1
     assert trials <= program.arrangement.block < trials + 2 * program.arrangement.vmap_size
+
+
+@pytest.mark.parametrize("axis", ["data.split_seed=[0,1,2]", "model.activation=[tanh,relu]"])
+def test_an_earlier_plan_is_kept_where_programs_share_their_widths(axis):
+    words = ["data=iris", "model=mlp", "grid.model.width=[2,64]", f"grid.{axis}", "seeds=300"]
+    first = plan(*words)
+    record = json.loads(json.dumps(as_record(first)))
+    again = plan(*words, before=record)
+    assert again.pinned
+    assert as_record(again) == as_record(first)
+    record["programs"][1]["block"] = 2
+    assert plan(*words, before=record).programs[1].arrangement.block == 2
+    assert not plan(*words, before=record, block=4).pinned
 
 
 def test_programs_are_numbered_by_their_place():

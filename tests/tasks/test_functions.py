@@ -62,8 +62,8 @@ def test_coordinates_are_the_first_parameters():
 
 def made(function, fixed=(), **starts):
     """The task of a point in float64, and its first parameters."""
-    sizes = tuple((name, None if np.ndim(start) == 0 else len(start)) for name, start in starts.items())
-    maker = Minimise(function, sizes, fixed, (), "float64")
+    shapes = tuple((name, np.shape(start)) for name, start in starts.items())
+    maker = Minimise(function, shapes, fixed, (), "float64")
     begin = {name: jnp.asarray(start, jnp.float64) for name, start in starts.items()}
     task = maker({"model": {**begin, "spread": jnp.zeros((), jnp.float64)}, "loss": {}})
     return maker, task, task.init(jax.random.key(0))

@@ -282,7 +282,7 @@ class PointChoice(ModelChoice):
     def make_task(self, bound: BoundFields, inputs: TaskInputs) -> MakeTask:
         """Return the maker of a program's tasks; see `ModelChoice.make_task`."""
         starts, static = bound
-        shapes = tuple((name, (*starts[name].shape, None)[0]) for name in self.coordinates)
+        shapes = tuple((name, starts[name].shape) for name in self.coordinates)
         loss_static = tuple(inputs.loss_static.items())
         return Minimise(inputs.loss.value, shapes, static["fixed"], loss_static, inputs.dtype)
 

@@ -32,18 +32,17 @@ def prepare() -> bool:
     Returns:
         Whether a CPU's compiler was told to make one kernel of a training.
     """
+    _keep_compiled()
     flags = os.environ.get("XLA_FLAGS")
     try:
         is_user_set = "xla_force_host_platform_device_count" in (flags or "")
         if jax.config.values["jax_num_cpu_devices"] < 0 and not is_user_set:
             jax.config.update("jax_num_cpu_devices", cores())
     except RuntimeError:
-        _keep_compiled()
         return False
     may_set_flag = "xla_backend_extra_options" not in (flags or "")
     if may_set_flag:
         os.environ["XLA_FLAGS"] = f"{flags or ''} {_ONE_KERNEL}".strip()
-    _keep_compiled()
     try:
         jax.local_devices()
     finally:
@@ -60,10 +59,8 @@ def _keep_compiled() -> None:
     directory = cache_directory()
     if directory is None or jax.config.values["jax_compilation_cache_dir"] is not None:
         return
-    try:
+    with suppress(OSError):
         directory.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return
     if not os.access(directory, os.W_OK):
         return
     jax.config.update("jax_compilation_cache_dir", str(directory / "compiled"))

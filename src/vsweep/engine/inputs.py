@@ -73,12 +73,6 @@ class Inputs:
         """The number of examples of one step."""
         return self.config.batch_size or self.split.x[0].shape[1]
 
-    @property
-    def recorded(self) -> int:
-        """The number of parameters that are recorded beside the metrics, at most."""
-        config = self.config
-        return config.model.recorded(self.n_features, self.n_outputs, asked=config.record_params)
-
 
 @dataclass(frozen=True)
 class _StandardizedDraw:

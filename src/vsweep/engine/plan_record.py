@@ -32,7 +32,7 @@ def _program_record(program: Program) -> dict[str, Any]:
         "name": program.name,
         "family": program.family,
         "model": program.inputs.config.model.name,
-        "static": {name: _plain(value) for name, value in static.task.static},
+        "static": {n: list(v) if isinstance(v, tuple) else v for n, v in static.task.static},
         "data": program.inputs.key,
         "optimizer": static.optimizer,
         "schedule": static.schedule,
@@ -96,10 +96,6 @@ def _examples(split: Split) -> pd.DataFrame:
         part[places] = name
     more = {} if dataset.truth is None else {"truth": dataset.truth}
     return pd.concat([frame, pd.DataFrame({"target": dataset.y, "part": part, **more})], axis=1)
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def training_record(

@@ -5,7 +5,7 @@ returns a floating scalar. Parameters with a default, or behind a `*`, are its c
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,7 +84,7 @@ class Minimise:
 
     Attributes:
         function: The function of the coordinates.
-        sizes: The name of each coordinate, and the number of its numbers; None for a scalar.
+        shapes: The name and the shape of each coordinate, `()` or `(size,)`.
         fixed: The coordinates that stay where they start; the descent is along the others.
         function_static: The function's fields that are compiled for.
         dtype: The dtype of the coordinates, see `param_dtype`.
@@ -92,7 +92,7 @@ class Minimise:
     """
 
     function: Function
-    sizes: tuple[tuple[str, int | None], ...]
+    shapes: tuple[tuple[str, tuple[int, ...]], ...]
     fixed: tuple[str, ...] = ()
     function_static: tuple[tuple[str, Any], ...] = ()
     dtype: str = "float32"
@@ -106,12 +106,12 @@ class Minimise:
     @property
     def static(self) -> tuple[tuple[str, Any], ...]:
         """See `MakeTask`."""
-        return (("coordinates", tuple(name for name, _ in self.sizes)), ("fixed", self.fixed))
+        return (("coordinates", tuple(dict(self.shapes))), ("fixed", self.fixed))
 
     @property
     def numbers(self) -> tuple[str, ...]:
         """The names of all numbers of a point, in the function's order."""
-        return self._numbers(tuple(name for name, _ in self.sizes))
+        return self._numbers(dict(self.shapes))
 
     @property
     def recorded(self) -> tuple[str, ...]:
@@ -119,44 +119,45 @@ class Minimise:
         return self.numbers if len(self.numbers) <= MOST_RECORDED else ()
 
     @property
-    def _free(self) -> tuple[str, ...]:
-        return self._numbers(tuple(name for name, _ in self.sizes if name not in self.fixed))
+    def _free(self) -> list[str]:
+        """The coordinates that move."""
+        return [name for name, _ in self.shapes if name not in self.fixed]
 
-    def _numbers(self, names: tuple[str, ...]) -> tuple[str, ...]:
+    def _numbers(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return the names of the numbers in these coordinates, in order."""
-        sizes = dict(self.sizes)
-        return tuple(number for name in names for number in scalar_names({name: np.zeros(sizes[name] or ())}))
+        shapes = dict(self.shapes)
+        return tuple(number for name in names for number in scalar_names({name: np.zeros(shapes[name])}))
 
     @property
-    def _eigenvalues(self) -> tuple[str, ...]:
-        n = len(self._free)
-        places = range(n) if n <= _FEW else (0, n - 1) if n <= MANY else ()
-        return tuple(f"hessian_{i}" for i in places)
+    def _eigenvalues(self) -> list[int]:
+        """The places of the eigenvalues that are kept, among all in rising order."""
+        n = len(self._numbers(self._free))
+        return list(range(n)) if n <= _FEW else [0, n - 1] if n <= MANY else []
 
     @property
     def columns(self) -> tuple[str, ...]:
         """See `MakeTask`."""
-        return (*self._eigenvalues, "kind", "minimum")
+        return (*(f"hessian_{i}" for i in self._eigenvalues), "kind", "minimum")
 
     def __call__(self, hparams: Mapping[str, Mapping[str, Array]]) -> Task:
         """Make the task of one trial; `hparams["model"]` has `spread` and the start of each coordinate."""
-        begin, spread = {name: hparams["model"][name] for name, _ in self.sizes}, hparams["model"]["spread"]
+        begin, spread = {name: hparams["model"][name] for name, _ in self.shapes}, hparams["model"]["spread"]
         held = {name: begin[name] for name in self.fixed}
         fields = {**dict(self.function_static), **hparams["loss"]}
         dtype = param_dtype(self.dtype)
 
         def value(at: Mapping[str, Array]) -> Array:
             # The coordinates of a function may be positional-only parameters.
-            result = jnp.asarray(self.function(*(at[name] for name, _ in self.sizes), **fields))
+            result = jnp.asarray(self.function(*(at[name] for name, _ in self.shapes), **fields))
             if result.shape:
                 raise ValueError(f"the function gave the shape {result.shape}, and a scalar is needed")
             return result.astype(dtype)
 
         def init(key: Array) -> dict[str, Array]:
             drawn = {}
-            for i, (name, _) in enumerate(self.sizes):
+            for i, (name, shape) in enumerate(self.shapes):
                 if name not in self.fixed:
-                    draw = random.normal(random.fold_in(key, i), begin[name].shape, jnp.float32)
+                    draw = random.normal(random.fold_in(key, i), shape, jnp.float32)
                     # Without the barrier, programs would contract product and sum, and round, differently.
                     moved = lax.optimization_barrier(draw.astype(dtype) * spread)
                     drawn[name] = begin[name].astype(dtype) + moved
@@ -166,10 +167,15 @@ class Minimise:
             return value({**held, **params}), {}
 
         def apply(params: Mapping[str, Array], x: Array) -> Array:
-            return jax.vmap(lambda at: value(self._named(at)), in_axes=1)(x.astype(dtype))[None, :]
+            _, unravel = ravel_pytree([jnp.zeros(shape, dtype) for _, shape in self.shapes])
+
+            def value_at(numbers: Array) -> Array:
+                return value(dict(zip(dict(self.shapes), unravel(numbers), strict=True)))
+
+            return jax.vmap(value_at, in_axes=1)(x.astype(dtype))[None, :]
 
         def path(params: Mapping[str, Array]) -> Metrics:
-            everywhere = {name: {**held, **params}[name].astype(dtype) for name, _ in self.sizes}
+            everywhere = {name: {**held, **params}[name].astype(dtype) for name, _ in self.shapes}
             return scalars(everywhere) if self.recorded else {}
 
         def end(params: Mapping[str, Array]) -> Metrics:
@@ -180,14 +186,6 @@ class Minimise:
 
         # The value at the start may be near 0 by chance, and is no scale for later values.
         return Task(init, loss, apply, path, end, unit=1.0)
-
-    def _named(self, at: Array) -> dict[str, Array]:
-        """Split all numbers of a point into its coordinates, by name."""
-        named, begin = {}, 0
-        for name, size in self.sizes:
-            named[name] = at[begin] if size is None else at[begin : begin + size]
-            begin += 1 if size is None else size
-        return named
 
     def reference(self, x: np.ndarray, y: np.ndarray) -> dict[str, float]:  # noqa: ARG002
         """Return nothing: no closed form is known."""
@@ -202,18 +200,17 @@ class Minimise:
         None of these is known above 128 dimensions.
         """
         if not self._eigenvalues:
-            unknown = np.full(trials, None, object)
-            return {"kind": unknown, "minimum": unknown}
+            return dict.fromkeys(self.columns, np.full(trials, None, object))
         values = np.asarray(end["eigenvalues"])
-        columns = {name: values[:, int(name.rpartition("_")[2])] for name in self._eigenvalues}
         kind = _kinds(values, np.asarray(end["there"]), np.asarray(end["step"]))
         at = np.asarray(end["nearby"], np.float64)
         near = (kind == "minimum") & (np.asarray(end["moved"]) <= _FAR)
         # `ravel_pytree` sorts a dictionary by its keys.
-        ravelled = self._numbers(tuple(sorted(name for name, _ in self.sizes if name not in self.fixed)))
-        order = [ravelled.index(name) for name in self._free]
-        minimum = [_place(self._free, row[order]) if ok else None for row, ok in zip(at, near, strict=True)]
-        return {**columns, "kind": kind, "minimum": np.asarray(minimum, object)}
+        names, ravelled = self._numbers(self._free), self._numbers(sorted(self._free))
+        order = [ravelled.index(name) for name in names]
+        minimum = [_place(names, row[order]) if ok else None for row, ok in zip(at, near, strict=True)]
+        kept = [values[:, i] for i in self._eigenvalues]
+        return dict(zip(self.columns, [*kept, kind, np.asarray(minimum, object)], strict=True))
 
 
 def _stationary(value: Callable[[Array], Array], at: Array) -> Metrics:

@@ -100,13 +100,6 @@ def start_one(static: Static, hparams: HParams, data: Data) -> TrainState:
     return loop.start(_trial(static, hparams, data), hparams.twin)
 
 
-def advance_one(
-    static: Static, hparams: HParams, data: Data, state: TrainState, loop_index: Array
-) -> TrialResult:
-    """Continue one trial for some records, see `loop.advance`; the leaves have no trial axis."""
-    return loop.advance(_trial(static, hparams, data), state, loop_index)
-
-
 def lower_block(
     static: Static,
     hparams: HParams,
@@ -138,7 +131,7 @@ def lower_block(
     def block(hparams: HParams, data: Data, *segment: Any) -> Any:
         def one(trial: Any) -> Any:
             if segment:
-                return advance_one(static, trial[0], data, trial[1], segment[1])
+                return loop.advance(_trial(static, trial[0], data), trial[1], segment[1])
             return (start_one if only_start else train_one)(static, trial, data)
 
         trials = (hparams, segment[0]) if segment else hparams

@@ -53,11 +53,11 @@ def choose_trials_to_verify(
     diverged = np.flatnonzero(trials["status"] == "diverged")
     if len(diverged):
         chosen.setdefault(int(rows[diverged[0]]), DIVERGED)
-    for program in sorted(plan.programs, key=lambda program: -program.padding_fraction)[:1]:
-        members = np.intersect1d(program.rows, rows)
-        if program.padding_fraction and len(members):
-            chosen.setdefault(int(members[0]), FIRST)
-            chosen.setdefault(int(members[-1]), LAST)
+    padded = max(plan.programs, key=lambda program: program.padding_fraction)
+    members = np.intersect1d(padded.rows, rows)
+    if padded.padding_fraction and len(members):
+        chosen.setdefault(int(members[0]), FIRST)
+        chosen.setdefault(int(members[-1]), LAST)
     for row in np.random.default_rng(seed).permutation(rows).tolist():
         if list(chosen.values()).count(RANDOM) >= at_random:
             break

@@ -82,6 +82,7 @@ def program_shape(inputs: Inputs, width: int, hardware: Hardware) -> ProgramShap
     config = inputs.config
     layers = config.model.depth if width else 0
     sizes = [inputs.n_features, *[width] * layers, inputs.n_outputs]
+    recorded = config.model.recorded(inputs.n_features, inputs.n_outputs, asked=config.record_params)
     cpu_kernel = hardware.platform == "cpu" and hardware.one_kernel
     return ProgramShape(
         key=_key(inputs, width, hardware),
@@ -91,7 +92,7 @@ def program_shape(inputs: Inputs, width: int, hardware: Hardware) -> ProgramShap
         flops=step_flops(inputs, width),
         weights=_weights(inputs, width),
         activation_bytes=4 * inputs.examples * (width * config.model.depth + inputs.n_outputs),
-        curve_bytes=(config.steps / config.record_every + 2) * (_METRICS + inputs.recorded) * 4,
+        curve_bytes=(config.steps / config.record_every + 2) * (_METRICS + recorded) * 4,
         single_kernel=cpu_kernel and config.model.is_one_kernel(sizes, inputs.examples, config.loss),
     )
 

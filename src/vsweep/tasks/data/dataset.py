@@ -137,7 +137,10 @@ def split(
         with np.errstate(over="ignore", invalid="ignore"):
             mean = dataset.x[train].mean(axis=0)
             spread = dataset.x[train].std(axis=0)
-        _refuse_huge(dataset, np.isfinite(mean) & np.isfinite(spread))
+        fine = np.isfinite(mean) & np.isfinite(spread)
+        if not fine.all():
+            got = f"feature {dataset.features[int((~fine).argmax())]!r} is too large to be standardised"
+            raise ConfigError("data", got, "it takes numbers up to some 1e150")
         # A feature that is constant in training is centred and left unscaled.
         std = np.where(spread > 1e-12 * np.abs(mean), spread, 1.0)
     x = (dataset.x - mean) / std
@@ -153,13 +156,6 @@ def _test_rows(rows: int, val_fraction: float, test_fraction: float | str) -> in
         n_test = round(rows * _AUTO_TEST) if val_fraction > 0 else 0
         return n_test if round(rows * val_fraction) + n_test < rows else 0
     return round(rows * test_fraction)
-
-
-def _refuse_huge(dataset: Dataset, fine: np.ndarray) -> None:
-    if not fine.all():
-        name = dataset.features[int((~fine).argmax())]
-        got = f"feature {name!r} is too large to be standardised"
-        raise ConfigError("data", got, "it takes numbers up to some 1e150")
 
 
 def _check(dataset: Dataset) -> None:
