@@ -203,7 +203,7 @@ class _Run:
     def _halve(self, program: Program, used: Arrangement) -> bool:
         """Halve a program's blocks after one ran out of memory; return False where they cannot be smaller."""
         if used != self._arrangements[program.number]:
-            # The block ahead of this one ran out of memory too.
+            # The block ahead of this one ran out of memory too, and has halved the program's blocks.
             return True
         # The compiler may have made it smaller already.
         compiled = self._compiler.compile(program, used).arrangement

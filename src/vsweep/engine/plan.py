@@ -14,13 +14,16 @@ from vsweep.config.validate import with_values
 from vsweep.engine.devices import prepare, shortcoming, trial_mesh
 from vsweep.engine.hyperparams import bind, is_traced, widths
 from vsweep.engine.inputs import Inputs, load_inputs
-from vsweep.engine.tuning.cost_model import Costs
+from vsweep.engine.tuning.cost_model import LOAD_S, Costs
 from vsweep.engine.tuning.layout import NO_LIMITS, Arrangement, UserLimits
 from vsweep.engine.tuning.shape import Hardware, ProgramShape, program_shape, step_flops
 from vsweep.engine.tuning.timings import TimingCache
 from vsweep.tasks.data.dataset import Split
 from vsweep.training.loop import recorded_steps
 from vsweep.training.vectorize import HParams, Static
+
+# The values of a program in `plan.json` that a later plan keeps.
+_RECORDED = {"name", "trials", "family", "padded_width", "block", "lanes", "fused", "segment"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,7 +211,11 @@ def make_plan(
     ]
     if pinned:
         programs = [
-            replace(program, arrangement=Arrangement.from_record(record), segment=record["segment"])
+            replace(
+                program,
+                arrangement=Arrangement(record["block"], record["lanes"], record["fused"]),
+                segment=record["segment"],
+            )
             for program, record in zip(programs, earlier, strict=True)
         ]
     return Plan(grid, tuple(programs), splits, hardware, limits, pinned)
@@ -219,7 +226,9 @@ def _earlier_programs(
 ) -> Sequence[Mapping[str, Any]]:
     """Return the records of an earlier plan's programs; none if the user now asks for another plan."""
     same = before.get("asked") == list(limits) and before.get("trials") == trials
-    return before["programs"] if same else []
+    programs = before.get("programs", []) if same else []
+    # The record may come from others.
+    return programs if all(set(program) >= _RECORDED for program in programs) else []
 
 
 def make_program(
@@ -242,7 +251,7 @@ def make_program(
     shape = program_shape(inputs, int(sizes[-1]), costs.hardware)
     needed_flops = np.average([step_flops(inputs, width) for width in sizes.tolist()], weights=counts)
     arrangement = costs.arrange(shape, len(rows), limits.block)
-    step_s = costs.step_s(shape)
+    step_s, measured = costs.step_s(shape), costs.measured(shape, arrangement.block)
     return Program(
         number=0,
         inputs=inputs,
@@ -253,7 +262,7 @@ def make_program(
         padding_fraction=1.0 - float(needed_flops) / shape.flops,
         arrangement=arrangement,
         step_s=step_s,
-        compile_s=costs.compile_s(shape, arrangement.block),
-        measured=costs.measured(shape, arrangement.block),
+        compile_s=LOAD_S if measured else costs.cold_compile_s,
+        measured=measured,
         segment=limits.segment_records(inputs.config, arrangement.block * step_s),
     )

@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-# These bounds were measured on CPUs. A product over up to so many inputs is a sum of outer products.
+# These bounds were measured on CPUs. A product over at most this many inputs is a sum of outer products.
 _OUTER = 4
-# A product of up to so many rows or columns is split into matrix-vector products,
+# A product of at most this many rows or columns is split into matrix-vector products.
 _THIN = 16
-# unless it has more multiply-adds than this: then the library's blocking is faster.
+# A product of more multiply-adds than this is not split: the library's blocking is faster.
 _SMALL = 300_000
 
 

@@ -60,21 +60,21 @@ def point(*, spread: Array, fixed: tuple[str, ...]) -> None:
     """Declare the fields of a point beside its coordinates, see `Minimise`."""
 
 
-# All eigenvalues of the Hessian are kept in up to so many dimensions,
+# All eigenvalues of the Hessian are kept in at most this many dimensions.
 _FEW = 16
-# and above so many no Hessian is computed.
+# No Hessian is computed in more dimensions than this.
 MANY = 128
-# A minimum is named by so many coordinates, at most.
+# A minimum is named by at most this many coordinates.
 _NAMED = 4
-# Newton's method takes so many steps from the end of a descent to the stationary point nearby.
+# The steps of Newton's method from the end of a descent to the stationary point nearby.
 _NEWTON = 8
-# The end is stationary if the first step is at most this long, relative to 1 + |point|,
+# The end is stationary if the first step is at most this long, relative to 1 + |point|.
 _NEAR = 0.01
-# and the minimum is named if all steps together are at most this long.
+# A minimum is named if all steps together are at most this long.
 _FAR = 0.03
-# The sign of an eigenvalue is unknown if it is at most so many roundings of the largest one,
+# The sign of an eigenvalue is unknown if it is at most this many roundings of the largest one.
 _ROUNDINGS = 100.0
-# or if it has shrunk below this share of itself on the way to the stationary point.
+# The sign is unknown, too, if the eigenvalue shrinks below this share on the way to the stationary point.
 _SHRUNK = 0.1
 
 

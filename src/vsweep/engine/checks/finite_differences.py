@@ -24,13 +24,13 @@ _MAX_ROUGHNESS = 1e-6
 _MIN_STEP = 5e-9
 # The error of a difference of two values is at most this many standard deviations of the rounding.
 _DEVIATIONS = 10.0
-# Roughness is measured in differences of these orders,
+# Roughness is measured in differences of these orders.
 _ORDERS = (3, 4, 5, 6)
-# between this many points,
+# The number of points along a scalar at which roughness is measured.
 _POINTS = 16
-# along this many scalars.
+# The number of scalars along which roughness is measured.
 _SCALARS = 8
-# The points are so near that curvature does not show, or further apart if they are too near for any change.
+# The spacings of these points: curvature must not show, but the values must change.
 _SPACINGS = (1e-7, 1e-5, 1e-3)
 
 

@@ -24,15 +24,15 @@ from vsweep.training.vectorize import HParams, Static, precision_context, start_
 # an entry as large as a ten-thousandth of the loss is known this well. A wrong gradient is wrong in its first
 # digits, and a right one may lose ten of its sixteen in the user's arithmetic.
 THRESHOLD = 1e-6
-# The number of scalars that are compared at a point,
+# The number of scalars that are compared at a point.
 _SCALARS = 50
-# and the least number of each array.
+# The least number of scalars of each array.
 _MIN_SCALARS = 4
-# A derivative is inconclusive if its error may exceed this share of the gradient's largest entry,
+# A derivative is inconclusive if its error may exceed this share of the gradient's largest entry.
 _OPEN = 1e-2
-# or this share where it is a hundred times the usual error, as on a kink,
+# The same share for an error of a hundred times the usual one, as on a kink.
 _KINKED = 1e-4
-# or, where all derivatives are 0, this share of the loss.
+# The same as a share of the loss, where all derivatives are 0.
 _OF_LOSS = 1e-8
 
 

@@ -249,7 +249,7 @@ def difference(one: Retrained, other: Retrained) -> tuple[float, str]:
             scale = np.maximum(np.abs(a), np.abs(b))
             below = bool((np.minimum(a, b) < -_VANISHES * scale.max(initial=0.0)).any())
             cancels = name == "grad_norm" or name.startswith("param") or below
-            # The largest value so far, since a trial that diverges must not hide earlier differences.
+            # Only earlier values count, since a trial that diverges must not hide earlier differences.
             scale = np.maximum(scale, (_CANCELS if cancels else _VANISHES) * np.maximum.accumulate(scale))
         distance = np.abs(a - b) / np.where(scale == 0.0, 1.0, scale)
         if distance.max(initial=0.0) > largest[0]:

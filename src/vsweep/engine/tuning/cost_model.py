@@ -14,10 +14,11 @@ from vsweep.engine.tuning.layout import Arrangement
 from vsweep.engine.tuning.shape import Hardware, ProgramShape, program_shape
 from vsweep.engine.tuning.timings import TimingCache, short_name
 
-# Guesses for a machine without measurements: the seconds of a compile, of loading a compiled program,
-# and of a step that does nothing; the multiply-adds a second of one core and of an accelerator.
+# The seconds of loading a program that was compiled before.
+LOAD_S = 1.0
+# Guesses for a machine without measurements: the seconds of a compile, and of a step that does nothing; the
+# multiply-adds a second of one core and of an accelerator.
 _COMPILE_S = 4.0
-_LOAD_S = 1.0
 _STEP_S = 4.0e-6
 _FLOPS = {"cpu": 1.0e10, "gpu": 2.0e12, "tpu": 2.0e12}
 # The seconds that a block should take.
@@ -72,10 +73,6 @@ class Costs:
     def measured(self, shape: ProgramShape, block: int) -> bool:
         """Return whether such a program was trained before, in such a block."""
         return bool(self._known.get(shape.key).get("block") == block)
-
-    def compile_s(self, shape: ProgramShape, block: int) -> float:
-        """Predict the seconds until a program can be called: of loading it, where it was compiled before."""
-        return _LOAD_S if self.measured(shape, block) else self.cold_compile_s
 
     def split(self, inputs: Inputs, widths: np.ndarray, counts: np.ndarray) -> tuple[str, list[int]]:
         """Split trials by width into programs such that compiling and padding together cost least.

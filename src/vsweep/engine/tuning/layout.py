@@ -1,7 +1,6 @@
 """The layout of a program's trials: how many train in one call, how many side by side, and how long."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,11 +22,6 @@ class Arrangement(NamedTuple):
     block: int
     vmap_size: int
     single_kernel: bool = False
-
-    @classmethod
-    def from_record(cls, program: Mapping[str, Any]) -> "Arrangement":
-        """Return the arrangement of a program in `plan.json`."""
-        return cls(program["block"], program["lanes"], program["fused"])
 
     def smaller(self, devices: int) -> "Arrangement | None":
         """Return the arrangement with half the trials in a block, or None where there is no smaller one."""
@@ -62,7 +56,7 @@ class UserLimits(NamedTuple):
         if self.segment is not None:
             segment = max(1, self.segment // config.record_every)
         else:
-            # Equal segments, and none for a training that is hardly longer than one.
+            # Segments are equal, and a training that is hardly longer than one segment has none.
             segment = -(-records // max(1, int(block_step_s * config.steps / _SEGMENT_S)))
         if segment >= records:
             return records if self.keep_state else 0

@@ -12,13 +12,13 @@ _CLASSES = ("food", "water")
 # A CSV file may have the labels in words, as integers, or as floats.
 _PLACES = {"food": 0, "0": 0, "0.0": 0, "water": 1, "1": 1, "1.0": 1}
 _TAKES = f"it takes a CSV file with {', '.join(_FEATURES)} and {_LABEL} (food and water, or 0 and 1)"
-# The direction from food to water of generated examples,
+# The direction from food to water of generated examples.
 _AXIS = np.asarray([0.8, -0.6])
-# the point between them,
+# The point between both classes.
 _MIDDLE = np.asarray([0.5, 0.25])
-# the mean distance of each class from it along that direction,
+# The mean distance of each class from that point, along the direction.
 _DISTANCE = 1.5
-# and the least.
+# The least distance.
 _MARGIN = 0.4
 
 
