@@ -76,7 +76,7 @@ def concluded(function, fixed=(), **starts):
     for i in range(count):
         maker, task, params = made(function, fixed, **{name: each[i] for name, each in starts.items()})
         ends.append(task.end(params))
-    return maker.conclude(jax.tree.map(lambda *leaves: np.stack(leaves), *ends), count)
+    return maker.conclude(jax.tree.map(lambda *leaves: np.stack(leaves), *ends), None, count)
 
 
 def test_kinds_are_by_the_hessian():

@@ -10,6 +10,7 @@ import numpy as np
 from vsweep.engine.plan import Plan, Program
 from vsweep.store.blocks import Params, PartialBlock, TrainedBlock
 from vsweep.tasks.models import unpadded
+from vsweep.tasks.task import Examples
 from vsweep.training.loop import TrialResult, recorded_steps
 from vsweep.training.vectorize import precision_context, start_one
 
@@ -72,7 +73,7 @@ def trained_block(
     program: Program, block: PartialBlock, curves: Sequence[TrialResult], *, keep_state: bool
 ) -> TrainedBlock:
     """Return a block after its last record; `keep_state` keeps the state to train it longer later."""
-    trials, length = len(block.rows), program.static.length
+    trials, length, split = len(block.rows), program.static.length, program.inputs.split
     parts: Any = jax.device_get([(curve.diverged_at, curve.test, curve.end) for curve in curves])
     diverged_at, test, end = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:trials], *parts)
     state = None
@@ -87,8 +88,7 @@ def trained_block(
         block.metrics,
         diverged_at,
         {name: values.astype(np.float32) for name, values in test.items()},
-        program.static.task.conclude(end, trials)
-        | {name: np.full(trials, value) for name, value in program.reference.items()},
+        program.static.task.conclude(end, Examples(split.x[0], split.y[0]), trials),
         partial(params_of, program, np.searchsorted(program.rows, block.rows), curves),
         state,
     )

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -74,12 +73,6 @@ class Program:
     def records(self) -> int:
         """The number of records of a curve."""
         return len(recorded_steps(self.static.length))
-
-    @cached_property
-    def reference(self) -> dict[str, float]:
-        """The closed-form results for the training examples, by the name of a column."""
-        split = self.inputs.split
-        return self.static.task.reference(split.x[0], split.y[0])
 
     @property
     def blocks(self) -> int:

@@ -46,9 +46,9 @@ def identities(plan: Plan, steps: int | None = None) -> np.ndarray:
 
 def _program_hashes(grid: Grid, program: Program, config: Config) -> np.ndarray:
     _, cell_row, seeds = grid.trials()
-    cells = np.unique(cell_row[program.rows])
-    digests = dict(zip(cells.tolist(), _cell_digests(grid, cells, program, config), strict=True))
-    pairs = zip(cell_row[program.rows].tolist(), seeds[program.rows].tolist(), strict=True)
+    cells, place = np.unique(cell_row[program.rows], return_inverse=True)
+    digests = _cell_digests(grid, cells, program, config)
+    pairs = zip(place.tolist(), seeds[program.rows].tolist(), strict=True)
     hashes = (
         blake2b(b"%b %d" % (digests[c], seed), digest_size=16).hexdigest().encode() for c, seed in pairs
     )

@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array, lax, random
 from jax.flatten_util import ravel_pytree
 
-from vsweep.tasks.task import MOST_RECORDED, Metrics, Task, param_dtype, scalar_names, scalars
+from vsweep.tasks.task import MOST_RECORDED, Arrays, Metrics, Task, param_dtype, scalar_names, scalars
 
 Function = Callable[..., Array]
 
@@ -187,11 +187,7 @@ class Minimise:
         # The value at the start may be near 0 by chance, and is no scale for later values.
         return Task(init, loss, apply, path, end, unit=1.0)
 
-    def reference(self, x: np.ndarray, y: np.ndarray) -> dict[str, float]:  # noqa: ARG002
-        """Return nothing: no closed form is known."""
-        return {}
-
-    def conclude(self, end: Mapping[str, np.ndarray], trials: int) -> dict[str, np.ndarray]:
+    def conclude(self, end: Arrays, train: Any, trials: int) -> Arrays:  # noqa: ARG002
         """Return the Hessian's eigenvalues at the end, rising, and the kind of the stationary point.
 
         `kind` is `minimum`, `maximum`, `saddle`, or `flat` if an eigenvalue is 0 to rounding or goes to 0. It

@@ -14,6 +14,8 @@ from vsweep.tasks.losses import Loss, squared_error
 from vsweep.tasks.models import Model, Params, Within, logistic
 
 Metrics = dict[str, Array]
+# NumPy arrays by name.
+Arrays = Mapping[str, np.ndarray]
 # Parameters are recorded if there are no more than these.
 MOST_RECORDED = 64
 # `(key, size) -> (x, y)`, see `Dataset.draw`.
@@ -123,13 +125,16 @@ class MakeTask(Protocol):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of the results of `reference` and `conclude` together, in order."""
+        """The names of the results of `conclude`, in order."""
 
-    def reference(self, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
-        """Return closed-form results for the training examples, by name; see `Examples` for shapes."""
+    def conclude(self, end: Arrays, train: Examples, trials: int) -> Arrays:
+        """Return the columns `(trials,)` that a task adds to a table of trials, by name.
 
-    def conclude(self, end: Mapping[str, np.ndarray], trials: int) -> dict[str, np.ndarray]:
-        """Convert the results of `Task.end`, each `(trials, ...)`, to columns `(trials,)` of a table."""
+        Args:
+            end: The results of `Task.end`, each `(trials, ...)`.
+            train: The training examples.
+            trials: The number of trials.
+        """
 
     def __call__(self, hparams: Mapping[str, Mapping[str, Array]]) -> Task:
         """Make the task of one trial from its traced fields, which have no trial axis."""
@@ -172,18 +177,14 @@ class Supervised:
         line = self.model is logistic and self.loss.value is squared_error
         return tuple(f"least_squares_{name}" for name in self.recorded) if line else ()
 
-    def reference(self, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
-        """Return the least-squares solution of the training examples, without a penalty."""
+    def conclude(self, end: Arrays, train: Examples, trials: int) -> Arrays:  # noqa: ARG002
+        """Return the least-squares solution of the training examples, without a penalty; see `MakeTask`."""
         if not self.columns:
             return {}
-        ones = np.ones((1, x.shape[1]))
-        solved, *_ = np.linalg.lstsq(np.concatenate([x, ones]).T.astype(np.float64), y, rcond=None)
+        x = np.concatenate([train.x, np.ones((1, train.x.shape[1]))]).T.astype(np.float64)
+        solved, *_ = np.linalg.lstsq(x, train.y, rcond=None)
         named = scalars([{"w": solved[None, :-1], "b": solved[-1:]}])
-        return {f"least_squares_{name}": float(value) for name, value in named.items()}
-
-    def conclude(self, end: Mapping[str, np.ndarray], trials: int) -> dict[str, np.ndarray]:  # noqa: ARG002
-        """Return no columns."""
-        return {}
+        return {f"least_squares_{name}": np.full(trials, float(value)) for name, value in named.items()}
 
     def __call__(self, hparams: Mapping[str, Mapping[str, Array]]) -> Task:
         """Make the task of one trial from its traced fields of `model` and `loss`."""
