@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -25,7 +26,6 @@ from jax import Array, lax, random
 from jax.sharding import Mesh, PartitionSpec
 
 from vsweep.config.grid import Axis, expand
-from vsweep.config.spec import SweepSpec
 from vsweep.config.validate import check_config
 from vsweep.engine.blocks import fetch, trained_block
 from vsweep.engine.compiler import Compiler, block_hparams
@@ -72,7 +72,7 @@ def program_of(case: tuple[str, str, int], trials: int, steps: int, devices: int
         "precision": "highest",
     }
     grid = expand([Axis("optimizer.lr", (0.03, 0.1, 0.3, 1.0))], range(-(-trials // 4)))
-    spec = SweepSpec("bench", (), raw, grid, {(): check_config(raw, {})}, (), {})
+    spec = SimpleNamespace(grid=grid, variants={(): check_config(raw, {})}, group_axes=())
     platform = jax.local_devices()[0].platform
     return make_plan(spec, Hardware(platform, devices)).programs[0]
 

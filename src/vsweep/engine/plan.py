@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vsweep.config.grid import Grid
 from vsweep.config.schema import parse_field
-from vsweep.config.spec import SweepSpec
 from vsweep.config.validate import with_values
 from vsweep.engine.devices import prepare, shortcoming, trial_mesh
 from vsweep.engine.hyperparams import bind, is_traced, widths
@@ -20,6 +19,10 @@ from vsweep.engine.tuning.timings import TimingCache
 from vsweep.tasks.data.dataset import Split
 from vsweep.training.loop import recorded_steps
 from vsweep.training.vectorize import HParams, Static
+
+if TYPE_CHECKING:
+    # A spec needs Hydra, which is absent where the bench runs.
+    from vsweep.config.spec import SweepSpec
 
 # The values of a program in `plan.json` that a later plan keeps.
 _RECORDED = {"name", "trials", "family", "padded_width", "block", "lanes", "fused", "segment"}
@@ -132,7 +135,7 @@ class Plan:
         return first + (self.training_s + others if on_cpu else max(self.training_s, others))
 
 
-def plan_sweep(spec: SweepSpec, known: TimingCache, before: Mapping[str, Any]) -> tuple[Plan, Any]:
+def plan_sweep(spec: "SweepSpec", known: TimingCache, before: Mapping[str, Any]) -> tuple[Plan, Any]:
     """Plan a sweep for the devices of this process.
 
     Args:
@@ -159,7 +162,7 @@ def plan_sweep(spec: SweepSpec, known: TimingCache, before: Mapping[str, Any]) -
 
 
 def make_plan(
-    spec: SweepSpec,
+    spec: "SweepSpec",
     hardware: Hardware,
     limits: UserLimits = NO_LIMITS,
     known: TimingCache | None = None,
