@@ -18,7 +18,8 @@ import vsweep
 words = ["data=iris", "model=logistic", "steps=2", "tracker=none", "dir=kept", *sys.argv[1:]]
 if "late" in sys.argv:
     # This is the text that a sweep shows first.
-    print(vsweep.commands.plan.describe(*vsweep.plan(words[:-1])), file=sys.stderr)
+    from vsweep.commands.plan import describe, plan
+    print(describe(*plan(words[:-1])), file=sys.stderr)
 else:
     vsweep.sweep([*words, "verify=false"])
 import jax
