@@ -126,6 +126,47 @@ def small(tmp_path_factory):
     return vsweep.sweep(words, quiet=True)
 
 
+def _pictured(factory, name, *words):
+    """A trained sweep whose task has pictures."""
+    import vsweep
+
+    common = ["tracker=none", "verify=false", f"dir='{factory.mktemp(name) / 'kept'}'"]
+    return vsweep.sweep([*words, *common], quiet=True)
+
+
+@pytest.fixture(scope="session")
+def spiral(tmp_path_factory):
+    """Logistic regression, which has no width, and MLPs on three classes; the highest rate diverges."""
+    words = ["data=spirals", "data.arms=3", "data.rows=300", "grid.model.name=[logistic,mlp]", "seeds=[7,4]"]
+    more = ["grid.model.width=[2,3]", "grid.optimizer.lr=[0.1,1e6]", "model.init=normal", "steps=30"]
+    return _pictured(tmp_path_factory, "spiral", *words, *more, "keep.params=all")
+
+
+@pytest.fixture(scope="session")
+def line(tmp_path_factory):
+    """A straight line, its parameters recorded and kept; the highest rate diverges."""
+    words = ["data=line", "model=linear", "model.start=[1.0,1.0]", "grid.optimizer.lr=[0.03,0.1,1e6]"]
+    more = ["seeds=2", "steps=20", "record_every=1", "record_params=true", "keep.params=all"]
+    shown = "pictures=[fits,{fits:{by:optimizer.lr,where:{optimizer.lr:0.1}}},loss_surface]"
+    return _pictured(tmp_path_factory, "line", *words, *more, shown)
+
+
+@pytest.fixture(scope="session")
+def quartic(tmp_path_factory):
+    """Descents on a function of one coordinate with two minima; the highest rate leaves for infinity."""
+    words = ["data=none", "model=point", "dtype=float64", "loss=quartic", "steps=300", "record_every=10"]
+    axes = ["grid.model.x={linspace:[-5.0,5.0,11]}", "grid.optimizer.lr=[1e-4,1e-3,1e-2,0.1]"]
+    return _pictured(tmp_path_factory, "quartic", *words, *axes)
+
+
+@pytest.fixture(scope="session")
+def field(tmp_path_factory):
+    """Descents on a function of two coordinates."""
+    words = ["data=none", "model=point", "dtype=float64", "loss=gold_field", "steps=60", "record_every=1"]
+    axes = ["grid.model.x=[-2.0,1.0]", "grid.model.y=[-2.0,0.5,2.0]", "grid.optimizer.lr=[0.05,0.5]"]
+    return _pictured(tmp_path_factory, "field", *words, *axes)
+
+
 @pytest.fixture(scope="session")
 def zygote(environment, tmp_path_factory):
     """Starts sweeps as processes that can be killed: see `fault_helpers.Zygote`."""

@@ -68,8 +68,19 @@ def written(folder, trials, curves, **plan):
         "std": [1.0] * 3,
         "note": "",
     }
-    record = {"name": "made up", "trials": len(trials), "cells": int(trials["cell"].nunique()), **plan}
-    record.setdefault("data", {"made up": data})
+    record = {
+        "name": "made up",
+        "command": "vsweep run",
+        "started": "2026-01-31T12:00:00+00:00",
+        "versions": {"jax": "0.0"},
+        "python": "3.11",
+        "devices": {"devices": 1, "kind": "cpu", "platform": "cpu"},
+        "programs": [],
+        "trials": len(trials),
+        "cells": int(trials["cell"].nunique()),
+        "data": {"made up": data},
+        **plan,
+    }
     (folder / "plan.json").write_text(json.dumps(record))
     (folder / "config.yaml").write_text(yaml.safe_dump({"model": {"name": "mlp"}, "pictures": []}))
     return Sweep(folder)

@@ -2,23 +2,22 @@
 
 import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
 from matplotlib.figure import Figure
 
-from vsweep.analysis.convergence import best_cells, curves_by, curves_of
+from vsweep.analysis.convergence import best_cells, curves_of
 from vsweep.analysis.labels import format_value
-from vsweep.analysis.lr_sensitivity import best_lr, fit_slope, lr_lines
+from vsweep.analysis.lr_sensitivity import best_lr, lr_lines
 from vsweep.analysis.marginals import heat_map
 from vsweep.analysis.ranking import restrict
 from vsweep.analysis.report_data import ReportData
 from vsweep.charts import curves as curve_charts
 from vsweep.charts import effects as effect_charts
 from vsweep.charts import heatmaps as heat_map_charts
-from vsweep.charts import leading_cells as leading_charts
 from vsweep.charts import lr_sensitivity as lr_charts
 from vsweep.charts.style import Chart, plain
 from vsweep.errors import ConfigError, suggest
@@ -83,14 +82,12 @@ class Plots:
         charts = heat_map_charts.maps(table)
         if show not in charts and show != heat_map_charts.BEST:
             raise KeyError(f"no map {show!r}: there are {', '.join(charts)}")
-        if _is_image(path):
-            if show != heat_map_charts.BEST:
-                got = f"an image shows {heat_map_charts.BEST!r}, got {show!r}"
-                raise ValueError(f"{got}: take a path in .html")
-            self._write_image(draw(draw_heat_map, table), path)
-            path = None
+        if show != heat_map_charts.BEST and _is_image(path):
+            got = f"an image shows {heat_map_charts.BEST!r}, got {show!r}"
+            raise ValueError(f"{got}: take a path in .html")
         # Where every trial diverged, the only map is that of the diverged share.
-        return self._finish(charts.get(show) or next(iter(charts.values())), path)
+        chart = charts.get(show) or next(iter(charts.values()))
+        return self._finish(chart, path, lambda: draw(draw_heat_map, table))
 
     def curves(
         self, by: str | None = None, metric: str | None = None, path: FilePath = None, cells: Cells = None
@@ -114,19 +111,13 @@ class Plots:
             cells = best_cells(data.trials, data.metric, by)["cell"].tolist()
         chosen = data.shown_cells[:3] if cells is None else list(cells)
         curves = data.curves_of(chosen)
-        if by is not None:
-            lines = curves_by(data.trials, curves, data.metric, by)
-        else:
-            lines = curves_of(data.trials, curves, data.metric, chosen)
-        if _is_image(path):
-            self._write_image(draw(draw_curves, lines), path)
-            path = None
-        return self._finish(curve_charts.curve_chart(lines, data.trials, curves, data.faint_trials), path)
+        lines = curves_of(data.trials, curves, data.metric, chosen, by or "")
+        chart = curve_charts.curve_chart(data, curves, lines)
+        return self._finish(chart, path, lambda: draw(draw_curves, lines))
 
     def leading(self, metric: str | None = None, path: FilePath = None) -> go.Figure:
         """Draw the best cells: the mean over seeds and its standard error."""
-        data = self._data(metric)
-        return self._finish(leading_charts.leading(data.trials, data.cells, data.metric), path)
+        return self._finish(effect_charts.leading(self._data(metric)), path)
 
     def importance(self, metric: str | None = None, path: FilePath = None) -> go.Figure:
         """Draw the share of the differences between trials that each axis and pair of axes explains.
@@ -137,7 +128,7 @@ class Plots:
         data = self._data(metric)
         if isinstance(data.importance, str):
             raise KeyError(data.importance)
-        return self._finish(effect_charts.importance_bars(data.importance, data.axes), path)
+        return self._finish(effect_charts.importance_bars(data.importance, data.names), path)
 
     def effect(self, axis: str, metric: str | None = None, path: FilePath = None) -> go.Figure:
         """Draw a metric against the values of an axis, with its spread over the other axes and seeds.
@@ -145,8 +136,7 @@ class Plots:
         Raises:
             KeyError: If there is no such axis.
         """
-        data = self._data(metric)
-        return self._finish(effect_charts.effect(data.trials, data.cells, axis, data.metric), path)
+        return self._finish(effect_charts.effect(self._data(metric), axis), path)
 
     def steps_to_target(
         self, cells: Cells = None, metric: str | None = None, path: FilePath = None
@@ -154,13 +144,11 @@ class Plots:
         """Draw the steps that some cells, chosen as for `curves`, take to reach each value of a metric."""
         data = self._data(metric)
         chosen = data.shown_cells[:3] if cells is None else list(cells)
-        curves = data.curves_of(chosen)
-        return self._finish(curve_charts.steps_to_target(data.trials, curves, data.metric, chosen), path)
+        return self._finish(curve_charts.steps_to_target(data, data.curves_of(chosen), chosen), path)
 
     def final_against_best(self, metric: str | None = None, path: FilePath = None) -> go.Figure:
         """Draw each trial's metric at its last step against its best along its curve."""
-        data = self._data(metric)
-        return self._finish(curve_charts.final_against_best(data.trials, data.metric), path)
+        return self._finish(curve_charts.final_against_best(self._data(metric)), path)
 
     def rates(self, by: str | None = None, metric: str | None = None, path: FilePath = None) -> go.Figure:
         """Draw a metric against the learning rate, a line for each value of an axis.
@@ -169,15 +157,13 @@ class Plots:
             KeyError: If the learning rate does not vary.
         """
         data = self._data(metric)
-        lines = lr_lines(data.trials, data.metric, by)
-        return self._finish(lr_charts.rates(lines, data.metric, by), path)
+        return self._finish(lr_charts.rates(lr_lines(data.trials, data.metric, by), data.metric, by), path)
 
     def best_rates(self, by: str, metric: str | None = None, path: FilePath = None) -> go.Figure:
-        """Draw the best learning rate for each value of an axis, and their line; raise as `rates` does."""
+        """Draw the best learning rate for each value of an axis; raise as `rates` does."""
         data = self._data(metric)
         best = best_lr(lr_lines(data.trials, data.metric, by))
-        fit = fit_slope(data.trials, data.metric, by)
-        return self._finish(lr_charts.best_rates(best, by, fit), path)
+        return self._finish(lr_charts.best_rates(best, by), path)
 
     def basin(self, x: str | None = None, y: str | None = None, path: FilePath = None) -> Figure:
         """Draw the place where each descent of a function ends, over its start and its learning rate.
@@ -224,7 +210,8 @@ class Plots:
         """Draw the examples of one feature, the truth where it is known, and the fits of models.
 
         Thin lines are the fits of seeds, and the strong line is their mean; seeds that diverged have none.
-        Least squares are drawn where the trials record them.
+        Least squares are drawn where the trials record them. The title names the cells that have no fits,
+        because their parameters were not kept or all their seeds diverged.
 
         Args:
             by: An axis: a panel for each of its values (at most 12), of the best cell over all other axes,
@@ -232,8 +219,8 @@ class Plots:
             path: The file to write.
 
         Raises:
-            KeyError: If there is no such axis, the data are other than numbers over one feature, there are
-                several data sets, or no parameters of the cells were kept.
+            KeyError: If there is no such axis, the data are other than numbers over one feature, or there are
+                several data sets.
         """
         return self._draw("fits", path, by=by)
 
@@ -293,28 +280,32 @@ class Plots:
     def _draw(self, name: str, path: FilePath, **arguments: Any) -> Figure:
         picture = TASK_PICTURES[name]
         figure = draw(picture.render, picture.data(self._sweep, **arguments))
-        self._write_image(figure, path)
-        return figure
+        return self._save(figure, path)
 
-    def _write_image(self, figure: Figure, path: FilePath) -> None:
+    def _save(self, figure: Figure, path: FilePath) -> Figure:
         """Name the part of the sweep in a figure's title, and write it to a path if one is given."""
         if self._sweep.only:
-            only = f"Only the cells with {self._sweep.only}."
-            if figure.get_suptitle():
-                figure.suptitle(f"{figure.get_suptitle()}\n{only}", fontsize=10)
-            else:
-                figure.axes[0].set_title(f"{figure.axes[0].get_title()}\n{only}", fontsize=10)
+            figure.suptitle(f"{figure.get_suptitle()}\nOnly the cells with {self._sweep.only}.", fontsize=10)
         if path is not None:
             save_figure(figure, path)
+        return figure
 
-    def _finish(self, chart: Chart, path: FilePath) -> go.Figure:
-        """Return a chart's figure with its title, written to a path if one is given."""
+    def _finish(self, chart: Chart, path: FilePath, image: Callable[[], Figure] | None = None) -> go.Figure:
+        """Return a chart's figure with its title, written to a path if one is given.
+
+        Args:
+            chart: The chart.
+            path: The path.
+            image: Draws the chart for a paper, if it can be.
+        """
         figure = chart.figure
         title = f"{chart.title}, only {self._sweep.only}" if self._sweep.only else chart.title
         figure.update_layout(title={"text": plain(title)}, template="plotly_white", margin={"t": 90})
         if _is_image(path):
-            raise ValueError(f"path: got {str(path)!r}, and this picture is written as .html only")
-        if path is not None:
+            if image is None:
+                raise ValueError(f"path: got {str(path)!r}, and this picture is written as .html only")
+            self._save(image(), path)
+        elif path is not None:
             target = Path(path)
             target.parent.mkdir(parents=True, exist_ok=True)
             write_whole(target, lambda part: figure.write_html(part, include_plotlyjs=True))
@@ -337,34 +328,38 @@ def requested_pictures(
     Raises:
         ConfigError: If there is no such picture, or it takes other arguments.
     """
-    known = {name: method for name, method in vars(Plots).items() if not name.startswith("_")}
     pictures = []
-    for entry in entries:
-        for name, arguments in entry.items():
-            name = _FORMER_NAMES.get(name, name)
-            if name not in known:
-                raise ConfigError("pictures", f"no picture {name!r}", suggest(name, known))
-            parameters = dict(inspect.signature(known[name]).parameters)
-            takes = [key for key in parameters if key not in ("self", "path")]
-            for key in arguments:
-                if key not in (*takes, _WHERE):
-                    got = f"{name} has no argument {key!r}"
-                    raise ConfigError("pictures", got, f"it takes {', '.join((*takes, _WHERE))}")
-            if not isinstance(arguments.get(_WHERE, {}), Mapping):
-                got = f"{name} has {_WHERE}: {arguments[_WHERE]!r}"
-                raise ConfigError("pictures", got, "it takes values by axis, as {model.depth: 1}")
-            # A file of curves names its axis or its cells; in a notebook the best cells are a fair default.
-            required = {"by"} if name == "curves" and "cells" not in arguments else set()
-            required |= {key for key in takes if parameters[key].default is inspect.Parameter.empty}
-            for key in takes:
-                if key in required and key not in arguments:
-                    raise ConfigError("pictures", f"{name} lacks {key!r}", f"give {{{name}: {{{key}: …}}}}")
-            axis_arguments = [arguments[key] for key in _AXES if arguments.get(key) is not None]
-            for axis in [*axis_arguments, *arguments.get(_WHERE, {})]:
-                if axis not in axes:
-                    raise ConfigError("pictures", f"{name} names {axis!r}, no axis", suggest(str(axis), axes))
-            pictures.append((name, dict(arguments)))
+    for name, arguments in (item for entry in entries for item in entry.items()):
+        name = _FORMER_NAMES.get(name, name)
+        _check_arguments(name, arguments, axes)
+        pictures.append((name, dict(arguments)))
     return pictures
+
+
+def _check_arguments(name: str, arguments: Mapping[str, Any], axes: Sequence[str]) -> None:
+    """Raise `ConfigError` if there is no such picture, or it takes other arguments."""
+    known = [key for key in vars(Plots) if not key.startswith("_")]
+    if name not in known:
+        raise ConfigError("pictures", f"no picture {name!r}", suggest(name, known))
+    _, *parameters = inspect.signature(getattr(Plots, name)).parameters.values()
+    defaults = {parameter.name: parameter.default for parameter in parameters if parameter.name != "path"}
+    takes = (*defaults, _WHERE)
+    for key in arguments:
+        if key not in takes:
+            raise ConfigError("pictures", f"{name} has no argument {key!r}", f"it takes {', '.join(takes)}")
+    where = arguments.get(_WHERE, {})
+    if not isinstance(where, Mapping):
+        got = f"{name} has {_WHERE}: {where!r}"
+        raise ConfigError("pictures", got, "it takes values by axis, as {model.depth: 1}")
+    required = [key for key, default in defaults.items() if default is inspect.Parameter.empty]
+    # A file of curves names its axis or its cells; in a notebook the best cells are a fair default.
+    required += ["by"] if name == "curves" and "cells" not in arguments else []
+    for key in required:
+        if key not in arguments:
+            raise ConfigError("pictures", f"{name} lacks {key!r}", f"give {{{name}: {{{key}: …}}}}")
+    for axis in [*(arguments[key] for key in _AXES if arguments.get(key) is not None), *where]:
+        if axis not in axes:
+            raise ConfigError("pictures", f"{name} names {axis!r}, no axis", suggest(str(axis), axes))
 
 
 def write_pictures(sweep: StoredSweep, pictures: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, str]:
@@ -378,15 +373,15 @@ def write_pictures(sweep: StoredSweep, pictures: Sequence[tuple[str, Mapping[str
     """
     reasons: dict[str, str] = {}
     for name, arguments in pictures:
-        own, only = dict(arguments), arguments.get(_WHERE, {})
-        own.pop(_WHERE, None)
-        cells = [f"{axis}={_file_text(value)}" for axis, value in only.items()]
+        own = {key: value for key, value in arguments.items() if key != _WHERE}
+        where = arguments.get(_WHERE, {})
+        cells = [f"{axis}={_file_text(value)}" for axis, value in where.items()]
         texts = (name, *map(_file_text, own.values()), *cells)
         parts = [re.sub(r"[^\w.=+-]+", "_", text).strip("_") for text in texts]
         ending = ".png" if name in (*TASK_PICTURES, "heatmap", "curves") else ".html"
         file = "-".join(parts).replace("=_", "=")[:120] + ending
         try:
-            plots = Plots(restrict(sweep, only) if only else sweep)
+            plots = Plots(restrict(sweep, where) if where else sweep)
             getattr(plots, name)(**own, path=sweep.directory / PICTURES / file)
             reasons[file] = ""
         except OSError:

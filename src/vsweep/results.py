@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from vsweep.analysis import ranking
+from vsweep.analysis.tables import Tables
 from vsweep.store.reader import StoredSweep
 
 if TYPE_CHECKING:
-    from vsweep.analysis.tables import Tables
     from vsweep.figures import Plots
 
 
@@ -98,10 +98,8 @@ class Sweep(StoredSweep):
         return write_report(self, path, metric)
 
     @property
-    def tables(self) -> "Tables":
+    def tables(self) -> Tables:
         """The report's tables as data frames, such as `sweep.tables.importance()`."""
-        from vsweep.analysis.tables import Tables
-
         return Tables(self)
 
     @property

@@ -95,7 +95,7 @@ def test_what_a_seed_does_to_all_cells_alike_is_luck():
 
 def test_of_noise_nothing_comes_back():
     """The shares are without bias: their mean over many draws is zero, within its error."""
-    found = [importance(trials_of(normal(3, 2, 2, 4, seed=i))) for i in range(200)]
+    found = [importance(trials_of(normal(3, 2, 2, 4, seed=i))) for i in range(120)]
     shares = np.array([f.effects.sort_values("axes")["share"] for f in found])
     rest, seed = np.array([[f.rest, f.seed] for f in found]).T
     for column, expected in [*((one, 0.0) for one in shares.T), (rest, 0.0), (seed, 1.0)]:
@@ -222,7 +222,7 @@ def test_no_scale_of_the_metric_matters():
     values = normal(3, 4, 3) + np.arange(4)[:, None]
     found, other = importance(trials_of(values)), importance(trials_of(np.exp(3 * values)))
     pd.testing.assert_frame_equal(found.effects, other.effects)
-    assert found[1:4] == other[1:4]
+    assert (found.rest, found.seed, found.seeds) == (other.rest, other.seed, other.seeds)
 
 
 def test_the_metric_is_the_default_one_or_that_which_is_named():
@@ -262,7 +262,7 @@ def test_the_first_of_one_axis_need_only_be_above_zero():
 def test_the_difference_to_the_second_is_jackknifed_as_one():
     """Both shares fall where a seed is all luck, and their difference may still be sure, or not be."""
     named = 0
-    for i in range(60):
+    for i in range(40):
         values = (1.6 * np.arange(3)[:, None] + np.arange(3))[..., None] + 1.5 * normal(3, 3, 4, seed=i)
         found = importance(trials_of(values))
         ranks = rankdata(values).reshape(values.shape)
@@ -278,11 +278,11 @@ def test_the_difference_to_the_second_is_jackknifed_as_one():
         )
         assert found.first == (f"model.a{top}" if sure else "")
         named += sure
-    assert 5 < named < 55
+    assert 2 < named < 38
 
 
 def test_of_equal_axes_the_first_is_seldom_named():
-    tables, named = 300, 0
+    tables, named = 150, 0
     for i in range(tables):
         values = (np.arange(3)[:, None] + np.arange(3))[..., None] + normal(3, 3, 5, seed=i)
         named += importance(trials_of(values)).first != ""
@@ -325,7 +325,7 @@ def test_a_trial_without_an_axis_stands_for_all_its_values():
     found = rank_response(trials, "val_loss")
     assert found.axes == ("model", "model.width", "optimizer.lr")
     assert found.values.shape == (2, 3, 2, 2)
-    assert found.filled == 0.0
+    assert found.coverage.filled == 0.0
     ranks = (rankdata(trials["final_val_loss"]) - 1) / (len(trials) - 1)
     for rank, row in zip(ranks, trials.to_dict("records"), strict=True):
         lr = int(row["optimizer.lr"] == 0.2)
@@ -340,7 +340,7 @@ def test_what_trials_stand_for_is_not_missing():
     more = [linear.assign(model=f"linear {i}", cell=linear["cell"] + 10 * i) for i in (1, 2, 3)]
     found = rank_response(pd.concat([trials, *more], ignore_index=True), "val_loss")
     assert found.values.shape == (5, 3, 2, 2)
-    assert (found.filled, found.drawn) == (0.0, False)
+    assert (found.coverage.filled, found.coverage.drawn) == (0.0, False)
 
 
 def test_an_axis_of_one_value_beside_its_lack_does_not_vary():
@@ -501,7 +501,7 @@ def test_a_bin_is_the_mean_of_its_trials():
     ranks = normalized_ranks(trials["final_val_loss"], higher=False)
     bins = [pd.qcut(trials[axis], 8, labels=False) for axis in found.axes]
     means = pd.Series(ranks).groupby([*bins, trials["seed"]]).mean()
-    assert len(means) == round((1 - found.filled) * 8 * 8 * 3)
+    assert len(means) == round((1 - found.coverage.filled) * 8 * 8 * 3)
     for place, mean in means.items():
         assert found.values[place] == pytest.approx(mean)
 
@@ -523,7 +523,7 @@ def test_a_grid_that_is_too_large_is_taken_in_bins(monkeypatch):
         monkeypatch.setattr(module, "_MOST_ENTRIES", most)
         found = rank_response(trials, "val_loss")
         assert found.values.shape == (*shape, 3)
-        assert (found.binned, found.drawn, found.filled) == (binned, False, 0.0)
+        assert (found.coverage.binned, found.coverage.drawn, found.coverage.filled) == (binned, False, 0.0)
         assert importance(trials).first == "model.a0"
     monkeypatch.setattr(module, "_MOST_ENTRIES", 47)
     with pytest.raises(KeyError, match="the grid is too large: 16 combinations"):
@@ -535,7 +535,7 @@ def test_text_is_not_taken_in_bins(monkeypatch):
     trials = trials_of(normal(10, 16, 3), {"name": list("abcdefghij"), "width": list(range(16))})
     found = rank_response(trials, "val_loss")
     assert found.values.shape == (10, 8, 3)
-    assert found.binned == ("width",)
+    assert found.coverage.binned == ("width",)
 
 
 # Where there is nothing to tell.
@@ -589,7 +589,7 @@ def made(effects, **more):
         "rest": 0.0, "seed": 0.08, "seeds": 5, "filled": 0.0, "fit": NAN, "binned": (), "first": "",
         "drawn": False,
     }  # fmt: skip
-    return Importance(table, **{**fields, **more})
+    return Importance(effects=table, **{**fields, **more})
 
 
 LR, WIDTH = "optimizer.lr", "model.width"

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
-from vsweep.analysis.lr_sensitivity import best_lr, fit_slope, lr_lines, lr_sensitivity
+from vsweep.analysis.lr_sensitivity import best_lr, lr_lines, lr_sensitivity
 from vsweep.analysis.ranking import rank_cells
 from vsweep.metrics import LR
 
@@ -176,9 +176,8 @@ def test_values_without_a_learning_rate_or_with_one_are_left_out():
 @pytest.mark.parametrize("rates", [[0.1, 0.1], [None, 0.1], [None, None], [-1.0, 0.1], [0.0, -2.0]])
 def test_where_the_learning_rate_does_not_vary_there_are_no_lines(rates):
     trials = trials_of([({LR: lr, WIDTH: w}, [1.0, 2.0]) for w, lr in enumerate(rates)])
-    for call in (lr_lines, fit_slope):
-        with pytest.raises(KeyError, match="the learning rate does not vary"):
-            call(trials, "val_loss", WIDTH)
+    with pytest.raises(KeyError, match="the learning rate does not vary"):
+        lr_lines(trials, "val_loss", WIDTH)
     with pytest.raises(KeyError, match="the learning rate does not vary"):
         lr_sensitivity(trials, pd.Series(dtype=float), "val_loss", WIDTH)
 
@@ -205,7 +204,6 @@ def test_of_cells_that_were_drawn_there_are_no_lines():
     lines = lr_lines(trials, "val_loss", WIDTH)
     assert lines.empty
     assert best_lr(lines).empty
-    assert fit_slope(trials, "val_loss", WIDTH) is None
     assert lr_sensitivity(trials, begun(trials, 9.0), "val_loss", WIDTH).empty
 
 
@@ -265,181 +263,6 @@ def test_a_learning_rate_that_diverged_was_tried():
     lines = lr_lines(line_of([[2.0, 2.0], [1.0, 1.0], [NAN, NAN]]), None, None)
     assert best_lr(lines)["at_edge"].tolist() == [False]
     assert best_lr(lines[lines["diverged"] == 0])["at_edge"].tolist() == [True]
-
-
-# The slope.
-
-PERCENTILE = np.percentile
-
-
-@pytest.fixture
-def on_the_grid(monkeypatch):
-    """A resample's best learning rate is one of those that were tried, and not between them."""
-    from vsweep.analysis import lr_sensitivity
-
-    monkeypatch.setattr(lr_sensitivity, "_jitter", lambda chosen, rates: chosen)
-
-
-def test_a_best_learning_rate_stands_for_those_nearer_to_it_than_to_others():
-    from vsweep.analysis.lr_sensitivity import _jitter
-
-    rates = np.log([0.1, 0.2, 0.8, 1.6])
-    for i, (low, high) in enumerate([(-0.5, 0.5), (-0.5, 1.0), (-1.0, 0.5), (-0.5, 0.5)]):
-        moved = (_jitter(np.full(4000, rates[i]), rates) - rates[i]) / np.log(2)
-        assert moved.min() == pytest.approx(low, abs=0.01)
-        assert moved.max() == pytest.approx(high, abs=0.01)
-        assert moved.mean() == pytest.approx((low + high) / 2, abs=0.03)
-
-
-def test_the_interval_covers_a_slope_that_no_grid_has():
-    rng = np.random.default_rng(0)
-    rates, widths, covered = 10.0 ** np.arange(-3, 1.1, 0.5), [4, 8, 16, 32], 0
-    power = -0.7
-    for _ in range(40):
-        shift = rng.uniform(-0.5, 0.5)
-        optimum = parabola(lambda w, shift=shift: 0.3 * 10**shift * w**power)
-        found = fit_slope(grid(optimum, rates, widths, 6, 0.3), "val_loss", WIDTH)
-        covered += found.low <= power <= found.high
-    assert covered >= 34
-
-
-@pytest.mark.parametrize("power", [-1.0, -0.5, 0.0])
-def test_the_slope_is_that_of_the_best_learning_rates(power, on_the_grid):
-    rates = 2.0 ** np.arange(-8, 3)
-    trials = grid(parabola(lambda width: width**power), rates, [1, 4, 16, 64], spread=1e-3)
-    found = fit_slope(trials, "val_loss", WIDTH)
-    assert found.slope == pytest.approx(power, abs=1e-12)
-    # Luck is far too small to choose another.
-    assert (found.low, found.high) == pytest.approx((power, power), abs=1e-12)
-    assert (found.values, found.seeds) == (4, 4)
-
-
-def bootstrap(trials, metric, widths, rates):
-    """The same by loops and pandas, of the draws that it makes."""
-    seeds = trials["seed"].unique()
-    draws = np.random.default_rng(0).multinomial(len(seeds), np.full(len(seeds), 1 / len(seeds)), 1000)
-    slopes = []
-    values = trials.set_index([WIDTH, LR, "seed"]).sort_index()
-    for draw in draws[:80]:
-        best = []
-        for width in widths:
-            keys = []
-            for lr in rates:
-                line = values.loc[(width, lr)].loc[np.repeat(seeds, draw)]
-                ok = line.loc[line["status"] == "ok", f"final_{metric}"]
-                mean = ok.mean() if len(ok) else np.inf
-                key = np.inf if not len(ok) else (line["status"] == "diverged").sum()
-                keys.append((key, -mean if metric == "val_accuracy" else mean))
-            best.append(rates[min(range(len(rates)), key=keys.__getitem__)])
-        slopes.append(np.polyfit(np.log(widths), np.log(best), 1)[0])
-    return np.array(slopes)
-
-
-@pytest.mark.parametrize("metric", ["val_loss", "val_accuracy"])
-def test_the_interval_is_of_resampled_seeds(metric, monkeypatch, on_the_grid):
-    from vsweep.analysis import lr_sensitivity
-
-    widths, rates, seeds = [1, 4, 16], [0.1, 0.5, 1.0, 2.0, 4.0], 5
-    sign = -1.0 if metric == "val_accuracy" else 1.0
-    trials = grid(
-        lambda lr, w: sign * parabola(lambda width: width**-0.5)(lr, w), rates, widths, seeds, 2.0, metric
-    )
-    # Some of which some seeds diverged.
-    trials.loc[trials[LR].eq(4.0) & trials["seed"].eq(1), "status"] = "diverged"
-    trials.loc[trials[LR].eq(1.0) & trials[WIDTH].eq(4) & trials["seed"].eq(3), "status"] = "diverged"
-    found = []
-    monkeypatch.setattr(
-        lr_sensitivity.np, "percentile", lambda values, at: found.append(values) or np.zeros(2)
-    )
-    fit_slope(trials, metric, WIDTH)
-    monkeypatch.setattr(lr_sensitivity.np, "percentile", PERCENTILE)
-    expected = bootstrap(trials, metric, widths, rates)
-    np.testing.assert_allclose(found[0][:80], expected, atol=1e-12)
-    assert len(found[0]) == 1000
-    assert len(np.unique(expected.round(6))) >= 4
-    got = fit_slope(trials, metric, WIDTH)
-    assert (got.low, got.high) == pytest.approx(np.percentile(found[0], [2.5, 97.5]))
-    assert got.low <= got.slope <= got.high
-    lines = best_lr(lr_lines(trials, metric, WIDTH))
-    assert got.slope == pytest.approx(np.polyfit(np.log(lines["by"]), np.log(lines["lr"]), 1)[0])
-
-
-def test_the_interval_holds_a_slope_that_is_sure_of_itself_and_is_wide_where_luck_chooses(on_the_grid):
-    rates = 2.0 ** np.arange(-6, 3)
-    sure = fit_slope(grid(parabola(lambda w: 1 / w), rates, [1, 4, 16], 6, 0.1), "val_loss", WIDTH)
-    lucky = fit_slope(grid(parabola(lambda w: 1 / w), rates, [1, 4, 16], 6, 4.0), "val_loss", WIDTH)
-    assert sure.high - sure.low < 0.3 < lucky.high - lucky.low
-
-
-def test_of_two_seeds_the_slope_has_no_interval():
-    found = fit_slope(grid(parabola(), RATES, [1, 2, 4], 2), "val_loss", WIDTH)
-    assert found.slope == pytest.approx(0.0, abs=1e-12)
-    assert np.isnan([found.low, found.high]).all()
-    assert found.seeds == 2
-
-
-def test_there_is_no_slope_of_fewer_than_three_numbers():
-    assert fit_slope(grid(parabola(), RATES, [1, 2]), "val_loss", WIDTH) is None
-    assert fit_slope(grid(parabola(), RATES, [0, -1, 1, 2]), "val_loss", WIDTH) is None
-    assert fit_slope(grid(parabola(), RATES, ["a", "b", "c"]), "val_loss", WIDTH) is None
-    assert fit_slope(grid(parabola(), RATES, [0, 1, 2, 4]), "val_loss", WIDTH).values == 3
-
-
-def test_a_line_that_all_diverged_is_no_point_of_the_slope():
-    trials = grid(parabola(), RATES, [1, 2, 4, 8])
-    trials.loc[trials[WIDTH] == 8, "status"] = "diverged"
-    assert fit_slope(trials, "val_loss", WIDTH).values == 3
-    trials.loc[trials[WIDTH] == 4, "status"] = "diverged"
-    assert fit_slope(trials, "val_loss", WIDTH) is None
-
-
-def test_a_line_of_one_seed_that_did_not_diverge_is_left_out_where_it_is_not_drawn(on_the_grid):
-    trials = grid(parabola(lambda w: 1 / w), [0.25, 0.5, 1.0], [1, 2, 4], 3, 1e-3)
-    trials.loc[trials[WIDTH].eq(4) & trials["seed"].gt(0), "status"] = "diverged"
-    found = fit_slope(trials, "val_loss", WIDTH)
-    assert (found.slope, found.low, found.high) == pytest.approx((-1.0, -1.0, -1.0))
-
-
-def test_where_hardly_a_resample_has_all_lines_there_is_no_interval():
-    trials = grid(parabola(), RATES, [1, 2, 4], 3)
-    for width, seed in [(1, 0), (2, 1), (4, 2)]:
-        trials.loc[trials[WIDTH].eq(width) & trials["seed"].ne(seed), "status"] = "diverged"
-    found = fit_slope(trials, "val_loss", WIDTH)
-    assert found.values == 3
-    assert np.isnan([found.low, found.high]).all()
-
-
-def test_of_equal_cells_a_resample_chooses_the_first_by_number_as_the_table_does(on_the_grid):
-    rates = {1: (0.1, 1.0, 9.0), 2: (0.1, 1.0, 9.0), 4: (1.0, 0.1, 9.0)}
-    trials = trials_of([({LR: lr, WIDTH: w}, [2.0] * 3) for w, three in rates.items() for lr in three])
-    found = fit_slope(trials, "val_loss", WIDTH)
-    assert found.slope == pytest.approx(np.polyfit(np.log([1, 2, 4]), np.log([0.1, 0.1, 1.0]), 1)[0])
-    assert (found.low, found.high) == pytest.approx((found.slope, found.slope))
-
-
-def test_a_cell_that_lacks_the_seeds_of_a_resample_is_not_chosen_in_it(on_the_grid):
-    lucky, other = [0.0, None, None, None], [1.0, NAN, NAN, 1.0]
-    lost = (9.0, [NAN] * 4)
-    cells = [({LR: lr, WIDTH: w}, line) for w in (1, 2) for lr, line in [(0.1, lucky), (1.0, other), lost]]
-    cells += [({LR: lr, WIDTH: 4}, line) for lr, line in [(0.1, [5.0] * 4), (1.0, [1.0] * 4), lost]]
-    found = fit_slope(trials_of(cells), "val_loss", WIDTH)
-    # Three in ten resamples lack the first seed, and most of these have the last.
-    assert found.slope > 1.0
-    assert (found.low, found.high) == pytest.approx((0.0, found.slope), abs=1e-12)
-
-
-def test_there_is_no_slope_of_few_learning_rates_or_of_others_in_each_line():
-    assert fit_slope(grid(parabola(), [0.1, 1.0], [1, 2, 4], 3), "val_loss", WIDTH) is None
-    trials = grid(parabola(), RATES, [1, 2, 4], 3)
-    assert fit_slope(trials, "val_loss", WIDTH) is not None
-    assert fit_slope(trials[~(trials[WIDTH].eq(2) & trials[LR].eq(10.0))], "val_loss", WIDTH) is None
-
-
-def test_seeds_that_are_not_there_do_not_matter():
-    trials = grid(parabola(lambda w: 1 / w), [0.25, 0.5, 1.0], [1, 2, 4], 5, 1e-3)
-    found = fit_slope(trials.drop(index=[0, 7, 21]), "val_loss", WIDTH)
-    assert found.slope == pytest.approx(-1.0)
-    assert found.seeds == 5
 
 
 # Sensitivity.
@@ -545,7 +368,6 @@ def test_sensitivities_are_those_of_a_loop(values, start):
     best = best_lr(lines)
     assert (best["low"].isna() | (best["low"] <= best["lr"])).all()
     assert (best["high"].isna() | (best["high"] >= best["lr"])).all()
-    fit_slope(trials, "val_loss", WIDTH)
 
 
 def test_seeds_without_a_start_are_left_out():
@@ -588,5 +410,4 @@ def test_many_trials_are_no_matter():
     )  # fmt: skip
     lines = lr_lines(trials, "val_loss", WIDTH)
     assert len(lines) == 25 * 20
-    assert fit_slope(trials, "val_loss", WIDTH).slope == pytest.approx(0.0, abs=0.05)
     assert (lr_sensitivity(trials, begun(trials, 99.0), "val_loss", WIDTH)["seeds"] == 8).all()

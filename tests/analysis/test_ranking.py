@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vsweep.analysis.labels import cell_label
@@ -88,6 +88,7 @@ rows = st.lists(
 )
 
 
+@settings(max_examples=40)
 @given(rows, st.sampled_from(["val_loss", "val_accuracy"]))
 def test_a_diverged_trial_never_ranks_above_one_that_is_not(drawn, metric):
     trials = frame([(cell, cell / 10, status, value) for cell, status, value in drawn], metric)
@@ -107,6 +108,7 @@ def test_a_diverged_trial_never_ranks_above_one_that_is_not(drawn, metric):
         np.testing.assert_allclose(cell["mean"], expected, rtol=1e-5, atol=1e-6)
 
 
+@settings(max_examples=40)
 @given(rows, st.sampled_from(["val_loss", "val_accuracy"]))
 def test_no_cell_makes_the_columns_of_luck_fail(drawn, metric):
     trials = frame([(cell, cell / 10, status, value) for cell, status, value in drawn], metric)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import fisher_exact, ttest_rel
 from scipy.stats import t as student
 
-from vsweep.analysis.ranking import rank_cells
+from vsweep.analysis.ranking import best_cell, rank_cells
 from vsweep.analysis.significance import (
     describe_lead,
     prob_first_better,
@@ -16,7 +16,7 @@ from vsweep.analysis.significance import (
     tied_with_best,
     values_by_seed,
 )
-from vsweep.metrics import axes_of
+from vsweep.metrics import axes_of, final_values
 
 NAN, INF = np.nan, np.inf
 
@@ -356,10 +356,10 @@ def test_what_tells_the_second_and_not_the_third_is_said_of_them():
 
 def test_values_by_cell_and_seed():
     trials = trials_of([[1.0, 2.0], [NAN, 3.0], [None, 4.0]], seeds=[9, 4])
-    np.testing.assert_array_equal(
-        values_by_seed(trials, "final_val_accuracy", [2, 0, 1]), [[4.0, NAN], [2.0, 1.0], [3.0, NAN]]
-    )
-    assert np.isnan(values_by_seed(trials, "final_val_accuracy", [17])).all()
+    values = final_values(trials, "val_accuracy")
+    expected = [[4.0, NAN], [2.0, 1.0], [3.0, NAN]]
+    np.testing.assert_array_equal(values_by_seed(trials, values, [2, 0, 1]), expected)
+    assert values_by_seed(trials, values, [17]).size == 0
 
 
 def test_many_cells_are_ranked():
@@ -409,10 +409,7 @@ def test_the_test_is_reported_of_the_chosen_cell_alone(small):
     assert "test_accuracy" not in small.best(report="train_loss")
 
 
-def test_the_best_of_one_cell_has_nothing_to_be_held_against(here):
-    import vsweep
-
-    words = ["data=iris", "model=logistic", "steps=2", "seeds=2", "tracker=none", "dir=kept", "verify=false"]
-    best = vsweep.sweep(words, quiet=True).best()
+def test_the_best_of_one_cell_has_nothing_to_be_held_against():
+    best = best_cell(trials_of([[0.9, 0.8]]))
     assert np.isnan(best["chance"])
     assert pd.isna(best["more_seeds"])

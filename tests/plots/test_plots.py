@@ -2,11 +2,12 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 import pytest
+from report_helpers import made_up
 
-import vsweep
-from vsweep.analysis.convergence import curves_by
+from vsweep.analysis.convergence import CurveLine, Curves, curves_by
 from vsweep.analysis.marginals import heat_map
 from vsweep.metrics import default_metric
 from vsweep.plots.style import LIGHT, PAGE_DARK, draw
@@ -124,20 +125,28 @@ def test_accuracies_are_on_a_linear_scale(small):
     assert (axes.get_ylabel(), axes.get_yscale()) == ("val_accuracy", "linear")
 
 
-def test_a_value_without_the_metric_has_a_name_and_no_line(tmp_path):
-    words = ["data=iris", "model=logistic", "grid.data.val_fraction=[0.0,0.5]", "steps=1", "tracker=none"]
-    sweep = vsweep.sweep([*words, f"dir='{tmp_path / 'sweep'}'"], quiet=True)
-    drawn, _ = lines(curves_figure(sweep, "data.val_fraction", "val_loss"))
-    assert {name: len(steps) for name, (steps, _) in drawn.items()} == {"0": 0, "0.5": 2}
+def curves_by_hand(*medians):
+    """Curves of a loss, each from its medians by step."""
+    names = ("low", "median", "high")
+    bands = [pd.DataFrame(dict.fromkeys(names, median), dtype=float) for median in medians]
+    lines = [CurveLine(i, str(i), band, diverged=False) for i, band in enumerate(bands)]
+    return Curves("train_loss", LR, list(range(len(lines))), lines)
 
 
-def test_a_legend_of_many_values_names_some_and_both_ends(tmp_path):
-    words = ["data=iris", "model=logistic", "grid.optimizer.lr={linspace:[0.1,3.0,30]}", "steps=1"]
-    sweep = vsweep.sweep([*words, "tracker=none", f"dir='{tmp_path / 'sweep'}'"], quiet=True)
-    figure = curves_figure(sweep, LR)
+def test_a_value_without_the_metric_has_a_name_and_no_line(small):
+    trials, none = small.trials, small.trials["model"] == "logistic"
+    gone = small.curves["trial"].isin(trials.loc[none, "trial"])
+    curves = small.curves.assign(val_loss=small.curves["val_loss"].mask(gone))
+    trials = trials.assign(final_val_loss=trials["final_val_loss"].mask(none), status="ok")
+    drawn, _ = lines(draw(draw_curves, curves_by(trials, curves, "val_loss", "model")))
+    assert {name: len(steps) for name, (steps, _) in drawn.items()} == {"logistic": 0, "mlp": 4}
+
+
+def test_a_legend_of_many_values_names_some_and_both_ends():
+    figure = draw(draw_curves, curves_by_hand(*([2.0, 1.0] for _ in range(30))))
     assert len(figure.axes[0].lines) == 30
     names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert (len(names), names[0], names[-1]) == (12, "0.1", "3")
+    assert (len(names), names[0], names[-1]) == (12, "0", "29")
 
 
 def test_a_notebook_shows_a_picture(small):
@@ -207,11 +216,10 @@ def test_a_picture_appears_whole_or_not_at_all(small, tmp_path, monkeypatch):
 
 
 def test_a_heatmap_of_many_draws_is_a_picture_of_bounded_size(tmp_path):
-    rates = np.linspace(0.01, 0.3, 300).round(4).tolist()
-    words = ["data=iris", "steps=1", "tracker=none", "verify=false", f"dir='{tmp_path}'"]
-    drawn = [f"draws.optimizer.lr={rates}", f"draws.model.width={[2 + i % 5 for i in range(300)]}"]
-    sweep = vsweep.sweep([*words, *drawn], quiet=True)
-    figure = heat_map_figure(sweep, LR, WIDTH, "val_loss")
+    rates = np.linspace(0.01, 0.3, 300).round(4)
+    made = made_up(tmp_path / "kept", {LR: rates.tolist()}, lambda row: row[LR], seeds=1)
+    made.trials.insert(made.trials.columns.get_loc("status"), WIDTH, 2 + np.arange(300) % 5)
+    figure = heat_map_figure(made, LR, WIDTH, "val_loss")
     values, texts = tiles(figure)
     assert values.shape == (5, 300)
     assert (np.isfinite(values).sum(axis=0) == 1).all()
@@ -220,17 +228,8 @@ def test_a_heatmap_of_many_draws_is_a_picture_of_bounded_size(tmp_path):
     assert len(figure.axes[0].get_xticks()) == 12
 
 
-def test_curves_that_pass_zero_far_below_where_they_begin_can_be_told_apart(tmp_path):
-    words = [
-        "data=none",
-        "model=point",
-        "loss=quartic",
-        "grid.model.x=[-5,5]",
-        "optimizer.lr=5e-4",
-        "steps=30",
-    ]
-    sweep = vsweep.sweep([*words, "tracker=none", "verify=false", f"dir='{tmp_path / 'kept'}'"], quiet=True)
-    axes = curves_figure(sweep, "model.x").axes[0]
+def test_curves_that_pass_zero_far_below_where_they_begin_can_be_told_apart():
+    axes = draw(draw_curves, curves_by_hand([900.0, 30.0, -8.0], [850.0, 20.0, -20.0])).axes[0]
     assert axes.get_yscale() == "symlog"
     ends = [line.get_ydata()[-1] for line in axes.get_lines()]
     low, high = (axes.transData.transform((0, y))[1] for y in sorted(ends))

@@ -6,7 +6,7 @@ from matplotlib.collections import LineCollection
 
 import vsweep
 from vsweep.analysis import cells as cells_module
-from vsweep.analysis import parameter_curves as parameters_module
+from vsweep.analysis import predictions as parameters_module
 from vsweep.analysis.decision_boundary import describe_hidden, line_ends
 from vsweep.plots.style import LIGHT
 from vsweep.tasks.data.dataset import Dataset
@@ -53,38 +53,19 @@ def curve(tmp_path_factory):
     return train(tmp_path_factory.mktemp("curve") / "kept", [*words, *more, *shown], data=bend())
 
 
-@pytest.fixture(scope="module")
-def line(tmp_path_factory):
-    """A straight line, its parameters recorded."""
-    data = bend()
-    words = ["model=linear", "model.init=normal", "grid.optimizer.lr=[0.01,0.1,1e6]", f"seeds={SEEDS}"]
-    more = ["steps=8", "record_every=2", "record_params=true"]
-    return train(tmp_path_factory.mktemp("line") / "kept", [*words, *more], data=(data.x, data.y))
-
-
-@pytest.fixture(scope="module", params=["standardised", "as they came", "softmax"])
+@pytest.fixture(scope="module", params=["standardised", "softmax"])
 def plane(request, tmp_path_factory):
     """Logistic regression on two features; everything recorded and kept; the highest rate diverges."""
     words = ["model=logistic", "model.init=normal", "grid.optimizer.lr=[0.1,0.01,1e5]", f"seeds={SEEDS}"]
     more = ["steps=12", "record_every=1", "record_params=true", "keep.params=all", "diverge_above=20"]
     kind = {
         "standardised": [],
-        "as they came": ["data.standardize=false"],
-        "softmax": ["loss=softmax_cross_entropy"],
+        "softmax": ["loss=softmax_cross_entropy", "data.standardize=false"],
     }[request.param]
     return train(tmp_path_factory.mktemp("plane") / "kept", [*words, *more, *kind], data=clouds())
 
 
 one_plane = pytest.mark.parametrize("plane", ["standardised"], indirect=True)
-
-
-@pytest.fixture(scope="module")
-def mixed(tmp_path_factory):
-    """Logistic regression, which has no width, and MLPs, on three classes over two features."""
-    words = ["data=spirals", "data.arms=3", "data.rows=90", "grid.model.name=[logistic,mlp]"]
-    more = ["grid.model.width=[2,3]", "grid.optimizer.lr=[0.1,1.0]", "model.init=normal", "seeds=[7,4]"]
-    last = ["steps=30", "keep.params=all"]
-    return train(tmp_path_factory.mktemp("mixed") / "kept", [*words, *more, *last])
 
 
 def score(sweep, cell, metric):
@@ -115,8 +96,10 @@ def best_cells(sweep, metric, by):
 
 def test_fits_are_the_predictions_of_all_seeds_and_their_mean(curve):
     panels = curve.plot.fits(WIDTH).axes
-    assert [panel.get_title().splitlines()[0] for panel in panels] == ["model=linear", "width=2", "width=5"]
     cells = best_cells(curve, "val_loss", WIDTH)
+    rate = curve.trials.set_index("cell").loc[cells[cells.index.isna()].iloc[0], LR].iloc[0]
+    titles = [panel.get_title().splitlines()[0] for panel in panels]
+    assert titles == [f"model=linear lr={rate}", "width=2", "width=5"]
     for panel, width in zip(panels, (np.nan, 2, 5), strict=True):
         cell = cells[cells.index.isna()].iloc[0] if np.isnan(width) else cells[width]
         assert panel.get_title().splitlines()[1:] == [score(curve, cell, "val_loss")]
@@ -155,22 +138,27 @@ def test_without_an_axis_the_best_cell_is_drawn(curve):
     assert panel.get_title().splitlines() == [words, score(curve, best["cell"], "val_loss")]
 
 
-def test_values_of_which_all_seeds_diverged_say_so(curve):
-    panel = curve.plot.fits(LR).axes[-1]
-    assert panel.get_title().splitlines() == ["lr=1e+06", f"all {SEEDS} seeds diverge"]
-    assert list(named(panel)[0]) == ["truth"]
+def caption(figure):
+    """The title of a figure in one line."""
+    return " ".join(figure.get_suptitle().split())
+
+
+def test_values_of_which_all_seeds_diverged_are_named(curve):
+    figure = curve.plot.fits(LR)
+    assert [panel.get_title().splitlines()[0] for panel in figure.axes] == ["lr=0.05", "lr=0.2"]
+    assert caption(figure).endswith(f"Not shown: lr=1e+06 (all {SEEDS} seeds diverge).")
 
 
 def test_least_squares_are_those_of_the_training_examples(line):
     (panel,) = line.plot.fits().axes
     drawn = named(panel)[0]["least squares"]
     train = line.examples[line.examples["part"] == "train"]
-    slope, intercept = np.polyfit(train["x0"], train["target"], 1)
+    slope, intercept = np.polyfit(train["x"], train["target"], 1)
     np.testing.assert_allclose(drawn.get_ydata(), slope * drawn.get_xdata() + intercept, rtol=1e-4, atol=1e-6)
     assert drawn.get_linestyle() == "--"
 
 
-def test_seeds_that_were_not_kept_are_left_out_and_none_is_an_error(curve):
+def test_seeds_that_were_not_kept_are_left_out_and_named(curve):
     few = again(curve, data=bend())
     kept, lost = few.params, ok_trials(few, few.best()["cell"])[:1]
 
@@ -185,42 +173,56 @@ def test_seeds_that_were_not_kept_are_left_out_and_none_is_an_error(curve):
     drawn, rest = named(panel)
     assert len([drawn["fit of a seed"], *rest]) == SEEDS - 1
     lost += few.trials["trial"].tolist()
-    with pytest.raises(KeyError, match=r"keep\.params=all"):
-        few.plot.fits(WIDTH)
+    best = f"model={few.best()['model']} width={few.best()[WIDTH]} lr={few.best()[LR]}"
+    figure = few.plot.fits(WIDTH)
+    assert caption(figure).endswith(
+        f"No model can be drawn, so the examples stand alone. Not shown: {best} (not kept: keep.params=all)."
+    )
+    assert list(named(figure.axes[0])[0]) == ["truth"]
 
 
-def test_where_everything_diverged_a_picture_says_so(curve, mixed):
-    for sweep, name, arguments in ((again(curve, data=bend()), "fits", ()), (again(mixed), "regions", (LR,))):
+def test_where_everything_diverged_a_picture_says_so(curve, spiral):
+    for sweep, name, arguments in (
+        (again(curve, data=bend()), "fits", ()),
+        (again(spiral), "regions", (LR,)),
+    ):
         sweep.trials["status"] = "diverged"
-        for panel in getattr(sweep.plot, name)(*arguments).axes:
-            seeds = len(sweep.trials["seed"].unique())
-            assert panel.get_title().splitlines()[-1] == f"all {seeds} seeds diverge"
-            assert not panel.images
+        figure = getattr(sweep.plot, name)(*arguments)
+        seeds = len(sweep.trials["seed"].unique())
+        assert caption(figure).endswith(f"(all {seeds} seeds diverge).")
+        (panel,) = figure.axes
+        assert not panel.images
+        assert len(panel.collections) > 1
 
 
-def test_of_many_values_both_ends_are_among_the_panels(curve, monkeypatch):
+def test_of_many_values_both_ends_are_chosen(curve, monkeypatch):
     monkeypatch.setattr(cells_module, "MOST_PANELS", 2)
-    panels = curve.plot.fits(LR).axes
-    assert [panel.get_title().splitlines()[0] for panel in panels] == ["lr=0.05", "lr=1e+06"]
+    rows = cells_module.best_by(curve.trials, "val_loss", LR)
+    assert [name for name, _ in rows] == ["lr=0.05", "lr=1e+06"]
+    monkeypatch.undo()
+    assert [name for name, _ in cells_module.best_by(curve.trials, "val_loss", LR)][1] == "lr=0.2"
 
 
-def test_one_seed_has_a_fit_and_no_error(tmp_path):
-    sweep = train(tmp_path / "kept", ["model=linear", "steps=2"], data=bend())
+def test_one_seed_has_a_fit_and_no_error(curve):
+    sweep = again(curve, data=bend())
+    sweep.trials = sweep.trials[sweep.trials["status"] == "ok"].head(1)
     (panel,) = sweep.plot.fits().axes
     assert list(named(panel)[0]) == ["truth", "fit"]
     value = sweep.trials["final_val_loss"].iloc[0]
-    assert panel.get_title() == f"val_loss {value:.4g}"
+    assert panel.get_title().splitlines()[1:] == [f"val_loss {value:.4g}"]
 
 
 # regions
 
 
-def test_regions_are_the_predictions_of_the_best_seed(mixed):
-    figure = mixed.plot.regions(WIDTH)
-    assert [a.get_title().splitlines()[0] for a in figure.axes] == ["model=logistic", "width=2", "width=3"]
-    cells = best_cells(mixed, "val_accuracy", WIDTH)
+def test_regions_are_the_predictions_of_the_best_seed(spiral):
+    figure = spiral.plot.regions(WIDTH)
+    cells = best_cells(spiral, "val_accuracy", WIDTH)
+    rate = spiral.trials.set_index("cell").loc[cells[cells.index.isna()].iloc[0], LR].iloc[0]
+    titles = [a.get_title().splitlines()[0] for a in figure.axes]
+    assert titles == [f"model=logistic lr={rate:g}", "width=2", "width=3"]
     for panel, cell in zip(figure.axes, cells[[np.nan, 2, 3]], strict=True):
-        rows = mixed.trials[mixed.trials["cell"] == cell]
+        rows = spiral.trials[spiral.trials["cell"] == cell]
         best = rows["trial"].to_numpy()[rows["final_val_accuracy"].to_numpy(float).argmax()]
         image = panel.images[0]
         assert image.origin == "lower"
@@ -228,15 +230,15 @@ def test_regions_are_the_predictions_of_the_best_seed(mixed):
         places = image.get_array()
         x, y = np.linspace(left, right, places.shape[1]), np.linspace(low, high, places.shape[0])
         points = np.stack([each.ravel() for each in np.meshgrid(x, y)], axis=1)
-        expected = mixed.predictor(best)(points).reshape(places.shape)
+        expected = spiral.predictor(best)(points).reshape(places.shape)
         np.testing.assert_array_equal(np.asarray(["arm 0", "arm 1", "arm 2"])[places], expected)
         assert len(np.unique(expected)) > 1
-        assert panel.get_title().splitlines()[1:] == [score(mixed, cell, "val_accuracy")]
+        assert panel.get_title().splitlines()[1:] == [score(spiral, cell, "val_accuracy")]
 
 
-def test_examples_lie_on_regions_hollow_where_held_out(mixed):
-    panel = mixed.plot.regions("model").axes[0]
-    examples = mixed.examples
+def test_examples_lie_on_regions_hollow_where_held_out(spiral):
+    panel = spiral.plot.regions("model").axes[0]
+    examples = spiral.examples
     drawn = [each for each in panel.collections if len(each.get_offsets())]
     assert len(drawn) == 6
     for i, each in enumerate(drawn):
@@ -255,11 +257,12 @@ def test_examples_lie_on_regions_hollow_where_held_out(mixed):
     assert names == ["arm 0", "arm 1", "arm 2", "held out"]
 
 
-def test_regions_that_were_not_kept_are_an_error(mixed):
-    sweep = again(mixed)
+def test_regions_that_were_not_kept_are_named(spiral):
+    sweep = again(spiral)
     sweep.params = lambda trial: (_ for _ in ()).throw(KeyError("not kept"))
-    with pytest.raises(KeyError, match=r"keep\.params=all"):
-        sweep.plot.regions(WIDTH)
+    figure = sweep.plot.regions(WIDTH)
+    assert "(not kept: keep.params=all)" in caption(figure)
+    assert not figure.axes[0].images
 
 
 # boundaries
@@ -337,6 +340,7 @@ def test_recorded_parameters_do_where_none_were_kept(plane):
 @one_plane
 def test_parameters_that_are_not_finite_are_said_to_be_so(plane):
     sweep = again(plane)
+    sweep.trials = sweep.trials.drop(columns=[name for name in sweep.trials if "param." in name])
     original, last = sweep.params, sweep.cells()["cell"].iloc[-1]
     gone = sweep.trials.loc[sweep.trials["cell"] == last, "trial"].tolist()
 
@@ -364,9 +368,9 @@ def test_a_line_ends_where_it_leaves_what_is_shown():
         assert line_ends(np.asarray(nowhere), limits) is None
     logits = np.asarray([[0, 0, 0], [1, 0, -5], [1, 0, -6], [1, 0, -3], [np.inf, 0, 0], [1, 0, -7.0]])
     assert describe_hidden(logits, limits, "step") == [
-        "not finite: step 4",
-        "no line, all weights 0: step 0",
-        "line outside: steps 1–2, 5",
+        "not finite: 1 of 6 steps",
+        "no line, all weights 0: 1 of 6 steps",
+        "line outside: 3 of 6 steps",
     ]
     assert describe_hidden(logits[3:4], limits, "step") == []
 
@@ -385,17 +389,17 @@ def test_first_steps_are_the_recorded_lines_of_a_trial_for_each_rate(plane):
         words = panel.get_title().splitlines()[0].replace("=", " ").split()
         trials = plane.trials[(plane.trials[LR] == float(words[1])) & (plane.trials["seed"] == int(words[3]))]
         curve = plane.curves[plane.curves["trial"] == trials["trial"].iloc[0]].set_index("step").astype(float)
-        lines = next(each for each in panel.collections if isinstance(each, LineCollection))
         seen = []
-        for segment in lines.get_segments():
-            z = (segment - data["mean"]) / data["std"]
+        for line in panel.lines:
+            z = (line.get_xydata() - data["mean"]) / data["std"]
             off = [logit_of(curve.loc[step], z) for step in range(5)]
             assert min(off) < 1e-9
             seen.append(int(np.argmin(off)))
         left_out = [line for line in panel.get_title().splitlines() if line.startswith("line outside: ")]
         assert seen == sorted(set(seen)) != []
         assert (len(seen) < 5) == bool(left_out)
-        np.testing.assert_allclose(lines.get_colors(), LIGHT.colours(range(5))[seen])
+        drawn = [line.get_color() for line in panel.lines]
+        np.testing.assert_allclose(drawn, LIGHT.colours(range(5))[seen])
 
 
 def logit_of(row, z):
@@ -434,9 +438,9 @@ def test_parameters_are_the_curves_of_trials_that_did_not_diverge(line):
     figure = line.plot.parameters()
     ok = line.trials[line.trials["status"] == "ok"]
     assert 0 < len(ok) < len(line.trials)
-    assert {panel.get_ylabel() for panel in figure.axes} == {"w", "b"}
+    assert {panel.get_title() for panel in figure.axes} == {"w", "b"}
     for panel in figure.axes:
-        name = panel.get_ylabel()
+        name = panel.get_title()
         wide = line.curves.pivot(index="step", columns="trial", values=f"param.{name}").astype(float)
         wide = wide[ok["trial"]]
         segments = faint(panel)
@@ -448,20 +452,20 @@ def test_parameters_are_the_curves_of_trials_that_did_not_diverge(line):
         np.testing.assert_allclose(known, ok[f"least_squares_{name}"].iloc[0])
         assert panel.get_xlabel() == "step"
     text = f"{len(ok)} trials; {len(line.trials) - len(ok)} more diverged"
-    assert text in " ".join(figure.get_suptitle().split())
-    assert "standardised features" in figure.get_suptitle()
+    assert text in caption(figure)
+    assert "standardised" not in caption(figure)
 
 
 def test_of_many_trials_some_are_drawn_and_the_mean_is_of_all(line, monkeypatch):
     monkeypatch.setattr(parameters_module, "_MOST_TRIALS", 2)
     figures = [line.plot.parameters() for _ in range(2)]
     ok = line.trials.loc[line.trials["status"] == "ok", "trial"]
-    assert f"2 of {len(ok)} trials, drawn at random" in " ".join(figures[0].get_suptitle().split())
+    assert f"2 of {len(ok)} trials, drawn at random" in caption(figures[0])
     for panels in zip(*(figure.axes for figure in figures), strict=True):
         assert len(faint(panels[0])) == 2
         np.testing.assert_array_equal(faint(panels[0]), faint(panels[1]))
         curves = line.curves[line.curves["trial"].isin(ok)].astype(float)
-        mean = curves.groupby("step")[f"param.{panels[0].get_ylabel()}"].mean()
+        mean = curves.groupby("step")[f"param.{panels[0].get_title()}"].mean()
         np.testing.assert_allclose(named(panels[0])[0]["mean of the trials"].get_ydata(), mean)
 
 
@@ -470,21 +474,20 @@ def test_of_many_parameters_the_first_are_drawn(plane, monkeypatch):
     monkeypatch.setattr(parameters_module, "_MOST_PARAMETERS", 2)
     figure = plane.plot.parameters()
     names = [name.removeprefix("param.") for name in plane.curves if name.startswith("param.")]
-    assert [panel.get_ylabel() for panel in figure.axes] == names[:2]
-    assert f"The first 2 of {len(names)} parameters" in " ".join(figure.get_suptitle().split())
+    assert [panel.get_title() for panel in figure.axes] == names[:2]
+    assert f"The first 2 of {len(names)} parameters" in caption(figure)
+    assert "The parameters are those of standardised features." in caption(figure)
 
 
-def test_the_coordinates_of_a_function_are_parameters(tmp_path):
-    words = ["data=none", "model=point", "loss=gold_field", "model.x=1.0", "model.y=2.0", "steps=3"]
-    sweep = train(tmp_path / "kept", [*words, "model.spread=1.0", "seeds=2", "record_params=true"])
-    figure = sweep.plot.parameters()
-    assert [panel.get_ylabel() for panel in figure.axes] == ["x", "y"]
+def test_the_coordinates_of_a_function_are_parameters(field):
+    figure = field.plot.parameters()
+    assert [panel.get_title() for panel in figure.axes] == ["x", "y"]
     assert "standardised" not in figure.get_suptitle()
     for panel in figure.axes:
-        expected = sweep.curves[f"param.{panel.get_ylabel()}"].to_numpy(float).reshape(2, -1)
+        expected = field.curves[f"param.{panel.get_title()}"].to_numpy(float).reshape(len(field.trials), -1)
         np.testing.assert_allclose(faint(panel)[:, :, 1], expected)
     with pytest.raises(KeyError, match=r"fits shows numbers over 1 feature, .* numbers over 0 features"):
-        sweep.plot.fits()
+        field.plot.fits()
 
 
 def test_parameters_of_which_all_trials_diverged_say_so(line):
@@ -498,11 +501,12 @@ def test_parameters_of_which_all_trials_diverged_say_so(line):
 # What the pictures are not for.
 
 
-def test_data_that_a_picture_cannot_show_are_told(curve, mixed, line, tmp_path):
+@one_plane
+def test_data_that_a_picture_cannot_show_are_told(curve, spiral, line, plane):
     with pytest.raises(
         KeyError, match=r"boundaries shows two classes over 2 features, .* are 3 classes over 2"
     ):
-        mixed.plot.boundaries()
+        spiral.plot.boundaries()
     with pytest.raises(
         KeyError, match=r"first_steps shows two classes over 2 features, .* numbers over 1 feature"
     ):
@@ -514,14 +518,14 @@ def test_data_that_a_picture_cannot_show_are_told(curve, mixed, line, tmp_path):
     with pytest.raises(
         KeyError, match=r"no axis 'model\.depth': there are model, model\.width, optimizer\.lr"
     ):
-        mixed.plot.regions("model.depth")
-    words = ["data=moons", "data.rows=20", "model=mlp", "grid.data.noise=[0.1,0.2]", "steps=1"]
-    several = train(tmp_path / "several", words)
+        spiral.plot.regions("model.depth")
+    several, other = again(spiral), again(plane)
+    several.plan["data"] |= {"more": next(iter(several.plan["data"].values()))}
     with pytest.raises(KeyError, match="regions shows one data set, and this sweep has 2"):
-        several.plot.regions("data.noise")
-    one = train(tmp_path / "one", ["data=moons", "data.rows=20", "model=mlp", "steps=1"])
+        several.plot.regions("model")
+    other.config["model"]["name"] = "mlp"
     with pytest.raises(KeyError, match="boundaries shows model=logistic, and this sweep has none"):
-        one.plot.boundaries()
+        other.plot.boundaries()
 
 
 def test_a_sweep_makes_them_at_its_end(curve):
@@ -534,13 +538,13 @@ def test_a_sweep_makes_them_at_its_end(curve):
 
 
 @one_plane
-def test_pictures_are_written(plane, mixed, line, tmp_path):
+def test_pictures_are_written(plane, spiral, line, tmp_path):
     for i, draw in enumerate(
         (
             plane.plot.boundaries,
             plane.plot.first_steps,
             line.plot.parameters,
-            lambda path: mixed.plot.regions(WIDTH, path),
+            lambda path: spiral.plot.regions(WIDTH, path),
         )
     ):
         draw(path=tmp_path / f"{i}.png")

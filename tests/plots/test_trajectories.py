@@ -3,36 +3,18 @@
 import jax.numpy as jnp
 import matplotlib.colors
 import numpy as np
+import pandas as pd
 import pytest
 
 import vsweep
-from vsweep.analysis.labels import COLOURS
 from vsweep.analysis.minima import ending_labels
+from vsweep.analysis.trajectories import split_trials
 
 BASE = ["data=none", "model=point", "tracker=none", "dtype=float64", "verify=false"]
 
 
 def sweep(folder, *words):
     return vsweep.sweep([*BASE, *words, f"dir='{folder / 'kept'}'"], quiet=True)
-
-
-@pytest.fixture(scope="module")
-def quartic(tmp_path_factory):
-    words = ["loss=quartic", "grid.model.x={linspace:[-5.0,5.0,11]}", "steps=300", "record_every=30"]
-    return sweep(tmp_path_factory.mktemp("quartic"), *words, "grid.optimizer.lr=[1e-4,1e-3,1e-2,0.1]")
-
-
-@pytest.fixture(scope="module")
-def field(tmp_path_factory):
-    words = ["loss=gold_field", "grid.model.x=[-2.0,1.0]", "grid.model.y=[-2.0,0.5,2.0]", "steps=200"]
-    return sweep(tmp_path_factory.mktemp("field"), *words, "grid.optimizer.lr=[0.05,0.5]", "record_every=20")
-
-
-@pytest.fixture(scope="module")
-def line(tmp_path_factory):
-    words = ["data=line", "model=linear", "model.start=[1.0,1.0]", "grid.optimizer.lr=[0.03,0.1]", "steps=20"]
-    words += ["record_params=true", "record_every=1", "tracker=none", "verify=false"]
-    return vsweep.sweep([*words, f"dir='{tmp_path_factory.mktemp('line') / 'kept'}'"], quiet=True)
 
 
 def tiles(figure, place=0):
@@ -113,23 +95,12 @@ def test_a_path_that_leaves_is_drawn_up_to_where_it_does(quartic):
     assert "X" in [line.get_marker() for line in axes.lines]
 
 
-def test_of_many_rates_two_are_drawn_for_each_function(quartic):
-    """That at which most arrive, and the largest at which half of these do."""
-    words = [
-        "grid.loss=[parabola,quartic]",
-        "grid.model.x=[-3.0,-2.0,1.0,2.0]",
-        "steps=200",
-        "record_every=50",
-    ]
-    many = sweep(quartic.directory.parent / "many", *words, "grid.optimizer.lr={logspace:[1e-4,1.0,9]}")
-    titles = [axes.get_title() for axes in many.plot.paths().axes]
-    arrived = many.trials.groupby(["loss", "optimizer.lr"])["minimum"].count()
-    for name in ("parabola", "quartic"):
-        counts = arrived[name]
-        most, largest = counts.idxmax(), counts[counts >= counts.max() / 2].index.max()
-        assert [title for title in titles if name in title] == [
-            f"loss={name} lr={rate:.4g}" for rate in sorted({most, largest})
-        ]
+def test_of_many_parts_six_are_shown_evenly():
+    rates = np.geomspace(1e-4, 1.0, 11)
+    columns = {"trial": range(22), "seed": 0, "model.x": [1, 2] * 11, "optimizer.lr": np.repeat(rates, 2)}
+    parts = split_trials(pd.DataFrame({**columns, "status": "ok"}), ["model.x"])
+    assert [title for title, _ in parts] == [f"lr={rate:.4g}" for rate in rates[::2]]
+    assert [part["trial"].tolist() for _, part in parts][:2] == [[0, 1], [4, 5]]
 
 
 def test_paths_over_contours_and_on_the_surface(field):
@@ -162,12 +133,12 @@ def test_the_bowl_of_a_line_has_its_least_where_least_squares_are(line):
     np.testing.assert_allclose(least.get_xydata()[0], solved[::-1], rtol=1e-6)
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("intercept b", "slope w")
     ways = [each.get_xydata() for each in axes.lines if len(each.get_xydata()) > 1]
-    # The fastest lies below the other.
-    for way, trial in zip(ways, (1, 0), strict=True):
+    # The fastest lies below the other; each rate has two seeds.
+    for way, trial in zip(ways, (2, 0), strict=True):
         curve = line.curves[line.curves["trial"] == trial]
         np.testing.assert_allclose(way, curve[["param.b", "param.w"]], rtol=1e-6)
     names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == ["lr=0.1", "lr=0.03", "least squares", "start", "ends at a minimum", "ends elsewhere"]
+    assert names == ["lr=0.1", "start", "ends at a minimum", "lr=0.03", "ends elsewhere", "least squares"]
 
 
 def test_what_a_picture_is_not_of_is_told(quartic, field, line, small):
@@ -189,9 +160,11 @@ def test_a_part_of_a_sweep_says_what_it_is_of(quartic, small):
     assert set(part.trials["optimizer.lr"]) == {1e-3}
     assert set(part.curves["trial"]) == set(part.trials["trial"])
     assert len(part.cells()) == 11
-    assert (
-        part.plot.paths().get_suptitle() == "A point every 30 steps.\nOnly the cells with optimizer.lr=0.001."
-    )
+    assert part.plot.paths().get_suptitle().splitlines() == [
+        "Descents on the function",
+        "A point every 10 steps.",
+        "Only the cells with optimizer.lr=0.001.",
+    ]
     both = small.where({"model": "mlp"}).where({"model.width": 3})
     assert set(both.trials["model"]) == {"mlp"}
     assert both.only == "model=mlp model.width=3"
@@ -202,26 +175,28 @@ def test_a_part_of_a_sweep_says_what_it_is_of(quartic, small):
         small.where({"model.wdth": 3})
 
 
-def test_more_minima_than_colours_are_others(tmp_path):
-    """A sine has as many as one likes; the most frequent have colours of their own."""
-    words = ["loss=gold_field", "model.x=0.1", "grid.model.y={linspace:[-40.0,40.0,41]}", "steps=200"]
-    many = sweep(tmp_path, *words, "grid.optimizer.lr=[0.1,0.3]")
-    names = legend(many.plot.basin("model.y", "optimizer.lr"))
-    assert "other minima" in names.values()
-    assert len(names) <= len(COLOURS) + 2
+def test_more_minima_than_colours_are_others(quartic):
+    """The most frequent have colours of their own."""
+    many = vsweep.load(quartic.directory)
+    many.trials = many.trials.assign(kind="minimum", status="ok", minimum=[f"x={i % 11}" for i in range(44)])
+    many.trials.loc[many.trials.index[:11], "minimum"] = "x=10"
+    names = list(legend(many.plot.basin()).values())
+    assert names[-1] == "other minima"
+    assert names[-2] == "minimum x=10"
+    assert len(names) == 6
 
 
-@pytest.mark.parametrize("lr", [0.1, 0.9])
-def test_one_start_is_drawn_all_the_way(tmp_path, lr):
+def test_one_start_is_drawn_all_the_way(tmp_path):
     """To the minimum far from where it starts, and past it, where steps are large."""
-    words = ["loss=parabola", "model.x=5.0", f"optimizer.lr={lr}", "steps=60", "record_every=1"]
-    axes = sweep(tmp_path, *words).plot.paths().axes[0]
-    (way,) = [line.get_xydata() for line in axes.lines[1:] if len(line.get_xydata()) > 1]
-    want = [5.0]
-    for _ in range(60):
-        want.append(want[-1] - lr * (2 * want[-1] + 3))
-    np.testing.assert_allclose(way[:, 0], want, rtol=1e-5)
-    assert [line.get_marker() for line in axes.lines[1:]][-1] == "*"
+    words = ["loss=parabola", "model.x=5.0", "grid.optimizer.lr=[0.1,0.9]", "steps=60", "record_every=1"]
+    figure = sweep(tmp_path, *words).plot.paths()
+    for axes, lr in zip(figure.axes, (0.1, 0.9), strict=True):
+        (way,) = [line.get_xydata() for line in axes.lines[1:] if len(line.get_xydata()) > 1]
+        want = [5.0]
+        for _ in range(60):
+            want.append(want[-1] - lr * (2 * want[-1] + 3))
+        np.testing.assert_allclose(way[:, 0], want, rtol=1e-5)
+        assert [line.get_marker() for line in axes.lines[1:]][-1] == "*"
 
 
 def test_functions_of_one_and_of_two_coordinates_together(tmp_path):
@@ -260,10 +235,9 @@ def everything_diverged(tmp_path_factory):
     return sweep(tmp_path_factory.mktemp("away"), *words)
 
 
-def test_a_line_that_diverged_has_no_loss_surface(tmp_path):
-    words = ["data=line", "model=linear", "grid.optimizer.lr=[5.0,6.0]", "steps=20", "record_params=true"]
-    words += ["tracker=none", "verify=false", f"dir='{tmp_path / 'kept'}'"]
-    gone = vsweep.sweep(words, quiet=True)
+def test_a_line_that_diverged_has_no_loss_surface(line):
+    gone = vsweep.load(line.directory)
+    gone.trials["status"] = "diverged"
     with pytest.raises(KeyError, match="all its trials diverged"):
         gone.plot.loss_surface()
     assert gone.plot.curves("optimizer.lr", "train_loss").data

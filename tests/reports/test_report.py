@@ -396,7 +396,8 @@ def test_an_axis_of_one_learning_rate_leaves_the_others_their_lines(tmp_path):
     made.trials = trials[(trials["optimizer.momentum"] == 0.0) | (trials[LR] == 0.1)].reset_index(drop=True)
     said = text_of(page(made))
     assert "The learning rate does not vary" not in said
-    assert "The best learning rate, and the sensitivity to it, by model.width" in said
+    assert "The best learning rate, and the sensitivity to it" in said
+    assert "width = 4" in said
     assert said.count("Wortsman et al. 2023, arXiv:2309.14322") == 1
 
 

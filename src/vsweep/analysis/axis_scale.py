@@ -27,28 +27,35 @@ def heatmap_pairs(trials: pd.DataFrame) -> list[tuple[str, str]]:
 
     A pair whose map would be mostly empty, because its axes were drawn together, is left out.
     """
-    pairs = combinations(sorted(plottable_axes(trials), key=lambda axis: axis != LR), 2)
-    return [(x, y) for x, y in pairs if _mostly_trained(trials, x, y)][:_MOST_PAIRS]
-
-
-def _mostly_trained(trials: pd.DataFrame, x: str, y: str) -> bool:
-    trained = len(trials[[x, y]].dropna().drop_duplicates())
-    return 2 * trained > trials[x].nunique() * trials[y].nunique()
+    pairs = []
+    for x, y in combinations(sorted(plottable_axes(trials), key=lambda axis: axis != LR), 2):
+        trained = len(trials[[x, y]].dropna().drop_duplicates())
+        if 2 * trained > trials[x].nunique() * trials[y].nunique():
+            pairs.append((x, y))
+    return pairs[:_MOST_PAIRS]
 
 
 def is_log_spaced(values: Iterable[Any]) -> bool:
-    """Return whether numbers are spaced more evenly on a log scale than on a linear one, as 0.01, 0.1, 1.
+    """Return whether the scale that fits some values is logarithmic: see `scale`."""
+    return scale(values) == "log"
 
-    Two numbers must differ by a factor of 10, more by a factor of 4 from the first to the last. Missing
-    values are ignored. Text, booleans and values that are not positive have no log scale.
+
+def scale(values: Iterable[Any]) -> str:
+    """Return the scale that fits some values: `log`, `linear`, or `category` if they are not numbers.
+
+    Numbers such as 0.01, 0.1, 1 are spaced more evenly on a log scale than on a linear one. Two numbers must
+    also differ by a factor of 10, more by a factor of 4 from the first to the last. Missing values are
+    ignored. Text, booleans and values that are not positive have no log scale.
     """
     known = [value for value in values if not pd.isna(value)]
-    if any(isinstance(value, bool | np.bool_) or not isinstance(value, Real) for value in known):
-        return False
-    numbers = np.asarray(sorted({float(value) for value in known if isfinite(value)}))
+    if not known or any(isinstance(v, bool | np.bool_) or not isinstance(v, Real) for v in known):
+        return "category"
+    numbers = np.unique([float(value) for value in known if isfinite(value)])
     if len(numbers) < 2 or numbers[0] <= 0:
-        return False
+        return "linear"
+    ratio = numbers[-1] / numbers[0]
     if len(numbers) == 2:
-        return bool(numbers[1] >= 10 * numbers[0])
+        return "log" if ratio >= 10 else "linear"
     linear, log = np.diff(numbers), np.diff(np.log(numbers))
-    return bool(numbers[-1] >= 4 * numbers[0] and log.std() / log.mean() < linear.std() / linear.mean())
+    more_even = log.std() / log.mean() < linear.std() / linear.mean()
+    return "log" if ratio >= 4 and more_even else "linear"

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
+from vsweep.analysis.axis_scale import is_log_spaced
 from vsweep.analysis.minima import AWAY, MOVING, ending_labels
 from vsweep.analysis.ranking import check_axis
 from vsweep.analysis.trajectories import split_trials, start_axes
@@ -15,8 +16,8 @@ from vsweep.store.reader import StoredSweep
 OTHERS = "other minima"
 # Places other than single stationary points, in the order of a legend.
 _REST = (MOVING, AWAY, OTHERS)
-# The largest numbers of stationary points, and of minima and other kinds, with their own colours.
-_MOST_PLACES, _MOST_MINIMA = 8, 6
+# The largest number of minima with their own colours, beside which three other kinds have theirs.
+_MOST_MINIMA = 5
 
 
 class BasinPanel(NamedTuple):
@@ -41,18 +42,18 @@ class Basins(NamedTuple):
     Attributes:
         title: The title.
         caption: The caption.
+        panels: A panel for each value of the other axes.
         x: The label of the first axis.
         y: The label of the second axis.
         places: The places, in the order of the legend.
-        panels: A panel for each value of the other axes.
     """
 
     title: str
     caption: str
+    panels: list[BasinPanel]
     x: str
     y: str
     places: list[str]
-    panels: list[BasinPanel]
 
 
 def basins_of(sweep: StoredSweep, x: str | None = None, y: str | None = None) -> Basins:
@@ -76,9 +77,9 @@ def basins_of(sweep: StoredSweep, x: str | None = None, y: str | None = None) ->
         check_axis(trials, axis)
         if not is_numeric_dtype(trials[axis]):
             raise KeyError(f"it takes axes of numbers, and {axis} has other values")
-    several = trials["seed"].nunique() > 1
+    caption = "Only the first seed is shown." if trials["seed"].nunique() > 1 else ""
     trials = trials[trials["seed"] == trials["seed"].iloc[0]].assign(ended=ending_labels)
-    parts = split_trials(trials, [axis for axis in axes_of(trials) if axis not in (x, y)])
+    parts = split_trials(trials, (x, y))
     places = _places(pd.concat([part for _, part in parts])["ended"])
     panels = []
     for title, part in parts:
@@ -86,19 +87,17 @@ def basins_of(sweep: StoredSweep, x: str | None = None, y: str | None = None) ->
         table = part.assign(code=codes).drop_duplicates([x, y]).pivot(index=y, columns=x, values="code")
         values = (table.columns.to_numpy(float), table.index.to_numpy(float))
         panels.append(BasinPanel([title], *values, table.to_numpy(float)))
-    caption = "Only the first seed is shown." if several else ""
     labels = [f"minimum {place}" if "=" in place else place for place in places]
-    return Basins("Where each descent ends", caption, _axis_label(x), _axis_label(y), labels, panels)
+    return Basins("Where each descent ends", caption, panels, _axis_label(x), _axis_label(y), labels)
 
 
 def _places(ended: pd.Series) -> list[str]:
     """Return the places where trials end: frequent minima by their position, other kinds, then the rest."""
-    counts = ended.value_counts()
-    minima = [str(name) for name in counts.index if "=" in str(name)]
-    kinds = [str(name) for name in counts.index if "=" not in str(name) and name not in _REST]
-    kept = minima[: _MOST_MINIMA - len(kinds)]
-    places = (sorted(kept, key=_position) + kinds)[:_MOST_PLACES]
-    return places + [name for name in _REST if name in counts or (name == OTHERS and len(minima) > len(kept))]
+    names = list(map(str, ended.value_counts().index))
+    minima = [name for name in names if "=" in name]
+    kinds = [name for name in names if name not in (*minima, *_REST)]
+    rest = [name for name in _REST if name in names or (name == OTHERS and len(minima) > _MOST_MINIMA)]
+    return [*sorted(minima[:_MOST_MINIMA], key=_position), *kinds, *rest]
 
 
 def _position(name: str) -> tuple[float, ...]:
@@ -106,22 +105,15 @@ def _position(name: str) -> tuple[float, ...]:
 
 
 def _axis_label(axis: str) -> str:
-    name = axis.removeprefix("model.")
-    return "learning rate" if axis == LR else f"start, {name}" if axis.startswith("model.") else axis
-
-
-def geometric(values: np.ndarray) -> bool:
-    """Return whether values suit a logarithmic scale."""
-    return len(values) > 2 and values.min() > 0 and values.max() / values.min() > 20
+    return "learning rate" if axis == LR else axis.replace("model.", "start, ")
 
 
 def edges(values: np.ndarray) -> np.ndarray:
     """Return the edges of tiles around values, halfway between neighbours on the scale, `(values + 1,)`."""
-    log = geometric(values)
+    log = is_log_spaced(values)
     centres = np.log(values) if log else values
-    if len(centres) == 1:
-        return np.asarray([centres[0] - 0.5, centres[0] + 0.5])
-    middle = (centres[1:] + centres[:-1]) / 2.0
-    ends = 2 * centres[0] - middle[0], 2 * centres[-1] - middle[-1]
-    edges = np.concatenate([ends[:1], middle, ends[1:]])
-    return np.exp(edges) if log else edges
+    # A single tile is one wide.
+    middle = (centres[1:] + centres[:-1]) / 2.0 if len(centres) > 1 else centres + 0.5
+    first, last = 2 * centres[0] - middle[0], 2 * centres[-1] - middle[-1]
+    corners = np.unique([first, *middle, last])
+    return np.exp(corners) if log else corners

@@ -1,63 +1,51 @@
 """Choose the cells and trials that pictures show, and describe them."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
 
-from vsweep.analysis.labels import (
-    cell_label,
-    evenly_spaced_indices,
-    format_value,
-    format_with_error,
-    short_axis_names,
-)
+from vsweep.analysis.labels import cell_label, evenly_spaced_indices, format_with_error
 from vsweep.analysis.ranking import check_axis, rank_cells
 from vsweep.metrics import axes_of, higher_is_better
 from vsweep.store.reader import StoredSweep
 
 # A row of a table of cells, by column.
 Row = dict[str, Any]
+Panel = TypeVar("Panel")
 # A picture shows at most this many values of an axis, the first and the last included.
 MOST_PANELS = 12
 
 
-def best_by(trials: pd.DataFrame, metric: str, by: str, most: int | None = None) -> list[tuple[str, Row]]:
-    """Return the best cell for each value of an axis, ascending, with a label.
+class Panels(NamedTuple, Generic[Panel]):
+    """The data behind a picture with a title, a caption, and panels that have titles of their own."""
 
-    The best of the cells that lack the axis comes first, labelled by what is common to them alone.
+    title: str
+    caption: str
+    panels: list[Panel]
+
+
+def best_by(trials: pd.DataFrame, metric: str, by: str) -> list[tuple[str, Row]]:
+    """Return the best cell for each value of an axis, ascending, with a label, for at most 12 values.
+
+    The best of the cells that lack the axis comes first, labelled by all its values.
 
     Args:
         trials: The table of trials.
         metric: The metric that ranks the cells.
         by: The axis, by its dotted path.
-        most: The largest number of cells, by default `MOST_PANELS`.
 
     Raises:
         KeyError: If there is no such axis.
     """
     check_axis(trials, by)
-    cells = rank_cells(trials, metric)
-    having = cells.dropna(subset=[by]).drop_duplicates(by)
-    names = short_axis_names(axes_of(trials))
-    rows = rows_of(having.sort_values(by, kind="stable"))
-    best = [(f"{names[by]}={format_value(row[by])}", row) for row in rows]
-    lacking = cells[cells[by].isna()]
-    if len(lacking):
-        best.insert(0, (_common_label(lacking, cells, axes_of(trials)), rows_of(lacking)[0]))
-    return [best[i] for i in evenly_spaced_indices(len(best), most or MOST_PANELS)]
-
-
-def _common_label(part: pd.DataFrame, cells: pd.DataFrame, axes: Sequence[str]) -> str:
-    """Describe the values that only these cells have in common, or else the first of them."""
-    common = [
-        axis
-        for axis in axes
-        if part[axis].nunique(dropna=False) == 1 < cells[axis].nunique(dropna=False)
-        and pd.notna(part[axis].iloc[0])
-    ]
-    return cell_label(rows_of(part)[0], common or axes)
+    best = rank_cells(trials, metric).drop_duplicates(by)
+    rows = rows_of(best.sort_values(by, na_position="first", kind="stable"))
+    axes = axes_of(trials)
+    # A cell that lacks the axis is named by all the others.
+    labels = [cell_label(row, [by]) or cell_label(row, axes) for row in rows]
+    return [(labels[i], rows[i]) for i in evenly_spaced_indices(len(rows), MOST_PANELS)]
 
 
 def rows_of(cells: pd.DataFrame) -> list[Row]:

@@ -26,16 +26,14 @@ class CurveLine(NamedTuple):
     Attributes:
         cell: The cell's number.
         name: Its name in the legend.
-        diverged: The number of its seeds that diverged.
-        seeds: The number of its seeds.
         band: `low`, `median` and `high` by `step`; no rows where the metric is nowhere finite.
+        diverged: Whether all its seeds diverged.
     """
 
     cell: int
     name: str
-    diverged: int
-    seeds: int
     band: pd.DataFrame
+    diverged: bool
 
 
 class Curves(NamedTuple):
@@ -66,13 +64,8 @@ def curves_by(trials: pd.DataFrame, curves: pd.DataFrame, metric: str, by: str) 
     Raises:
         KeyError: If there is no such axis or metric.
     """
-    best = best_cells(trials, metric, by)
-    names = [
-        format_value(value) + (f" ({diverged}/{seeds} diverge)" if diverged else "")
-        for value, diverged, seeds in zip(best[by], best["diverged"], best["seeds"], strict=True)
-    ]
-    lines = _lines(trials, curves, metric, best["cell"].tolist(), names)
-    return Curves(metric, by, best[by].tolist(), lines)
+    cells = best_cells(trials, metric, by)["cell"].tolist()
+    return curves_of(trials, curves, metric, cells, by)
 
 
 def best_cells(trials: pd.DataFrame, metric: str | None, by: str) -> pd.DataFrame:
@@ -82,10 +75,21 @@ def best_cells(trials: pd.DataFrame, metric: str | None, by: str) -> pd.DataFram
     return cells.dropna(subset=[by]).drop_duplicates(by).sort_values(by, kind="stable")
 
 
-def curves_of(trials: pd.DataFrame, curves: pd.DataFrame, metric: str, cells: Sequence[int]) -> Curves:
-    """Return the curves of some cells, by their numbers."""
-    names = cell_names(trials, cells)
-    return Curves(metric, "", list(range(len(cells))), _lines(trials, curves, metric, cells, names))
+def curves_of(
+    trials: pd.DataFrame, curves: pd.DataFrame, metric: str, cells: Sequence[int], by: str = ""
+) -> Curves:
+    """Return the curves of some cells, by their numbers, named by an axis or else by all that vary."""
+    own = trials[trials["cell"].isin(cells)]
+    bands, values, lines = quartile_bands(own, curves, metric), [], []
+    for place, (cell, name) in enumerate(zip(cells, cell_names(trials, cells), strict=True)):
+        rows = own[own["cell"] == cell]
+        diverged = int((rows["status"] == "diverged").sum())
+        if by:
+            name = format_value(rows[by].iloc[0]) + (f" ({diverged}/{len(rows)} diverge)" if diverged else "")
+        values.append(rows[by].iloc[0] if by else place)
+        band = bands[bands.index.get_level_values("cell") == cell].droplevel("cell")
+        lines.append(CurveLine(cell, name, band, diverged == len(rows)))
+    return Curves(metric, by, values, lines)
 
 
 def cell_names(trials: pd.DataFrame, cells: Sequence[int]) -> list[str]:
@@ -93,20 +97,6 @@ def cell_names(trials: pd.DataFrame, cells: Sequence[int]) -> list[str]:
     axes = varied_axes(trials)
     rows = {row["cell"]: row for row in rows_of(trials[trials["cell"].isin(cells)].drop_duplicates("cell"))}
     return [cell_label(rows[cell], axes) or "the one cell" for cell in cells]
-
-
-def _lines(
-    trials: pd.DataFrame, curves: pd.DataFrame, metric: str, cells: Sequence[int], names: Sequence[str]
-) -> list[CurveLine]:
-    trials = trials[trials["cell"].isin(cells)]
-    bands = dict(list(quartile_bands(trials, curves, metric).groupby("cell")))
-    diverged = (trials["status"] == "diverged").groupby(trials["cell"])
-    counts = {cell: (int(lost.sum()), len(lost)) for cell, lost in diverged}
-    empty = pd.DataFrame({"low": [], "median": [], "high": []}, dtype=np.float64)
-    return [
-        CurveLine(cell, name, *counts[cell], bands[cell].droplevel("cell") if cell in bands else empty)
-        for cell, name in zip(cells, names, strict=True)
-    ]
 
 
 def quartile_bands(trials: pd.DataFrame, curves: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -132,26 +122,20 @@ def target_values(curves: pd.DataFrame, metric: str, count: int = 40) -> np.ndar
     Returns:
         Float64 `(count,)`; `(0,)` if there is no range.
     """
-    values = curves[metric].to_numpy(np.float64)
-    values = values[np.isfinite(values)]
-    first = curves.loc[curves["step"] == curves["step"].min(), metric].astype(np.float64)
-    start = float(first[np.isfinite(first)].median())
-    if not len(values) or np.isnan(start):
+    higher = higher_is_better(metric)
+    # The distance of an accuracy from 1 falls as a loss does.
+    losses = 1.0 - curves[metric].astype(np.float64) if higher else curves[metric].astype(np.float64)
+    losses = losses.where(np.isfinite(losses))
+    start, best = losses[curves["step"] == curves["step"].min()].median(), losses.min()
+    if not start > best:
         return np.empty(0)
-    best = float(values.max() if higher_is_better(metric) else values.min())
-    if start == best:
-        return np.empty(0)
-    if not higher_is_better(metric) and min(start, best) > 0:
-        return np.geomspace(start, best, count)
-    if higher_is_better(metric) and best <= 1.0:
-        # A logarithm needs a distance for an accuracy of 1: that of the best accuracy below 1, or half of
-        # the start's.
-        imperfect = values[(values < 1.0) & (values > start)]
-        distance = 1.0 - (best if best < 1.0 else float(imperfect.max(initial=(1.0 + start) / 2.0)))
-        goals = 1.0 - np.geomspace(1.0 - start, distance, count)
+    goals = np.linspace(start, best, count)
+    if best > 0 or higher:
+        # A logarithm needs a distance for an accuracy of 1: the least other one, or half of the start's.
+        last = losses[(losses > 0) & (losses < start)].min() if best <= 0 else best
+        goals = np.geomspace(start, start / 2.0 if np.isnan(last) else last, count)
         goals[-1] = best
-        return goals
-    return np.linspace(start, best, count)
+    return 1.0 - goals if higher else goals
 
 
 def steps_to_targets(curves: pd.DataFrame, metric: str, goals: Sequence[float] | np.ndarray) -> pd.DataFrame:

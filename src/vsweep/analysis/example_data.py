@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Generic, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from vsweep.analysis.cells import Panel
 from vsweep.analysis.labels import format_count
 from vsweep.store.reader import StoredSweep
 
@@ -44,6 +46,15 @@ class ExampleData:
         return self.examples[(self.examples["part"] == "train") == train]
 
 
+class ExamplePanels(NamedTuple, Generic[Panel]):
+    """The data behind a picture whose panels all show the same examples."""
+
+    title: str
+    caption: str
+    panels: list[Panel]
+    examples: ExampleData
+
+
 def with_margin(values: np.ndarray, share: float = 0.06) -> Limits:
     """Return the lowest and the highest value, moved apart by a share of their distance."""
     low, high = float(np.min(values)), float(np.max(values))
@@ -63,19 +74,17 @@ def example_data_for(sweep: StoredSweep, name: str, features: int, targets: str)
     Raises:
         KeyError: If the sweep has other data, or several data sets.
     """
-    records = list(sweep.plan["data"].values())
-    if len(records) > 1:
-        raise KeyError(f"{name} shows one data set, and this sweep has {len(records)}")
-    record, classes = records[0], tuple(records[0]["classes"])
-    is_suitable = {"numbers": not classes, "classes": bool(classes), "two classes": len(classes) == 2}[
-        targets
-    ]
-    if len(record["features"]) != features or not is_suitable:
+    record, *others = sweep.plan["data"].values()
+    if others:
+        raise KeyError(f"{name} shows one data set, and this sweep has {1 + len(others)}")
+    names, classes = tuple(record["features"]), tuple(record["classes"])
+    suitable = {"numbers": not classes, "classes": bool(classes), "two classes": len(classes) == 2}
+    if len(names) != features or not suitable[targets]:
         has = f"{len(classes)} class{'' if len(classes) == 1 else 'es'}" if classes else "numbers"
-        has = f"{has} over {format_count(len(record['features']), 'feature')}"
+        has = f"{has} over {format_count(len(names), 'feature')}"
         takes = f"{targets} over {format_count(features, 'feature')}"
         raise KeyError(f"{name} shows {takes}, and this sweep's data are {has}")
     mean, std = np.asarray(record["mean"], float), np.asarray(record["std"], float)
     examples = sweep.examples
-    columns, names = tuple(map(str, examples.columns[:features])), tuple(record["features"])
+    columns = tuple(map(str, examples.columns[:features]))
     return ExampleData(examples, columns, names, classes, mean, std, bool(record.get("fresh")))

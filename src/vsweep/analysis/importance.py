@@ -10,16 +10,14 @@ estimated by the part that two seeds s ≠ t have in common,
 which is unbiased. Its standard error is the jackknife's over seeds (Efron 1982).
 """
 
-from collections.abc import Iterator
-from itertools import combinations
-from math import prod
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 
 from vsweep.analysis.labels import short_axis_names
-from vsweep.analysis.response import rank_response
+from vsweep.analysis.response import Coverage, rank_response
 from vsweep.metrics import default_metric
 
 # Differences up to this are rounding errors.
@@ -29,7 +27,8 @@ _SMALL_SHARE = 0.02
 _FEWEST_SEEDS = 3
 
 
-class Importance(NamedTuple):
+@dataclass(frozen=True)
+class Importance(Coverage):
     """The shares of the variance of ranks over all cells and seeds.
 
     The shares, `rest` and `seed` sum to one. They are not clipped, so an estimate of a zero share is negative
@@ -40,22 +39,14 @@ class Importance(NamedTuple):
         rest: The share that is repeated with other seeds and belongs to more than two axes.
         seed: The share that is not repeated with other seeds; NaN for one seed.
         seeds: The number of seeds.
-        filled: See `Response`.
-        fit: See `Response`.
-        binned: See `Response`.
         first: The axis that matters most, if it is significant; else "".
-        drawn: See `Response`.
     """
 
     effects: pd.DataFrame
     rest: float
     seed: float
     seeds: int
-    filled: float
-    fit: float
-    binned: tuple[str, ...]
     first: str
-    drawn: bool
 
 
 def importance(trials: pd.DataFrame, metric: str | None = None) -> Importance:
@@ -74,91 +65,78 @@ def importance(trials: pd.DataFrame, metric: str | None = None) -> Importance:
     Raises:
         KeyError: If the importance cannot be estimated, or the metric was not recorded.
     """
-    response = rank_response(trials, metric or default_metric(trials))
-    values = response.values - response.values.mean()
+    axes, values, coverage = rank_response(trials, metric or default_metric(trials))
+    values = values - values.mean()
     seeds = values.shape[-1]
     flat = values.reshape(-1, seeds)
-    total = _total_variance(flat)
+    counted = _counted_seeds(seeds)
+    total = _total_variance(flat, counted)
     if total[0] <= _ROUNDING**2:
         raise KeyError("all trials have the same rank")
-    parts = dict(_effects(response.axes, values))
-    variances = np.array([_common_variance(part) for part in parts.values()])
-    # The first column is of all seeds; each further one leaves out one seed.
+    parts = _effects(axes, values)
+    variances = np.array([_common_variance(part, counted) for part in parts.values()])
     shares = np.divide(variances, total, out=np.full(variances.shape, np.nan), where=total > 0.0)
-    common = _common_variance(flat - flat.mean(axis=0))[0] / total[0] if seeds > 1 else 1.0
+    common = _common_variance(flat - flat.mean(axis=0), counted)[0] / total[0] if seeds > 1 else 1.0
     effects = pd.DataFrame({"axes": list(parts), "share": shares[:, 0], "sem": _jackknife(shares)})
-    mains, pairs = np.split(shares, [len(response.axes)])
+    mains, pairs = np.split(shares, [len(axes)])
     return Importance(
-        effects.sort_values("share", ascending=False, ignore_index=True, kind="stable"),
+        **vars(coverage),
+        effects=effects.sort_values("share", ascending=False, ignore_index=True, kind="stable"),
         rest=float(common - shares[:, 0].sum()),
         seed=float(1.0 - common) if seeds > 1 else np.nan,
         seeds=seeds,
-        filled=response.filled,
-        fit=response.fit,
-        binned=response.binned,
-        first="" if response.drawn else _first(response.axes, mains, pairs[:, 0].max(initial=0.0)),
-        drawn=response.drawn,
+        first="" if coverage.drawn else _first(axes, mains, pairs[:, 0].max(initial=0.0)),
     )
 
 
-def _effects(axes: tuple[str, ...], values: np.ndarray) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
-    """Yield each axis, then each pair, with its effect `(values, seeds)`; values: as in `Response`."""
-    *sizes, seeds = values.shape
+def _effects(axes: tuple[str, ...], values: np.ndarray) -> dict[tuple[str, ...], np.ndarray]:
+    """Return the effect `(values, seeds)` of each axis, then of each pair; values: see `rank_response`."""
+    seeds = values.shape[-1]
     grand = values.reshape(-1, seeds).mean(axis=0)
-    mains, averaged = [], values
-    means = {}
-    for a, size in enumerate(sizes):
+    mains, means = {}, {}
+    for a, axis in enumerate(axes):
+        others = range(1, values.ndim - 1)
+        mains[axis,] = values.mean(axis=tuple(others)) - grand
+        for i in others:
+            means[axis, axes[a + i]] = values.mean(axis=tuple(set(others) - {i})) - grand
         # Averaging over each axis once it is done makes the later pairs cheaper.
-        for b in range(a + 1, len(sizes)):
-            between, after = prod(sizes[a + 1 : b]), prod(sizes[b + 1 :])
-            shape = (size, between, sizes[b], after, seeds)
-            means[a, b] = averaged.reshape(shape).mean(axis=3).mean(axis=1) - grand
-        mains.append(averaged.reshape(size, -1, seeds).mean(axis=1) - grand)
-        averaged = averaged.mean(axis=0)
-    yield from (((axis,), main) for axis, main in zip(axes, mains, strict=True))
-    for a, b in combinations(range(len(sizes)), 2):
-        pair = means[a, b] - mains[a][:, None] - mains[b][None, :]
-        yield (axes[a], axes[b]), pair.reshape(-1, seeds)
+        values = values.mean(axis=0)
+    pairs = {(a, b): mean - mains[a,][:, None] - mains[b,][None, :] for (a, b), mean in means.items()}
+    return mains | {names: pair.reshape(-1, seeds) for names, pair in pairs.items()}
 
 
-def _common_variance(effect: np.ndarray) -> np.ndarray:
+def _counted_seeds(seeds: int) -> np.ndarray:
+    """Return which seeds estimates count, `(estimates, seeds)`: all, then all but one (of three or more)."""
+    everyone = np.ones((1, seeds))
+    return np.vstack([everyone, 1.0 - np.eye(seeds)]) if seeds >= _FEWEST_SEEDS else everyone
+
+
+def _common_variance(effect: np.ndarray, counted: np.ndarray) -> np.ndarray:
     """Estimate the variance of an effect `(values, seeds)` that seeds share; for one seed, its variance.
 
     Returns:
-        Float64 `(1 + seeds,)`: with all seeds, then without each seed; `(1,)` for fewer than three seeds.
+        Float64 `(estimates,)`, over the seeds that `_counted_seeds` returns.
     """
-    seeds = effect.shape[1]
-    squares = np.mean(effect**2, axis=0)
-    if seeds == 1:
-        return squares
-    # The sum over s != t of f_s f_t is |sum f|^2 - sum |f|^2.
-    cross = np.mean(effect * effect.sum(axis=1, keepdims=True), axis=0)
-    both = cross.sum() - squares.sum()
-    overall = [both / (seeds * (seeds - 1))]
-    if seeds < _FEWEST_SEEDS:
-        return np.array(overall)
-    return np.append(overall, (both - 2.0 * (cross - squares)) / ((seeds - 1) * (seeds - 2)))
+    products = effect.T @ effect / len(effect)
+    if len(products) == 1:
+        return products[0]
+    count = counted.sum(axis=1)
+    all_pairs = ((counted @ products) * counted).sum(axis=1)
+    return (all_pairs - counted @ products.diagonal()) / (count * (count - 1))
 
 
-def _total_variance(values: np.ndarray) -> np.ndarray:
+def _total_variance(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
     """Compute the variance over all entries `(cells, seeds)`, in the form of `_common_variance`."""
-    seeds = values.shape[1]
-    mean, square = values.mean(axis=0), (values**2).mean(axis=0)
-    overall = [square.mean() - mean.mean() ** 2]
-    if seeds < _FEWEST_SEEDS:
-        return np.array(overall)
-    without = (square.sum() - square) / (seeds - 1) - ((mean.sum() - mean) / (seeds - 1)) ** 2
-    return np.append(overall, without)
+    count = counted.sum(axis=1)
+    return counted @ (values**2).mean(axis=0) / count - (counted @ values.mean(axis=0) / count) ** 2
 
 
 def _jackknife(estimates: np.ndarray) -> np.ndarray:
     """Compute the standard error of each row's first estimate from the others, which leave out one seed."""
     without = estimates[:, 1:]
-    seeds = without.shape[1]
-    if not seeds:
+    if not without.size:
         return np.full(len(estimates), np.nan)
-    deviation = without - without.mean(axis=1, keepdims=True)
-    return np.sqrt((seeds - 1) / seeds * (deviation**2).sum(axis=1))
+    return np.sqrt((without.shape[1] - 1) * without.var(axis=1))
 
 
 def _first(axes: tuple[str, ...], mains: np.ndarray, pair: float) -> str:
@@ -169,14 +147,10 @@ def _first(axes: tuple[str, ...], mains: np.ndarray, pair: float) -> str:
         mains: Their shares, as `_common_variance` returns them.
         pair: The largest share of a pair; if it is larger, no axis is first.
     """
-    from scipy.special import stdtrit
-
     seeds = mains.shape[1] - 1
-    if seeds < _FEWEST_SEEDS:
-        return ""
     order = np.argsort(-mains[:, 0], kind="stable")
     best = mains[order[0]]
-    if best[0] < pair:
+    if seeds < _FEWEST_SEEDS or best[0] < pair:
         return ""
     # Both shares leave out the same seeds, so the jackknife applies to their difference.
     claims = np.stack([best, *(best - mains[i] for i in order[1:2])])
@@ -188,10 +162,15 @@ def describe(importance: Importance) -> list[str]:
     """Describe the shares in sentences; leave out what is not known."""
     effects = importance.effects
     names = short_axis_names(list(dict.fromkeys(axis for axes in effects["axes"] for axis in axes)))
-    text = [
-        _describe_first(importance, names),
-        *_describe_pair(effects[effects["axes"].map(len) == 2], names, importance.seeds),
-    ]
+    text = [_describe_first(importance, names)]
+    pairs = effects[effects["axes"].map(len) == 2]
+    # The largest of many pairs exceeds twice its standard error by chance (Bonferroni, 95 %).
+    critical = stdtrit(max(importance.seeds - 1, 1), 1.0 - 0.025 / max(len(pairs), 1))
+    significant = pairs[(pairs["share"] > _SMALL_SHARE) & (pairs["share"] > critical * pairs["sem"])]
+    for _, pair in significant.head(1).iterrows():
+        a, b = (names[axis] for axis in pair["axes"])
+        beyond = f"{_share_with_error(pair)} beyond what each explains alone"
+        text.append(f"{a} and {b} interact: their interaction explains {beyond}")
     # Predictions are smoother than results, so if most entries are predictions, the share of luck is too low.
     if not np.isnan(importance.seed) and importance.filled <= 0.5:
         text.append(f"{_percent(importance.seed)} is luck: it differs from seed to seed")
@@ -206,31 +185,15 @@ def describe(importance: Importance) -> list[str]:
 
 def _describe_first(importance: Importance, names: dict[str, str]) -> str:
     """Describe the axis that matters most."""
-    if importance.first:
-        row = importance.effects[importance.effects["axes"] == (importance.first,)].iloc[0]
-        share = _share_with_error(row)
-        return (
-            f"{names[importance.first]} matters most: by itself it explains {share} of the variance of ranks"
-        )
+    first, effects = importance.first, importance.effects
+    if first:
+        share = _share_with_error(effects[effects["axes"] == (first,)].iloc[0])
+        return f"{names[first]} matters most: by itself it explains {share} of the variance of ranks"
     if importance.seeds < _FEWEST_SEEDS:
         return "with fewer than three seeds, luck may decide which axis matters most"
     if importance.drawn:
         return "too few combinations were trained to show which axis matters most"
     return "these seeds do not show which axis matters most"
-
-
-def _describe_pair(pairs: pd.DataFrame, names: dict[str, str], seeds: int) -> list[str]:
-    """Describe the pair with the largest interaction, if it is above chance (Bonferroni, 95 %)."""
-    from scipy.special import stdtrit
-
-    # The largest of many pairs exceeds twice its standard error by chance.
-    critical = stdtrit(max(seeds - 1, 1), 1.0 - 0.025 / max(len(pairs), 1))
-    significant = pairs[(pairs["share"] > _SMALL_SHARE) & (pairs["share"] > critical * pairs["sem"])]
-    if significant.empty:
-        return []
-    a, b = (names[axis] for axis in significant["axes"].iloc[0])
-    share = _share_with_error(significant.iloc[0])
-    return [f"{a} and {b} interact: their interaction explains {share} beyond what each explains alone"]
 
 
 def _percent(share: float) -> str:

@@ -41,7 +41,8 @@ def effects(trials: pd.DataFrame, cells: pd.DataFrame, axis: str, metric: str) -
     table = pd.DataFrame(columns).rename_axis("value").reset_index()
     best = cells.drop_duplicates(axis)[[axis, "mean", "cell"]]
     best = best.rename(columns={axis: "value", "mean": "best"})
-    return sort_by_value(table.merge(best, on="value", how="left"))
+    order = sorted_values(table["value"]).index
+    return table.loc[order].merge(best, on="value", how="left")
 
 
 def _binned(trials: pd.DataFrame, cells: pd.DataFrame, axis: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -50,19 +51,18 @@ def _binned(trials: pd.DataFrame, cells: pd.DataFrame, axis: str) -> tuple[pd.Da
     if column.nunique() <= MOST_VALUES or not pd.api.types.is_numeric_dtype(column):
         return trials, cells
     known = column.dropna().astype(float)
-    edges = np.unique(known.quantile(np.linspace(0, 1, MOST_VALUES + 1)))
-    bins = np.clip(np.searchsorted(edges, known, side="right") - 1, 0, len(edges) - 2)
+    bins = pd.qcut(known, MOST_VALUES, labels=False, duplicates="drop")
     medians = dict(zip(known, known.groupby(bins).transform("median"), strict=True))
     binned = [table.assign(**{axis: table[axis].astype(float).map(medians)}) for table in (trials, cells)]
     return binned[0], binned[1]
 
 
-def sort_by_value(table: pd.DataFrame) -> pd.DataFrame:
-    """Sort rows by `value`: numbers ascending, text in the order it has, missing values last."""
-    column = table["value"]
-    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
-        return table.sort_values("value", na_position="last", ignore_index=True)
-    return pd.concat([table[column.notna()], table[column.isna()]], ignore_index=True)
+def sorted_values(column: pd.Series) -> pd.Series:
+    """Return the values of an axis: numbers ascending, text in the order it has, missing values last."""
+    values = column.drop_duplicates()
+    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+        return values.sort_values(na_position="last")
+    return pd.concat([values[values.notna()], values[values.isna()]])
 
 
 class HeatMap(NamedTuple):
@@ -109,9 +109,7 @@ def heat_map(trials: pd.DataFrame, cells: pd.DataFrame, x: str, y: str, metric: 
     if x == y:
         raise KeyError(f"it takes two axes, got {x!r} twice")
     table = pairs(trials, cells, x, y, metric)
-    columns, rows = (
-        sort_by_value(pd.DataFrame({"value": table[side].unique()}))["value"].tolist() for side in ("x", "y")
-    )
+    columns, rows = (sorted_values(table[side]).tolist() for side in ("x", "y"))
     return HeatMap(x, y, metric, columns, rows, table)
 
 

@@ -1,42 +1,38 @@
-"""Compute the predictions of trained models for pictures: fits over one feature, regions over two."""
+"""Compute what models learnt for pictures: fits over one feature, regions over two, and their parameters."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from vsweep.analysis.cells import MOST_PANELS, Row, best_by, predictors, rows_of, score
-from vsweep.analysis.example_data import ExampleData, Limits, example_data_for, with_margin
-from vsweep.analysis.labels import cell_label
-from vsweep.analysis.ranking import rank_cells
+from vsweep.analysis.cells import MOST_PANELS, Panels, Row, best_by, predictors, rows_of, score
+from vsweep.analysis.example_data import ExampleData, ExamplePanels, example_data_for
+from vsweep.analysis.labels import cell_label, format_count
+from vsweep.analysis.ranking import rank_cells, recorded_parameters, sample_trials
 from vsweep.metrics import axes_of, default_metric
 from vsweep.store.reader import StoredSweep
 
 # The points along a single feature, and along each of two, at which a model is evaluated.
 _ALONG, _ACROSS = 400, 200
-_NOT_KEPT = "the parameters of the trials to draw were not kept: train the sweep with keep.params=all"
-_EXAMPLES_ALONE = "No model can be drawn, so the examples stand alone."
+_MOST_PARAMETERS, _MOST_TRIALS = 12, 400
 
 
 class FitPanel(NamedTuple):
-    """The fits of a cell's seeds, float64 `(points,)` each, and the line of least squares if it is known."""
+    """The fits of a cell's seeds at the points `x`.
+
+    Attributes:
+        title: In lines.
+        x: Float64 `(points,)`.
+        fits: Float64 `(points,)` each.
+        least_squares: The line of least squares, `(points,)`, if it is known.
+    """
 
     title: list[str]
+    x: np.ndarray
     fits: list[np.ndarray]
     least_squares: np.ndarray | None
-
-
-class Fits(NamedTuple):
-    """Examples of one feature, and the fits of some cells at the points `x`, `(points,)`."""
-
-    title: str
-    caption: str
-    examples: ExampleData
-    x: np.ndarray
-    targets: Limits
-    panels: list[FitPanel]
 
 
 class RegionPanel(NamedTuple):
@@ -46,136 +42,100 @@ class RegionPanel(NamedTuple):
     classes: np.ndarray | None
 
 
-class Regions(NamedTuple):
-    """Examples of classes over two features, and the decision regions of some cells."""
-
-    title: str
-    caption: str
-    examples: ExampleData
-    panels: list[RegionPanel]
-
-
 class _Cell(NamedTuple):
-    """A cell, and the predictors of its seeds, the best first; none where no parameters are known."""
+    """A cell's title in lines, its row, and the predictors of its seeds, the best first."""
 
-    name: str
     title: list[str]
     row: Row
     predictors: list[Callable[[Any], np.ndarray]]
 
 
-def fits_of(
-    sweep: StoredSweep, by: str | None = None, most: int | None = None, *, skip_missing: bool = False
-) -> Fits:
+def fits_of(sweep: StoredSweep, by: str | None = None) -> ExamplePanels[FitPanel]:
     """Return the fits of the best cell for each value of an axis.
+
+    The caption names the cells that have no parameters. Where no cell has any, the best cell of all is tried,
+    and then the examples stand alone.
 
     Args:
         sweep: A sweep on numbers over one feature.
         by: An axis, by its dotted path; None for the best cell alone.
-        most: The number of panels, at most.
-        skip_missing: Name the cells without parameters in the caption rather than in a panel.
 
     Raises:
-        KeyError: If the sweep has other data, has no such axis, or kept no parameters of these cells.
+        KeyError: If the sweep has other data, or no such axis.
     """
     examples = example_data_for(sweep, "fits", 1, "numbers")
-    cells, by, caption = _select(sweep, by, most, None, skip_missing=skip_missing)
+    cells, title, caption = _select(sweep, "Fits", by, None)
     column = examples.examples[examples.columns[0]].to_numpy(float)
     x, trials = np.linspace(column.min(), column.max(), _ALONG), sweep.trials
     panels = []
     for cell in cells:
-        least_squares = _least_squares(examples, trials[trials["cell"] == cell.row["cell"]], x)
-        panels.append(
-            FitPanel(cell.title, [predict(x[:, None]) for predict in cell.predictors], least_squares)
-        )
-    panels = panels or [FitPanel([], [], _least_squares(examples, trials, x))]
-    targets = _target_limits(examples, [fit for panel in panels for fit in panel.fits])
-    return Fits(_picture_title("Fits", by), " ".join(caption), examples, x, targets, panels)
+        line = _least_squares(examples, trials[trials["cell"] == cell.row["cell"]], x)
+        panels.append(FitPanel(cell.title, x, [predict(x[:, None]) for predict in cell.predictors], line))
+    panels = panels or [FitPanel([], x, [], _least_squares(examples, trials, x))]
+    return ExamplePanels(title, caption, panels, examples)
 
 
-def regions_of(
-    sweep: StoredSweep, by: str | None = None, most: int | None = None, *, skip_missing: bool = False
-) -> Regions:
+def regions_of(sweep: StoredSweep, by: str | None = None) -> ExamplePanels[RegionPanel]:
     """Return the decision regions of the best cell for each value of an axis; see `fits_of`.
 
     Raises:
         KeyError: If the data are not classes over two features, or as `fits_of` does.
     """
     examples = example_data_for(sweep, "regions", 2, "classes")
-    cells, by, caption = _select(sweep, by, most, 1, skip_missing=skip_missing)
-    panels = [
-        RegionPanel(cell.title, _classes(examples, cell.predictors[0]) if cell.predictors else None)
-        for cell in cells
-    ] or [RegionPanel([], None)]
-    if cells:
-        caption.insert(1, "The regions are those of its best seed.")
-    return Regions(_picture_title("Decision regions", by), " ".join(caption), examples, panels)
+    cells, title, caption = _select(sweep, "Decision regions", by, 1)
+    panels = [RegionPanel(cell.title, _classes(examples, cell.predictors[0])) for cell in cells]
+    return ExamplePanels(title, caption, panels or [RegionPanel([], None)], examples)
 
 
 def _select(
-    sweep: StoredSweep, by: str | None, most: int | None, seeds: int | None, *, skip_missing: bool
-) -> tuple[list[_Cell], str | None, list[str]]:
-    """Choose the cells to draw.
+    sweep: StoredSweep, subject: str, by: str | None, seeds: int | None
+) -> tuple[list[_Cell], str, str]:
+    """Choose the cells to draw, those that have predictors.
 
     Args:
         sweep: The sweep.
+        subject: The subject of the picture.
         by: The axis for each of whose values a cell is drawn; None for the best cell alone.
-        most: The largest number of cells.
         seeds: The number of predictors that a cell needs; None for all of them.
-        skip_missing: Whether to leave out cells without predictors.
 
     Returns:
-        The cells, the axis along which they were chosen in the end, and the sentences of the caption.
+        The cells, and the picture's title and caption.
 
     Raises:
-        KeyError: If there is no such axis, or no cell has predictors and none may be left out.
+        KeyError: If there is no such axis.
     """
     trials, metric = sweep.trials, default_metric(sweep.trials)
     if by is None:
         row = rows_of(rank_cells(trials, metric))[0]
         rows = [(cell_label(row, axes_of(trials)), row)]
     else:
-        rows = best_by(trials, metric, by, most)
-    cells = []
+        rows = best_by(trials, metric, by)
+    cells, omitted = [], []
     for name, row in rows:
-        kept = list(islice(predictors(sweep, row, metric), seeds))
-        cells.append(_Cell(name, [name, score(row, metric), _missing(row, len(kept), seeds)], row, kept))
-    drawable = [cell for cell in cells if cell.predictors]
-    caption = _describe_choice(trials, metric, by, most)
-    if not skip_missing:
-        if not drawable and any(row["diverged"] < row["seeds"] for _, row in rows):
-            raise KeyError(_NOT_KEPT)
-        return cells, by, [caption]
-    if not drawable and by is not None:
+        kept, ok = list(islice(predictors(sweep, row, metric), seeds)), int(row["seeds"] - row["diverged"])
+        if kept:
+            part = "" if len(kept) >= min(ok, seeds or ok) else f"{len(kept)} of {ok} seeds kept"
+            cells.append(_Cell([name, score(row, metric), part], row, kept))
+        else:
+            reason = "not kept: keep.params=all" if ok else score(row, metric)
+            omitted.append(f"{name or 'the one cell'} ({reason})")
+    if not cells and by is not None:
         # The best cell of all may have kept its parameters even if no value's best cell did.
-        return _select(sweep, None, most, seeds, skip_missing=True)
-    reasons = "; ".join(
-        f"{cell.name} ({_missing(cell.row, 0) or score(cell.row, metric)})"
-        for cell in cells
-        if not cell.predictors
-    )
-    omitted = [f"Not shown: {reasons}."] if reasons else []
-    return drawable, by, [caption if drawable else _EXAMPLES_ALONE, *omitted]
+        return _select(sweep, subject, None, seeds)
+    sentences = ["No model can be drawn, so the examples stand alone."]
+    if cells:
+        sentences = [_describe_choice(trials, metric, by)]
+        sentences += ["The regions are those of its best seed."] if seeds == 1 else []
+    sentences += [f"Not shown: {'; '.join(omitted)}."] if omitted else []
+    return cells, f"{subject} by {by}" if by else subject, " ".join(sentences)
 
 
-def _picture_title(subject: str, by: str | None) -> str:
-    return f"{subject} by {by}" if by else subject
-
-
-def _describe_choice(trials: pd.DataFrame, metric: str, by: str | None, most: int | None) -> str:
+def _describe_choice(trials: pd.DataFrame, metric: str, by: str | None) -> str:
     """Describe the chosen cells in a sentence."""
-    values, most = trials[by].nunique(dropna=False) if by else 0, most or MOST_PANELS
-    over = f" for {f'{most} of {values} values of' if values > most else 'each'} {by}" if values else ""
+    values = trials[by].nunique(dropna=False) if by else 0
+    shown = f"{MOST_PANELS} of {values} values of" if values > MOST_PANELS else "each"
     error = ", mean ± standard error over seeds" if trials["seed"].nunique() > 1 else ""
-    return f"The best cell{over} by {metric}{error}."
-
-
-def _missing(row: Row, kept: int, needed: int | None = None) -> str:
-    """Describe the parameters that were not kept, if any are missing."""
-    ok = int(row["seeds"] - row["diverged"])
-    if kept >= min(ok, needed or ok):
-        return ""
-    return f"{kept} of {ok} seeds kept" if kept else "not kept: keep.params=all"
+    return f"The best cell{f' for {shown} {by}' if by else ''} by {metric}{error}."
 
 
 def _classes(examples: ExampleData, predict: Callable[[Any], np.ndarray]) -> np.ndarray:
@@ -185,19 +145,75 @@ def _classes(examples: ExampleData, predict: Callable[[Any], np.ndarray]) -> np.
     return pd.Index(examples.classes).get_indexer(pd.Index(predict(points))).reshape(_ACROSS, _ACROSS)
 
 
-def _target_limits(examples: ExampleData, fits: Sequence[np.ndarray]) -> Limits:
-    """Return the range of the targets, widened by up to half on each side where fits lie outside."""
-    columns = [name for name in ("target", "truth") if name in examples.examples]
-    low, high = with_margin(examples.examples[columns].to_numpy(float))
-    beyond = (high - low) / 2.0
-    values = np.concatenate([*fits, [low, high]])
-    values = values[np.isfinite(values)]
-    return max(float(values.min()), low - beyond), min(float(values.max()), high + beyond)
-
-
 def _least_squares(examples: ExampleData, trials: pd.DataFrame, x: np.ndarray) -> np.ndarray | None:
     """Return the line of least squares at `x` if the trials record it, for the standardised feature."""
     if not {"least_squares_w", "least_squares_b"} <= set(trials):
         return None
     w, b = trials[["least_squares_w", "least_squares_b"]].iloc[0].to_numpy(float)
     return w * (x - examples.mean[0]) / examples.std[0] + b
+
+
+class ParameterPanel(NamedTuple):
+    """A recorded parameter.
+
+    Attributes:
+        title: The name of the parameter.
+        trials: The steps and values of some trials, float64 `(steps, 2)` each.
+        mean: The mean over all trials, by step.
+        least_squares: The value of least squares for each data set, if it is known.
+    """
+
+    title: list[str]
+    trials: list[np.ndarray]
+    mean: pd.Series
+    least_squares: list[float]
+
+
+def parameter_curves(sweep: StoredSweep) -> Panels[ParameterPanel]:
+    """Return the recorded parameters of the trials that did not diverge.
+
+    Raises:
+        KeyError: If no parameters were recorded.
+    """
+    names = recorded_parameters(sweep.trials)
+    if not names:
+        raise KeyError("no parameters were recorded: train the sweep with record_params=true")
+    shown = names[:_MOST_PARAMETERS]
+    trials, curves = sweep.trials, sweep.curves
+    ok = trials.loc[trials["status"] == "ok", ["trial"]]
+    drawn = sample_trials(ok, _MOST_TRIALS)
+    kept = curves.loc[curves["trial"].isin(ok["trial"]), ["trial", "step", *shown]]
+    kept = kept.astype(dict.fromkeys(shown, float))
+    mean = kept.groupby("step")[shown].mean()
+    groups = [group for _, group in kept[kept["trial"].isin(drawn["trial"])].groupby("trial")]
+    panels = [
+        ParameterPanel(
+            [name.removeprefix("param.")],
+            [group[["step", name]].to_numpy(float) for group in groups if group[name].notna().any()],
+            mean[name],
+            _known_values(trials, name.removeprefix("param.")),
+        )
+        for name in shown
+    ]
+    choice = f"The first {len(shown)} of {len(names)} parameters. " if len(shown) < len(names) else ""
+    caption = f"{choice}{_count(len(trials), len(ok), len(drawn))}.{_units(sweep)}"
+    return Panels("Parameters against the step", caption, panels)
+
+
+def _known_values(trials: pd.DataFrame, name: str) -> list[float]:
+    column = f"least_squares_{name}"
+    return trials[column].dropna().unique().tolist() if column in trials else []
+
+
+def _count(trials: int, ok: int, drawn: int) -> str:
+    """Describe how many trials are drawn."""
+    if not ok:
+        return "The trial diverged" if trials == 1 else f"All {trials:,} trials diverged"
+    text = f"{drawn:,} of {ok:,} trials, drawn at random" if drawn < ok else format_count(ok, "trial")
+    return f"{text}; {trials - ok:,} more diverged" if ok < trials else text
+
+
+def _units(sweep: StoredSweep) -> str:
+    data = sweep.plan["data"].values()
+    standardised = any(any(record["mean"]) or {*record["std"]} - {1.0} for record in data)
+    return " The parameters are those of standardised features." if standardised else ""

@@ -77,22 +77,18 @@ def rank_cells(trials: pd.DataFrame, metric: str | None = None, report: str | No
     values = final_values(trials, metric)
     grouped = trials.assign(_value=values, _diverged=trials["status"] == "diverged").groupby("cell")
     cells = grouped[axes_of(trials)].first() if axes_of(trials) else pd.DataFrame(index=grouped.size().index)
-    cells["mean"], cells["std"] = grouped["_value"].mean(), grouped["_value"].std()
-    cells["sem"] = cells["std"] / np.sqrt(grouped["_value"].count())
-    cells["seeds"] = grouped.size()
-    cells["diverged"] = grouped["_diverged"].sum()
+    cells[["mean", "std", "sem"]] = grouped["_value"].agg(["mean", "std", "sem"])
+    cells["seeds"], cells["diverged"] = grouped.size(), grouped["_diverged"].sum()
     ascending = [True, not higher_is_better(metric)]
     cells = cells.reset_index().sort_values(
         ["diverged", "mean"], ascending=ascending, na_position="last", ignore_index=True, kind="stable"
     )
-    by_seed = values_by_seed(trials, f"final_{metric}", cells["cell"].tolist())
+    by_seed = values_by_seed(trials, values, cells["cell"].tolist())
     cells["chance"], more = prob_first_better(by_seed, higher=higher_is_better(metric))
     cells["more_seeds"] = pd.array(more, "Float64").astype("Int64")
     if report is not None:
         other = trials.assign(_value=final_values(trials, report)).groupby("cell")["_value"]
-        sem: pd.Series = other.std() / np.sqrt(other.count())
-        cells[report] = cells["cell"].map(other.mean())
-        cells[f"{report}_sem"] = cells["cell"].map(sem)
+        cells[[report, f"{report}_sem"]] = other.agg(["mean", "sem"]).loc[cells["cell"]].to_numpy()
     return cells
 
 

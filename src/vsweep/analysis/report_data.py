@@ -9,12 +9,7 @@ import pandas as pd
 from vsweep.analysis.importance import Importance, importance
 from vsweep.analysis.labels import short_axis_names
 from vsweep.analysis.minima import is_function
-from vsweep.analysis.ranking import (
-    matching_loss,
-    rank_cells,
-    sample_trials,
-    varied_axes,
-)
+from vsweep.analysis.ranking import matching_loss, rank_cells, sample_trials, varied_axes
 from vsweep.analysis.response import label_nulls
 from vsweep.metrics import default_metric, is_parameter
 from vsweep.store.reader import StoredSweep
@@ -63,18 +58,8 @@ class ReportData:
         """The axes that vary, the most important first."""
         if isinstance(self.importance, str):
             return self.axes
-        effects = self.importance.effects
-        shares = {
-            pair[0]: share
-            for pair, share in zip(effects["axes"], effects["share"], strict=True)
-            if len(pair) == 1
-        }
-        return sorted(self.axes, key=lambda axis: -shares.get(axis, 0.0))
-
-    @property
-    def starts(self) -> list[str]:
-        """The axes along which descents of a function start at different points."""
-        return [axis for axis in self.axes if f"final_param.{axis.removeprefix('model.')}" in self.trials]
+        ordered = [axes[0] for axes in self.importance.effects["axes"] if len(axes) == 1]
+        return [*ordered, *(axis for axis in self.axes if axis not in ordered)]
 
     @property
     def loss(self) -> str | None:
@@ -110,10 +95,8 @@ class ReportData:
     @property
     def metrics(self) -> list[str]:
         """The recorded metrics, the one that ranks first; parameters are left out."""
-        names = [name for name in map(str, self.curves.columns) if name not in ("trial", "step")]
-        return sorted(
-            (name for name in names if not is_parameter(name)), key=lambda name: name != self.metric
-        )
+        names = [name for name in map(str, self.curves.columns[2:]) if not is_parameter(name)]
+        return sorted(names, key=lambda name: name != self.metric)
 
     @cached_property
     def start(self) -> pd.Series:

@@ -1,6 +1,6 @@
 """Arrange the ranks of a sweep's trials as a tensor over its axes and seeds."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple
 
@@ -21,45 +21,35 @@ _FEWEST_CELLS, _FEWEST_ENTRIES = 20, 10
 _MOST_SAMPLES = 1_000
 
 
-class Response(NamedTuple):
-    """The ranks of trials over the axes that vary.
+@dataclass(frozen=True)
+class Coverage:
+    """How much of the grid was trained.
 
     Attributes:
-        axes: The axes.
-        values: Float64 `(values of axis 1, …, values of axis k, seeds)`.
         filled: The share of entries that were predicted.
         fit: R² of the predictions (out of bag, the mean over seeds), or NaN.
         binned: The axes whose values were grouped into bins.
         drawn: Whether most combinations of the original values were not trained.
     """
 
-    axes: tuple[str, ...]
-    values: np.ndarray
     filled: float
     fit: float
     binned: tuple[str, ...]
     drawn: bool
 
 
-class _Places(NamedTuple):
-    """The position of each trial in the tensor.
+class Response(NamedTuple):
+    """The ranks of trials over the axes that vary.
 
     Attributes:
         axes: The axes.
-        codes: Int64 `(trials, axes)`, the index of the value; -1 if the trial stands for all values.
-        sizes: The number of values of each axis.
-        binned: The axes whose values were grouped into bins.
+        values: Float64 `(values of axis 1, …, values of axis k, seeds)`.
+        coverage: How many of these values were trained.
     """
 
     axes: tuple[str, ...]
-    codes: np.ndarray
-    sizes: tuple[int, ...]
-    binned: tuple[str, ...]
-
-    @property
-    def entries(self) -> float:
-        """The number of entries that the trials stand for."""
-        return float(np.where(self.codes < 0, np.array(self.sizes, float), 1.0).prod(axis=1).sum())
+    values: np.ndarray
+    coverage: Coverage
 
 
 def rank_response(trials: pd.DataFrame, metric: str) -> Response:
@@ -77,23 +67,21 @@ def rank_response(trials: pd.DataFrame, metric: str) -> Response:
         raise KeyError("no axis varies")
     if np.ptp(ranks) == 0.0:
         raise KeyError("all trials have the same rank")
-    cells_of_seed = trials.groupby("seed")["trial"].transform("size").to_numpy()
-    kept = 2 * cells_of_seed >= trials["cell"].nunique()
+    kept = 2 * trials.groupby("seed")["trial"].transform("size") >= trials["cell"].nunique()
     trials, ranks = trials[kept], ranks[kept]
     if not varied_axes(trials):
         raise KeyError("too few cells are done with any one seed")
-    seed = pd.factorize(trials["seed"], sort=True)[0]
-    places, drawn = _place(trials, int(seed.max()) + 1)
-    if not places.axes:
+    codes, binned, drawn = _place(trials)
+    if codes.empty:
         raise KeyError("no axis varies")
-    values = _scatter(places, seed, ranks)
+    values = _scatter(codes, pd.factorize(trials["seed"], sort=True)[0], ranks)
     missing = np.isnan(values).reshape(-1, values.shape[-1])
     usable = (missing.mean(axis=0) == 0.0) | ((~missing).sum(axis=0) >= _FEWEST_ENTRIES)
     if not usable.any():
         raise KeyError(f"too few cells are done: {trials['cell'].nunique()}")
     values, filled = values[..., usable], float(missing[:, usable].mean())
     fit = _fill(values) if filled else np.nan
-    return Response(places.axes, values, filled, fit, places.binned, drawn)
+    return Response(tuple(map(str, codes)), values, Coverage(filled, fit, binned, drawn))
 
 
 def normalized_ranks(values: pd.Series, *, higher: bool) -> np.ndarray:
@@ -112,37 +100,45 @@ def normalized_ranks(values: pd.Series, *, higher: bool) -> np.ndarray:
     return (losses.rank().to_numpy() - 1.0) / max(len(values) - 1, 1)
 
 
-def _place(trials: pd.DataFrame, seeds: int) -> tuple[_Places, bool]:
-    """Return the positions of trials, binned if necessary, and whether most combinations were not trained."""
-    places = _encode(trials)
-    drawn = places.entries < 0.5 * prod(places.sizes) * seeds
-    if not drawn and prod(places.sizes) * seeds <= _MOST_ENTRIES:
-        return places, drawn
-    cells = trials["cell"].nunique()
-    if drawn and cells < _FEWEST_CELLS:
-        raise KeyError(f"too few cells are done: {cells} of {prod(places.sizes):,}")
-    for bins in _BINS:
-        places = _encode(trials, bins)
-        if prod(places.sizes) * seeds <= _MOST_ENTRIES:
-            return places, drawn
-    raise KeyError(f"the grid is too large: {prod(places.sizes):,} combinations")
+def _place(trials: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...], bool]:
+    """Return the place of each trial's values, in bins if necessary.
+
+    Returns:
+        A column per axis with the index of each trial's value, -1 if the trial stands for all values; the
+        axes that are in bins; and whether most combinations were not trained.
+
+    Raises:
+        KeyError: If too few combinations were trained, or there are too many.
+    """
+    seeds, cells = trials["seed"].nunique(), trials["cell"].nunique()
+    drawn = False
+    for bins in (None, *_BINS):
+        codes, binned = _encode(trials, bins)
+        sizes = codes.max().to_numpy(float) + 1.0
+        if bins is None:
+            stands_for = np.where(codes < 0, sizes, 1.0).prod(axis=1).sum()
+            drawn = bool(stands_for < 0.5 * sizes.prod() * seeds)
+            if drawn and cells < _FEWEST_CELLS:
+                raise KeyError(f"too few cells are done: {cells} of {sizes.prod():,.0f}")
+        if sizes.prod() * seeds <= _MOST_ENTRIES and not (drawn and bins is None):
+            return codes, binned, drawn
+    raise KeyError(f"the grid is too large: {sizes.prod():,.0f} combinations")
 
 
-def _encode(trials: pd.DataFrame, bins: int | None = None) -> _Places:
+def _encode(trials: pd.DataFrame, bins: int | None) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Encode the values of each axis; a numeric axis with more values than `bins` is grouped into bins."""
     codes, binned = {}, []
     for axis, lacks in _lacking(trials).items():
         code, known = pd.factorize(trials[axis], sort=True)
         if bins and len(known) > bins and pd.api.types.is_numeric_dtype(trials[axis]):
-            code = _bin(code, bins)
+            edges = np.quantile(code[code >= 0], np.arange(1, bins) / bins)
+            code[code >= 0] = pd.factorize(np.searchsorted(edges, code[code >= 0]), sort=True)[0]
             binned.append(axis)
         # A null that is a value comes last.
         code[(code < 0) & ~lacks] = code.max() + 1
         if code.max() > 0:
             codes[axis] = code
-    table = np.array([*codes.values()], np.int64).reshape(len(codes), len(trials)).T
-    sizes = tuple(int(code.max()) + 1 for code in codes.values())
-    return _Places(tuple(codes), table, sizes, tuple(binned))
+    return pd.DataFrame(codes, trials.index), tuple(binned)
 
 
 def _lacking(trials: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -173,27 +169,16 @@ def label_nulls(trials: pd.DataFrame) -> pd.DataFrame:
     return trials.assign(**labelled)
 
 
-def _bin(code: np.ndarray, bins: int) -> np.ndarray:
-    """Group codes into bins of about equally many trials; -1 stays."""
-    known = code >= 0
-    edges = np.quantile(code[known], np.arange(1, bins) / bins)
-    binned = np.full(len(code), -1, np.int64)
-    binned[known] = np.unique(np.searchsorted(edges, code[known]), return_inverse=True)[1]
-    return binned
-
-
-def _scatter(places: _Places, seed: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+def _scatter(codes: pd.DataFrame, seed: np.ndarray, ranks: np.ndarray) -> np.ndarray:
     """Average the ranks of the trials of each entry; NaN where there are none."""
-    seeds = int(seed.max()) + 1
-    total, count = np.zeros((2, *places.sizes, seeds))
-    lacks = places.codes < 0
-    pattern = lacks @ (1 << np.arange(lacks.shape[1]))
-    for value in np.unique(pattern):
-        rows = np.flatnonzero(pattern == value)
+    sizes = (*(codes.max() + 1), int(seed.max()) + 1)
+    total, count = np.zeros((2, *sizes))
+    lacks = codes.to_numpy() < 0
+    for pattern in pd.DataFrame(lacks).drop_duplicates().to_numpy():
+        rows = (lacks == pattern).all(axis=1)
         # Length 1 on the axes that these trials lack broadcasts them to all values.
-        shape = (*np.where(lacks[rows[0]], 1, places.sizes).tolist(), seeds)
-        index = (*np.maximum(places.codes[rows], 0).T, seed[rows])
-        flat = np.ravel_multi_index(index, shape)
+        shape = (*np.where(pattern, 1, sizes[:-1]), sizes[-1])
+        flat = np.ravel_multi_index((*codes[rows].clip(lower=0).to_numpy().T, seed[rows]), shape)
         total += np.bincount(flat, ranks[rows], prod(shape)).reshape(shape)
         count += np.bincount(flat, minlength=prod(shape)).reshape(shape)
     return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
@@ -204,17 +189,15 @@ def _fill(values: np.ndarray) -> float:
     # scikit-learn takes a second to import.
     from sklearn.ensemble import RandomForestRegressor
 
-    shape: Sequence[int] = values.shape[:-1]
-    flat = values.reshape(-1, values.shape[-1])
+    places = np.argwhere(np.ones(values.shape[:-1], bool))
     scores = []
-    for column in flat.T:
-        missing = np.isnan(column)
-        if not missing.any():
+    for column in values.reshape(len(places), -1).T:
+        known = ~np.isnan(column)
+        if known.all():
             continue
-        known = np.flatnonzero(~missing)
-        samples = _MOST_SAMPLES if len(known) > _MOST_SAMPLES else None
+        samples = _MOST_SAMPLES if known.sum() > _MOST_SAMPLES else None
         forest = RandomForestRegressor(100, oob_score=True, random_state=0, n_jobs=1, max_samples=samples)
-        forest.fit(np.column_stack(np.unravel_index(known, shape)), column[known])
-        column[missing] = forest.predict(np.column_stack(np.unravel_index(np.flatnonzero(missing), shape)))
+        forest.fit(places[known], column[known])
+        column[~known] = forest.predict(places[~known])
         scores.append(forest.oob_score_)
     return float(np.mean(scores))

@@ -5,6 +5,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+# The statistics of a metric over seeds, by the suffix of their names.
+_SPREAD = {"": "mean", "_std": "std", "_min": "min", "_max": "max"}
+
 
 def finite_curves(trials: pd.DataFrame, curves: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
     """Return the curves that represent each cell, with their `cell`; values that are not finite are NaN.
@@ -33,18 +36,13 @@ def aggregate_seeds(trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     """
     metrics = [name for name in curves.columns if name not in ("trial", "step")]
     grouped = finite_curves(trials, curves, metrics).groupby(["cell", "step"])
-    values = grouped[metrics]
-    table = values.mean()
-    for name, part in (("std", values.std()), ("min", values.min()), ("max", values.max())):
-        table = table.join(part.add_suffix(f"_{name}"))
+    table = grouped[metrics].agg(list(_SPREAD.values()))
+    table.columns = pd.Index([f"{metric}{suffix}" for metric in metrics for suffix in _SPREAD])
     table["count"] = grouped.size()
-    table["diverged"] = 0
-    for cell, steps in trials[trials["status"] == "diverged"].groupby("cell")["diverged_at"]:
-        rows = table.index.get_level_values("cell") == cell
-        curve_steps = table.index.get_level_values("step")[rows].to_numpy()
-        table.loc[rows, "diverged"] = np.searchsorted(
-            np.sort(steps.to_numpy(np.int64)), curve_steps, side="right"
-        )
+    lost = trials[trials["status"] == "diverged"].astype({"diverged_at": np.int64})
+    counts = lost.groupby(["cell", "diverged_at"]).size().rename_axis(["cell", "step"])
+    counts = counts.reindex(table.index.union(counts.index), fill_value=0).groupby("cell").cumsum()
+    table["diverged"] = counts.reindex(table.index)
     return table
 
 
@@ -60,7 +58,6 @@ def cell_summary(trials: pd.DataFrame) -> dict[str, Any]:
     }
     for name in trials.columns[list(trials.columns).index("diverged_at") + 1 :]:
         if pd.api.types.is_numeric_dtype(trials[name]):
-            values = ok[name].astype(np.float64)
-            spread = {"": values.mean(), "_std": values.std(), "_min": values.min(), "_max": values.max()}
-            summary |= {f"{name}{suffix}": value for suffix, value in spread.items()}
+            values = ok[name].astype(np.float64).agg(list(_SPREAD.values()))
+            summary |= {f"{name}{suffix}": value for suffix, value in zip(_SPREAD, values, strict=True)}
     return summary

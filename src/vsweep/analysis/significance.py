@@ -10,11 +10,11 @@ only above a probability of `1 - 0.05 / (cells - 1)` (Bonferroni). The cell that
 those tied with the first with a probability of 95 % (Gupta 1965).
 """
 
-from collections.abc import Iterable
-from math import comb
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtr, stdtrit
 
 from vsweep.analysis.labels import format_count
 
@@ -27,10 +27,10 @@ def required_confidence(cells: int) -> float:
     return 1.0 - _ALPHA / max(cells - 1, 1)
 
 
-def values_by_seed(trials: pd.DataFrame, column: str, cells: Iterable[int]) -> np.ndarray:
-    """Return a column as float64 `(cells, seeds)`; NaN where a trial diverged or is missing."""
-    ok = trials.loc[trials["status"] == "ok", ["cell", "seed", column]]
-    wide = ok.pivot(index="cell", columns="seed", values=column)
+def values_by_seed(trials: pd.DataFrame, values: pd.Series, cells: Sequence[int]) -> np.ndarray:
+    """Arrange the values of trials as float64 `(cells, seeds)`; NaN where a trial is missing."""
+    table = trials[["cell", "seed"]].assign(value=values.astype(float))
+    wide = table[table["cell"].isin(cells)].pivot(index="cell", columns="seed", values="value")
     return wide.reindex(list(cells)).to_numpy(np.float64)
 
 
@@ -46,8 +46,6 @@ def prob_first_better(values: np.ndarray, *, higher: bool) -> tuple[np.ndarray, 
         seeds are shared. The number of further seeds that would separate the two cells is 0 where they are
         separated, and NaN where it cannot be estimated.
     """
-    from scipy.special import stdtr
-
     sign = 1.0 if higher else -1.0
     with np.errstate(invalid="ignore"):
         difference = sign * (values[0][None, :] - values)
@@ -79,8 +77,6 @@ def _more_seeds(
     count: np.ndarray, mean: np.ndarray, sd: np.ndarray, separated: np.ndarray, confidence: float
 ) -> np.ndarray:
     """Estimate how many further seeds would separate two cells with this mean difference and deviation."""
-    from scipy.special import stdtrit
-
     tied = (count > 1) & ~separated & (mean > 0) & (sd > 0)
     more = np.where(separated, 0.0, np.nan)
     if not tied.any():
@@ -118,8 +114,13 @@ def describe_lead(cells: pd.DataFrame) -> str:
         return ""
     first, second = cells.iloc[0], cells.iloc[1]
     if first["diverged"] != second["diverged"]:
-        text = "the best cell diverges less often than the second"
-        return text + (", which may be chance" if _divergence_p_value(first, second) > _ALPHA else "")
+        from scipy.stats import hypergeom
+
+        # Fisher's exact test, one-sided.
+        diverged, seeds = (first[name] + second[name] for name in ("diverged", "seeds"))
+        p_value = hypergeom.cdf(first["diverged"], seeds, diverged, first["seeds"])
+        chance = ", which may be chance" if p_value > _ALPHA else ""
+        return f"the best cell diverges less often than the second{chance}"
     if pd.isna(second["chance"]):
         return "too few seeds to show whether the best cell is better or lucky: set seeds=8"
     count = int(tied_with_best(cells).sum())
@@ -132,11 +133,3 @@ def describe_lead(cells: pd.DataFrame) -> str:
     elif second["mean"] == first["mean"]:
         text += "; the first two are equal, and no number of seeds separates them"
     return text
-
-
-def _divergence_p_value(first: pd.Series, second: pd.Series) -> float:
-    """Compute Fisher's exact one-sided p-value for the first cell having fewer diverged seeds."""
-    n, m = int(first["seeds"]), int(second["seeds"])
-    total = int(first["diverged"] + second["diverged"])
-    ways = [comb(n, k) * comb(m, total - k) for k in range(int(first["diverged"]) + 1)]
-    return sum(ways) / comb(n + m, total)

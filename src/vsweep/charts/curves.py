@@ -17,7 +17,8 @@ from vsweep.analysis.convergence import (
     target_values,
 )
 from vsweep.analysis.labels import cell_label
-from vsweep.analysis.ranking import sample_trials, varied_axes
+from vsweep.analysis.ranking import sample_trials
+from vsweep.analysis.report_data import ReportData
 from vsweep.charts.style import GREY, Chart, band, cell_points, colours, figure, metric_axis, plain
 from vsweep.metrics import higher_is_better
 
@@ -25,21 +26,20 @@ from vsweep.metrics import higher_is_better
 STEPS, _POINTS = 60, 2000
 
 
-def curve_chart(data: Curves, trials: pd.DataFrame, curves: pd.DataFrame, behind: Sequence[int]) -> Chart:
+def curve_chart(data: ReportData, curves: pd.DataFrame, lines: Curves) -> Chart:
     """Draw the median and the middle half over seeds of some cells, with faint trials behind them.
 
     Each trace of a cell has its number as `meta`.
 
     Args:
-        data: The curves of the cells.
-        trials: The table of trials.
+        data: The sweep.
         curves: The curves of these cells, and of the trials behind.
-        behind: The numbers of the trials behind.
+        lines: The median and the middle half of each cell.
     """
-    metric, few = data.metric, downsample_steps(curves, STEPS)
+    metric, behind, few = lines.metric, data.faint_trials, downsample_steps(curves, STEPS)
     traces: list[Any] = [_faint_curves(few[few["trial"].isin(behind)], metric)]
-    for curve, colour in zip(data.lines, colours(data.values), strict=True):
-        name = plain(f"{data.by} = {curve.name}" if data.by else curve.name)
+    for curve, colour in zip(lines.lines, colours(lines.values), strict=True):
+        name = plain(f"{lines.by} = {curve.name}" if lines.by else curve.name)
         if len(curve.band):
             line = downsample_steps(curve.band.reset_index(), STEPS)
             traces += _median_and_band(line, curve.cell, name, metric, colour)
@@ -47,19 +47,17 @@ def curve_chart(data: Curves, trials: pd.DataFrame, curves: pd.DataFrame, behind
         traces,
         height=440,
         xaxis={"title": {"text": "step (updates)"}, "zeroline": False},
-        yaxis=_metric_axis(trials, few, metric),
+        yaxis=_metric_axis(data.trials, few, metric),
         hovermode="closest",
     )
-    total, steps = f"{len(trials):,} trials", curves["step"].nunique()
-    sample = f"{len(behind):,} of {total}, drawn at random" if len(behind) < len(trials) else f"all {total}"
     note = (
         "Each line is the median over the seeds of a cell that did not diverge, and its band their middle "
-        f"half; faint lines are {sample}. A cell whose seeds all diverged is drawn from all of them. A log "
-        "axis begins at step 1."
+        "half. A cell whose seeds all diverged is drawn from all of them. Faint lines are "
+        f"{len(behind):,} of {len(data.trials):,} trials. A log axis begins at step 1. At most {STEPS} "
+        "recorded steps are drawn."
     )
-    note += f" Each line is the best cell with its value of {data.by}." if data.by else ""
-    note += f" {STEPS} of {steps:,} recorded steps are drawn." if steps > STEPS else ""
-    return Chart(f"{metric} against the step" + (f", by {data.by}" if data.by else ""), drawn, note)
+    note += f" Each line is the best cell with its value of {lines.by}." if lines.by else ""
+    return Chart(f"{metric} against the step" + (f", by {lines.by}" if lines.by else ""), drawn, note, "x")
 
 
 def _metric_axis(trials: pd.DataFrame, curves: pd.DataFrame, metric: str) -> dict[str, Any]:
@@ -102,34 +100,32 @@ def _median_and_band(line: pd.DataFrame, cell: int, name: str, metric: str, colo
     return [band(x, low, high, colour, meta={"cell": int(cell), "band": True}), middle]
 
 
-def steps_to_target(trials: pd.DataFrame, curves: pd.DataFrame, metric: str, cells: Sequence[int]) -> Chart:
-    """Draw the steps that some cells take to reach each value of a metric, the median over seeds.
+def steps_to_target(data: ReportData, curves: pd.DataFrame, cells: Sequence[int]) -> Chart:
+    """Draw the steps that some cells take to reach each value of the metric, the median over seeds.
 
     Args:
-        trials: The table of trials.
+        data: The sweep.
         curves: The curves of these cells at least; targets range over all of them.
-        metric: The metric.
         cells: The numbers of the cells.
     """
+    trials, metric = data.trials, data.metric
     goals = target_values(curves, metric)
-    cell_of = trials.set_index("trial")["cell"]
     kept = curves[curves["trial"].isin(trials.loc[trials["cell"].isin(cells), "trial"])]
+    cell_of = trials.set_index("trial")["cell"]
     table = median_steps(steps_to_targets(kept, metric, goals), cell_of) if len(goals) else pd.DataFrame()
-    names = dict(zip(cells, map(plain, cell_names(trials, cells)), strict=True))
     traces = []
-    for cell, colour in zip(cells, colours(range(len(cells))), strict=True):
+    names = map(plain, cell_names(trials, cells))
+    for cell, name, colour in zip(cells, names, colours(range(len(cells))), strict=True):
         if cell not in table.index:
             continue
-        steps = table.loc[cell].to_numpy(np.float64)
         traces.append(
             go.Scatter(
                 x=goals,
-                y=np.where(np.isfinite(steps), steps, np.nan),
-                mode="lines+markers",
-                marker={"size": 4},
+                y=table.loc[cell].replace(np.inf, np.nan).to_numpy(),
+                mode="lines",
                 line={"color": colour, "width": 2, "shape": "hv"},
-                name=names[cell],
-                hovertemplate=f"{names[cell]}<br>{metric} %{{x:.4g}} after %{{y}} steps<extra></extra>",
+                name=name,
+                hovertemplate=f"{name}<br>{metric} %{{x:.4g}} after %{{y}} steps<extra></extra>",
                 meta={"cell": int(cell)},
             )
         )
@@ -143,17 +139,16 @@ def steps_to_target(trials: pd.DataFrame, curves: pd.DataFrame, metric: str, cel
         "ends at the last target that half of its seeds reached. Targets further right are harder. Seeds "
         "that diverged count up to their divergence."
     )
-    return Chart(f"Steps to reach a {metric}", figure(traces, height=400, xaxis=x, yaxis=y), note)
+    return Chart(f"Steps to reach a {metric}", figure(traces, height=400, xaxis=x, yaxis=y), note, "y")
 
 
-def final_against_best(trials: pd.DataFrame, metric: str) -> Chart:
+def final_against_best(data: ReportData) -> Chart:
     """Draw the metric at each trial's last step against the best value along its curve."""
-    ok = trials[trials["status"] == "ok"]
+    metric, ok = data.metric, data.trials[data.trials["status"] == "ok"]
     kept = sample_trials(ok, _POINTS)
     x, y = (kept[f"{part}_{metric}"].to_numpy(np.float32) for part in ("best", "final"))
-    axes = varied_axes(trials)
     texts = [
-        f"{plain(cell_label(row, axes))} seed={row['seed']}"
+        f"{plain(cell_label(row, data.axes))} seed={row['seed']}"
         f"<br>best {row[f'best_{metric}']:.4g}, final {row[f'final_{metric}']:.4g}"
         for row in rows_of(kept)
     ]
@@ -171,6 +166,8 @@ def final_against_best(trials: pd.DataFrame, metric: str) -> Chart:
         yaxis=axis | {"title": {"text": f"{metric} at the last step"}},
     )
     worse = "below" if higher_is_better(metric) else "above"
-    sample = f" {len(kept):,} of {len(ok):,} trials, drawn at random." if len(kept) < len(ok) else ""
-    note = f"Points {worse} the line got worse again after their best.{sample} Diverged trials are left out."
+    note = (
+        f"Points {worse} the line got worse again after their best. Diverged trials are left out, and of the "
+        f"others at most {_POINTS:,} are drawn, at random."
+    )
     return Chart(f"{metric}: final against best", drawn, note)

@@ -6,20 +6,22 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from vsweep.analysis.axis_scale import scale
 from vsweep.analysis.cells import rows_of
 from vsweep.analysis.labels import format_value, format_with_error
 from vsweep.analysis.marginals import HeatMap
-from vsweep.charts.style import Chart, category_axis, cell_points, figure, metric_axis, plain, scale
+from vsweep.charts.style import Chart, category_axis, cell_points, figure, metric_axis, plain
 from vsweep.metrics import higher_is_better
 
 BEST, MEDIAN, DIVERGED = "best over the others", "median over the others", "share that diverged"
-_COLUMNS = {BEST: "best", MEDIAN: "median", DIVERGED: "diverged"}
+# The column of each map, and the format of its numbers.
+_SHOWS = {BEST: ("best", ".3g"), MEDIAN: ("median", ".3g"), DIVERGED: ("diverged", ".0%")}
 _MEANINGS = {
     BEST: "the mean over seeds of the best cell with its two values, where fewer diverged seeds come before "
-    "a better mean; it is grey where all seeds diverged.",
+    "a better mean; it is grey where all seeds diverged. Lighter is better.",
     MEDIAN: "the median over the means of all cells with its two values; it is grey where the median "
-    "cell diverged.",
-    DIVERGED: "the share of all trials with its two values that diverged.",
+    "cell diverged. Lighter is better.",
+    DIVERGED: "the share of all trials with its two values that diverged. Darker tiles diverge more often.",
 }
 # A map with more values on an axis has no numbers in its tiles.
 _MOST_WITH_NUMBERS = 8
@@ -28,19 +30,20 @@ _BORDER = "#D5006D"
 
 def maps(heat_map: HeatMap) -> dict[str, Chart]:
     """Return the best, the median and the diverged share; the last alone where every trial diverged."""
-    shows = _COLUMNS if heat_map.table["best"].notna().any() else (DIVERGED,)
+    shows = _SHOWS if heat_map.table["best"].notna().any() else (DIVERGED,)
     return {show: _map(heat_map, show) for show in shows}
 
 
 def _map(heat_map: HeatMap, show: str) -> Chart:
     x, y, metric, columns, rows, table = heat_map
+    column, number = _SHOWS[show]
     values, diverged, cells = (
-        heat_map.grid(table[name].to_numpy(np.float64)) for name in (_COLUMNS[show], "diverged", "cell")
+        heat_map.grid(table[name].to_numpy(np.float64)) for name in (column, "diverged", "cell")
     )
     texts = heat_map.grid(np.asarray(_hover_texts(table, x, y, metric), object), "")
     heat = _colours(values, metric, share=show == DIVERGED) | cell_points(cells, texts.tolist())
     if max(values.shape) <= _MOST_WITH_NUMBERS:
-        numbers = _numbers(values, diverged, share=show == DIVERGED)
+        numbers = [["" if np.isnan(value) else f"{value:{number}}" for value in row] for row in values]
         heat |= {"text": numbers, "texttemplate": "%{text}", "textfont": {"size": 11}}
     traces: list[Any] = [go.Heatmap(heat)]
     # A boundary has a meaning only between values that have an order.
@@ -57,9 +60,8 @@ def _map(heat_map: HeatMap, show: str) -> Chart:
         plot_bgcolor="rgba(127,127,127,0.2)",
     )
     subject = "Share of trials that diverged" if show == DIVERGED else f"{metric} at the last step, {show}"
-    lighter = "Darker tiles diverge more often." if show == DIVERGED else "Lighter is better."
     line = " The dashed line marks where half of the trials diverge." if len(traces) > 1 else ""
-    note = f"Each tile is {_MEANINGS[show]} {lighter}{line} Click a tile to choose its best cell."
+    note = f"Each tile is {_MEANINGS[show]}{line} Click a tile to choose its best cell."
     return Chart(f"{subject}: {x} by {y}", drawn, note)
 
 
@@ -75,33 +77,19 @@ def _hover_texts(table: pd.DataFrame, x: str, y: str, metric: str) -> list[str]:
 
 def _colours(values: np.ndarray, metric: str, *, share: bool) -> dict[str, Any]:
     """Return the values and colours of a heat map's trace; `share` is for shares from 0 to 1."""
-    bar: dict[str, Any] = {"title": {"text": metric, "side": "right"}, "thickness": 14}
+    bar: dict[str, Any] = {"title": {"text": "diverged" if share else metric, "side": "right"}}
+    bar |= {"thickness": 14}
+    look: dict[str, Any] = {"colorscale": "Viridis" if higher_is_better(metric) else "Viridis_r"}
     if share:
-        bar |= {"title": {"text": "diverged", "side": "right"}, "tickformat": ".0%"}
-        return {
-            "z": values.astype(np.float32),
-            "zmin": 0,
-            "zmax": 1,
-            "colorscale": "Oranges",
-            "colorbar": bar,
-        }
-    colours = "Viridis" if higher_is_better(metric) else "Viridis_r"
-    if metric_axis(metric, values)["type"] == "log":
+        look = {"colorscale": "Oranges", "zmin": 0, "zmax": 1}
+        bar |= {"tickformat": ".0%"}
+    elif metric_axis(metric, values)["type"] == "log":
         # Colours follow the logarithm, and the bar's ticks show the values themselves.
         with np.errstate(divide="ignore", invalid="ignore"):
             values = np.log10(values)
         ticks = np.linspace(np.nanmin(values), np.nanmax(values), 5)
         bar |= {"tickvals": ticks.tolist(), "ticktext": [f"{10**tick:.2g}" for tick in ticks]}
-    return {"z": values.astype(np.float32), "colorscale": colours, "colorbar": bar}
-
-
-def _numbers(values: np.ndarray, diverged: np.ndarray, *, share: bool) -> list[list[str]]:
-    """Format the number in each tile; tiles without trials have none."""
-    texts = [
-        "" if np.isnan([value, lost]).any() else f"{value:.0%}" if share else f"{value:.3g}"
-        for value, lost in zip(values.flat, diverged.flat, strict=True)
-    ]
-    return np.reshape(texts, values.shape).tolist()
+    return {"z": values.astype(np.float32), "colorbar": bar, **look}
 
 
 def _boundary(diverged: np.ndarray) -> go.Contour:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from html import escape
-from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from vsweep.analysis.axis_scale import is_log_spaced
+from vsweep.analysis.axis_scale import scale
 from vsweep.analysis.labels import evenly_spaced_indices, format_distinct_values, format_value
 from vsweep.metrics import higher_is_better
 
@@ -34,11 +33,13 @@ class Chart(NamedTuple):
         title: The title.
         figure: The figure, without a title; the page sets the colours of background and text.
         note: Explains how to read the chart, and what it leaves out.
+        steps: The axis of the steps, `x` or `y`, of a chart of the cells that the reader chooses.
     """
 
     title: str
     figure: go.Figure
     note: str = ""
+    steps: str = ""
 
 
 def figure(traces: Sequence[Any] = (), *, height: int = 380, **layout: Any) -> go.Figure:
@@ -64,25 +65,12 @@ def cell_points(cells: np.ndarray | pd.Series, texts: Sequence[Any]) -> dict[str
     return {"customdata": np.asarray(cells), "meta": CELLS, "hovertext": texts, "hoverinfo": "text"}
 
 
-def scale(values: Sequence[Any]) -> str:
-    """Return the scale that fits an axis's values: `log`, `linear`, or `category` if they are not numbers."""
-    known = [value for value in values if pd.notna(value)]
-    if not known or any(isinstance(v, bool | np.bool_) or not isinstance(v, Real) for v in known):
-        return "category"
-    return "log" if is_log_spaced(known) else "linear"
-
-
-def axis_title(axis: str, values: Sequence[Any]) -> str:
-    """Return the axis's path, marked if its scale is logarithmic."""
-    return f"{axis} (log scale)" if scale(values) == "log" else axis
-
-
 def category_axis(axis: str, values: Sequence[Any]) -> dict[str, Any]:
     """Return a Plotly axis on which values are spaced evenly, from 0."""
     kept = evenly_spaced_indices(len(values), _MOST_TICKS).tolist()
     names = format_distinct_values(values)
     return {
-        "title": {"text": axis_title(axis, values)},
+        "title": {"text": f"{axis} (log scale)" if scale(values) == "log" else axis},
         "tickvals": kept,
         "ticktext": [plain(names[i]) for i in kept],
         "range": [-0.5, len(values) - 0.5],
@@ -113,7 +101,9 @@ def colours(values: Sequence[Any]) -> list[str]:
     if len(values) <= len(PALETTE) and (len(values) < 4 or scale(values) == "category"):
         return list(PALETTE[: len(values)])
     # The lightest colours are invisible on white, and the darkest on black.
-    return list(sample_colorscale("Viridis", np.linspace(0.12, 0.88, len(values)).tolist()))
+    points = np.linspace(0.12, 0.88, len(values)).tolist()
+    sampled = sample_colorscale("Viridis", points, colortype="tuple")
+    return ["#" + bytes(round(255 * part) for part in parts).hex() for parts in sampled]
 
 
 def plain(text: str) -> str:
@@ -121,18 +111,7 @@ def plain(text: str) -> str:
     return escape(text, quote=False).replace("%{", "%&#123;")
 
 
-def faded(colour: str, alpha: float = 0.2) -> str:
-    """Return a colour, `#rrggbb` or `rgb(r, g, b)`, with this opacity."""
-    parts = (
-        [int(colour[i : i + 2], 16) for i in (1, 3, 5)] if colour.startswith("#") else colour[4:-1].split(",")
-    )
-    red, green, blue = (int(str(part).strip()) for part in parts)
-    return f"rgba({red},{green},{blue},{alpha})"
-
-
-def band(
-    x: np.ndarray, low: np.ndarray, high: np.ndarray, colour: str, alpha: float = 0.2, **more: Any
-) -> go.Scatter:
+def band(x: np.ndarray, low: np.ndarray, high: np.ndarray, colour: str, **more: Any) -> go.Scatter:
     """Return a trace that fills the area between two lines.
 
     Args:
@@ -140,9 +119,9 @@ def band(
         low: The lower line, `(points,)`.
         high: The upper line, `(points,)`.
         colour: The colour of the area.
-        alpha: Its opacity.
         **more: Further fields of the trace.
     """
-    base: dict[str, Any] = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
-    base |= {"fill": "toself", "fillcolor": faded(colour, alpha)}
-    return go.Scatter(x=np.concatenate([x, x[::-1]]), y=np.concatenate([low, high[::-1]]), **base | more)
+    look = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False} | more
+    x, y = np.concatenate([x, x[::-1]]), np.concatenate([low, high[::-1]])
+    red, green, blue = bytes.fromhex(colour[1:])
+    return go.Scatter(x=x, y=y, fill="toself", fillcolor=f"rgba({red},{green},{blue},0.2)", **look)

@@ -1,17 +1,21 @@
-"""Draw the predictions of trained models: fits over one feature, regions over two."""
+"""Draw what models learnt: fits and regions, decision boundaries, and recorded parameters."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
+from matplotlib.colors import LinearSegmentedColormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 
-from vsweep.analysis.example_data import ExampleData
+from vsweep.analysis.cells import Panels
+from vsweep.analysis.decision_boundary import Boundary, Steps
+from vsweep.analysis.example_data import ExampleData, ExamplePanels, with_margin
 from vsweep.analysis.labels import evenly_spaced_indices
-from vsweep.analysis.predictions import FitPanel, Fits, Regions
-from vsweep.plots.style import Style, legend, panels, plain, set_caption, set_panel_title
+from vsweep.analysis.predictions import FitPanel, ParameterPanel, RegionPanel
+from vsweep.plots.style import Style, draw_panels, plain
 
 # A legend of more classes names some of them.
 _MOST_NAMED = 12
@@ -19,19 +23,20 @@ _MOST_NAMED = 12
 _MARKERS = ("o", "^", "s", "D", "v", "P", "X", "p")
 
 
-def draw_fits(fits: Fits, style: Style) -> Figure:
+def draw_fits(data: ExamplePanels[FitPanel], style: Style) -> Figure:
     """Draw examples of one feature and the fits of some cells, a panel each."""
-    count, examples = len(fits.panels), fits.examples
-    figure, axes = panels(count, style, size=(4.8, 3.4) if count == 1 else (2.8, 2.6))
-    for ax, panel in zip(axes, fits.panels, strict=True):
-        _draw_targets(ax, examples, style)
-        _draw_fits(ax, fits.x, panel, style)
-        ax.set(xlabel=examples.features[0], ylabel="target", xlim=examples.limits[0], ylim=fits.targets)
-        plain(ax)
-        set_panel_title(ax, panel.title, 70 if count == 1 else 42)
-    set_caption(figure, style, fits.caption)
-    legend(figure)
-    return figure
+    examples = data.examples
+    targets = examples.examples.filter(["target", "truth"]).to_numpy(float)
+    # Fits may lie far outside the range of the targets.
+    limits = with_margin(targets, share=0.25)
+
+    def draw(axes: Axes, panel: FitPanel) -> None:
+        _draw_targets(axes, examples, style)
+        _draw_fits(axes, panel, style)
+        axes.set(xlabel=examples.features[0], ylabel="target", xlim=examples.limits[0], ylim=limits)
+        plain(axes)
+
+    return draw_panels(data, style, draw, size=(2.8, 2.6))
 
 
 def _draw_targets(axes: Axes, examples: ExampleData, style: Style) -> None:
@@ -51,61 +56,115 @@ def _draw_targets(axes: Axes, examples: ExampleData, style: Style) -> None:
         axes.plot(truth[feature], truth["truth"], color=green, linewidth=2.0, label="truth")
 
 
-def _draw_fits(axes: Axes, x: np.ndarray, panel: FitPanel, style: Style) -> None:
+def _draw_fits(axes: Axes, panel: FitPanel, style: Style) -> None:
     """Draw a thin line for each seed, their mean, and least squares."""
     colour = style.palette[1]
     for i, fit in enumerate(panel.fits if len(panel.fits) > 1 else []):
-        axes.plot(x, fit, color=colour, linewidth=0.7, alpha=0.45, label="_" if i else "fit of a seed")
+        axes.plot(panel.x, fit, color=colour, linewidth=0.7, alpha=0.45, label="_" if i else "fit of a seed")
     if panel.fits:
         name = "mean of the fits" if len(panel.fits) > 1 else "fit"
-        axes.plot(x, np.mean(panel.fits, axis=0), color=colour, linewidth=2.0, label=name)
+        axes.plot(panel.x, np.mean(panel.fits, axis=0), color=colour, linewidth=2.0, label=name)
     if panel.least_squares is not None:
-        axes.plot(x, panel.least_squares, label="least squares", **style.least_squares)
+        axes.plot(panel.x, panel.least_squares, label="least squares", **style.least_squares)
 
 
-def draw_regions(regions: Regions, style: Style) -> Figure:
+def draw_regions(data: ExamplePanels[RegionPanel], style: Style) -> Figure:
     """Draw examples of classes over two features on the decision regions of some cells, a panel each."""
-    count, examples = len(regions.panels), regions.examples
-    figure, axes = panels(count, style, size=(4.2, 4.0) if count == 1 else (2.8, 2.8))
+    examples = data.examples
     palette = style.colours(examples.classes)
     look = {"cmap": ListedColormap(palette), "vmin": -0.5, "vmax": len(palette) - 0.5, "alpha": 0.3}
-    for ax, panel in zip(axes, regions.panels, strict=True):
+
+    def draw(axes: Axes, panel: RegionPanel) -> None:
         if panel.classes is not None:
-            draw_grid(ax, panel.classes, examples, interpolation="nearest", **look)
-        draw_examples(ax, examples, palette, style)
-        set_panel_title(ax, panel.title)
-    set_caption(figure, style, regions.caption)
-    legend(figure)
-    return figure
+            _draw_grid(axes, panel.classes, examples, interpolation="nearest", **look)
+        _draw_examples(axes, examples, palette, style)
+
+    return draw_panels(data, style, draw, size=(2.8, 2.8))
 
 
-def draw_grid(axes: Axes, values: np.ndarray, examples: ExampleData, **look: Any) -> None:
+def _draw_grid(axes: Axes, values: np.ndarray, examples: ExampleData, **look: Any) -> None:
     """Draw values on a grid over two features, `(points, points)`, with matplotlib's further arguments."""
     extent = (*examples.limits[0], *examples.limits[1])
     axes.imshow(values, extent=extent, origin="lower", aspect="auto", **look)
 
 
-def draw_examples(axes: Axes, examples: ExampleData, colours: Sequence[Any], style: Style) -> None:
+def _draw_examples(axes: Axes, examples: ExampleData, colours: Sequence[Any], style: Style) -> None:
     """Draw the examples of classes over two features: a colour and a shape each, hollow where held out."""
     size = float(np.clip(6000 / len(examples.examples), 3, 22))
     named = evenly_spaced_indices(len(examples.classes), _MOST_NAMED)
     for is_train in (True, False):
         part = examples.part(train=is_train)
         for i, name in enumerate(examples.classes):
-            x = part.loc[part["target"] == i, list(examples.columns)].to_numpy(float)
-            axes.scatter(
-                x[:, 0],
-                x[:, 1],
-                size,
-                marker=_MARKERS[i % len(_MARKERS)],
-                facecolors=[colours[i]] if is_train else "none",
-                edgecolors=style.paper if is_train else [colours[i]],
-                linewidths=0.3 if is_train else 0.9,
-                label=name if is_train and i in named else "_",
-                zorder=2,
-            )
+            face, edge, width = ([colours[i]], style.paper, 0.3) if is_train else ("none", [colours[i]], 0.9)
+            look: Any = {"facecolors": face, "edgecolors": edge, "linewidths": width, "zorder": 2}
+            label, marker = name if is_train and i in named else "_", _MARKERS[i % len(_MARKERS)]
+            x, y = part.loc[part["target"] == i, list(examples.columns)].to_numpy(float).T
+            axes.scatter(x, y, size, marker=marker, label=label, **look)
     if not examples.part(train=False).empty:
         # The empty entry explains hollow markers in the legend, whatever their class.
         axes.scatter([], [], size, facecolors="none", edgecolors=style.soft[1], label="held out")
     (first, second), (horizontal, vertical) = examples.features, examples.limits
     axes.set(xlabel=first, ylabel=second, xlim=horizontal, ylim=vertical)
+
+
+def draw_boundaries(data: ExamplePanels[Boundary], style: Style) -> Figure:
+    """Draw the decision boundaries of some cells on the examples, a panel each."""
+    examples = data.examples
+    # The colours range from one class's through the paper's to the other's.
+    colours = [style.palette[0], style.paper, style.palette[1]]
+    shades = LinearSegmentedColormap.from_list("between", colours)
+
+    def draw(axes: Axes, panel: Boundary) -> None:
+        if panel.probability is not None:
+            _draw_grid(axes, panel.probability, examples, cmap=shades, vmin=0.0, vmax=1.0, alpha=0.45)
+        _draw_examples(axes, examples, style.palette, style)
+        if panel.seeds:
+            look: Any = {"colors": style.soft[1], "linewidths": 0.8, "label": "line of a seed"}
+            axes.add_collection(LineCollection(panel.seeds, **look))
+        if panel.strong is not None:
+            axes.plot(*panel.strong.T, color=style.ink, linewidth=2.2, label=panel.name)
+
+    figure = draw_panels(data, style, draw, size=(4.2, 3.7))
+    if any(panel.probability is not None for panel in data.panels):
+        scale = ScalarMappable(Normalize(0.0, 1.0), shades)
+        figure.colorbar(scale, ax=figure.axes, label=f"probability of {examples.classes[1]}", shrink=0.8)
+    return figure
+
+
+def draw_first_steps(data: ExamplePanels[Steps], style: Style) -> Figure:
+    """Draw the decision boundary after each of the first steps of some trials, a panel each."""
+    count = max(len(panel.ends) for panel in data.panels)
+    shades = style.colours(range(count))
+    # Lines become thinner with the steps, so that small steps do not hide the first lines.
+    widths = np.linspace(3.0, 1.2, count)
+
+    def draw(axes: Axes, panel: Steps) -> None:
+        _draw_examples(axes, data.examples, style.soft, style)
+        for ends, colour, width in zip(panel.ends, shades, widths, strict=False):
+            if ends is not None:
+                axes.plot(*ends.T, color=colour, linewidth=width, zorder=3)
+
+    figure = draw_panels(data, style, draw, size=(3.1, 2.9))
+    scale = ScalarMappable(Normalize(-0.5, count - 0.5), ListedColormap(shades))
+    ticks = evenly_spaced_indices(count, 6).tolist()
+    figure.colorbar(scale, ax=figure.axes, label="step", shrink=0.8, ticks=ticks)
+    return figure
+
+
+def draw_parameters(data: Panels[ParameterPanel], style: Style) -> Figure:
+    """Draw each recorded parameter: a faint line for each trial, the mean of all, and least squares."""
+    blue, orange, *_ = style.palette
+
+    def draw(axes: Axes, panel: ParameterPanel) -> None:
+        if panel.trials:
+            faint = LineCollection(panel.trials, colors=blue, linewidths=0.6, label="a trial")
+            faint.set_alpha(float(np.clip(8.0 / len(panel.trials), 0.12, 0.5)))
+            axes.add_collection(faint)
+            axes.plot(panel.mean.index, panel.mean, color=orange, linewidth=2.0, label="mean of the trials")
+        for i, value in enumerate(panel.least_squares):
+            axes.axhline(value, label="_" if i else "least squares", **style.least_squares)
+        axes.set_xlabel("step")
+        axes.margins(x=0.0)
+        plain(axes)
+
+    return draw_panels(data, style, draw, size=(3.0, 2.5))

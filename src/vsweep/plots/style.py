@@ -1,7 +1,7 @@
 """The look of matplotlib pictures: sizes, colours in light and dark, titles and legends."""
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -15,6 +15,7 @@ from vsweep.analysis.labels import COLOURS
 from vsweep.store.atomic import write_whole
 
 _DPI = 120
+_MOST_COLUMNS = 3
 Data = TypeVar("Data")
 
 
@@ -29,8 +30,7 @@ class Style(NamedTuple):
         greys: The colours of places that are not stationary points, by how common they are.
         heights: The colours of a function from its lowest to its highest value.
         ramp: The part of viridis that is visible on the paper.
-        captions: Whether the picture has its caption as its title.
-        columns: The largest number of panels in a row.
+        captions: Whether the picture has its title and its caption in it.
     """
 
     paper: str = "#ffffff"
@@ -41,7 +41,6 @@ class Style(NamedTuple):
     heights: tuple[str, str] = ("#f4f4f4", "#6e6e6e")
     ramp: tuple[float, float] = (0.0, 0.92)
     captions: bool = True
-    columns: int = 4
 
     @property
     def settings(self) -> Any:
@@ -63,7 +62,7 @@ class Style(NamedTuple):
 
 
 LIGHT = Style()
-PAGE_LIGHT = LIGHT._replace(captions=False, columns=3)
+PAGE_LIGHT = LIGHT._replace(captions=False)
 PAGE_DARK = PAGE_LIGHT._replace(
     paper="#111418",
     ink="#e9e9e9",
@@ -100,29 +99,39 @@ def picture(width: float, height: float) -> Picture:
     return Picture(figsize=(width, height), layout="constrained")
 
 
-def panels(
-    count: int, style: Style, size: tuple[float, float], *, columns: int | None = None
-) -> tuple[Picture, list[Axes]]:
-    """Return a picture with panels in rows.
+def draw_panels(
+    data: Any,
+    style: Style,
+    draw_panel: Callable[[Axes, Any], None],
+    size: tuple[float, float],
+    entries: Mapping[str, Any] | None = None,
+) -> Picture:
+    """Draw the panels of some data in rows of up to three, with titles and a legend.
 
     Args:
-        count: The number of panels.
+        data: The data, with `title`, `caption` and `panels`, each with a `title` in lines.
         style: The style.
-        size: The width and height of a panel in inches.
-        columns: The largest number of panels in a row; by default the number for which the last row is
-            fullest.
+        draw_panel: Draws a panel on its axes.
+        size: The width and height in inches of a panel among others; one alone is half as large again.
+        entries: The legend's entries; by default the labelled artists.
     """
+    count = len(data.panels)
     # The number of rows is the least possible, and the panels are spread over them evenly.
-    fullest = -(-count // -(-count // style.columns))
-    across = min(columns or fullest, style.columns, count)
-    down = -(-count // across)
-    figure = picture(size[0] * across + 0.6, size[1] * down + 0.6)
+    down = -(-count // _MOST_COLUMNS)
+    across = -(-count // down)
+    width, height = (length * (1.5 if count == 1 else 1.0) for length in size)
+    figure = picture(width * across + 0.6, height * down + 0.6)
     # The space separates a label from its neighbour's.
     figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.06)
     axes = figure.subplots(down, across, squeeze=False).ravel().tolist()
     for left in axes[count:]:
         left.remove()
-    return figure, axes[:count]
+    for ax, panel in zip(axes, data.panels, strict=False):
+        draw_panel(ax, panel)
+        ax.set_title("\n".join(_wrapped(panel.title, int(15.0 * width))), fontsize=8.5)
+    set_title(figure, style, data.title, data.caption)
+    legend(figure, entries)
+    return figure
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
@@ -139,25 +148,19 @@ def plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def set_panel_title(axes: Axes, lines: Sequence[str], width: int = 42) -> None:
-    """Set a panel's title, in lines of at most `width` characters."""
-    axes.set_title("\n".join(_wrapped(lines, width)), fontsize=8.5)
-
-
-def set_caption(figure: Figure, style: Style, *sentences: str) -> None:
-    """Set a picture's title to its caption, unless the page shows the caption."""
+def set_title(figure: Figure, style: Style, *lines: str) -> None:
+    """Set a picture's title in wrapped lines, unless the page shows them."""
     if style.captions:
-        text = "\n".join(_wrapped(sentences, int(13.0 * figure.get_figwidth())))
-        figure.suptitle(text, fontsize=10)
+        figure.suptitle("\n".join(_wrapped(lines, int(13.0 * figure.get_figwidth()))), fontsize=10)
 
 
 def _wrapped(lines: Sequence[str], width: int) -> list[str]:
     return [piece for line in lines for piece in textwrap.wrap(line, width)]
 
 
-def legend(figure: Figure, entries: Sequence[tuple[str, Any]] = ()) -> None:
+def legend(figure: Figure, entries: Mapping[str, Any] | None = None) -> None:
     """Put one legend below all panels, for the given entries or else for the labelled artists."""
-    named: dict[str, Any] = dict(entries)
+    named: dict[str, Any] = dict(entries or {})
     for axes in figure.axes if not named else ():
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
             named.setdefault(name, handle)

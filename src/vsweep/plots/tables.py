@@ -1,6 +1,7 @@
 """Draw heat maps and curves for papers; Plotly draws those of notebooks and the report."""
 
 import numpy as np
+import pandas as pd
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
@@ -8,7 +9,7 @@ from vsweep.analysis.convergence import Curves
 from vsweep.analysis.labels import evenly_spaced_indices, format_value
 from vsweep.analysis.marginals import HeatMap
 from vsweep.metrics import higher_is_better
-from vsweep.plots.style import Style, picture, plain
+from vsweep.plots.style import Style, picture, plain, set_title
 
 # A legend of more values names some of them.
 _MOST_NAMED = 12
@@ -33,15 +34,14 @@ def draw_heat_map(heat_map: HeatMap, style: Style) -> Figure:
     axes.set(xlabel=heat_map.x, ylabel=heat_map.y)
     low, high = np.nanmin(values, initial=np.inf), np.nanmax(values, initial=-np.inf)
     for (row, column), value in np.ndenumerate(values) if max(values.shape) <= _MOST_TILES else ():
-        fixed_point = value == 0.0 or 1e-2 <= abs(value) < 10.0
-        text = "–" if np.isnan(value) else f"{value:.3f}" if fixed_point else f"{value:.3g}"
+        text = "–" if np.isnan(value) else f"{value:.3g}"
         text += "\ndiverges" if diverged[row, column] > 0 else ""
         share = (value - low) / max(high - low, 1e-12)
         colour = "black" if np.isnan(value) or (share > 0.5) == higher else "white"
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
     if not np.isnan(values).all():
         figure.colorbar(image, label="mean over seeds")
-    axes.set_title(f"{heat_map.metric} at the last step, best over all other axes", fontsize=10)
+    set_title(figure, style, f"{heat_map.metric} at the last step, best over all other axes")
     return figure
 
 
@@ -51,25 +51,22 @@ def draw_curves(curves: Curves, style: Style) -> Figure:
     axes = figure.subplots()
     metric, lines = curves.metric, curves.lines
     named = set(evenly_spaced_indices(len(lines), _MOST_NAMED).tolist())
-    shown = []
-    for i, (line, colour) in enumerate(zip(lines, style.colours(curves.values), strict=True)):
-        # A cell whose seeds all diverged would flatten all other curves.
-        band = line.band if line.diverged < line.seeds else line.band.head(0)
+    # A cell whose seeds all diverged would flatten all other curves.
+    bands = [line.band.head(0) if line.diverged else line.band for line in lines]
+    for i, (band, colour) in enumerate(zip(bands, style.colours(curves.values), strict=True)):
         axes.fill_between(band.index, band["low"], band["high"], color=colour, alpha=0.2, linewidth=0)
-        axes.plot(band.index, band["median"], color=colour, label=line.name if i in named else "_")
-        shown.append(band[["low", "median", "high"]].to_numpy(float))
-    values = np.concatenate(shown) if shown else np.empty((0, 3))
-    if not higher_is_better(metric) and len(values):
-        highest = float(values[:, 2].max())
-        if values[:, 0].min() > 0:
+        axes.plot(band.index, band["median"], color=colour, label=lines[i].name if i in named else "_")
+    shown = pd.concat(bands)
+    if not higher_is_better(metric) and len(shown):
+        if shown["low"].min() > 0:
             axes.set_yscale("log")
-        elif highest > 20 * abs(float(np.median(values[:, 1]))):
+        elif shown["high"].max() > 20 * abs(shown["median"].median()):
             # A function may be negative, far below the start of its descents.
-            axes.set_yscale("symlog", linthresh=highest / 100)
+            axes.set_yscale("symlog", linthresh=shown["high"].max() / 100)
     axes.set(xlabel="step", ylabel=metric)
     axes.margins(x=0.01)
     plain(axes)
     choice = "best over all other axes" if curves.by else "by cell"
-    axes.set_title(f"{metric}: median and middle half over seeds, {choice}", fontsize=10)
+    set_title(figure, style, f"{metric}: median and middle half over seeds, {choice}")
     figure.legend(title=curves.by, loc="outside right upper", frameon=False, fontsize=8, title_fontsize=8)
     return figure

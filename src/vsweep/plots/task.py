@@ -10,14 +10,10 @@ from PIL import Image
 
 from vsweep.analysis.basins import basins_of
 from vsweep.analysis.decision_boundary import boundaries_of, first_steps_of
-from vsweep.analysis.parameter_curves import parameter_curves
-from vsweep.analysis.predictions import fits_of, regions_of
+from vsweep.analysis.predictions import fits_of, parameter_curves, regions_of
 from vsweep.analysis.trajectories import descents_of, loss_surface_of, surface_of
-from vsweep.plots.boundaries import draw_boundaries, draw_first_steps
-from vsweep.plots.parameters import draw_parameters
-from vsweep.plots.predictions import draw_fits, draw_regions
+from vsweep.plots import predictions, trajectories
 from vsweep.plots.style import PAGE_DARK, PAGE_LIGHT, Style, draw, encode
-from vsweep.plots.trajectories import draw_basins, draw_descents, draw_surface
 
 # The dots per inch of an image, and the pixels per inch at which a page shows it.
 _DPI, _PIXELS = 150, 96
@@ -36,15 +32,15 @@ class TaskPicture(NamedTuple):
 
 
 TASK_PICTURES = {
-    "regions": TaskPicture(regions_of, draw_regions),
-    "fits": TaskPicture(fits_of, draw_fits),
-    "boundaries": TaskPicture(boundaries_of, draw_boundaries),
-    "first_steps": TaskPicture(first_steps_of, draw_first_steps),
-    "loss_surface": TaskPicture(loss_surface_of, draw_descents),
-    "parameters": TaskPicture(parameter_curves, draw_parameters),
-    "paths": TaskPicture(descents_of, draw_descents),
-    "surface": TaskPicture(surface_of, draw_surface),
-    "basin": TaskPicture(basins_of, draw_basins),
+    "regions": TaskPicture(regions_of, predictions.draw_regions),
+    "fits": TaskPicture(fits_of, predictions.draw_fits),
+    "boundaries": TaskPicture(boundaries_of, predictions.draw_boundaries),
+    "first_steps": TaskPicture(first_steps_of, predictions.draw_first_steps),
+    "loss_surface": TaskPicture(loss_surface_of, trajectories.draw_descents),
+    "parameters": TaskPicture(parameter_curves, predictions.draw_parameters),
+    "paths": TaskPicture(descents_of, trajectories.draw_descents),
+    "surface": TaskPicture(surface_of, trajectories.draw_surface),
+    "basin": TaskPicture(basins_of, trajectories.draw_basins),
 }
 
 

@@ -1,7 +1,7 @@
 """The parts of a report: questions with charts, charts to choose among, pictures and tables."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from vsweep.charts.style import Chart
 from vsweep.plots.task import Images
@@ -30,13 +30,13 @@ class Choice:
 
 @dataclass(frozen=True)
 class Rows:
-    """A table; `cells` has the number of each row's cell, or None."""
+    """A table; `cells` has the number of each row's cell."""
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
-    cells: Sequence[int | None] = ()
-    note: str = ""
+    cells: Sequence[int]
+    note: str
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,24 @@ class Picture:
     note: str = ""
 
 
+# A sentence of an answer, or a block below its sentences.
+Content = str | Chart | Choice | Rows | Picture
+
+
 @dataclass(frozen=True)
 class Section:
     """A question, with its answer in sentences and blocks."""
 
     name: str
     title: str
-    sentences: list[str] = field(default_factory=list)
-    blocks: list[Chart | Choice | Rows | Picture] = field(default_factory=list)
+    contents: Sequence[Content]
+
+    @property
+    def sentences(self) -> list[str]:
+        """The sentences of the answer."""
+        return [content for content in self.contents if isinstance(content, str)]
+
+    @property
+    def blocks(self) -> list[Chart | Choice | Rows | Picture]:
+        """The blocks below the sentences."""
+        return [content for content in self.contents if not isinstance(content, str)]

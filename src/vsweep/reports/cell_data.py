@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from vsweep.analysis.labels import format_distinct_values, short_axis_names
-from vsweep.analysis.marginals import sort_by_value
+from vsweep.analysis.marginals import sorted_values
 from vsweep.errors import ConfigError
 from vsweep.metrics import axes_of
 from vsweep.store.reader import StoredSweep
@@ -37,7 +37,7 @@ def cell_data(sweep: StoredSweep, cells: pd.DataFrame) -> dict[str, Any]:
 
 def _axis(column: pd.Series, axis: str, name: str) -> dict[str, Any]:
     """Return an axis's values as texts, and the index of each cell's value."""
-    values = sort_by_value(pd.DataFrame({"value": column.drop_duplicates()}))["value"]
+    values = sorted_values(column)
     place = pd.Index(values).get_indexer(pd.Index(column))
     if values.isna().any():
         # Some kinds of index do not find missing values.
@@ -59,12 +59,9 @@ def _spelling(sweep: StoredSweep, cells: pd.DataFrame) -> dict[str, Any] | str:
         return f"the overrides are unknown: {error}"
     seeds = sorted(sweep.trials["seed"].unique().tolist())
     return {
-        "kinds": [
-            [word if isinstance(word, str) else list(word) for word in template]
-            for template in overrides.templates
-        ],
+        "kinds": overrides.templates,
         "kind": packed(overrides.template[rows], "i4"),
-        "words": [list(texts) for texts in overrides.values],
+        "words": overrides.values,
         "index": [packed(overrides.places[rows, axis], "i4") for axis in range(overrides.places.shape[1])],
         "seeds": f"seeds=[{','.join(map(str, seeds))}]",
     }

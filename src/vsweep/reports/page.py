@@ -1,23 +1,20 @@
 """Write the report as one HTML file, which needs no network."""
 
 import json
-from collections.abc import Mapping
 from datetime import datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import plotly.graph_objects as go
 import plotly.io as pio
 import yaml
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from vsweep.analysis.labels import format_count
 from vsweep.analysis.report_data import ReportData
 from vsweep.charts.style import PALETTE, Chart
-from vsweep.reports.blocks import Choice, Picture, Rows, Section
+from vsweep.reports.blocks import Choice, Section
 from vsweep.reports.cell_data import cell_data
 from vsweep.reports.provenance import sweep_facts, warnings
 from vsweep.reports.sections import sections
@@ -54,13 +51,11 @@ def page(sweep: StoredSweep, metric: str | None = None) -> str:
     subject = ReportData(sweep, metric)
     charts: dict[str, Chart] = {}
     contents = [_section(section, charts) for section in (*sections(subject), *task_sections(sweep))]
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    folder = files("vsweep.reports")
-    template = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))
+    loader = PackageLoader("vsweep.reports", "")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+    template = environment.get_template("page.html")
     return template.render(
-        title=_title(sweep),
+        title=", ".join(filter(None, (sweep.plan["name"], sweep.only))),
         summary=_summary(subject),
         written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         best="the best cell" if subject.cells["mean"].notna().any() else "the first cell",
@@ -82,14 +77,8 @@ def page(sweep: StoredSweep, metric: str | None = None) -> str:
                 },
             }
         ),
-        style=Markup((folder / "page.css").read_text(encoding="utf-8")),
-        script=Markup((folder / "page.js").read_text(encoding="utf-8")),
         plotly=Markup(get_plotlyjs()),
     )
-
-
-def _title(sweep: StoredSweep) -> str:
-    return f"{sweep.plan['name']}" + (f", {sweep.only}" if sweep.only else "")
 
 
 def _summary(subject: ReportData) -> str:
@@ -108,44 +97,16 @@ def _section(section: Section, charts: dict[str, Chart]) -> dict[str, Any]:
     blocks: list[dict[str, Any]] = []
     for i, block in enumerate(section.blocks):
         key = f"{section.name}-{i}"
-        if isinstance(block, Rows):
-            cells = [*block.cells] or [None] * len(block.rows)
-            blocks.append({"kind": "rows", "key": key, "rows": block, "cells": cells})
-        elif isinstance(block, Picture):
-            blocks.append({"kind": "picture", "key": key, "picture": block})
-        elif isinstance(block, Chart):
-            charts[key] = block
-            choosable = _has_cells(block.figure)
-            blocks.append({"kind": "chart", "key": key, "chart": block, "steps": "y", "choosable": choosable})
-        else:
-            blocks.append(_choice(block, key, charts))
+        block = Choice((), {(): block}) if isinstance(block, Chart) else block
+        blocks.append({"kind": type(block).__name__, "key": key, "block": block})
+        if isinstance(block, Choice):
+            own = {f"{key}-{i}": chart for i, chart in enumerate(block.charts.values())}
+            keys = dict(zip(map("|".join, block.charts), own, strict=True))
+            captions = {name: {"title": chart.title, "note": chart.note} for name, chart in own.items()}
+            blocks[-1]["chart"] = next(iter(own.values()))
+            blocks[-1]["choices"] = _embedded({"charts": keys, "captions": captions})
+            charts |= own
     return {"name": section.name, "title": section.title, "sentences": section.sentences, "blocks": blocks}
-
-
-def _choice(block: Choice, key: str, charts: dict[str, Chart]) -> dict[str, Any]:
-    """Return charts to choose among as the template takes them, and add them by their keys."""
-    keys = {"|".join(options): f"{key}-{i}" for i, options in enumerate(block.charts)}
-    own = dict(zip(keys.values(), block.charts.values(), strict=True))
-    charts |= own
-    first = next(iter(own.values()))
-    captions = {name: {"title": chart.title, "note": chart.note} for name, chart in own.items()}
-    return {
-        "kind": "choice",
-        # Charts to choose among that have steps have them along x.
-        "steps": "x",
-        "key": key,
-        "names": block.names,
-        "options": block.options,
-        "keys": _embedded({"charts": keys, "captions": captions}),
-        "chart": first,
-        "first": next(iter(own)),
-        "choosable": _has_cells(first.figure),
-    }
-
-
-def _has_cells(figure: go.Figure) -> bool:
-    """Return whether a figure has traces of cells that the reader chooses among."""
-    return any(isinstance(trace.meta, Mapping) and "cell" in trace.meta for trace in figure.data)
 
 
 def _embedded(value: Any) -> Markup:

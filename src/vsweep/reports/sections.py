@@ -1,60 +1,66 @@
 """The questions that a report answers, in their order, each with its sentences, charts and tables."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import pandas as pd
 
 from vsweep.analysis import significance
-from vsweep.analysis.axis_scale import heatmap_pairs
+from vsweep.analysis.axis_scale import heatmap_pairs, plottable_axes
 from vsweep.analysis.cells import rows_of
 from vsweep.analysis.convergence import curves_of, downsample_steps
 from vsweep.analysis.importance import describe
 from vsweep.analysis.labels import cell_label, format_value, format_with_error
+from vsweep.analysis.lr_sensitivity import best_lr, lr_lines, lr_sensitivity
 from vsweep.analysis.marginals import heat_map
-from vsweep.analysis.ranking import describe_test
+from vsweep.analysis.ranking import describe_test, recorded_parameters
 from vsweep.analysis.report_data import ReportData
 from vsweep.charts import curves as curve_charts
 from vsweep.charts import effects as effect_charts
 from vsweep.charts import heatmaps as heatmap_charts
-from vsweep.charts import leading_cells as leading_charts
-from vsweep.metrics import final_values
-from vsweep.reports.blocks import Charts, Choice, Rows, Section
-from vsweep.reports.lr_section import sensitivity
+from vsweep.charts import lr_sensitivity as lr_charts
+from vsweep.metrics import LR, final_values
+from vsweep.reports.blocks import Charts, Choice, Content, Rows, Section
 
 # The number of cells in the table, at most.
 _ROWS = 20
+# The number of axes that are shown, at most.
+_MOST_AXES = 4
+_NOTE = (
+    "Learning-rate sensitivity is the expected loss above the least, E[min(loss(lr), loss at step 0) − least "
+    f"loss], for log-uniform learning rates over the range in the next column ({lr_charts.CITED}), averaged "
+    "over seeds. A trial that diverged counts with its loss at step 0. All other fields are those of the "
+    "cell that is best, by that loss, among the cells with the value. (edge) marks a best learning rate at "
+    f"the edge of the rates that were tried. At most {_MOST_AXES} axes are shown, the most important ones."
+)
 
 
 def sections(data: ReportData) -> list[Section]:
     """Return all sections; one without an answer says why."""
-    return [answer(data) for answer in (best, matters, good_region, got_there, sensitivity)]
+    return [Section(name, title, list(answer(data))) for name, (title, answer) in _QUESTIONS.items()]
 
 
-def best(data: ReportData) -> Section:
+def best(data: ReportData) -> Iterator[Content]:
     """Answer the first question: the best cell, and how sure that is."""
-    section = Section("best", "What is best, and is it sure?")
-    cells, metric, sentences = data.cells, data.metric, section.sentences
+    cells, metric = data.cells, data.metric
     first = rows_of(cells.head(1))[0]
     if pd.isna(first["mean"]):
         all_diverged = data.diverged == len(data.trials)
         reason = "every trial diverged" if all_diverged else "it was not recorded, or is not finite"
-        sentences.append(f"No cell has a {metric}: {reason}.")
+        yield f"No cell has a {metric}: {reason}."
     else:
         name = cell_label(first, data.axes) or "The one cell"
         own = data.trials[data.trials["cell"] == first["cell"]]
         n = int(final_values(own, metric).notna().sum())
         over = f"the mean ± standard error over {n} seeds" if n > 1 else "for one seed"
-        value = format_with_error(first["mean"], first["sem"])
-        sentences.append(f"{name}: {metric} {value} at the last step, {over}.")
+        yield f"{name}: {metric} {format_with_error(first['mean'], first['sem'])} at the last step, {over}."
         if first["diverged"]:
-            sentences.append(f"{first['diverged']} of its {first['seeds']} seeds diverged.")
-        test = describe_test(data.sweep.trials, metric)
-        sentences.extend(filter(None, [_describe_lead(data), _sentence(test) if test else ""]))
-    section.blocks.append(_table(data))
+            yield f"{first['diverged']} of its {first['seeds']} seeds diverged."
+        yield from filter(None, (_describe_lead(data), _sentence(describe_test(data.sweep.trials, metric))))
+    yield _table(data)
     if cells["mean"].notna().any() and len(cells) > 1:
-        section.blocks.append(leading_charts.leading(data.trials, cells, metric))
-    return section
+        yield effect_charts.leading(data)
 
 
 def _describe_lead(data: ReportData) -> str:
@@ -65,8 +71,7 @@ def _describe_lead(data: ReportData) -> str:
         ties = int((data.cells["mean"] == data.cells["mean"].iloc[0]).sum())
         shared = f", and {ties:,} cells share the best value" if ties > 1 else ""
         return f"The seed changes nothing here: there is no luck in it{shared}."
-    lead = significance.describe_lead(data.cells)
-    return _sentence(lead) if lead else ""
+    return _sentence(significance.describe_lead(data.cells))
 
 
 def _table(data: ReportData) -> Rows:
@@ -77,7 +82,7 @@ def _table(data: ReportData) -> Rows:
             *(format_value(row[axis]) for axis in data.axes),
             format_with_error(row["mean"], row["sem"]),
             f"{row['diverged']}/{row['seeds']}",
-            "" if i == 0 or data.is_seedless or pd.isna(row["chance"]) else _probability(row["chance"]),
+            "" if data.is_seedless or pd.isna(row["chance"]) else _probability(row["chance"]),
             "≈" if tied[i] and not data.is_seedless else "",
         ]
         for i, row in enumerate(rows_of(shown))
@@ -98,95 +103,142 @@ def _probability(chance: float) -> str:
     return "> 0.999" if chance > 0.999 else f"{chance:.3f}"
 
 
-def matters(data: ReportData) -> Section:
+def matters(data: ReportData) -> Iterator[Content]:
     """Answer the second question: the effect of each axis."""
-    section = Section("matters", "What matters?")
     if not data.axes:
-        section.sentences.append("No axis varies, so there is nothing to compare.")
-        return section
+        yield "No axis varies, so there is nothing to compare."
+        return
     if isinstance(data.importance, str):
-        section.sentences.append(f"The importance of the axes is unknown: {data.importance}.")
+        yield f"The importance of the axes is unknown: {data.importance}."
     else:
         lines = describe(data.importance)
         # Where the seed changes nothing, luck is no explanation.
         kept = [line for line in lines if not (data.is_seedless and re.search("seeds|luck", line))]
-        section.sentences.extend(_sentence(line, data.names.values()) for line in kept)
-        section.blocks.append(effect_charts.importance_bars(data.importance, data.axes))
+        yield from (_sentence(line, data.names.values()) for line in kept)
+        yield effect_charts.importance_bars(data.importance, data.names)
     shown = [axis for axis in data.by_importance if effect_charts.can_show(data.trials[axis])]
     if data.cells["mean"].notna().any() and shown:
-        trials, cells, metric = data.trials, data.cells, data.metric
-        charts: Charts = {(axis,): effect_charts.effect(trials, cells, axis, metric) for axis in shown}
-        section.blocks.append(Choice(("axis",), charts))
+        yield Choice(("axis",), {(axis,): effect_charts.effect(data, axis) for axis in shown})
     if omitted := [data.names[axis] for axis in data.axes if axis not in shown]:
-        section.sentences.append(f"Axes with too many names to be drawn: {', '.join(omitted)}.")
-    return section
+        yield f"Axes with too many names to be drawn: {', '.join(omitted)}."
 
 
 def _sentence(text: str, names: Iterable[str] = ()) -> str:
     """Return text with a capital and a full stop; a name that it begins with stays as it is."""
     capital = text if text.startswith(tuple(names)) else text[:1].upper() + text[1:]
-    return capital.rstrip(".") + "."
+    return capital.rstrip(".") + "." if text else ""
 
 
-def good_region(data: ReportData) -> Section:
+def good_region(data: ReportData) -> Iterator[Content]:
     """Answer the third question: maps over two axes."""
-    section = Section("where", "Where is the good region, and where does training break?")
-    share = (
-        f"{data.diverged:,} of {len(data.trials):,} trials diverged ({data.diverged / len(data.trials):.0%})."
-    )
-    section.sentences.append(share if data.diverged else "No trial diverged.")
+    lost, trials = data.diverged, len(data.trials)
+    yield f"{lost:,} of {trials:,} trials diverged ({lost / trials:.0%})." if lost else "No trial diverged."
     place = data.by_importance.index
     pairs = sorted(heatmap_pairs(data.trials), key=lambda pair: place(pair[0]) + place(pair[1]))
-    if not pairs:
-        section.sentences.append(
-            "A map takes two axes that vary."
-            if len(data.axes) < 2
-            else "There is no map: the axes were drawn together, or have too many values."
-        )
-        return section
     total = len(data.axes) * (len(data.axes) - 1) // 2
-    if len(pairs) < total:
-        section.sentences.append(
-            f"{len(pairs)} of {total} pairs of axes have maps: those with few values, mostly trained."
-        )
+    if not total:
+        yield "A map takes two axes that vary."
+    elif not pairs:
+        yield "There is no map: the axes were drawn together, or have too many values."
+    elif len(pairs) < total:
+        yield f"{len(pairs)} of {total} pairs of axes have maps: those with few values, mostly trained."
     charts: Charts = {
         (f"{x} × {y}", show): chart
         for x, y in pairs
         for show, chart in heatmap_charts.maps(heat_map(data.trials, data.cells, x, y, data.metric)).items()
     }
-    section.blocks.append(Choice(("axes", "tiles"), charts))
-    return section
+    if charts:
+        yield Choice(("axes", "tiles"), charts)
 
 
-def got_there(data: ReportData) -> Section:
+def got_there(data: ReportData) -> Iterator[Content]:
     """Answer the fourth question: curves."""
-    section = Section("how", "How did it get there?")
     trials, curves, cells = data.trials, data.curves, data.shown_cells
-    metrics = [name for name in data.metrics if curves[name].notna().any()]
-    if not metrics:
-        section.sentences.append("No curve is finite.")
-        return section
-    if len(cells) < len(data.cells):
-        section.sentences.append(
-            f"The curves of {len(cells):,} of {len(data.cells):,} cells are shown: the best ones, and others "
-            "spread over all places."
-        )
     few = downsample_steps(curves, curve_charts.STEPS)
     charts: Charts = {
-        (name,): curve_charts.curve_chart(
-            curves_of(trials, few, name, cells), trials, curves, data.faint_trials
-        )
-        for name in metrics
+        (name,): curve_charts.curve_chart(data, curves, curves_of(trials, few, name, cells))
+        for name in data.metrics
+        if curves[name].notna().any()
     }
-    section.blocks.append(Choice(("metric",), charts))
-    if data.metric in metrics:
-        chart = curve_charts.steps_to_target(trials, curves, data.metric, cells)
-        if chart.figure.data:
-            section.blocks.append(chart)
-        else:
-            section.sentences.append(
-                f"{data.metric} never improved on step 0, so there is no target to reach."
-            )
+    if not charts:
+        yield "No curve is finite."
+        return
+    yield Choice(("metric",), charts)
+    if len(cells) < len(data.cells):
+        share = f"{len(cells):,} of {len(data.cells):,} cells are shown"
+        yield f"The curves of {share}: the best ones, and others spread over all places."
+    if (data.metric,) in charts:
+        chart = curve_charts.steps_to_target(data, curves, cells)
+        never = f"{data.metric} never improved on step 0, so there is no target to reach."
+        yield chart if chart.figure.data else never
     if f"best_{data.metric}" in trials and data.diverged < len(trials):
-        section.blocks.append(curve_charts.final_against_best(trials, data.metric))
-    return section
+        yield curve_charts.final_against_best(data)
+
+
+def sensitivity(data: ReportData) -> Iterator[Content]:
+    """Answer the fifth question: the learning rate."""
+    rates: Charts = {}
+    best_rates: Charts = {}
+    rows, cells = [], []
+    for by, lines in _lines(data):
+        best = best_lr(lines)
+        rows += _rows(data, by, best)
+        cells += best["cell"].tolist()
+        rates[by or "none: all cells",] = lr_charts.rates(lines, data.metric, by)
+        if by is not None:
+            best_rates[by,] = lr_charts.best_rates(best, by)
+    if not rates:
+        reason = "The learning rate does not vary, so there is no sensitivity to report."
+        yield "No cell has finite values at several learning rates." if LR in data.axes else reason
+        return
+    yield from (Choice(("by",), charts) for charts in (rates, best_rates) if charts)
+    columns = ["cells with", "best lr", "tied with it (95 %)", data.metric]
+    columns += [f"lr sensitivity ({data.loss})", "range of lr"]
+    yield Rows("The best learning rate, and the sensitivity to it", columns, rows, cells, _NOTE)
+
+
+def _lines(data: ReportData) -> Iterator[tuple[str | None, pd.DataFrame]]:
+    """Yield the lines along the learning rate for some axes, and for all cells."""
+    axes = [axis for axis in data.by_importance if axis in plottable_axes(data.trials)]
+    # Readers do not tune the starts of descents.
+    starts = [name.replace("param.", "model.") for name in recorded_parameters(data.trials)]
+    others = [axis for axis in axes if axis not in (LR, *starts)]
+    for by in [*others[:_MOST_AXES], None]:
+        try:
+            lines = lr_lines(data.trials, data.metric, by)
+        except KeyError:
+            # The learning rate does not vary among the cells that have the axis.
+            continue
+        # A single value offers no comparison, and the line of all cells shows it.
+        if lines["mean"].notna().any() and (by is None or lines["by"].nunique() > 1):
+            yield by, lines
+
+
+def _rows(data: ReportData, by: str | None, best: pd.DataFrame) -> list[list[str]]:
+    """Return a row for each value of an axis: the best learning rate, and the sensitivity to it."""
+    loss, sensitivities = data.loss, {}
+    for row in rows_of(lr_sensitivity(data.trials, data.start, loss, by)) if loss else ():
+        sensitivities[row["by"]] = [format_with_error(row["sensitivity"], row["sem"]), _range(row)]
+    return [
+        [
+            f"{data.names[by]} = {format_value(row['by'])}" if by else "any values",
+            format_value(row["lr"]) + (" (edge)" if row["at_edge"] else ""),
+            "" if pd.isna(row["low"]) else _range(row),
+            format_with_error(row["mean"], row["sem"]),
+            *sensitivities.get(row["by"], ["", ""]),
+        ]
+        for row in rows_of(best)
+    ]
+
+
+def _range(row: Mapping[str, Any]) -> str:
+    return f"{format_value(row['low'])} to {format_value(row['high'])}"
+
+
+_QUESTIONS: dict[str, tuple[str, Callable[[ReportData], Iterator[Content]]]] = {
+    "best": ("What is best, and is it sure?", best),
+    "matters": ("What matters?", matters),
+    "where": ("Where is the good region, and where does training break?", good_region),
+    "how": ("How did it get there?", got_there),
+    "sensitive": ("How sensitive is it to the learning rate?", sensitivity),
+}

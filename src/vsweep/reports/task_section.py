@@ -9,15 +9,12 @@ from vsweep.plots.task import TASK_PICTURES, page_images
 from vsweep.reports.blocks import Picture, Section
 from vsweep.store.reader import StoredSweep
 
-# The largest numbers of pictures of one name, each on a part of the sweep, and of panels in a picture.
-_MOST_PICTURES, _MOST_PANELS = 4, 6
-
 
 def task_sections(sweep: StoredSweep) -> list[Section]:
     """Return the section of the task's pictures; no section if it has none, as for data of many features."""
     pictures, failures = [], []
     for name in TASK_PICTURES:
-        for requested in _requested(sweep, name)[:_MOST_PICTURES] or [{}]:
+        for requested in _requested(sweep, name) or [{}]:
             try:
                 pictures.append(_picture(sweep, name, dict(requested)))
             except Exception as error:
@@ -26,7 +23,7 @@ def task_sections(sweep: StoredSweep) -> list[Section]:
                     failures.append(f"The {name} cannot be drawn ({type(error).__name__}: {error}).")
     if not pictures and not failures:
         return []
-    return [Section("task", "What was learnt?", failures, [*pictures])]
+    return [Section("task", "What was learnt?", [*failures, *pictures])]
 
 
 def _picture(sweep: StoredSweep, name: str, requested: Row) -> Picture:
@@ -36,7 +33,7 @@ def _picture(sweep: StoredSweep, name: str, requested: Row) -> Picture:
     if name == "parameters" and is_function(sweep.trials):
         raise KeyError("descents on the function show its coordinates")
     if name in ("regions", "fits"):
-        requested = {"by": _main_axis(sweep), "most": _MOST_PANELS, "skip_missing": True} | requested
+        requested = {"by": _main_axis(sweep)} | requested
     data: Any = TASK_PICTURES[name].data(part, **requested)
     title = f"{data.title}, only {part.only}" if part.only else data.title
     panels = "; ".join(" ".join(filter(None, panel.title)) for panel in data.panels)
