@@ -1,7 +1,6 @@
 """Say what a sweep would train, and train nothing."""
 
 from pathlib import Path
-from typing import Any
 
 from vsweep.config.spec import SweepSpec, make_spec
 from vsweep.config.user_input import ConfigInput
