@@ -27,7 +27,6 @@ UNREADABLE = {
     "steps: !!set {a, b}\n": "sweep: cannot read sweeps/odd.yaml (",
     "steps: !nosuch 3\n": "sweep: cannot read sweeps/odd.yaml (",
     "steps: ${model.width\n": "sweep: cannot read sweeps/odd.yaml (",
-    "a: &a {steps: 3}\n<<: *a\n": "sweep: cannot read sweeps/odd.yaml (",
     "a: &a [*a]\n": "sweep: cannot read sweeps/odd.yaml (",
     "a: &a\n  b: *a\n": "sweep: cannot read sweeps/odd.yaml (",
     BOMB: "sweep: cannot read sweeps/odd.yaml (it holds more than 500,000 values once",

@@ -22,6 +22,8 @@ _MOST_BYTES = 10_000_000
 _MOST_VALUES = 500_000
 _MOST_NESTED = 50
 _NUMBER = re.compile(r"[-+]?[0-9]+\.[0-9]+(?:[eE][-+]?[0-9]+)?")
+# The key of mappings whose entries are taken over.
+_MERGE = "<<"
 # YAML's parser in C is the faster one, and is not built everywhere.
 _FAST = [yaml.CSafeLoader] if hasattr(yaml, "CSafeLoader") else []
 # Scalars are read as OmegaConf reads them: 1e-3 is a number, and a date is text.
@@ -67,12 +69,17 @@ class _Loader(_Scalars):
             while type(inner := self.get_event()) is not yaml.SequenceEndEvent:
                 value.append(self._value(inner, depth + 1))
         else:
-            value = {}
+            value, merged = {}, {}
             while type(inner := self.get_event()) is not yaml.MappingEndEvent:
-                key = self._value(inner, depth + 1)
+                key, entry = self._value(inner, depth + 1), self._value(self.get_event(), depth + 1)
                 if key in value:
                     raise ValueError(f"it has the key {key!r} twice")
-                value[key] = self._value(self.get_event(), depth + 1)
+                if key == _MERGE:
+                    for mapping in reversed(entry if isinstance(entry, list) else [entry]):
+                        merged |= mapping
+                else:
+                    value[key] = entry
+            value = merged | value
         if self._count > _MOST_VALUES:
             raise ValueError(f"it holds more than {_MOST_VALUES:,} values once its aliases are written out")
         if event.anchor:
@@ -85,7 +92,7 @@ class _Loader(_Scalars):
         if is_plain and _NUMBER.fullmatch(event.value):
             return float(event.value)
         tag = event.tag or self.resolve(yaml.ScalarNode, event.value, event.implicit)
-        value = self.construct_object(yaml.ScalarNode(tag, event.value))
+        value = _MERGE if event.value == _MERGE else self.construct_object(yaml.ScalarNode(tag, event.value))
         # An integer of too many digits to be written raises here, and not where it is shown.
         repr(value)
         return value
