@@ -11,8 +11,8 @@ from wandb.errors import AuthenticationError, CommError
 import vsweep
 from vsweep.errors import ConfigError, ServiceError
 from vsweep.trackers.wandb import workspace
+from vsweep.trackers.wandb.dashboard import describe_panels
 from vsweep.trackers.wandb.runs import sweep_id
-from vsweep.trackers.wandb.workspace import describe_panels
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 
@@ -140,7 +140,7 @@ FAILURES = {
     ),
     "silent": (
         AuthenticationError(f"Failed to verify\n with http://x: {SILENCE}"),
-        "W&B's server does not answer (F",
+        "W&B saved no dashboard (Failed to verify with http://x: the service process is busy",
     ),
     "refused": (CommError("permission denied"), "W&B saved no dashboard (permission denied)"),
     "no words": (CommError(""), "W&B saved no dashboard ("),

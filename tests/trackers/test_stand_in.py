@@ -131,14 +131,6 @@ def test_resume_goes_on(server):
     assert [(row["_step"], row["loss"]) for row in server.rows("a")] == [(0, 3), (1, 2), (2, 1), (3, 0.5)]
 
 
-def test_shared_mode(server):
-    run = start("a", mode="shared")
-    for loss in (3.0, 2.0):
-        run.log({"loss": loss})
-    run.finish()
-    assert losses(server, "a") == [3, 2]
-
-
 def test_a_table_a_picture_and_an_artifact(server, tmp_path):
     pandas, image = pytest.importorskip("pandas"), pytest.importorskip("PIL.Image")
     image.new("RGB", (3, 2)).save(tmp_path / "file.png")

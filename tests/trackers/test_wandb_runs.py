@@ -6,13 +6,15 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 import vsweep
 from vsweep.analysis.downsample import downsample
 from vsweep.analysis.seed_spread import aggregate_seeds
-from vsweep.trackers.wandb.granularity import describe_runs, estimate_seconds, plan_runs
+from vsweep.config.groups import CONF
+from vsweep.trackers.wandb.options import Options, describe_runs, estimate_seconds, plan_runs, tracker_options
 from vsweep.trackers.wandb.runs import Runs, cell_config
 from vsweep.trackers.wandb.server import sweep_config
 from vsweep.trackers.wandb.upload_log import UploadLog
@@ -53,7 +55,7 @@ def test_auto_goes_by_how_many_there_are(trials, cells, level, runs):
 
 
 def test_the_plan_says_how_many_runs_and_how_long():
-    line = describe_runs(plan_runs("cell", 1600, 200), 61, "auto")
+    line = describe_runs(Options(level="cell")._asdict(), 1600, 200, 61)
     assert line.startswith("W&B: 201 runs, one per cell and an overview: about ")
     assert " offline or " in line
     assert (
@@ -61,9 +63,18 @@ def test_the_plan_says_how_many_runs_and_how_long():
         < estimate_seconds(201, 200, "offline")
         < estimate_seconds(201, 200, "online")
     )
-    assert describe_runs(plan_runs("sweep", 10, 5), 61, "offline").startswith(
-        "W&B: an overview run: about 5 s offline"
-    )
+    options = Options(mode="offline", level="sweep")._asdict()
+    assert describe_runs(options, 10, 5, 61).startswith("W&B: an overview run: about 5 s offline")
+
+
+def test_the_defaults_are_those_of_the_config():
+    assert tracker_options({}) == yaml.safe_load((CONF / "tracker" / "wandb.yaml").read_text())["wandb"]
+
+
+def test_a_directory_of_an_earlier_mode_is_online():
+    assert tracker_options({"tracker": {"wandb": {"mode": "shared", "rows": 3}}}) == {
+        **Options(mode="online", rows=3)._asdict()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -288,16 +299,17 @@ def test_a_sweep_of_w_and_b_has_the_axes_nested_as_configs_are(long):
 
 def test_the_outbox_outlives_a_torn_line(tmp_path):
     outbox = UploadLog(tmp_path)
-    outbox.add(["a", "b"], "offline", "trial")
+    outbox.add({"a": "trial", "b": "trial"}, "offline")
     outbox.add_sweep("server e/p", "s1")
     with (tmp_path / "wandb" / "runs.jsonl").open("a") as file:
         file.write('{"id": "c", "lev')
     again = UploadLog(tmp_path)
-    again.add(["d"], "offline", "trial")
+    again.add({"d": "cell"}, "offline")
     again.delete(["a"], "offline")
     last = UploadLog(tmp_path)
-    assert last.ids("offline") == {"b", "d"}
-    assert last.ids("server e/p") == set()
+    assert last.ids("offline") == {"b": "trial", "d": "cell"}
+    assert last.ids("server e/p") == {}
+    assert [last.most_complete(ids) for ids in ("abd", "a", "")] == [2, 0, 0]
     assert last.sweeps == {"server e/p": "s1"}
 
 

@@ -7,17 +7,17 @@ from itertools import chain
 import pytest
 from dashboard_helpers import made_up
 
+import vsweep
 from vsweep.errors import ServiceError
-from vsweep.trackers.wandb.dashboard import dashboard_sections, describe_panel
-from vsweep.trackers.wandb.workspace import build_workspace, describe_panels
+from vsweep.trackers.wandb.dashboard import build_workspace, dashboard_sections, describe_panels
 
 KINDS = {
-    "CurvesPanel": "Run History Line Plot",
-    "ParallelPanel": "Parallel Coordinates Plot",
-    "ImportancePanel": "Parameter Importance",
-    "ScatterPanel": "Scatter Plot",
-    "ImagesPanel": "Media Browser",
-    "TablePanel": "Weave",
+    "LinePlot": "Run History Line Plot",
+    "ParallelCoordinatesPlot": "Parallel Coordinates Plot",
+    "ParameterImportancePlot": "Parameter Importance",
+    "ScatterPlot": "Scatter Plot",
+    "MediaBrowser": "Media Browser",
+    "WeavePanelSummaryTable": "Weave",
 }
 
 
@@ -56,11 +56,11 @@ SWEEPS = {
 def test_every_panel_is_there_and_in_the_list_in_words(name, level):
     sweep = SWEEPS[name]()
     wanted, sent = dashboard_sections(sweep, level), shown(sweep, level)
-    assert {name: [KINDS[type(panel).__name__] for panel in made] for name, made in wanted.items()} == {
-        name: [panel["viewType"] for panel in made] for name, made in sent.items()
-    }
+    assert {
+        name: [KINDS[type(panel).__name__] for panel in made.values()] for name, made in wanted.items()
+    } == {name: [panel["viewType"] for panel in made] for name, made in sent.items()}
     assert len({panel["__id__"] for panel in chain(*sent.values())}) == len(describe_panels(sweep, level))
-    lines = [f"{name}: {describe_panel(panel)}" for name, made in wanted.items() for panel in made]
+    lines = [f"{name}: {description}" for name, made in wanted.items() for description in made]
     assert describe_panels(sweep, level) == lines
     assert len(set(lines)) == len(lines)
 
@@ -177,9 +177,11 @@ def test_a_real_sweep(small):
     assert shown(small)["Curves"][0]["config"]["groupBy"] == "model.value.name"
 
 
-def test_without_the_library_one_sentence_says_so(monkeypatch):
+def test_without_the_library_one_sentence_says_so(monkeypatch, small):
     monkeypatch.setitem(sys.modules, "wandb_workspaces.workspaces", None)
+    for module in ("dashboard", "workspace"):
+        monkeypatch.delitem(sys.modules, f"vsweep.trackers.wandb.{module}", raising=False)
     with pytest.raises(
         ServiceError, match=r"wandb-workspaces cannot be imported .*pip install wandb-workspaces"
     ):
-        build_workspace(made_up({}), "cell", "e", "p")
+        vsweep.dashboard(small.directory)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from vsweep.commands.directory import open_untrusted
 from vsweep.commands.sync import WHERE, wandb_options
-from vsweep.trackers.wandb.granularity import plan_runs
+from vsweep.trackers.wandb.options import plan_runs
 
 
 def dashboard(
@@ -34,14 +34,15 @@ def dashboard(
         ServiceError: W&B did not save the workspace.
     """
     # The module needs W&B's client, without which all other commands work.
-    from vsweep.trackers.wandb import workspace
+    from vsweep.trackers.wandb.dashboard import describe_panels
+    from vsweep.trackers.wandb.workspace import save_workspace
 
     sweep = open_untrusted(directory)
     arguments = {"project": project, "entity": entity, "level": level}
     changes = {name: value for name, value in arguments.items() if value is not None}
     options = wandb_options(sweep, changes, WHERE)
     shown = plan_runs(options["level"], sweep.plan["trials"], sweep.plan["cells"]).level
-    url = workspace.save_workspace(sweep, project=options["project"], entity=options["entity"], level=shown)
+    url = save_workspace(sweep, project=options["project"], entity=options["entity"], level=shown)
     if not quiet:
-        print("\n".join(workspace.describe_panels(sweep, shown)), file=sys.stderr)
+        print("\n".join(describe_panels(sweep, shown)), file=sys.stderr)
     return url

@@ -9,8 +9,7 @@ from vsweep.engine.plan_record import as_text
 from vsweep.engine.tuning.shape import Hardware
 from vsweep.engine.tuning.timings import load_timings
 from vsweep.store.writer import read_plan
-from vsweep.trackers.wandb.options import tracker_mode
-from vsweep.trackers.wandb.tracker import describe_logging
+from vsweep.trackers.wandb.options import describe_runs, tracker_mode
 from vsweep.training.loop import recorded_steps
 
 
@@ -43,4 +42,4 @@ def describe(spec: SweepSpec, plan: Plan) -> str:
         return text
     longest = max(len(recorded_steps(program.static.length)) for program in plan.programs)
     rows = min(options["rows"], longest)
-    return f"{text}\n  {describe_logging(options, len(plan.grid), len(plan.grid.cells), rows)}"
+    return f"{text}\n  {describe_runs(options, len(plan.grid), len(plan.grid.cells), rows)}"

@@ -25,7 +25,7 @@ def sync(directory: str | Path, *, quiet: bool = False, **options: Any) -> str:
     Args:
         directory: The sweep's directory.
         quiet: Show nothing.
-        **options: `project`, `entity`, `level`, `rows`, `mode` (`online`, `shared`, or `offline` for files)
+        **options: `project`, `entity`, `level`, `rows`, `mode` (`online`, or `offline` for files)
             and `patience`, as in `tracker.wandb`; by default those of the sweep's config, online.
 
     Returns:
@@ -44,7 +44,7 @@ def sync(directory: str | Path, *, quiet: bool = False, **options: Any) -> str:
         raise ConfigError("dir", f"{str(directory)!r} was made by another version", "sync with that version")
     asked = wandb_options(sweep, {"mode": "online", **options}, SYNC)
     if asked["mode"] in ("auto", "disabled"):
-        raise ConfigError("mode", f"got {asked['mode']!r}", "it takes one of online, shared, offline")
+        raise ConfigError("mode", f"got {asked['mode']!r}", "it takes online or offline")
     arguments = {name: str(value) for name, value in options.items() if value is not None}
     trials, cells = sweep.plan["trials"], sweep.plan["cells"]
     tracker = WandbTracker(sweep.directory, asked, trials, cells, sync=True, quiet=quiet, arguments=arguments)

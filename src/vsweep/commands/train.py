@@ -210,8 +210,6 @@ def _trackers(prepared: Prepared, *, quiet: bool) -> list[Tracker]:
     options, grid = prepared.spec.raw["tracker"]["wandb"], prepared.plan.grid
     # W&B was sent a sweep that was finished before.
     if tracker_mode(options) != "disabled" and prepared.missing:
-        beside, folder = None if quiet else console.beside, prepared.store.directory
-        trackers.append(
-            WandbTracker(folder, options, len(grid), len(grid.cells), quiet=quiet, add_bar=beside)
-        )
+        bar, folder = None if quiet else console.bar, prepared.store.directory
+        trackers.append(WandbTracker(folder, options, len(grid), len(grid.cells), quiet=quiet, bar=bar))
     return trackers

@@ -241,7 +241,7 @@ SWEEP_FIELDS: dict[str, Constraint] = {
     "verify": FLAG,
     "report": FLAG,
     "pictures": PICTURES,
-    "tracker.wandb.mode": one_of(["auto", "online", "offline", "shared", "disabled"]),
+    "tracker.wandb.mode": one_of(["auto", "online", "offline", "disabled"]),
     "tracker.wandb.level": one_of(["auto", "trial", "cell", "sweep"]),
     "tracker.wandb.rows": integer(2, 100_000),
     "tracker.wandb.patience": NOT_NEGATIVE,

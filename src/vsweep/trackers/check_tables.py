@@ -1,34 +1,19 @@
 """Print the results of verifying, confirming and checking gradients."""
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from vsweep.analysis.labels import format_count, format_value, format_with_error, short_axis_names
 from vsweep.store.gradient_check import Derivative, GradientCheck
 from vsweep.store.verification import describe_verification
+from vsweep.trackers.console import print_table
 
 # Central differences of a smooth loss are a hundred times more certain than this.
 _ROUGH = 1e-4
-
-
-def _print_table(
-    names: Sequence[str], rows: Iterable[Sequence[object]], summary: str, left: Sequence[str] = ()
-) -> None:
-    """Print a table and a sentence; left: the names of columns that are aligned to the left."""
-    console = Console(stderr=True, highlight=False)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for name in names:
-        table.add_column(name, justify="left" if name in left else "right")
-    for row in rows:
-        table.add_row(*map(str, row))
-    console.print(table)
-    console.print(summary, soft_wrap=True)
 
 
 def print_verification(record: Mapping[str, Any]) -> None:
@@ -39,7 +24,9 @@ def print_verification(record: Mapping[str, Any]) -> None:
         difference, twin = f"{trial['difference']:.1e}", f"{trial['twin']:.1e}"
         rows.append((trial["trial"], trial["seed"], trial["why"], difference, trial["metric"], twin, verdict))
     names = ("trial", "seed", "why", "difference", "in", "its twin's", "verdict")
-    _print_table(names, rows, describe_verification(record), left=("why", "in", "verdict"))
+    console = Console(stderr=True, highlight=False)
+    print_table(console, names, rows, left=("why", "in", "verdict"))
+    console.print(describe_verification(record), soft_wrap=True)
 
 
 def print_confirmation(cells: pd.DataFrame, metric: str) -> None:
@@ -64,7 +51,9 @@ def print_confirmation(cells: pd.DataFrame, metric: str) -> None:
         f" {format_value(best['confirmed'])} on fresh seeds, {rank} of {len(cells)};"
         f" these cells shrank by {format_value(shrinkage)} on average"
     )
-    _print_table(names, rows, summary)
+    console = Console(stderr=True, highlight=False)
+    print_table(console, names, rows)
+    console.print(summary, soft_wrap=True)
 
 
 def describe_gradient_check(check: GradientCheck) -> str:

@@ -1,8 +1,9 @@
 """Show a progress bar while a sweep trains, and a table of the best cells at its end."""
 
+import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -32,31 +33,44 @@ from vsweep.store.verification import describe_verification
 # A table shows this many of the best cells, or all of at most `_ALL` cells.
 _ROWS, _ALL = 5, 16
 _WIDTH = 110
+_CELL_COLUMNS = "mean ± se", "diverged", "P(worse)"
 _SEEDLESS = "all seeds give the same result; model.spread varies the starting points"
 # A terminal that cannot redraw the bar gets a line this often.
 _LINE_EVERY_S = 10.0
-_TRIALS = "trials"
+_REDRAW_EVERY_S = 0.5
 
 
 class _Speed(ProgressColumn):
     def render(self, task: Task) -> Text:
-        if task.fields["unit"] != _TRIALS:
-            return Text()
-        if not task.completed or not task.elapsed:
-            return Text("compiling")
-        # rich knows the speed from the second block on, and there may be only one block.
-        speed = task.finished_speed or task.speed or task.completed / task.elapsed
-        return Text(f"{speed:,.1f} trials/s")
+        return Text(_describe_speed(task) if task.completed else "starting")
 
 
-class ConsoleTracker:
-    """A tracker that writes to standard error, or below a notebook's cell."""
+def _speed(task: Task) -> float:
+    """Return the speed; rich knows it from the second block on, and there may be only one."""
+    return task.finished_speed or task.speed or task.completed / (task.elapsed or math.inf)
 
-    def __init__(self) -> None:
-        """Show nothing before `begin`."""
-        self.unsent = ""
-        self.console = Console(stderr=True, highlight=False)
-        self._progress = Bar(
+
+def _describe_speed(task: Task) -> str:
+    return f"{_speed(task):,.1f} {task.fields['unit']}/s"
+
+
+def _describe_progress(task: Task) -> str:
+    total = task.total or 0
+    count = f"{task.completed:,.0f}/{total:,.0f} {task.fields['unit']}"
+    if not (speed := _speed(task)):
+        return count
+    return f"{count}, {_describe_speed(task)}, {(total - task.completed) / speed:.0f} s left"
+
+
+class Bar(Progress):
+    """A progress bar of rich, which a notebook shows without widgets by redrawing one output of its cell.
+
+    Where nothing can be redrawn, a line shows the progress from time to time.
+    """
+
+    def __init__(self, console: Console) -> None:
+        """Show nothing before `start`."""
+        columns = (
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -65,48 +79,85 @@ class ConsoleTracker:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            console=self.console,
         )
+        super().__init__(*columns, console=console, disable=not console.is_terminal)
+        self._in_notebook = console.is_jupyter and not console.quiet
+        self._ended = threading.Event()
+        self._redrawing: threading.Thread | None = None
+        self._last_line = time.monotonic()
+
+    def add(self, unit: str, total: int, completed: int = 0, name: str = "") -> Callable[[int], None]:
+        """Add things to count, and return a function that shows how many of them are complete."""
+        task = self.add_task(name, total=total, completed=completed, unit=unit)
+
+        def show(complete: int) -> None:
+            self.update(task, completed=complete)
+            if time.monotonic() - self._last_line > _LINE_EVERY_S:
+                self.show_line()
+
+        return show
+
+    def show_line(self) -> None:
+        """Show the progress in a line, unless it is visible anyway."""
+        self._last_line = time.monotonic()
+        if self.disable and not self._in_notebook:
+            self.console.print("; ".join(map(_describe_progress, self.tasks)))
+
+    def start(self) -> None:
+        """Show the bar."""
+        super().start()
+        if self._in_notebook and self._redrawing is None:
+            from IPython.display import display
+
+            output = display(self, display_id=True)
+            # A thread moves the clock while a program compiles.
+            self._redrawing = threading.Thread(target=self._redraw, args=(output,), daemon=True)
+            self._redrawing.start()
+
+    def stop(self) -> None:
+        """Leave the bar as it stands."""
+        super().stop()
+        if self._redrawing is not None:
+            self._ended.set()
+            self._redrawing.join()
+
+    def _redraw(self, output: Any) -> None:
+        while not self._ended.wait(_REDRAW_EVERY_S):
+            output.update(self)
+        output.update(self)
+
+
+class ConsoleTracker:
+    """A tracker that writes to standard error, or below a notebook's cell.
+
+    Attributes:
+        bar: The progress bar, to which other trackers may add what they count.
+    """
+
+    def __init__(self) -> None:
+        """Show nothing before `begin`."""
+        self.unsent = ""
+        self.console = Console(stderr=True, highlight=False)
+        self.bar = Bar(self.console)
         self._done = self._total = 0
-        self._beside: dict[str, tuple[int, int]] = {}
-        self._start = self._last = time.monotonic()
 
     def begin(self, name: str, trials: int, plan: str) -> None:
         """Show the plan, and start the bar."""
         self.console.print(plan, soft_wrap=True, markup=False)
-        self._total, self._start = trials, time.monotonic()
-        self._last = self._start
-        self._task = self._progress.add_task(name, total=trials, unit=_TRIALS)
-        self._progress.start()
-
-    def beside(self, name: str, runs: int) -> Callable[[int], None]:
-        """Add a line to the bar for the runs made of the trials; return the function that moves it."""
-        task = self._progress.add_task(name, total=runs, unit="runs")
-        self._beside = {name: (0, runs)}
-
-        def show(done: int) -> None:
-            self._progress.update(task, completed=done)
-            self._beside[name] = (done, runs)
-
-        return show
+        self._total = trials
+        self._show = self.bar.add("trials", trials, name=name)
+        self.bar.start()
 
     def trained(self, trials: int) -> None:
         """Move the bar."""
         self._done += trials
-        self._progress.update(self._task, advance=trials)
-        now = time.monotonic()
-        last = self._done == self._total
-        if not self._progress.shown and (last or now - self._last > _LINE_EVERY_S):
-            self._last = now
-            speed = self._done / (now - self._start)
-            remaining_s = (self._total - self._done) / speed
-            line = f"{self._done:,}/{self._total:,} trials, {speed:,.1f} trials/s, {remaining_s:.0f} s left"
-            more = [f"{name} {done:,}/{runs:,} runs" for name, (done, runs) in self._beside.items()]
-            self.console.print("; ".join([line, *more]))
+        self._show(self._done)
+        if self._done == self._total:
+            self.bar.show_line()
 
     def end(self, sweep: StoredSweep) -> None:
         """Show the best cells."""
-        self._progress.stop()
+        self.bar.stop()
         if record := sweep.plan.get("happened"):
             self.console.print(_describe_time(record), soft_wrap=True)
         trials, metric = sweep.trials, default_metric(sweep.trials)
@@ -117,8 +168,7 @@ class ConsoleTracker:
         count = format_count(len(cells), "cell")
         shown = f"the best {_ROWS} of {count}" if len(cells) > _ALL else f"{count}, best first"
         self.console.print(f"{shown if len(cells) > 1 else 'one cell'}, by {metric} at the last step:")
-        # A file or a pipe has no width.
-        self.console.print(best_table(sweep), width=None if self.console.is_terminal else _WIDTH)
+        self._show_cells(sweep, cells)
         # Descents of a function depend on their seeds only where these vary the starting points.
         still = is_function(trials) and not cells["std"].fillna(0.0).any()
         lead = _SEEDLESS if still and len(cells) < len(trials) else "" if still else describe_lead(cells)
@@ -133,6 +183,23 @@ class ConsoleTracker:
         ):
             if line:
                 self.console.print(line, soft_wrap=True)
+
+    def _show_cells(self, sweep: StoredSweep, cells: pd.DataFrame) -> None:
+        """Show a table of the best cells: the metric's mean and standard error over seeds, and the ties."""
+        axes = varied_axes(sweep.trials)
+        tied, chaotic = tied_with_best(cells).tolist(), _chaotic_cells(sweep)
+        columns = [*short_axis_names(axes).values(), *_CELL_COLUMNS]
+        rows = []
+        for i, row in enumerate(cells.head(_ROWS if len(cells) > _ALL else _ALL).to_dict("records")):
+            mark = " chaotic" if row["cell"] in chaotic else ""
+            chance = "" if i == 0 else "–" if pd.isna(row["chance"]) else f"{row['chance']:.2f}"
+            values = [format_value(row[axis]) for axis in axes]
+            values += [format_with_error(row["mean"], row["sem"]), f"{row['diverged']}/{row['seeds']}{mark}"]
+            rows.append([*values, chance + (" ≈" if tied[i] else "")])
+        if len(cells) == 1:
+            # One cell has none to be compared with.
+            columns, rows = columns[:-1], [row[:-1] for row in rows]
+        print_table(self.console, columns, rows, fixed=_CELL_COLUMNS)
 
     def show(self, sweep: StoredSweep, line: str, *more: str) -> None:
         """Show a sweep that was complete before.
@@ -149,7 +216,7 @@ class ConsoleTracker:
 
     def close(self) -> None:
         """Stop the bar."""
-        self._progress.stop()
+        self.bar.stop()
 
 
 def _describe_time(record: Mapping[str, Any]) -> str:
@@ -181,66 +248,29 @@ def _pictures(sweep: StoredSweep) -> list[str]:
     return [*lines, *(f"picture {name} skipped: {reason}" for name, reason in reasons.items() if reason)]
 
 
-def best_table(sweep: StoredSweep) -> Table:
-    """Return a table of the best cells: the metric's mean and standard error over seeds, and the ties."""
-    cells = rank_cells(sweep.trials)
-    axes = varied_axes(sweep.trials)
+def print_table(
+    console: Console,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    left: Collection[str] = (),
+    fixed: Collection[str] = (),
+) -> None:
+    """Print a table.
+
+    Args:
+        console: The console.
+        columns: The names of the columns.
+        rows: The values of each row.
+        left: The columns that are aligned to the left.
+        fixed: The columns that are not wrapped.
+    """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for name in short_axis_names(axes).values():
-        table.add_column(name, justify="right", overflow="fold")
-    several = len(cells) > 1
-    for name in ("mean ± se", "diverged", *(["P(worse)"] if several else [])):
-        table.add_column(name, justify="right", no_wrap=True)
-    tied, chaotic = tied_with_best(cells).tolist(), _chaotic_cells(sweep)
-    for i, row in enumerate(cells.head(_ROWS if len(cells) > _ALL else _ALL).to_dict("records")):
-        chance = "" if i == 0 else "–" if pd.isna(row["chance"]) else f"{row['chance']:.2f}"
-        chance += " ≈" if tied[i] else ""
-        table.add_row(
-            *(format_value(row[axis]) for axis in axes),
-            format_with_error(row["mean"], row["sem"]),
-            f"{row['diverged']}/{row['seeds']}" + (" chaotic" if row["cell"] in chaotic else ""),
-            *([chance] if several else []),
+    for name in columns:
+        table.add_column(
+            name, justify="left" if name in left else "right", overflow="fold", no_wrap=name in fixed
         )
-    return table
-
-
-_REDRAW_EVERY_S = 0.5
-
-
-class Bar(Progress):
-    """A `Progress` bar of rich that a notebook shows without widgets, by redrawing one output of its cell."""
-
-    def __init__(self, *columns: ProgressColumn, console: Console) -> None:
-        """Show these columns; without any, rich's own."""
-        super().__init__(*columns, console=console, disable=not console.is_terminal)
-        self._in_notebook = console.is_jupyter and not console.quiet
-        self._ended = threading.Event()
-        self._redrawing: threading.Thread | None = None
-
-    @property
-    def shown(self) -> bool:
-        """Return True if the bar is visible."""
-        return self._in_notebook or not self.disable
-
-    def start(self) -> None:
-        """Show the bar."""
-        super().start()
-        if self._in_notebook and self._redrawing is None:
-            from IPython.display import display
-
-            output = display(self, display_id=True)
-            # A thread moves the clock while a program compiles.
-            self._redrawing = threading.Thread(target=self._redraw, args=(output,), daemon=True)
-            self._redrawing.start()
-
-    def stop(self) -> None:
-        """Leave the bar as it stands."""
-        super().stop()
-        if self._redrawing is not None:
-            self._ended.set()
-            self._redrawing.join()
-
-    def _redraw(self, output: Any) -> None:
-        while not self._ended.wait(_REDRAW_EVERY_S):
-            output.update(self)
-        output.update(self)
+    for row in rows:
+        table.add_row(*map(str, row))
+    # A file or a pipe has no width.
+    console.print(table, width=None if console.is_terminal else _WIDTH)

@@ -1,6 +1,9 @@
-"""The content of a sweep's dashboard, in sections of panels, independent of W&B's client."""
+"""Build the dashboard of a sweep, a W&B workspace of panels in sections."""
 
-from typing import Literal, NamedTuple
+import unicodedata
+import warnings
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -8,147 +11,101 @@ import pandas as pd
 from vsweep.analysis.axis_scale import heatmap_pairs, is_log_spaced, plottable_axes
 from vsweep.analysis.labels import short_axis_names
 from vsweep.analysis.ranking import varied_axes
+from vsweep.errors import ServiceError
 from vsweep.metrics import LR, default_metric, higher_is_better, is_parameter
 from vsweep.store.reader import StoredSweep
-from vsweep.trackers.wandb.granularity import Level
+from vsweep.trackers.wandb.options import Level
+from vsweep.trackers.wandb.runs import OVERVIEW, config_path, curves_key, heatmap_key, sweep_id
 
-WIDTH = "model.width"
-TABLES = "cells", "trials"
+try:
+    with warnings.catch_warnings():
+        # The library's own deprecations do not concern the user.
+        warnings.simplefilter("ignore")
+        import wandb_workspaces.reports.v2 as wr
+        import wandb_workspaces.workspaces as ws
+except ImportError as error:
+    need = "pip install wandb-workspaces"
+    raise ServiceError(f"wandb-workspaces cannot be imported ({error}): {need}") from error
+
+_WIDTH = "model.width"
 _MOST_PARAMETERS = 6
 # Steps are on a log scale if the last is this many times the first step after 0.
 _DECADES = 1000.0
+# W&B draws ten lines of a panel by default, and more than a hundred badly.
+_FEWEST_LINES, _MOST_LINES = 10, 100
+# Unicode categories that W&B does not allow in the name of a view.
+_FORBIDDEN_CATEGORIES = "So", "Sk", "Sm", "Sc", "Cs"
+_SPREADS = {"stddev": "standard deviation", "minmax": "range"}
+# Panels of W&B by their descriptions.
+Panels = dict[str, Any]
 
 
-class Field(NamedTuple):
-    """A number of a run, in its config under a dotted path or in its summary."""
+class _Field(NamedTuple):
+    """A number of a run: W&B's reference to it, its name, and whether it is shown on a log scale."""
 
-    key: str
+    metric: Any
     name: str
-    log: bool = False
-    summary: bool = False
+    log: bool
 
 
-class CurvesPanel(NamedTuple):
-    """Metrics over steps: the mean and the spread of the runs for each value of a field.
-
-    Attributes:
-        metrics: Names of the metrics.
-        by: The field; None draws one line of all runs.
-        spread: W&B's name of the spread.
-        log_x: Whether the steps have a log scale.
-        log_y: Whether the metric has a log scale.
-        lines: The number of lines.
-    """
-
-    metrics: tuple[str, ...]
-    by: Field | None
-    spread: Literal["stddev", "minmax"]
-    log_x: bool
-    log_y: bool
-    lines: int = 1
-
-    @property
-    def title(self) -> str:
-        """The title of the panel."""
-        return self.metrics[0] + (f" by {self.by.name}" if self.by else "")
-
-
-class ParallelPanel(NamedTuple):
-    """A line for each run through parallel axes."""
-
-    columns: tuple[Field, ...]
+def build_workspace(sweep: StoredSweep, level: Level, entity: str, project: str) -> ws.Workspace:
+    """Build a sweep's dashboard without saving it; it has only runs that are tagged with the sweep's id."""
+    uid = sweep_id(sweep.plan)
+    kinds = [OVERVIEW] if level == "sweep" else [level, OVERVIEW]
+    trials, ranking = sweep.trials, default_metric(sweep.trials)
+    final = ws.Summary(f"final_{ranking}")
+    name = str(sweep.plan.get("name", "sweep"))
+    allowed = ["-" if unicodedata.category(char) in _FORBIDDEN_CATEGORIES else char for char in name]
+    return ws.Workspace(
+        entity=entity,
+        project=project,
+        name=f"{''.join(allowed)} {uid}",
+        sections=[_section(name, panels) for name, panels in dashboard_sections(sweep, level).items()],
+        settings=ws.WorkspaceSettings(max_runs=_MOST_LINES),
+        runset_settings=ws.RunsetSettings(
+            filters=ws.And(ws.Tags().isin([uid]), ws.Metric("JobType").isin(kinds)),
+            # A group is a cell, so with one seed it adds nothing to a run's name.
+            groupby=[ws.Metric("Group")] if level == "trial" and trials["seed"].nunique() > 1 else [],
+            order=[ws.Ordering(final, ascending=not higher_is_better(ranking))],
+            pinned_columns=[f"summary:{final.name}"] if final.name in trials else [],
+        ),
+    )
 
 
-class ImportancePanel(NamedTuple):
-    """The importance of each field of the config for a metric."""
-
-    target: str
-
-
-class ScatterPanel(NamedTuple):
-    """A point for each run in two or three dimensions."""
-
-    x: Field
-    y: Field
-    z: Field | None = None
-
-    @property
-    def title(self) -> str:
-        """The title of the panel."""
-        return f"{self.y.name} against {self.x.name}" + (f" and {self.z.name}" if self.z else "")
+def _section(name: str, panels: Panels) -> ws.Section:
+    layout = ws.SectionLayoutSettings(columns=min(3, len(panels)), rows=2 if len(panels) > 3 else 1)
+    return ws.Section(name=name, panels=list(panels.values()), is_open=True, layout_settings=layout)
 
 
-class ImagesPanel(NamedTuple):
-    """Pictures that the overview has logged."""
-
-    title: str
-    keys: tuple[str, ...]
-
-
-class TablePanel(NamedTuple):
-    """A table that the overview has logged."""
-
-    key: str
+def describe_panels(sweep: StoredSweep, level: Level) -> list[str]:
+    """Return a line for each panel of the dashboard, with the name of its section."""
+    sections = dashboard_sections(sweep, level).items()
+    return [f"{name}: {description}" for name, panels in sections for description in panels]
 
 
-Panel = CurvesPanel | ParallelPanel | ImportancePanel | ScatterPanel | ImagesPanel | TablePanel
-
-
-def describe_panel(panel: Panel) -> str:
-    """Describe a panel in a line."""
-    match panel:
-        case CurvesPanel():
-            spread = "standard deviation" if panel.spread == "stddev" else "range"
-            several = len(panel.metrics) > 1
-            shown = "mean, minimum and maximum over seeds" if several else f"mean and {spread} of the runs"
-            return f"{panel.title}: {shown}{_describe_logs(x=panel.log_x, y=panel.log_y)}"
-        case ParallelPanel(columns):
-            names = [column.name + (" (log)" if column.log else "") for column in columns]
-            return f"parallel coordinates: {', '.join(names)}"
-        case ImportancePanel(target):
-            return f"parameter importance for {target}"
-        case ScatterPanel(x, y, z):
-            return panel.title + _describe_logs(x=x.log, y=y.log, z=z is not None and z.log)
-        case ImagesPanel(title, keys):
-            return f"{title}: {', '.join(key.partition('/')[2] for key in keys)}"
-        case TablePanel(key):
-            return f"table of {key}"
-
-
-def _describe_logs(**axes: bool) -> str:
-    names = [name for name, log in axes.items() if log]
-    return f", log {' and '.join(names)}" if names else ""
-
-
-def heatmap_key(x: str, y: str) -> str:
-    """Return the key under which the overview logs the heat map over two axes."""
-    return f"heatmap/{x} by {y}"
-
-
-def curves_key(axis: str) -> str:
-    """Return the key under which the overview logs the curves by an axis."""
-    return f"curves/{axis}"
-
-
-def config_path(sweep: StoredSweep, axis: str) -> str:
-    """Return the path of an axis's value in a run's config; a group's value is its name."""
-    return f"{axis}.name" if isinstance(sweep.config.get(axis), dict) else axis
-
-
-def dashboard_sections(sweep: StoredSweep, level: Level) -> dict[str, list[Panel]]:
+def dashboard_sections(sweep: StoredSweep, level: Level) -> dict[str, Panels]:
     """Return the panels of a sweep's dashboard by section, without empty sections."""
-    overview: list[Panel] = []
-    if pairs := heatmap_pairs(sweep.trials):
-        overview.append(ImagesPanel("heat maps", tuple(heatmap_key(x, y) for x, y in pairs)))
-    if axes := plottable_axes(sweep.trials):
-        overview.append(ImagesPanel("curves, best over all other axes", tuple(map(curves_key, axes))))
-    overview += map(TablePanel, TABLES)
     sections = {} if level == "sweep" else _run_sections(sweep, level)
-    return {name: panels for name, panels in {**sections, "Overview": overview}.items() if panels}
+    sections["Overview"] = dict(_overview_panels(sweep.trials))
+    return {name: panels for name, panels in sections.items() if panels}
 
 
-def _run_sections(sweep: StoredSweep, level: Level) -> dict[str, list[Panel]]:
-    axes = {axis: _axis_field(sweep, axis) for axis in varied_axes(sweep.trials)}
+def _overview_panels(trials: pd.DataFrame) -> Iterator[tuple[str, Any]]:
+    """Yield panels with the pictures and the tables that the overview has logged."""
+    pictures = {
+        "heat maps": [heatmap_key(x, y) for x, y in heatmap_pairs(trials)],
+        "curves, best over all other axes": [curves_key(axis) for axis in plottable_axes(trials)],
+    }
+    for title, keys in pictures.items():
+        if keys:
+            names = ", ".join(key.partition("/")[2] for key in keys)
+            yield f"{title}: {names}", wr.MediaBrowser(title=title, media_keys=keys)
+    for table in ("cells", "trials"):
+        yield f"table of {table}", wr.WeavePanelSummaryTable(table_name=table)
+
+
+def _run_sections(sweep: StoredSweep, level: Level) -> dict[str, Panels]:
+    axes = _axis_fields(sweep)
     metrics = [name for name in map(str, sweep.curves) if name not in ("trial", "step")]
     metrics = [name for name in metrics if sweep.curves[name].notna().any()]
     ranking = default_metric(sweep.trials)
@@ -157,45 +114,79 @@ def _run_sections(sweep: StoredSweep, level: Level) -> dict[str, list[Panel]]:
     by: list[str | None] = [*axes] or [None]
     parameters = [name for name in metrics if is_parameter(name)][:_MOST_PARAMETERS]
     return {
-        "Curves": [_curves(sweep, level, name, axis) for name in shown for axis in by],
-        "Parameters": [_curves(sweep, level, name, by[0]) for name in parameters],
-        "Axes": _axis_panels(sweep.trials, axes, ranking, loss),
+        "Curves": dict(_curves(sweep, level, name, axis) for name in shown for axis in by),
+        "Parameters": dict(_curves(sweep, level, name, by[0]) for name in parameters),
+        "Axes": dict(_axis_panels(sweep.trials, axes, ranking, loss)),
     }
 
 
-def _axis_panels(trials: pd.DataFrame, axes: dict[str, Field], ranking: str, loss: str) -> list[Panel]:
+def _axis_panels(
+    trials: pd.DataFrame, axes: dict[str, _Field], ranking: str, loss: str
+) -> Iterator[tuple[str, Any]]:
+    """Yield panels of the metrics at the last step over the axes."""
     if not axes or f"final_{ranking}" not in trials:
-        return []
-    target = _final_field(trials, ranking)
-    panels: list[Panel] = [ParallelPanel((*axes.values(), target)), ImportancePanel(target.key)]
+        return
+    fields = [*axes.values(), _final_field(trials, ranking)]
+    names = ", ".join(field.name + (" (log)" if field.log else "") for field in fields)
+    columns = [
+        wr.ParallelCoordinatesPlotColumn(metric=field.metric, display_name=field.name, log=field.log)
+        for field in fields
+    ]
+    yield f"parallel coordinates: {names}", wr.ParallelCoordinatesPlot(columns=columns, title="axes")
+    target = f"final_{ranking}"
+    yield f"parameter importance for {target}", wr.ParameterImportancePlot(with_respect_to=target)
     numeric = [axis for axis in axes if pd.api.types.is_numeric_dtype(trials[axis])]
-    if not numeric or f"final_{loss}" not in trials:
-        return panels
-    x = LR if LR in numeric else numeric[0]
-    panels.append(ScatterPanel(axes[x], _final_field(trials, loss)))
-    if WIDTH in numeric and x != WIDTH:
-        panels.append(ScatterPanel(axes[x], _final_field(trials, loss), axes[WIDTH]))
-    return panels
+    if numeric and f"final_{loss}" in trials:
+        x, y = LR if LR in numeric else numeric[0], _final_field(trials, loss)
+        yield _scatter(axes[x], y)
+        if _WIDTH in numeric and x != _WIDTH:
+            yield _scatter(axes[x], y, axes[_WIDTH])
 
 
-def _curves(sweep: StoredSweep, level: Level, metric: str, axis: str | None) -> CurvesPanel:
+def _scatter(x: _Field, y: _Field, z: _Field | None = None) -> tuple[str, Any]:
+    """Return a panel with a point for each run in two or three dimensions."""
+    title = f"{y.name} against {x.name}" + (f" and {z.name}" if z else "")
+    third = {"z": z.metric, "log_z": z.log} if z else {}
+    panel = wr.ScatterPlot(title=title, x=x.metric, y=y.metric, log_x=x.log, log_y=y.log, **third)
+    return title + _describe_logs(x=x.log, y=y.log, z=z is not None and z.log), panel
+
+
+def _curves(sweep: StoredSweep, level: Level, metric: str, axis: str | None) -> tuple[str, Any]:
+    """Return a panel of a metric over steps: the mean and spread of the runs for each value of an axis."""
     trials, values = sweep.trials, sweep.curves[metric].to_numpy(float)
     positive = bool((values[np.isfinite(values)] > 0).all())
+    log_x = _has_log_steps(np.unique(sweep.curves["step"]))
     log_y = positive and not (higher_is_better(metric) or is_parameter(metric))
-    metrics: tuple[str, ...] = (metric,)
+    # The mean less a deviation may be negative, which a log axis cannot show.
+    spread = "minmax" if log_y else "stddev"
+    metrics, shown = [metric], f"mean and {_SPREADS[spread]} of the runs"
     # A line of a single run shows no spread, so the spread over a cell's seeds is drawn as lines.
     if level == "cell" and len(varied_axes(trials)) <= 1 and trials["seed"].nunique() > 1:
-        metrics = metric, f"{metric}_min", f"{metric}_max"
-    lines = trials[axis].nunique(dropna=False) if axis else 1
-    return CurvesPanel(
-        metrics,
-        by=_axis_field(sweep, axis) if axis else None,
-        # The mean less a deviation may be negative, which a log axis cannot show.
-        spread="minmax" if log_y else "stddev",
-        log_x=_has_log_steps(np.unique(sweep.curves["step"])),
+        metrics += [f"{metric}_min", f"{metric}_max"]
+        shown = "mean, minimum and maximum over seeds"
+    field = _axis_fields(sweep)[axis] if axis else None
+    lines = len(metrics) * (trials[axis].nunique(dropna=False) if axis else 1)
+    title = metric + (f" by {field.name}" if field else "")
+    panel = wr.LinePlot(
+        title=title,
+        x="Step",
+        y=metrics,
+        log_x=log_x,
         log_y=log_y,
-        lines=lines * len(metrics),
+        title_x="step",
+        title_y=metric,
+        groupby=field.metric if field else None,
+        aggregate=True,
+        groupby_aggfunc="mean",
+        groupby_rangefunc=spread,
+        max_runs_to_show=min(max(lines, _FEWEST_LINES), _MOST_LINES),
     )
+    return f"{title}: {shown}{_describe_logs(x=log_x, y=log_y)}", panel
+
+
+def _describe_logs(**axes: bool) -> str:
+    names = [name for name, log in axes.items() if log]
+    return f", log {' and '.join(names)}" if names else ""
 
 
 def _has_log_steps(steps: np.ndarray) -> bool:
@@ -203,14 +194,18 @@ def _has_log_steps(steps: np.ndarray) -> bool:
     return len(later) > 1 and (bool(later[-1] >= _DECADES * later[0]) or is_log_spaced(later.tolist()))
 
 
-def _axis_field(sweep: StoredSweep, axis: str) -> Field:
-    name = short_axis_names(varied_axes(sweep.trials))[axis]
-    return Field(config_path(sweep, axis), name, is_log_spaced(sweep.trials[axis].unique()))
+def _axis_fields(sweep: StoredSweep) -> dict[str, _Field]:
+    """Return the axes that vary."""
+    names = short_axis_names(varied_axes(sweep.trials))
+    return {
+        axis: _Field(wr.Config(config_path(sweep, axis)), name, is_log_spaced(sweep.trials[axis].unique()))
+        for axis, name in names.items()
+    }
 
 
-def _final_field(trials: pd.DataFrame, metric: str) -> Field:
+def _final_field(trials: pd.DataFrame, metric: str) -> _Field:
     """Return a metric at the last step, on a log axis if it is a loss that spans a decade."""
     key = f"final_{metric}"
     values = trials.loc[trials["status"] == "ok", key].dropna().astype(float)
     log = not values.empty and values.min() > 0 and values.max() >= 10 * values.min()
-    return Field(key, f"final {metric}", bool(log) and not higher_is_better(metric), summary=True)
+    return _Field(wr.SummaryMetric(key), f"final {metric}", bool(log) and not higher_is_better(metric))

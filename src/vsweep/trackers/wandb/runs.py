@@ -27,7 +27,7 @@ _LONGEST_TAG, _LONGEST_NAME = 64, 128
 OVERVIEW = "overview"
 # Lists of draws that are too long to read.
 _DRAWS = re.compile(r"(draws\.[\w.]+=\[)([^\[\]]{120,})\]")
-Rows = list[tuple[int, dict[str, float]]]
+Rows = Sequence[tuple[int, dict[str, float]]]
 
 
 class Run(NamedTuple):
@@ -38,22 +38,22 @@ class Run(NamedTuple):
         name: Name of the run.
         group: Name of the group of runs that it belongs to.
         job_type: The level: `trial`, `cell` or `overview`.
-        tags: Tags.
-        notes: Notes.
         config: Nested plain values.
-        rows: Step and finite values of each row.
         summary: Plain values, none of which is NaN or infinite.
+        notes: Notes.
+        tags: Tags.
+        rows: Step and finite values of each row.
     """
 
     id: str
     name: str
     group: str
     job_type: str
-    tags: tuple[str, ...]
-    notes: str
     config: dict[str, Any]
-    rows: Rows
     summary: dict[str, Any]
+    notes: str = ""
+    tags: tuple[str, ...] = ()
+    rows: Rows = ()
 
 
 def sweep_id(plan: Mapping[str, Any]) -> str:
@@ -76,7 +76,9 @@ class Runs:
             ConfigError: If the directory has no sweep with a finished trial.
         """
         self.sweep, self.level = StoredSweep(directory), level
-        self._uid = sweep_id(self.sweep.plan)
+        plan = self.sweep.plan
+        self._uid = sweep_id(plan)
+        self._group = truncate_name(f"{plan['name']} {plan['started']} [{self._uid}]", self._uid)
 
     @property
     def complete(self) -> bool:
@@ -86,20 +88,23 @@ class Runs:
     @cached_property
     def ids(self) -> dict[str, int]:
         """The number of the trial or cell of each run, by id; cells with unfinished trials have none."""
-        trials = self.sweep.trials
-        if self.level == "trial":
-            numbered = zip(trials["identity"], trials["trial"].tolist(), strict=True)
-            return {self._hash("trial", identity): number for identity, number in numbered}
         if self.level == "sweep":
             return {}
-        seeds = self.sweep.plan["trials"] // self.sweep.plan["cells"]
-        by_cell: Any = trials.groupby("cell")["identity"]
-        return {self._hash("cell", *part): int(cell) for cell, part in by_cell if len(part) == seeds}
+        trials, plan = self.sweep.trials, self.sweep.plan
+        size = 1 if self.level == "trial" else plan["trials"] // plan["cells"]
+        identities = trials.groupby(self.level)["identity"].agg(tuple)
+        known: Any = identities[identities.map(len) == size].items()
+        return {self._hash(self.level, *part): int(number) for number, part in known}
 
     @cached_property
     def overview_id(self) -> str:
         """The id of the overview of the finished trials, at any level."""
         return self._hash(OVERVIEW, *self.sweep.trials["identity"])
+
+    @property
+    def all_ids(self) -> set[str]:
+        """The ids of all runs."""
+        return {*self.ids, self.overview_id}
 
     def build(self, numbers: Sequence[int], most_rows: int) -> Iterator[Run]:
         """Yield the runs of some trials or cells, with at most `most_rows` rows each."""
@@ -107,14 +112,39 @@ class Runs:
             return
         trials = self.sweep.trials[self.sweep.trials[self.level].isin(numbers)]
         curves = read_curves(self.sweep.directory, trials["trial"].tolist())
-        build = self._trial_runs if self.level == "trial" else self._cell_runs
-        yield from build(trials, curves, most_rows)
+        if self.level == "cell":
+            curves = aggregate_seeds(trials, curves).reset_index()
+        by_number = dict(iter(curves.groupby(self.level)))
+        parts: Any = trials.groupby(self.level)
+        for number, part in parts:
+            run = self._trial_run(part) if self.level == "trial" else self._cell_run(part)
+            rows = _rows(by_number[number].drop(columns=self.level), part["diverged_at"], most_rows)
+            yield self._finish(run._replace(id=self._hash(self.level, *part["identity"]), rows=rows))
+
+    def _trial_run(self, trials: pd.DataFrame) -> Run:
+        axes = axes_of(trials)
+        row: Any = trials.astype(object).iloc[0].to_dict()
+        cell = self._cell_names[row["cell"]]
+        group = truncate_name(f"{cell} [{self._uid}]", f"{self._uid} {row['cell']}")
+        config = cell_config(self.sweep.plan, row, axes)
+        config |= {name: row[name] for name in ("seed", "trial", "cell")}
+        summary = {k: v for k, v in row.items() if k not in ("trial", "cell", "seed", "identity", *axes)}
+        note = f"trial {row['trial']}: vsweep run trial={row['trial']} from=DIR trains it again"
+        return Run("", f"{cell} seed={row['seed']}", group, "trial", config, summary, note)
+
+    def _cell_run(self, trials: pd.DataFrame) -> Run:
+        row: Any = trials.astype(object).iloc[0].to_dict()
+        cell = row["cell"]
+        config = {**cell_config(self.sweep.plan, row, axes_of(trials)), "cell": cell}
+        return Run(
+            "", self._cell_names[cell], self._group, "cell", config, cell_summary(trials), f"cell {cell}"
+        )
 
     def overview(self) -> Run:
         """Return the overview without its tables and pictures."""
-        trials, plan = self.sweep.trials, self.sweep.plan
+        trials, name = self.sweep.trials, f"{self.sweep.plan['name']}: overview"
         metric = default_metric(trials)
-        best: Any = best_cell(self.sweep.trials, metric).to_dict()
+        best: Any = best_cell(trials, metric).to_dict()
         summary = {
             "trial_count": len(trials),
             "cell_count": int(trials["cell"].nunique()),
@@ -124,8 +154,7 @@ class Runs:
             f"best_{metric}": best["mean"],
         }
         config = {key: value for key, value in self.sweep.config.items() if key not in ("dir", "tracker")}
-        name = f"{plan['name']}: overview"
-        return self._run(self.overview_id, name, OVERVIEW, config, [], summary, note="")
+        return self._finish(Run(self.overview_id, name, self._group, OVERVIEW, config, summary))
 
     @cached_property
     def _cell_names(self) -> dict[int, str]:
@@ -141,64 +170,39 @@ class Runs:
                 names[row["cell"]] = cell_label({**row, **exact}, axes)
         return names
 
-    def _trial_runs(self, trials: pd.DataFrame, curves: pd.DataFrame, most: int) -> Iterator[Run]:
-        axes = axes_of(trials)
-        by_trial = dict(iter(curves.groupby("trial")))
-        records: Any = trials.to_dict("records")
-        for row in records:
-            trial, cell = row["trial"], self._cell_names[row["cell"]]
-            rows = _rows(by_trial[trial].drop(columns="trial"), [row["diverged_at"]], most)
-            summary = {k: v for k, v in row.items() if k not in ("trial", "cell", "seed", "identity", *axes)}
-            config = cell_config(self.sweep.plan, row, axes)
-            config |= {name: row[name] for name in ("seed", "trial", "cell")}
-            note = f"trial {trial}: vsweep run trial={trial} from=DIR trains it again"
-            name = f"{cell} seed={row['seed']}"
-            run_id = self._hash("trial", row["identity"])
-            run = self._run(run_id, name, "trial", config, rows, summary, note)
-            yield run._replace(group=truncate_name(f"{cell} [{self._uid}]", f"{self._uid} {row['cell']}"))
-
-    def _cell_runs(self, trials: pd.DataFrame, curves: pd.DataFrame, most: int) -> Iterator[Run]:
-        axes = axes_of(trials)
-        tables: Any = dict(iter(aggregate_seeds(trials, curves).groupby(level="cell")))
-        for number, seeds in trials.groupby("cell"):
-            row: Any = seeds.astype(object).iloc[0].to_dict()
-            table = tables[number].droplevel("cell").reset_index()
-            rows = _rows(table, seeds["diverged_at"].dropna().tolist(), most)
-            config = {**cell_config(self.sweep.plan, row, axes), "cell": number}
-            name = self._cell_names[row["cell"]]
-            run_id = self._hash("cell", *seeds["identity"])
-            yield self._run(run_id, name, "cell", config, rows, cell_summary(seeds), f"cell {number}")
-
-    def _run(
-        self,
-        run_id: str,
-        name: str,
-        level: str,
-        config: dict[str, Any],
-        rows: Rows,
-        summary: Mapping[str, Any],
-        note: str,
-    ) -> Run:
-        plan = self.sweep.plan
-        config["vsweep"] = {"sweep": self._uid, "level": level, "name": plan["name"]}
+    def _finish(self, run: Run) -> Run:
+        """Add the tags, the command and the sweep to a run, and convert its values to plain ones."""
+        plan, config, summary = self.sweep.plan, run.config, run.summary
         groups = [config.get(group) for group in ("data", "model", "optimizer")]
         names = [str(group["name"]) for group in groups if isinstance(group, Mapping) and group.get("name")]
         diverged = ["diverged"] if summary.get("status") == "diverged" else []
         tags = (tag[:_LONGEST_TAG] for tag in (self._uid, plan["name"], *names, *diverged))
-        return Run(
-            run_id,
-            truncate_name(name, run_id),
-            truncate_name(f"{plan['name']} {plan['started']} [{self._uid}]", self._uid),
-            level,
-            tuple(dict.fromkeys(tags)),
-            "\n".join(filter(None, (shorten_draws(str(plan["command"])), note))),
-            {key: _plain(value) for key, value in config.items()},
-            rows,
-            {key: plain for key, value in summary.items() if (plain := _plain(value)) is not None},
+        config["vsweep"] = {"sweep": self._uid, "level": run.job_type, "name": plan["name"]}
+        return run._replace(
+            name=truncate_name(run.name, run.id),
+            config={key: _plain(value) for key, value in config.items()},
+            summary={key: plain for key, value in summary.items() if (plain := _plain(value)) is not None},
+            notes="\n".join(filter(None, (shorten_draws(str(plan["command"])), run.notes))),
+            tags=tuple(dict.fromkeys(tags)),
         )
 
     def _hash(self, *parts: str) -> str:
         return sha256("\n".join((self._uid, *parts)).encode()).hexdigest()[:16]
+
+
+def heatmap_key(x: str, y: str) -> str:
+    """Return the key under which the overview logs the heat map over two axes."""
+    return f"heatmap/{x} by {y}"
+
+
+def curves_key(axis: str) -> str:
+    """Return the key under which the overview logs the curves by an axis."""
+    return f"curves/{axis}"
+
+
+def config_path(sweep: StoredSweep, axis: str) -> str:
+    """Return the path of an axis's value in a run's config; a group's value is its name."""
+    return f"{axis}.name" if isinstance(sweep.config.get(axis), dict) else axis
 
 
 def _rows(curve: pd.DataFrame, diverged_at: Iterable[Any], most: int) -> Rows:

@@ -1,41 +1,33 @@
 """Show a sweep in Weights & Biases, by a process that makes runs from the store during training."""
 
 import shlex
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from vsweep.analysis.labels import format_count
 from vsweep.store.reader import StoredSweep
 from vsweep.trackers.console import Bar
-from vsweep.trackers.wandb.granularity import describe_runs, plan_runs
-from vsweep.trackers.wandb.options import tracker_mode, tracker_options
+from vsweep.trackers.wandb.options import (
+    OFFLINE,
+    Options,
+    plan_runs,
+    run_level,
+    tracker_mode,
+    tracker_options,
+)
 from vsweep.trackers.wandb.runs import Runs
-from vsweep.trackers.wandb.upload import UploadReport
-from vsweep.trackers.wandb.upload_log import UploadLog
-from vsweep.trackers.wandb.worker_process import WorkerProcess
-from vsweep.trackers.wandb.workspace import run_level
+from vsweep.trackers.wandb.upload_log import FOLDER, UploadLog
+from vsweep.trackers.wandb.worker_process import Report, WorkerProcess
 
 # The arguments of `vsweep sync` that `vsweep dashboard` has too.
 _DASHBOARD_ARGUMENTS = ("project", "entity", "level")
-# During training, the process uses only idle processors.
-_NICE = 19
-# With fewer runs left at the end, it is faster not to restart the process with normal priority.
-_FEW = 50
 # A stop waits this long for the runs that are being made, in seconds.
 _PATIENCE_S = 15.0
-_LINE_EVERY_S = 10.0
+_RUNS = "W&B runs"
 
 
 class WandbTracker:
@@ -56,7 +48,7 @@ class WandbTracker:
         sync: bool = False,
         quiet: bool = False,
         arguments: Mapping[str, str] = MappingProxyType({}),
-        add_bar: Callable[[str, int], Callable[[int], None]] | None = None,
+        bar: Bar | None = None,
     ) -> None:
         """Choose the runs; nothing is made before `begin`.
 
@@ -68,117 +60,56 @@ class WandbTracker:
             sync: Whether training has ended and the runs must reach a server, or fail.
             quiet: Whether to print nothing.
             arguments: Arguments of `vsweep sync` that differ from the config, for suggested commands.
-            add_bar: Function that adds a progress bar to those of training, from its name and total, and
-                returns a function that updates it.
+            bar: The progress bar of training.
         """
-        self._directory, self._arguments, self._add_bar = directory, arguments, add_bar
-        level, self._total = plan_runs(options["level"], trials, cells)
-        if sync:
-            # A sweep that was stopped has fewer runs than planned.
-            self._total = len(Runs(directory, level).ids) + 1
-        self._options = {**options, "mode": tracker_mode(options), "level": level}
-        self._options |= {"sync": sync, "runs": self._total}
+        self._directory, self._arguments, self._bar, self._sync = directory, arguments, bar, sync
+        level, total = plan_runs(options["level"], trials, cells)
+        self._options = Options(**options)._replace(mode=tracker_mode(options), level=level)
+        # A sweep that was stopped has fewer runs than planned.
+        self._total = len(Runs(directory, level).all_ids) if sync else total
         self._console = Console(stderr=True, highlight=False, quiet=quiet)
         self._process: WorkerProcess | None = None
         self._show: Callable[[int], None] = lambda complete: None
-        self._complete = 0
         self.unsent = self.where = ""
 
     def begin(self, name: str, trials: int, plan: str) -> None:  # noqa: ARG002
         """Start to make runs from the store."""
-        if self._add_bar:
-            self._show = self._add_bar("W&B", self._total)
-        self._process = WorkerProcess(self._directory, self._options, self._count, nice=_NICE)
+        if self._bar:
+            self._show = self._bar.add(_RUNS, self._total)
+        self._process = self._start()
+
+    def _start(self) -> WorkerProcess:
+        report = Report(self._options.mode, self._total)
+        return WorkerProcess(self._directory, self._options, report, lambda n: self._show(n), sync=self._sync)
 
     def trained(self, trials: int) -> None:
         """Do nothing, because the process reads the store."""
 
-    def _count(self, complete: int) -> None:
-        self._complete = complete
-        self._show(complete)
-
     def end(self, sweep: StoredSweep) -> None:  # noqa: ARG002
         """Make the remaining runs, with a progress bar."""
-        with _bar(self._console) as bar:
-            self._show = self._progress(bar)
-            if self._process and self._total - self._complete > _FEW:
-                # The processors are idle now, but a process cannot raise its own priority.
-                self._process.stop()
-                self._process.wait()
-                self._process = None
-            self._process = self._process or WorkerProcess(self._directory, self._options, self._count)
+        self._process = self._process or self._start()
+        with Bar(self._console) as bar:
+            self._show = bar.add(_RUNS, self._total, self._process.report.complete)
             self._process.end()
-            self._process.wait()
-        self._report(self._process)
+            report = self._process.wait()
         self._process = None
-
-    def _progress(self, bar: Bar) -> Callable[[int], None]:
-        """Return a function that shows progress, by lines if the bar cannot be redrawn."""
-        task = bar.add_task("W&B", total=self._total, completed=self._complete)
-        last = time.monotonic()
-
-        def show(complete: int) -> None:
-            nonlocal last
-            bar.update(task, completed=complete)
-            if not bar.shown and time.monotonic() - last > _LINE_EVERY_S:
-                last = time.monotonic()
-                self._console.print(f"W&B: {complete:,}/{self._total:,} runs")
-
-        return show
+        self._describe(report)
 
     def close(self) -> None:
         """Stop the process if training was stopped."""
         process, self._process = self._process, None
         if process:
             process.stop()
-            process.wait(_PATIENCE_S)
-            self._report(process)
+            self._describe(process.wait(_PATIENCE_S))
 
-    def _report(self, process: WorkerProcess) -> None:
-        if process.report:
-            line, complete = describe_result(process.report, self._directory, self._arguments)
-            self.where = process.report.where
-        else:
-            line, complete = self._describe_failure(process.failed), False
-            self.where = ""
-        self.unsent = "" if complete else line
-        if complete or not self._options["sync"]:
+    def _describe(self, report: Report) -> None:
+        line, complete = describe_result(report, self._directory, self._arguments)
+        self.where, self.unsent = report.where, "" if complete else line
+        if complete or not self._sync:
             self._console.print(line, soft_wrap=True, markup=False)
 
-    def _describe_failure(self, why: str) -> str:
-        """Describe a process without a result; `vsweep sync` finds out which runs it made."""
-        total = format_count(self._total, "run")
-        count = f"about {self._complete:,} of {total}" if self._complete else "no runs"
-        command = _sync_command(self._directory, self._arguments)
-        return f"W&B: {count} were made ({why}); every curve is in the store: {command} sends them"
 
-
-def _bar(console: Console) -> Bar:
-    return Bar(
-        TextColumn("W&B"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("runs"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-    )
-
-
-def describe_logging(options: Mapping[str, Any], trials: int, cells: int, rows: int) -> str:
-    """Describe the runs of a planned sweep.
-
-    Args:
-        options: The config's `tracker.wandb`.
-        trials: The number of trials.
-        cells: The number of cells.
-        rows: The number of rows of a run.
-    """
-    return describe_runs(plan_runs(options["level"], trials, cells), rows, tracker_mode(options))
-
-
-def describe_result(report: UploadReport, directory: Path, arguments: Mapping[str, str]) -> tuple[str, bool]:
+def describe_result(report: Report, directory: Path, arguments: Mapping[str, str]) -> tuple[str, bool]:
     """Describe which runs reached W&B, with the command for the next step, and return whether all did.
 
     Args:
@@ -187,32 +118,29 @@ def describe_result(report: UploadReport, directory: Path, arguments: Mapping[st
         arguments: Arguments of `vsweep sync` that differ from the config.
     """
     command, runs = _sync_command(directory, arguments), format_count(report.total, "run")
-    complete = report.complete == report.total > 0
+    complete, offline = report.complete == report.total, report.mode == OFFLINE
+    where = report.where or (str(directory / FOLDER) if offline else "W&B")
     why = f" ({report.why})" if report.why else ""
-    if complete and report.mode == "offline":
-        line = f"W&B: {runs} in {directory / 'wandb'}{why}; to upload them: {command}"
-        return line, not report.why
-    if complete:
+    if complete and offline:
+        return f"W&B: {runs} in {where}{why}; to upload them: {command}", not why
+    if complete and not why:
         shared = {key: value for key, value in arguments.items() if key in _DASHBOARD_ARGUMENTS}
         workspace = _command("dashboard", directory, shared)
-        return f"W&B: {runs} at {report.where}; a workspace for them: {workspace}", True
-    where = report.where or (str(directory / "wandb") if report.mode == "offline" else "W&B")
+        return f"W&B: {runs} at {where}; a workspace for them: {workspace}", True
     count = f"{report.complete:,} of {runs} are" if report.complete else "no run is"
     return f"W&B: {count} at {where}{why}; every curve is in the store: {command} sends the rest", False
 
 
 def missing_runs_message(sweep: StoredSweep) -> str:
     """Say which runs of a trained sweep are missing according to its directory; "" if none are."""
-    options = tracker_options(sweep.config)
-    if tracker_mode(options) == "disabled":
+    if tracker_mode(tracker_options(sweep.config)) == "disabled":
         return ""
-    runs, log = Runs(sweep.directory, run_level(sweep)), UploadLog(sweep.directory)
-    expected = {*runs.ids, runs.overview_id}
-    most = max((len(expected & log.ids(place)) for place in log.places), default=0)
-    if most == len(expected):
+    expected = Runs(sweep.directory, run_level(sweep)).all_ids
+    made = UploadLog(sweep.directory).most_complete(expected)
+    if made == len(expected):
         return ""
     command = _sync_command(sweep.directory, {})
-    return f"W&B: {most:,} of {format_count(len(expected), 'run')} were made; {command} sends them all"
+    return f"W&B: {made:,} of {format_count(len(expected), 'run')} were made; {command} sends them all"
 
 
 def _sync_command(directory: Path, arguments: Mapping[str, str]) -> str:

@@ -12,26 +12,24 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from vsweep.errors import ConfigError
 from vsweep.store.lock import Lock
 from vsweep.trackers.wandb import client
+from vsweep.trackers.wandb.options import OFFLINE, Options
 from vsweep.trackers.wandb.runs import Runs
-from vsweep.trackers.wandb.upload import Upload, UploadReport
-from vsweep.trackers.wandb.upload_log import FOLDER, OFFLINE
-
-try:
-    import resource
-except ImportError:  # Windows has no such limits.
-    resource = None  # type: ignore[assignment]
+from vsweep.trackers.wandb.upload import Upload
+from vsweep.trackers.wandb.upload_log import FOLDER
 
 # The store is checked this often during training, in seconds.
 _EVERY_S = 1.0
-_UNLIMITED = 1_000_000
 # A stop takes effect after this time at the latest, in seconds; W&B's client may wait much longer.
 _STOPS_S = 60.0
+# During training, the process uses only idle processors.
+_NICE = 19
 
 
 class Commands:
@@ -66,7 +64,7 @@ class Commands:
 
 def main() -> None:
     """Make the runs, and report the result."""
-    options = json.loads(sys.argv[1])
+    arguments = json.loads(sys.argv[1])
     # W&B prints to both outputs, so the reports get a file of their own.
     out = os.fdopen(os.dup(1), "w", buffering=1)
     null = os.open(os.devnull, os.O_WRONLY)
@@ -76,86 +74,67 @@ def main() -> None:
     # A notebook's own W&B service must not be used: it would keep the runs of a worker that was killed, and
     # this process must not restart it.
     os.environ.pop("WANDB_SERVICE", None)
-    if options["nice"] and hasattr(os, "nice"):
-        os.nice(options["nice"])
+    if not arguments["sync"] and hasattr(os, "nice"):
+        os.nice(_NICE)
+    commands = Commands()
 
-    def tell(**record: Any) -> None:
+    def tell(**changes: Any) -> None:
         # The parent may have ended.
         try:
-            out.write(json.dumps(record) + "\n")
+            out.write(json.dumps(changes) + "\n")
         except OSError:
             commands.stop.set()
 
-    commands = Commands()
-    lock = None
+    directory, options = Path(arguments["directory"]), Options(**arguments["options"])
     try:
-        directory = Path(options["directory"])
         (directory / FOLDER).mkdir(exist_ok=True)
-        lock = Lock(directory / FOLDER, "makes W&B runs in")
-        with tempfile.TemporaryDirectory() as folder:
+        with closing(Lock(directory / FOLDER, "makes W&B runs in")), tempfile.TemporaryDirectory() as folder:
             # W&B leaves files of artifacts behind.
             tempfile.tempdir = os.environ["TMPDIR"] = folder
-            report = make_runs(directory, options, commands, lambda count: tell(complete=count))
-        tell(report=report._asdict())
+            make_runs(directory, options, commands, tell, sync=arguments["sync"])
     except ConfigError as error:
-        tell(failed=str(error))
+        tell(why=str(error))
     except Exception as error:
-        tell(failed=client.redact_key(f"{type(error).__name__}: {error}"))
-    finally:
-        if lock:
-            lock.close()
+        tell(why=client.redact_key(f"{type(error).__name__}: {error}"))
     # Threads of W&B's client may never end.
     out.close()
     os._exit(0)
 
 
 def make_runs(
-    directory: Path, options: dict[str, Any], commands: Commands, tell: Callable[[int], None]
-) -> UploadReport:
+    directory: Path, options: Options, commands: Commands, tell: Callable[..., None], *, sync: bool
+) -> None:
     """Make the runs of the trials in a directory, and of those that are added, until the end or a stop.
 
     Args:
         directory: The sweep's directory.
-        options: The fields of `tracker.wandb`, with `level` chosen; `sync`, whether to report on the runs in
-            the store only and to fail without a login; and `runs`, the number of runs once all is trained.
+        options: The options of the tracker, with `level` chosen.
         commands: The events that end the work.
-        tell: Callback that gets the number of complete runs.
+        tell: Callback that gets changes of the `Report`.
+        sync: Whether to fail without a login.
     """
-    mode = options["mode"]
-    if mode != OFFLINE and not client.is_logged_in():
-        if options["sync"]:
-            return UploadReport(mode, "", 0, 0, client.describe_missing_login(), 0.0)
-        mode = OFFLINE
-    mode = "online" if mode == "auto" else mode
-    to = client.Destination(mode, options["project"], options["entity"], options["patience"])
-    upload: Upload | None = None
-    seen = None
-    while True:
-        last = commands.ended.is_set()
-        version = _version(directory / "trials.parquet")
-        if version != seen or (upload is None and version is not None):
-            seen, runs = version, Runs(directory, options["level"])
-        if version is None or commands.stop.is_set():
-            more = False
-        else:
-            upload = upload or Upload(
-                runs, to, rows=options["rows"], files=_open_files(), stop=commands.stop, tell=tell
-            )
-            more = upload.make_some(runs, last=last)
-        if not more:
-            if last or commands.stop.is_set():
+    why = ""
+    if options.mode != OFFLINE:
+        logged_in = client.is_logged_in()
+        # A user who asked for a server, or has an API key, needs to know why the runs are offline.
+        if not logged_in and (options.online or client.has_api_key()):
+            why = client.describe_missing_login()
+        if not logged_in and sync:
+            tell(why=why)
+            return
+        options = options._replace(mode="online" if logged_in else OFFLINE)
+    tell(mode=options.mode)
+    upload = Upload(directory, options, commands.stop, tell)
+    seen, runs = None, None
+    while not commands.stop.is_set():
+        last, version = commands.ended.is_set(), _version(directory / "trials.parquet")
+        if version != seen:
+            seen, runs = version, Runs(directory, options.level)
+        if runs is None or not upload.make_some(runs, last=last):
+            if last:
                 break
             commands.wait(_EVERY_S)
-    # A stop may come before the first check of the store.
-    why = "no trial was finished" if version is None else "it was stopped before the first"
-    report = upload.report() if upload else UploadReport(to.mode, "", 0, 0, why, 0.0)
-    if not options["sync"]:
-        report = report._replace(total=options["runs"])
-    # A user who asked for a server, or has an API key, needs to know why the runs are offline.
-    explicit = options["mode"] not in (to.mode, "auto")
-    if not to.online and (explicit or (options["mode"] == "auto" and client.has_api_key())):
-        return report._replace(why=client.describe_missing_login())
-    return report
+    tell(where=upload.url, complete=upload.complete, why=why or upload.why)
 
 
 def _version(file: Path) -> tuple[int, ...] | None:
@@ -165,14 +144,6 @@ def _version(file: Path) -> tuple[int, ...] | None:
     except FileNotFoundError:
         return None
     return stat.st_mtime_ns, stat.st_ino, stat.st_size
-
-
-def _open_files() -> int:
-    """Return how many files this process may open."""
-    if resource is None:
-        return _UNLIMITED
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return _UNLIMITED if soft == resource.RLIM_INFINITY else soft
 
 
 if __name__ == "__main__":

@@ -4,39 +4,55 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from vsweep.trackers.wandb.upload import UploadReport
+from vsweep.trackers.wandb.options import Options
 
 _WORKER = "vsweep.trackers.wandb.worker"
+
+
+class Report(NamedTuple):
+    """The result of a worker process.
+
+    Attributes:
+        mode: `offline` or `online`.
+        total: The number of runs that are to be made.
+        complete: The number of runs that are complete.
+        where: The page of the runs, or "".
+        why: The reason why others are not, or "".
+    """
+
+    mode: str
+    total: int
+    complete: int = 0
+    where: str = ""
+    why: str = ""
 
 
 class WorkerProcess:
     """A process that makes W&B runs of a sweep's directory.
 
     Attributes:
-        report: The result, once the process has ended normally.
-        failed: The reason why there is no result.
+        report: The result so far.
     """
 
     def __init__(
-        self, directory: Path, options: Mapping[str, Any], on_progress: Callable[[int], None], nice: int = 0
+        self, directory: Path, options: Options, report: Report, show: Callable[[int], None], *, sync: bool
     ) -> None:
         """Start the process.
 
         Args:
             directory: The sweep's directory.
-            options: The options of `worker.make_runs`.
-            on_progress: Callback that gets the number of complete runs, in another thread.
-            nice: How much to lower the process's priority.
+            options: The options of the tracker, with `level` chosen.
+            report: The result before the first run.
+            show: Callback that gets the number of complete runs, in another thread.
+            sync: Whether training has ended and the runs must reach a server, or fail.
         """
-        message = json.dumps({**options, "directory": str(directory), "nice": nice})
-        self.report: UploadReport | None = None
-        self.failed = ""
-        self._on_progress = on_progress
+        self.report, self._show = report, show
+        message = json.dumps({"directory": str(directory), "options": options._asdict(), "sync": sync})
         self._process = subprocess.Popen(
             # With -P, modules are not imported from the working directory, which may be anybody's.
             [sys.executable, "-P", "-m", _WORKER, message],
@@ -64,27 +80,26 @@ class WorkerProcess:
             assert self._process.stdin
             self._process.stdin.close()
 
-    def wait(self, seconds: float | None = None) -> None:
-        """Wait until the process has ended, and kill it after some time."""
+    def wait(self, seconds: float | None = None) -> Report:
+        """Wait until the process has ended, kill it after some time, and return the result."""
+        why = ""
         try:
-            self._process.wait(seconds)
+            if status := self._process.wait(seconds):
+                why = f"its process ended with status {status}"
         except subprocess.TimeoutExpired:
-            self.failed = f"its process was busy and was ended after {seconds:g} s"
+            why = f"its process was busy and was ended after {seconds:g} s"
             self._process.kill()
             self._process.wait()
         self._listener.join(5.0)
         self.stop()
-        if self.report is None and not self.failed:
-            self.failed = f"its process ended with status {self._process.returncode}"
+        return self.report._replace(why=why) if why else self.report
 
     def _listen(self) -> None:
+        """Receive changes of the report, a JSON object in each line."""
         assert self._process.stdout
         with self._process.stdout as lines:
             for line in lines:
+                # The last line of a process that was killed may be incomplete.
                 with suppress(ValueError):
-                    message = json.loads(line)
-                    if "complete" in message:
-                        self._on_progress(message["complete"])
-                    if "report" in message:
-                        self.report = UploadReport(**message["report"])
-                    self.failed = message.get("failed", self.failed)
+                    self.report = self.report._replace(**json.loads(line))
+                    self._show(self.report.complete)

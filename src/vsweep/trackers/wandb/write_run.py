@@ -1,13 +1,15 @@
-"""Log the overview run of a sweep: its tables, its curves as files, and pictures."""
+"""Write a W&B run: its rows and summary, and the tables, files and pictures of an overview."""
 
 import math
 import re
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import wandb
 
 from vsweep.analysis.axis_scale import heatmap_pairs, plottable_axes
 from vsweep.analysis.convergence import best_cells, curves_by
@@ -18,8 +20,8 @@ from vsweep.plots.style import draw, save_figure
 from vsweep.plots.tables import draw_curves, draw_heat_map
 from vsweep.store.reader import PICTURES, StoredSweep
 from vsweep.store.writer import read_curves
-from vsweep.trackers.wandb.dashboard import curves_key, heatmap_key
-from vsweep.trackers.wandb.runs import sweep_id
+from vsweep.trackers.wandb.options import Options
+from vsweep.trackers.wandb.runs import Run, curves_key, heatmap_key, sweep_id
 
 # W&B draws no more rows of a table; the artifact has all.
 _MOST_ROWS = 10_000
@@ -29,27 +31,72 @@ _LONGEST_NAME = 100
 _SLOWEST_UPLOAD = 250_000
 
 
-def log_overview(run: Any, sweep: StoredSweep, patience: float, *, again: bool) -> None:
-    """Log the overview as one row of a W&B run and an artifact; errors of W&B's client are raised.
+def write_run(
+    run: Run, options: Options, directory: Path, sweep: str | None, overview: StoredSweep | None
+) -> None:
+    """Make a complete run; errors of W&B's client are raised.
 
     Args:
-        run: W&B's run.
-        sweep: The sweep.
-        patience: The time to wait for a server that does not answer, in seconds.
-        again: Whether to log the row again, because its pictures did not arrive.
+        run: The content of the run.
+        options: The options of the tracker.
+        directory: The sweep's directory.
+        sweep: The id of W&B's sweep that the run joins.
+        overview: The sweep whose tables, pictures and files the run shows, if it is an overview.
     """
-    if again or run.starting_step == 0:
-        _log_row(run, sweep)
-    artifact = _artifact(sweep)
-    logged = run.log_artifact(artifact)
-    if not run.offline:
-        # Finishing the run does not report a failed upload, which the client retries for days.
-        logged.wait(timeout=math.ceil(patience + artifact.size / _SLOWEST_UPLOAD))
+    client_run = wandb.init(
+        **{key: value for key, value in run._asdict().items() if key not in ("rows", "summary")},
+        project=options.project,
+        entity=options.entity,
+        mode="online" if options.online else "offline",
+        dir=str(directory),
+        reinit="create_new",
+        # Without this, new rows would replace those that the server has of a run that was interrupted.
+        resume="allow" if options.online else None,
+        settings=_settings(options, sweep),
+    )
+    try:
+        # The server told the client at the start which step comes next.
+        for step, values in run.rows:
+            if step >= client_run.starting_step:
+                client_run.log(values, step=step)
+        if overview:
+            _log_overview(client_run, overview, options)
+        client_run.summary.update(run.summary)
+    except BaseException:
+        with suppress(Exception):
+            client_run.finish(exit_code=1)
+        raise
+    client_run.finish()
 
 
-def _log_row(run: Any, sweep: StoredSweep) -> None:
-    import wandb
+def _settings(options: Options, sweep: str | None) -> wandb.Settings:
+    """Return settings that record curves and a config, but no console, system metrics or code."""
+    online = {
+        "init_timeout": options.waits,
+        "finish_timeout": options.waits,
+        "finish_timeout_raises": True,
+        # A run that is not sent is made again from the store.
+        "x_skip_transaction_log": True,
+        "sweep_id": sweep,
+    }
+    return wandb.Settings(
+        silent=True,
+        console="off",
+        disable_code=True,
+        disable_git=True,
+        save_code=False,
+        symlink=False,
+        x_disable_machine_info=True,
+        x_disable_meta=True,
+        x_disable_stats=True,
+        x_disable_viewer=True,
+        x_save_requirements=False,
+        **(online if options.online else {}),
+    )
 
+
+def _log_overview(client_run: wandb.Run, sweep: StoredSweep, options: Options) -> None:
+    """Log the overview as one row and an artifact; a row whose pictures did not arrive is logged again."""
     row: dict[str, Any] = {
         "trials": wandb.Table(dataframe=_plain_rows(sweep.trials.drop(columns="identity"))),
         "cells": wandb.Table(dataframe=_plain_rows(rank_cells(sweep.trials))),
@@ -57,7 +104,12 @@ def _log_row(run: Any, sweep: StoredSweep) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for key, path in draw_pictures(sweep, Path(folder)):
             row[key] = wandb.Image(str(path))
-        run.log(row, step=run.starting_step)
+        client_run.log(row, step=client_run.starting_step)
+    artifact = _artifact(sweep)
+    logged = client_run.log_artifact(artifact)
+    if options.online:
+        # Finishing the run does not report a failed upload, which the client retries for days.
+        logged.wait(timeout=math.ceil(options.waits + artifact.size / _SLOWEST_UPLOAD))
 
 
 def _plain_rows(table: pd.DataFrame) -> pd.DataFrame:
@@ -67,8 +119,6 @@ def _plain_rows(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _artifact(sweep: StoredSweep) -> Any:
-    import wandb
-
     name = re.sub(r"[^\w.-]+", "_", sweep.plan["name"])[:_LONGEST_NAME]
     artifact: Any = wandb.Artifact(
         f"{name}-{sweep_id(sweep.plan)}", type="sweep", description=sweep.plan["command"]
