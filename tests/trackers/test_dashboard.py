@@ -131,14 +131,14 @@ def test_a_metric_that_no_trial_has_is_in_no_panel():
 
 
 def test_many_axes_have_some_of_their_pairs_with_the_learning_rate_first():
-    sweep = made_up({f"data.f{i}": [0, 1] for i in range(11)} | {"optimizer.lr": [0.1, 1.0]}, seeds=1)
+    sweep = made_up({f"data.f{i}": [0, 1] for i in range(7)} | {"optimizer.lr": [0.1, 1.0]}, seeds=1)
     pairs = heatmap_pairs(sweep.trials)
     assert len(pairs) == len(set(pairs)) == 15
-    assert {x for x, _ in pairs[:11]} == {"optimizer.lr"}
+    assert {x for x, _ in pairs[:7]} == {"optimizer.lr"}
     heat, curves = of(sweep, wr.MediaBrowser)
     assert heat.media_keys == [heatmap_key(x, y) for x, y in pairs]
-    assert len(curves.media_keys) == 12
-    assert len(of(sweep, wr.LinePlot)) == 24
+    assert len(curves.media_keys) == 8
+    assert len(of(sweep, wr.LinePlot)) == 16
 
 
 def test_names_of_what_the_overview_logs():

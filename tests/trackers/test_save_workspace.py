@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import wandb
+import yaml
 from dashboard_helpers import Server
 from wandb.errors import AuthenticationError, CommError
 
@@ -82,17 +83,12 @@ def test_each_project_has_a_view_of_its_own(server, kept):
     assert len(server.views) == 2
 
 
-def test_project_and_entity_are_those_of_the_sweeps_config(server, tmp_path):
+def test_project_and_entity_are_those_of_the_sweeps_config(server, kept):
     server.projects = ("team/mine",)
-    words = [
-        "data=iris",
-        "model=logistic",
-        "steps=2",
-        "tracker.wandb.mode=disabled",
-        "tracker.wandb.project=mine",
-    ]
-    sweep = vsweep.sweep([*words, "tracker.wandb.entity=team", f"dir='{tmp_path / 'own'}'"], quiet=True)
-    assert vsweep.dashboard(sweep.directory, quiet=True).startswith("https://wandb.test/team/mine?nw=")
+    config = vsweep.load(kept).config
+    config["tracker"]["wandb"] |= {"project": "mine", "entity": "team"}
+    (kept / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    assert vsweep.dashboard(kept, quiet=True).startswith("https://wandb.test/team/mine?nw=")
 
 
 @pytest.mark.parametrize(

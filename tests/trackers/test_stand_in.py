@@ -100,6 +100,7 @@ def test_a_run_is_what_was_logged(server):
     assert all(request.keyed for request in server.requests if request.path == "/graphql")
 
 
+@pytest.mark.tail
 def test_runs_from_threads(server):
     start("first").finish()  # the service process starts once
     threads = [threading.Thread(target=log, args=(f"t{number}",)) for number in range(8)]
@@ -110,6 +111,7 @@ def test_runs_from_threads(server):
     assert all(losses(server, f"t{number}") == [3, 2, 1] for number in range(8))
 
 
+@pytest.mark.tail
 @pytest.mark.parametrize(
     ("again", "held"), [("append", [3, 2, 1, 9, 8]), ("overlay", [9, 8, 1]), ("truncate", [9, 8])]
 )
@@ -123,6 +125,7 @@ def test_an_id_that_starts_anew(client, again, held):
         wandb.teardown()
 
 
+@pytest.mark.tail
 def test_resume_goes_on(server):
     log("a")
     run = start("a", resume="allow")
@@ -191,6 +194,7 @@ def test_a_sweep(server, capsys):
     assert "method: grid" in server.sweeps[sweep]["config"]
 
 
+@pytest.mark.tail
 def test_a_saved_workspace(server):
     workspaces = pytest.importorskip("wandb_workspaces.workspaces")
     sections = [workspaces.Section(name="S")]
@@ -204,7 +208,9 @@ def test_a_saved_workspace(server):
     assert workspaces.Workspace.from_url(workspace.url).name == "renamed"
 
 
-@pytest.mark.parametrize(("status", "retry_after"), [(500, None), (429, 1)])
+@pytest.mark.parametrize(
+    ("status", "retry_after"), [(500, None), pytest.param(429, 1, marks=pytest.mark.tail)]
+)
 def test_a_fault_that_passes_loses_nothing(server, status, retry_after):
     wheres = ("graphql", "file_stream")
     faults = [server.fail(status, where=where, times=1, retry_after=retry_after) for where in wheres]
@@ -213,7 +219,7 @@ def test_a_fault_that_passes_loses_nothing(server, status, retry_after):
     assert losses(server, "a") == [3, 2, 1]
 
 
-@pytest.mark.parametrize("status", [401, 404])
+@pytest.mark.parametrize("status", [401, pytest.param(404, marks=pytest.mark.tail)])
 def test_a_stream_that_is_refused_ends(server, status):
     run = start("a")
     run.log({"loss": 3.0}, step=0, commit=True)  # else the client keeps it until the next step
@@ -237,6 +243,7 @@ def test_a_server_that_goes_and_comes_back(server):
     assert losses(server, "a") == [3, 2]
 
 
+@pytest.mark.tail
 def test_a_slow_server(server):
     fault = server.slow(0.5, where="file_stream", times=2)
     log("a")
@@ -244,6 +251,7 @@ def test_a_slow_server(server):
     assert losses(server, "a") == [3, 2, 1]
 
 
+@pytest.mark.tail
 def test_a_server_that_is_gone_at_the_end(server):
     run = start("a", settings={"finish_timeout": 1.0, "finish_timeout_raises": True})
     run.log({"loss": 3.0}, step=0)

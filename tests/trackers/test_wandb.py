@@ -108,11 +108,23 @@ def test_the_overview_has_tables_pictures_and_the_curves_as_a_file(trained):
     assert overview["notes"] == trained.plan["command"]
 
 
-@pytest.mark.parametrize("level", ["cell", "sweep"])
-def test_other_levels(tmp_path, level):
-    words = [*WORDS, f"tracker.wandb.level={level}", "tracker.wandb.rows=3", f"dir='{tmp_path / 'sweep'}'"]
-    vsweep.sweep(words, quiet=True)
-    same_as_the_store(tmp_path / "sweep", level, 3)
+@pytest.fixture
+def kept(trained, tmp_path):
+    """A copy of the sweep that has never been shown."""
+    return shutil.copytree(trained.directory, tmp_path / "kept", ignore=shutil.ignore_patterns("wandb"))
+
+
+def set_tracker(directory, **options):
+    """Replace the options of the tracker in a directory's config."""
+    config = vsweep.load(directory).config
+    config["tracker"] = {"wandb": options}
+    (directory / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+@pytest.mark.parametrize("level", ["cell", pytest.param("sweep", marks=pytest.mark.tail)])
+def test_other_levels(kept, level):
+    assert vsweep.sync(kept, mode="offline", level=level, rows=3, quiet=True) == ""
+    same_as_the_store(kept, level, 3)
 
 
 @pytest.mark.tail
@@ -124,13 +136,14 @@ def test_five_hundred_runs_equal_the_store(tmp_path):
     assert len(read_runs(tmp_path / "sweep")) == 497
 
 
-def test_more_seeds_take_the_place_of_what_was_shown(tmp_path):
-    words = [*WORDS, "tracker.wandb.level=cell", f"dir='{tmp_path / 'sweep'}'"]
-    vsweep.sweep(words, quiet=True)
-    before = set(read_runs(tmp_path / "sweep"))
-    vsweep.resume(tmp_path / "sweep", ["seeds=4"], quiet=True)
-    same_as_the_store(tmp_path / "sweep", "cell")
-    assert not before & set(read_runs(tmp_path / "sweep"))
+def test_more_seeds_take_the_place_of_what_was_shown(kept):
+    set_tracker(kept, mode="offline", level="cell")
+    vsweep.sync(kept, mode="offline", quiet=True)
+    before = set(read_runs(kept))
+    assert len(before) == 6 + 1
+    vsweep.resume(kept, ["seeds=4"], quiet=True)
+    same_as_the_store(kept, "cell")
+    assert not before & set(read_runs(kept))
 
 
 def test_what_is_there_is_not_made_again(trained, capsys):
@@ -149,12 +162,12 @@ def test_auto_is_offline_without_a_login(here, monkeypatch):
 def test_online_without_a_login_is_said_and_is_no_success(here, monkeypatch, cli):
     monkeypatch.setenv("HOME", str(here))
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    words = [word for word in WORDS if "wandb.mode" not in word]
+    words = ["data=iris", "model=logistic", "seeds=2", "steps=2", "verify=false"]
     done = cli("run", *words, "tracker.wandb.mode=online", "dir=kept")
     assert done.status == 1
     assert done.out.splitlines()[-1] == "kept"
     last = done.err.splitlines()[-1]
-    assert last == "W&B: 19 runs in kept/wandb (not logged in: wandb login); to upload them: vsweep sync kept"
+    assert last == "W&B: 3 runs in kept/wandb (not logged in: wandb login); to upload them: vsweep sync kept"
     same_as_the_store(here / "kept", "trial")
     done = cli("sync", "kept")
     assert done.status == 1
@@ -173,12 +186,13 @@ def test_a_tracker_whose_process_dies_takes_nothing_from_the_sweep(tmp_path, mon
     assert sweep.unsent in capsys.readouterr().err
 
 
-def test_disabled_makes_no_runs(tmp_path, monkeypatch):
-    for mode, variable in (("disabled", ""), ("auto", "disabled")):
-        monkeypatch.setenv("WANDB_MODE", variable)
-        words = [word for word in WORDS if "wandb.mode" not in word] + [f"tracker.wandb.mode={mode}"]
-        sweep = vsweep.sweep([*words, f"dir='{tmp_path / (mode + variable)}'"], quiet=True)
-        assert not (sweep.directory / "wandb").exists()
+def test_disabled_makes_no_runs(small, tmp_path, monkeypatch):
+    assert small.config["tracker"]["wandb"]["mode"] == "disabled"
+    assert not (small.directory / "wandb").exists()
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    words = ["data=iris", "model=logistic", "steps=2", "verify=false", "tracker.wandb.mode=auto"]
+    sweep = vsweep.sweep([*words, f"dir='{tmp_path / 'kept'}'"], quiet=True)
+    assert not (sweep.directory / "wandb").exists()
 
 
 def test_the_plan_says_how_it_will_be_shown(cli):
@@ -210,15 +224,13 @@ def test_bad_words(cli, small, here, words, message):
     assert not (small.directory / "wandb").exists()
 
 
-def test_a_directory_from_before_these_fields_goes_on(tmp_path):
+def test_a_directory_from_before_these_fields_goes_on(kept):
     """Its config says nothing of `level`, `rows` and `patience`."""
-    sweep = vsweep.sweep([*WORDS, f"dir='{tmp_path / 'sweep'}'"], quiet=True)
-    config = {**sweep.config, "tracker": {"wandb": {"mode": "disabled", "project": "p", "entity": None}}}
-    (sweep.directory / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    (sweep.directory / "curves" / "part-000000.parquet").unlink()
-    assert len(vsweep.resume(sweep.directory, quiet=True).trials) == 18
-    assert vsweep.sync(sweep.directory, mode="offline", quiet=True) == ""
-    same_as_the_store(sweep.directory, "trial")
+    set_tracker(kept, mode="disabled", project="p", entity=None)
+    (kept / "curves" / "part-000000.parquet").unlink()
+    assert len(vsweep.resume(kept, quiet=True).trials) == 18
+    assert vsweep.sync(kept, mode="offline", quiet=True) == ""
+    same_as_the_store(kept, "trial")
 
 
 def test_a_stop_while_a_server_is_waited_for_asks_it_no_more(trained, monkeypatch):
@@ -260,7 +272,8 @@ def test_a_sweep_that_was_not_shown_whole_says_so_when_it_is_opened_again(cli, t
     for words in (["resume", "kept"], ["run", *WORDS, "dir=kept"]):
         done = cli(*words)
         assert done.status == 0
-        assert done.err.splitlines()[-1] == "W&B: 5 of 19 runs were made; vsweep sync kept sends them all"
+        missing = "W&B: 5 of 19 runs are at kept/wandb; every curve is in the store"
+        assert done.err.splitlines()[-1] == f"{missing}: vsweep sync kept sends the rest"
 
 
 def test_what_is_not_finite_is_in_no_row(trained):

@@ -4,12 +4,14 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fault_helpers import when
@@ -18,7 +20,11 @@ from stand_in import StandIn
 import vsweep
 from vsweep.errors import ServiceError
 from vsweep.trackers.console import Bar
+from vsweep.trackers.wandb.options import Options
 from vsweep.trackers.wandb.runs import Runs
+from vsweep.trackers.wandb.tracker import describe_result
+from vsweep.trackers.wandb.worker import make_runs
+from vsweep.trackers.wandb.worker_process import Report
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 WORDS = [
@@ -42,10 +48,36 @@ def server(tmp_path, monkeypatch):
         monkeypatch.setenv("WANDB_API_KEY", KEY)
         monkeypatch.setenv("HOME", str(tmp_path))
         yield started
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
 
 
 def train(directory, *words):
     return vsweep.sweep([*WORDS, *words, f"dir='{directory}'"], quiet=True)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("online") / "sweep"
+    return train(directory, "tracker.wandb.mode=disabled").directory
+
+
+@pytest.fixture
+def kept(trained, tmp_path):
+    """The directory of a sweep that was trained and never sent."""
+    directory = shutil.copytree(trained, tmp_path / "kept")
+    config = (directory / "config.yaml").read_text()
+    (directory / "config.yaml").write_text(config.replace("mode: disabled", "mode: online"))
+    return directory
+
+
+def send(directory, **options):
+    """Send what W&B lacks of a sweep, and return the message on what it did not get."""
+    try:
+        vsweep.sync(directory, quiet=True, **options)
+    except ServiceError as error:
+        return str(error)
+    return ""
 
 
 def everything_once(server, directory, level="trial"):
@@ -86,49 +118,48 @@ def test_runs_an_overview_and_a_sweep_that_they_belong_to(server, tmp_path):
     assert "trials.parquet" in files
     assert any(re.fullmatch(r"curves/part-\d+\.parquet", name) for name in files)
     assert not list((tmp_path / "kept" / "wandb").glob("*run-*")), "what is on the server is not kept twice"
-
-
-def test_what_is_there_is_not_sent_again(server, tmp_path):
-    train(tmp_path / "kept")
     before = len(server.requests)
     assert vsweep.sync(tmp_path / "kept", quiet=True).startswith("http")
     (tmp_path / "kept" / "wandb" / "runs.jsonl").unlink()
     assert vsweep.sync(tmp_path / "kept", quiet=True).startswith("http")
     everything_once(server, tmp_path / "kept")
-    sent = [one for one in server.requests[before:] if "file_stream" in one.path]
-    assert sent == []
+    assert [one for one in server.requests[before:] if "file_stream" in one.path] == []
 
 
 @pytest.mark.tail
-def test_what_a_server_lacks_of_a_finished_run_is_sent_behind_what_it_has(server, tmp_path):
-    train(tmp_path / "kept")
-    torn = server.runs[next(iter(Runs(tmp_path / "kept", "trial").ids))]
+def test_what_a_server_lacks_of_a_finished_run_is_sent_behind_what_it_has(server, kept):
+    assert send(kept) == ""
+    torn = server.runs[next(iter(Runs(kept, "trial").ids))]
     history = torn.lines["wandb-history.jsonl"]
     whole, history[2:] = list(history), []
     # The client goes on behind the last step that either of them knows.
     torn.raw_summary = json.dumps({**torn.summary, "_step": torn.rows[-1]["_step"]})
-    (tmp_path / "kept" / "wandb" / "runs.jsonl").unlink()
-    vsweep.sync(tmp_path / "kept", quiet=True)
-    everything_once(server, tmp_path / "kept")
+    (kept / "wandb" / "runs.jsonl").unlink()
+    assert send(kept) == ""
+    everything_once(server, kept)
     assert torn.lines["wandb-history.jsonl"][:2] == whole[:2]
 
 
-def test_offline_runs_are_sent_from_the_store_alone(server, tmp_path):
-    sweep = train(tmp_path / "kept", "tracker.wandb.mode=offline", "tracker.wandb.level=cell")
+def test_offline_runs_are_sent_from_the_store_alone(server, kept):
+    assert send(kept, mode="offline", level="cell") == ""
     assert server.runs == {}
-    for path in (sweep.directory / "wandb").glob("offline-run-*/*.wandb"):
+    files = list((kept / "wandb").glob("offline-run-*/*.wandb"))
+    assert len(files) == 3 + 1
+    for path in files:
         path.write_bytes(b"")
-    vsweep.sync(sweep.directory, quiet=True)
-    everything_once(server, sweep.directory, "cell")
-    assert not list((sweep.directory / "wandb").glob("offline-run-*"))
+    assert send(kept, level="cell") == ""
+    everything_once(server, kept, "cell")
+    assert not list((kept / "wandb").glob("offline-run-*"))
 
 
 @pytest.mark.tail
-def test_more_seeds_take_the_place_of_what_was_shown(server, tmp_path):
-    train(tmp_path / "kept", "tracker.wandb.level=cell")
+def test_more_seeds_take_the_place_of_what_was_shown(server, kept):
+    config = (kept / "config.yaml").read_text()
+    (kept / "config.yaml").write_text(config.replace("level: auto", "level: cell"))
+    assert send(kept) == ""
     before = set(server.runs)
-    vsweep.resume(tmp_path / "kept", ["seeds=5"], quiet=True)
-    everything_once(server, tmp_path / "kept", "cell")
+    vsweep.resume(kept, ["seeds=5"], quiet=True)
+    everything_once(server, kept, "cell")
     assert not before & set(server.runs)
 
 
@@ -145,27 +176,19 @@ def test_no_run_is_taken_away_that_is_not_of_the_sweep(server, tmp_path):
     assert theirs <= set(server.runs)
 
 
-def test_the_key_is_nowhere(server, tmp_path, capfd):
-    server.fail(401, where="file_stream", after=20)
-    train(tmp_path / "kept")
-    with pytest.raises(ServiceError) as raised:
-        vsweep.sync(tmp_path / "kept", patience=1)
-    assert KEY not in str(raised.value)
-    assert KEY not in "".join(capfd.readouterr())
-    for path in tmp_path.rglob("*"):
-        assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
-
-
-def test_a_server_that_is_down_before_the_start(server, tmp_path):
+def test_a_server_that_is_down_before_the_start_and_then_refuses_the_key(server, tmp_path):
     server.stop()
     sweep = train(tmp_path / "kept")
     whole(tmp_path / "kept")
-    assert sweep.unsent == (
-        f"W&B: no run is at W&B ({server.url} does not answer); every curve is in the store:"
-        f" vsweep sync {tmp_path / 'kept'} sends the rest"
-    )
+    rest = f"every curve is in the store: vsweep sync {tmp_path / 'kept'} sends the rest"
+    assert sweep.unsent == f"W&B: no run is at W&B ({server.url} does not answer); {rest}"
     server.start()
-    vsweep.sync(tmp_path / "kept", quiet=True)
+    server.fail(401)
+    message = send(tmp_path / "kept", patience=60)
+    assert "no run is at W&B" in message
+    assert "401" in message or "nauthorized" in message or "API key" in message
+    server.heal()
+    assert send(tmp_path / "kept") == ""
     everything_once(server, tmp_path / "kept")
 
 
@@ -194,16 +217,15 @@ def test_a_server_that_is_lost_in_the_middle_and_comes_back(server, tmp_path):
 
 
 @pytest.mark.tail
-def test_a_server_that_is_lost_for_good(server, tmp_path):
+def test_a_server_that_is_lost_for_good(server, kept):
     thread = gone_for(server, None, after=40)
-    sweep = train(tmp_path / "kept")
+    message = send(kept)
     thread.join()
-    whole(tmp_path / "kept")
-    assert re.search(r"(no run is|\d+ of 13 runs are) at http", sweep.unsent)
-    assert f"vsweep sync {tmp_path / 'kept'} sends the rest" in sweep.unsent
+    assert re.search(r"(no run is|\d+ of 13 runs are) at http", message)
+    assert f"vsweep sync {kept} patience=3 sends the rest" in message
     server.start()
-    vsweep.sync(tmp_path / "kept", quiet=True)
-    everything_once(server, tmp_path / "kept")
+    assert send(kept) == ""
+    everything_once(server, kept)
 
 
 @pytest.mark.parametrize(
@@ -214,51 +236,39 @@ def test_a_server_that_is_lost_for_good(server, tmp_path):
         (500, {"where": "graphql", "times": 6}),
     ],
 )
-def test_a_server_that_has_enough_for_a_while(server, tmp_path, status, more):
+def test_a_server_that_has_enough_for_a_while(server, kept, status, more):
     server.fail(status, after=25, **more)
-    sweep = train(tmp_path / "kept", "tracker.wandb.patience=60")
-    whole(tmp_path / "kept")
-    assert sweep.unsent == ""
-    everything_once(server, tmp_path / "kept")
+    assert send(kept, patience=60) == ""
+    everything_once(server, kept)
 
 
 @pytest.mark.parametrize("status", [401, pytest.param(404, marks=pytest.mark.tail)])
-def test_a_server_that_refuses_in_the_middle_of_the_stream(server, tmp_path, status):
+def test_a_server_that_refuses_in_the_middle_of_the_stream(server, kept, status, capfd):
     server.fail(status, where="file_stream", after=4)
-    sweep = train(tmp_path / "kept")
-    whole(tmp_path / "kept")
-    assert re.search(r"W&B: (no run is|\d+ of 13 runs are) at http\S+ \(.+\); every curve", sweep.unsent)
+    with pytest.raises(ServiceError) as raised:
+        vsweep.sync(kept)
+    assert re.search(r"W&B: (no run is|\d+ of 13 runs are) at http\S+ \(.+\); every curve", str(raised.value))
+    assert KEY not in str(raised.value)
+    assert KEY not in "".join(capfd.readouterr())
     server.heal()
-    vsweep.sync(tmp_path / "kept", quiet=True)
-    everything_once(server, tmp_path / "kept")
-
-
-def test_a_key_that_is_refused(server, tmp_path):
-    server.fail(401)
-    sweep = train(tmp_path / "kept", "tracker.wandb.patience=60")
-    whole(tmp_path / "kept")
-    assert "no run is at W&B" in sweep.unsent
-    assert "401" in sweep.unsent or "nauthorized" in sweep.unsent or "API key" in sweep.unsent
-    server.heal()
-    vsweep.sync(tmp_path / "kept", quiet=True)
-    everything_once(server, tmp_path / "kept")
+    assert send(kept) == ""
+    everything_once(server, kept)
 
 
 @pytest.mark.tail
-def test_an_artifact_that_never_gets_through_is_not_waited_for_for_ever(server, tmp_path):
+def test_an_artifact_that_never_gets_through_is_not_waited_for_for_ever(server, kept):
     server.fail(500, where="graphql", operation="CommitArtifact")
-    sweep = train(tmp_path / "kept")
-    assert "W&B: 12 of 13 runs are at http" in sweep.unsent
+    assert "W&B: 12 of 13 runs are at http" in send(kept)
     server.heal()
-    vsweep.sync(tmp_path / "kept", quiet=True)
-    everything_once(server, tmp_path / "kept")
+    assert send(kept) == ""
+    everything_once(server, kept)
 
 
 @pytest.mark.tail
-def test_a_slow_server(server, tmp_path):
+def test_a_slow_server(server, kept):
     server.slow(0.2)
-    assert train(tmp_path / "kept").unsent == ""
-    everything_once(server, tmp_path / "kept")
+    assert send(kept) == ""
+    everything_once(server, kept)
 
 
 def start(folder, *words, files=None):
@@ -279,8 +289,8 @@ def start(folder, *words, files=None):
 
 @pytest.mark.tail
 def test_few_open_files(server, tmp_path):
-    # Three are open for each run, until W&B's service starts anew.
-    ran = start(tmp_path, "run", *WORDS, "seeds=15", "dir=kept", files=100)
+    # Four are open for each run, until W&B's service starts anew.
+    ran = start(tmp_path, "run", *WORDS, "seeds=30", "dir=kept", files=256)
     out, err = ran.communicate(timeout=240)
     assert (ran.returncode, out) == (0, "kept\n"), err
     everything_once(server, tmp_path / "kept")
@@ -301,8 +311,7 @@ def test_ctrl_c_while_runs_are_sent(server, tmp_path):
 
 
 @pytest.mark.tail
-def test_ctrl_c_twice_while_runs_are_sent_ends_at_once_with_a_word(server, tmp_path):
-    train(tmp_path / "kept", "tracker.wandb.mode=disabled")
+def test_ctrl_c_twice_while_runs_are_sent_ends_at_once_with_a_word(server, kept, tmp_path):
     server.slow(1.0)
     ran = start(tmp_path, "sync", "kept")
     when(lambda: any("file_stream" in one.path for one in list(server.requests)))
@@ -315,22 +324,19 @@ def test_ctrl_c_twice_while_runs_are_sent_ends_at_once_with_a_word(server, tmp_p
 
 
 @pytest.mark.tail
-def test_the_commands_that_go_on_say_where_too(server, tmp_path, monkeypatch, capsys):
-    train(tmp_path / "kept", "tracker.wandb.mode=disabled")
-    capsys.readouterr()
-    vsweep.sync(tmp_path / "kept", project="other", level="cell")
+def test_the_commands_that_go_on_say_where_too(server, kept, monkeypatch, capsys):
+    vsweep.sync(kept, project="other", level="cell")
     assert capsys.readouterr().err.splitlines()[-1].endswith("/kept project=other level=cell")
-    vsweep.dashboard(tmp_path / "kept", project="other", level="cell")
+    vsweep.dashboard(kept, project="other", level="cell")
     monkeypatch.delenv("WANDB_API_KEY")
     with pytest.raises(ServiceError, match=r"vsweep sync \S+/kept project=third patience=3 sends the rest$"):
-        vsweep.sync(tmp_path / "kept", project="third", patience=3)
+        vsweep.sync(kept, project="third", patience=3)
 
 
 @pytest.mark.tail
-def test_the_bar_of_a_sweep_that_was_stopped_comes_to_its_end(server, tmp_path, monkeypatch):
-    train(tmp_path / "kept", "tracker.wandb.mode=disabled")
-    plan = json.loads((tmp_path / "kept" / "plan.json").read_text())
-    (tmp_path / "kept" / "plan.json").write_text(json.dumps({**plan, "trials": 24, "cells": 6}))
+def test_the_bar_of_a_sweep_that_was_stopped_comes_to_its_end(server, kept, monkeypatch):
+    plan = json.loads((kept / "plan.json").read_text())
+    (kept / "plan.json").write_text(json.dumps({**plan, "trials": 24, "cells": 6}))
     totals = []
     add_task = Bar.add_task
 
@@ -339,17 +345,20 @@ def test_the_bar_of_a_sweep_that_was_stopped_comes_to_its_end(server, tmp_path, 
         return add_task(self, *words, total=total, **more)
 
     monkeypatch.setattr(Bar, "add_task", noted)
-    vsweep.sync(tmp_path / "kept", quiet=True)
+    vsweep.sync(kept, quiet=True)
     assert totals == [len(server.runs)] == [13]
 
 
-def test_what_is_no_key_is_said(server, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("mode", "sync"), [("auto", False), ("online", True)])
+def test_what_is_no_key_is_said(tmp_path, monkeypatch, mode, sync):
     monkeypatch.setenv("WANDB_API_KEY", "too-short")
-    said = r"\(WANDB_API_KEY is not a valid API key\)"
-    sweep = train(tmp_path / "kept", "tracker.wandb.mode=auto")
-    assert re.search(said, sweep.unsent)
-    with pytest.raises(ServiceError, match=said):
-        vsweep.sync(tmp_path / "kept")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    told, commands = {}, SimpleNamespace(ended=threading.Event(), stop=threading.Event())
+    commands.ended.set()
+    make_runs(tmp_path, Options(mode=mode, level="trial"), commands, told.update, sync=sync)
+    line, complete = describe_result(Report(mode, 3)._replace(**told), tmp_path, {})
+    assert "(WANDB_API_KEY is not a valid API key)" in line
+    assert not complete
 
 
 @pytest.mark.tail
@@ -398,36 +407,33 @@ def test_kill_9_of_what_makes_the_runs(server, tmp_path):
 
 
 @pytest.mark.tail
-def test_a_service_of_ones_own_is_left_alone(server, tmp_path, monkeypatch):
+def test_a_service_of_ones_own_is_left_alone(server, kept, monkeypatch):
     # So an environment says it in which W&B is used; there is nobody at this one.
     monkeypatch.setenv("WANDB_SERVICE", f"3-{os.getpid()}-tcp-localhost-9")
-    sweep = train(tmp_path / "kept", "tracker.wandb.level=cell")
-    assert sweep.unsent == ""
-    everything_once(server, tmp_path / "kept", "cell")
+    assert send(kept, level="cell") == ""
+    everything_once(server, kept, "cell")
 
 
 @pytest.mark.tail
-def test_a_sweep_that_the_client_asks_for_many_minutes_is_given_up(server, tmp_path):
+def test_a_sweep_that_the_client_asks_for_many_minutes_is_given_up(server, kept):
     server.fail(500, operation="UpsertSweep")
     begun = time.monotonic()
-    sweep = train(tmp_path / "kept", "tracker.wandb.level=cell")
+    assert "sends the rest" in send(kept, level="cell")
     assert time.monotonic() - begun < 60
-    assert "sends the rest" in sweep.unsent
     server.heal()
-    vsweep.sync(tmp_path / "kept", quiet=True)
-    everything_once(server, tmp_path / "kept", "cell")
+    assert send(kept, level="cell") == ""
+    everything_once(server, kept, "cell")
 
 
 @pytest.mark.parametrize(
     "fault", [{"where": "files"}, pytest.param({"operation": "CreateRunFiles"}, marks=pytest.mark.tail)]
 )
-def test_pictures_that_do_not_come_are_sent_again(server, tmp_path, fault):
+def test_pictures_that_do_not_come_are_sent_again(server, kept, fault):
     server.fail(401, **fault)
-    sweep = train(tmp_path / "kept", "tracker.wandb.level=sweep")
-    assert "no run is at" in sweep.unsent
+    assert "no run is at" in send(kept, level="sweep")
     server.heal()
-    vsweep.sync(tmp_path / "kept", quiet=True)
-    everything_once(server, tmp_path / "kept", "sweep")
+    assert send(kept, level="sweep") == ""
+    everything_once(server, kept, "sweep")
     (overview,) = server.runs.values()
     named = {one["path"] for one in overview.summary.values() if isinstance(one, dict) and "path" in one}
     assert len(named) >= 3

@@ -102,6 +102,15 @@ def made(sweep, level, rows=12):
 
 
 @pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """A sweep of one seed, of many draws of a learning rate, of which two differ in a late digit only."""
+    rates = [f"0.{i:03}" for i in range(1, 39)]
+    words = [f"draws.optimizer.lr=[{','.join([*rates, '0.10001', '0.100012'])}]", "data=iris"]
+    words += ["model=logistic", "steps=2", "verify=false", "tracker=none"]
+    return vsweep.sweep([*words, f"dir='{tmp_path_factory.mktemp('drawn') / 'kept'}'"], quiet=True)
+
+
+@pytest.fixture(scope="module")
 def by_trial(long):
     return made(long, "trial")
 
@@ -192,11 +201,8 @@ def test_names_groups_tags_and_notes(long, by_trial, by_cell):
     assert all(len(text) <= 128 for r in by_trial.values() for text in (r.name, r.group))
 
 
-def test_notes_have_the_first_of_many_draws(tmp_path):
-    drawn = ",".join(f"0.{i:03}" for i in range(1, 41))
-    words = [f"draws.optimizer.lr=[{drawn}]", "data=iris", "model=logistic", "steps=2", "verify=false"]
-    vsweep.sweep([*words, "tracker=none", f"dir='{tmp_path / 'kept'}'"], quiet=True)
-    runs = Runs(tmp_path / "kept", "trial")
+def test_notes_have_the_first_of_many_draws(drawn):
+    runs = Runs(drawn.directory, "trial")
     for run in (*runs.build([7], 200), runs.overview()):
         assert "'draws.optimizer.lr=[0.001,0.002,0.003,…]' data=iris" in run.notes
     assert len(runs.overview().config["draws"]["optimizer"]["lr"]) == 40
@@ -207,17 +213,11 @@ def test_cells_with_a_null_and_a_value_on_an_axis_have_names_of_their_own(by_cel
     assert len(set(names)) == len(names)
 
 
-def test_cells_that_differ_in_a_late_digit_are_no_seeds_of_one(tmp_path):
-    words = ["data=iris", "model=logistic", "seeds=2", "steps=1", "verify=false", "tracker=none"]
-    sweep = vsweep.sweep(
-        [*words, "grid.optimizer.lr=[0.10001,0.100012,0.2]", f"dir='{tmp_path / 'kept'}'"], quiet=True
-    )
-    runs = Runs(sweep.directory, "trial")
-    groups = pd.Series([run.group.partition(" ")[0] for run in runs.build(list(runs.ids.values()), 9)])
-    assert groups.value_counts().to_dict() == {"lr=0.10001": 2, "lr=0.100012": 2, "lr=0.2": 2}
-    by_cell = Runs(sweep.directory, "cell")
-    names = {run.name for run in by_cell.build(list(by_cell.ids.values()), 9)}
-    assert names == set(groups)
+def test_cells_that_differ_in_a_late_digit_are_no_seeds_of_one(drawn):
+    groups = {run.group.partition(" ")[0] for run in made(drawn, "trial").values()}
+    assert len(groups) == 40
+    assert groups > {"lr=0.001", "lr=0.10001", "lr=0.100012"}
+    assert {run.name for run in made(drawn, "cell").values()} == groups
 
 
 def test_the_overview_is_one_whatever_else_is_shown(long):
@@ -313,11 +313,9 @@ def test_the_outbox_outlives_a_torn_line(tmp_path):
     assert last.sweeps == {"server e/p": "s1"}
 
 
-def test_of_one_seed_a_trial_and_its_cell_are_two_runs(tmp_path):
-    words = ["data=iris", "model=logistic", "grid.optimizer.lr=[0.1,0.3]", "steps=2", "verify=false"]
-    vsweep.sweep([*words, "tracker=none", f"dir='{tmp_path / 'kept'}'"], quiet=True)
-    trials, cells = (set(Runs(tmp_path / "kept", level).ids) for level in ("trial", "cell"))
-    assert len(trials) == len(cells) == 2
+def test_of_one_seed_a_trial_and_its_cell_are_two_runs(drawn):
+    trials, cells = (set(Runs(drawn.directory, level).ids) for level in ("trial", "cell"))
+    assert len(trials) == len(cells) == 40
     assert not trials & cells
 
 

@@ -47,7 +47,7 @@ SWEEPS = {
     "grid": grid,
     "function": lambda: made_up({"model.x": [-1.0, 0.0, 1.0]}, ("train_loss", "param.x"), seeds=1),
     "no axis": lambda: made_up({}),
-    "many axes": lambda: made_up({f"data.f{i}": [0, 1] for i in range(11)}, seeds=1),
+    "many axes": lambda: made_up({f"data.f{i}": [0, 1] for i in range(7)}, seeds=1),
 }
 
 

@@ -11,7 +11,6 @@ from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     ProgressColumn,
     Task,
@@ -42,24 +41,9 @@ _REDRAW_EVERY_S = 0.5
 
 class _Speed(ProgressColumn):
     def render(self, task: Task) -> Text:
-        return Text(_describe_speed(task) if task.completed else "starting")
-
-
-def _speed(task: Task) -> float:
-    """Return the speed; rich knows it from the second block on, and there may be only one."""
-    return task.finished_speed or task.speed or task.completed / (task.elapsed or math.inf)
-
-
-def _describe_speed(task: Task) -> str:
-    return f"{_speed(task):,.1f} {task.fields['unit']}/s"
-
-
-def _describe_progress(task: Task) -> str:
-    total = task.total or 0
-    count = f"{task.completed:,.0f}/{total:,.0f} {task.fields['unit']}"
-    if not (speed := _speed(task)):
-        return count
-    return f"{count}, {_describe_speed(task)}, {(total - task.completed) / speed:.0f} s left"
+        # rich knows the speed from the second block on, and there may be only one.
+        speed = task.finished_speed or task.speed or task.completed / (task.elapsed or math.inf)
+        return Text(f"{speed:,.1f} {task.fields['unit']}/s" if task.completed else "starting")
 
 
 class Bar(Progress):
@@ -70,18 +54,18 @@ class Bar(Progress):
 
     def __init__(self, console: Console) -> None:
         """Show nothing before `start`."""
+        self._in_notebook = console.is_jupyter and not console.quiet
+        self._in_lines = not (console.is_terminal or self._in_notebook)
         columns = (
             TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}"),
+            *([] if self._in_lines else [BarColumn()]),
+            TextColumn("{task.completed:,}/{task.total:,} {task.fields[unit]}"),
             _Speed(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
         )
         super().__init__(*columns, console=console, disable=not console.is_terminal)
-        self._in_notebook = console.is_jupyter and not console.quiet
         self._ended = threading.Event()
         self._redrawing: threading.Thread | None = None
         self._last_line = time.monotonic()
@@ -100,8 +84,8 @@ class Bar(Progress):
     def show_line(self) -> None:
         """Show the progress in a line, unless it is visible anyway."""
         self._last_line = time.monotonic()
-        if self.disable and not self._in_notebook:
-            self.console.print("; ".join(map(_describe_progress, self.tasks)))
+        if self._in_lines:
+            self.console.print(self.get_renderable(), width=_WIDTH)
 
     def start(self) -> None:
         """Show the bar."""
@@ -187,7 +171,8 @@ class ConsoleTracker:
     def _show_cells(self, sweep: StoredSweep, cells: pd.DataFrame) -> None:
         """Show a table of the best cells: the metric's mean and standard error over seeds, and the ties."""
         axes = varied_axes(sweep.trials)
-        tied, chaotic = tied_with_best(cells).tolist(), _chaotic_cells(sweep)
+        tied, checked = tied_with_best(cells).tolist(), (sweep.verified or {"trials": []})["trials"]
+        chaotic = {trial["cell"] for trial in checked if trial["chaotic"]}
         columns = [*short_axis_names(axes).values(), *_CELL_COLUMNS]
         rows = []
         for i, row in enumerate(cells.head(_ROWS if len(cells) > _ALL else _ALL).to_dict("records")):
@@ -230,12 +215,6 @@ def _describe_time(record: Mapping[str, Any]) -> str:
     used, expected = (record[name] / 2**20 for name in ("device_bytes", "predicted_device_bytes"))
     total = f"{seconds['total']:.1f} s (predicted {predicted['total']:.1f})"
     return f"trained in {total}: {parts}; {used:.0f} MiB per device ({expected:.0f})"
-
-
-def _chaotic_cells(sweep: StoredSweep) -> set[int]:
-    """Return the cells with a trial that verification found to be chaotic."""
-    checked = [] if sweep.verified is None else sweep.verified["trials"]
-    return {trial["cell"] for trial in checked if trial["chaotic"]}
 
 
 def _pictures(sweep: StoredSweep) -> list[str]:

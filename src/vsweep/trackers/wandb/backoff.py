@@ -19,26 +19,17 @@ class Backoff:
         last: Whether all trials are trained, so that nobody waits for anything but the upload.
     """
 
-    def __init__(self, patience: float, stop: threading.Event) -> None:
+    def __init__(self, patience: float, stop: threading.Event, *, last: bool = False) -> None:
         """Start without a wait.
 
         Args:
             patience: The time to go on without success once all is trained, in seconds.
             stop: Event that ends a wait.
+            last: Whether all trials are trained.
         """
-        self.why = ""
-        self._patience, self._stop = patience, stop
-        self._reset()
-        self.last = False
-
-    def _reset(self) -> None:
-        self._wait, self._not_before, self._refused = _FIRST_WAIT_S, 0.0, 0
-        self._reached = time.monotonic()
-
-    def hurry(self) -> None:
-        """Start again without a wait after the last trial is trained."""
-        self.last = True
-        self._reset()
+        self.why, self.last = "", last
+        self._patience, self._stop, self._not_before = patience, stop, 0.0
+        self.came_through()
 
     def waits(self) -> bool:
         """Return whether it is too early to ask again, after a short wait if so."""

@@ -1,14 +1,11 @@
 """Query and change the runs of a project on a W&B server."""
 
 import ssl
-import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import Future
-from contextlib import redirect_stdout
-from io import StringIO
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pandas as pd
@@ -47,13 +44,12 @@ class Server:
     def __init__(self, options: Options) -> None:
         """Connect to the server, which must answer and know the user."""
         self._options = options
-        base_url = str(wandb.setup().settings.base_url).rstrip("/")
-        self._base_url = base_url
+        self._base_url = str(wandb.setup().settings.base_url).rstrip("/")
         self.renew()
         self.entity = options.entity or str(self._api.default_entity)
         self.path = f"{self.entity}/{options.project}"
         # The name of this destination in the upload log.
-        self.place = f"{base_url} {self.path}"
+        self.place = f"{self._base_url} {self.path}"
         self.url = self._api.project(options.project, self.entity).url
 
     def renew(self) -> None:
@@ -103,19 +99,13 @@ class Server:
 
     def create_sweep(self, sweep: StoredSweep) -> str:
         """Create a W&B sweep for the runs to join, and return its id."""
-        config, result = sweep_config(sweep), Future[str]()
-
-        def create() -> None:
-            try:
-                with redirect_stdout(StringIO()):
-                    result.set_result(wandb.sweep(config, entity=self.entity, project=self._options.project))
-            except Exception as error:
-                result.set_exception(error)
-
+        config = sweep_config(sweep)
+        creating = ThreadPoolExecutor(1).submit(
+            wandb.sweep, config, entity=self.entity, project=self._options.project
+        )
         # The client retries for many minutes, and no setting limits that.
-        threading.Thread(target=create, daemon=True).start()
         try:
-            return result.result(self._options.waits)
+            return creating.result(self._options.waits)
         except TimeoutError as error:
             # The pending request would block the next one.
             wandb.teardown()

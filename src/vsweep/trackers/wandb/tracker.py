@@ -23,8 +23,11 @@ from vsweep.trackers.wandb.runs import Runs
 from vsweep.trackers.wandb.upload_log import FOLDER, UploadLog
 from vsweep.trackers.wandb.worker_process import Report, WorkerProcess
 
-# The arguments of `vsweep sync` that `vsweep dashboard` has too.
-_DASHBOARD_ARGUMENTS = ("project", "entity", "level")
+# The arguments to repeat in a suggested command.
+_ARGUMENTS = {
+    "sync": ("project", "entity", "level", "rows", "patience"),
+    "dashboard": ("project", "entity", "level"),
+}
 # A stop waits this long for the runs that are being made, in seconds.
 _PATIENCE_S = 15.0
 _RUNS = "W&B runs"
@@ -117,15 +120,14 @@ def describe_result(report: Report, directory: Path, arguments: Mapping[str, str
         directory: The sweep's directory.
         arguments: Arguments of `vsweep sync` that differ from the config.
     """
-    command, runs = _sync_command(directory, arguments), format_count(report.total, "run")
+    command, runs = _command("sync", directory, arguments), format_count(report.total, "run")
     complete, offline = report.complete == report.total, report.mode == OFFLINE
     where = report.where or (str(directory / FOLDER) if offline else "W&B")
     why = f" ({report.why})" if report.why else ""
     if complete and offline:
         return f"W&B: {runs} in {where}{why}; to upload them: {command}", not why
     if complete and not why:
-        shared = {key: value for key, value in arguments.items() if key in _DASHBOARD_ARGUMENTS}
-        workspace = _command("dashboard", directory, shared)
+        workspace = _command("dashboard", directory, arguments)
         return f"W&B: {runs} at {where}; a workspace for them: {workspace}", True
     count = f"{report.complete:,} of {runs} are" if report.complete else "no run is"
     return f"W&B: {count} at {where}{why}; every curve is in the store: {command} sends the rest", False
@@ -133,21 +135,15 @@ def describe_result(report: Report, directory: Path, arguments: Mapping[str, str
 
 def missing_runs_message(sweep: StoredSweep) -> str:
     """Say which runs of a trained sweep are missing according to its directory; "" if none are."""
-    if tracker_mode(tracker_options(sweep.config)) == "disabled":
+    mode = tracker_mode(tracker_options(sweep.config))
+    if mode == "disabled":
         return ""
     expected = Runs(sweep.directory, run_level(sweep)).all_ids
-    made = UploadLog(sweep.directory).most_complete(expected)
-    if made == len(expected):
-        return ""
-    command = _sync_command(sweep.directory, {})
-    return f"W&B: {made:,} of {format_count(len(expected), 'run')} were made; {command} sends them all"
-
-
-def _sync_command(directory: Path, arguments: Mapping[str, str]) -> str:
-    return _command("sync", directory, {key: value for key, value in arguments.items() if key != "mode"})
+    report = Report(mode, len(expected), UploadLog(sweep.directory).most_complete(expected))
+    return "" if report.complete == report.total else describe_result(report, sweep.directory, {})[0]
 
 
 def _command(name: str, directory: Path, arguments: Mapping[str, str]) -> str:
-    return shlex.join(
-        ["vsweep", name, str(directory), *(f"{key}={value}" for key, value in arguments.items())]
-    )
+    """Return a command for a directory, with those of the arguments that the command has."""
+    options = [f"{key}={value}" for key, value in arguments.items() if key in _ARGUMENTS[name]]
+    return shlex.join(["vsweep", name, str(directory), *options])

@@ -75,7 +75,7 @@ class Upload:
         """
         self._runs = runs
         if last and not self._backoff.last:
-            self._backoff.hurry()
+            self._backoff = Backoff(self._options.patience, self._stop, last=True)
             self._tries.clear()
         if self._backoff.waits():
             return True
@@ -139,8 +139,10 @@ class Upload:
         def write(run: Run) -> None:
             if self._stop.is_set():
                 raise InterruptedError("it was stopped")
-            overview = runs.sweep if run.job_type == OVERVIEW else None
-            write_run(run, self._options, self._directory, sweep=sweep, overview=overview)
+            if run.job_type == OVERVIEW:
+                write_run(run, self._options, self._directory, overview=runs.sweep)
+            else:
+                write_run(run, self._options, self._directory, sweep=sweep)
 
         # W&B's service must run before several threads start runs at once.
         wandb.setup()

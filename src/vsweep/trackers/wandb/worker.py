@@ -38,28 +38,22 @@ class Commands:
     Attributes:
         ended: Set when training has ended.
         stop: Set when the process is to stop.
+        changed: Set with each of the others.
     """
 
     def __init__(self) -> None:
-        self.stop, self.ended, self._changed = threading.Event(), threading.Event(), threading.Event()
+        self.ended, self.stop, self.changed = threading.Event(), threading.Event(), threading.Event()
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
-        for line in sys.stdin:
-            if line.strip() == "end":
-                self.ended.set()
-                self._changed.set()
+        for _ in sys.stdin:
+            self.ended.set()
+            self.changed.set()
         self.stop.set()
-        self._changed.set()
+        self.changed.set()
         # This process holds a lock, and its parent may not be there to kill it.
         time.sleep(_STOPS_S)
         os._exit(1)
-
-    def wait(self, seconds: float) -> None:
-        """Wait for some time, or until an event is set."""
-        self._changed.wait(seconds)
-        if not self.stop.is_set():
-            self._changed.clear()
 
 
 def main() -> None:
@@ -133,7 +127,7 @@ def make_runs(
         if runs is None or not upload.make_some(runs, last=last):
             if last:
                 break
-            commands.wait(_EVERY_S)
+            commands.changed.wait(_EVERY_S)
     tell(where=upload.url, complete=upload.complete, why=why or upload.why)
 
 

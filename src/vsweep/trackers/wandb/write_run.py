@@ -32,7 +32,12 @@ _SLOWEST_UPLOAD = 250_000
 
 
 def write_run(
-    run: Run, options: Options, directory: Path, sweep: str | None, overview: StoredSweep | None
+    run: Run,
+    options: Options,
+    directory: Path,
+    *,
+    sweep: str | None = None,
+    overview: StoredSweep | None = None,
 ) -> None:
     """Make a complete run; errors of W&B's client are raised.
 
