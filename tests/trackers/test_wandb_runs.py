@@ -309,7 +309,7 @@ def test_the_outbox_outlives_a_torn_line(tmp_path):
     last = UploadLog(tmp_path)
     assert last.ids("offline") == {"b": "trial", "d": "cell"}
     assert last.ids("server e/p") == {}
-    assert [last.most_complete(ids) for ids in ("abd", "a", "")] == [2, 0, 0]
+    assert [last.best_place(ids) for ids in ("abd", "a", "")] == [("offline", 2), ("", 0), ("", 0)]
     assert last.sweeps == {"server e/p": "s1"}
 
 

@@ -135,12 +135,12 @@ def describe_result(report: Report, directory: Path, arguments: Mapping[str, str
 
 def missing_runs_message(sweep: StoredSweep) -> str:
     """Say which runs of a trained sweep are missing according to its directory; "" if none are."""
-    mode = tracker_mode(tracker_options(sweep.config))
-    if mode == "disabled":
+    if tracker_mode(tracker_options(sweep.config)) == "disabled":
         return ""
     expected = Runs(sweep.directory, run_level(sweep)).all_ids
-    report = Report(mode, len(expected), UploadLog(sweep.directory).most_complete(expected))
-    return "" if report.complete == report.total else describe_result(report, sweep.directory, {})[0]
+    place, complete = UploadLog(sweep.directory).best_place(expected)
+    report = Report(place, len(expected), complete)
+    return "" if complete == len(expected) else describe_result(report, sweep.directory, {})[0]
 
 
 def _command(name: str, directory: Path, arguments: Mapping[str, str]) -> str:

@@ -38,10 +38,10 @@ class UploadLog:
         """Return the level of each run at a destination, by id."""
         return {run: level for (run, to), level in self._levels.items() if to == place}
 
-    def most_complete(self, ids: Collection[str]) -> int:
-        """Return how many of these runs are at the destination that has most of them."""
+    def best_place(self, ids: Collection[str]) -> tuple[str, int]:
+        """Return the destination that has most of these runs, and how many it has."""
         counts = Counter(place for run, place in self._levels if run in ids)
-        return max(counts.values(), default=0)
+        return next(iter(counts.most_common(1)), ("", 0))
 
     def add(self, levels: Mapping[str, str], place: str) -> None:
         """Record complete runs at a destination; levels: the level of each run by its id."""
