@@ -8,7 +8,7 @@ from dashboard_helpers import made_up
 
 from vsweep.analysis.axis_scale import heatmap_pairs, is_log_spaced
 from vsweep.trackers.wandb.dashboard import dashboard_sections, wr
-from vsweep.trackers.wandb.options import LEVELS, run_level
+from vsweep.trackers.wandb.options import LEVELS, plan_runs, tracker_options
 from vsweep.trackers.wandb.runs import config_path, curves_key, heatmap_key, sweep_id
 
 
@@ -188,9 +188,7 @@ def test_a_whole_group_is_in_the_config_by_its_name():
     ],
 )
 def test_the_level_is_what_the_config_says_or_as_many_trials_have_it(tracker, level):
-    many = made_up({"model.width": range(1, 101)}, seeds=4, config={"tracker": tracker})
-    assert run_level(many) == level
-    assert run_level(made_up({})) == "trial"
+    assert plan_runs(tracker_options({"tracker": tracker})["level"], 400, 100).level == level
     assert level in LEVELS
 
 

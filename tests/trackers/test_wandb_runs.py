@@ -16,7 +16,6 @@ from vsweep.analysis.seed_spread import aggregate_seeds
 from vsweep.config.groups import CONF
 from vsweep.trackers.wandb.options import Options, describe_runs, estimate_seconds, plan_runs, tracker_options
 from vsweep.trackers.wandb.runs import Runs, cell_config
-from vsweep.trackers.wandb.server import sweep_config
 from vsweep.trackers.wandb.upload_log import UploadLog
 
 
@@ -286,23 +285,11 @@ def test_the_overview_says_what_is_best(long):
     assert run.config["grid"]["optimizer"]["lr"] == [0.1, 1e6]
 
 
-def test_a_sweep_of_w_and_b_has_the_axes_nested_as_configs_are(long):
-    config = sweep_config(long)
-    assert config["method"] == "grid"
-    assert config["metric"] == {"name": "final_val_accuracy", "goal": "maximize"}
-    model = config["parameters"]["model"]["parameters"]
-    assert model["name"] == {"values": ["logistic", "mlp"]}
-    assert model["width"] == {"values": [2, 3]}
-    assert config["parameters"]["optimizer"]["parameters"]["lr"] == {"values": [0.1, 1e6]}
-    assert config["parameters"]["seed"] == {"values": [3, 5, 9]}
-
-
 def test_the_outbox_outlives_a_torn_line(tmp_path):
     outbox = UploadLog(tmp_path)
     outbox.add({"a": "trial", "b": "trial"}, "offline")
-    outbox.add_sweep("server e/p", "s1")
     with (tmp_path / "wandb" / "runs.jsonl").open("a") as file:
-        file.write('{"id": "c", "lev')
+        file.write('{"sweep": "of an earlier version", "to": "server e/p"}\n{"id": "c", "lev')
     again = UploadLog(tmp_path)
     again.add({"d": "cell"}, "offline")
     again.delete(["a"], "offline")
@@ -310,7 +297,6 @@ def test_the_outbox_outlives_a_torn_line(tmp_path):
     assert last.ids("offline") == {"b": "trial", "d": "cell"}
     assert last.ids("server e/p") == {}
     assert [last.best_place(ids) for ids in ("abd", "a", "")] == [("offline", 2), ("", 0), ("", 0)]
-    assert last.sweeps == {"server e/p": "s1"}
 
 
 def test_of_one_seed_a_trial_and_its_cell_are_two_runs(drawn):

@@ -4,8 +4,6 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-from vsweep.store.reader import StoredSweep
-
 OFFLINE = "offline"
 # There is a run of each trial, of each cell, or of neither, besides the overview.
 Level = Literal["trial", "cell", "sweep"]
@@ -77,12 +75,6 @@ def plan_runs(level: str, trials: int, cells: int) -> RunPlan:
     auto: Level = "trial" if trials <= _MOST_TRIALS else "cell" if cells <= _MOST_CELLS else "sweep"
     chosen = next((known for known in LEVELS if known == level), auto)
     return RunPlan(chosen, {"trial": trials, "cell": cells, "sweep": 0}[chosen] + 1)
-
-
-def run_level(sweep: StoredSweep) -> Level:
-    """Return the level of a sweep's runs according to its config, or to its size."""
-    level = tracker_options(sweep.config)["level"]
-    return plan_runs(level, sweep.plan["trials"], sweep.plan["cells"]).level
 
 
 def estimate_seconds(runs: int, rows: int, mode: str) -> float:

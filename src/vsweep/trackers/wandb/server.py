@@ -5,23 +5,17 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import pandas as pd
 import wandb
 
-from vsweep.metrics import axes_of, default_metric, higher_is_better
-from vsweep.store.reader import StoredSweep
 from vsweep.trackers.wandb.options import Options
-from vsweep.trackers.wandb.runs import OVERVIEW, Run, config_path
+from vsweep.trackers.wandb.runs import OVERVIEW, Run
 
 _TIMEOUT_S = 30
 _RUNS_PER_QUERY = 200
 # A server counts rows this long after it accepted them, in seconds.
 _LAG_S = 15.0
-# W&B's page of a sweep lists no more values of a parameter.
-_MOST_VALUES = 500
 
 
 def is_reachable(url: str) -> bool:
@@ -46,11 +40,11 @@ class Server:
         self._options = options
         self._base_url = str(wandb.setup().settings.base_url).rstrip("/")
         self.renew()
-        self.entity = options.entity or str(self._api.default_entity)
-        self.path = f"{self.entity}/{options.project}"
+        entity = options.entity or str(self._api.default_entity)
+        self._path = f"{entity}/{options.project}"
         # The name of this destination in the upload log.
-        self.place = f"{self._base_url} {self.path}"
-        self.url = self._api.project(options.project, self.entity).url
+        self.place = f"{self._base_url} {self._path}"
+        self.url = self._api.project(options.project, entity).url
 
     def renew(self) -> None:
         """Replace the API client, which caches answers and needs the service that `wandb.teardown` ends.
@@ -90,26 +84,12 @@ class Server:
 
     def _find(self, filters: dict[str, Any]) -> list[Any]:
         try:
-            return list(self._api.runs(self.path, filters=filters, per_page=_RUNS_PER_QUERY))
+            return list(self._api.runs(self._path, filters=filters, per_page=_RUNS_PER_QUERY))
         except ValueError as error:
             # A project that does not exist has no runs.
             if "Could not find project" not in str(error):
                 raise
             return []
-
-    def create_sweep(self, sweep: StoredSweep) -> str:
-        """Create a W&B sweep for the runs to join, and return its id."""
-        config = sweep_config(sweep)
-        creating = ThreadPoolExecutor(1).submit(
-            wandb.sweep, config, entity=self.entity, project=self._options.project
-        )
-        # The client retries for many minutes, and no setting limits that.
-        try:
-            return creating.result(self._options.waits)
-        except TimeoutError as error:
-            # The pending request would block the next one.
-            wandb.teardown()
-            raise ConnectionError("the server did not create a W&B sweep for the runs") from error
 
 
 def _is_complete(stored: Any, run: Run) -> bool:
@@ -121,24 +101,3 @@ def _is_complete(stored: Any, run: Run) -> bool:
     values = [value for value in stored.summary_metrics.values() if isinstance(value, Mapping)]
     files = {value["path"] for value in values if str(value.get("_type")).endswith("-file")}
     return bool(files) and files <= {file.name for file in stored.files()}
-
-
-def sweep_config(sweep: StoredSweep) -> dict[str, Any]:
-    """Return a W&B sweep's config with the sweep's axes, nested as in the runs' configs."""
-    trials, metric = sweep.trials, default_metric(sweep.trials)
-    parameters: dict[str, Any] = {}
-    for axis in axes_of(trials):
-        values = [v.item() if hasattr(v, "item") else v for v in trials[axis].unique() if pd.notna(v)]
-        *groups, key = config_path(sweep, axis).split(".")
-        inner = parameters
-        for group in groups:
-            inner = inner.setdefault(group, {"parameters": {}})["parameters"]
-        inner[key] = {"values": values[:_MOST_VALUES]}
-    parameters["seed"] = {"values": sorted(trials["seed"].unique().tolist())[:_MOST_VALUES]}
-    goal = "maximize" if higher_is_better(metric) else "minimize"
-    return {
-        "name": f"{sweep.plan['name']} {sweep.plan['started']}",
-        "method": "grid",
-        "metric": {"name": f"final_{metric}", "goal": goal},
-        "parameters": parameters,
-    }

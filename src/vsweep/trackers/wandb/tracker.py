@@ -11,23 +11,14 @@ from rich.console import Console
 from vsweep.analysis.labels import format_count
 from vsweep.store.reader import StoredSweep
 from vsweep.trackers.console import Bar
-from vsweep.trackers.wandb.options import (
-    OFFLINE,
-    Options,
-    plan_runs,
-    run_level,
-    tracker_mode,
-    tracker_options,
-)
+from vsweep.trackers.wandb.options import OFFLINE, Options, plan_runs, tracker_mode, tracker_options
 from vsweep.trackers.wandb.runs import Runs
 from vsweep.trackers.wandb.upload_log import FOLDER, UploadLog
 from vsweep.trackers.wandb.worker_process import Report, WorkerProcess
 
 # The arguments to repeat in a suggested command.
-_ARGUMENTS = {
-    "sync": ("project", "entity", "level", "rows", "patience"),
-    "dashboard": ("project", "entity", "level"),
-}
+_WHERE = "project", "entity", "level"
+_ARGUMENTS = {"sync": (*_WHERE, "rows", "patience"), "dashboard": _WHERE}
 # A stop waits this long for the runs that are being made, in seconds.
 _PATIENCE_S = 15.0
 _RUNS = "W&B runs"
@@ -135,9 +126,11 @@ def describe_result(report: Report, directory: Path, arguments: Mapping[str, str
 
 def missing_runs_message(sweep: StoredSweep) -> str:
     """Say which runs of a trained sweep are missing according to its directory; "" if none are."""
-    if tracker_mode(tracker_options(sweep.config)) == "disabled":
+    options, plan = tracker_options(sweep.config), sweep.plan
+    if tracker_mode(options) == "disabled":
         return ""
-    expected = Runs(sweep.directory, run_level(sweep)).all_ids
+    level = plan_runs(options["level"], plan["trials"], plan["cells"]).level
+    expected = Runs(sweep.directory, level).all_ids
     place, complete = UploadLog(sweep.directory).best_place(expected)
     report = Report(place, len(expected), complete)
     return "" if complete == len(expected) else describe_result(report, sweep.directory, {})[0]

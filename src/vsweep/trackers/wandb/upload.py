@@ -9,7 +9,6 @@ from pathlib import Path
 
 import wandb
 
-from vsweep.store.reader import StoredSweep
 from vsweep.trackers.wandb.backoff import Backoff
 from vsweep.trackers.wandb.client import redact_key
 from vsweep.trackers.wandb.options import OFFLINE, Options
@@ -131,7 +130,6 @@ class Upload:
     def _write_all(self, runs: Runs, wanted: Sequence[Run]) -> tuple[list[Run], dict[str, object]]:
         """Write runs in threads; return those that the client finished, and the errors of others by id."""
         self._clear({run.id for run in wanted})
-        sweep = self._wandb_sweep(runs.sweep) if any(run.job_type != OVERVIEW for run in wanted) else None
         finished: list[Run] = []
         failed: dict[str, object] = {}
         count = self.complete
@@ -139,10 +137,8 @@ class Upload:
         def write(run: Run) -> None:
             if self._stop.is_set():
                 raise InterruptedError("it was stopped")
-            if run.job_type == OVERVIEW:
-                write_run(run, self._options, self._directory, overview=runs.sweep)
-            else:
-                write_run(run, self._options, self._directory, sweep=sweep)
+            overview = runs.sweep if run.job_type == OVERVIEW else None
+            write_run(run, self._options, self._directory, overview)
 
         # W&B's service must run before several threads start runs at once.
         wandb.setup()
@@ -163,14 +159,6 @@ class Upload:
         if self._options.online:
             self._clear(levels)
         self._tell(complete=self.complete)
-
-    def _wandb_sweep(self, sweep: StoredSweep) -> str | None:
-        """Return the id of W&B's sweep for the runs to join; create it if necessary."""
-        if self._server is None:
-            return None
-        if self._place not in self._log.sweeps:
-            self._log.add_sweep(self._place, self._server.create_sweep(sweep))
-        return self._log.sweeps[self._place]
 
     def _delete_stale(self, runs: Runs) -> None:
         """Delete runs of this level that showed the sweep before it was extended."""

@@ -18,7 +18,6 @@ class UploadLog:
 
     Attributes:
         folder: The folder of the log.
-        sweeps: The id of W&B's sweep at each destination.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -26,11 +25,10 @@ class UploadLog:
         self.folder = directory / FOLDER
         self._file = self.folder / "runs.jsonl"
         self._levels: dict[tuple[str, str], str] = {}
-        self.sweeps: dict[str, str] = {}
         if not self._file.exists():
             return
         for line in self._file.read_text(encoding="utf-8", errors="replace").splitlines():
-            # A process that was killed may have left an incomplete line.
+            # A killed process may have left an incomplete line, and an earlier version had other records.
             with suppress(ValueError, KeyError, TypeError):
                 self._apply(json.loads(line))
 
@@ -51,18 +49,12 @@ class UploadLog:
         """Record runs that were deleted at a destination."""
         self._append({"id": run, "level": "", "to": place, "gone": True} for run in ids)
 
-    def add_sweep(self, place: str, sweep: str) -> None:
-        """Record the W&B sweep that the runs at a destination belong to."""
-        self._append([{"sweep": sweep, "to": place}])
-
     def _apply(self, record: Mapping[str, Any]) -> None:
-        place = str(record["to"])
-        if "sweep" in record:
-            self.sweeps[place] = str(record["sweep"])
-        elif record.get("gone"):
-            self._levels.pop((str(record["id"]), place), None)
+        key = str(record["id"]), str(record["to"])
+        if record.get("gone"):
+            self._levels.pop(key, None)
         else:
-            self._levels[str(record["id"]), place] = str(record["level"])
+            self._levels[key] = str(record["level"])
 
     def _append(self, records: Iterable[Mapping[str, Any]]) -> None:
         self.folder.mkdir(exist_ok=True)

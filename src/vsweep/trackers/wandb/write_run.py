@@ -31,21 +31,13 @@ _LONGEST_NAME = 100
 _SLOWEST_UPLOAD = 250_000
 
 
-def write_run(
-    run: Run,
-    options: Options,
-    directory: Path,
-    *,
-    sweep: str | None = None,
-    overview: StoredSweep | None = None,
-) -> None:
+def write_run(run: Run, options: Options, directory: Path, overview: StoredSweep | None) -> None:
     """Make a complete run; errors of W&B's client are raised.
 
     Args:
         run: The content of the run.
         options: The options of the tracker.
         directory: The sweep's directory.
-        sweep: The id of W&B's sweep that the run joins.
         overview: The sweep whose tables, pictures and files the run shows, if it is an overview.
     """
     client_run = wandb.init(
@@ -57,7 +49,7 @@ def write_run(
         reinit="create_new",
         # Without this, new rows would replace those that the server has of a run that was interrupted.
         resume="allow" if options.online else None,
-        settings=_settings(options, sweep),
+        settings=_settings(options),
     )
     try:
         # The server told the client at the start which step comes next.
@@ -74,7 +66,7 @@ def write_run(
     client_run.finish()
 
 
-def _settings(options: Options, sweep: str | None) -> wandb.Settings:
+def _settings(options: Options) -> wandb.Settings:
     """Return settings that record curves and a config, but no console, system metrics or code."""
     online = {
         "init_timeout": options.waits,
@@ -82,7 +74,6 @@ def _settings(options: Options, sweep: str | None) -> wandb.Settings:
         "finish_timeout_raises": True,
         # A run that is not sent is made again from the store.
         "x_skip_transaction_log": True,
-        "sweep_id": sweep,
     }
     return wandb.Settings(
         silent=True,
