@@ -25,11 +25,11 @@ HISTORY, SUMMARY = "wandb-history.jsonl", "wandb-summary.json"
 
 
 class Request(NamedTuple):
-    """A request as it is kept: no header and no body."""
+    """A request without its header and body."""
 
     method: str
     path: str
-    operation: str | None  # GraphQL's name of it
+    operation: str | None  # the name of a GraphQL operation
     status: int  # 0 where the connection was lost
     keyed: bool  # whether a key came with it
     at: float  # time.monotonic()
@@ -37,7 +37,7 @@ class Request(NamedTuple):
 
 @dataclass
 class Run:
-    """What is known of a run; `lines` are its files of lines, which its client writes by offset."""
+    """A run; `lines` are its files of lines, which the client writes at offsets."""
 
     entity: str
     project: str
@@ -63,7 +63,7 @@ class Run:
 
     @property
     def history(self) -> list[str]:
-        """The lines of the history; a hole that an offset left is no line."""
+        """The lines of the history, without the holes that offsets may leave."""
         return [line for line in self.lines.get(HISTORY, []) if line is not None]
 
     @property
@@ -115,7 +115,7 @@ class Artifact:
 
 @dataclass
 class Fault:
-    """What some requests get in place of, or before, an answer."""
+    """An error or a delay that some requests get."""
 
     status: int | None
     where: str | None
@@ -153,7 +153,7 @@ class StandIn:
         self.lock = threading.RLock()
         self.features = features
         self.requests: list[Request] = []
-        self.errors: list[str] = []  # what it was asked and doesn't know, and its own mistakes
+        self.errors: list[str] = []  # unknown operations, and errors of the stand-in itself
         self.projects: set[tuple[str, str]] = set()
         self.all_runs: dict[tuple[str, str, str], Run] = {}
         self.artifacts: dict[str, Artifact] = {}
@@ -243,7 +243,7 @@ class StandIn:
         return fault
 
     def strike(self, where: str, operation: str | None) -> tuple[int | None, float | None]:
-        """Wait as long as a fault says, and give the status and the Retry-After of the first that has one."""
+        """Wait for the delays of all faults, and return the first status with its Retry-After."""
         with self.lock:
             struck = [fault for fault in self.faults if fault.strikes(where, operation)]
         self._down.wait(sum(fault.seconds for fault in struck))

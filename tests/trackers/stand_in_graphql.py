@@ -15,7 +15,7 @@ USER = {"id": "VXNlcjox", "name": "Stand In", "username": "stand-in", "email": "
 
 
 class WrongError(Exception):
-    """What the server can't answer."""
+    """A request that the server cannot answer."""
 
 
 def _viewer(server: Any, variables: dict, query: str) -> dict:
@@ -176,7 +176,7 @@ def _runs(server: Any, variables: dict, query: str) -> dict:
 
 
 def matches(run: Any, filters: dict[str, Any]) -> bool:
-    """Whether a run meets a filter in the spelling of MongoDB, as far as it is needed."""
+    """Return whether a run meets a filter, in the part of MongoDB's language that the client uses."""
     for name, wanted in filters.items():
         if name in ("$and", "$or"):
             if not (all if name == "$and" else any)([matches(run, part) for part in wanted]):

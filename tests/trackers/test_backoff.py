@@ -1,4 +1,4 @@
-"""When a server that failed is asked again: by a clock of the test's own."""
+"""The times at which a failed server is asked again, by a clock of the test's own."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""What the person at the terminal sees."""
+"""The console shows the progress of training, and a table of the best cells."""
 
 import re
 from io import StringIO
@@ -17,12 +17,12 @@ ROW = re.compile(r"^ *(\S+) +([\d.]+) ± (\S+) +(\d+/\d+)(?: chaotic)? *([\d.]+|
 
 
 def rows_of(text):
-    """The rows of the table: the axis, the mean, its error, `diverged/seeds`, the chance and the mark."""
+    """Return the rows of the table: the axis, the mean, its error, `diverged/seeds`, the chance, the mark."""
     return [found.groups() for line in text.splitlines() if (found := ROW.match(line.rstrip()))]
 
 
 def again(sweep):
-    """What a sweep of which nothing had to be trained shows."""
+    """Return the text that is shown for a sweep that was complete before."""
     tracker = ConsoleTracker()
     tracker.console = Console(file=StringIO(), width=100, highlight=False)
     tracker.show(sweep, "all are there")
@@ -31,7 +31,7 @@ def again(sweep):
 
 @pytest.fixture(scope="module", autouse=True)
 def few():
-    """Six cells are many here."""
+    """Let a table of more than five cells be too long to be shown whole."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(console, "_ALL", 5)
         yield
@@ -39,7 +39,7 @@ def few():
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory):
-    """A sweep of 7 cells × 2 seeds in blocks, and what it wrote to standard error."""
+    """A sweep of 7 cells × 2 seeds in blocks, and its standard error."""
     import contextlib
     import io
 

@@ -55,7 +55,7 @@ def test_what_is_not_on_a_log_scale(values):
 
 
 def panels(sweep, level="trial"):
-    """All panels of a dashboard by their descriptions."""
+    """Return all panels of a dashboard by their descriptions."""
     return {line: panel for part in dashboard_sections(sweep, level).values() for line, panel in part.items()}
 
 

@@ -1,4 +1,4 @@
-"""`vsweep dashboard`: one view of a sweep is saved and brought up to date; what goes wrong is a sentence."""
+"""`vsweep dashboard` saves one view of a sweep and updates it; a failure is one sentence."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ KEY = "0123456789abcdef0123456789abcdef01234567"
 
 @pytest.fixture
 def server(monkeypatch):
-    """W&B, as far as it is asked; nothing goes over a network."""
+    """A stand-in for W&B without a network."""
     made = Server()
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setattr(wandb, "login", lambda **given: given == {"prompt": False, "verify": False})
@@ -30,7 +30,7 @@ def server(monkeypatch):
 
 @pytest.fixture
 def kept(small, tmp_path):
-    """A sweep's directory of its own."""
+    """A copy of a sweep's directory."""
     return shutil.copytree(small.directory, tmp_path / "kept")
 
 

@@ -1,4 +1,4 @@
-"""The real client of W&B against the stand-in: what it logged is what the stand-in holds."""
+"""The stand-in for the server holds what the real client of W&B has logged."""
 
 import gc
 import math
@@ -20,7 +20,7 @@ QUICK = {
     "x_save_requirements": False,
     "symlink": False,
     "disable_git": True,
-    # Whole seconds: the client cuts what is less than one to none, which means its default.
+    # The client rounds less than a second down to 0, which stands for its default.
     "x_file_stream_transmit_interval": 1,
     "x_file_stream_retry_wait_min_seconds": 1,
     "x_file_stream_retry_wait_max_seconds": 1,
@@ -33,7 +33,7 @@ QUICK = {
 def client(tmp_path, monkeypatch):
     """Point the client at a server, and end its service process afterwards."""
     for name in ("WANDB_MODE", "WANDB_PROJECT", "WANDB_ENTITY"):
-        monkeypatch.setenv(name, "")  # so that what the client sets itself is undone
+        monkeypatch.setenv(name, "")  # the client's own changes are undone too
         monkeypatch.delenv(name)
     for name in ("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR"):
         monkeypatch.setenv(name, str(tmp_path))
@@ -46,7 +46,7 @@ def client(tmp_path, monkeypatch):
 
     yield point
     wandb.teardown()
-    gc.collect()  # the client's sockets, while the warning of it is still this test's
+    gc.collect()  # the warnings about the client's sockets belong to this test
 
 
 @pytest.fixture

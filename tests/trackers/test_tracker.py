@@ -1,4 +1,4 @@
-"""A tracker that fails takes nothing from the sweep."""
+"""A tracker that fails does not affect the sweep."""
 
 from vsweep.trackers.tracker import Trackers
 

@@ -34,7 +34,7 @@ WORDS = [
 
 
 def read_run(file: Path) -> dict:
-    """What W&B's reader says of an offline file: as `wandb leet inspect --json FILE`, without its start."""
+    """Read an offline file with W&B's own reader, as `wandb leet inspect --json FILE` does."""
     from wandb.util import get_core_path
 
     folder = file.parents[1]
@@ -56,7 +56,7 @@ def read_run(file: Path) -> dict:
 
 
 def read_runs(directory: Path) -> dict[str, dict]:
-    """Every offline run of a directory, by its id."""
+    """Return the offline runs of a directory by their ids."""
     files = sorted(directory.glob("wandb/offline-run-*/*.wandb"))
     with ThreadPoolExecutor(2) as pool:
         runs = list(pool.map(read_run, files))
@@ -65,7 +65,7 @@ def read_runs(directory: Path) -> dict[str, dict]:
 
 
 def same_as_the_store(directory: Path, level: str, rows: int = 200) -> None:
-    """Every run that the store has is there, with its config, its rows, its summary, and no other."""
+    """Assert that the offline runs are those of the store, with their configs, rows and summaries."""
     stored, found = Runs(directory, level), read_runs(directory)
     assert set(found) == {*stored.ids, stored.overview_id}
     for run in stored.build(list(stored.ids.values()), rows):
@@ -137,11 +137,10 @@ def test_five_hundred_runs_equal_the_store(tmp_path):
 
 
 def test_more_seeds_take_the_place_of_what_was_shown(kept):
-    set_tracker(kept, mode="offline", level="cell")
-    vsweep.sync(kept, mode="offline", quiet=True)
+    assert vsweep.sync(kept, mode="offline", level="cell", quiet=True) == ""
     before = set(read_runs(kept))
     assert len(before) == 6 + 1
-    vsweep.resume(kept, ["seeds=4"], quiet=True)
+    vsweep.resume(kept, ["seeds=4", "tracker.wandb.level=cell"], quiet=True)
     same_as_the_store(kept, "cell")
     assert not before & set(read_runs(kept))
 
@@ -225,7 +224,7 @@ def test_bad_words(cli, small, here, words, message):
 
 
 def test_a_directory_from_before_these_fields_goes_on(kept):
-    """Its config says nothing of `level`, `rows` and `patience`."""
+    """The config of such a directory lacks `level`, `rows` and `patience`."""
     set_tracker(kept, mode="disabled", project="p", entity=None)
     (kept / "curves" / "part-000000.parquet").unlink()
     assert len(vsweep.resume(kept, quiet=True).trials) == 18

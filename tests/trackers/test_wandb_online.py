@@ -1,4 +1,4 @@
-"""Against a stand-in for W&B's server: what reaches it, whatever happens on the way."""
+"""Runs reach a stand-in for W&B's server, whatever happens on the way."""
 
 import json
 import os
@@ -81,7 +81,7 @@ def send(directory, **options):
 
 
 def everything_once(server, directory, level="trial"):
-    """Every run of the store is on the server, once, with its config, rows and summary; and no other."""
+    """Assert that the server has the runs of the store once, with their configs, rows and summaries."""
     stored = Runs(Path(directory), level)
     there = dict(server.runs)
     overview = there.pop(stored.overview_id)
@@ -149,18 +149,16 @@ def test_offline_runs_are_sent_from_the_store_alone(server, kept):
 
 @pytest.mark.tail
 def test_more_seeds_take_the_place_of_what_was_shown(server, kept):
-    config = (kept / "config.yaml").read_text()
-    (kept / "config.yaml").write_text(config.replace("level: auto", "level: cell"))
-    assert send(kept) == ""
+    assert send(kept, level="cell") == ""
     before = set(server.runs)
-    vsweep.resume(kept, ["seeds=5"], quiet=True)
+    vsweep.resume(kept, ["seeds=5", "tracker.wandb.mode=online", "tracker.wandb.level=cell"], quiet=True)
     everything_once(server, kept, "cell")
     assert not before & set(server.runs)
 
 
 @pytest.mark.tail
 def test_no_run_is_taken_away_that_is_not_of_the_sweep(server, tmp_path):
-    """`runs.jsonl` may come from others, and name what is anybody's."""
+    """`runs.jsonl` may come from someone else, and name any run."""
     train(tmp_path / "kept", "tracker.wandb.level=cell")
     train(tmp_path / "other", "tracker.wandb.level=cell")
     theirs = set(Runs(tmp_path / "other", "cell").ids)
@@ -188,7 +186,7 @@ def test_a_server_that_is_down_before_the_start_and_then_refuses_the_key(server,
 
 
 def gone_for(server, seconds, after):
-    """Take the server away once it was asked so often, for so long, or for good."""
+    """Stop the server after some requests, for some seconds, or for good if `seconds` is None."""
 
     def watch():
         when(lambda: len(server.requests) > after)
@@ -267,9 +265,9 @@ def test_a_slow_server(server, kept):
 
 
 def start(folder, *words, files=None):
-    """The command line as a process, in a folder, with at most so many open files."""
+    """Start the command line as a process in a folder; files: the number of files that it may open."""
     limit = f"ulimit -n {files}; " if files else ""
-    # Where tests run in the background, Ctrl-C is ignored, and that is inherited.
+    # Tests in the background ignore Ctrl-C, and their child processes inherit that.
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     code += "from vsweep.cli.main import main; main()"
     command = shlex.join([sys.executable, "-c", code, *words])
@@ -370,7 +368,7 @@ def test_kill_9_of_the_process(server, tmp_path):
 
 
 def when_free(directory):
-    """Send the rest, as soon as the process that was left behind has come to its end."""
+    """Send the rest, as soon as the process that was left behind has ended."""
 
     def sent():
         try:
@@ -403,7 +401,7 @@ def test_kill_9_of_what_makes_the_runs(server, tmp_path):
 
 @pytest.mark.tail
 def test_a_service_of_ones_own_is_left_alone(server, kept, monkeypatch):
-    # So an environment says it in which W&B is used; there is nobody at this one.
+    # W&B's client sets this variable for its service; no service listens at this port.
     monkeypatch.setenv("WANDB_SERVICE", f"3-{os.getpid()}-tcp-localhost-9")
     assert send(kept, level="cell") == ""
     everything_once(server, kept, "cell")

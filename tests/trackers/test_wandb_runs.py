@@ -1,4 +1,4 @@
-"""What W&B's runs say, held against the store by other means."""
+"""The content of W&B runs equals that of the store, computed by other means."""
 
 import json
 import math
@@ -35,7 +35,7 @@ def test_a_thinned_curve_is_dense_where_it_begins():
     places = downsample(5001, [], 200)
     assert 190 <= len(places) <= 200
     assert places[:20].tolist() == list(range(20))
-    # Even on a logarithmic scale, where rounding no longer matters.
+    # The steps are even on a logarithmic scale where rounding no longer matters.
     gaps = np.diff(np.log(places[places > 500] + 1.0))
     assert gaps.max() / gaps.min() < 1.5
 
@@ -78,7 +78,7 @@ def test_a_directory_of_an_earlier_mode_is_online():
 
 @pytest.fixture(scope="module")
 def long(tmp_path_factory):
-    """A sweep with more rows than are shown, two models, and an lr with which all diverge."""
+    """A sweep with more rows than are shown, two models, and an lr with which all trials diverge."""
     words = [
         "data=iris",
         "tracker=none",
@@ -102,7 +102,7 @@ def made(sweep, level, rows=12):
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """A sweep of one seed, of many draws of a learning rate, of which two differ in a late digit only."""
+    """A sweep of one seed and 40 draws of a learning rate; two of them differ in a late digit only."""
     rates = [f"0.{i:03}" for i in range(1, 39)]
     words = [f"draws.optimizer.lr=[{','.join([*rates, '0.10001', '0.100012'])}]", "data=iris"]
     words += ["model=logistic", "steps=2", "verify=false", "tracker=none"]
@@ -179,7 +179,6 @@ def test_configs_are_those_that_were_trained(long):
     axes = [axis.path for axis in study.grid.axes]
     for row in long.trials.drop_duplicates("cell").to_dict("records"):
         plain = json.loads(json.dumps(as_dict(study.cell(row["cell"]))))
-        # A scale of weights that are zero says nothing.
         assert cell_config(long.plan, row, axes) == plain
 
 

@@ -1,4 +1,4 @@
-"""The serialised form of a dashboard: what W&B's server would be sent."""
+"""A dashboard is sent to W&B's server in this form."""
 
 import json
 import sys
@@ -26,13 +26,13 @@ def grid():
 
 
 def spec(sweep, level="trial"):
-    """What is sent as the view's spec."""
+    """Return the view's spec as it is sent."""
     view = build_workspace(sweep, level, "someone", "trained")._to_model()
     return json.loads(view.spec.model_dump_json(by_alias=True, exclude_none=True))
 
 
 def shown(sweep, level="trial"):
-    """The panels of each section, as they are sent."""
+    """Return the panels of each section as they are sent."""
     return {
         each["name"]: each["panels"] for each in spec(sweep, level)["section"]["panelBankConfig"]["sections"]
     }
@@ -85,7 +85,7 @@ def test_curves_are_grouped_by_the_nested_config_with_mean_and_spread():
     assert [(each["metrics"], each["groupBy"], each["groupArea"]) for each in configs] == [
         ([metric], path, spread)
         for metric, spread in (("val_accuracy", "stddev"), ("val_loss", "minmax"))
-        # A run's config has each of its top-level keys in an envelope.
+        # W&B keeps the values of a run's config under the key `value`.
         for path in ("model.value.width", "optimizer.value.lr", "model.value.init")
     ]
     for config in configs:

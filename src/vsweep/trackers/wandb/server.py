@@ -78,8 +78,9 @@ class Server:
         The ids come from a directory, which may come from someone else and name any run.
         """
         for run in self._find({"tags": {"$in": [sweep]}}):
-            record = run.config.get("vsweep")
-            if run.id in ids and isinstance(record, Mapping) and record.get("sweep") == sweep:
+            # The client asks the server for each config that is read.
+            record = run.config.get("vsweep") if run.id in ids else None
+            if isinstance(record, Mapping) and record.get("sweep") == sweep:
                 run.delete()
 
     def _find(self, filters: dict[str, Any]) -> list[Any]:
