@@ -158,7 +158,6 @@ class StandIn:
         self.all_runs: dict[tuple[str, str, str], Run] = {}
         self.artifacts: dict[str, Artifact] = {}
         self.views: dict[str, dict[str, Any]] = {}
-        self.sweeps: dict[str, dict[str, Any]] = {}
         self.clients: dict[str, str] = {}  # an artifact's id at its client -> here
         self.faults: list[Fault] = []
         self.numbers = iter(range(1, 10**9))

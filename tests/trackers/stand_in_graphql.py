@@ -5,7 +5,6 @@ that a document doesn't ask for does no harm, so a query of a run gets all but w
 """
 
 import json
-import secrets
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
@@ -362,40 +361,6 @@ def _artifact_node(server: Any, artifact: Any) -> dict:
     }
 
 
-def _upsert_sweep(server: Any, variables: dict, query: str) -> dict:
-    entity, project = _project_of(server, variables)
-    name = variables.get("id") or secrets.token_hex(4)
-    server.projects.add((entity, project))
-    kept = server.sweeps.setdefault(name, {"entity": entity, "project": project, "state": "PENDING"})
-    wanted = {"config", "description", "displayName", "state"}
-    kept |= {key: value for key, value in variables.items() if key in wanted and value is not None}
-    said = {"name": name, "project": _project_node(entity, project)}
-    return {"upsertSweep": {"sweep": said, "configValidationWarnings": []}}
-
-
-def _sweep(server: Any, variables: dict, query: str) -> dict:
-    name = variables.get("sweep") or variables["name"]
-    kept = server.sweeps.get(name)
-    if kept is None or (kept["entity"], kept["project"]) not in server.projects:
-        return {"project": {"sweep": None}}
-    node = {
-        "__typename": "Sweep",
-        "id": f"sweep-{name}",
-        "name": name,
-        "displayName": kept.get("displayName"),
-        "method": "grid",
-        "state": kept["state"],
-        "description": kept.get("description"),
-        "bestLoss": None,
-        "config": kept["config"],
-        "createdAt": WHEN,
-        "updatedAt": WHEN,
-        "runCount": sum(run.sweep == name for run in server.all_runs.values()),
-        "runCountExpected": None,
-    }
-    return {"project": {"sweep": node}}
-
-
 def _upsert_view(server: Any, variables: dict, query: str) -> dict:
     entity, project = _project_of(server, variables)
     inserted = variables.get("id") not in server.views
@@ -447,8 +412,6 @@ OPERATIONS: dict[str, Callable[[Any, dict, str], dict]] = {
         ["XXHashDigestsEnabled", "OrganizationCoreWeaveOrganizationID"], _fixed({"entity": None})
     ),
     "FetchOrgEntityFromEntity": _fixed({"entity": {"organization": None}}),
-    "UpsertSweep": _upsert_sweep,
-    **dict.fromkeys(["GetSweep", "GetSweepLegacy"], _sweep),
     "UpsertView2": _upsert_view,
     "View": _views,
 }

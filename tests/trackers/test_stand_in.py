@@ -81,7 +81,7 @@ def wait_for(condition, seconds=10.0):
         time.sleep(0.01)
 
 
-def test_a_run_is_what_was_logged(server):
+def test_a_run_is_what_was_logged_and_no_key_is_kept(server, tmp_path):
     about = {"name": "shown", "group": "g", "job_type": "j", "tags": ["t", "u"], "notes": "n"}
     run = start("a", config={"lr": 0.1, "net": {"depth": 2}}, **about)
     for step in (0, 1, 5):
@@ -98,6 +98,10 @@ def test_a_run_is_what_was_logged(server):
     assert (kept.state, kept.exit_code) == ("finished", 0)
     assert {name: getattr(kept, name) for name in about} == about
     assert all(request.keyed for request in server.requests if request.path == "/graphql")
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files
+    assert not [path for path in files if KEY.encode() in path.read_bytes()]
+    assert KEY not in repr(server.requests)
 
 
 @pytest.mark.tail
@@ -185,15 +189,6 @@ def test_what_the_api_reads(server):
         len(wandb.Api().runs("e/none"))
 
 
-@pytest.mark.filterwarnings("ignore:Read the `app_url` setting:DeprecationWarning")  # the client's own
-def test_a_sweep(server, capsys):
-    words = {"method": "grid", "parameters": {"lr": {"values": [1, 2]}}}
-    sweep = wandb.sweep(words, project="p", entity="e")
-    log("a", settings={"sweep_id": sweep})
-    assert (server.runs["a"].sweep, wandb.Api().run("e/p/a").sweep_name) == (sweep, sweep)
-    assert "method: grid" in server.sweeps[sweep]["config"]
-
-
 @pytest.mark.tail
 def test_a_saved_workspace(server):
     workspaces = pytest.importorskip("wandb_workspaces.workspaces")
@@ -219,7 +214,8 @@ def test_a_fault_that_passes_loses_nothing(server, status, retry_after):
     assert losses(server, "a") == [3, 2, 1]
 
 
-@pytest.mark.parametrize("status", [401, pytest.param(404, marks=pytest.mark.tail)])
+@pytest.mark.tail
+@pytest.mark.parametrize("status", [401, 404])
 def test_a_stream_that_is_refused_ends(server, status):
     run = start("a")
     run.log({"loss": 3.0}, step=0, commit=True)  # else the client keeps it until the next step
@@ -231,6 +227,7 @@ def test_a_stream_that_is_refused_ends(server, status):
     assert server.runs["a"].state == "running"
 
 
+@pytest.mark.tail
 def test_a_server_that_goes_and_comes_back(server):
     run = start("a")
     run.log({"loss": 3.0}, step=0, commit=True)  # else the client keeps it until the next step
@@ -260,11 +257,3 @@ def test_a_server_that_is_gone_at_the_end(server):
         run.finish()
     server.start()
     wandb.teardown()
-
-
-def test_no_key_is_kept(server, tmp_path):
-    log("a")
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert files
-    assert not [path for path in files if KEY.encode() in path.read_bytes()]
-    assert KEY not in repr(server.requests)

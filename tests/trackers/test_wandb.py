@@ -1,5 +1,6 @@
 """W&B runs made offline, and read back with W&B's own reader, equal the store."""
 
+import gc
 import json
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from ssl import SSLCertVerificationError
+from types import SimpleNamespace
 from urllib.error import URLError
 
 import numpy as np
@@ -16,8 +18,9 @@ import yaml
 
 import vsweep
 from vsweep.trackers.wandb import client, server, upload
-from vsweep.trackers.wandb.options import Options
+from vsweep.trackers.wandb.options import Options, tracker_options
 from vsweep.trackers.wandb.runs import Runs
+from vsweep.trackers.wandb.worker import make_runs
 
 WORDS = [
     "data=iris",
@@ -114,6 +117,25 @@ def kept(trained, tmp_path):
     return shutil.copytree(trained.directory, tmp_path / "kept", ignore=shutil.ignore_patterns("wandb"))
 
 
+@pytest.fixture
+def make(tmp_path, monkeypatch):
+    """Make offline runs as the worker does, in this process."""
+    for name in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / "client"))
+
+    def call(directory, **options):
+        report, options = {}, Options(**{"mode": "offline", "level": "trial", **options})
+        commands = SimpleNamespace(ended=threading.Event(), stop=threading.Event())
+        commands.ended.set()
+        make_runs(directory, options, commands, report.update, sync=True)
+        assert report["why"] == ""
+        return report["complete"]
+
+    yield call
+    # The client's sockets are closed while their warnings belong to this test.
+    gc.collect()
+
+
 def set_tracker(directory, **options):
     """Replace the options of the tracker in a directory's config."""
     config = vsweep.load(directory).config
@@ -122,8 +144,8 @@ def set_tracker(directory, **options):
 
 
 @pytest.mark.parametrize("level", ["cell", pytest.param("sweep", marks=pytest.mark.tail)])
-def test_other_levels(kept, level):
-    assert vsweep.sync(kept, mode="offline", level=level, rows=3, quiet=True) == ""
+def test_other_levels(kept, make, level):
+    make(kept, level=level, rows=3)
     same_as_the_store(kept, level, 3)
 
 
@@ -136,8 +158,8 @@ def test_five_hundred_runs_equal_the_store(tmp_path):
     assert len(read_runs(tmp_path / "sweep")) == 497
 
 
-def test_more_seeds_take_the_place_of_what_was_shown(kept):
-    assert vsweep.sync(kept, mode="offline", level="cell", quiet=True) == ""
+def test_more_seeds_take_the_place_of_what_was_shown(kept, make):
+    assert make(kept, level="cell") == 7
     before = set(read_runs(kept))
     assert len(before) == 6 + 1
     vsweep.resume(kept, ["seeds=4", "tracker.wandb.level=cell"], quiet=True)
@@ -223,13 +245,13 @@ def test_bad_words(cli, small, here, words, message):
     assert not (small.directory / "wandb").exists()
 
 
-def test_a_directory_from_before_these_fields_goes_on(kept):
+def test_a_directory_from_before_these_fields_goes_on(kept, make):
     """The config of such a directory lacks `level`, `rows` and `patience`."""
     set_tracker(kept, mode="disabled", project="p", entity=None)
     (kept / "curves" / "part-000000.parquet").unlink()
     assert len(vsweep.resume(kept, quiet=True).trials) == 18
-    assert vsweep.sync(kept, mode="offline", quiet=True) == ""
-    same_as_the_store(kept, "trial")
+    make(kept, **{**tracker_options(vsweep.load(kept).config), "mode": "offline", "level": "cell"})
+    same_as_the_store(kept, "cell")
 
 
 def test_a_stop_while_a_server_is_waited_for_asks_it_no_more(trained, monkeypatch):
@@ -291,9 +313,9 @@ def test_what_is_not_finite_is_in_no_row(trained):
     assert len(shown) == np.isfinite(stored).sum()
 
 
-def test_what_was_broken_off_offline_is_made_again_and_is_there_once(trained, tmp_path):
+def test_what_was_broken_off_offline_is_made_again_and_is_there_once(trained, tmp_path, make):
     kept = shutil.copytree(trained.directory, tmp_path / "kept")
     log = kept / "wandb" / "runs.jsonl"
     log.write_text("".join(log.read_text().splitlines(keepends=True)[:5]))
-    assert vsweep.sync(kept, mode="offline", quiet=True) == ""
+    assert make(kept) == 19
     same_as_the_store(kept, "trial")

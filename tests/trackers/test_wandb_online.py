@@ -10,7 +10,9 @@ import subprocess
 import sys
 import threading
 import time
+from io import StringIO
 from pathlib import Path
+from queue import Queue
 from types import SimpleNamespace
 
 import pytest
@@ -20,10 +22,10 @@ from stand_in import StandIn
 import vsweep
 from vsweep.errors import ServiceError
 from vsweep.trackers.console import Bar
+from vsweep.trackers.wandb import worker
 from vsweep.trackers.wandb.options import Options
 from vsweep.trackers.wandb.runs import Runs
 from vsweep.trackers.wandb.tracker import describe_result
-from vsweep.trackers.wandb.worker import make_runs
 from vsweep.trackers.wandb.worker_process import Report
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
@@ -114,7 +116,6 @@ def test_runs_and_an_overview_are_sent_once(server, tmp_path):
     assert any(re.fullmatch(r"curves/part-\d+\.parquet", name) for name in files)
     assert not list((tmp_path / "kept" / "wandb").glob("*run-*")), "what is on the server is not kept twice"
     before = len(server.requests)
-    assert vsweep.sync(tmp_path / "kept", quiet=True).startswith("http")
     (tmp_path / "kept" / "wandb" / "runs.jsonl").unlink()
     assert vsweep.sync(tmp_path / "kept", quiet=True).startswith("http")
     everything_once(server, tmp_path / "kept")
@@ -180,9 +181,6 @@ def test_a_server_that_is_down_before_the_start_and_then_refuses_the_key(server,
     message = send(tmp_path / "kept", patience=60)
     assert "no run is at W&B" in message
     assert "401" in message or "nauthorized" in message or "API key" in message
-    server.heal()
-    assert send(tmp_path / "kept") == ""
-    everything_once(server, tmp_path / "kept")
 
 
 def gone_for(server, seconds, after):
@@ -348,7 +346,7 @@ def test_what_is_no_key_is_said(tmp_path, monkeypatch, mode, sync):
     monkeypatch.setenv("HOME", str(tmp_path))
     told, commands = {}, SimpleNamespace(ended=threading.Event(), stop=threading.Event())
     commands.ended.set()
-    make_runs(tmp_path, Options(mode=mode, level="trial"), commands, told.update, sync=sync)
+    worker.make_runs(tmp_path, Options(mode=mode, level="trial"), commands, told.update, sync=sync)
     line, complete = describe_result(Report(mode, 3)._replace(**told), tmp_path, {})
     assert "(WANDB_API_KEY is not a valid API key)" in line
     assert not complete
@@ -382,21 +380,23 @@ def when_free(directory):
     when(sent)
 
 
-def test_kill_9_of_what_makes_the_runs(server, tmp_path):
+def test_kill_9_of_what_makes_the_runs(server, kept):
+    def kill():
+        when(lambda: any("file_stream" in one.path for one in list(server.requests)))
+        found = subprocess.run(["pgrep", "-P", str(os.getpid()), "-f", "worker"], capture_output=True)
+        (worker,) = found.stdout.split()
+        os.kill(int(worker), signal.SIGKILL)
+
     server.slow(0.5)
-    ran = start(tmp_path, "run", *WORDS, "dir=kept")
-    when(lambda: any("file_stream" in one.path for one in list(server.requests)))
-    (worker,) = subprocess.run(
-        ["pgrep", "-P", str(ran.pid), "-f", "worker"], capture_output=True, text=True
-    ).stdout.split()
-    os.kill(int(worker), signal.SIGKILL)
-    out, err = ran.communicate(timeout=120)
-    assert (ran.returncode, out) == (1, "kept\n")
-    made = r"W&B: (no run is|\d+ of 13 runs are) at W&B \(its process ended with status -9\); every curve"
-    assert re.match(made, err.splitlines()[-1])
+    thread = threading.Thread(target=kill)
+    thread.start()
+    message = send(kept)
+    thread.join()
+    killed = r"W&B: (no run is|\d+ of 13 runs are) at W&B \(its process ended with status -9\); every curve"
+    assert re.match(killed, message)
     server.heal()
-    vsweep.sync(tmp_path / "kept", quiet=True)
-    everything_once(server, tmp_path / "kept")
+    assert send(kept) == ""
+    everything_once(server, kept)
 
 
 @pytest.mark.tail
@@ -422,8 +422,10 @@ def test_pictures_that_do_not_come_are_sent_again(server, kept, fault):
     assert named <= set(overview.files)
 
 
-def test_what_is_left_behind_and_hangs_ends_by_itself(tmp_path):
-    script = "import vsweep.trackers.wandb.worker as w, time; w._STOPS_S = 0.2; w.Commands(); time.sleep(60)"
-    left = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE)
-    left.stdin.close()
-    assert left.wait(30) == 1
+def test_what_is_left_behind_and_hangs_ends_by_itself(monkeypatch):
+    ends = Queue()
+    monkeypatch.setattr(sys, "stdin", StringIO())
+    monkeypatch.setattr(worker, "_STOPS_S", 0.1)
+    monkeypatch.setattr(os, "_exit", ends.put)
+    assert worker.Commands().stop.wait(10)
+    assert ends.get(timeout=10) == 1

@@ -84,7 +84,6 @@ def long(tmp_path_factory):
         "tracker=none",
         "grid.model.name=[logistic,mlp]",
         "grid.model.width=[2,3]",
-        "grid.data.batch_size=[null,16]",
         "grid.optimizer.lr=[0.1,1e6]",
         "seeds=[5,3,9]",
         "steps=40",
@@ -102,9 +101,10 @@ def made(sweep, level, rows=12):
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """A sweep of one seed and 40 draws of a learning rate; two of them differ in a late digit only."""
-    rates = [f"0.{i:03}" for i in range(1, 39)]
-    words = [f"draws.optimizer.lr=[{','.join([*rates, '0.10001', '0.100012'])}]", "data=iris"]
+    """A sweep of one seed and 40 draws, of which two differ in a late digit, and two in null and a value."""
+    rates = [*(f"0.{i:03}" for i in range(1, 38)), "0.10001", "0.100012", "0.002"]
+    words = [f"draws.optimizer.lr=[{','.join(rates)}]", "data=iris"]
+    words += [f"draws.data.batch_size=[{','.join(['null'] * 39 + ['16'])}]"]
     words += ["model=logistic", "steps=2", "verify=false", "tracker=none"]
     return vsweep.sweep([*words, f"dir='{tmp_path_factory.mktemp('drawn') / 'kept'}'"], quiet=True)
 
@@ -164,11 +164,9 @@ def test_a_config_has_every_field_that_its_cell_has(long, by_trial):
         assert config["optimizer"]["lr"] == row["optimizer.lr"]
         assert config["model"]["name"] == row["model"]
         assert config["model"].get("width") == (None if row["model"] == "logistic" else row["model.width"])
-        assert config["data"]["batch_size"] == (None if pd.isna(row["data.batch_size"]) else 16)
         assert (config["seed"], config["trial"], config["cell"]) == (row["seed"], number, row["cell"])
         assert config["steps"] == 40
         assert config["loss"] == {"name": "auto"}
-    assert {run.config["data"]["batch_size"] for run in by_trial.values()} == {None, 16}
 
 
 def test_configs_are_those_that_were_trained(long):
@@ -206,13 +204,17 @@ def test_notes_have_the_first_of_many_draws(drawn):
     assert len(runs.overview().config["draws"]["optimizer"]["lr"]) == 40
 
 
-def test_cells_with_a_null_and_a_value_on_an_axis_have_names_of_their_own(by_cell):
-    names = [run.name for run in by_cell.values()]
-    assert len(set(names)) == len(names)
+def test_a_null_and_a_value_on_an_axis_are_in_the_config_and_the_name(drawn):
+    runs = made(drawn, "trial")
+    assert [run.config["data"]["batch_size"] for run in runs.values()] == [None] * 39 + [16]
+    assert (runs[1].group.partition(" [")[0], runs[39].group.partition(" [")[0]) == (
+        "lr=0.002",
+        "lr=0.002 batch_size=16",
+    )
 
 
 def test_cells_that_differ_in_a_late_digit_are_no_seeds_of_one(drawn):
-    groups = {run.group.partition(" ")[0] for run in made(drawn, "trial").values()}
+    groups = {run.group.partition(" [")[0] for run in made(drawn, "trial").values()}
     assert len(groups) == 40
     assert groups > {"lr=0.001", "lr=0.10001", "lr=0.100012"}
     assert {run.name for run in made(drawn, "cell").values()} == groups
