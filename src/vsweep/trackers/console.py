@@ -70,7 +70,7 @@ class Bar(Progress):
         self._redrawing: threading.Thread | None = None
         self._last_line = time.monotonic()
 
-    def add(self, unit: str, total: int, completed: int = 0, name: str = "") -> Callable[[int], None]:
+    def add(self, name: str, unit: str, total: int, completed: int = 0) -> Callable[[int], None]:
         """Add things to count, and return a function that shows how many of them are complete."""
         task = self.add_task(name, total=total, completed=completed, unit=unit)
 
@@ -129,7 +129,7 @@ class ConsoleTracker:
         """Show the plan, and start the bar."""
         self.console.print(plan, soft_wrap=True, markup=False)
         self._total = trials
-        self._show = self.bar.add("trials", trials, name=name)
+        self._show = self.bar.add(name, "trials", trials)
         self.bar.start()
 
     def trained(self, trials: int) -> None:

@@ -21,7 +21,6 @@ _WHERE = "project", "entity", "level"
 _ARGUMENTS = {"sync": (*_WHERE, "rows", "patience"), "dashboard": _WHERE}
 # A stop waits this long for the runs that are being made, in seconds.
 _PATIENCE_S = 15.0
-_RUNS = "W&B runs"
 
 
 class WandbTracker:
@@ -69,7 +68,7 @@ class WandbTracker:
     def begin(self, name: str, trials: int, plan: str) -> None:  # noqa: ARG002
         """Start to make runs from the store."""
         if self._bar:
-            self._show = self._bar.add(_RUNS, self._total)
+            self._show = self._bar.add("W&B", "runs", self._total)
         self._process = self._start()
 
     def _start(self) -> WorkerProcess:
@@ -83,7 +82,7 @@ class WandbTracker:
         """Make the remaining runs, with a progress bar."""
         self._process = self._process or self._start()
         with Bar(self._console) as bar:
-            self._show = bar.add(_RUNS, self._total, self._process.report.complete)
+            self._show = bar.add("W&B", "runs", self._total, self._process.report.complete)
             self._process.end()
             report = self._process.wait()
         self._process = None
