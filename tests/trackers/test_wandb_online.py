@@ -213,17 +213,18 @@ def test_a_server_that_is_lost_for_good(server, kept):
     message = send(kept)
     thread.join()
     assert re.search(r"(no run is|\d+ of 13 runs are) at http", message)
-    assert f"vsweep sync {kept} patience=3 sends the rest" in message
+    assert f"vsweep sync {kept} sends the rest" in message
     server.start()
     assert send(kept) == ""
     everything_once(server, kept)
 
 
+@pytest.mark.tail
 @pytest.mark.parametrize(
     ("status", "more"),
     [
-        pytest.param(500, {"times": 12}, marks=pytest.mark.tail),
-        pytest.param(429, {"times": 12, "retry_after": 1}, marks=pytest.mark.tail),
+        (500, {"times": 12}),
+        (429, {"times": 12, "retry_after": 1}),
         (500, {"where": "graphql", "times": 6}),
     ],
 )

@@ -76,7 +76,7 @@ class Bar(Progress):
 
         def show(complete: int) -> None:
             self.update(task, completed=complete)
-            if time.monotonic() - self._last_line > _LINE_EVERY_S:
+            if complete and time.monotonic() - self._last_line > _LINE_EVERY_S:
                 self.show_line()
 
         return show
