@@ -79,7 +79,7 @@ _OPTIONS: dict[str, tuple[str, str, int | None]] = {
     "entity": ("NAME", "the W&B entity; by default the sweep's, or your own", None),
     "level": ("LEVEL", "what a W&B run stands for: trial, cell or sweep", None),
     "rows": ("N", "how many steps of a curve are sent", 2),
-    "mode": ("MODE", "online, shared, or offline for files", None),
+    "mode": ("MODE", "online, or offline for files", None),
     "patience": ("SECONDS", "how long a silent server is waited for", 0),
     "trial": ("N", "the trial's number", 0),
     "from": ("DIR", "the sweep's directory", None),
