@@ -69,7 +69,8 @@ class _Loader(_Scalars):
             while type(inner := self.get_event()) is not yaml.SequenceEndEvent:
                 value.append(self._value(inner, depth + 1))
         else:
-            value, merged = {}, {}
+            value = {}
+            merged: dict[Any, Any] = {}
             while type(inner := self.get_event()) is not yaml.MappingEndEvent:
                 key, entry = self._value(inner, depth + 1), self._value(self.get_event(), depth + 1)
                 if key in value:
