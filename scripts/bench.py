@@ -61,6 +61,7 @@ def program_of(case: tuple[str, str, int], trials: int, steps: int, devices: int
         "schedule": {"name": "constant"},
         "tracker": {"wandb": {**tracker_options({}), "mode": "disabled"}},
         "keep": {"params": 0, "state": False},
+        "allow_targets": [],
         "verify": False,
         "report": False,
         "pictures": [],

@@ -87,7 +87,7 @@ def test_recorded_parameters_end_as_those_that_are_kept(tmp_path):
         ),
         (
             ["data=line", "model=linear", "model.start=[1,1e39]"],
-            "model.start: got 1e+39; float32 holds no such",
+            "model.start: got 1e+39; float32 holds 0, and from",
         ),
         (["data=line", "model=linear", "grid.model.start=[[1,2],3]"], "grid.model.start: got 3"),
         (

@@ -210,7 +210,7 @@ def parse(name: str, words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
         if word.startswith("-"):
             raise ConfigError(key, "no such flag", suggest(key, [*map(_flag, command.options), "--help"]))
         takes = ", ".join(f"{option}=…" for option in command.options)
-        raise ConfigError(name, f"got {word!r}", f"it takes {takes}" if takes else "leave it out")
+        raise ConfigError(name.split()[0], f"got {word!r}", f"it takes {takes}" if takes else "leave it out")
     values = vars(parsed)
     if "DIR" in values and (not values["DIR"] or "=" in values["DIR"]):
         raise ConfigError(name, "got no directory", f"vsweep {name} DIR takes a sweep's directory")

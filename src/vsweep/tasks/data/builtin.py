@@ -57,7 +57,7 @@ def none() -> Dataset:
 
 
 NO_DATA = "none"
-DATASETS: dict[str, Callable[..., Dataset]] = {
-    function.__name__: function
-    for function in (spirals, moons, line, curve, csv, parquet, food_water, points, none)
-} | {name: partial(_bundled, name) for name in ("digits", "breast_cancer", "iris", "wine", "diabetes")}
+_BUNDLED = ("digits", "breast_cancer", "iris", "wine", "diabetes")
+_FUNCTIONS = (spirals, moons, line, curve, csv, parquet, food_water, points, none)
+DATASETS: dict[str, Callable[..., Dataset]] = {name: partial(_bundled, name) for name in _BUNDLED}
+DATASETS |= {function.__name__: function for function in _FUNCTIONS}
