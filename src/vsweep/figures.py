@@ -29,8 +29,6 @@ from vsweep.store.reader import PICTURES, StoredSweep
 
 # The argument of every picture that names its cells, and the arguments that are axes.
 _WHERE, _AXES = "where", ("x", "y", "by", "axis")
-# Configs of version 0.1 may ask for a picture by its former name.
-_FORMER_NAMES = {"tiles": "heatmap", "convergence": "curves"}
 # Endings of the files that matplotlib writes for a paper.
 IMAGES = (".png", ".pdf", ".svg", ".jpg", ".eps")
 FilePath = str | Path | None
@@ -330,7 +328,6 @@ def requested_pictures(
     """
     pictures = []
     for name, arguments in (item for entry in entries for item in entry.items()):
-        name = _FORMER_NAMES.get(name, name)
         _check_arguments(name, arguments, axes)
         pictures.append((name, dict(arguments)))
     return pictures
@@ -378,8 +375,7 @@ def write_pictures(sweep: StoredSweep, pictures: Sequence[tuple[str, Mapping[str
         cells = [f"{axis}={_file_text(value)}" for axis, value in where.items()]
         texts = (name, *map(_file_text, own.values()), *cells)
         parts = [re.sub(r"[^\w.=+-]+", "_", text).strip("_") for text in texts]
-        ending = ".png" if name in (*TASK_PICTURES, "heatmap", "curves") else ".html"
-        file = "-".join(parts).replace("=_", "=")[:120] + ending
+        file = "-".join(parts).replace("=_", "=")[:120] + _ending(name, own)
         try:
             plots = Plots(restrict(sweep, where) if where else sweep)
             getattr(plots, name)(**own, path=sweep.directory / PICTURES / file)
@@ -391,6 +387,13 @@ def write_pictures(sweep: StoredSweep, pictures: Sequence[tuple[str, Mapping[str
             message = error.args[0] if isinstance(error, KeyError) and error.args else None
             reasons[file] = " ".join(str(message or f"{type(error).__name__}: {error}").split())
     return reasons
+
+
+def _ending(name: str, arguments: Mapping[str, Any]) -> str:
+    """Return the ending of a picture's file: that of an image where the picture can be one."""
+    is_matplotlib = inspect.signature(getattr(Plots, name)).return_annotation is Figure
+    is_best = arguments.get("show", heat_map_charts.BEST) == heat_map_charts.BEST
+    return ".png" if is_matplotlib or name == "curves" or (name == "heatmap" and is_best) else ".html"
 
 
 def _file_text(value: object) -> str:

@@ -49,7 +49,7 @@ def test_the_recipes_work_as_they_are_written(tmp_path):
     tables = {
         "quadratic": (MODELS, "MODELS: dict[str, Callable[..., Model]] = {", '"quadratic": quadratic, '),
         "log_cosh": (LOSSES, "LOSSES: dict[str, Loss] = {", '"log_cosh": Loss(log_cosh, None),'),
-        "rings": (DATASETS, "    for function in (", "rings,"),
+        "rings": (DATASETS, "_FUNCTIONS = (", "rings, "),
     }
     assert set(functions) == set(tables)
     for name, (file, table, row) in tables.items():

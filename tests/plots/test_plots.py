@@ -1,5 +1,7 @@
 """Heat maps and curves as files for papers, from the data that the report shows by Plotly."""
 
+import shutil
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -7,8 +9,10 @@ import plotly.graph_objects as go
 import pytest
 from report_helpers import made_up
 
+import vsweep
 from vsweep.analysis.convergence import CurveLine, Curves, curves_by
 from vsweep.analysis.marginals import heat_map
+from vsweep.figures import requested_pictures, write_pictures
 from vsweep.metrics import default_metric
 from vsweep.plots.style import LIGHT, PAGE_DARK, draw
 from vsweep.plots.tables import draw_curves, draw_heat_map
@@ -32,6 +36,26 @@ def tiles(figure):
     axes = figure.axes[0]
     texts = {tuple(map(round, text.get_position())): text.get_text() for text in axes.texts}
     return np.ma.filled(axes.images[0].get_array().astype(float), np.nan), texts
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "ending"),
+    [
+        ("heatmap", {"x": LR, "y": "model"}, ".png"),
+        ("heatmap", {"x": LR, "y": "model", "show": "share that diverged"}, ".html"),
+        ("curves", {"by": LR}, ".png"),
+        ("leading", {}, ".html"),
+        ("effect", {"axis": LR}, ".html"),
+    ],
+)
+def test_a_config_asks_for_a_picture_in_a_file_that_it_can_be(small, tmp_path, name, arguments, ending):
+    axes = ["model", WIDTH, LR]
+    pictures = requested_pictures([{name: arguments}], axes)
+    sweep = vsweep.load(shutil.copytree(small.directory, tmp_path / "kept"))
+    ((file, reason),) = write_pictures(sweep, pictures).items()
+    assert reason == ""
+    assert (tmp_path / "kept" / "pictures" / file).suffix == ending
+    assert (tmp_path / "kept" / "pictures" / file).is_file()
 
 
 def test_a_heatmap_shows_the_best_mean_over_the_other_axes(small, tmp_path):

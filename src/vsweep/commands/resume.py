@@ -3,14 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-from vsweep.commands.directory import recorded_overrides, recorded_spec
+from vsweep.commands.directory import RecordedSweep, recorded_overrides, recorded_spec
 from vsweep.commands.train import train_sweep
 from vsweep.config.spec import make_spec, user_functions
 from vsweep.config.user_input import ConfigInput, UserConfig, as_overrides
 from vsweep.errors import ConfigError
 from vsweep.results import Sweep
 from vsweep.store.lock import check_inside
-from vsweep.store.writer import check_format, read_plan
+from vsweep.store.writer import check_format, is_complete, read_plan
+from vsweep.trackers.console import ConsoleTracker
+from vsweep.trackers.wandb.tracker import missing_runs_message
 from vsweep.training.vectorize import NUMERICS
 
 
@@ -44,4 +46,11 @@ def resume(directory: str | Path, config: ConfigInput = (), *, quiet: bool = Fal
         kept = [override for override in recorded if (override.kind, override.key) not in changed]
         overrides = [*kept, *changes, *as_overrides({"dir": str(directory)}).overrides]
         return train_sweep(make_spec(UserConfig(overrides, notes), own), quiet=quiet)
+    if is_complete(directory, record):
+        sweep = RecordedSweep(directory, own, ())
+        if not sweep.lacks_pictures:
+            if not quiet:
+                line = f"all {record['trials']:,} trials are in {directory} already"
+                ConsoleTracker().show(sweep, line, missing_runs_message(sweep))
+            return sweep
     return train_sweep(recorded_spec(directory, own), directory, quiet=quiet)

@@ -89,6 +89,17 @@ class Ledger:
         """Return the summaries of a block's trials, indexed by `identity`."""
         return pq.read_table(self.paths(block)[1]).to_pandas().set_index("identity")
 
+    def intact_rows(self) -> pd.DataFrame:
+        """Return the summaries of all trials, indexed by `identity`; change nothing.
+
+        Raises:
+            ValueError: If a block is damaged, or there is none.
+        """
+        blocks, invalid = _read(self._log)
+        if invalid or not all(map(self._is_intact, blocks)):
+            raise ValueError("a block is damaged")
+        return pd.concat(map(self.read_rows, blocks))
+
     @property
     def next(self) -> Block:
         """The next block, which has no trials yet."""

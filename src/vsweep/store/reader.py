@@ -204,6 +204,14 @@ class StoredSweep:
         path = self.directory / VERIFIED
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
+    @property
+    def lacks_pictures(self) -> bool:
+        """True if pictures that the config asks for were not drawn, or were deleted."""
+        reasons = self.plan.get("pictures")
+        drawn = [name for name, reason in reasons.items() if not reason] if isinstance(reasons, dict) else []
+        complete = reasons and all((self.directory / PICTURES / name).is_file() for name in drawn)
+        return bool(self.config.get("pictures")) and not complete
+
     def __repr__(self) -> str:
         """Return the directory and how many trials are in it."""
         return f"<Sweep of {len(self.trials):,} of {self.plan['trials']:,} trials in {self.directory}>"

@@ -16,7 +16,7 @@ from vsweep.store.atomic import uninterrupted, write_json, write_whole, write_ya
 from vsweep.store.best_params import ParamsWriter
 from vsweep.store.blocks import PartialBlock, TrainedBlock
 from vsweep.store.checkpoints import read_checkpoints, write_checkpoint
-from vsweep.store.extend import EARLIER, STATES, TRIALS, extend, finish_extension
+from vsweep.store.extend import EARLIER, STATES, TRIALS, extend, finish_extension, has_pending_extension
 from vsweep.store.lock import LOCK_FILES, Lock
 from vsweep.store.manifest import CURVES, ROWS, Ledger
 from vsweep.store.trial_table import Table
@@ -218,6 +218,25 @@ def initial_values(directory: Path, metric: str) -> pd.Series:
     """Read a metric of every trial at step 0, float64, indexed by the trial's number."""
     curves = pd.read_parquet(directory / CURVES, columns=["trial", metric], filters=[("step", "==", 0)])
     return curves.set_index("trial")[metric].astype(np.float64)
+
+
+def is_complete(directory: Path, plan: Mapping[str, Any]) -> bool:
+    """Return whether a directory holds all trials of its plan and no damaged file.
+
+    Raises:
+        ConfigError: If another process is writing the directory.
+    """
+    if plan.get("format") != FORMAT or has_pending_extension(directory):
+        return False
+    lock = Lock(directory)
+    try:
+        rows, trials = Ledger(directory).intact_rows(), read_trials(directory)
+        same = rows.loc[trials["identity"]].reset_index(drop=True).equals(trials[rows.columns])
+        return same and len(rows) == plan.get("trials")
+    except (OSError, ValueError, KeyError):
+        return False
+    finally:
+        lock.close()
 
 
 def read_plan(directory: Path) -> dict[str, Any]:
