@@ -136,14 +136,6 @@ class Plots:
         """
         return self._finish(effect_charts.effect(self._data(metric), axis), path)
 
-    def steps_to_target(
-        self, cells: Cells = None, metric: str | None = None, path: FilePath = None
-    ) -> go.Figure:
-        """Draw the steps that some cells, chosen as for `curves`, take to reach each value of a metric."""
-        data = self._data(metric)
-        chosen = data.shown_cells[:3] if cells is None else list(cells)
-        return self._finish(curve_charts.steps_to_target(data, data.curves_of(chosen), chosen), path)
-
     def final_against_best(self, metric: str | None = None, path: FilePath = None) -> go.Figure:
         """Draw each trial's metric at its last step against its best along its curve."""
         return self._finish(curve_charts.final_against_best(self._data(metric)), path)

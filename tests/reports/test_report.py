@@ -13,7 +13,7 @@ import pytest
 from report_helpers import made_up, written
 
 import vsweep
-from vsweep.analysis.convergence import downsample_steps, median_steps, steps_to_targets, target_values
+from vsweep.analysis.convergence import downsample_steps
 from vsweep.analysis.marginals import effects, pairs
 from vsweep.analysis.report_data import ReportData
 from vsweep.reports.page import page
@@ -103,35 +103,6 @@ def test_pairs_are_the_best_and_the_median_of_cells(tmp_path):
             assert np.isnan(row["median"])
         else:
             assert row["median"] == pytest.approx(means.median())
-
-
-@pytest.mark.parametrize("metric", ["val_loss", "val_accuracy"])
-def test_steps_to_a_target(metric):
-    higher = metric == "val_accuracy"
-    curves = pd.DataFrame(
-        {
-            "trial": np.repeat([0, 1, 2], 4),
-            "step": np.tile([0, 1, 5, 9], 3),
-            "val_loss": np.asarray([4, 3, 2, 1, 4, 1, 3, 3, 4, np.nan, 3.5, np.inf], np.float32),
-        }
-    )
-    curves["val_accuracy"] = 1 - curves["val_loss"] / 5
-    goals = curves[metric].iloc[[1, 2, 3]].tolist()
-    found = steps_to_targets(curves, metric, goals)
-    inf = np.inf
-    assert found.to_numpy().tolist() == [[1, 5, 9], [1, 1, 1], [inf, inf, inf]]
-    cells = pd.Series([7, 7, 8], [0, 1, 2])
-    assert median_steps(found, cells).to_numpy().tolist() == [[1, 1, 1], [inf, inf, inf]]
-    wanted = target_values(curves, metric, 5)
-    assert wanted[0] == pytest.approx(0.2 if higher else 4.0)
-    assert wanted[-1] == pytest.approx(0.8 if higher else 1.0)
-    steps = np.diff(np.log(1 - wanted)) if higher else np.diff(np.log(wanted))
-    np.testing.assert_allclose(steps, steps[0], rtol=1e-5)
-
-
-def test_there_is_no_target_where_nothing_got_better():
-    flat = pd.DataFrame({"trial": [0, 0], "step": [0, 1], "val_loss": np.float32([1, 1])})
-    assert target_values(flat, "val_loss").size == 0
 
 
 def test_of_many_steps_some_are_kept_with_both_ends():
@@ -250,7 +221,6 @@ def test_the_same_pictures_and_tables_come_from_python(sweep, tmp_path):
         sweep.plot.effect(LR),
         sweep.plot.heatmap(LR, WIDTH),
         sweep.plot.curves(),
-        sweep.plot.steps_to_target(),
         sweep.plot.final_against_best(),
         sweep.plot.rates(WIDTH),
         sweep.plot.best_rates(WIDTH),

@@ -1,4 +1,4 @@
-"""Compute the data behind curves: bands over seeds, and the steps to reach a target."""
+"""Compute the data behind curves: bands over seeds."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,7 +11,6 @@ from vsweep.analysis.downsample import downsample
 from vsweep.analysis.labels import cell_label, format_value
 from vsweep.analysis.ranking import check_axis, rank_cells, varied_axes
 from vsweep.analysis.seed_spread import finite_curves
-from vsweep.metrics import higher_is_better
 
 
 def downsample_steps(curves: pd.DataFrame, most: int) -> pd.DataFrame:
@@ -111,63 +110,3 @@ def quartile_bands(trials: pd.DataFrame, curves: pd.DataFrame, metric: str) -> p
     grouped = finite_curves(trials, curves, [metric]).dropna().groupby(["cell", "step"])[metric]
     quantiles = {"low": 0.25, "median": 0.5, "high": 0.75}
     return pd.DataFrame({name: grouped.quantile(quantile) for name, quantile in quantiles.items()})
-
-
-def target_values(curves: pd.DataFrame, metric: str, count: int = 40) -> np.ndarray:
-    """Choose values of a metric that are worth reaching, the easiest first.
-
-    They range from the median at the first step to the best value of all. A positive loss, and the distance
-    of an accuracy from 1, are spaced logarithmically, because the last part of the way is the hardest.
-
-    Returns:
-        Float64 `(count,)`; `(0,)` if there is no range.
-    """
-    higher = higher_is_better(metric)
-    # The distance of an accuracy from 1 falls as a loss does.
-    losses = 1.0 - curves[metric].astype(np.float64) if higher else curves[metric].astype(np.float64)
-    losses = losses.where(np.isfinite(losses))
-    start, best = losses[curves["step"] == curves["step"].min()].median(), losses.min()
-    if not start > best:
-        return np.empty(0)
-    goals = np.linspace(start, best, count)
-    if best > 0 or higher:
-        # A logarithm needs a distance for an accuracy of 1: the least other one, or half of the start's.
-        last = losses[(losses > 0) & (losses < start)].min() if best <= 0 else best
-        goals = np.geomspace(start, start / 2.0 if np.isnan(last) else last, count)
-        goals[-1] = best
-    return 1.0 - goals if higher else goals
-
-
-def steps_to_targets(curves: pd.DataFrame, metric: str, goals: Sequence[float] | np.ndarray) -> pd.DataFrame:
-    """Find the first recorded step at which each trial reached each target.
-
-    Args:
-        curves: Curves sorted by trial and step.
-        metric: Name of the metric.
-        goals: Targets.
-
-    Returns:
-        A row per trial and a column per target, float64; infinite where the target was not reached.
-    """
-    sign = 1.0 if higher_is_better(metric) else -1.0
-    wide = curves.pivot(index="trial", columns="step", values=metric)
-    values = sign * wide.to_numpy(np.float64)
-    so_far = np.fmax.accumulate(np.where(np.isfinite(values), values, -np.inf), axis=1)
-    steps = np.append(wide.columns.to_numpy(np.float64), np.inf)
-    columns = [steps[(so_far < sign * goal).sum(axis=1)] for goal in goals]
-    return pd.DataFrame(np.stack(columns, axis=1) if columns else None, wide.index, list(goals))
-
-
-def median_steps(values: pd.DataFrame, cells: pd.Series) -> pd.DataFrame:
-    """Take the median of `steps_to_targets` over the seeds of each cell.
-
-    Args:
-        values: Steps as `steps_to_targets` returns them.
-        cells: The cell of each trial, indexed by the trial's number.
-
-    Returns:
-        A row per cell; infinite where fewer than half of the seeds reached the target. For an even number of
-        seeds it is the smaller of the middle two.
-    """
-    cell = cells.reindex(values.index).to_numpy()
-    return values.groupby(cell).quantile(0.5, interpolation="lower")

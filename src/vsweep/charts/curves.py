@@ -1,6 +1,5 @@
-"""Answer how trials got there: their curves, the steps to a target, and final values against the best."""
+"""Answer how trials got there: their curves, and final values against the best."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +9,7 @@ import plotly.graph_objects as go
 from vsweep.analysis.cells import rows_of
 from vsweep.analysis.convergence import (
     Curves,
-    cell_names,
     downsample_steps,
-    median_steps,
-    steps_to_targets,
-    target_values,
 )
 from vsweep.analysis.labels import cell_label
 from vsweep.analysis.ranking import sample_trials
@@ -98,48 +93,6 @@ def _median_and_band(line: pd.DataFrame, cell: int, name: str, metric: str, colo
         meta={"cell": int(cell)},
     )
     return [band(x, low, high, colour, meta={"cell": int(cell), "band": True}), middle]
-
-
-def steps_to_target(data: ReportData, curves: pd.DataFrame, cells: Sequence[int]) -> Chart:
-    """Draw the steps that some cells take to reach each value of the metric, the median over seeds.
-
-    Args:
-        data: The sweep.
-        curves: The curves of these cells at least; targets range over all of them.
-        cells: The numbers of the cells.
-    """
-    trials, metric = data.trials, data.metric
-    goals = target_values(curves, metric)
-    kept = curves[curves["trial"].isin(trials.loc[trials["cell"].isin(cells), "trial"])]
-    cell_of = trials.set_index("trial")["cell"]
-    table = median_steps(steps_to_targets(kept, metric, goals), cell_of) if len(goals) else pd.DataFrame()
-    traces = []
-    names = map(plain, cell_names(trials, cells))
-    for cell, name, colour in zip(cells, names, colours(range(len(cells))), strict=True):
-        if cell not in table.index:
-            continue
-        traces.append(
-            go.Scatter(
-                x=goals,
-                y=table.loc[cell].replace(np.inf, np.nan).to_numpy(),
-                mode="lines",
-                line={"color": colour, "width": 2, "shape": "hv"},
-                name=name,
-                hovertemplate=f"{name}<br>{metric} %{{x:.4g}} after %{{y}} steps<extra></extra>",
-                meta={"cell": int(cell)},
-            )
-        )
-    x = metric_axis(metric, goals) | {"title": {"text": f"target: {metric}"}}
-    if not higher_is_better(metric):
-        x["autorange"] = "reversed"
-    y = {"title": {"text": "steps until half of the seeds had reached it"}, "rangemode": "tozero"}
-    better = "at least" if higher_is_better(metric) else "at most"
-    note = (
-        f"The first recorded step at which {metric} was {better} the target, the median over seeds. A line "
-        "ends at the last target that half of its seeds reached. Targets further right are harder. Seeds "
-        "that diverged count up to their divergence."
-    )
-    return Chart(f"Steps to reach a {metric}", figure(traces, height=400, xaxis=x, yaxis=y), note, "y")
 
 
 def final_against_best(data: ReportData) -> Chart:

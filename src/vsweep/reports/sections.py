@@ -167,10 +167,6 @@ def got_there(data: ReportData) -> Iterator[Content]:
     if len(cells) < len(data.cells):
         share = f"{len(cells):,} of {len(data.cells):,} cells are shown"
         yield f"The curves of {share}: the best ones, and others spread over all places."
-    if (data.metric,) in charts:
-        chart = curve_charts.steps_to_target(data, curves, cells)
-        never = f"{data.metric} never improved on step 0, so there is no target to reach."
-        yield chart if chart.figure.data else never
     if f"best_{data.metric}" in trials and data.diverged < len(trials):
         yield curve_charts.final_against_best(data)
 
