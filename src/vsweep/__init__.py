@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from vsweep.tasks.models import Model as Model
 
 # The functions of commands, which have the names of their modules, and the modules of all public names.
-_NAMES = (
+_COMMANDS = [
     "check",
     "confirm",
     "dashboard",
@@ -39,8 +39,8 @@ _NAMES = (
     "sweep",
     "sync",
     "verify",
-)
-_MODULES = {name: f"vsweep.commands.{name}" for name in _NAMES} | {
+]
+_MODULES = {name: f"vsweep.commands.{name}" for name in _COMMANDS} | {
     "Dataset": "vsweep.tasks.data.dataset",
     "Model": "vsweep.tasks.models",
     "Sweep": "vsweep.results",

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vsweep.analysis.labels import format_count
 from vsweep.engine.plan import Plan, Program
 from vsweep.tasks.data.dataset import Split
 from vsweep.training.loop import curve_metrics
@@ -151,9 +152,9 @@ def as_text(name: str, plan: Plan) -> str:
     total = len(grid.cells) + grid.collapsed
     same = f" ({total:,} combinations, {grid.collapsed:,} of them the same as another)" * bool(grid.collapsed)
     lines = [
-        f"{name}: {_count(len(grid), 'trial')} = {_count(len(grid.cells), 'cell')}{same}"
-        f" × {_count(len(grid.seeds), 'seed')}, in {_count(len(plan.programs), 'program')}"
-        f" on {_count(hardware.devices, hardware.platform.upper() + ' device')}"
+        f"{name}: {format_count(len(grid), 'trial')} = {format_count(len(grid.cells), 'cell')}{same}"
+        f" × {format_count(len(grid.seeds), 'seed')}, in {format_count(len(plan.programs), 'program')}"
+        f" on {format_count(hardware.devices, hardware.platform.upper() + ' device')}"
     ]
     for i, axis in enumerate(grid.axes):
         values = [_value_text(v) for v in axis.values]
@@ -183,11 +184,11 @@ def _program_text(program: Program) -> str:
     block, vmap_size, single_kernel = program.arrangement
     parts = [
         f"{program.inputs.subject} {config.optimizer.name}",
-        f"{_count(len(program.rows), 'trial')} × {_count(config.steps, 'step')}",
-        f"{program.blocks} × a block of {block}, {_count(vmap_size, 'lane')}{' fused' * single_kernel}",
+        f"{format_count(len(program.rows), 'trial')} × {format_count(config.steps, 'step')}",
+        f"{program.blocks} × a block of {block}, {format_count(vmap_size, 'lane')}{' fused' * single_kernel}",
     ]
     if program.segment:
-        parts.append(f"its state saved every {_count(program.segment * config.record_every, 'step')}")
+        parts.append(f"its state saved every {format_count(program.segment * config.record_every, 'step')}")
     if program.padding_fraction:
         waste = f"{program.padding_fraction:.0%} of the work is padding"
         parts.append(f"padded to width {program.width}: {waste}")
@@ -196,10 +197,6 @@ def _program_text(program: Program) -> str:
         f" memory {_bytes(program.device_bytes)} a device"
     )
     return ", ".join(parts)
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def _seconds(s: float) -> str:
