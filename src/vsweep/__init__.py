@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from vsweep.tasks.models import Model as Model
 
 # The functions of commands, which have the names of their modules, and the modules of all public names.
-_COMMANDS = [
+_NAMES = [
     "check",
     "confirm",
     "dashboard",
@@ -40,7 +40,7 @@ _COMMANDS = [
     "sync",
     "verify",
 ]
-_MODULES = {name: f"vsweep.commands.{name}" for name in _COMMANDS} | {
+_MODULES = {name: f"vsweep.commands.{name}" for name in _NAMES} | {
     "Dataset": "vsweep.tasks.data.dataset",
     "Model": "vsweep.tasks.models",
     "Sweep": "vsweep.results",
