@@ -29,7 +29,7 @@ def tmux(*words: str) -> str:
 
 
 def terminal_lines(folder: Path, runs: int) -> list[str]:
-    """Return the terminal's lines with their colours: all runs but the overview, with four metrics."""
+    """Return the terminal's lines with their colors: all runs but the overview, with four metrics."""
     wandb = shlex.quote(str(Path(sys.executable).with_name("wandb")))
     command = f"TERM=xterm-256color COLORTERM=truecolor {wandb} leet {shlex.quote(str(folder))}"
     tmux("new-session", "-d", "-s", SESSION, "-x", str(WIDTH), "-y", str(HEIGHT), command)

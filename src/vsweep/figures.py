@@ -166,7 +166,7 @@ class Plots:
             path: The file to write.
 
         Raises:
-            KeyError: If the sweep minimises no functions over two axes.
+            KeyError: If the sweep minimizes no functions over two axes.
         """
         return self._draw("basin", path, x=x, y=y)
 
@@ -176,7 +176,7 @@ class Plots:
         There is a panel for each learning rate, or for six evenly spaced cells.
 
         Raises:
-            KeyError: If the sweep minimises no functions of one or two coordinates.
+            KeyError: If the sweep minimizes no functions of one or two coordinates.
         """
         return self._draw("paths", path)
 
@@ -184,7 +184,7 @@ class Plots:
         """Draw a function of two coordinates as a surface, with the descents that reach a minimum most often.
 
         Raises:
-            KeyError: If the sweep minimises no function of two coordinates.
+            KeyError: If the sweep minimizes no function of two coordinates.
         """
         return self._draw("surface", path)
 

@@ -233,7 +233,7 @@ def lines_of(same, best=1, sem=0.1, by="x"):
         ([True, True, True, True], 2, 1, 8),
     ],
 )
-def test_the_range_is_the_run_of_neighbours_that_holds_the_best(same, best, low, high):
+def test_the_range_is_the_run_of_neighbors_that_holds_the_best(same, best, low, high):
     lines = lines_of(same, best)
     found = best_lr(lines.sample(frac=1, random_state=1))
     assert list(found) == ["by", "lr", "low", "high", "at_edge", "cell", "mean", "sem"]

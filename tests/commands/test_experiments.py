@@ -166,7 +166,7 @@ def test_one_neuron_descends_as_numpy_does(tmp_path, lr):
 
 
 def test_examples_are_kept_as_they_came(tmp_path):
-    """Of two features, in their parts, whatever was standardised; of more, none."""
+    """Of two features, in their parts, whatever was standardized; of more, none."""
     sweep = run(tmp_path / "two", "data=moons", "model=logistic", "steps=1")
     frame = sweep.examples
     assert frame["part"].value_counts().to_dict() == {
@@ -193,7 +193,7 @@ def test_pictures_are_made_at_the_end_and_what_cannot_be_made_is_said(tmp_path, 
     assert sorted(path.name for path in made.parent.iterdir()) == [made.name]
     said = capsys.readouterr().err
     assert "curves-optimizer.lr-train_loss.png" in said
-    assert "picture basin.png skipped: it takes a sweep of functions to minimise: model=point" in said
+    assert "picture basin.png skipped: it takes a sweep of functions to minimize: model=point" in said
     assert sweep.plan["pictures"][made.name] == ""
 
 
@@ -221,7 +221,7 @@ def fresh(key, size):
 
 
 def test_a_draw_of_ones_own(tmp_path):
-    """Whole numbers too are standardised as the rows that stay: the loss goes to 0 on both."""
+    """Whole numbers too are standardized as the rows that stay: the loss goes to 0 on both."""
     rng = np.random.default_rng(0)
     x = rng.integers(0, 5, (40, 2)).astype(float)
     made = vsweep.Dataset(x, x[:, 0] - x[:, 1], (), ("a", "b"), draw=fresh)

@@ -1,4 +1,4 @@
-"""Sweeps of functions to minimise, as a person runs them."""
+"""Sweeps of functions to minimize, as a person runs them."""
 
 import inspect
 
@@ -226,7 +226,7 @@ def test_what_does_not_go_together_is_told(here, words, message):
     assert not list(here.iterdir())
 
 
-def test_a_function_of_ones_own_that_cannot_be_minimised_is_told(here):
+def test_a_function_of_ones_own_that_cannot_be_minimized_is_told(here):
     for function, start, message in [
         (vector, "[1,2]", "loss._target_: cannot be trained (ValueError: the function gave the shape (2,)"),
         (lambda v: np.sin(v), "1", "loss._target_: cannot be trained (it uses numpy; use jax.numpy"),
@@ -294,7 +294,7 @@ def test_a_cube_has_no_minimum_and_a_long_valley_has_one(tmp_path):
     assert (found["kind"], found["minimum"]) == ("minimum", "x=0, y=0")
 
 
-def test_very_many_coordinates_are_minimised_and_not_recorded(tmp_path):
+def test_very_many_coordinates_are_minimized_and_not_recorded(tmp_path):
     start = ",".join(["1.0"] * 300)
     words = [f"model.v=[{start}]", "steps=50", "optimizer.lr=0.1", "keep.params=all"]
     sweep = run(tmp_path, *words, loss=lambda v: jnp.sum((v - 0.5) ** 2))

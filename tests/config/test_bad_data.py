@@ -78,7 +78,7 @@ CSV = {
     "minus infinity": (with_cell("-inf"), "data: feature 'a' is not finite in row 4"),
     "beyond a float": (with_cell("1e999"), "data: feature 'a' is not finite in row 4"),
     "a huge number": (with_cell("1e300"), "data: got 1.82e+299; float32 holds numbers up to"),
-    "huge numbers": (GOOD.replace("0,", "1e300,"), "data: feature 'a' is too large to be standardised"),
+    "huge numbers": (GOOD.replace("0,", "1e300,"), "data: feature 'a' is too large to be standardized"),
     "a huge integer": (with_cell("9" * 400), "data.features: column 'a' holds text"),
     "a long integer": (with_cell("9" * 5000), "data."),
     "one class": (GOOD.replace("z", "x"), "data.target: one class only ('x'); it takes two or more"),

@@ -177,7 +177,7 @@ FIELDS = {
     "data=spirals data.rows=2147483647": "data.rows: got 2147483647; it takes an integer from 2 to",
     "data=spirals data.arms=100000": "data.arms: got 100000",
     "data=spirals data.noise=1e308": "data: feature 'x1' is not finite in row",
-    "data=spirals data.noise=1e300": "data: feature 'x0' is too large to be standardised",
+    "data=spirals data.noise=1e300": "data: feature 'x0' is too large to be standardized",
     "data=spirals data.noise=1e60 data.standardize=false": "data: got",
     "data=moons data.noise=1e308": "data: feature",
     "data=food_water data.path=3": "data.path: got 3; it takes text, or null",

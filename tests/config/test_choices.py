@@ -8,7 +8,7 @@ from vsweep.config.spec import make_spec
 from vsweep.engine.hyperparams import cell_fields
 from vsweep.errors import ConfigError
 from vsweep.tasks.losses import own_loss
-from vsweep.tasks.minimize import Minimise
+from vsweep.tasks.minimize import Minimize
 from vsweep.tasks.task import Supervised
 
 IRIS = ["data=iris", "tracker=none"]
@@ -97,7 +97,7 @@ def test_a_point_binds_its_coordinates_and_makes_their_task():
     assert list(bound[0]) == ["spread", "x", "y"]
     one = {name: leaf[0] for name, leaf in bound[0].items()}
     task = choice.make_task((one, bound[1]), TaskInputs(own_loss(bowl, 0), {}, "float32"))
-    assert isinstance(task, Minimise)
+    assert isinstance(task, Minimize)
     assert task.numbers == ("x", "y.0", "y.1")
     assert choice.weights(1, 1, 0) == 3 + 3**2
 

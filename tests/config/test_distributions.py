@@ -47,7 +47,7 @@ def test_numbers_are_drawn_from_what_is_said(given, law):
     assert stats.kstest(np.asarray(drawn(**given)) * 1.5, law.cdf).pvalue < 0.01
 
 
-QUANTISED = [
+QUANTIZED = [
     ({"distribution": "q_uniform", "min": 0, "max": 10, "q": 2}, stats.uniform(0, 10), 2),
     ({"distribution": "q_uniform", "min": 0, "max": 10}, stats.uniform(0, 10), 1),
     ({"distribution": "q_log_uniform", "min": 0, "max": 3 * LOG, "q": 50}, stats.loguniform(1, 1000), 50),
@@ -58,7 +58,7 @@ QUANTISED = [
 ]
 
 
-@pytest.mark.parametrize(("given", "law", "q"), QUANTISED, ids=repr_of)
+@pytest.mark.parametrize(("given", "law", "q"), QUANTIZED, ids=repr_of)
 def test_numbers_are_rounded_to_multiples(given, law, q):
     values = drawn(**given)
     assert {type(v) for v in values} == {int if isinstance(q, int) else float}
@@ -120,7 +120,7 @@ def test_what_a_grid_takes(given, values):
 
 
 @pytest.mark.parametrize(
-    "given", [given for given, _ in CONTINUOUS] + [given for given, *_ in QUANTISED[2:]], ids=str
+    "given", [given for given, _ in CONTINUOUS] + [given for given, *_ in QUANTIZED[2:]], ids=str
 )
 def test_what_no_grid_takes(given):
     with pytest.raises(
@@ -175,7 +175,7 @@ def test_draws_are_the_closed_form_of_the_same_random_numbers(name, first, secon
 
 
 @pytest.mark.parametrize(("name", "first", "second", "a", "b"), [law for law in LAWS if "inv" not in law[0]])
-def test_quantised_draws_are_the_closed_form_rounded(name, first, second, a, b):
+def test_quantized_draws_are_the_closed_form_rounded(name, first, second, a, b):
     u, q = np.random.default_rng(7).random(N), 0.25
     values = distribution("x", {"distribution": f"q_{name}", first: a, second: b, "q": q}).draw(u)
     expected = [float(f"{v:.12g}") for v in np.round(closed_form(name, u, a, b) / q) * q]

@@ -53,19 +53,19 @@ def curve(tmp_path_factory):
     return train(tmp_path_factory.mktemp("curve") / "kept", [*words, *more, *shown], data=bend())
 
 
-@pytest.fixture(scope="module", params=["standardised", "softmax"])
+@pytest.fixture(scope="module", params=["standardized", "softmax"])
 def plane(request, tmp_path_factory):
     """Logistic regression on two features; everything recorded and kept; the highest rate diverges."""
     words = ["model=logistic", "model.init=normal", "grid.optimizer.lr=[0.1,0.01,1e5]", f"seeds={SEEDS}"]
     more = ["steps=12", "record_every=1", "record_params=true", "keep.params=all", "diverge_above=20"]
     kind = {
-        "standardised": [],
+        "standardized": [],
         "softmax": ["loss=softmax_cross_entropy", "data.standardize=false"],
     }[request.param]
     return train(tmp_path_factory.mktemp("plane") / "kept", [*words, *more, *kind], data=clouds())
 
 
-one_plane = pytest.mark.parametrize("plane", ["standardised"], indirect=True)
+one_plane = pytest.mark.parametrize("plane", ["standardized"], indirect=True)
 
 
 def score(sweep, cell, metric):
@@ -251,7 +251,7 @@ def test_examples_lie_on_regions_hollow_where_held_out(spiral):
     assert shapes == {each.get_paths()[0].vertices.tobytes() for each in drawn[3:]}
     drawn_in = {tuple(each.get_facecolor()[0]) for each in drawn[:3]}
     palette = panel.images[0].get_cmap()(np.arange(3) / 2)
-    assert drawn_in == {tuple(colour) for colour in palette}
+    assert drawn_in == {tuple(color) for color in palette}
     assert (panel.get_xlabel(), panel.get_ylabel()) == ("x0", "x1")
     names = [text.get_text() for text in panel.figure.legends[0].get_texts()]
     assert names == ["arm 0", "arm 1", "arm 2", "held out"]
@@ -399,11 +399,11 @@ def test_first_steps_are_the_recorded_lines_of_a_trial_for_each_rate(plane):
         assert seen == sorted(set(seen)) != []
         assert (len(seen) < 5) == bool(left_out)
         drawn = [line.get_color() for line in panel.lines]
-        np.testing.assert_allclose(drawn, LIGHT.colours(range(5))[seen])
+        np.testing.assert_allclose(drawn, LIGHT.colors(range(5))[seen])
 
 
 def logit_of(row, z):
-    """The largest logit of recorded parameters at standardised points, relative to the weights."""
+    """The largest logit of recorded parameters at standardized points, relative to the weights."""
     if "param.w.0.0" in row:
         w = np.asarray([row[f"param.w.1.{i}"] - row[f"param.w.0.{i}"] for i in (0, 1)])
         b = row["param.b.1"] - row["param.b.0"]
@@ -453,7 +453,7 @@ def test_parameters_are_the_curves_of_trials_that_did_not_diverge(line):
         assert panel.get_xlabel() == "step"
     text = f"{len(ok)} trials; {len(line.trials) - len(ok)} more diverged"
     assert text in caption(figure)
-    assert "standardised" not in caption(figure)
+    assert "standardized" not in caption(figure)
 
 
 def test_of_many_trials_some_are_drawn_and_the_mean_is_of_all(line, monkeypatch):
@@ -476,13 +476,13 @@ def test_of_many_parameters_the_first_are_drawn(plane, monkeypatch):
     names = [name.removeprefix("param.") for name in plane.curves if name.startswith("param.")]
     assert [panel.get_title() for panel in figure.axes] == names[:2]
     assert f"The first 2 of {len(names)} parameters" in caption(figure)
-    assert "The parameters are those of standardised features." in caption(figure)
+    assert "The parameters are those of standardized features." in caption(figure)
 
 
 def test_the_coordinates_of_a_function_are_parameters(field):
     figure = field.plot.parameters()
     assert [panel.get_title() for panel in figure.axes] == ["x", "y"]
-    assert "standardised" not in figure.get_suptitle()
+    assert "standardized" not in figure.get_suptitle()
     for panel in figure.axes:
         expected = field.curves[f"param.{panel.get_title()}"].to_numpy(float).reshape(len(field.trials), -1)
         np.testing.assert_allclose(faint(panel)[:, :, 1], expected)

@@ -18,14 +18,14 @@ def sweep(folder, *words):
 
 
 def tiles(figure, place=0):
-    """The colour of each tile of a basin, by row and column, as hexadecimal text."""
+    """The color of each tile of a basin, by row and column, as hexadecimal text."""
     mesh = figure.axes[place].collections[0]
     values = mesh.get_array().reshape(mesh.get_coordinates().shape[0] - 1, -1)
     return [[matplotlib.colors.to_hex(mesh.to_rgba(value)) for value in row] for row in np.asarray(values)]
 
 
 def legend(figure):
-    """What each colour stands for."""
+    """What each color stands for."""
     return {
         matplotlib.colors.to_hex(patch.get_facecolor()): text.get_text()
         for patch, text in zip(figure.legends[0].get_patches(), figure.legends[0].get_texts(), strict=True)
@@ -43,12 +43,12 @@ def test_a_basin_says_of_each_start_and_rate_where_it_led(quartic, tmp_path):
     assert len(drawn) == 4
     for row, rate in zip(drawn, sorted(ended.index), strict=True):
         want = [f"minimum {name}" if "=" in name else name for name in ended.loc[rate].sort_index()]
-        assert [names[colour] for colour in row] == want
+        assert [names[color] for color in row] == want
     assert {"minimum x=-1.168", "minimum x=2.088", "left for infinity"} <= set(names.values())
     axes = figure.axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("start, x", "learning rate")
     assert (axes.get_xscale(), axes.get_yscale()) == ("linear", "log")
-    # A tile reaches halfway to its neighbours, by ratio on the log axis.
+    # A tile reaches halfway to its neighbors, by ratio on the log axis.
     corners = axes.collections[0].get_coordinates()
     np.testing.assert_allclose(corners[:, 0, 1], 10.0 ** np.array([-4.5, -3.5, -2.5, -1.5, -0.5]))
     np.testing.assert_allclose(corners[0, :, 0], np.arange(-5.5, 6.0))
@@ -63,7 +63,7 @@ def test_a_basin_of_two_coordinates_has_a_panel_for_each_rate(field):
     for place, rate in enumerate((0.05, 0.5)):
         part = field.trials[field.trials["optimizer.lr"] == rate].assign(ended=ending_labels)
         want = part.pivot(index="model.y", columns="model.x", values="ended").to_numpy()
-        drawn = [[names[colour].removeprefix("minimum ") for colour in row] for row in tiles(figure, place)]
+        drawn = [[names[color].removeprefix("minimum ") for color in row] for row in tiles(figure, place)]
         assert drawn == want.tolist()
 
 
@@ -143,12 +143,12 @@ def test_the_bowl_of_a_line_has_its_least_where_least_squares_are(line):
 
 def test_what_a_picture_is_not_of_is_told(quartic, field, line, small):
     for draw, message in [
-        (small.plot.basin, "it takes a sweep of functions to minimise: model=point"),
-        (small.plot.paths, "it takes a sweep of functions to minimise: model=point"),
+        (small.plot.basin, "it takes a sweep of functions to minimize: model=point"),
+        (small.plot.paths, "it takes a sweep of functions to minimize: model=point"),
         (small.plot.loss_surface, "it takes a line of one feature"),
         (quartic.plot.surface, "it takes a function of two coordinates, and this one has x"),
         (lambda: quartic.plot.basin("model.y"), "no axis 'model.y': there are model.x, optimizer.lr"),
-        (lambda: small.landscape(0), "it takes a sweep of functions to minimise"),
+        (lambda: small.landscape(0), "it takes a sweep of functions to minimize"),
     ]:
         with pytest.raises(KeyError) as error:
             draw()
@@ -175,8 +175,8 @@ def test_a_part_of_a_sweep_says_what_it_is_of(quartic, small):
         small.where({"model.wdth": 3})
 
 
-def test_more_minima_than_colours_are_others(quartic):
-    """The most frequent have colours of their own."""
+def test_more_minima_than_colors_are_others(quartic):
+    """The most frequent have colors of their own."""
     many = vsweep.load(quartic.directory)
     many.trials = many.trials.assign(kind="minimum", status="ok", minimum=[f"x={i % 11}" for i in range(44)])
     many.trials.loc[many.trials.index[:11], "minimum"] = "x=10"

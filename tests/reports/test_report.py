@@ -264,7 +264,7 @@ def test_the_command_writes_it_and_says_where(cli, small):
         ([], "got no directory"),
         (["nowhere"], "no sweep in 'nowhere'"),
         (["{}", "metric=foo"], "metric: no metric 'foo': there are train_loss"),
-        (["{}", "colour=red"], "got 'colour=red'"),
+        (["{}", "color=red"], "got 'color=red'"),
     ],
 )
 def test_what_it_cannot_do_is_said_in_a_line(cli, small, words, says):

@@ -53,7 +53,7 @@ def test_it_opens_from_a_file_without_a_network_and_without_an_error(reports, ch
             "How sensitive is it to the learning rate?",
         ]
         assert titles[-1] == "What happened?"
-        assert ("What was learnt?" in titles) == (name != "digits")
+        assert ("What was learned?" in titles) == (name != "digits")
         assert "cannot be drawn" not in opened.page.locator("main").inner_text()
 
 

@@ -343,12 +343,12 @@ _TAIL = [pytest.param(name, marks=pytest.mark.tail) for name in ("plane", "quart
 
 
 @pytest.mark.parametrize("name", ["spiral", "line", *_TAIL])
-def test_pictures_are_small_and_have_the_colours_of_both_pages(name, request):
+def test_pictures_are_small_and_have_the_colors_of_both_pages(name, request):
     for picture in pictures(request.getfixturevalue(name)).values():
         images = picture.images
         light, dark = pixels(images.light), pixels(images.dark)
         assert light.shape[1] / light.shape[0] == pytest.approx(images.width / images.height, rel=0.01)
-        # An image has more than a pixel for each of the page's, and its border is in the page's colour.
+        # An image has more than a pixel for each of the page's, and its border is in the page's color.
         assert light.shape[1] > 1.4 * images.width
         for image, paper in ((light, [0xFF, 0xFF, 0xFF]), (dark, [0x11, 0x14, 0x18])):
             assert (image[[0, -1]] == paper).all()

@@ -1,4 +1,4 @@
-"""Data sets: where they come from, and how they are split and standardised."""
+"""Data sets: where they come from, and how they are split and standardized."""
 
 import json
 
@@ -251,7 +251,7 @@ def test_a_cache_that_cannot_be_written_is_told(cache, server):
         local_copy(f"{server.url}/t.csv")
 
 
-# Splitting and standardising.
+# Splitting and standardizing.
 
 
 def numbered(rows, columns=2):
@@ -346,7 +346,7 @@ def test_a_test_fraction_that_leaves_a_part_empty_is_refused(fraction, part):
     assert error.value.got == f"{fraction} of 20 rows leaves no {part} rows"
 
 
-def test_standardised_by_the_training_rows_alone():
+def test_standardized_by_the_training_rows_alone():
     data = numbered(40)
     made = split(data, 0.25, 3, test_fraction=0.1, standardize=True)
     train, val, test = (part.astype(int) for part in made.y)
@@ -364,7 +364,7 @@ def test_standardised_by_the_training_rows_alone():
     assert (again.x[2] != made.x[2]).all()
 
 
-def test_a_constant_feature_is_centred_and_left_unscaled():
+def test_a_constant_feature_is_centered_and_left_unscaled():
     data = numbered(20)
     data.x[:, 0] = 0.1
     made = split(data, 0.5, 0, standardize=True)
@@ -372,7 +372,7 @@ def test_a_constant_feature_is_centred_and_left_unscaled():
     assert made.std[0] == 1.0
 
 
-def test_as_it_is_where_not_standardised():
+def test_as_it_is_where_not_standardized():
     data = numbered(10)
     made = split(data, 0.0, 0, standardize=False)
     np.testing.assert_array_equal(made.x[0], data.x.T)

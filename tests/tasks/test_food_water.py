@@ -140,7 +140,7 @@ def test_a_page_that_is_no_table_is_refused(cache, server):
         read(f"{server.url}/t.csv")
 
 
-def test_it_is_learnt(here):
+def test_it_is_learned(here):
     words = ["data=food_water", "model=logistic", "optimizer.lr=1", "steps=200", "tracker=none"]
     made = vsweep.sweep([*words, "verify=false"], quiet=True)
     last = made.curves.iloc[-1]

@@ -1,11 +1,11 @@
-"""The functions to minimise, and what is said of where a descent of one ends."""
+"""The functions to minimize, and what is said of where a descent of one ends."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vsweep.tasks.minimize import FUNCTIONS, Minimise, coordinates, gold_field, quartic
+from vsweep.tasks.minimize import FUNCTIONS, Minimize, coordinates, gold_field, quartic
 
 POINTS = np.linspace(-3.0, 3.0, 13)
 EXACT = {
@@ -63,7 +63,7 @@ def test_coordinates_are_the_first_parameters():
 def made(function, fixed=(), **starts):
     """The task of a point in float64, and its first parameters."""
     shapes = tuple((name, np.shape(start)) for name, start in starts.items())
-    maker = Minimise(function, shapes, fixed, (), "float64")
+    maker = Minimize(function, shapes, fixed, (), "float64")
     begin = {name: jnp.asarray(start, jnp.float64) for name, start in starts.items()}
     task = maker({"model": {**begin, "spread": jnp.zeros((), jnp.float64)}, "loss": {}})
     return maker, task, task.init(jax.random.key(0))

@@ -124,7 +124,7 @@ def test_orthogonal_is_orthonormal(true, padded):
 
 
 def test_orthogonal_has_the_law_of_jax():
-    """A QR factorisation without fixed signs is not uniform over the orthonormal matrices."""
+    """A QR factorization without fixed signs is not uniform over the orthonormal matrices."""
     keys = random.split(random.key(5), 3000)
     fans = jnp.int32(4), jnp.int32(3)
     one = partial(draw_weights, ("orthogonal",), jnp.int32(0))

@@ -180,7 +180,7 @@ def test_every_step_draws_fresh_examples_from_the_seed():
     assert (seen.sum(axis=2) == 1).all()
     row = seen.argmax(axis=2)
     np.testing.assert_array_equal(row[0], row[1])
-    # Uniform and independent: of 7 seeds and 18 steps, 126 draws of 10 rows; neighbours agree by chance.
+    # Uniform and independent: of 7 seeds and 18 steps, 126 draws of 10 rows; neighbors agree by chance.
     counts = np.bincount(row[1:].ravel(), minlength=ROWS)
     assert ((counts - 12.6) ** 2 / 12.6).sum() < 27.9
     assert (row[1:, 1:] == row[1:, :-1]).mean() < 0.25

@@ -17,7 +17,7 @@ from vsweep.training.vectorize import lower_block
 
 FILES = sorted((CONF.parent / "sweeps").glob("*.yaml"))
 PLATFORMS = ("cpu", "cuda", "tpu")
-# The orthogonal initializer calls a factorisation on each platform.
+# The orthogonal initializer calls a factorization on each platform.
 FACTORISATIONS = {
     *("lapack_sgeqrf_ffi", "lapack_sorgqr_ffi", "cusolver_geqrf_ffi", "cusolver_orgqr_ffi"),
     *("Qr", "ProductOfElementaryHouseholderReflectors"),

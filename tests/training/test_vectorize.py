@@ -1,4 +1,4 @@
-"""A trial's results do not depend on its neighbours, its place, its padding or its block."""
+"""A trial's results do not depend on its neighbors, its place, its padding or its block."""
 
 import jax
 import numpy as np
@@ -194,7 +194,7 @@ def program(request):
     )
 
 
-def test_neighbours_and_place_change_no_bit(program):
+def test_neighbors_and_place_change_no_bit(program):
     static, run = program
     block, others = _others(static, 1), _others(static, 2)
     one = take(block, 0)

@@ -16,7 +16,7 @@ from vsweep.store.reader import StoredSweep
 OTHERS = "other minima"
 # Places other than single stationary points, in the order of a legend.
 _REST = (MOVING, AWAY, OTHERS)
-# The largest number of minima with their own colours, beside which three other kinds have theirs.
+# The largest number of minima with their own colors, beside which three other kinds have theirs.
 _MOST_MINIMA = 5
 
 
@@ -60,12 +60,12 @@ def basins_of(sweep: StoredSweep, x: str | None = None, y: str | None = None) ->
     """Return the place where each descent ends over two axes, a panel for each value of the others.
 
     Args:
-        sweep: A sweep of functions to minimise.
+        sweep: A sweep of functions to minimize.
         x: An axis, by its dotted path; by default the start of the first coordinate.
         y: An axis; by default the start of the second coordinate, or else the learning rate.
 
     Raises:
-        KeyError: If the sweep minimises no functions over two axes.
+        KeyError: If the sweep minimizes no functions over two axes.
     """
     trials = sweep.trials
     defaults = [axis for axis in [*start_axes(sweep), LR] if axis in axes_of(trials) and axis not in (x, y)]
@@ -109,7 +109,7 @@ def _axis_label(axis: str) -> str:
 
 
 def edges(values: np.ndarray) -> np.ndarray:
-    """Return the edges of tiles around values, halfway between neighbours on the scale, `(values + 1,)`."""
+    """Return the edges of tiles around values, halfway between neighbors on the scale, `(values + 1,)`."""
     log = is_log_spaced(values)
     centres = np.log(values) if log else values
     # A single tile is one wide.

@@ -29,7 +29,7 @@ class Panels(NamedTuple, Generic[Panel]):
 def best_by(trials: pd.DataFrame, metric: str, by: str) -> list[tuple[str, Row]]:
     """Return the best cell for each value of an axis, ascending, with a label, for at most 12 values.
 
-    The best of the cells that lack the axis comes first, labelled by all its values.
+    The best of the cells that lack the axis comes first, labeled by all its values.
 
     Args:
         trials: The table of trials.

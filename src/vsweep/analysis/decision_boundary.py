@@ -67,7 +67,7 @@ def boundaries_of(sweep: StoredSweep) -> ExamplePanels[Boundary]:
         _boundary(trials, examples, place, row, *known)
         for (place, row), known in zip(places, logits, strict=True)
     ]
-    caption = f"The colour behind the examples is the probability of {examples.classes[1]}."
+    caption = f"The color behind the examples is the probability of {examples.classes[1]}."
     return ExamplePanels("Logistic regression: where the probability is 1/2", caption, panels, examples)
 
 
@@ -157,7 +157,7 @@ def _final_logits(
 
 
 def _kept_logit(sweep: StoredSweep, trial: int) -> np.ndarray | None:
-    """Return the logit of a trial's kept parameters, for standardised features; None if there are none."""
+    """Return the logit of a trial's kept parameters, for standardized features; None if there are none."""
     try:
         params = sweep.params(trial)
     except KeyError:
@@ -170,7 +170,7 @@ def _kept_logit(sweep: StoredSweep, trial: int) -> np.ndarray | None:
 
 
 def _recorded_logits(frame: pd.DataFrame, prefix: str) -> np.ndarray | None:
-    """Return the recorded logits, `(rows, 3)`, for standardised features; None if there are none."""
+    """Return the recorded logits, `(rows, 3)`, for standardized features; None if there are none."""
     columns = [[f"{prefix}{name}" for name in names] for names in (_ONE_OUTPUT, _TWO_OUTPUTS)]
     columns = [names for names in columns if set(names) <= set(frame)]
     if not columns:
@@ -183,7 +183,7 @@ def _recorded_logits(frame: pd.DataFrame, prefix: str) -> np.ndarray | None:
 
 
 def _on_raw_features(logits: np.ndarray, examples: ExampleData) -> np.ndarray:
-    """Convert logits for standardised features, `(rows, 3)`, to logits for the original features."""
+    """Convert logits for standardized features, `(rows, 3)`, to logits for the original features."""
     with np.errstate(invalid="ignore", over="ignore"):
         w = logits[:, :2] / examples.std
         return np.column_stack([w, logits[:, 2] - w @ examples.mean])

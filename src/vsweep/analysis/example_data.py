@@ -23,8 +23,8 @@ class ExampleData:
         columns: The columns of the features in this table.
         features: The names of the features.
         classes: The names of the classes; none for numbers.
-        mean: The mean by which each feature is standardised.
-        std: The standard deviation by which it is standardised.
+        mean: The mean by which each feature is standardized.
+        std: The standard deviation by which it is standardized.
         fresh: Whether each step draws examples of its own.
     """
 

@@ -1,4 +1,4 @@
-"""Short labels for axes, values and cells, and a colour palette that is safe for colour-blind readers."""
+"""Short labels for axes, values and cells, and a color palette that is safe for color-blind readers."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 # The palette of Okabe and Ito (2008), the darkest first.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 
 
 def evenly_spaced_indices(count: int, most: int) -> np.ndarray:

@@ -79,7 +79,7 @@ def best_lr(lines: pd.DataFrame) -> pd.DataFrame:
         lines: Lines as `lr_lines` returns them.
 
     Returns:
-        Columns: `by`, `lr`; `low` and `high`, the range of neighbouring learning rates that cannot be
+        Columns: `by`, `lr`; `low` and `high`, the range of neighboring learning rates that cannot be
         distinguished from the best (NaN if the best has no standard error); `at_edge`, whether the best is
         the smallest or the largest that was tried; `cell`, `mean`, `sem`.
     """

@@ -23,7 +23,7 @@ def effects(trials: pd.DataFrame, cells: pd.DataFrame, axis: str, metric: str) -
 
     Returns:
         A row per value, sorted, trials that lack the axis last. More than 64 numbers are grouped into 64
-        bins of equally many trials, labelled by the median of their values. Columns: `value`; the quantiles
+        bins of equally many trials, labeled by the median of their values. Columns: `value`; the quantiles
         `low` (5 %), `q1`, `median`, `q3` and `high` (95 %) over the trials that did not diverge; `best`, the
         best cell's mean over seeds, and `cell`, its number; `trials`, the number of trials; and `diverged`,
         the share of them that diverged.

@@ -1,4 +1,4 @@
-"""Describe where trials that minimise a function ended: at which minimum, or why at none."""
+"""Describe where trials that minimize a function ended: at which minimum, or why at none."""
 
 import pandas as pd
 
@@ -8,7 +8,7 @@ _STATIONARY = ("saddle", "maximum")
 
 
 def is_function(trials: pd.DataFrame) -> bool:
-    """Return whether the trials of a table minimise functions."""
+    """Return whether the trials of a table minimize functions."""
     return "kind" in trials.columns and "minimum" in trials.columns
 
 
@@ -22,7 +22,7 @@ def ending_labels(trials: pd.DataFrame) -> pd.Series:
 
 
 def describe_ends(trials: pd.DataFrame) -> str:
-    """Describe how many trials ended where, most first; return nothing if they minimised no function."""
+    """Describe how many trials ended where, most first; return nothing if they minimized no function."""
     if not is_function(trials):
         return ""
     groups = trials.groupby("loss", sort=False) if "loss" in trials.columns else [("", trials)]

@@ -1,4 +1,4 @@
-"""Compute what models learnt for pictures: fits over one feature, regions over two, and their parameters."""
+"""Compute what models learned for pictures: fits over one feature, regions over two, and their parameters."""
 
 from collections.abc import Callable
 from itertools import islice
@@ -146,7 +146,7 @@ def _classes(examples: ExampleData, predict: Callable[[Any], np.ndarray]) -> np.
 
 
 def _least_squares(examples: ExampleData, trials: pd.DataFrame, x: np.ndarray) -> np.ndarray | None:
-    """Return the line of least squares at `x` if the trials record it, for the standardised feature."""
+    """Return the line of least squares at `x` if the trials record it, for the standardized feature."""
     if not {"least_squares_w", "least_squares_b"} <= set(trials):
         return None
     w, b = trials[["least_squares_w", "least_squares_b"]].iloc[0].to_numpy(float)
@@ -215,5 +215,5 @@ def _count(trials: int, ok: int, drawn: int) -> str:
 
 def _units(sweep: StoredSweep) -> str:
     data = sweep.plan["data"].values()
-    standardised = any(any(record["mean"]) or {*record["std"]} - {1.0} for record in data)
-    return " The parameters are those of standardised features." if standardised else ""
+    standardized = any(any(record["mean"]) or {*record["std"]} - {1.0} for record in data)
+    return " The parameters are those of standardized features." if standardized else ""

@@ -160,13 +160,13 @@ def _lacking(trials: pd.DataFrame) -> dict[str, np.ndarray]:
 
 def label_nulls(trials: pd.DataFrame) -> pd.DataFrame:
     """Return the table with the text "null" for nulls that are values, on axes that have such nulls."""
-    labelled = {}
+    labeled = {}
     for axis, lacks in _lacking(trials).items():
         column = trials[axis]
         if (column.isna() & ~lacks).any():
             text = column.map(format_value).astype(object).where(column.notna(), "null")
-            labelled[axis] = text.where(~pd.Series(lacks, column.index), None)
-    return trials.assign(**labelled)
+            labeled[axis] = text.where(~pd.Series(lacks, column.index), None)
+    return trials.assign(**labeled)
 
 
 def _scatter(codes: pd.DataFrame, seed: np.ndarray, ranks: np.ndarray) -> np.ndarray:

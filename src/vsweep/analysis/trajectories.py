@@ -69,10 +69,10 @@ def coordinates(sweep: StoredSweep, trials: pd.DataFrame | None = None) -> list[
     """Return the recorded coordinates at which some trials start, by default all of the sweep.
 
     Raises:
-        KeyError: If the sweep minimises no functions.
+        KeyError: If the sweep minimizes no functions.
     """
     if not is_function(sweep.trials):
-        raise KeyError("it takes a sweep of functions to minimise: model=point")
+        raise KeyError("it takes a sweep of functions to minimize: model=point")
     trials = sweep.trials if trials is None else trials
     first = sweep.curves[(sweep.curves["step"] == 0) & sweep.curves["trial"].isin(trials["trial"])]
     names = [name for name in map(str, first.columns) if is_parameter(name)]
@@ -99,7 +99,7 @@ def descents_of(sweep: StoredSweep) -> Panels[Landscape]:
     """Return the descents on functions of one or two coordinates, a panel for each learning rate.
 
     Raises:
-        KeyError: If the sweep minimises no such function.
+        KeyError: If the sweep minimizes no such function.
     """
     panels = [_function(sweep, *part) for part in _function_parts(sweep, (1, 2))]
     return Panels("Descents on the function", _describe_spacing(sweep), panels)
@@ -109,7 +109,7 @@ def surface_of(sweep: StoredSweep) -> Panels[Landscape]:
     """Return the descents on the function of two coordinates on which most reach a minimum.
 
     Raises:
-        KeyError: If the sweep minimises no function of two coordinates.
+        KeyError: If the sweep minimizes no function of two coordinates.
     """
     part = max(_function_parts(sweep, (2,)), key=lambda part: part[1]["minimum"].count())
     return Panels("The function as a surface", _describe_spacing(sweep), [_function(sweep, *part)])

@@ -14,7 +14,7 @@ from vsweep.analysis.convergence import (
 from vsweep.analysis.labels import cell_label
 from vsweep.analysis.ranking import sample_trials
 from vsweep.analysis.report_data import ReportData
-from vsweep.charts.style import GREY, Chart, band, cell_points, colours, figure, metric_axis, plain
+from vsweep.charts.style import GREY, Chart, band, cell_points, colors, figure, metric_axis, plain
 from vsweep.metrics import higher_is_better
 
 # The largest number of recorded steps, and of trials as points, that are drawn.
@@ -33,11 +33,11 @@ def curve_chart(data: ReportData, curves: pd.DataFrame, lines: Curves) -> Chart:
     """
     metric, behind, few = lines.metric, data.faint_trials, downsample_steps(curves, STEPS)
     traces: list[Any] = [_faint_curves(few[few["trial"].isin(behind)], metric)]
-    for curve, colour in zip(lines.lines, colours(lines.values), strict=True):
+    for curve, color in zip(lines.lines, colors(lines.values), strict=True):
         name = plain(f"{lines.by} = {curve.name}" if lines.by else curve.name)
         if len(curve.band):
             line = downsample_steps(curve.band.reset_index(), STEPS)
-            traces += _median_and_band(line, curve.cell, name, metric, colour)
+            traces += _median_and_band(line, curve.cell, name, metric, color)
     drawn = figure(
         traces,
         height=440,
@@ -80,19 +80,19 @@ def _faint_curves(kept: pd.DataFrame, metric: str) -> go.Scatter:
     return go.Scatter(x=x, y=y, mode="lines", name="trials", **look)
 
 
-def _median_and_band(line: pd.DataFrame, cell: int, name: str, metric: str, colour: str) -> list[Any]:
+def _median_and_band(line: pd.DataFrame, cell: int, name: str, metric: str, color: str) -> list[Any]:
     x = line["step"].to_numpy(np.int32)
     low, median, high = (line[part].to_numpy(np.float32) for part in ("low", "median", "high"))
     middle = go.Scatter(
         x=x,
         y=median,
         mode="lines",
-        line={"color": colour, "width": 2.5},
+        line={"color": color, "width": 2.5},
         name=name,
         hovertemplate=f"{name}<br>step %{{x}}: {metric} %{{y:.4g}}<extra></extra>",
         meta={"cell": int(cell)},
     )
-    return [band(x, low, high, colour, meta={"cell": int(cell), "band": True}), middle]
+    return [band(x, low, high, color, meta={"cell": int(cell), "band": True}), middle]
 
 
 def final_against_best(data: ReportData) -> Chart:

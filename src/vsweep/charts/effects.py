@@ -30,13 +30,13 @@ def leading(data: ReportData) -> Chart:
         f"<br>{row['diverged']} of {row['seeds']} seeds diverged"
         for place, row in enumerate(rows_of(shown), 1)
     ]
-    colours, symbols = tied.map({True: PALETTE[0], False: GREY}), tied.map({True: "circle", False: "diamond"})
+    colors, symbols = tied.map({True: PALETTE[0], False: GREY}), tied.map({True: "circle", False: "diamond"})
     points = go.Scatter(
         x=shown["mean"].to_numpy(np.float64),
         y=np.arange(1, len(shown) + 1),
         mode="markers",
         error_x={"array": shown["sem"].fillna(0.0).to_numpy(np.float64), "thickness": 1.5, "color": GREY},
-        marker={"color": colours.tolist(), "size": 9, "symbol": symbols.tolist()},
+        marker={"color": colors.tolist(), "size": 9, "symbol": symbols.tolist()},
         **cell_points(shown["cell"], texts),
     )
     step = 1 if len(shown) < 12 else 2
@@ -124,7 +124,7 @@ def importance_bars(importance: Importance, names: Mapping[str, str]) -> Chart:
         bars.append(("three or more", importance.rest, np.nan, GREY))
     if not np.isnan(importance.seed):
         bars.append(("luck: the seed", importance.seed, np.nan, GREY))
-    bar_names, shares, errors, bar_colours = zip(*bars, strict=True)
+    bar_names, shares, errors, bar_colors = zip(*bars, strict=True)
     share, error = 100.0 * np.asarray(shares), 100.0 * np.asarray(errors)
     texts = [
         f"{name}: {share:.1f} %" + ("" if np.isnan(error) else f" ± {error:.1f} %")
@@ -134,7 +134,7 @@ def importance_bars(importance: Importance, names: Mapping[str, str]) -> Chart:
         y=bar_names,
         x=share,
         orientation="h",
-        marker={"color": bar_colours},
+        marker={"color": bar_colors},
         error_x={"array": np.nan_to_num(error), "thickness": 1.5, "color": GREY},
         hovertext=texts,
         hoverinfo="text",

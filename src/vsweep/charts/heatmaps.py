@@ -41,7 +41,7 @@ def _map(heat_map: HeatMap, show: str) -> Chart:
         heat_map.grid(table[name].to_numpy(np.float64)) for name in (column, "diverged", "cell")
     )
     texts = heat_map.grid(np.asarray(_hover_texts(table, x, y, metric), object), "")
-    heat = _colours(values, metric, share=show == DIVERGED) | cell_points(cells, texts.tolist())
+    heat = _colors(values, metric, share=show == DIVERGED) | cell_points(cells, texts.tolist())
     if max(values.shape) <= _MOST_WITH_NUMBERS:
         numbers = [["" if np.isnan(value) else f"{value:{number}}" for value in row] for row in values]
         heat |= {"text": numbers, "texttemplate": "%{text}", "textfont": {"size": 11}}
@@ -75,8 +75,8 @@ def _hover_texts(table: pd.DataFrame, x: str, y: str, metric: str) -> list[str]:
     ]
 
 
-def _colours(values: np.ndarray, metric: str, *, share: bool) -> dict[str, Any]:
-    """Return the values and colours of a heat map's trace; `share` is for shares from 0 to 1."""
+def _colors(values: np.ndarray, metric: str, *, share: bool) -> dict[str, Any]:
+    """Return the values and colors of a heat map's trace; `share` is for shares from 0 to 1."""
     bar: dict[str, Any] = {"title": {"text": "diverged" if share else metric, "side": "right"}}
     bar |= {"thickness": 14}
     look: dict[str, Any] = {"colorscale": "Viridis" if higher_is_better(metric) else "Viridis_r"}
@@ -84,7 +84,7 @@ def _colours(values: np.ndarray, metric: str, *, share: bool) -> dict[str, Any]:
         look = {"colorscale": "Oranges", "zmin": 0, "zmax": 1}
         bar |= {"tickformat": ".0%"}
     elif metric_axis(metric, values)["type"] == "log":
-        # Colours follow the logarithm, and the bar's ticks show the values themselves.
+        # Colors follow the logarithm, and the bar's ticks show the values themselves.
         with np.errstate(divide="ignore", invalid="ignore"):
             values = np.log10(values)
         ticks = np.linspace(np.nanmin(values), np.nanmax(values), 5)

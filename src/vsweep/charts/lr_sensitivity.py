@@ -24,9 +24,9 @@ def rates(lines: pd.DataFrame, metric: str, by: str | None) -> Chart:
     """
     values = list(dict.fromkeys(lines["by"]))
     traces: list[Any] = []
-    for value, colour in zip(values, style.colours(values), strict=True):
+    for value, color in zip(values, style.colors(values), strict=True):
         line = lines[lines["by"] == value].sort_values("lr")
-        traces += _line(line, metric, f"{by} = {plain(format_value(value))}" if by else metric, colour)
+        traces += _line(line, metric, f"{by} = {plain(format_value(value))}" if by else metric, color)
     drawn = figure(
         traces,
         height=420,
@@ -41,7 +41,7 @@ def rates(lines: pd.DataFrame, metric: str, by: str | None) -> Chart:
     return Chart(f"{metric} against the learning rate" + (f", by {by}" if by else ""), drawn, note)
 
 
-def _line(line: pd.DataFrame, metric: str, name: str, colour: str) -> list[Any]:
+def _line(line: pd.DataFrame, metric: str, name: str, color: str) -> list[Any]:
     x, mean = line["lr"].to_numpy(np.float64), line["mean"].to_numpy(np.float64)
     sem = line["sem"].fillna(0.0).to_numpy(np.float64)
     known = np.isfinite(mean)
@@ -57,11 +57,11 @@ def _line(line: pd.DataFrame, metric: str, name: str, colour: str) -> list[Any]:
         y=mean,
         mode="lines+markers",
         name=name,
-        line={"color": colour, "width": 2},
-        marker={"color": colour, "size": np.where(best, 13, 7).tolist(), "symbol": symbols},
+        line={"color": color, "width": 2},
+        marker={"color": color, "size": np.where(best, 13, 7).tolist(), "symbol": symbols},
         **cell_points(line["cell"], texts),
     )
-    return [style.band(x[known], (mean - sem)[known], (mean + sem)[known], colour), points]
+    return [style.band(x[known], (mean - sem)[known], (mean + sem)[known], color), points]
 
 
 def best_rates(best: pd.DataFrame, by: str) -> Chart:
@@ -91,7 +91,7 @@ def best_rates(best: pd.DataFrame, by: str) -> Chart:
     rates = style.rate_axis("best optimizer.lr", np.concatenate([low, lr, high]))
     drawn = figure([points], height=360, xaxis=style.category_axis(by, best["by"].tolist()), yaxis=rates)
     note = (
-        "Each line covers the neighbouring learning rates that are statistically tied with the best (95 %). "
+        "Each line covers the neighboring learning rates that are statistically tied with the best (95 %). "
         "A triangle marks a best rate at the edge of the rates that were tried: a better one may lie "
         "beyond."
     )

@@ -1,4 +1,4 @@
-"""The look of the report's charts: Plotly figures, their colours and their axes."""
+"""The look of the report's charts: Plotly figures, their colors and their axes."""
 
 from collections.abc import Sequence
 from html import escape
@@ -15,7 +15,7 @@ from vsweep.metrics import higher_is_better
 
 # The palette of Okabe and Ito (2008), with its yellow and black changed so that both show on white and black.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A00", "#7F7F7F")
-# Neutral traces have this colour, which shows on white and on black.
+# Neutral traces have this color, which shows on white and on black.
 GREY = "#888888"
 # The page reads the cell of each point from the `customdata` of traces with this `meta`. The `meta` of a
 # trace that belongs to one cell has the cell's number, as `cell`.
@@ -31,7 +31,7 @@ class Chart(NamedTuple):
 
     Attributes:
         title: The title.
-        figure: The figure, without a title; the page sets the colours of background and text.
+        figure: The figure, without a title; the page sets the colors of background and text.
         note: Explains how to read the chart, and what it leaves out.
         steps: The axis of the steps, `x` or `y`, of a chart of the cells that the reader chooses.
     """
@@ -96,11 +96,11 @@ def metric_axis(metric: str, values: np.ndarray) -> dict[str, Any]:
     return {"title": title, "type": "log" if log else "linear", "zeroline": False, "exponentformat": "power"}
 
 
-def colours(values: Sequence[Any]) -> list[str]:
-    """Return a colour for each value: distinct ones for few names, or else from dark to light."""
+def colors(values: Sequence[Any]) -> list[str]:
+    """Return a color for each value: distinct ones for few names, or else from dark to light."""
     if len(values) <= len(PALETTE) and (len(values) < 4 or scale(values) == "category"):
         return list(PALETTE[: len(values)])
-    # The lightest colours are invisible on white, and the darkest on black.
+    # The lightest colors are invisible on white, and the darkest on black.
     points = np.linspace(0.12, 0.88, len(values)).tolist()
     sampled = sample_colorscale("Viridis", points, colortype="tuple")
     return ["#" + bytes(round(255 * part) for part in parts).hex() for parts in sampled]
@@ -111,17 +111,17 @@ def plain(text: str) -> str:
     return escape(text, quote=False).replace("%{", "%&#123;")
 
 
-def band(x: np.ndarray, low: np.ndarray, high: np.ndarray, colour: str, **more: Any) -> go.Scatter:
+def band(x: np.ndarray, low: np.ndarray, high: np.ndarray, color: str, **more: Any) -> go.Scatter:
     """Return a trace that fills the area between two lines.
 
     Args:
         x: Where both lines are known, `(points,)`.
         low: The lower line, `(points,)`.
         high: The upper line, `(points,)`.
-        colour: The colour of the area.
+        color: The color of the area.
         **more: Further fields of the trace.
     """
     look = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False} | more
     x, y = np.concatenate([x, x[::-1]]), np.concatenate([low, high[::-1]])
-    red, green, blue = bytes.fromhex(colour[1:])
+    red, green, blue = bytes.fromhex(color[1:])
     return go.Scatter(x=x, y=y, fill="toself", fillcolor=f"rgba({red},{green},{blue},0.2)", **look)

@@ -26,7 +26,7 @@ def report(
         metric: The metric that ranks the cells; by default the validation metric.
         allow_targets: As in `load`.
         **own: Your own `model`, `loss` and `data`, as in `load`. Without your functions the report lacks what
-            they learnt.
+            they learned.
 
     Returns:
         The file's path.

@@ -18,7 +18,7 @@ from vsweep.tasks.data.builtin import NO_DATA
 from vsweep.tasks.data.dataset import Dataset, own_dataset
 from vsweep.tasks.layers import has_library_calls
 from vsweep.tasks.losses import LOSSES, Loss, default_loss, own_loss, positive
-from vsweep.tasks.minimize import FUNCTIONS, MANY, Minimise
+from vsweep.tasks.minimize import FUNCTIONS, MANY, Minimize
 from vsweep.tasks.task import Draw, MakeTask, Supervised, fields
 
 # The traced fields of a group, arrays of `(trials, ...)`, and those that a program is compiled for.
@@ -99,7 +99,7 @@ class GroupChoice:
         return {"name": self.name, **{key: _plain(value) for key, value in self.fields.items()}}
 
     def is_coordinate(self, key: str) -> bool:
-        """Return whether a field is the start of a coordinate of a function to minimise."""
+        """Return whether a field is the start of a coordinate of a function to minimize."""
         return False
 
     def is_traced(self, key: str, values: Sequence[Any]) -> bool:
@@ -174,10 +174,10 @@ class ModelChoice(GroupChoice):
         return _have_one_shape(values) if key == "start" else key in _TRACED_MODEL_FIELDS
 
     def check_data(self, data: GroupChoice, loss: GroupChoice) -> None:
-        """Raise `ConfigError` if the data or the loss are those of a function to minimise."""
+        """Raise `ConfigError` if the data or the loss are those of a function to minimize."""
         if data.name == NO_DATA:
             got = f"got {NO_DATA}, and model={self.name} is trained on some"
-            raise ConfigError("data", got, f"it takes data, or model={POINT} with a function to minimise")
+            raise ConfigError("data", got, f"it takes data, or model={POINT} with a function to minimize")
         if loss.name in FUNCTIONS:
             got = f"got {loss.name}, a function of a point, and model={self.name}"
             raise ConfigError("loss", got, f"it takes {AUTO}, or model={POINT}")
@@ -255,7 +255,7 @@ class PointChoice(ModelChoice):
         return (self.subject(data, loss),) * 2
 
     def subject(self, data: GroupChoice, loss: GroupChoice) -> str:
-        """Return the name of the function that is minimised."""
+        """Return the name of the function that is minimized."""
         return getattr(loss.function, "__name__", loss.name)
 
     def is_traced(self, key: str, values: Sequence[Any]) -> bool:
@@ -276,7 +276,7 @@ class PointChoice(ModelChoice):
             raise ConfigError("data", got, f"it takes data={NO_DATA}")
 
     def make_loss(self, loss: GroupChoice, data: GroupChoice, n_classes: int) -> Loss:
-        """Return the function that is minimised."""
+        """Return the function that is minimized."""
         return own_loss(loss.function, 0)
 
     def make_task(self, bound: BoundFields, inputs: TaskInputs) -> MakeTask:
@@ -284,7 +284,7 @@ class PointChoice(ModelChoice):
         starts, static = bound
         shapes = tuple((name, starts[name].shape) for name in self.coordinates)
         loss_static = tuple(inputs.loss_static.items())
-        return Minimise(inputs.loss.value, shapes, static["fixed"], loss_static, inputs.dtype)
+        return Minimize(inputs.loss.value, shapes, static["fixed"], loss_static, inputs.dtype)
 
     def recorded(self, n_inputs: int, n_outputs: int, *, asked: bool) -> int:
         """Return how many numbers the point has."""

@@ -123,7 +123,7 @@ def _parse_choices(raw: Mapping[str, Any], own: Mapping[str, Any], allowed: Sequ
         ConfigError: If a choice or one of its fields is not accepted.
     """
     model = raw.get("model")
-    minimises = isinstance(model, Mapping) and model.get("name") == POINT
+    minimizes = isinstance(model, Mapping) and model.get("name") == POINT
     choices: dict[str, GroupChoice] = {}
     # The loss comes first, since a point's coordinates are the parameters of the loss.
     for group in sorted(GROUPS, key=lambda group: group != "loss"):
@@ -133,10 +133,10 @@ def _parse_choices(raw: Mapping[str, Any], own: Mapping[str, Any], allowed: Sequ
             raise ConfigError(group, f"got {short_repr(part)}", takes)
         if part.get("name") == OWN and group in USER_KINDS:
             function = _own_function(group, part.get("_target_"), own.get(group), allowed)
-            choices[group] = _parse_user_function(group, part, function, minimises=minimises)
+            choices[group] = _parse_user_function(group, part, function, minimizes=minimizes)
         else:
             choices[group] = _parse_registered(group, part)
-    if minimises:
+    if minimizes:
         choices["model"] = _parse_point(choices["model"], raw["model"], choices["loss"])
     return choices
 
@@ -184,7 +184,7 @@ def _own_function(group: str, target: Any, own: Any, allowed: Sequence[str]) -> 
 
 
 def _parse_user_function(
-    group: str, raw: Mapping[str, Any], function: Any, *, minimises: bool
+    group: str, raw: Mapping[str, Any], function: Any, *, minimizes: bool
 ) -> UserFunction:
     """Parse the fields of a user's function, or of a pair of arrays as data, which has no fields."""
     common = {"name", "_target_", *(EVERY_DATASET if group == "data" else ())}
@@ -196,7 +196,7 @@ def _parse_user_function(
     known = parameters(function)
     if group == "loss":
         # The first parameters are the coordinates, or the outputs and the targets; the others are fields.
-        arguments = coordinates(function) if minimises else list(known)[:2]
+        arguments = coordinates(function) if minimizes else list(known)[:2]
         known = {name: parameter for name, parameter in known.items() if name not in arguments}
     defaults = {n: None if p.default is inspect.Parameter.empty else p.default for n, p in known.items()}
     return USER_KINDS[group](OWN, function, {name: values.get(name, defaults[name]) for name in known})

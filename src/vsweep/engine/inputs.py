@@ -32,7 +32,7 @@ class Inputs:
 
     @property
     def subject(self) -> str:
-        """The data and model, or the function that is minimised, for messages."""
+        """The data and model, or the function that is minimized, for messages."""
         return self.config.model.subject(self.config.data, self.config.loss)
 
     @property
@@ -52,7 +52,7 @@ class Inputs:
 
     @property
     def draw(self) -> Draw | None:
-        """Fresh examples for every step, standardised like the others; None where steps take those."""
+        """Fresh examples for every step, standardized like the others; None where steps take those."""
         split, draw = self.split, self.split.dataset.draw
         return None if draw is None else _StandardizedDraw(draw, tuple(split.mean), tuple(split.std))
 
@@ -76,7 +76,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class _StandardizedDraw:
-    """Draws of fresh examples, standardised; equal to another where it draws the same.
+    """Draws of fresh examples, standardized; equal to another where it draws the same.
 
     Attributes:
         draw: The draw of raw examples.

@@ -14,17 +14,17 @@ from vsweep.engine.hyperparams import cell_fields
 from vsweep.engine.inputs import data_key
 from vsweep.errors import ConfigError
 from vsweep.store.blocks import Params
-from vsweep.tasks.minimize import Minimise
+from vsweep.tasks.minimize import Minimize
 from vsweep.tasks.task import param_dtype
 from vsweep.training.loop import TrainingLength
 from vsweep.training.vectorize import Static, precision_context
 
 
 class Predictor:
-    """A function of examples before any standardising, `(examples, features)`.
+    """A function of examples before any standardizing, `(examples, features)`.
 
     It returns the label of each example's class, or a number each, `(examples,)`. For a function that was
-    minimised, examples are points `(points, coordinates)`, and it returns the function's values there.
+    minimized, examples are points `(points, coordinates)`, and it returns the function's values there.
     """
 
     def __init__(self, config: Config, record: Mapping[str, Any], params: Params | None) -> None:
@@ -33,7 +33,7 @@ class Predictor:
         Args:
             config: The config of the trial's cell.
             record: The sweep's `plan.json`.
-            params: The arrays by name; None where they do not matter, as for a function to minimise.
+            params: The arrays by name; None where they do not matter, as for a function to minimize.
 
         Raises:
             ConfigError: The plan has no record of the data.
@@ -48,7 +48,7 @@ class Predictor:
         sizes = len(data["features"]), n_classes
         inputs = TaskInputs(self._loss, config.loss.fields, config.dtype, *sizes)
         maker = model.make_task(fields, inputs)
-        self._names = maker.numbers if isinstance(maker, Minimise) else data["features"]
+        self._names = maker.numbers if isinstance(maker, Minimize) else data["features"]
         self._static = Static(maker, "", "", TrainingLength(0, 1, None), config.dtype, config.precision)
         with precision_context(self._static):
             self._task = maker({"model": fields[0], "loss": {}})

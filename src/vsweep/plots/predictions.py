@@ -1,4 +1,4 @@
-"""Draw what models learnt: fits and regions, decision boundaries, and recorded parameters."""
+"""Draw what models learned: fits and regions, decision boundaries, and recorded parameters."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +19,7 @@ from vsweep.plots.style import Style, draw_panels, plain
 
 # A legend of more classes names some of them.
 _MOST_NAMED = 12
-# Classes differ in shape as well as in colour.
+# Classes differ in shape as well as in color.
 _MARKERS = ("o", "^", "s", "D", "v", "P", "X", "p")
 
 
@@ -58,12 +58,12 @@ def _draw_targets(axes: Axes, examples: ExampleData, style: Style) -> None:
 
 def _draw_fits(axes: Axes, panel: FitPanel, style: Style) -> None:
     """Draw a thin line for each seed, their mean, and least squares."""
-    colour = style.palette[1]
+    color = style.palette[1]
     for i, fit in enumerate(panel.fits if len(panel.fits) > 1 else []):
-        axes.plot(panel.x, fit, color=colour, linewidth=0.7, alpha=0.45, label="_" if i else "fit of a seed")
+        axes.plot(panel.x, fit, color=color, linewidth=0.7, alpha=0.45, label="_" if i else "fit of a seed")
     if panel.fits:
         name = "mean of the fits" if len(panel.fits) > 1 else "fit"
-        axes.plot(panel.x, np.mean(panel.fits, axis=0), color=colour, linewidth=2.0, label=name)
+        axes.plot(panel.x, np.mean(panel.fits, axis=0), color=color, linewidth=2.0, label=name)
     if panel.least_squares is not None:
         axes.plot(panel.x, panel.least_squares, label="least squares", **style.least_squares)
 
@@ -71,7 +71,7 @@ def _draw_fits(axes: Axes, panel: FitPanel, style: Style) -> None:
 def draw_regions(data: ExamplePanels[RegionPanel], style: Style) -> Figure:
     """Draw examples of classes over two features on the decision regions of some cells, a panel each."""
     examples = data.examples
-    palette = style.colours(examples.classes)
+    palette = style.colors(examples.classes)
     look = {"cmap": ListedColormap(palette), "vmin": -0.5, "vmax": len(palette) - 0.5, "alpha": 0.3}
 
     def draw(axes: Axes, panel: RegionPanel) -> None:
@@ -88,14 +88,14 @@ def _draw_grid(axes: Axes, values: np.ndarray, examples: ExampleData, **look: An
     axes.imshow(values, extent=extent, origin="lower", aspect="auto", **look)
 
 
-def _draw_examples(axes: Axes, examples: ExampleData, colours: Sequence[Any], style: Style) -> None:
-    """Draw the examples of classes over two features: a colour and a shape each, hollow where held out."""
+def _draw_examples(axes: Axes, examples: ExampleData, colors: Sequence[Any], style: Style) -> None:
+    """Draw the examples of classes over two features: a color and a shape each, hollow where held out."""
     size = float(np.clip(6000 / len(examples.examples), 3, 22))
     named = evenly_spaced_indices(len(examples.classes), _MOST_NAMED)
     for is_train in (True, False):
         part = examples.part(train=is_train)
         for i, name in enumerate(examples.classes):
-            face, edge, width = ([colours[i]], style.paper, 0.3) if is_train else ("none", [colours[i]], 0.9)
+            face, edge, width = ([colors[i]], style.paper, 0.3) if is_train else ("none", [colors[i]], 0.9)
             look: Any = {"facecolors": face, "edgecolors": edge, "linewidths": width, "zorder": 2}
             label, marker = name if is_train and i in named else "_", _MARKERS[i % len(_MARKERS)]
             x, y = part.loc[part["target"] == i, list(examples.columns)].to_numpy(float).T
@@ -110,9 +110,9 @@ def _draw_examples(axes: Axes, examples: ExampleData, colours: Sequence[Any], st
 def draw_boundaries(data: ExamplePanels[Boundary], style: Style) -> Figure:
     """Draw the decision boundaries of some cells on the examples, a panel each."""
     examples = data.examples
-    # The colours range from one class's through the paper's to the other's.
-    colours = [style.palette[0], style.paper, style.palette[1]]
-    shades = LinearSegmentedColormap.from_list("between", colours)
+    # The colors range from one class's through the paper's to the other's.
+    colors = [style.palette[0], style.paper, style.palette[1]]
+    shades = LinearSegmentedColormap.from_list("between", colors)
 
     def draw(axes: Axes, panel: Boundary) -> None:
         if panel.probability is not None:
@@ -134,15 +134,15 @@ def draw_boundaries(data: ExamplePanels[Boundary], style: Style) -> Figure:
 def draw_first_steps(data: ExamplePanels[Steps], style: Style) -> Figure:
     """Draw the decision boundary after each of the first steps of some trials, a panel each."""
     count = max(len(panel.ends) for panel in data.panels)
-    shades = style.colours(range(count))
+    shades = style.colors(range(count))
     # Lines become thinner with the steps, so that small steps do not hide the first lines.
     widths = np.linspace(3.0, 1.2, count)
 
     def draw(axes: Axes, panel: Steps) -> None:
         _draw_examples(axes, data.examples, style.soft, style)
-        for ends, colour, width in zip(panel.ends, shades, widths, strict=False):
+        for ends, color, width in zip(panel.ends, shades, widths, strict=False):
             if ends is not None:
-                axes.plot(*ends.T, color=colour, linewidth=width, zorder=3)
+                axes.plot(*ends.T, color=color, linewidth=width, zorder=3)
 
     figure = draw_panels(data, style, draw, size=(3.1, 2.9))
     scale = ScalarMappable(Normalize(-0.5, count - 0.5), ListedColormap(shades))

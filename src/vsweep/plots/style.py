@@ -1,4 +1,4 @@
-"""The look of matplotlib pictures: sizes, colours in light and dark, titles and legends."""
+"""The look of matplotlib pictures: sizes, colors in light and dark, titles and legends."""
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vsweep.analysis.labels import COLOURS
+from vsweep.analysis.labels import COLORS
 from vsweep.store.atomic import write_whole
 
 _DPI = 120
@@ -20,15 +20,15 @@ Data = TypeVar("Data")
 
 
 class Style(NamedTuple):
-    """The colours of a picture, and whether it stands alone or on a page.
+    """The colors of a picture, and whether it stands alone or on a page.
 
     Attributes:
         paper: The background.
         ink: Text, axes and the strongest lines.
         soft: Fainter lines, and examples in the background.
-        palette: Colours that colour-blind readers can distinguish.
-        greys: The colours of places that are not stationary points, by how common they are.
-        heights: The colours of a function from its lowest to its highest value.
+        palette: Colors that color-blind readers can distinguish.
+        greys: The colors of places that are not stationary points, by how common they are.
+        heights: The colors of a function from its lowest to its highest value.
         ramp: The part of viridis that is visible on the paper.
         captions: Whether the picture has its title and its caption in it.
     """
@@ -36,7 +36,7 @@ class Style(NamedTuple):
     paper: str = "#ffffff"
     ink: str = "#000000"
     soft: tuple[str, str] = ("#b8b8b8", "#737373")
-    palette: tuple[str, ...] = COLOURS
+    palette: tuple[str, ...] = COLORS
     greys: tuple[str, str, str] = ("#bbbbbb", "#222222", "#eeeeee")
     heights: tuple[str, str] = ("#f4f4f4", "#6e6e6e")
     ramp: tuple[float, float] = (0.0, 0.92)
@@ -44,7 +44,7 @@ class Style(NamedTuple):
 
     @property
     def settings(self) -> Any:
-        """Matplotlib's settings for these colours."""
+        """Matplotlib's settings for these colors."""
         inked = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
         papers = ("figure.facecolor", "axes.facecolor", "savefig.facecolor", "legend.facecolor")
         return dict.fromkeys(inked, self.ink) | dict.fromkeys(papers, self.paper)
@@ -54,8 +54,8 @@ class Style(NamedTuple):
         """Matplotlib's settings for the line of least squares."""
         return {"color": self.ink, "linestyle": "--", "linewidth": 1.4}
 
-    def colours(self, values: Sequence[object]) -> Any:
-        """Return a colour per value: distinct ones for few names, or else along a scale."""
+    def colors(self, values: Sequence[object]) -> Any:
+        """Return a color per value: distinct ones for few names, or else along a scale."""
         if len(values) <= len(self.palette) and all(isinstance(value, str) for value in values):
             return list(self.palette[: len(values)])
         return colormaps["viridis"](np.linspace(*self.ramp, len(values)))
@@ -89,7 +89,7 @@ def encode(figure: Figure, dpi: int = _DPI) -> bytes:
 
 
 def draw(render: Callable[[Data, Style], Figure], data: Data, style: Style = LIGHT) -> Figure:
-    """Draw data in the colours of a style."""
+    """Draw data in the colors of a style."""
     with rc_context(style.settings):
         return render(data, style)
 
@@ -113,7 +113,7 @@ def draw_panels(
         style: The style.
         draw_panel: Draws a panel on its axes.
         size: The width and height in inches of a panel among others; one alone is half as large again.
-        entries: The legend's entries; by default the labelled artists.
+        entries: The legend's entries; by default the labeled artists.
     """
     count = len(data.panels)
     # The number of rows is the least possible, and the panels are spread over them evenly.
@@ -121,7 +121,7 @@ def draw_panels(
     across = -(-count // down)
     width, height = (length * (1.5 if count == 1 else 1.0) for length in size)
     figure = picture(width * across + 0.6, height * down + 0.6)
-    # The space separates a label from its neighbour's.
+    # The space separates a label from its neighbor's.
     figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.06)
     axes = figure.subplots(down, across, squeeze=False).ravel().tolist()
     for left in axes[count:]:
@@ -159,7 +159,7 @@ def _wrapped(lines: Sequence[str], width: int) -> list[str]:
 
 
 def legend(figure: Figure, entries: Mapping[str, Any] | None = None) -> None:
-    """Put one legend below all panels, for the given entries or else for the labelled artists."""
+    """Put one legend below all panels, for the given entries or else for the labeled artists."""
     named: dict[str, Any] = dict(entries or {})
     for axes in figure.axes if not named else ():
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):

@@ -25,9 +25,9 @@ def draw_heat_map(heat_map: HeatMap, style: Style) -> Figure:
     figure = picture(2.4 + 0.62 * min(columns, _MOST_TILES), 1.4 + 0.5 * min(rows, _MOST_TILES))
     axes = figure.subplots()
     higher = higher_is_better(heat_map.metric)
-    # Colour-blind readers see viridis run from dark to light, too; the better end is the lighter one.
-    colours = colormaps["viridis" if higher else "viridis_r"].with_extremes(bad="0.85")
-    image = axes.imshow(values, cmap=colours, origin="lower", aspect="auto")
+    # Color-blind readers see viridis run from dark to light, too; the better end is the lighter one.
+    colors = colormaps["viridis" if higher else "viridis_r"].with_extremes(bad="0.85")
+    image = axes.imshow(values, cmap=colors, origin="lower", aspect="auto")
     across, up = (evenly_spaced_indices(n, n if n <= _MOST_TILES else _MOST_TICKS) for n in (columns, rows))
     axes.set_xticks(across, [format_value(heat_map.columns[i]) for i in across])
     axes.set_yticks(up, [format_value(heat_map.rows[i]) for i in up])
@@ -37,8 +37,8 @@ def draw_heat_map(heat_map: HeatMap, style: Style) -> Figure:
         text = "–" if np.isnan(value) else f"{value:.3g}"
         text += "\ndiverges" if diverged[row, column] > 0 else ""
         share = (value - low) / max(high - low, 1e-12)
-        colour = "black" if np.isnan(value) or (share > 0.5) == higher else "white"
-        axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+        color = "black" if np.isnan(value) or (share > 0.5) == higher else "white"
+        axes.text(column, row, text, ha="center", va="center", color=color, fontsize=8)
     if not np.isnan(values).all():
         figure.colorbar(image, label="mean over seeds")
     set_title(figure, style, f"{heat_map.metric} at the last step, best over all other axes")
@@ -53,9 +53,9 @@ def draw_curves(curves: Curves, style: Style) -> Figure:
     named = set(evenly_spaced_indices(len(lines), _MOST_NAMED).tolist())
     # A cell whose seeds all diverged would flatten all other curves.
     bands = [line.band.head(0) if line.diverged else line.band for line in lines]
-    for i, (band, colour) in enumerate(zip(bands, style.colours(curves.values), strict=True)):
-        axes.fill_between(band.index, band["low"], band["high"], color=colour, alpha=0.2, linewidth=0)
-        axes.plot(band.index, band["median"], color=colour, label=lines[i].name if i in named else "_")
+    for i, (band, color) in enumerate(zip(bands, style.colors(curves.values), strict=True)):
+        axes.fill_between(band.index, band["low"], band["high"], color=color, alpha=0.2, linewidth=0)
+        axes.plot(band.index, band["median"], color=color, label=lines[i].name if i in named else "_")
     shown = pd.concat(bands)
     if not higher_is_better(metric) and len(shown):
         if shown["low"].min() > 0:

@@ -42,10 +42,10 @@ def draw_surface(data: Panels[Landscape], style: Style) -> Figure:
     lift = 0.01 * np.ptp(landscape.heights)
     for i, descent in enumerate(landscape.descents):
         points = np.column_stack([descent.points, descent.heights + lift])
-        _draw_descent(axes, descent, points, _colour(style, i), style, linewidth=1.6)
+        _draw_descent(axes, descent, points, _color(style, i), style, linewidth=1.6)
     axes.set(xlabel=landscape.names[0], ylabel=landscape.names[1], zlabel=landscape.height)
     axes.view_init(elev=42, azim=-62)
-    # The default grid would be invisible on panes in the colour of the paper.
+    # The default grid would be invisible on panes in the color of the paper.
     for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
         axis.set_pane_color(style.paper)
         axis._axinfo["grid"]["color"] = style.soft[0]
@@ -56,11 +56,11 @@ def draw_surface(data: Panels[Landscape], style: Style) -> Figure:
 
 
 def draw_basins(basins: Basins, style: Style) -> Figure:
-    """Draw the place where each descent ends as a tile of its colour."""
+    """Draw the place where each descent ends as a tile of its color."""
     greys = dict(zip((MOVING, AWAY, "other minima"), style.greys, strict=True))
     own = iter(style.palette)
-    colours = {place: greys.get(place) or next(own) for place in basins.places}
-    shades, last = ListedColormap([*colours.values()]), len(colours) - 0.5
+    colors = {place: greys.get(place) or next(own) for place in basins.places}
+    shades, last = ListedColormap([*colors.values()]), len(colors) - 0.5
 
     def draw(axes: Axes, panel: BasinPanel) -> None:
         mesh = np.ma.masked_invalid(panel.places)
@@ -70,19 +70,19 @@ def draw_basins(basins: Basins, style: Style) -> Figure:
         axes.set_xscale("log" if is_log_spaced(panel.x) else "linear")
         axes.set_yscale("log" if is_log_spaced(panel.y) else "linear")
 
-    entries = {name: Patch(facecolor=colour, edgecolor=style.soft[1]) for name, colour in colours.items()}
+    entries = {name: Patch(facecolor=color, edgecolor=style.soft[1]) for name, color in colors.items()}
     return draw_panels(basins, style, draw, _SIZE, entries)
 
 
 def _draw_on_curve(axes: Axes, landscape: Landscape, style: Style) -> None:
     """Draw descents on a function of one coordinate."""
     axes.plot(landscape.grid[0], landscape.heights, color=style.soft[1], linewidth=1.5)
-    # The starts are sorted along the line, so the colours form a scale.
-    colours = style.colours(range(len(landscape.descents)))
-    for descent, colour in zip(landscape.descents, colours, strict=True):
+    # The starts are sorted along the line, so the colors form a scale.
+    colors = style.colors(range(len(landscape.descents)))
+    for descent, color in zip(landscape.descents, colors, strict=True):
         points = np.column_stack([descent.points, descent.heights])
         look: Any = {"linewidth": 1.2, "alpha": 0.9, "marker": ".", "markersize": 3}
-        _draw_descent(axes, descent, points, colour, style, **look)
+        _draw_descent(axes, descent, points, color, style, **look)
     low, high, linear = height_limits(landscape)
     if linear is not None:
         axes.set_yscale("symlog", linthresh=linear)
@@ -98,7 +98,7 @@ def _draw_on_contours(axes: Axes, landscape: Landscape, style: Style) -> None:
     contours = axes.contourf(*landscape.grid, landscape.heights, levels=20, cmap=_shades(style))
     axes.get_figure().colorbar(contours, ax=axes, label=landscape.height)  # type: ignore[union-attr]
     for i, descent in enumerate(landscape.descents):
-        _draw_descent(axes, descent, descent.points, _colour(style, i), style, linewidth=1.4)
+        _draw_descent(axes, descent, descent.points, _color(style, i), style, linewidth=1.4)
     if landscape.best is not None:
         look: Any = {"color": style.ink, "markeredgecolor": style.paper, "markersize": 7, "zorder": 4}
         axes.plot(*landscape.best, "P", label="least squares", **look)
@@ -110,22 +110,22 @@ def _draw_descent(
     axes: Any,
     descent: Descent,
     points: np.ndarray,
-    colour: Any,
+    color: Any,
     style: Style,
     zorder: float = 2.0,
     **look: Any,
 ) -> None:
     """Draw a descent, whose points are drawn at `(points, dimensions)`, and mark its start and its end."""
-    axes.plot(*points.T, color=colour, zorder=zorder, label=descent.label, **look)
+    axes.plot(*points.T, color=color, zorder=zorder, label=descent.label, **look)
     start_look = {"markerfacecolor": style.paper}
     end_look = {"markeredgecolor": style.paper, "markeredgewidth": 0.5}
     for point, name, marks in ((points[:1], _START, start_look), (points[-1:], descent.end, end_look)):
         marker, size = _MARKERS[name]
-        axes.plot(*point.T, marker, color=colour, markersize=size, zorder=3, label=name, **marks)
+        axes.plot(*point.T, marker, color=color, markersize=size, zorder=3, label=name, **marks)
 
 
-def _colour(style: Style, i: int) -> str:
-    """Return the colour of a descent by its number; the last colour of the palette is the ink's."""
+def _color(style: Style, i: int) -> str:
+    """Return the color of a descent by its number; the last color of the palette is the ink's."""
     return style.palette[i % (len(style.palette) - 1)]
 
 

@@ -86,10 +86,10 @@
       const at = trace.meta && "cell" in trace.meta ? order.indexOf(trace.meta.cell) : -1;
       if (at < 0) return trace;
       const named = trace.meta.band ? trace : { ...trace, name: plain(names[at]) };
-      // Few cells are told apart better by colours that differ than by those of a scale.
+      // Few cells are told apart better by colors that differ than by those of a scale.
       if (order.length > data.palette.length) return named;
-      const colour = data.palette[at];
-      return trace.meta.band ? { ...named, fillcolor: `${colour}33` } : { ...named, line: { ...trace.line, color: colour } };
+      const color = data.palette[at];
+      return trace.meta.band ? { ...named, fillcolor: `${color}33` } : { ...named, line: { ...trace.line, color: color } };
     });
   };
   const config = {

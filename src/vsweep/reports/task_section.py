@@ -1,4 +1,4 @@
-"""The report's section on what was learnt: regions, fits, boundaries, descents and basins."""
+"""The report's section on what was learned: regions, fits, boundaries, descents and basins."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def task_sections(sweep: StoredSweep) -> list[Section]:
                     failures.append(f"The {name} cannot be drawn ({type(error).__name__}: {error}).")
     if not pictures and not failures:
         return []
-    return [Section("task", "What was learnt?", [*failures, *pictures])]
+    return [Section("task", "What was learned?", [*failures, *pictures])]
 
 
 def _picture(sweep: StoredSweep, name: str, requested: Row) -> Picture:

@@ -149,7 +149,7 @@ class StoredSweep:
         return self._make_predictor(int(self._trial(trial)["cell"]), self.params(trial))
 
     def landscape(self, trial: int) -> Callable[[Any], np.ndarray]:
-        """Return the function that a trial minimised.
+        """Return the function that a trial minimized.
 
         Args:
             trial: The trial's number.
@@ -158,11 +158,11 @@ class StoredSweep:
             A function from points `(points, coordinates)` to values `(points,)`.
 
         Raises:
-            KeyError: If there is no such trial, or it minimised no function.
+            KeyError: If there is no such trial, or it minimized no function.
         """
         cell = int(self._trial(trial)["cell"])
         if "kind" not in self.trials.columns:
-            raise KeyError("landscape: it takes a sweep of functions to minimise: model=point")
+            raise KeyError("landscape: it takes a sweep of functions to minimize: model=point")
         return self._make_predictor(cell, None)
 
     def _make_predictor(self, cell: int, params: dict[str, np.ndarray] | None) -> Callable[[Any], np.ndarray]:

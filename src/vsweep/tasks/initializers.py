@@ -4,7 +4,7 @@ An initializer is a draw of unit variance and a standard deviation. A draw takes
 `(key, shape, fan_out, fan_in)`: `shape = (out, in)` is the padded shape (static), and `fan_out <= out` and
 `fan_in <= in` are the true sizes (int32 scalars, traced). It returns a float32 array of `shape`. Its leading
 `(fan_out, fan_in)` weights equal the draw of the unpadded layer from the same key, bit for bit; those of
-`orthogonal` to rounding, since a factorisation depends on the shape. The caller masks the rest.
+`orthogonal` to rounding, since a factorization depends on the shape. The caller masks the rest.
 """
 
 import math
@@ -45,7 +45,7 @@ def _rows(sample: Callable[[Array, tuple[int]], Array], key: Array, shape: Shape
     return lax.optimization_barrier(jax.vmap(lambda k: sample(k, (shape[1],)))(keys))
 
 
-def _centred(key: Array, shape: tuple[int]) -> Array:
+def _centered(key: Array, shape: tuple[int]) -> Array:
     # The difference is exact, so that later products round once, whether or not they are contracted.
     return random.uniform(key, shape, jnp.float32) - 0.5
 
@@ -57,11 +57,11 @@ def _normal(key: Array, shape: Shape, fan_out: Array, fan_in: Array) -> Array:
 def _truncated_normal(key: Array, shape: Shape, fan_out: Array, fan_in: Array) -> Array:
     """Draw a normal cut at two standard deviations, by the inverse of its distribution function."""
     gain = 2.0**0.5 / _TRUNCATED_STD
-    return _rows(lambda k, s: lax.erf_inv(_centred(k, s) * (2.0 * _WITHIN_2)) * gain, key, shape)
+    return _rows(lambda k, s: lax.erf_inv(_centered(k, s) * (2.0 * _WITHIN_2)) * gain, key, shape)
 
 
 def _uniform(key: Array, shape: Shape, fan_out: Array, fan_in: Array) -> Array:
-    return _rows(lambda k, s: _centred(k, s) * (2.0 * _ROOT_3), key, shape)
+    return _rows(lambda k, s: _centered(k, s) * (2.0 * _ROOT_3), key, shape)
 
 
 def _zeros(key: Array, shape: Shape, fan_out: Array, fan_in: Array) -> Array:
@@ -85,7 +85,7 @@ def inside(shape: Shape, fan_out: Array, fan_in: Array) -> Array:
 
 
 def _orthonormal_columns(matrix: Array) -> Array:
-    """Return the Q of the QR factorisation with a positive diagonal of R, which is unique."""
+    """Return the Q of the QR factorization with a positive diagonal of R, which is unique."""
     q, r = jnp.linalg.qr(matrix)
     return q * jnp.where(jnp.diagonal(r) < 0.0, -1.0, 1.0)[None, :]
 

@@ -1,7 +1,7 @@
 """An affine layer whose products take the fastest form for their shape.
 
 On a CPU, calling the library costs most of a matrix product with a thin side (few inputs, few classes). A
-sum of outer products is fused with the operations that follow, and a matrix-vector product is one vectorised
+sum of outer products is fused with the operations that follow, and a matrix-vector product is one vectorized
 loop; a program with these forms alone has no library calls, and can be compiled to a single kernel. On a GPU
 or a TPU only the fused sums are faster; for other thin products the library's kernel is the fastest.
 """

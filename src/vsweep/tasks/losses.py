@@ -39,7 +39,7 @@ def clipped_cross_entropy(outputs: Array, targets: Array, *, eps: Array) -> Arra
     The targets y are classes in {0, 1}. eps, above 0, keeps the logarithm finite if p is rounded to 0 or 1.
     `sigmoid_cross_entropy` needs no such guard and is the better loss: here no example costs more than
     `-log eps`, a correct one costs `-log(1 + eps)`, below 0, and the gradient vanishes once the probability
-    of the true class falls below eps, so that the worst examples are no longer learnt.
+    of the true class falls below eps, so that the worst examples are no longer learned.
     """
     # The sign of z gives the probability of the true class; 1 - p would lose its digits near p = 1.
     p = jax.nn.sigmoid(jnp.where(targets == 1, outputs[0], -outputs[0]))

@@ -1,4 +1,4 @@
-"""Functions to minimise: the parameters are a point, and the loss is the function's value there.
+"""Functions to minimize: the parameters are a point, and the loss is the function's value there.
 
 A function's first parameters are its coordinates, each a floating scalar or a vector `(size,)`, and it
 returns a floating scalar. Parameters with a default, or behind a `*`, are its config fields, traced.
@@ -57,7 +57,7 @@ def coordinates(function: Function) -> tuple[str, ...]:
 
 
 def point(*, spread: Array, fixed: tuple[str, ...]) -> None:
-    """Declare the fields of a point beside its coordinates, see `Minimise`."""
+    """Declare the fields of a point beside its coordinates, see `Minimize`."""
 
 
 # All eigenvalues of the Hessian are kept in at most this many dimensions.
@@ -79,8 +79,8 @@ _SHRUNK = 0.1
 
 
 @dataclass(frozen=True)
-class Minimise:
-    """A maker of tasks of a function to minimise.
+class Minimize:
+    """A maker of tasks of a function to minimize.
 
     Attributes:
         function: The function of the coordinates.

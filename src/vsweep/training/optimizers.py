@@ -23,24 +23,24 @@ def _weights(params: Any) -> Any:
     return jax.tree.map(lambda p: p.ndim > 1, params)
 
 
-def _penalised(optimizer: Optimizer, weight_decay: Array) -> Optimizer:
+def _penalized(optimizer: Optimizer, weight_decay: Array) -> Optimizer:
     """Add `weight_decay / 2` times the weights' sum of squares to the loss of an optimizer."""
     return optax.chain(optax.add_decayed_weights(weight_decay, _weights), optimizer)
 
 
 def sgd(lr: Schedule, *, weight_decay: Array) -> Optimizer:
     """Return gradient descent."""
-    return _penalised(optax.sgd(lr), weight_decay)
+    return _penalized(optax.sgd(lr), weight_decay)
 
 
 def momentum(lr: Schedule, *, momentum: Array, weight_decay: Array) -> Optimizer:
     """Return gradient descent with heavy-ball momentum (Polyak 1964)."""
-    return _penalised(optax.sgd(lr, momentum), weight_decay)
+    return _penalized(optax.sgd(lr, momentum), weight_decay)
 
 
 def nesterov(lr: Schedule, *, momentum: Array, weight_decay: Array) -> Optimizer:
     """Return gradient descent with Nesterov's momentum, in the form of Sutskever et al. 2013."""
-    return _penalised(optax.sgd(lr, momentum, nesterov=True), weight_decay)
+    return _penalized(optax.sgd(lr, momentum, nesterov=True), weight_decay)
 
 
 def adam(lr: Schedule, *, b1: Array, b2: Array, eps: Array) -> Optimizer:

@@ -21,7 +21,7 @@ _TAKES = "it takes value, values, min and max, or a distribution and its fields"
 
 _DEFAULTS = {"mu": 0.0, "sigma": 1.0, "a": 1.0, "b": 1.0, "q": 1}
 _BOUNDS, _MOMENTS = ("min", "max"), ("mu", "sigma")
-_QUANTISED: dict[str, tuple[str, ...]] = {
+_QUANTIZED: dict[str, tuple[str, ...]] = {
     "uniform": _BOUNDS,
     "log_uniform": _BOUNDS,
     "log_uniform_values": _BOUNDS,
@@ -35,8 +35,8 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "int_uniform": _BOUNDS,
     "inv_log_uniform": _BOUNDS,
     "inv_log_uniform_values": _BOUNDS,
-    **_QUANTISED,
-    **{f"q_{name}": (*fields, "q") for name, fields in _QUANTISED.items()},
+    **_QUANTIZED,
+    **{f"q_{name}": (*fields, "q") for name, fields in _QUANTIZED.items()},
 }
 
 

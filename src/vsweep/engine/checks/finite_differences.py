@@ -66,7 +66,7 @@ def differences(moved: Moved, start: np.ndarray, indices: np.ndarray) -> Differe
         step = shrink * first * size[remaining]
         moves, values = _evaluate_around(moved, start, indices[remaining], step, value)
         if 2 * len(remaining) > len(indices):
-            # A function that computes in float32 is rougher across steps than between neighbouring points.
+            # A function that computes in float32 is rougher across steps than between neighboring points.
             rounding = max(rough, _rounding_sizes(values, 4)[1]) if len(remaining) >= _SCALARS else rough
         new = _step_differences(moves, values, step, rounding)
         better = new.doubt < best.doubt[remaining]

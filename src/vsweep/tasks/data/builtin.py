@@ -52,7 +52,7 @@ def points(*, x: Sequence[Sequence[float]], y: Sequence[float], classes: Sequenc
 
 
 def none() -> Dataset:
-    """Return one example without features, for a function to minimise."""
+    """Return one example without features, for a function to minimize."""
     return NOTHING
 
 

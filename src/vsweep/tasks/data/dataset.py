@@ -1,4 +1,4 @@
-"""Data sets as they are loaded, and as they are trained on: split and standardised."""
+"""Data sets as they are loaded, and as they are trained on: split and standardized."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Dataset(NamedTuple):
     note: str = ""
 
 
-# The data of a function to minimise.
+# The data of a function to minimize.
 NOTHING = Dataset(np.zeros((1, 0)), np.zeros(1), (), ())
 
 
@@ -77,7 +77,7 @@ class Split:
     """Examples ready to train on, as (train, val, test); val and test are None where nothing is held out.
 
     Attributes:
-        x: Float64 `(features, examples)`, standardised.
+        x: Float64 `(features, examples)`, standardized.
         y: `(examples,)`, int64 classes or float64 numbers.
         mean: Float64 `(features,)`, the means of the training examples, or 0.
         std: Float64 `(features,)`, the standard deviations of the training examples, or 1.
@@ -101,7 +101,7 @@ def split(
     test_fraction: float | str = 0.0,
     standardize: bool,
 ) -> Split:
-    """Hold out examples for validation and for the test, and standardise all parts.
+    """Hold out examples for validation and for the test, and standardize all parts.
 
     The validation examples do not depend on how many are held out for the test.
 
@@ -139,9 +139,9 @@ def split(
             spread = dataset.x[train].std(axis=0)
         fine = np.isfinite(mean) & np.isfinite(spread)
         if not fine.all():
-            got = f"feature {dataset.features[int((~fine).argmax())]!r} is too large to be standardised"
+            got = f"feature {dataset.features[int((~fine).argmax())]!r} is too large to be standardized"
             raise ConfigError("data", got, "it takes numbers up to some 1e150")
-        # A feature that is constant in training is centred and left unscaled.
+        # A feature that is constant in training is centered and left unscaled.
         std = np.where(spread > 1e-12 * np.abs(mean), spread, 1.0)
     x = (dataset.x - mean) / std
     x_val, x_test = (x[part].T if len(part) else None for part in (val, test))
