@@ -1,7 +1,7 @@
 """vsweep: train a grid of models in a few compiled JAX programs, and keep every curve.
 
-What needs JAX, Hydra or pandas is imported when first used: the command line starts at once, and
-`vsweep.tasks` and `vsweep.training` import where there is JAX and optax alone.
+Modules that need JAX, Hydra or pandas are imported on first use: the command line starts at once, and
+`vsweep.tasks` and `vsweep.training` can be imported where only JAX and optax are installed.
 """
 
 from importlib import import_module
@@ -27,19 +27,8 @@ if TYPE_CHECKING:
     from vsweep.tasks.data.dataset import Dataset as Dataset
     from vsweep.tasks.models import Model as Model
 
-# The functions of commands, which have the names of their modules, and the modules of all public names.
-_NAMES = [
-    "check",
-    "confirm",
-    "dashboard",
-    "plan",
-    "report",
-    "reproduce",
-    "resume",
-    "sweep",
-    "sync",
-    "verify",
-]
+# The command functions have the names of their modules; `_MODULES` maps each public name to its module.
+_NAMES = ["check", "confirm", "dashboard", "plan", "report", "reproduce", "resume", "sweep", "sync", "verify"]
 _MODULES = {name: f"vsweep.commands.{name}" for name in _NAMES} | {
     "Dataset": "vsweep.tasks.data.dataset",
     "Model": "vsweep.tasks.models",

@@ -7,7 +7,7 @@ from typing import Any
 
 
 class ConfigError(ValueError):
-    """A field cannot be used; the message names the field, what came, and what is accepted."""
+    """A field cannot be used; the message names the field, the value received, and the accepted values."""
 
     def __init__(self, field: str, got: str, takes: str) -> None:
         """Make the message, on one line: `field: got; takes`."""
@@ -40,7 +40,7 @@ class Terminated(KeyboardInterrupt):
 
 
 def _one_line(text: str) -> str:
-    """Replace the characters that would end a line or move a terminal's cursor by spaces."""
+    """Replace characters that would end the line or move the terminal's cursor with spaces."""
     return re.sub(r" +$", "", "".join(char if char.isprintable() else " " for char in text))
 
 
@@ -58,11 +58,11 @@ def short_repr(value: Any) -> str:
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """Return a question that offers the nearest of the known words, or all of them where none is near."""
+    """Return a question that offers the nearest known word, or a list of all of them if none is near."""
     known, word = list(known), word[:120]
-    last = {name.rpartition(".")[2]: name for name in reversed(known)}
+    by_last_part = {name.rpartition(".")[2]: name for name in reversed(known)}
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     # `lr` and `learner.lr` stand for `optimizer.lr`.
     if not close or close[0].partition(".")[0] != word.partition(".")[0]:
-        close = [last[word.rpartition(".")[2]]] if word.rpartition(".")[2] in last else close
+        close = [match] if (match := by_last_part.get(word.rpartition(".")[2])) else close
     return f"did you mean {close[0]}?" if close else "it takes one of " + ", ".join(known)

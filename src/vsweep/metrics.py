@@ -1,4 +1,4 @@
-"""Facts about metric names and about the table of trials, needed by every other room."""
+"""Facts about metric names and about the table of trials, shared by all other packages."""
 
 from collections.abc import Iterable
 
@@ -20,9 +20,9 @@ def is_parameter(metric: str) -> bool:
 
 
 def preferred_metric(metrics: Iterable[str]) -> str:
-    """Return the metric that ranks: held-out examples come before training ones, accuracy before loss."""
-    known = set(metrics)
-    return next((name for name in _PREFERRED if name in known), "train_loss")
+    """Return the metric that ranks the cells: validation before training metrics, accuracy before loss."""
+    recorded = set(metrics)
+    return next((name for name in _PREFERRED if name in recorded), "train_loss")
 
 
 def axes_of(trials: pd.DataFrame) -> list[str]:
@@ -48,6 +48,6 @@ def final_values(trials: pd.DataFrame, metric: str) -> pd.Series:
     """
     column = f"final_{metric}"
     if column not in trials:
-        known = [c.removeprefix("final_") for c in map(str, trials) if c.startswith("final_")]
-        raise KeyError(f"no metric {metric!r}: there are {', '.join(known)}")
+        recorded = [c.removeprefix("final_") for c in map(str, trials) if c.startswith("final_")]
+        raise KeyError(f"no metric {metric!r}: this sweep recorded {', '.join(recorded)}")
     return trials[column].where(trials["status"] == "ok").astype(float)

@@ -46,8 +46,8 @@ class Sweep(StoredSweep):
         """Rank the cells, the best one first; a cell with fewer diverged seeds comes before one with more.
 
         Args:
-            metric: The metric whose mean final value over the seeds ranks, such as `val_loss`; by default the
-                validation metric.
+            metric: The metric whose mean final value over the seeds ranks the cells, such as `val_loss`; by
+                default the validation metric.
             report: Another metric, whose mean and standard error are added.
 
         Returns:
@@ -65,8 +65,8 @@ class Sweep(StoredSweep):
 
         Args:
             metric: The metric that chooses the cell, as in `cells`.
-            report: Another metric of the cell; by default the same metric on the test's examples, which have
-                no part in choosing.
+            report: Another metric of the cell; by default the same metric on the test examples, which have no
+                part in choosing the cell.
 
         Returns:
             The first row of `cells`, except that `chance` is the probability that the cell is better than
@@ -92,7 +92,7 @@ class Sweep(StoredSweep):
             ValueError: If the sweep is restricted and no path is given.
         """
         if path is None and self.only:
-            raise ValueError(f"path: got none; a report of {self.only} takes a path, such as part.html")
+            raise ValueError(f"path: got none; a report of {self.only} needs a path, such as part.html")
         from vsweep.reports.page import write_report
 
         return write_report(self, path, metric)

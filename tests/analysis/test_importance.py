@@ -231,7 +231,7 @@ def test_the_metric_is_the_default_one_or_that_which_is_named():
     )
     assert not importance(trials).effects.equals(importance(trials, "train_loss").effects)
     pd.testing.assert_frame_equal(importance(trials).effects, importance(trials, "val_loss").effects)
-    with pytest.raises(KeyError, match="no metric 'test_loss': there are val_loss, train_loss"):
+    with pytest.raises(KeyError, match="no metric 'test_loss': this sweep recorded val_loss, train_loss"):
         importance(trials, "test_loss")
 
 

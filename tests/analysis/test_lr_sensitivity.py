@@ -193,7 +193,7 @@ def test_what_there_is_not():
     trials = grid(parabola(), RATES, [1, 2])
     with pytest.raises(KeyError, match=r"no axis 'depth': there are optimizer\.lr, model\.width"):
         lr_lines(trials, "val_loss", "depth")
-    with pytest.raises(KeyError, match="no metric 'val_accuracy': there are val_loss"):
+    with pytest.raises(KeyError, match="no metric 'val_accuracy': this sweep recorded val_loss"):
         lr_lines(trials, "val_accuracy", WIDTH)
     with pytest.raises(KeyError, match="an axis other than the learning rate"):
         lr_lines(trials, "val_loss", LR)

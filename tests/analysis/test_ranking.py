@@ -69,7 +69,7 @@ def test_another_metric_is_reported_and_ranks_nothing():
     pd.testing.assert_frame_equal(cells[plain.columns], plain)
     np.testing.assert_allclose(cells["test_loss"], [1.5, 6.0, 7.0, np.nan])
     np.testing.assert_allclose(cells["test_loss_sem"], [0.5, 2.0, np.nan, np.nan])
-    with pytest.raises(KeyError, match=r"no metric 'test_accuracy': there are val_loss"):
+    with pytest.raises(KeyError, match=r"no metric 'test_accuracy': this sweep recorded val_loss"):
         rank_cells(trials, "val_loss", report="test_accuracy")
 
 
@@ -194,7 +194,7 @@ def test_the_metric_on_the_test_that_goes_with_one():
 
 
 def test_a_metric_that_was_not_recorded_is_told():
-    with pytest.raises(KeyError, match=r"no metric 'val_acc': there are val_loss"):
+    with pytest.raises(KeyError, match=r"no metric 'val_acc': this sweep recorded val_loss"):
         rank_cells(frame(ROWS), "val_acc")
 
 

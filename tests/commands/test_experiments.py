@@ -235,7 +235,7 @@ def test_a_draw_of_ones_own(tmp_path):
     [
         (
             lambda key, size: fresh(key, size - 1),
-            "data: its draw gave the shapes (2, 15) and (15,); it takes (2, 16)",
+            "data: its draw returned the shapes (2, 15) and (15,); expected (2, 16)",
         ),
         (lambda key, size: fresh(key, size)[0], "data: its draw cannot be traced (ValueError"),
     ],

@@ -198,7 +198,7 @@ def vector(v):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["loss=quartic"], "model.x: got nothing; it takes where x starts"),
+        (["loss=quartic"], "model.x: got nothing; give the start of x: model.x=…"),
         (["loss=quartic", "model.x=near"], "model.x: got 'near'; it takes a number, or a list of numbers"),
         (["loss=quartic", "model.x=1", "model.y=1"], "model.y: no such field; did you mean model.x?"),
         (
@@ -213,8 +213,8 @@ def vector(v):
             "loss: got auto, and model=point; it takes a function of a point: parabola",
         ),
         (["loss=huber"], "loss: got huber, and model=point"),
-        (["loss=quartic", "model.x=1", "data=iris"], "data: got iris, and model=point is trained on none"),
-        (["model=mlp"], "data: got none, and model=mlp is trained on some"),
+        (["loss=quartic", "model.x=1", "data=iris"], "data: got iris, and model=point is trained"),
+        (["model=mlp"], "data: got none, and model=mlp needs data to train on"),
         (["model=mlp", "data=iris", "loss=quartic"], "loss: got quartic, a function of a point"),
         (["loss=quartic", "model.x=1", "data.batch_size=2"], "data.batch_size: got 2"),
     ],
@@ -228,7 +228,7 @@ def test_what_does_not_go_together_is_told(here, words, message):
 
 def test_a_function_of_ones_own_that_cannot_be_minimized_is_told(here):
     for function, start, message in [
-        (vector, "[1,2]", "loss._target_: cannot be trained (ValueError: the function gave the shape (2,)"),
+        (vector, "[1,2]", "loss._target_: cannot be trained (ValueError: the function returned the"),
         (lambda v: np.sin(v), "1", "loss._target_: cannot be trained (it uses numpy; use jax.numpy"),
         (lambda *, v: v, "1", "loss: loss=own has the coordinates none"),
         (lambda spread: spread, "1", "loss: loss=own has the coordinates spread"),

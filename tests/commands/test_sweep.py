@@ -356,7 +356,7 @@ def test_a_program_that_fails_keeps_the_block_ahead_of_it(tmp_path, monkeypatch)
 def test_a_data_set_with_targets_outside_its_classes_is_refused(tmp_path):
     x, y = np.zeros((4, 1)), np.array([1, 2, 1, 2])
     data = vsweep.Dataset(x, y, ("one", "two"), ("x",))
-    with pytest.raises(vsweep.ConfigError, match="2 classes are the integers from 0"):
+    with pytest.raises(vsweep.ConfigError, match="it takes the integers from 0 to 1"):
         sweep(["tracker=none", f"dir='{tmp_path / 'a'}'"], data=lambda: data, quiet=True)
 
 

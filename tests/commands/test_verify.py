@@ -720,7 +720,7 @@ def test_what_is_confirmed_already_is_not_trained_again(copied):
 
 def test_a_metric_that_was_not_recorded_confirms_nothing(copied):
     parts = parts_of(copied)
-    with pytest.raises(ConfigError, match=r"^metric: no metric 'val_acc': there are train_loss, "):
+    with pytest.raises(ConfigError, match=r"^metric: no metric 'val_acc': this sweep recorded train_loss, "):
         vsweep.confirm(copied, metric="val_acc", quiet=True)
     assert parts_of(copied) == parts
 

@@ -136,7 +136,7 @@ OPTIONS = {
     "data.features=[a,y]": "data.features: 'y' is the target too; leave it out",
     "data.features=[a,a]": "data.features: 'a' is named twice",
     "data.features=[]": "data.features: got []",
-    "data.targets=numbers": "data.target: column 'y' holds text; data.targets=numbers takes numbers",
+    "data.targets=numbers": "data.target: column 'y' holds text; give data.targets=classes",
     "data.val_fraction=0.99": "data.val_fraction: 0.99 of 20 rows leaves no training rows",
     "data.val_fraction=0.001": "data.val_fraction: 0.001 of 20 rows leaves no held-out rows",
     "data.batch_size=17": "data.batch_size: got 17, and there are 14 training rows",
@@ -150,7 +150,7 @@ OPTIONS = {
     "data.path='a\x00b'": "data.path: no file at 'a",
     "data.path=s3://bucket/x": "data.path: no file at 's3://bucket/x'",
     "data.path=gopher://h/x": "data.path: no file at 'gopher://h/x'",
-    "data.path='http://[bad'": "data.path: no URL: 'http://[bad'",
+    "data.path='http://[bad'": "data.path: not a URL: 'http://[bad'",
     f"data.path=http://127.0.0.1:1/x.{'y' * 400}": "data.path: could not fetch 'http://127.0.0.1:1/x.yyy",
     "data.path=http://127.0.0.1:1/../..": "data.path: could not fetch",
     "data.path=http://": "data.path: could not fetch 'http://'",
@@ -202,7 +202,7 @@ def test_a_good_file_that_these_words_do_not_fit(refused, here, word):
 
 # What is said of examples that are written out, and how the message begins.
 POINTS = {
-    "": "data.x: got None; it takes rows of as many finite numbers each",
+    "": "data.x: got None; it takes rows of equally many finite numbers",
     "data.x=[1]": "data.y: got None; it takes a list of finite numbers",
     "data.x=[] data.y=[]": "data.x: got []",
     "data.x=3 data.y=[1]": "data.x: got 3; it takes rows",
@@ -218,7 +218,7 @@ POINTS = {
     f"data.x={'[' * 30}1{']' * 30} data.y=[1]": "data.x: got [[[",
     "data.x=[1e60] data.y=[1] model=linear": "data: got 1e+60; float32 holds",
     "data.x=[1] data.y=[1e60] model=linear": "data.target: got 1e+60; float32 holds",
-    "data.x=[1,2] data.y=[1] model=linear": "data.y: got 1 for 2 rows of data.x; it takes one for",
+    "data.x=[1,2] data.y=[1] model=linear": "data.y: got 1 for 2 rows of data.x; it takes one per",
     "data.x=[1] data.y=1": "data.y: got 1; it takes a list of finite numbers",
     "data.x=[1] data.y=[yes] data.classes=[no,yes]": "data.y: got ['yes']; it takes a list of finite",
     "data.x=[1] data.y=[2] data.classes=[no,yes]": "data.y: got 2, and there are 2 classes; it takes",

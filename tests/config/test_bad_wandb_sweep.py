@@ -3,7 +3,7 @@
 import pytest
 from test_bad_files import UNREADABLE
 
-BAYES = "it takes grid or random: all is planned before the first training"
+BAYES = "it takes grid or random: all runs are planned before training"
 # What `odd.yaml` holds, and how the message begins.
 KEYS = {
     "method: bayes\nparameters: {lr: {min: 0.1, max: 1.0}}\n": f"method: in odd.yaml: got 'bayes'; {BAYES}",
@@ -22,12 +22,12 @@ KEYS = {
     "3: 4\n": "3: in odd.yaml: no field of a W&B sweep file",
 }
 EARLY = (
-    "early_terminate: in odd.yaml: got {'type': 'hyperband', 'min_iter': 3}; every training goes to its end"
+    "early_terminate: in odd.yaml: got {'type': 'hyperband', 'min_iter': 3}; every training runs to its end"
 )
 # What stands beside `method: grid` and one good parameter.
 BESIDE = {
     "early_terminate: {type: hyperband, min_iter: 3}": EARLY,
-    "metric: {name: val_loss, target: 0.1}": "metric.target: in odd.yaml: got 0.1; no value ends a sweep",
+    "metric: {name: val_loss, target: 0.1}": "metric.target: in odd.yaml: got 0.1; no metric value",
     "run_cap: 0": "run_cap: in odd.yaml: got 0; it takes an integer of at least 1",
     "run_cap: many": "run_cap: in odd.yaml: got 'many'",
     "run_cap: true": "run_cap: in odd.yaml: got True",
@@ -78,7 +78,7 @@ PARAMETERS = {
     "lr: {values: [1, 2], probabilities: [2, -1]}": "parameters.lr.probabilities: in odd.yaml: got [2, -1]",
     "lr: {values: [fast]}": "grid.optimizer.lr: got 'fast'; it takes a number above 0",
     "lr: {value: fast}": "optimizer.lr: got 'fast'",
-    "width: {min: 1, max: 9007199254740991}": "parameters.width: in odd.yaml: some 9.01e+15 values",
+    "width: {min: 1, max: 9007199254740991}": "parameters.width: in odd.yaml: about 9.01e+15 values",
     "model: {values: [mpl]}": "grid.model: no such choice 'mpl'; did you mean mlp?",
     "model: {value: mpl}": "model: no such choice 'mpl'; did you mean mlp?",
     "model: {value: ../x}": "model: no such choice '../x'",
@@ -86,19 +86,19 @@ PARAMETERS = {
     "widht: {values: [1]}": "parameters.widht: in odd.yaml: no such field; did you mean width?",
     "epochs: {value: 9}": "parameters.epochs: in odd.yaml: no such field; did you mean steps? wandb_sweep.n",
     "learning_rat: {value: 1}": "parameters.learning_rat: in odd.yaml: no such field; did you mean learning_",
-    "dropout: {value: 0.1}": "parameters.dropout: in odd.yaml: no such field; wandb_sweep.names.dropout=… gi",
+    "dropout: {value: 0.1}": "parameters.dropout: in odd.yaml: no such field; wandb_sweep.names.dropout=… na",
     "eps: {values: [1]}": "parameters.eps: in odd.yaml: no such field; choose one: wandb_sweep.names.eps=",
     "model.widht: {values: [1]}": "grid.model.widht: no such field; did you mean model.width?",
     "model: {parameters: {widht: {value: 1}}}": "model.widht: no such field; did you mean model.width?",
     "model: {parameters: {}}": "parameters.model: in odd.yaml: got {}; it takes names",
     "model: {parameters: 3}": "parameters.model: in odd.yaml: got 3",
     "lr: {values: [1]}, optimizer.lr: {values: [2]}": "parameters.optimizer.lr: in odd.yaml: optimizer.lr i",
-    "dir: {value: /tmp/x}": "parameters.dir: in odd.yaml: is no field of a trial; give dir=… on the command",
-    "allow_targets: {value: [os]}": "parameters.allow_targets: in odd.yaml: is no field",
-    "tracker.wandb.mode: {value: online}": "parameters.tracker.wandb.mode: in odd.yaml: is no field",
-    "hydra.run.dir: {value: /tmp/x}": "parameters.hydra.run.dir: in odd.yaml: is no field",
-    "hydra: {parameters: {a: {value: 1}}}": "parameters.hydra.a: in odd.yaml: is no field",
-    "sweep: {value: digits}": "parameters.sweep: in odd.yaml: is no field",
+    "dir: {value: /tmp/x}": "parameters.dir: in odd.yaml: is not a field of a trial; give dir=… on",
+    "allow_targets: {value: [os]}": "parameters.allow_targets: in odd.yaml: is not a field",
+    "tracker.wandb.mode: {value: online}": "parameters.tracker.wandb.mode: in odd.yaml: is not a field",
+    "hydra.run.dir: {value: /tmp/x}": "parameters.hydra.run.dir: in odd.yaml: is not a field",
+    "hydra: {parameters: {a: {value: 1}}}": "parameters.hydra.a: in odd.yaml: is not a field",
+    "sweep: {value: digits}": "parameters.sweep: in odd.yaml: is not a field",
     "'model.width=3 steps': {value: 1}": "parameters.model.width=3 steps: in odd.yaml: no such field",
     "'lr\\n': {value: 1}": "parameters.lr\\n: in odd.yaml: no such field",
     "3: {value: 1}": "parameters.3: in odd.yaml: no such field",
@@ -112,7 +112,7 @@ PARAMETERS = {
     "seed: {values: [a]}": "seeds: in odd.yaml: got ['a']",
     "seed: {value: a}": "seeds: got ['a']",
     "seed: {value: 1}, seeds: {value: 2}": "parameters.seeds: in odd.yaml: seeds is given twice",
-    "seed: {min: 0, max: 99999999}": "parameters.seed: in odd.yaml: some 1e+08 values",
+    "seed: {min: 0, max: 99999999}": "parameters.seed: in odd.yaml: about 1e+08 values",
 }
 # One parameter of `method: random`.
 RANDOM = {
@@ -153,7 +153,7 @@ WORDS = {
     "wandb_sweep=good.yaml wandb_sweep.runs=3": "wandb_sweep.runs: no such field; did you mean wandb_sweep",
     "wandb_sweep=good.yaml wandb_sweep.names.lrr=steps": "wandb_sweep.names.lrr: in good.yaml: no such",
     "wandb_sweep=good.yaml wandb_sweep.names.lr=stpes": "parameters.lr: in good.yaml: no such field; did you",
-    "wandb_sweep=good.yaml wandb_sweep.names.lr=dir": "parameters.lr: in good.yaml: is no field of a trial",
+    "wandb_sweep=good.yaml wandb_sweep.names.lr=dir": "parameters.lr: in good.yaml: is not a field of",
     "wandb_sweep=good.yaml wandb_sweep.names.lr=": "wandb_sweep.names.lr: got nothing",
     "wandb_sweep=good.yaml wandb_sweep.names=lr": "wandb_sweep.names: no such field",
     "wandb_sweep=good.yaml model.widht=3": "model.widht: no such field; did you mean model.width?",

@@ -129,7 +129,7 @@ def test_a_users_function_is_recorded_by_its_dotted_path():
 
 def test_data_for_another_kind_of_task_are_refused():
     supervised, point = config(*IRIS), config(*POINT)
-    with pytest.raises(ConfigError, match="data: got iris, and model=point is trained on none"):
+    with pytest.raises(ConfigError, match="data: got iris, and model=point is trained without data"):
         point.model.check_data(supervised.data, point.loss)
     with pytest.raises(ConfigError, match="data: got none, and model="):
         supervised.model.check_data(point.data, supervised.loss)

@@ -263,7 +263,7 @@ def test_the_command_writes_it_and_says_where(cli, small):
     [
         ([], "got no directory"),
         (["nowhere"], "no sweep in 'nowhere'"),
-        (["{}", "metric=foo"], "metric: no metric 'foo': there are train_loss"),
+        (["{}", "metric=foo"], "metric: no metric 'foo': this sweep recorded train_loss"),
         (["{}", "color=red"], "got 'color=red'"),
     ],
 )
@@ -411,7 +411,7 @@ def test_names_are_neither_markup_nor_variables(tmp_path):
 
 def test_a_part_of_a_sweep_does_not_take_the_place_of_the_whole(sweep, tmp_path):
     part = sweep.where({WIDTH: 4})
-    with pytest.raises(ValueError, match="takes a path"):
+    with pytest.raises(ValueError, match="needs a path"):
         part.report()
     said = text_of(part.report(tmp_path / "part.html").read_text(encoding="utf-8"))
     assert "made up, model.width=4" in said

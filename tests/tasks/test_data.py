@@ -458,7 +458,7 @@ def test_points_are_what_is_written():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"y": (1.0,)}, "data.y: got 1 for 2 rows of data.x; it takes one for each"),
+        ({"y": (1.0,)}, "data.y: got 1 for 2 rows of data.x; it takes one per row"),
         ({"y": (1.0, 2.0)}, "data.y: got 2, and there are 2 classes; it takes integers from 0 to 1"),
         ({"y": (-1.0, 0.0)}, "data.y: got -1, and there are 2 classes"),
         ({"y": (0.5, 0.0)}, "data.y: got 0.5, and there are 2 classes"),
@@ -508,5 +508,5 @@ def test_own_arrays():
              (["a", "b"], [1, 2]), (np.ones((3, 2)), np.ones((3, 1)))]
 )  # fmt: skip
 def test_own_arrays_of_other_shapes_are_refused(made):
-    with pytest.raises(ConfigError, match=r"^data: gave .* it gives"):
+    with pytest.raises(ConfigError, match=r"^data: got .* expected"):
         own_dataset(made, "data")

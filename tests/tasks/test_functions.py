@@ -135,5 +135,5 @@ def test_a_fixed_coordinate_is_no_parameter():
 
 def test_a_function_that_gives_no_scalar_is_told():
     _, task, params = made(lambda v: v**2, v=np.zeros(3))
-    with pytest.raises(ValueError, match=r"the function gave the shape \(3,\), and a scalar is needed"):
+    with pytest.raises(ValueError, match=r"the function returned the shape \(3,\), expected a scalar"):
         task.loss(params, None)

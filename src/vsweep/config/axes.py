@@ -46,7 +46,7 @@ class RawAxes(NamedTuple):
 
     @contextmanager
     def naming_axes(self) -> Iterator[None]:
-        """Name the axis in the message about a refused value that stands on one."""
+        """Name the axis in the message about a refused value that is on an axis."""
         try:
             yield
         except ConfigError as error:
@@ -85,12 +85,12 @@ def read_axes(raw: Mapping[str, Any]) -> RawAxes:
     longest = max(columns, key=lambda path: len(columns[path]), default="")
     for path, column in columns.items():
         if len(column) < (most := len(columns[longest])):
-            takes = f"all draws take the same number of values, and draws.{longest} has {most:,}"
+            takes = f"all draws need the same number of values, and draws.{longest} has {most:,}"
             raise ConfigError(f"draws.{path}", f"got {len(column):,} values", takes)
     axes = []
     for path, node in _nodes("grid", raw):
         if path in columns:
-            takes = f"give it once: ~draws.{path} takes it out of the draws"
+            takes = f"give it once: ~draws.{path} removes it from the draws"
             raise ConfigError(f"grid.{path}", "given twice", takes)
         axes.append(Axis(path, axis_values(path, node)))
     drawn = [(path, *_factorize(column)) for path, column in columns.items()]

@@ -1,7 +1,7 @@
 """The choice of each config group: an entry of its registry, or a function of the user's, and its fields.
 
-A choice answers the questions that depend on its kind (its label, which of its fields are traced, how its
-task is made), so that no other module asks for its name.
+All code that depends on the kind of a choice (its label, its traced fields, how its task is made) is in the
+choice's methods, so that no other module tests its name.
 """
 
 import inspect
@@ -21,7 +21,7 @@ from vsweep.tasks.losses import LOSSES, Loss, default_loss, own_loss, positive
 from vsweep.tasks.minimize import FUNCTIONS, MANY, Minimize
 from vsweep.tasks.task import Draw, MakeTask, Supervised, fields
 
-# The traced fields of a group, arrays of `(trials, ...)`, and those that a program is compiled for.
+# The traced fields of a group, arrays of `(trials, ...)`, and its static fields, which a program has fixed.
 BoundFields: TypeAlias = tuple[dict[str, Any], dict[str, Any]]
 # The two affine models differ in their targets, numbers or classes.
 _OTHER_AFFINE = {"linear": "logistic", "logistic": "linear"}
@@ -176,14 +176,14 @@ class ModelChoice(GroupChoice):
     def check_data(self, data: GroupChoice, loss: GroupChoice) -> None:
         """Raise `ConfigError` if the data or the loss are those of a function to minimize."""
         if data.name == NO_DATA:
-            got = f"got {NO_DATA}, and model={self.name} is trained on some"
-            raise ConfigError("data", got, f"it takes data, or model={POINT} with a function to minimize")
+            got = f"got {NO_DATA}, and model={self.name} needs data to train on"
+            raise ConfigError("data", got, f"give a data set, or model={POINT} and a function to minimize")
         if loss.name in FUNCTIONS:
             got = f"got {loss.name}, a function of a point, and model={self.name}"
-            raise ConfigError("loss", got, f"it takes {AUTO}, or model={POINT}")
+            raise ConfigError("loss", got, f"it takes {AUTO} or a loss of examples; or give model={POINT}")
 
     def make_loss(self, loss: GroupChoice, data: GroupChoice, n_classes: int) -> Loss:
-        """Return the loss for data with `n_classes` classes, 0 for numbers. Raises `ConfigError` if unfit."""
+        """Return the loss for `n_classes` classes, 0 for numbers. Raises `ConfigError` if it does not fit."""
         kind = f"data={data.name} has {n_classes} classes" if n_classes else "its target is a number"
         if self.name in _OTHER_AFFINE and (self.name == "linear") == bool(n_classes):
             takes = f"it takes {_OTHER_AFFINE[self.name]} or mlp"
@@ -211,9 +211,9 @@ class ModelChoice(GroupChoice):
             self.function, inputs.loss, *sizes, static, loss_static, dtype=inputs.dtype, draw=inputs.draw
         )
 
-    def recorded(self, n_inputs: int, n_outputs: int, *, asked: bool) -> int:
-        """Return how many parameters are recorded beside the metrics, at most."""
-        return n_outputs * (n_inputs + 1) if asked else 0
+    def recorded(self, n_inputs: int, n_outputs: int, *, record_params: bool) -> int:
+        """Return the largest number of parameters that are recorded beside the metrics."""
+        return n_outputs * (n_inputs + 1) if record_params else 0
 
     def weights(self, n_inputs: int, n_outputs: int, width: int) -> int:
         """Return the number of weights of an MLP of some width, or of an affine model, whose width is 0."""
@@ -222,7 +222,7 @@ class ModelChoice(GroupChoice):
         return (n_inputs + n_outputs) * width + (self.depth - 1) * width**2
 
     def is_one_kernel(self, sizes: Sequence[int], examples: int, loss: GroupChoice) -> bool:
-        """Return whether a CPU runs a step without a library's products.
+        """Return whether a CPU runs a step without calling a library for its matrix products.
 
         Args:
             sizes: The sizes of the layers, from the inputs to the outputs.
@@ -239,7 +239,7 @@ class PointChoice(ModelChoice):
 
     has_initializer: ClassVar[bool] = False
     has_own_fields: ClassVar[bool] = True
-    trace_hint: ClassVar[str] = "; it has to take its coordinates and give a scalar, in jax.numpy"
+    trace_hint: ClassVar[str] = "; it has to take its coordinates and return a scalar, in jax.numpy"
 
     @property
     def coordinates(self) -> tuple[str, ...]:
@@ -266,14 +266,14 @@ class PointChoice(ModelChoice):
         """Return the spread and the start of each coordinate, and the coordinates that stay fixed."""
         for name in self.coordinates:
             if columns.values(name)[0] is None:
-                raise ConfigError(f"model.{name}", "got nothing", f"it takes where {name} starts")
+                raise ConfigError(f"model.{name}", "got nothing", f"give the start of {name}: model.{name}=…")
         return super().bind(columns)
 
     def check_data(self, data: GroupChoice, loss: GroupChoice) -> None:
-        """Raise `ConfigError` if there are data."""
+        """Raise `ConfigError` if the config chooses data."""
         if data.name != NO_DATA:
-            got = f"got {data.name}, and model={self.name} is trained on none"
-            raise ConfigError("data", got, f"it takes data={NO_DATA}")
+            got = f"got {data.name}, and model={self.name} is trained without data"
+            raise ConfigError("data", got, f"give data={NO_DATA}")
 
     def make_loss(self, loss: GroupChoice, data: GroupChoice, n_classes: int) -> Loss:
         """Return the function that is minimized."""
@@ -286,13 +286,13 @@ class PointChoice(ModelChoice):
         loss_static = tuple(inputs.loss_static.items())
         return Minimize(inputs.loss.value, shapes, static["fixed"], loss_static, inputs.dtype)
 
-    def recorded(self, n_inputs: int, n_outputs: int, *, asked: bool) -> int:
+    def recorded(self, n_inputs: int, n_outputs: int, *, record_params: bool) -> int:
         """Return how many numbers the point has."""
         return sum(np.size(self.fields[name]) for name in self.coordinates)
 
     def weights(self, n_inputs: int, n_outputs: int, width: int) -> int:
-        """Return how many numbers the point has, and its Hessian at the end, where one is made."""
-        size = self.recorded(n_inputs, n_outputs, asked=True)
+        """Return how many numbers the point has, with those of its Hessian at the end if it is computed."""
+        size = self.recorded(n_inputs, n_outputs, record_params=True)
         return size + (size**2 if size <= MANY else 0)
 
     def is_one_kernel(self, sizes: Sequence[int], examples: int, loss: GroupChoice) -> bool:
@@ -308,7 +308,7 @@ class UserFunction(GroupChoice):
 
     @property
     def function_name(self) -> str:
-        """Return the function's name, or `arrays` for data that are no function."""
+        """Return the function's name, or `arrays` for data that are not a function."""
         return getattr(self.function, "__name__", "arrays")
 
     @property
@@ -321,7 +321,7 @@ class UserFunction(GroupChoice):
         return {"name": OWN, "_target_": self.qualified_name, **super().as_dict()}
 
     def is_traced(self, key: str, values: Sequence[Any]) -> bool:
-        """Return whether all values are numbers, and one of them or the parameter is a float."""
+        """Return whether all values are numbers, and one of them or the parameter's type is float."""
         parameter = parameters(self.function)[key]
         is_float = parameter.annotation in (float, "float") or isinstance(parameter.default, float)
         numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
@@ -329,7 +329,7 @@ class UserFunction(GroupChoice):
 
 
 class UserData(UserFunction, DataChoice):
-    """The user's data: a function that gives them, or a pair of arrays."""
+    """The user's data: a function that returns them, or a pair of arrays."""
 
     is_traced = DataChoice.is_traced
 
@@ -346,7 +346,7 @@ class UserData(UserFunction, DataChoice):
             arrays = self.function(**self.fields)
         except Exception as error:
             reason = f"your function raised {type(error).__name__}: {error}"
-            raise ConfigError("data._target_", reason, "it gives (x, y)") from error
+            raise ConfigError("data._target_", reason, "it has to return (x, y)") from error
         return own_dataset(arrays, "data._target_")
 
 
@@ -361,12 +361,13 @@ class UserModel(UserFunction, ModelChoice):
 
 
 def _numbered(values: np.ndarray) -> tuple[np.ndarray, tuple[Any, ...]]:
-    """Return the index of each value among the distinct ones, and these."""
+    """Return the index of each value among the distinct values, and the distinct values."""
     distinct = tuple(dict.fromkeys(values))
     return np.asarray([distinct.index(value) for value in values], np.int32), distinct
 
 
-# The fields that are traced and static at once: the values of trials, and the bound that is compiled for.
+# These fields are both traced and static: the trials' values are traced, and a program is compiled for their
+# bound, the widest width or the names of the initializers.
 _ENCODED: dict[str, Callable[[np.ndarray], tuple[np.ndarray, Any]]] = {
     "width": lambda values: (values.astype(np.int32), int(values.max())),
     "init": _numbered,
@@ -374,7 +375,7 @@ _ENCODED: dict[str, Callable[[np.ndarray], tuple[np.ndarray, Any]]] = {
 
 
 def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """Return the parameters of a user's function that a config can give."""
+    """Return the parameters of a user's function that a config can set."""
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return {n: p for n, p in inspect.signature(function).parameters.items() if p.kind in kinds}
 
@@ -387,7 +388,7 @@ def qualified_name(function: Any) -> str:
 
 
 def _have_one_shape(values: Sequence[Any]) -> bool:
-    """Return whether all values are numbers, or all are as many numbers."""
+    """Return whether all values are numbers, or all are lists of the same length."""
     return None not in values and len({np.shape(value) for value in values}) == 1
 
 
@@ -397,5 +398,5 @@ def _plain(value: Any) -> Any:
 
 def _hashable(value: Any) -> Any:
     if isinstance(value, Mapping):
-        raise ConfigError("config", f"got the mapping {value!r} for your own function", "give its fields")
+        raise ConfigError("config", f"your own function got the mapping {value!r}", "give text or numbers")
     return tuple(_hashable(item) for item in value) if isinstance(value, list) else value

@@ -165,13 +165,13 @@ def distinct(path: str, values: Sequence[Any]) -> tuple[Any, ...]:
 def value_key(value: Any) -> Any:
     """Return a key that is equal for values that are written alike, or are the same number.
 
-    1 and True are equal in Python, and are two values here.
+    1 and True are equal in Python, but have different keys.
     """
     return value if type(value) in (int, float) and abs(value) < 2**53 else repr(value)
 
 
 def is_space(node: Any) -> bool:
-    """Return True for a mapping that gives the values of an axis, and is no group of fields."""
+    """Return True for a mapping that stands for the values of an axis, not for a group of fields."""
     return isinstance(node, Mapping) and bool(set(node) & set(_SPACES))
 
 
@@ -185,7 +185,7 @@ def axis_nodes(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 
 def is_number(value: Any) -> bool:
-    """Return True for a number whose differences to others do not overflow, and no boolean."""
+    """Return True for a number, except booleans, so small that differences of two do not overflow."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
@@ -226,13 +226,13 @@ def _range(start: Any, stop: Any, step: Any = 1) -> list[Any]:
     return _round(np.arange(start, stop - 1e-6 * step, step), max(abs(start), abs(stop)))
 
 
-# The values of each kind of axis that is no list, and a description of what the kind takes.
+# The function that computes the values of each kind of axis but a list, and a description of the kind.
 _SPACES: dict[str, tuple[Callable[..., list[Any]], str]] = {
-    "logspace": (_logspace, "{logspace: [lo, hi, n]} takes two numbers and how many, both ends above 0"),
-    "linspace": (_linspace, "{linspace: [lo, hi, n]} takes two numbers and how many"),
+    "logspace": (_logspace, "{logspace: [lo, hi, n]} takes two ends above 0 and the number of values"),
+    "linspace": (_linspace, "{linspace: [lo, hi, n]} takes two ends and the number of values"),
     "range": (
         _range,
-        "{range: [start, stop, step]} takes two or three numbers, as Python's range; stop is left out",
+        "{range: [start, stop, step]} takes two or three numbers, as Python's range, which excludes stop",
     ),
 }
 

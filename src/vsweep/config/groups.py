@@ -33,7 +33,7 @@ def check_choice(group: str, choice: Any, *, field: str | None = None, text: str
         group: The group.
         choice: The choice as the user gave it.
         field: The name of the field in the message; by default the group.
-        text: The text of a choice that is no text, for the message.
+        text: The choice as text, for the message about a choice that is not a string.
     """
     known = options(group)
     if choice not in known:

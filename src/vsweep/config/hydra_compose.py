@@ -24,13 +24,13 @@ from vsweep.errors import ConfigError, suggest
 def _composed(*choices: str) -> dict[str, Any]:
     """Return the config that Hydra composes from choices of groups, `group=choice`."""
     running = GlobalHydra.instance()
-    kept = running.hydra
+    outer = running.hydra
     running.clear()
     try:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             tree: Any = OmegaConf.to_container(hydra.compose("config", list(choices)))
     finally:
-        running.hydra = kept
+        running.hydra = outer
     return tree
 
 
@@ -56,7 +56,7 @@ def compose(overrides: Sequence[Override], chosen: Mapping[str, str] | None = No
 
 
 def register_sweeps() -> None:
-    """Make the usable sweep files choices of `sweep=` in the configs that Hydra itself composes."""
+    """Register the valid sweep files as choices of `sweep=` in the configs that Hydra itself composes."""
     store = ConfigStore.instance().store
     for name in sweep_files():
         try:
@@ -93,6 +93,6 @@ def as_config_error(error: Exception, words: Sequence[str]) -> ConfigError:
         return ConfigError(group, f"no such choice {choice!r}", suggest(choice, known))
     if match := re.search(r"(?:Could not override|Error merging override) '?\+*([\w./@-]+)", reason):
         word = next((repr(w) for w in reversed(words) if w.lstrip("+~").startswith(match[1])), "it")
-        return ConfigError(match[1], "cannot be given there", f"{word} does not fit its field")
+        return ConfigError(match[1], f"Hydra cannot use {word}", "leave it out, or give another value")
     path = getattr(error, "full_key", None) or getattr(error.__cause__, "full_key", None)
     return ConfigError(path or "config", reason.split(" full_key:")[0], "give plain values, as path=value")

@@ -16,7 +16,8 @@ from vsweep.config.schema import GROUPS
 from vsweep.config.values import assign, delete, from_python, select
 from vsweep.errors import ConfigError, short_repr, suggest
 
-# These fields of Hydra's own config say where and how its jobs run. The others import, call and load.
+# These fields of Hydra's own config say where and how its jobs run. All others are refused, because they can
+# import modules, call functions and load configs.
 _HYDRAS = re.compile(
     r"hydra\.(launcher\.[\w.]+|sweeper\.(?!params)[\w.]+)|hydra\.(run\.dir|sweep\.dir|sweep\.subdir)"
 )
@@ -56,7 +57,8 @@ class Override(NamedTuple):
     def for_hydra(self) -> str:
         """Return the word that makes the same change in a config that Hydra composes.
 
-        Hydra accepts a new key only behind `++`, and merges an axis that is no list with the one it replaces.
+        Hydra accepts a new key only behind `++`. It would merge a mapping with the axis that the mapping
+        replaces, so a mapping is put in a list.
         """
         if self.kind in ("delete", "hydra"):
             return self.word
@@ -67,7 +69,7 @@ class Override(NamedTuple):
     def apply(self, tree: dict[str, Any]) -> None:
         """Change a field of a composed config, in place. Raises `ConfigError`."""
         if self.kind == "hydra":
-            raise ConfigError(self.key, "is no field of a sweep", "give it on the command line")
+            raise ConfigError(self.key, "is not a field of a sweep", "give it on the command line")
         if self.kind == "delete":
             present = select(tree, self.key)
             if present is None:
@@ -86,7 +88,7 @@ class Override(NamedTuple):
 
 
 def _misfit(key: str, word: str) -> ConfigError:
-    return ConfigError(key, "cannot be given there", f"{short_repr(word)} does not fit its field")
+    return ConfigError(key, f"got {short_repr(word)}", "a list and a mapping cannot replace each other")
 
 
 def is_hydra_override(word: str) -> bool:
@@ -135,7 +137,7 @@ def from_word(word: str, *, multirun: bool = False) -> Override:
     if key in CHOICES:
         return _choice(key, parsed.value(), parsed.get_value_string(), word)
     if not re.fullmatch(r"[\w.]+", key):
-        raise _misfit(key, word)
+        raise ConfigError(key, "no such field", suggest(key, CHOICES))
     return assignment(key, parsed.value(), word)
 
 
@@ -164,7 +166,7 @@ def _refuse_hydra_fields(parsed: ParsedWord) -> None:
     plugin = key in _PLUGINS and isinstance(value, str) and re.fullmatch(r"\w+", value)
     allowed = (plugin or _HYDRAS.fullmatch(key)) and "_target_" not in str(parsed.input_line)
     if is_hydra_override(key) and not allowed:
-        takes = "of Hydra's own it takes hydra/launcher, hydra/sweeper, their fields, run.dir and sweep.dir"
+        takes = "the fields to set are hydra/launcher, hydra/sweeper, their fields, run.dir and sweep.dir"
         raise ConfigError(key, "cannot be set here", takes)
 
 
@@ -175,7 +177,7 @@ def _is_axis(key: str) -> bool:
 def assignment(key: str, value: Any, source: str | tuple[str, Any]) -> Override:
     """Return the override that assigns a value; an axis over a group is at the group's `name`."""
     if key.endswith("_target_") and key not in ("data._target_", "model._target_", "loss._target_"):
-        raise ConfigError(key, "no such field", "own functions are data=own, model=own and loss=own")
+        raise ConfigError(key, "no such field", "only data, model and loss have _target_, with own as choice")
     if _is_axis(key):
         key = f"{key}.name" if key.partition(".")[2] in GROUPS else key
         value = [value] if isinstance(value, dict) else value

@@ -29,7 +29,7 @@ class Constraint:
     """The values that a field takes.
 
     Attributes:
-        text: A description for messages, as "a number above 0".
+        text: A description for messages, such as "a number above 0".
         type: The annotated type that pydantic validates.
     """
 
@@ -46,7 +46,7 @@ class Constraint:
         Args:
             value: The value as the config has it.
             field: The name of the field in messages.
-            strict: Read no text as a number.
+            strict: Whether to refuse text in place of a number or a flag.
 
         Raises:
             ConfigError: If the field does not accept the value.
@@ -57,11 +57,11 @@ class Constraint:
             raise ConfigError(field, f"got {short_repr(value)}", f"it takes {self.text}") from None
 
     def or_null(self) -> "Constraint":
-        """Return the same constraint, with null accepted too."""
+        """Return a constraint that accepts null too."""
         return Constraint(f"{self.text}, or null", self.type | None)
 
     def or_word(self, word: str) -> "Constraint":
-        """Return the same constraint, with one word accepted too."""
+        """Return a constraint that accepts one word too."""
         return Constraint(f"{self.text}, or {word}", Literal[word] | self.type)
 
 
@@ -143,7 +143,7 @@ UNIT = real("from 0 to below 1", ge=0, lt=1)
 POSITIVE = real("above 0", gt=0)
 NOT_NEGATIVE = real("of at least 0", ge=0)
 NUMBERS = Constraint("a list of finite numbers", _NUMBERS)
-EXAMPLES = Constraint("rows of as many finite numbers each, [[…], …], or a list of numbers", _ROWS)
+EXAMPLES = Constraint("rows of equally many finite numbers, [[…], …], or a list of numbers", _ROWS)
 # The start of a coordinate is a field with the coordinate's name, which the function chooses.
 COORDINATE = Constraint("a number, or a list of numbers", _FINITE | _NUMBERS)
 NAMES = Constraint("a list of columns' names", _NAMES)
@@ -228,7 +228,7 @@ FIELDS: dict[str, Constraint] = {
     "dtype": one_of(["float32", "float64", "bfloat16"]),
     "precision": one_of(["highest", "high", "default"]),
 }
-# A choice of a group may accept other values in a field than the other choices that have the field.
+# These choices accept other values in a field than `FIELDS` says.
 CHOICE_FIELDS: dict[tuple[str, str], Constraint] = {("food_water", "data.path"): TEXT.or_null()}
 # These fields are the sweep's own: cells cannot differ in them.
 SWEEP_FIELDS: dict[str, Constraint] = {

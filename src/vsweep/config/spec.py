@@ -34,11 +34,10 @@ class SweepSpec:
 
     Attributes:
         name: The sweep's name.
-        overrides: The overrides that the sweep was composed from, or their words.
+        overrides: The overrides that the sweep was composed from; words if it was read from a directory.
         raw: The resolved config as written.
         grid: The sweep's cells.
-        variants: The config of the cells of each choice on the axes over groups, by these choices in axis
-            order.
+        variants: The config of the cells, by their choices on the axes over groups, in axis order.
         own: The user's own functions by group.
         notes: Remarks on the overrides, for the user.
     """
@@ -143,7 +142,7 @@ def user_functions(*, model: Any = None, loss: Any = None, data: Any = None) -> 
 
 
 def _variants(changes: Sequence[Override], own: Mapping[str, Any], axes: RawAxes) -> dict[Choice, Config]:
-    """Return the config of the cells of each choice on the axes over groups."""
+    """Return the config of the cells, by their choices on the axes over groups."""
     for i in axes.groups:
         for value in axes.axes[i].values:
             check_choice(axes.axes[i].path, value, field=axes.field(i))
@@ -173,7 +172,7 @@ def _field_selectors(
 ) -> tuple[list[str], Callable[[Mapping[str, Any]], set[str]]]:
     """Return the axes that decide which fields a cell has, and the function that decides; see `expand`.
 
-    A cell has the fields of its groups' choices; weights of zero have no scale.
+    A cell has the fields of its groups' choices, but zero weights have no scale.
     """
     groups = [axes[i].path for i in group_axes]
     inits = [axis.path for axis in axes if axis.path == _INIT and "zeros" in axis.values]
@@ -192,5 +191,5 @@ def _default_name(variants: Iterable[Config]) -> str:
     labels = (config.model.labels(config.data, config.loss) for config in variants)
     parts = ["+".join(dict.fromkeys(column)) for column in zip(*labels, strict=True)]
     name = "-".join(dict.fromkeys(parts))[:120]
-    # The name is that of one directory, which must not be hidden or lie above.
+    # The name becomes the name of a directory, which must be neither hidden nor a parent directory.
     return "".join("_" if char in "/\\" or not char.isprintable() else char for char in name).lstrip(".")

@@ -1,4 +1,4 @@
-"""Read a sweep file as overrides, and refuse what only the user may say, on the command line."""
+"""Read a sweep file as overrides, and refuse fields that only the command line may set."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,21 +17,21 @@ from vsweep.config.overrides import Override, assignment
 from vsweep.config.values import set_aside
 from vsweep.errors import ConfigError, short_repr
 
-# Four lists of a hundred thousand values fit; a larger file is no sweep, or grows when it is read.
+# Four lists of 100,000 values fit. A larger file is no sweep file, or its aliases expand to far more values.
 _MOST_BYTES = 10_000_000
 _MOST_VALUES = 500_000
 _MOST_NESTED = 50
 _NUMBER = re.compile(r"[-+]?[0-9]+\.[0-9]+(?:[eE][-+]?[0-9]+)?")
-# The key of mappings whose entries are taken over.
+# YAML's merge key: the entries of its mappings become entries of the mapping that has the key.
 _MERGE = "<<"
-# YAML's parser in C is the faster one, and is not built everywhere.
+# YAML's parser in C is faster, but is not built on every platform.
 _FAST = [yaml.CSafeLoader] if hasattr(yaml, "CSafeLoader") else []
 # Scalars are read as OmegaConf reads them: 1e-3 is a number, and a date is text.
 _Scalars: Any = type("_Scalars", (*_FAST, get_yaml_loader()), {})
 
 
 class _Loader(_Scalars):
-    """A loader that makes values from the parser's events, in a third of the time that a tree of nodes takes.
+    """A loader that builds values from the parser's events, three times as fast as from a tree of nodes.
 
     It raises ValueError for values nested too deeply, and for aliases that stand for too many values.
     """
@@ -48,14 +48,14 @@ class _Loader(_Scalars):
         tree = self._value(self.get_event(), 0)
         self.get_event()
         if not self.check_event(yaml.StreamEndEvent):
-            raise ValueError("it holds several documents")
+            raise ValueError("it has several documents")
         return tree
 
     def _value(self, event: Any, depth: int) -> Any:
         before, self._count = self._count, self._count + 1
         if type(event) is yaml.AliasEvent:
             if event.anchor not in self._anchors:
-                raise ValueError(f"*{event.anchor} is no value before it")
+                raise ValueError(f"the alias *{event.anchor} comes before its anchor")
             value, size = self._anchors[event.anchor]
             self._count = before + size
         elif type(event) is yaml.ScalarEvent:
@@ -63,7 +63,7 @@ class _Loader(_Scalars):
         elif depth == _MOST_NESTED:
             raise ValueError(f"it is nested more than {_MOST_NESTED} deep")
         elif event.tag not in (None, "!"):
-            raise ValueError(f"there is no use for the tag {event.tag} here")
+            raise ValueError(f"the tag {event.tag} is not accepted here")
         elif type(event) is yaml.SequenceStartEvent:
             value = []
             while type(inner := self.get_event()) is not yaml.SequenceEndEvent:
@@ -94,7 +94,7 @@ class _Loader(_Scalars):
             return float(event.value)
         tag = event.tag or self.resolve(yaml.ScalarNode, event.value, event.implicit)
         value = _MERGE if event.value == _MERGE else self.construct_object(yaml.ScalarNode(tag, event.value))
-        # An integer of too many digits to be written raises here, and not where it is shown.
+        # An integer with too many digits to be printed raises here rather than where a message shows it.
         repr(value)
         return value
 
@@ -115,7 +115,7 @@ def read(name: str, outer: tuple[str, ...] = ()) -> list[Override]:
         outer: The sweeps in whose defaults the sweep is.
 
     Raises:
-        ConfigError: If the file cannot be read, or holds what no sweep file may hold.
+        ConfigError: If the file cannot be read, or sets a field that no sweep file may set.
     """
     if name in outer:
         got = f"the sweep {name} is in the defaults of its own defaults"
@@ -182,9 +182,9 @@ def _refuse_fields(tree: Mapping[str, Any]) -> None:
     for key in tree:
         name = str(key)
         if re.split(r"[./@]", name)[0] == "hydra":
-            raise ConfigError(name, "a sweep file cannot set Hydra up", "give it on the command line")
+            raise ConfigError(name, "a sweep file cannot configure Hydra", "give it on the command line")
     if "allow_targets" in tree:
-        got = "a sweep file cannot allow itself modules"
+        got = "a sweep file cannot allow modules for itself"
         raise ConfigError("allow_targets", got, "give allow_targets=[…] on the command line")
     if "sweep" in tree:
         raise ConfigError("sweep", "no field of a sweep file", "name the other sweep in its defaults")

@@ -36,8 +36,8 @@ def resolve(field: str, target: Any, allowed: Sequence[str]) -> Any:
     if not _is_allowed(module, allowed):
         top = module.partition(".")[0]
         if top not in sys.modules and _find_spec(top) is None:
-            here = [file.stem for file in sorted(Path.cwd().glob("*.py"))]
-            raise ConfigError(field, f"there is no module {top}", suggest(top, here) if here else _TAKES)
+            stems = [file.stem for file in sorted(Path.cwd().glob("*.py"))]
+            raise ConfigError(field, f"there is no module {top}", suggest(top, stems) if stems else _TAKES)
         got = f"{target!r} is in the module {module}, which is not in the current folder"
         raise ConfigError(field, got, _how_to_allow([*allowed, module]))
     try:
@@ -75,13 +75,13 @@ def _is_in_current_folder(name: str) -> bool:
     """Return True if importing a top-level name gives a module in the current folder."""
     if name in sys.stdlib_module_names or name in ("vsweep", "__main__"):
         return False
-    here = _files(PathFinder.find_spec(name, [str(Path.cwd())]))
+    local = _files(PathFinder.find_spec(name, [str(Path.cwd())]))
     try:
         imported = _files(find_spec(name))
     except (ImportError, ValueError):
         return False
     # A module that is not on the import path is allowed: importing it gives a clear error.
-    return bool(here) and imported in (here, set())
+    return bool(local) and imported in (local, set())
 
 
 def _files(spec: ModuleSpec | None) -> set[Path]:

@@ -31,7 +31,7 @@ def cell_overrides(spec: SweepSpec) -> CellOverrides:
         for path, target in cell_values(config).items():
             if path.endswith("._target_") and not _is_importable(target):
                 group = path.partition(".")[0]
-                raise ConfigError(group, "it was given as an object in Python", "give it again")
+                raise ConfigError(group, "it was given as an object in Python", "pass the same object again")
     grid = spec.grid
     words = [[spell(axis.path, value) for value in axis.values] for axis in grid.axes]
     positions = {axis.path: a for a, axis in enumerate(grid.axes) if a not in spec.group_axes}

@@ -43,8 +43,8 @@ def as_overrides(config: ConfigInput, *, multirun: bool = False) -> UserConfig:
         about_file = [(key, text) for key, _, text in parts]
     if not about_file:
         return UserConfig(overrides)
-    fields, kept, notes = fields_of_file(about_file, overrides)
-    return UserConfig([*(from_value(path, value) for path, value in fields.items()), *kept], notes)
+    fields, overrides, notes = fields_of_file(about_file, overrides)
+    return UserConfig([*(from_value(path, value) for path, value in fields.items()), *overrides], notes)
 
 
 def _group_or_field(path: str) -> str:

@@ -35,7 +35,7 @@ from vsweep.tasks.losses import Loss
 from vsweep.tasks.minimize import FUNCTIONS, coordinates
 from vsweep.tasks.task import fields
 
-# The kinds of choice of each group: of a registered entry, and of a user's function where one is accepted.
+# The class of each group's choice: for registered entries, and for a user's function if the group accepts it.
 _REGISTERED: dict[str, type[GroupChoice]] = {"data": DataChoice, "model": ModelChoice}
 USER_KINDS: dict[str, type[UserFunction]] = {"data": UserData, "model": UserModel, "loss": UserFunction}
 _KNOWN = (*FIELDS, *SWEEP_FIELDS, *GROUPS, "tracker", "keep", "grid", "draws", "seeds")
@@ -94,7 +94,7 @@ def check_config(raw: Mapping[str, Any], own: Mapping[str, Any]) -> Config:
 
 
 def parse_config(raw: Mapping[str, Any], own: Mapping[str, Any]) -> Config:
-    """Return the frozen values of a composed config, without unused fields of groups; see `check_config`."""
+    """Return the frozen values of a config, and leave out unused fields of groups; see `check_config`."""
     allowed = parse_field("allow_targets", raw.get("allow_targets", []))
     parts = _parse_choices(raw, own, allowed)
     common = {name: parse_field(f"data.{name}", raw["data"].get(name)) for name in EVERY_DATASET}
@@ -164,7 +164,7 @@ def _parse_point(point: GroupChoice, raw: Mapping[str, Any], loss: GroupChoice) 
     if not names or set(names) & {"name", *point.fields}:
         got = f"loss={loss.name} has the coordinates {', '.join(names) or 'none'}"
         takes = "a function's first parameters, those without a default, are its coordinates"
-        raise ConfigError("loss", got, f"{takes}, and are not called name, {' or '.join(point.fields)}")
+        raise ConfigError("loss", got, f"{takes}, and must not be called name, {' or '.join(point.fields)}")
     fixed = point.fields["fixed"]
     if not set(fixed) < set(names):
         takes = f"it takes some of {', '.join(names)}, but not all"
@@ -213,22 +213,22 @@ def refuse_unused(raws: Iterable[Mapping[str, Any]], configs: Sequence[Config]) 
     values = {(group, key): value for raw in raws for group in GROUPS for key, value in raw[group].items()}
     for (group, key), value in values.items():
         path, choices = f"{group}.{key}", [getattr(config, group) for config in configs]
-        one = choices[0]
+        first = choices[0]
         if path in used or key == "name":
             continue
         if key == "_target_" and group in USER_KINDS:
             if value is not None and not any(choice.is_user_function for choice in choices):
-                got = f"got {short_repr(value)}, and {group}={one.name}"
+                got = f"got {short_repr(value)}, and {group}={first.name}"
                 raise ConfigError(path, got, f"give {group}={OWN} too")
-        elif len(configs) > 1 and (path in FIELDS or one.has_own_fields):
+        elif len(configs) > 1 and (path in FIELDS or first.has_own_fields):
             raise ConfigError(path, f"no {group} of this sweep has this field", "leave it out")
-        elif path in FIELDS and not one.has_own_fields:
-            names = [*one.fields, *(EVERY_DATASET if group == "data" else ())]
-            takes = f"it takes {', '.join(names) or 'none'}"
-            raise ConfigError(path, f"{group}={one.name} has no such field", takes)
+        elif path in FIELDS and not first.has_own_fields:
+            names = [*first.fields, *(EVERY_DATASET if group == "data" else ())]
+            takes = f"its fields are {', '.join(names)}" if names else "it has no fields: leave it out"
+            raise ConfigError(path, f"{group}={first.name} has no such field", takes)
         else:
-            own_fields = [f"{group}.{name}" for name in one.fields]
-            takes = suggest(path, own_fields if one.has_own_fields else _KNOWN)
+            own_fields = [f"{group}.{name}" for name in first.fields]
+            takes = suggest(path, own_fields if first.has_own_fields else _KNOWN)
             raise ConfigError(path, "no such field", takes)
 
 
@@ -263,7 +263,7 @@ def parse_axis(path: str, values: tuple[Any, ...], candidates: list[Config]) -> 
     if path not in FIELDS:
         raise ConfigError(f"grid.{path}", "no such field", suggest(path, [*FIELDS, *GROUPS]))
     parsed = list(values)
-    # Every choice has a cell of every value, and must accept the value.
+    # Every choice that has the field is combined with every value, so each of them must accept it.
     for name in {choice.name: None for choice in takers} or [""]:
         parsed = [parse_field(path, value, f"grid.{path}", name) for value in values]
     return distinct(path, parsed)

@@ -1,7 +1,7 @@
 """Config values as plain trees: read from Python, merged by dotted path, and their interpolations resolved.
 
-OmegaConf wraps every element of a list and is slow with long ones. A list without interpolations needs
-nothing of OmegaConf, and is set aside under a token while OmegaConf resolves.
+OmegaConf wraps every element of a list, which is slow for long lists. A list without interpolations does not
+need OmegaConf, so a token takes its place while OmegaConf resolves the rest.
 """
 
 import os
@@ -13,7 +13,7 @@ from typing import Any
 from vsweep.errors import ConfigError
 
 _SCALARS = (str, int, float, bool, type(None))
-_SECRETS = "variables may be secrets: write the value"
+_SECRETS = "variables may be secrets: write the value itself"
 _TOKEN = f"<list {token_hex(8)}:"
 
 
@@ -66,7 +66,7 @@ def resolve(tree: dict[str, Any]) -> dict[str, Any]:
     """Return the tree with its interpolations resolved. Raises `ConfigError`."""
     if is_final(tree):
         return tree
-    # The bench checks plain values where OmegaConf is not installed.
+    # `scripts/bench.py` resolves plain values where OmegaConf is not installed.
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from omegaconf.resolvers import oc
@@ -88,7 +88,7 @@ def resolve(tree: dict[str, Any]) -> dict[str, Any]:
         if match := re.search(r"\$\{oc\.env:.*? is refused", reason):
             raise ConfigError(path, match[0], _SECRETS) from error
         if "Missing mandatory value" in reason:
-            raise ConfigError(path, "got ???, which stands for no value", "give one") from error
+            raise ConfigError(path, "got ???, which marks a missing value", "give a value") from error
         raise ConfigError(path, reason.split(" full_key:")[0], "give plain values, as path=value") from error
     finally:
         OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)

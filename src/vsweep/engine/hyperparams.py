@@ -1,4 +1,4 @@
-"""The values that a program is compiled for, and those that it traces, from the configs of its trials.
+"""Collect the static and the traced values of a program from the configs of its trials.
 
 The user's functions are traced once, without compiling: a sweep that cannot run must write nothing.
 """
@@ -22,15 +22,15 @@ from vsweep.training.vectorize import HParams, Static, precision_context, train_
 # JAX's messages about these mistakes are long, and name the mistake last.
 _REASONS = {
     "TracerArrayConversionError": "it uses numpy; use jax.numpy (import jax.numpy as jnp)",
-    "TracerBoolConversionError": "it asks `if` of a number that is traced; use jnp.where",
+    "TracerBoolConversionError": "it branches with `if` on a traced number; use jnp.where",
 }
 
 
 def is_traced(axis: Axis, variants: Collection[Config]) -> bool:
     """Return whether trials that differ on this axis share a program.
 
-    The numbers of optimizer, schedule and loss are traced; the choices of data, model and the user's
-    functions answer for their own fields.
+    All numbers of the optimizer, the schedule and the loss are traced. The choices of data, model and the
+    user's functions decide for each of their fields.
     """
     group, _, key = axis.path.partition(".")
     if not key:
@@ -53,13 +53,13 @@ def bind(grid: Grid, inputs: Inputs, rows: np.ndarray) -> tuple[Static, HParams]
         grid: The cells and seeds.
         inputs: The config, data and loss of the trials.
         rows: Int64 `(trials,)`, places in the order of `Grid.trials()`; their cells differ in traced fields
-            alone.
+            only.
 
     Returns:
         The values that are compiled for, and the traced ones as NumPy leaves of `(trials, ...)`.
 
     Raises:
-        ConfigError: The program's dtype cannot hold a number, or a user's function fails.
+        ConfigError: If the program's dtype cannot hold a number, or a user's function fails.
     """
     config = inputs.config
     groups = "model", "loss", "optimizer", "schedule"
@@ -82,10 +82,10 @@ def bind(grid: Grid, inputs: Inputs, rows: np.ndarray) -> tuple[Static, HParams]
     length = TrainingLength(config.steps, config.record_every, config.batch_size)
     names = config.optimizer.name, config.schedule.name
     static = Static(task, *names, length, config.dtype, config.precision)
-    one = jax.tree.map(lambda leaf: leaf[0], hparams)
-    _trace_user_functions(inputs, static, one)
+    first = jax.tree.map(lambda leaf: leaf[0], hparams)
+    _trace_user_functions(inputs, static, first)
     if config.record_params and isinstance(task, Supervised):
-        static = replace(static, task=replace(task, recorded=_recorded_names(config, static, one)))
+        static = replace(static, task=replace(task, recorded=_recorded_names(config, static, first)))
     return static, hparams
 
 
@@ -96,7 +96,7 @@ def cell_fields(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _trace_user_functions(inputs: Inputs, static: Static, hparams: HParams) -> None:
-    """Trace a trial that a function of the user's takes part in. Raises `ConfigError` with its name."""
+    """Trace a trial that uses a function of the user's. Raises `ConfigError` with the function's field."""
     config = inputs.config
     users = config.user_functions
     draw = inputs.draw if config.data.is_user_function else None
@@ -109,8 +109,8 @@ def _trace_user_functions(inputs: Inputs, static: Static, hparams: HParams) -> N
             jax.eval_shape(lambda h, d: train_one(static, h, d), hparams, inputs.arrays)
     except Exception as error:
         reason = _reason(error)
-        in_loss = "loss" in users and (len(users) == 1 or "the loss gave" in str(error))
-        if type(error).__name__ not in _REASONS and "function gave" not in str(error):
+        in_loss = "loss" in users and (len(users) == 1 or "the loss returned" in str(error))
+        if type(error).__name__ not in _REASONS and "function returned" not in str(error):
             reason += config.model.trace_hint
         field = "loss._target_" if in_loss or not users else "model._target_"
         raise ConfigError(field, f"cannot be trained ({reason})", "") from error
@@ -126,8 +126,8 @@ def _try_draw(inputs: Inputs, static: Static, draw: Draw) -> None:
     except Exception as error:
         raise ConfigError("data", f"its draw cannot be traced ({_reason(error)})", "") from error
     if shapes != needed:
-        got = f"its draw gave the shapes {shapes[0]} and {shapes[1]}"
-        raise ConfigError("data", got, f"it takes {needed[0]} and {needed[1]}")
+        got = f"its draw returned the shapes {shapes[0]} and {shapes[1]}"
+        raise ConfigError("data", got, f"expected {needed[0]} and {needed[1]}")
 
 
 def _reason(error: Exception) -> str:
@@ -151,7 +151,7 @@ def _recorded_names(config: Config, static: Static, hparams: HParams) -> tuple[s
 
 
 def _check_starts(inputs: Inputs, traced: dict[str, Any]) -> None:
-    """Raise `ConfigError` where a start has another size than what it starts."""
+    """Raise `ConfigError` where a start has another size than the coordinate or the parameters it is for."""
     config = inputs.config
     for name, leaf in traced.items():
         size = leaf.shape[1] if leaf.ndim > 1 else 1
@@ -192,9 +192,9 @@ class _Columns:
         """Return numbers or vectors in the program's dtype, `(trials, ...)`.
 
         Raises:
-            ConfigError: The dtype cannot hold one.
+            ConfigError: If the dtype cannot hold one of them.
         """
-        # Cells with weights of zero were collapsed over their scale, and have none.
+        # Cells with zero weights have no scale, since they were collapsed over it; any number stands for it.
         exact = np.asarray([1.0 if value is None else value for value in self.values(name)], np.float64)
         limits, sizes = np.finfo(self._dtype), np.abs(exact)
         outside = exact[~((sizes == 0) | ((sizes >= limits.tiny) & (sizes <= limits.max)))]

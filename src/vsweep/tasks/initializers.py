@@ -46,7 +46,7 @@ def _rows(sample: Callable[[Array, tuple[int]], Array], key: Array, shape: Shape
 
 
 def _centered(key: Array, shape: tuple[int]) -> Array:
-    # The difference is exact, so that later products round once, whether or not they are contracted.
+    # The difference is exact, so later products round once, whether or not they become fused multiply-adds.
     return random.uniform(key, shape, jnp.float32) - 0.5
 
 
@@ -140,7 +140,7 @@ def draw_weights(
         float32 of `shape`, to be masked.
     """
     initializers = [INITIALIZERS[name] for name in names]
-    # Under `vmap` every branch is computed, so that initializers with the same draw share a branch.
+    # `vmap` computes every branch, so initializers with the same draw share one.
     draws = list(dict.fromkeys(initializer.draw for initializer in initializers))
     branch = jnp.asarray([draws.index(initializer.draw) for initializer in initializers], jnp.int32)[index]
     branches = [lambda k, d=draw: d(k, shape, fan_out, fan_in) for draw in draws]

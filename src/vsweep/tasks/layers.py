@@ -2,7 +2,7 @@
 
 On a CPU, calling the library costs most of a matrix product with a thin side (few inputs, few classes). A
 sum of outer products is fused with the operations that follow, and a matrix-vector product is one vectorized
-loop; a program with these forms alone has no library calls, and can be compiled to a single kernel. On a GPU
+loop; a program with only these forms has no library calls, and can be compiled to a single kernel. On a GPU
 or a TPU only the fused sums are faster; for other thin products the library's kernel is the fastest.
 """
 
@@ -24,7 +24,7 @@ _SMALL = 300_000
 
 @jax.custom_vjp
 def affine(w: Array, b: Array, x: Array) -> Array:
-    """Compute `w x + b` for every example; it has reverse-mode derivatives alone.
+    """Compute `w x + b` for every example; only reverse-mode derivatives are defined.
 
     Args:
         w: Floating `(out, in)`, the weights.

@@ -22,8 +22,8 @@ def softmax_cross_entropy(outputs: Array, targets: Array) -> Array:
     # The loss is log(1 + sum over wrong c of exp(z_c - z_y)), scaled by the largest term: nothing overflows,
     # and a small loss is not computed as a difference of large numbers.
     top = lax.stop_gradient(jnp.max(ahead, axis=0))
-    others = jnp.sum(jnp.where(wrong, jnp.exp(ahead - top[None, :]), 0.0), axis=0)
-    return top + jnp.log1p(others + jnp.expm1(-top))
+    scaled_sum = jnp.sum(jnp.where(wrong, jnp.exp(ahead - top[None, :]), 0.0), axis=0)
+    return top + jnp.log1p(scaled_sum + jnp.expm1(-top))
 
 
 def sigmoid_cross_entropy(outputs: Array, targets: Array) -> Array:

@@ -74,7 +74,7 @@ _NEAR = 0.01
 _FAR = 0.03
 # The sign of an eigenvalue is unknown if it is at most this many roundings of the largest one.
 _ROUNDINGS = 100.0
-# The sign is unknown, too, if the eigenvalue shrinks below this share on the way to the stationary point.
+# The sign is also unknown if the eigenvalue shrinks below this share on the way to the stationary point.
 _SHRUNK = 0.1
 
 
@@ -150,18 +150,18 @@ class Minimize:
             # The coordinates of a function may be positional-only parameters.
             result = jnp.asarray(self.function(*(at[name] for name, _ in self.shapes), **fields))
             if result.shape:
-                raise ValueError(f"the function gave the shape {result.shape}, and a scalar is needed")
+                raise ValueError(f"the function returned the shape {result.shape}, expected a scalar")
             return result.astype(dtype)
 
         def init(key: Array) -> dict[str, Array]:
-            drawn = {}
+            starts = {}
             for i, (name, shape) in enumerate(self.shapes):
                 if name not in self.fixed:
                     draw = random.normal(random.fold_in(key, i), shape, jnp.float32)
-                    # Without the barrier, programs would contract product and sum, and round, differently.
+                    # Without the barrier, programs would fuse product and sum, and so round, differently.
                     moved = lax.optimization_barrier(draw.astype(dtype) * spread)
-                    drawn[name] = begin[name].astype(dtype) + moved
-            return drawn
+                    starts[name] = begin[name].astype(dtype) + moved
+            return starts
 
         def loss(params: Mapping[str, Array], examples: Any) -> tuple[Array, Metrics]:
             return value({**held, **params}), {}
@@ -192,8 +192,8 @@ class Minimize:
 
         `kind` is `minimum`, `maximum`, `saddle`, or `flat` if an eigenvalue is 0 to rounding or goes to 0. It
         is missing if the end is not stationary: if one step of Newton's method would move it by more than 1 %
-        of 1 + |point|. `minimum` names the minimum that this method finds by its coordinates, to four digits.
-        None of these is known above 128 dimensions.
+        of 1 + |point|. `minimum` is the name of the minimum that this method finds: its coordinates to four
+        digits. All three are missing above 128 dimensions.
         """
         if not self._eigenvalues:
             return dict.fromkeys(self.columns, np.full(trials, None, object))
@@ -205,8 +205,8 @@ class Minimize:
         names, ravelled = self._numbers(self._free), self._numbers(sorted(self._free))
         order = [ravelled.index(name) for name in names]
         minimum = [_place(names, row[order]) if ok else None for row, ok in zip(at, near, strict=True)]
-        kept = [values[:, i] for i in self._eigenvalues]
-        return dict(zip(self.columns, [*kept, kind, np.asarray(minimum, object)], strict=True))
+        eigenvalues = [values[:, i] for i in self._eigenvalues]
+        return dict(zip(self.columns, [*eigenvalues, kind, np.asarray(minimum, object)], strict=True))
 
 
 def _stationary(value: Callable[[Array], Array], at: Array) -> Metrics:
@@ -258,7 +258,7 @@ def _kinds(eigenvalues: np.ndarray, there: np.ndarray, step: np.ndarray) -> np.n
 
 
 def _place(names: tuple[str, ...], at: np.ndarray) -> str:
-    """Describe a point to four digits, with no sign before zero; a long one by some numbers and the norm."""
+    """Name a point by its coordinates to four digits, without -0; if they are many, by some and the norm."""
     numbers = np.where(np.abs(at) < 5e-5, 0.0, at)
     shown = [f"{name}={number:.4g}" for name, number in zip(names, numbers, strict=True)]
     if len(shown) <= _NAMED:

@@ -50,7 +50,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 
 
-# The biases' key is folded with this number, which is no row of weights.
+# The biases' key is folded with this number, which cannot be the index of a row of weights.
 _BIASES = 2**31 - 1
 
 

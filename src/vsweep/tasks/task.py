@@ -16,7 +16,7 @@ from vsweep.tasks.models import Model, Params, Within, logistic
 Metrics = dict[str, Array]
 # NumPy arrays by name.
 Arrays = Mapping[str, np.ndarray]
-# Parameters are recorded if there are no more than these.
+# Parameters are recorded if there are at most this many.
 MOST_RECORDED = 64
 # `(key, size) -> (x, y)`, see `Dataset.draw`.
 Draw = Callable[[Array, int], tuple[Array, Array]]
@@ -49,7 +49,7 @@ class Data(NamedTuple):
 
 
 def nothing(params: Params) -> Metrics:
-    """Record nothing of the parameters."""
+    """Return no values of the parameters to record."""
     return {}
 
 
@@ -62,8 +62,8 @@ class Task(NamedTuple):
         apply: `(params, x) -> outputs`, floating `(n_features, examples)` and `(n_outputs, examples)`.
         path: `params -> scalars`, by name, the values that are recorded of the parameters at each record.
         end: `params -> arrays`, by name, the results for the parameters after the last step.
-        unit: A first loss below this counts as this when a later loss is compared with it; 0 for losses that
-            are never negative.
+        unit: The least value that stands for the first loss when later losses are compared with it; 0 for
+            losses that are never negative.
     """
 
     init: Callable[[Array], Params]
@@ -77,8 +77,8 @@ class Task(NamedTuple):
 def scalar_names(params: Params) -> list[str]:
     """Return the name of each number in a tree of arrays: the keys to its array, and its place in it.
 
-    A list of length one, and axes of length one, are left out: a layer `[{"w": (1, 2), "b": (1,)}]` has
-    `w.0`, `w.1` and `b`. The order is that of `jax.tree`.
+    Indices in a list of length one, and along axes of length one, are left out: the names in a layer
+    `[{"w": (1, 2), "b": (1,)}]` are `w.0`, `w.1` and `b`. The order is that of `jax.tree`.
     """
     names = []
     for keys, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
@@ -121,7 +121,7 @@ class MakeTask(Protocol):
 
     @property
     def draw(self) -> Draw | None:
-        """Draws fresh examples for every step; None where steps take those of the data."""
+        """A function that draws fresh examples for every step; None where steps use those of the data."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -192,23 +192,23 @@ class Supervised:
         bounds = dict(self.static)
         within = {name: Within(traced.pop(name), bounds.pop(name)) for name in set(traced) & set(bounds)}
         loss_fields = {**dict(self.loss_static), **hparams["loss"]}
-        kept_dtype = param_dtype(self.dtype)
+        stored_dtype = param_dtype(self.dtype)
         model = self.model(**bounds, **traced, **within)
 
         def init(key: Array) -> Params:
             params = model.init(key, self.n_features, self.n_outputs)
-            return jax.tree.map(lambda p: jnp.asarray(p).astype(kept_dtype), params)
+            return jax.tree.map(lambda p: jnp.asarray(p).astype(stored_dtype), params)
 
         def apply(params: Params, x: Array) -> Array:
             params, x = jax.tree.map(lambda p: p.astype(self.dtype), (params, x))
-            outputs = model.apply(params, x).astype(kept_dtype)
-            _expect("the model gave", outputs, (self.n_outputs, x.shape[1]))
+            outputs = model.apply(params, x).astype(stored_dtype)
+            _expect("the model", outputs, (self.n_outputs, x.shape[1]))
             return outputs
 
         def loss(params: Params, examples: Examples) -> tuple[Array, Metrics]:
             outputs = apply(params, examples.x)
             losses = self.loss.value(outputs, examples.y, **loss_fields)
-            _expect("the loss gave", losses, (examples.x.shape[1],))
+            _expect("the loss", losses, (examples.x.shape[1],))
             value = jnp.mean(losses)
             if self.loss.classify is None:
                 return value, {}
@@ -222,9 +222,9 @@ class Supervised:
 
 
 def _expect(source: str, x: Array, shape: tuple[int, ...]) -> None:
-    # An array with an axis more or less would broadcast, and train something else.
+    # An array with one axis more or less would broadcast without an error, and train something else.
     if jnp.shape(x) != shape:
-        raise ValueError(f"{source} the shape {jnp.shape(x)}, and {shape} is needed")
+        raise ValueError(f"{source} returned the shape {jnp.shape(x)}, expected {shape}")
 
 
 def fields(function: Callable[..., Any]) -> tuple[str, ...]:

@@ -18,8 +18,8 @@ class TrainingLength(NamedTuple):
 
     Attributes:
         steps: The number of updates.
-        record_every: The updates between two records.
-        batch_size: The examples of an update; None for the full batch.
+        record_every: The number of updates between two records.
+        batch_size: The number of examples of an update; None for the full batch.
     """
 
     steps: int
@@ -53,7 +53,7 @@ class TrainState(NamedTuple):
     """A trial between two steps.
 
     Attributes:
-        step: Int32 scalar, the updates so far.
+        step: Int32 scalar, the number of updates so far.
         params: A tree of floating arrays.
         optimizer: The optimizer's state.
         order: Int32 `(examples,)`, the order of this epoch; `(1,)` for the full batch.
@@ -83,12 +83,12 @@ def loop_of_record(length: TrainingLength) -> np.ndarray:
 
 
 def _updates(length: TrainingLength) -> np.ndarray:
-    """Return the updates between each record and the next, int64 `(records,)`; 0 after the last."""
+    """Return the number of updates from each record to the next, int64 `(records,)`; 0 after the last."""
     return np.diff(recorded_steps(length), append=length.steps)
 
 
 def curve_metrics(task: MakeTask, *, held_out: bool) -> list[str]:
-    """Return the names of a curve's metrics, from those of the task and of its recorded parameters."""
+    """Return the names of a curve's metrics: those of the task, two norms, and the recorded parameters."""
     parts = ["train", "val"] if held_out else ["train"]
     metrics = [f"{part}_{name}" for part in parts for name in task.metrics]
     return [*metrics, "grad_norm", "param_norm", *map(_of_parameter, task.recorded)]
@@ -184,7 +184,7 @@ def advance(trial: Trial, state: TrainState, loop_index: Array) -> TrialResult:
         return update(_flag_divergence(state, loss), grads)
 
     def update_from_record(updates: int, state: TrainState, grads: Any) -> TrainState:
-        """Update so many times; with the full batch, the record's gradient is that of the first update."""
+        """Make `updates` updates; with the full batch, the first one uses the gradient of the record."""
         if updates and length.batch_size is None:
             state, updates = update(state, grads), updates - 1
         return lax.fori_loop(0, updates, step, state) if updates else state
@@ -236,10 +236,10 @@ def _update(optimizer: Optimizer, state: TrainState, grads: Any) -> TrainState:
 
 
 def _next_batch(state: TrainState, train: Examples, size: int, key: Array) -> tuple[TrainState, Examples]:
-    """Take the next `size` examples of the epoch's order; a remainder at its end is left out."""
+    """Take the next `size` examples in the epoch's order; an incomplete batch at its end is left out."""
     examples = train.y.shape[0]
     epoch, place = jnp.divmod(state.step, examples // size)
-    # `step` is the same for every trial of a block, so that under vmap this stays a branch.
+    # All trials of a block are at the same `step`, so vmap keeps a branch here and computes one side only.
     order = lax.cond(
         place == 0,
         lambda: random.permutation(random.fold_in(key, epoch), examples).astype(jnp.int32),

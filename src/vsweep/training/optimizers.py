@@ -1,8 +1,8 @@
 """Optimizers from optax with a learning-rate schedule, with every number traced.
 
 A learning rate `lr` is a function of the count of updates, an int32 scalar. Keyword-only parameters are the
-config fields, floating scalars. Weight decay applies to weights alone (arrays of two dimensions
-or more), not to biases.
+config fields, floating scalars. Weight decay applies to weights only (arrays of two dimensions or more), not
+to biases.
 """
 
 from collections.abc import Callable, Mapping

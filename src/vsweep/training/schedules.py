@@ -1,8 +1,8 @@
 """Learning-rate schedules: functions of the step that return a factor on the learning rate.
 
 A schedule takes the step and the number of steps, floating scalars, and returns a floating scalar. Its
-keyword-only parameters are its config fields, floating scalars that are traced. optax's own schedules refuse
-traced numbers; a test compares these with optax's.
+keyword-only parameters are its config fields, floating scalars that are traced. These schedules are written
+here because optax's own refuse traced numbers; a test compares both.
 """
 
 from collections.abc import Callable
@@ -18,8 +18,8 @@ def constant(step: Array, steps: Array) -> Array:
 
 def cosine(step: Array, steps: Array, *, final: Array) -> Array:
     """Return half a cosine from 1 to `final` (Loshchilov and Hutter 2017, arXiv:1608.03983)."""
-    share = jnp.clip(step / steps, 0.0, 1.0)
-    return final + (1.0 - final) * 0.5 * (1.0 + jnp.cos(jnp.pi * share))
+    progress = jnp.clip(step / steps, 0.0, 1.0)
+    return final + (1.0 - final) * 0.5 * (1.0 + jnp.cos(jnp.pi * progress))
 
 
 def warmup_cosine(step: Array, steps: Array, *, warmup_steps: Array, final: Array) -> Array:

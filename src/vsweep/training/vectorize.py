@@ -15,16 +15,16 @@ from vsweep.training import loop
 from vsweep.training.loop import TrainingLength, TrainState, Trial, TrialResult
 from vsweep.training.optimizers import make_optimizer
 
-# The version of the numbers; a change that moves a curve by more than rounding has to raise it.
+# The version of the numerical results; a change that moves a curve by more than rounding has to raise it.
 NUMERICS = 1
 
-# NumPy on the host, JAX on a device, tracers inside a program.
+# A leaf is a NumPy array on the host, a JAX array on a device, and a tracer inside a program.
 Leaf: TypeAlias = Any
 
 
 @dataclass(frozen=True)
 class Static:
-    """The values that a program is compiled for; a new value is a new compile.
+    """The values that a program is compiled for; a new value needs a new compilation.
 
     Attributes:
         task: The maker of a trial's task from its traced fields.

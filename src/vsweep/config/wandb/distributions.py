@@ -80,7 +80,7 @@ class Distribution:
         """Return the values as an axis takes them.
 
         Raises:
-            ConfigError: W&B's grid search cannot enumerate this distribution.
+            ConfigError: If W&B's grid search cannot enumerate this distribution.
         """
         if self.probabilities is not None:
             got = "probabilities under method: grid"
@@ -91,7 +91,7 @@ class Distribution:
             low, high, step = (*self.numbers, 1)[:3]
             count = (high - low) / step
             if count > _MOST:
-                raise ConfigError(self.field, f"some {count:.3g} values", f"a grid takes up to {_MOST:,}")
+                raise ConfigError(self.field, f"about {count:.3g} values", f"a grid takes up to {_MOST:,}")
             return {"range": [low, high + 1] if self.name == "int_uniform" else [low, high, step]}
         takes = "a grid takes values, int_uniform or q_uniform: give values, or method: random"
         raise ConfigError(self.field, f"{self.name} cannot be enumerated", takes)
@@ -103,7 +103,7 @@ class Distribution:
             u: Numbers in (0, 1), float64 `(draws,)`.
 
         Raises:
-            ConfigError: A drawn number is not finite.
+            ConfigError: If a drawn number is not finite.
         """
         if self.values:
             weights = np.cumsum(self.probabilities or [1.0] * len(self.values))
@@ -113,15 +113,15 @@ class Distribution:
             low, high = map(int, self.numbers)
             return [min(low + int(v), high) for v in (u * (high - low + 1)).tolist()]
         with np.errstate(over="ignore", invalid="ignore"):
-            drawn = _quantiles(self.name.removeprefix("q_"), u, *self.numbers[:2])
+            numbers = _quantiles(self.name.removeprefix("q_"), u, *self.numbers[:2])
             q = self.numbers[2] if self.name.startswith("q_") else 0
-            drawn = np.round(drawn / q) * q if q else drawn
-        if not np.isfinite(drawn).all():
+            numbers = np.round(numbers / q) * q if q else numbers
+        if not np.isfinite(numbers).all():
             got = f"{self.name} draws numbers that are not finite"
             raise ConfigError(self.field, got, "give narrower bounds")
         if q:
-            return [int(v) if q == int(q) else float(f"{v:.{_DIGITS}g}") for v in drawn.tolist()]
-        return drawn.tolist()
+            return [int(v) if q == int(q) else float(f"{v:.{_DIGITS}g}") for v in numbers.tolist()]
+        return numbers.tolist()
 
 
 def distribution(field: str, parameter: Mapping[str, Any]) -> Distribution:
@@ -132,11 +132,11 @@ def distribution(field: str, parameter: Mapping[str, Any]) -> Distribution:
         parameter: The parameter's fields.
 
     Raises:
-        ConfigError: There is no such distribution, or it does not take a field.
+        ConfigError: If there is no such distribution, or it does not accept a field.
     """
     name = parameter.get("distribution")
     name = _inferred_name(field, parameter) if name is None else name
-    # W&B's own table has this second name.
+    # W&B accepts this second name too.
     name = "categorical" if name == "categorical_w_probabilities" else name
     if not isinstance(name, str) or name not in _FIELDS:
         got = f"no such distribution {short_repr(name)}"
@@ -173,7 +173,7 @@ def _discrete(field: str, name: str, parameter: Mapping[str, Any]) -> Distributi
         raise ConfigError(f"{field}.{key}", f"got {short_repr(values)}", takes)
     for value in values:
         if isinstance(value, Mapping) or "${" in repr(value):
-            takes = "it takes plain values: nest parameters under parameters"
+            takes = "it takes plain values; nested parameters belong under the key parameters"
             raise ConfigError(f"{field}.{key}", f"got {short_repr(value)}", takes)
     weights = parameter.get("probabilities")
     if weights is None:

@@ -24,7 +24,7 @@ _RUN_CAP, _SEED = f"{_WORD}.run_cap", f"{_WORD}.seed"
 _TAKES = f"it takes a W&B sweep file: {_WORD}=path.yaml"
 # More drawn values would take minutes to plan.
 _MOST = 1_000_000
-# The overrides that give a parameter's field.
+# The prefix of the overrides that name a parameter's field.
 _NAMES = f"{_WORD}.names"
 # These keys are used or change nothing; the others are ignored with a note, or refused.
 _ITS_OWN = ["method", "parameters", "run_cap", "name", "description", "project", "entity"]
@@ -34,7 +34,7 @@ _UNUSED = {
         ("program", "command", "job", "image_uri", "launch", "scheduler", "controller"),
         "vsweep trains the models itself",
     ),
-    "metric": "cells are ranked by what is held out, and vsweep.load(…).cells(metric) ranks by another",
+    "metric": "cells are ranked by the validation metric, and vsweep.load(…).cells(metric) ranks by another",
 }
 _KEYS = (*_ITS_OWN, *_UNUSED, "early_terminate")
 # Other common names of our fields.
@@ -45,7 +45,7 @@ _ALIASES = {
     "hidden": "model.width",
     "hidden_size": "model.width",
 }
-# Common names of quantities that are not quite the same here, for the user to decide.
+# These names often mean something slightly different from our field, so the message asks the user to decide.
 _LIKE = {
     **dict.fromkeys(("epoch", "epochs", "num_epochs", "n_epochs", "max_epochs", "iterations"), "steps"),
     **dict.fromkeys(("num_steps", "n_steps", "max_steps", "total_steps"), "steps"),
@@ -94,13 +94,13 @@ def fields_of_file(
         if cap is None and content.get("run_cap") is not None:
             cap = _count("run_cap", content["run_cap"], 1)
         overridden = {_path_of(override) for override in overrides}
-        kept = [o for o in overrides if not (o.kind == "delete" and _path_of(o) in parameters)]
-        left = {f: distribution(*parameter) for f, parameter in parameters.items() if f not in overridden}
-        seeds = left.pop("seeds", None)
-        varied = {field: parameter for field, parameter in left.items() if parameter.name != "constant"}
+        overrides = [o for o in overrides if not (o.kind == "delete" and _path_of(o) in parameters)]
+        active = {f: distribution(*parameter) for f, parameter in parameters.items() if f not in overridden}
+        seeds = active.pop("seeds", None)
+        varied = {field: parameter for field, parameter in active.items() if parameter.name != "constant"}
         tracker = {f"tracker.wandb.{key}": content.get(key) for key in ("project", "entity")}
         fields = {f: text for f, text in tracker.items() if text is not None and f not in overridden}
-        fields |= {field: parameter.values[0] for field, parameter in left.items() if field not in varied}
+        fields |= {field: parameter.values[0] for field, parameter in active.items() if field not in varied}
         is_random = content["method"] == "random"
         axes = (_random(varied, cap, seed) if is_random else _grid(varied, cap)) if varied else {}
         if seeds is not None:
@@ -108,7 +108,7 @@ def fields_of_file(
     notes = [f"{key} of {path} is not used: {reason}" for key, reason in _UNUSED.items() if key in content]
     if any(field.startswith("draws.") for field in axes) and seeds is not None and seeds.name != "constant":
         notes.append(f"run_cap of {path} counts cells: each is trained with every seed")
-    return fields | axes, kept, tuple(notes)
+    return fields | axes, overrides, tuple(notes)
 
 
 def _check_options(options: Sequence[tuple[str, Any]]) -> dict[str, str]:
@@ -142,21 +142,21 @@ def _path_of(override: Override) -> str:
 
 
 def _check_keys(content: Mapping[Any, Any]) -> None:
-    """Raise `ConfigError` for an unknown key, or one that asks for what cannot be done here."""
+    """Raise `ConfigError` for an unknown key, or one that asks for something that vsweep cannot do."""
     for key in content:
         if key not in _KEYS:
             raise ConfigError(str(key), "no field of a W&B sweep file", suggest(str(key), _KEYS))
     method = content.get("method")
     if method not in ("grid", "random"):
         got = "got nothing" if method is None else f"got {short_repr(method)}"
-        raise ConfigError("method", got, "it takes grid or random: all is planned before the first training")
+        raise ConfigError("method", got, "it takes grid or random: all runs are planned before training")
     if content.get("early_terminate"):
         got = f"got {short_repr(content['early_terminate'])}"
-        raise ConfigError("early_terminate", got, "every training goes to its end: leave it out")
+        raise ConfigError("early_terminate", got, "every training runs to its end: leave it out")
     metric = content.get("metric")
     if isinstance(metric, Mapping) and "target" in metric:
         got = f"got {short_repr(metric['target'])}"
-        raise ConfigError("metric.target", got, "no value ends a sweep: leave it out")
+        raise ConfigError("metric.target", got, "no metric value ends a sweep: leave it out")
     for key in ("project", "entity"):
         if content.get(key) is not None and not isinstance(content[key], str):
             raise ConfigError(key, f"got {short_repr(content[key])}", "it takes text")
@@ -238,7 +238,7 @@ def _field_of(alias: str, name: str) -> str:
     if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", alias):
         raise ConfigError(label, "no such field", _suggestion(last, name))
     if alias in SWEEP_FIELDS or group in ("tracker", "keep", "hydra", "grid", "draws", "sweep"):
-        raise ConfigError(label, "is no field of a trial", f"give {alias}=… on the command line")
+        raise ConfigError(label, "is not a field of a trial", f"give {alias}=… on the command line")
     if group in GROUPS:
         # The fields of the user's own functions are not known here.
         return group if rest == "name" else alias
@@ -257,7 +257,7 @@ def _suggestion(last: str, name: str) -> str:
     """Return the known name nearest to a last part, and how to give another field."""
     fields = dict.fromkeys([*GROUPS, "seed", *(path.rpartition(".")[2] for path in FIELDS)])
     nearest = f"did you mean {_LIKE[last]}?" if last in _LIKE else suggest(last, [*fields, *_ALIASES])
-    advice = f"{_NAMES}.{name}=… gives its field, or null to leave it out"
+    advice = f"{_NAMES}.{name}=… names its field, and null leaves it out"
     # Without a near name, the advice comes before the long list of all names.
     return f"{nearest} {advice}" if nearest.endswith("?") else f"{advice}; fields are {', '.join(fields)}"
 

@@ -82,7 +82,7 @@ def program_shape(inputs: Inputs, width: int, hardware: Hardware) -> ProgramShap
     config = inputs.config
     layers = config.model.depth if width else 0
     sizes = [inputs.n_features, *[width] * layers, inputs.n_outputs]
-    recorded = config.model.recorded(inputs.n_features, inputs.n_outputs, asked=config.record_params)
+    recorded = config.model.recorded(inputs.n_features, inputs.n_outputs, record_params=config.record_params)
     cpu_kernel = hardware.platform == "cpu" and hardware.one_kernel
     return ProgramShape(
         key=_key(inputs, width, hardware),

@@ -36,10 +36,10 @@ def points(*, x: Sequence[Sequence[float]], y: Sequence[float], classes: Sequenc
         classes: The names of the classes, some of which may have no example; None if y are numbers.
 
     Raises:
-        ConfigError: The lists x and y have different lengths, or y is not a place in `classes`.
+        ConfigError: If the lists x and y have different lengths, or y is not a place in `classes`.
     """
     if len(x) != len(y):
-        raise ConfigError("data.y", f"got {len(y)} for {len(x)} rows of data.x", "it takes one for each")
+        raise ConfigError("data.y", f"got {len(y)} for {len(x)} rows of data.x", "it takes one per row")
     features = tuple(f"x{i}" for i in range(len(x[0])))
     exact = np.asarray(x, np.float64)
     if classes is None:

@@ -48,7 +48,7 @@ def own_dataset(data: Any, field: str) -> Dataset:
         field: The config field that the data come from, for messages.
 
     Raises:
-        ConfigError: The data are something else.
+        ConfigError: If the data are anything else.
     """
     if isinstance(data, Dataset):
         return data._replace(x=np.asarray(data.x), y=np.asarray(data.y))
@@ -56,11 +56,11 @@ def own_dataset(data: Any, field: str) -> Dataset:
         x, y = (np.asarray(part) for part in data)
         x = x.astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise ConfigError(field, f"gave {type(data).__name__}", "it gives (x, y) of numbers") from error
+        raise ConfigError(field, f"got {type(data).__name__}", "expected (x, y) of numbers") from error
     x = x[:, None] if x.ndim == 1 else x
     if x.ndim != 2 or y.shape != x.shape[:1]:
         raise ConfigError(
-            field, f"gave shapes {x.shape} and {y.shape}", "it gives (examples, features) and (examples,)"
+            field, f"got shapes {x.shape} and {y.shape}", "expected (examples, features) and (examples,)"
         )
     features = tuple(f"x{i}" for i in range(x.shape[1]))
     if np.issubdtype(y.dtype, np.floating):
@@ -68,7 +68,7 @@ def own_dataset(data: Any, field: str) -> Dataset:
     try:
         labels, y = np.unique(y, return_inverse=True)
     except TypeError as error:
-        raise ConfigError(field, f"gave targets of mixed types ({error})", "it gives one type") from error
+        raise ConfigError(field, f"got targets of mixed types ({error})", "expected one type") from error
     return Dataset(x, y.astype(np.int64), tuple(map(str, labels)), features)
 
 
@@ -113,7 +113,7 @@ def split(
         standardize: Whether features are scaled by the mean and deviation of the training examples.
 
     Raises:
-        ConfigError: A part would be empty, or the data cannot be trained on.
+        ConfigError: If a part would be empty, or the data cannot be trained on.
     """
     if dataset is NOTHING:
         none, nowhere = np.zeros(0), np.zeros(0, np.int64)
@@ -129,7 +129,7 @@ def split(
     for field, share, held_out, total, part in shares:
         if total >= rows or (held_out == 0 and share not in ("auto", 0.0)):
             got = f"{share} of {rows} rows leaves no {'training' if held_out else part} rows"
-            raise ConfigError(field, got, "it takes a share that leaves both, or 0")
+            raise ConfigError(field, got, "it takes a share that leaves rows for both, or 0")
     order = np.random.default_rng(split_seed).permutation(rows)
     val, test, train = (np.sort(part) for part in np.split(order, [n_val, n_val + n_test]))
     mean, std = np.zeros(dataset.x.shape[1]), np.ones(dataset.x.shape[1])
@@ -137,10 +137,10 @@ def split(
         with np.errstate(over="ignore", invalid="ignore"):
             mean = dataset.x[train].mean(axis=0)
             spread = dataset.x[train].std(axis=0)
-        fine = np.isfinite(mean) & np.isfinite(spread)
-        if not fine.all():
-            got = f"feature {dataset.features[int((~fine).argmax())]!r} is too large to be standardized"
-            raise ConfigError("data", got, "it takes numbers up to some 1e150")
+        finite = np.isfinite(mean) & np.isfinite(spread)
+        if not finite.all():
+            got = f"feature {dataset.features[int((~finite).argmax())]!r} is too large to be standardized"
+            raise ConfigError("data", got, "it takes numbers up to about 1e150")
         # A feature that is constant in training is centered and left unscaled.
         std = np.where(spread > 1e-12 * np.abs(mean), spread, 1.0)
     x = (dataset.x - mean) / std
@@ -152,7 +152,7 @@ def split(
 
 def _test_rows(rows: int, val_fraction: float, test_fraction: float | str) -> int:
     if isinstance(test_fraction, str):
-        # A handful of examples has none to spare.
+        # A few examples would leave none to train on.
         n_test = round(rows * _AUTO_TEST) if val_fraction > 0 else 0
         return n_test if round(rows * val_fraction) + n_test < rows else 0
     return round(rows * test_fraction)
@@ -162,10 +162,10 @@ def _check(dataset: Dataset) -> None:
     shapes = dataset.x.shape, dataset.y.shape, len(dataset.features)
     if dataset.x.ndim != 2 or shapes != (dataset.x.shape, dataset.x.shape[:1], dataset.x.shape[1]):
         got = f"x of shape {shapes[0]}, y of shape {shapes[1]} and {shapes[2]} names of features"
-        raise ConfigError("data", got, "it takes (examples, features), (examples,) and a name each")
+        raise ConfigError("data", got, "it takes (examples, features), (examples,) and a name per feature")
     whole = np.issubdtype(dataset.y.dtype, np.integer)
     if dataset.classes and not (whole and set(np.unique(dataset.y)) <= set(range(len(dataset.classes)))):
-        takes = f"{len(dataset.classes)} classes are the integers from 0"
+        takes = f"it takes the integers from 0 to {len(dataset.classes) - 1}, the places of the classes"
         raise ConfigError("data", f"got the targets {np.unique(dataset.y)[:5].tolist()}", takes)
     if dataset.x.shape[1] == 0:
         raise ConfigError("data.features", "no feature columns", "it takes at least one")
@@ -173,9 +173,9 @@ def _check(dataset: Dataset) -> None:
     if not finite.all():
         row, column = np.argwhere(~finite)[0]
         name = dataset.features[column]
-        raise ConfigError("data", f"feature {name!r} is not finite in row {row}", "features are numbers")
+        raise ConfigError("data", f"feature {name!r} is not finite in row {row}", "it takes finite numbers")
     if not np.isfinite(dataset.y).all():
         row = int((~np.isfinite(dataset.y)).argmax())
-        raise ConfigError("data.target", f"not finite in row {row}", "targets are numbers or classes")
+        raise ConfigError("data.target", f"not finite in row {row}", "it takes finite numbers or classes")
     if len(dataset.classes) == 1:
         raise ConfigError("data.target", f"one class only ({dataset.classes[0]!r})", "it takes two or more")

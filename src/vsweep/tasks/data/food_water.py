@@ -33,25 +33,25 @@ def food_water(*, path: str | None, rows: int, seed: int) -> Dataset:
         seed: The seed of generated examples.
 
     Raises:
-        ConfigError: There is no such file, or it holds something else.
+        ConfigError: If there is no such file, or its columns are others.
     """
     if path is None:
         return _generated(rows, seed, "data.path is null")
     try:
-        read = csv(path=path, target=_LABEL, features=_FEATURES, targets="classes")
+        table = csv(path=path, target=_LABEL, features=_FEATURES, targets="classes")
     except FetchError as error:
         return _generated(rows, seed, error.got)
     except ConfigError as error:
-        # The error names the fields of csv.
+        # The error may name fields of `csv` that this data set does not have.
         if error.field == "data.path":
             raise
         raise ConfigError("data.path", error.got, _TAKES) from error
-    labels = [label.strip().lower() for label in read.classes]
+    labels = [label.strip().lower() for label in table.classes]
     for label in labels:
         if label not in _PLACES:
             raise ConfigError("data.path", f"column {_LABEL!r} holds {label!r}", _TAKES)
-    places = np.asarray([_PLACES[label] for label in labels], np.int64)
-    return Dataset(read.x, places[read.y], _CLASSES, _FEATURES)
+    classes = np.asarray([_PLACES[label] for label in labels], np.int64)
+    return Dataset(table.x, classes[table.y], _CLASSES, _FEATURES)
 
 
 def _generated(rows: int, seed: int, why: str) -> Dataset:

@@ -23,7 +23,7 @@ def split(key: np.ndarray, n: int = 2) -> np.ndarray:
 
 
 def normal(key: np.ndarray, n: int) -> np.ndarray:
-    """Return `jax.random.normal`, float32 `(n,)`, to the 1e-5 of its inverse error function; see `split`."""
+    """Return `jax.random.normal`, float32 `(n,)`, as exactly as its inverse error function, 1e-5."""
     low, high = _hashes(key, n)
     # The 23 highest bits are the fraction of a number in [1, 2), which is mapped to (-1, 1).
     unit = (((low ^ high) >> np.uint32(9)) | np.uint32(0x3F800000)).view(np.float32) - np.float32(1.0)

@@ -65,7 +65,7 @@ def curve(*, rows: int, noise: float, seed: int, fresh: bool) -> Dataset:
         rows: The number of examples.
         noise: The standard deviation of the normal noise of y.
         seed: The seed of the draw.
-        fresh: Whether each step of a training draws its own examples; the rows then serve to measure it.
+        fresh: Whether each training step draws its own examples; the metrics are then computed on the rows.
     """
     rng = np.random.default_rng(seed)
     x = rng.uniform(_LOW, _HIGH, rows)
@@ -77,7 +77,7 @@ def curve(*, rows: int, noise: float, seed: int, fresh: bool) -> Dataset:
 
 @dataclass(frozen=True)
 class DrawCurve:
-    """Draw fresh examples of `curve`; draws of the same noise are equal, and share a compiled program."""
+    """A draw of fresh examples of `curve`; draws with one noise are equal, and share a compiled program."""
 
     noise: float
 

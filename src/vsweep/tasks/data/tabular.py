@@ -41,11 +41,11 @@ def local_copy(path: str) -> Path:
     """Return the file at a path, or a copy of that at a URL, which is fetched once into the user's cache.
 
     Raises:
-        ConfigError: There is no such file.
-        FetchError: The URL cannot be fetched.
+        ConfigError: If there is no such file.
+        FetchError: If the URL cannot be fetched.
     """
     if not path.startswith(_SCHEMES):
-        # No file can have this name, or the home directory is unknown.
+        # These errors mean that no file can have this name, or that the home directory is unknown.
         with suppress(OSError, ValueError, RuntimeError):
             if (file := Path(path).expanduser()).is_file():
                 return file
@@ -53,24 +53,24 @@ def local_copy(path: str) -> Path:
     from platformdirs import user_cache_path
 
     try:
-        # pandas tells compressed files by their suffixes.
-        last = Path(urlparse(path).path).suffixes[-2:]
+        # The copy keeps the suffixes, by which pandas recognizes compressed files.
+        endings = Path(urlparse(path).path).suffixes[-2:]
     except ValueError as error:
-        raise ConfigError("data.path", f"no URL: {short_repr(path)} ({error})", _TAKES) from error
-    suffixes = "".join(suffix for suffix in last if re.fullmatch(r"\.\w{1,9}", suffix))
+        raise ConfigError("data.path", f"not a URL: {short_repr(path)} ({error})", _TAKES) from error
+    suffixes = "".join(suffix for suffix in endings if re.fullmatch(r"\.\w{1,9}", suffix))
     digest = hashlib.sha256(path.encode()).hexdigest()[:32]
-    kept = user_cache_path("vsweep") / "data" / f"{digest}{suffixes}"
-    if not kept.exists():
+    copy = user_cache_path("vsweep") / "data" / f"{digest}{suffixes}"
+    if not copy.exists():
         body = _fetched(path)
-        part = kept.with_name(f".{kept.name}.{os.getpid()}.part")
+        part = copy.with_name(f".{copy.name}.{os.getpid()}.part")
         try:
-            kept.parent.mkdir(parents=True, exist_ok=True)
+            copy.parent.mkdir(parents=True, exist_ok=True)
             part.write_bytes(body)
-            part.replace(kept)
+            part.replace(copy)
         except OSError as error:
-            got = f"could not keep {short_repr(path)} in {str(kept.parent)!r} ({error})"
-            raise ConfigError("data.path", got, "it takes a cache that can be written") from error
-    return kept
+            got = f"could not keep {short_repr(path)} in {str(copy.parent)!r} ({error})"
+            raise ConfigError("data.path", got, "make that folder writable, or give a local file") from error
+    return copy
 
 
 def _fetched(url: str) -> bytes:
@@ -100,7 +100,7 @@ def _csv_frame(file: Path) -> Any:
 
 
 def _repeated(names: Sequence[str]) -> str | None:
-    """Return the first name that is there twice."""
+    """Return the first name that occurs twice, None if there is none."""
     return next((name for name in names if names.count(name) > 1), None)
 
 
@@ -120,24 +120,24 @@ def _table(frame: Any, target: str, features: Sequence[str] | None, targets: str
     columns = frame.columns = list(map(str, frame.columns))
     names = [name for name in columns if name != target] if features is None else list(features)
     if (name := _repeated(columns)) is not None:
-        raise ConfigError("data.path", f"two columns are called {name!r}", "names are distinct")
+        raise ConfigError("data.path", f"two columns are called {name!r}", "it takes distinct names")
     used = [("data.target", target), *(("data.features", name) for name in names)]
     for field, name in used:
         if name not in columns:
             raise ConfigError(field, f"no column {name!r}", suggest(name, columns))
     if (name := _repeated(names)) is not None:
-        raise ConfigError("data.features", f"{name!r} is named twice", "names are distinct")
+        raise ConfigError("data.features", f"{name!r} is named twice", "it takes distinct names")
     if target in names:
         raise ConfigError("data.features", f"{target!r} is the target too", "leave it out")
     if not len(frame):
-        raise ConfigError("data.path", "the table has no rows", "it takes at least two")
+        raise ConfigError("data.path", "the table has no rows", "it takes at least two rows")
     for field, name in used:
         missing = frame[name].isna().to_numpy()
         if missing.any():
             got = f"column {name!r} has {missing.sum()} missing values (first in row {missing.argmax()})"
             raise ConfigError(field, got, "fill or drop them")
     if not names:
-        raise ConfigError("data.features", f"no column beside {target!r}", "it takes at least one")
+        raise ConfigError("data.features", f"no column beside {target!r}", "it takes at least one column")
     x = np.stack([_numbers(frame[name], name) for name in names], axis=1)
     y, classes = _targets(frame[target], targets)
     return Dataset(x, y, classes, tuple(names))
@@ -148,7 +148,7 @@ def _numbers(column: Any, name: str) -> np.ndarray:
 
     if not is_numeric_dtype(column.dtype):
         got = f"column {name!r} holds text or dates ({column.dtype})"
-        raise ConfigError("data.features", got, "features are numbers")
+        raise ConfigError("data.features", got, "it takes columns of numbers")
     return column.to_numpy(np.float64)
 
 
@@ -157,18 +157,18 @@ def _targets(column: Any, targets: str) -> tuple[np.ndarray, tuple[str, ...]]:
 
     Args:
         column: The target's column of the table.
-        targets: `classes`, `numbers`, or `auto`, which takes floats for numbers and all else (text, integers,
-            booleans) for classes.
+        targets: `classes`, `numbers`, or `auto`: floats are numbers, and text, integers and booleans are
+            classes.
     """
     values = column.to_numpy()
     if values.dtype.kind in "mM":
         got = f"column {column.name!r} holds dates"
-        raise ConfigError("data.target", got, "targets are numbers or classes")
+        raise ConfigError("data.target", got, "it takes a column of numbers or classes")
     if targets == "numbers" or (targets == "auto" and np.issubdtype(values.dtype, np.floating)):
         try:
             return values.astype(np.float64), ()
         except (TypeError, ValueError) as error:
             got = f"column {column.name!r} holds text"
-            raise ConfigError("data.target", got, "data.targets=numbers takes numbers") from error
+            raise ConfigError("data.target", got, "give data.targets=classes, or numbers only") from error
     labels, y = np.unique(values if values.dtype.kind in "biuf" else values.astype(str), return_inverse=True)
     return y.astype(np.int64), tuple(map(str, labels))
