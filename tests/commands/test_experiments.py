@@ -92,7 +92,7 @@ def test_recorded_parameters_end_as_those_that_are_kept(tmp_path):
         (["data=line", "model=linear", "grid.model.start=[[1,2],3]"], "grid.model.start: got 3"),
         (
             ["data=curve", "model=mlp", "data.batch_size=null"],
-            "data.batch_size: got null; it takes how many fresh",
+            "data.batch_size: got null; it takes the number of",
         ),
         (["data=iris", "pictures=[fit]"], "pictures: no picture 'fit'"),
         (["data=iris", "pictures=[curves]"], "pictures: curves lacks 'by'; give {curves: {by: …}}"),

@@ -91,7 +91,7 @@ def test_a_sweep_file_can_list_draws(here):
 def test_a_plan_says_what_is_drawn():
     _, planned = vsweep.plan(WORDS)
     text = as_text("x", planned)
-    assert "3 trials = 3 cells (4 combinations, 1 of them the same as another)" in text
+    assert "3 trials = 3 cells (4 combinations, 1 of them repetitions)" in text
     assert "optimizer.lr: 0.1, 0.3, 0.03 (3), drawn" in text
 
 

@@ -299,7 +299,7 @@ POINTS = {
     "data=iris pictures=[{curves:{by:optimizer.lr}}]": "pictures: curves names 'optimizer.lr', no axis",
     "data=iris pictures=[{fits:{where:3}}]": "pictures: fits has where: 3; it takes values by axis",
     "data=iris pictures=[{fits:{path:/tmp/x}}]": "pictures: fits has no argument 'path'",
-    "data=curve data.batch_size=null": "data.batch_size: got null; it takes how many fresh examples",
+    "data=curve data.batch_size=null": "data.batch_size: got null; it takes the number of fresh",
 }
 TARGETS = {
     "os.system": "'os.system' is in the module os, which is not in the current folder; if you trust "

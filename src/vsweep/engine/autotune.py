@@ -74,12 +74,12 @@ def candidates(program: Program, costs: Costs) -> list[Arrangement]:
 def _fastest(
     program: Program, arrangements: list[Arrangement], mesh: Mesh
 ) -> tuple[float, Arrangement] | None:
-    """Return the seconds of a step and trial, and the arrangement, of the fastest; None where none runs."""
+    """Return the fastest arrangement with its seconds per step and trial; None if no arrangement runs."""
     results: list[tuple[float, Arrangement]] = []
     with closing(Compiler(mesh)) as compiler:
         for arrangement in arrangements:
             short = _shorten(program, arrangement)
-            # A candidate that fails is not chosen; the sweep reports the failure if it needs it all the same.
+            # A candidate that fails is not chosen. If the sweep has to use it after all, training raises.
             with suppress(Exception):
                 ready = compiler.compile(short, arrangement)
                 steps = ready.arrangement.block * short.static.length.steps
@@ -88,7 +88,7 @@ def _fastest(
 
 
 def _shorten(program: Program, arrangement: Arrangement) -> Program:
-    """Shorten a program to a few steps from weights of zero, since compiling their draw takes long."""
+    """Shorten a program to a few steps from zero weights, since compiling the draw of weights takes long."""
     length = program.static.length
     steps = max(1, int(_RUN_S / program.step_s / arrangement.block))
     steps = min(length.steps, max(length.record_every, steps))
@@ -101,7 +101,7 @@ def _shorten(program: Program, arrangement: Arrangement) -> Program:
 
 
 def _run_s(program: Program, ready: CompiledProgram, mesh: Mesh) -> float:
-    """Return the seconds of a call, the least of a few."""
+    """Return the seconds of a call, the smallest of a few measurements."""
     places = np.resize(np.arange(len(program.rows)), ready.arrangement.block)
     hparams = block_hparams(program, mesh, places)
     seconds = []

@@ -18,22 +18,22 @@ from vsweep.training.vectorize import precision_context, start_one
 def blocks_to_train(
     plan: Plan, done: np.ndarray, underway: Sequence[PartialBlock]
 ) -> Iterator[tuple[Program, PartialBlock]]:
-    """Yield the blocks to train, program by program, those to continue first.
+    """Yield the blocks to train, program by program; saved blocks of a program come first.
 
     Args:
         plan: The plan of the sweep.
         done: Bool `(trials,)`, the trials that are not to be trained.
-        underway: Saved blocks to continue with, where they fit the plan.
+        underway: Saved blocks, which are continued if they fit the plan.
     """
     waiting = ~done
     for program in plan.programs:
         for saved in underway:
-            mine = np.isin(saved.rows, program.rows) & waiting[saved.rows]
-            if mine.any() and _can_continue(program, saved):
-                waiting[saved.rows[mine]] = False
-                metrics = {name: values[mine] for name, values in saved.metrics.items()}
-                state = [leaf[mine] for leaf in saved.state]
-                yield program, PartialBlock(saved.rows[mine], saved.records, metrics, state)
+            members = np.isin(saved.rows, program.rows) & waiting[saved.rows]
+            if members.any() and _can_continue(program, saved):
+                waiting[saved.rows[members]] = False
+                metrics = {name: values[members] for name, values in saved.metrics.items()}
+                state = [leaf[members] for leaf in saved.state]
+                yield program, PartialBlock(saved.rows[members], saved.records, metrics, state)
         rows = program.rows[waiting[program.rows]]
         size = program.arrangement.block
         for i in range(0, len(rows), size):
@@ -44,9 +44,9 @@ def _can_continue(program: Program, saved: PartialBlock) -> bool:
     """Return whether a program can continue from a saved state."""
     if not program.segment or not 0 < saved.records < program.records:
         return False
-    one = jax.tree.map(lambda leaf: leaf[0], program.hparams)
+    first = jax.tree.map(lambda leaf: leaf[0], program.hparams)
     with precision_context(program.static):
-        state = jax.eval_shape(partial(start_one, program.static), one, program.inputs.arrays)
+        state = jax.eval_shape(partial(start_one, program.static), first, program.inputs.arrays)
     saved_leaves = [(leaf.shape[1:], leaf.dtype) for leaf in saved.state]
     return [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(state)] == saved_leaves
 
@@ -58,7 +58,7 @@ def fetch(program: Program, block: PartialBlock, curves: Sequence[TrialResult]) 
         return np.concatenate(leaves)[: len(block.rows)]
 
     metrics = jax.tree.map(whole, *jax.device_get([curve.metrics for curve in curves]))
-    # Curves are stored in float32, in which a larger loss is infinite.
+    # Curves are stored in float32, in which a loss above its range becomes infinite.
     with np.errstate(over="ignore"):
         metrics = {name: values.astype(np.float32) for name, values in metrics.items()}
     metrics = {
@@ -72,7 +72,7 @@ def fetch(program: Program, block: PartialBlock, curves: Sequence[TrialResult]) 
 def trained_block(
     program: Program, block: PartialBlock, curves: Sequence[TrialResult], *, keep_state: bool
 ) -> TrainedBlock:
-    """Return a block after its last record; `keep_state` keeps the state to train it longer later."""
+    """Return a block after its last record; `keep_state` keeps the state, so that more steps can follow."""
     trials, length, split = len(block.rows), program.static.length, program.inputs.split
     parts: Any = jax.device_get([(curve.diverged_at, curve.test, curve.end) for curve in curves])
     diverged_at, test, end = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:trials], *parts)
@@ -101,7 +101,7 @@ def params_of(
 
     Args:
         program: The program that trained the block.
-        places: Int64 `(trials,)`, of the block's trials in `program.rows`.
+        places: Int64 `(trials,)`, the places of the block's trials in `program.rows`.
         curves: The results of the calls.
         chosen: Int64 `(n,)`, places in the block.
     """
@@ -109,10 +109,10 @@ def params_of(
     widths = program.hparams.task["model"].get("width") if program.width else None
     arrays_of: list[Params] = [{} for _ in chosen]
     for i, curve in enumerate(curves):
-        mine = np.flatnonzero(chosen // size == i)
+        members = np.flatnonzero(chosen // size == i)
         leaves, tree = jax.tree.flatten(curve.params)
-        fetched = [rows_of(leaf, chosen[mine] % size) for leaf in leaves]
-        for n, at in enumerate(mine.tolist()):
+        fetched = [rows_of(leaf, chosen[members] % size) for leaf in leaves]
+        for n, at in enumerate(members.tolist()):
             params = jax.tree.unflatten(tree, [leaf[n] for leaf in fetched])
             if widths is not None:
                 params = unpadded(params, int(widths[places[chosen[at]]]))
@@ -133,15 +133,15 @@ def rows_of(leaf: Any, rows: np.ndarray) -> np.ndarray:
     copied = np.empty((len(rows), *leaf.shape[1:]), leaf.dtype)
     for shard in leaf.addressable_shards:
         begin, end, _ = shard.index[0].indices(leaf.shape[0])
-        mine = np.flatnonzero((rows >= begin) & (rows < end))
-        if shard.device.platform == "cpu" or 4 * len(mine) > end - begin:
-            copied[mine] = np.asarray(shard.data)[rows[mine] - begin]
+        members = np.flatnonzero((rows >= begin) & (rows < end))
+        if shard.device.platform == "cpu" or 4 * len(members) > end - begin:
+            copied[members] = np.asarray(shard.data)[rows[members] - begin]
         else:
-            for i in mine.tolist():
+            for i in members.tolist():
                 copied[i] = np.asarray(shard.data[int(rows[i]) - begin])
     return copied
 
 
 def leaf_name(path: Any) -> str:
-    """Return the name of an array of parameters: the keys to it, with dots between."""
+    """Return the name of an array of parameters: the keys on the path to it, joined by dots."""
     return jax.tree_util.keystr(path, simple=True, separator=".") or "params"

@@ -20,8 +20,8 @@ from vsweep.training.vectorize import HParams, compile_block, precision_context
 
 # The share of a device's free memory that a block may be predicted to take.
 _SHARE = 0.9
-# The executables that are kept for programs that differ in the values of their data alone: a sweep may have
-# thousands of such programs, and memory does not hold an executable for each.
+# At most this many executables are kept: a sweep may have thousands of programs, and memory does not hold an
+# executable for each.
 _KEPT = 16
 
 
@@ -51,7 +51,7 @@ class Compiler:
 
         Args:
             mesh: The devices to compile for.
-            note: A function that is told the seconds of each compile.
+            note: A callback that gets the seconds of each compilation.
         """
         self._mesh, self._note = mesh, note
         self._pool = ThreadPoolExecutor(2, "vsweep-compile")
@@ -60,11 +60,11 @@ class Compiler:
         self._data: dict[Hashable, Data] = {}
 
     def close(self) -> None:
-        """Begin no more compiles, and do not wait for those that run."""
+        """Start no more compilations, and do not wait for those that run."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def compile(self, program: Program, arrangement: Arrangement) -> CompiledProgram:
-        """Wait for a program, in the largest arrangement up to this one that fits the memory."""
+        """Compile a program in the largest arrangement, up to the given one, that fits in memory."""
         while True:
             call, start = self.start(program, arrangement).result()
             needed = device_bytes(call)
@@ -74,12 +74,12 @@ class Compiler:
             arrangement = smaller
 
     def start(self, program: Program, arrangement: Arrangement) -> "Future[tuple[Any, Any]]":
-        """Begin to compile a program, unless that has begun.
+        """Start to compile a program, unless its compilation was started before.
 
-        Programs that differ in the values of their data alone share an executable.
+        Programs that differ only in the values of their data share an executable.
 
         Returns:
-            The executables of the training, and of its start, as they will be.
+            A future of two executables, for the training and for its start.
         """
         data = self._on_devices(program)
         hparams = block_hparams(program, self._mesh, np.zeros(arrangement.block, np.int64))

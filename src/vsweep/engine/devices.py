@@ -17,20 +17,20 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-# A loop of a CPU program becomes one kernel if it calls no library and touches fewer bytes a step than this,
-# which fit in a core's cache. XLA's own bound is 1 kB.
+# A loop of a CPU program becomes one kernel if it calls no library and touches fewer bytes per step than this
+# bound. That many bytes fit in a core's cache; XLA's default bound is 1 kB.
 _ONE_KERNEL = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=4194304"
 
 
 @cache
 def prepare() -> bool:
-    """Start JAX with one CPU device per core, so that trials run in parallel rather than products.
+    """Start JAX with one CPU device per core, so that the cores train different trials in parallel.
 
-    Compiled programs are cached for the next start. If JAX runs already, its devices stay as they are; if the
-    user has set their number, it stays too.
+    Compiled programs are cached for the next start. If JAX runs already, its devices stay as they are; a
+    number of devices that the user has set stays, too.
 
     Returns:
-        Whether a CPU's compiler was told to make one kernel of a training.
+        Whether the CPU's compiler was told to make one kernel of a training.
     """
     _keep_compiled()
     flags = os.environ.get("XLA_FLAGS")
@@ -55,7 +55,7 @@ def prepare() -> bool:
 
 
 def _keep_compiled() -> None:
-    """Cache compiled programs in the user's cache directory, unless another is set."""
+    """Cache compiled programs in the user's cache directory, unless the user has set another directory."""
     directory = cache_directory()
     if directory is None or jax.config.values["jax_compilation_cache_dir"] is not None:
         return
@@ -80,7 +80,7 @@ def trial_mesh() -> Mesh:
 
 
 def shortcoming(mesh: Mesh) -> str:
-    """Describe in a sentence what keeps the devices from full speed; empty if nothing does."""
+    """Describe in a sentence why the devices run below full speed; return "" if they do not."""
     count = mesh.devices.size
     if mesh.devices.flat[0].platform != "cpu" or count >= cores():
         if jax.config.values["jax_compilation_cache_dir"] is None and cache_directory() is not None:
@@ -120,10 +120,10 @@ def _machine_free() -> float:
 
 
 def _container_free() -> float:
-    # These files are of control groups v2. `max` stands for no limit, and is no number.
+    # Version 2 of control groups has these files. `max` stands for no limit, and `float` refuses it.
     limit = float((_CGROUP / "memory.max").read_text())
     stat = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
-    # The kernel frees the pages of files that were read when memory is short.
+    # The cached pages of files count as free, since the kernel drops them when memory is short.
     return limit - float((_CGROUP / "memory.current").read_text()) + float(stat["inactive_file"])
 
 

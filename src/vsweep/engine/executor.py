@@ -18,7 +18,7 @@ from vsweep.engine.tuning.layout import Arrangement
 from vsweep.store.blocks import PartialBlock, TrainedBlock
 from vsweep.training.loop import TrialResult
 
-# The number of blocks that are dispatched at a time.
+# At most this many blocks are dispatched and not yet fetched.
 _AHEAD = 2
 # The number of programs that are compiled ahead of the one that trains.
 _COMPILED_AHEAD = 2
@@ -29,11 +29,11 @@ class TrainingStats:
     """The seconds of a sweep's training, by what they were spent on.
 
     Attributes:
-        compiling: The seconds of all compiles, which overlap with each other and with training.
+        compiling: The seconds of all compilations, which overlap with each other and with training.
         training: The seconds in which any block was on the devices.
-        by_program: The same, and the steps × trials, by the name of what is known of a program.
-        cold_compiles: The seconds of each compile that was in no cache.
-        device_bytes: The most that a call was predicted to take.
+        by_program: The training seconds, and the steps × trials, by the name of a program's measurements.
+        cold_compiles: The seconds of each compilation whose program was not in the cache.
+        device_bytes: The largest number of bytes that the compiler predicted for a call.
     """
 
     compiling: float = 0.0
@@ -53,9 +53,9 @@ class TrainingStats:
         self.by_program[program.name] = before + seconds, work + steps
 
     def compiled(self, seconds: float) -> None:
-        """Note a compile."""
+        """Note a compilation."""
         self.compiling += seconds
-        # A faster compile was loaded from the cache.
+        # A program that was ready sooner than this was loaded from the cache.
         if seconds > 1.0:
             self.cold_compiles.append(seconds)
 
@@ -67,7 +67,7 @@ class _Called(NamedTuple):
         curves: The results of one call, or of several in turn.
         ready: The program that was called.
         start: The time of the first call.
-        ended: The time of their end; None where they may be running.
+        ended: The time at which the last call ended; None if calls may still be running.
     """
 
     curves: list[TrialResult]
@@ -124,7 +124,7 @@ class _Run:
         self._caller.shutdown(wait=False, cancel_futures=True)
 
     def blocks(self) -> Iterator[TrainedBlock | PartialBlock]:
-        """Train the blocks, and yield them as they are done; after a failure, yield those in flight."""
+        """Train the blocks and yield each when it is done; raise a failure after yielding those in flight."""
         failure: Exception | None = None
         while self._flight or (self._waiting and not failure):
             if not failure:
@@ -138,12 +138,12 @@ class _Run:
                 else:
                     failure = failure or error
                 continue
-            # The future holds the block's arrays on the devices.
+            # The future would keep the block's arrays on the devices.
             del future
             if isinstance(done, PartialBlock):
                 self._waiting.appendleft((program, done))
             yield done
-            # The block holds parameters on the devices.
+            # The block would keep its parameters on the devices.
             del done
         if failure:
             raise failure
@@ -201,7 +201,7 @@ class _Run:
         return trained_block(program, block, called.curves, keep_state=self._plan.limits.keep_state)
 
     def _halve(self, program: Program, used: Arrangement) -> bool:
-        """Halve a program's blocks after one ran out of memory; return False where they cannot be smaller."""
+        """Halve a program's blocks after one ran out of memory; return False if they cannot be smaller."""
         if used != self._arrangements[program.number]:
             # The block ahead of this one ran out of memory too, and has halved the program's blocks.
             return True

@@ -7,7 +7,7 @@ _GIT = ("git", "--no-optional-locks", "-c", "core.fsmonitor=false")
 
 
 def commit() -> str | None:
-    """Return the current repository's commit, and whether files differ from it; None outside of one."""
+    """Return the current repository's commit, and whether files differ from it; None outside a repository."""
     head = _git("rev-parse", "HEAD")
     if not head:
         return None

@@ -52,7 +52,7 @@ class Inputs:
 
     @property
     def draw(self) -> Draw | None:
-        """Fresh examples for every step, standardized like the others; None where steps take those."""
+        """A draw of fresh, standardized examples for every step; None where steps use the stored examples."""
         split, draw = self.split, self.split.dataset.draw
         return None if draw is None else _StandardizedDraw(draw, tuple(split.mean), tuple(split.std))
 
@@ -76,7 +76,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class _StandardizedDraw:
-    """Draws of fresh examples, standardized; equal to another where it draws the same.
+    """A draw of fresh, standardized examples; two are equal if they draw the same examples.
 
     Attributes:
         draw: The draw of raw examples.
@@ -103,7 +103,7 @@ def load_inputs(config: Config, loaded: dict[str, Split]) -> Inputs:
         loaded: The splits that are loaded already, by key; a new one is added.
 
     Raises:
-        ConfigError: Data cannot be loaded, or do not fit the model, the loss or the batch size.
+        ConfigError: If data cannot be loaded, or do not fit the model, the loss or the batch size.
     """
     config.model.check_data(config.data, config.loss)
     key = data_key(config)
@@ -119,10 +119,10 @@ def load_inputs(config: Config, loaded: dict[str, Split]) -> Inputs:
     _check_range(data, config.dtype)
     rows, is_drawn = data.x[0].shape[1], data.dataset.draw is not None
     if is_drawn and config.batch_size is None:
-        raise ConfigError("data.batch_size", "got null", "it takes how many fresh examples a step draws")
+        raise ConfigError("data.batch_size", "got null", "it takes the number of fresh examples per step")
     if not is_drawn and config.batch_size is not None and config.batch_size > rows:
         got = f"got {config.batch_size}, and there are {rows} training rows"
-        raise ConfigError("data.batch_size", got, "it takes at most as many as there are, or null")
+        raise ConfigError("data.batch_size", got, f"it takes an integer up to {rows}, or null")
     loss = config.model.make_loss(config.loss, config.data, len(data.dataset.classes))
     return Inputs(config, key, data, loss)
 

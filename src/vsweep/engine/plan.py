@@ -21,7 +21,7 @@ from vsweep.training.loop import recorded_steps
 from vsweep.training.vectorize import HParams, Static
 
 if TYPE_CHECKING:
-    # A spec needs Hydra, which is absent where the bench runs.
+    # A spec needs Hydra, which `scripts/bench.py` does without.
     from vsweep.config.spec import SweepSpec
 
 # The values of a program in `plan.json` that a later plan keeps.
@@ -41,11 +41,11 @@ class Program:
         shape: The size of a trial's training, padded to the widest.
         padding_fraction: The share of the work that padding adds.
         arrangement: How the trials lie on the devices.
-        step_s: The predicted seconds of a step and trial, with others beside it.
-        compile_s: The predicted seconds of the compile.
+        step_s: The predicted seconds of a step and trial, with other trials beside it.
+        compile_s: The predicted seconds of the compilation.
         measured: Whether such a program was trained before.
-        family: The name that programs share which differ in width alone.
-        segment: The records between two looks of the host; 0 for the whole training at once.
+        family: The name that is shared by programs that differ only in width.
+        segment: The number of records between two saves of the state; 0 for the whole training at once.
     """
 
     number: int
@@ -64,7 +64,7 @@ class Program:
 
     @property
     def name(self) -> str:
-        """The name of what is known of the program's speed."""
+        """The name of the program's measurements in the timing cache."""
         return self.shape.key
 
     @property
@@ -117,7 +117,7 @@ class Plan:
 
     @property
     def compiling_s(self) -> float:
-        """The predicted seconds of all compiles, one after another."""
+        """The predicted seconds of all compilations, one after another."""
         return sum(program.compile_s for program in self.programs)
 
     @property
@@ -127,12 +127,12 @@ class Plan:
 
     @property
     def predicted_s(self) -> float:
-        """The predicted seconds of the sweep: compiles overlap, two at a time, and with training."""
-        first = self.programs[0].compile_s
-        others = sum(program.compile_s for program in self.programs[1:]) / 2
-        # On a CPU compiling and training take turns on the same cores.
+        """The predicted seconds of the sweep; two programs compile at a time, and others train meanwhile."""
+        first_s = self.programs[0].compile_s
+        later_s = sum(program.compile_s for program in self.programs[1:]) / 2
+        # On a CPU, compiling and training share the same cores.
         on_cpu = self.hardware.platform == "cpu"
-        return first + (self.training_s + others if on_cpu else max(self.training_s, others))
+        return first_s + (self.training_s + later_s if on_cpu else max(self.training_s, later_s))
 
 
 def plan_sweep(spec: "SweepSpec", known: TimingCache, before: Mapping[str, Any]) -> tuple[Plan, Any]:
@@ -147,7 +147,7 @@ def plan_sweep(spec: "SweepSpec", known: TimingCache, before: Mapping[str, Any])
         The plan, and the mesh of the devices to train on.
 
     Raises:
-        ConfigError: The sweep cannot be trained.
+        ConfigError: If the sweep cannot be trained.
     """
     mesh = trial_mesh()
     device = mesh.devices.flat[0]
@@ -168,18 +168,18 @@ def make_plan(
     known: TimingCache | None = None,
     before: Mapping[str, Any] | None = None,
 ) -> Plan:
-    """Group the cells by what has to be compiled, and load the data that they train on.
+    """Group the cells into programs by their static values, and load the data that they train on.
 
     Args:
         spec: The sweep.
         hardware: The devices to plan for.
         limits: The user's limits.
         known: The measurements of earlier sweeps.
-        before: The record of an earlier plan. If it is of the same trials on the same hardware, its programs
-            and blocks are kept, so that every curve is the same to the bit.
+        before: The record of an earlier plan. If that plan is of the same trials on the same hardware, its
+            programs and blocks are kept, so that every curve is the same, bit for bit.
 
     Raises:
-        ConfigError: Data cannot be loaded, do not fit the model or the loss, or a user's function fails.
+        ConfigError: If data cannot be loaded, do not fit the model or the loss, or a user's function fails.
     """
     grid, variants = spec.grid, spec.variants
     static_axes = [i for i, axis in enumerate(grid.axes) if not is_traced(axis, variants.values())]
@@ -220,17 +220,17 @@ def make_plan(
 def _earlier_programs(
     before: Mapping[str, Any], limits: UserLimits, trials: int
 ) -> Sequence[Mapping[str, Any]]:
-    """Return the records of an earlier plan's programs; none if the user now asks for another plan."""
+    """Return the records of an earlier plan's programs; none if the user's limits or the trials differ."""
     same = before.get("asked") == list(limits) and before.get("trials") == trials
     programs = before.get("programs", []) if same else []
-    # The record may come from others.
+    # The record may come from someone else, so its programs may lack values.
     return programs if all(set(program) >= _RECORDED for program in programs) else []
 
 
 def make_program(
     grid: Grid, inputs: Inputs, rows: np.ndarray, costs: Costs, limits: UserLimits = NO_LIMITS
 ) -> Program:
-    """Make the program that trains some trials, which differ in traced fields alone.
+    """Make the program that trains some trials, which differ in traced fields only.
 
     Args:
         grid: The cells and seeds.
@@ -240,7 +240,7 @@ def make_program(
         limits: The user's limits.
 
     Raises:
-        ConfigError: The program's dtype cannot hold a number, or a user's function fails.
+        ConfigError: If the program's dtype cannot hold a number, or a user's function fails.
     """
     static, hparams = bind(grid, inputs, rows)
     sizes, counts = np.unique(widths(grid, inputs.config, rows), return_counts=True)

@@ -68,7 +68,7 @@ def _data_record(split: Split) -> dict[str, Any]:
     }
 
 
-# Examples of more features than these cannot be drawn, and more rows take too long.
+# Pictures show at most this many features, and more rows would take too long to write.
 _MAX_FEATURES = 2
 _MAX_ROWS = 100_000
 
@@ -102,12 +102,12 @@ def _examples(split: Split) -> pd.DataFrame:
 def training_record(
     plan: Plan, seconds: Mapping[str, float], device_bytes: int, trials: int
 ) -> dict[str, Any]:
-    """Compare what a sweep took with what was predicted, for the store.
+    """Return the seconds and bytes of a sweep beside their predictions, for `plan.json`.
 
     Args:
         plan: The plan of the sweep.
         seconds: The seconds of each phase.
-        device_bytes: The most that a call was predicted to take by the compiler.
+        device_bytes: The largest number of bytes that the compiler predicted for a call.
         trials: The number of trials that were trained in these seconds.
     """
     return {
@@ -137,7 +137,7 @@ def column_names(plan: Plan) -> list[str]:
 
 
 def test_names(plan: Plan) -> list[str]:
-    """Return the metrics on the test examples that any program of the plan gives."""
+    """Return the metrics on the test examples that any program of the plan computes."""
     tested = [program for program in plan.programs if program.inputs.split.x[2] is not None]
     return _distinct(f"test_{name}" for program in tested for name in program.static.task.metrics)
 
@@ -150,7 +150,7 @@ def as_text(name: str, plan: Plan) -> str:
     """Describe what would run: the trials, the axes, and a line for each program."""
     grid, hardware = plan.grid, plan.hardware
     total = len(grid.cells) + grid.collapsed
-    same = f" ({total:,} combinations, {grid.collapsed:,} of them the same as another)" * bool(grid.collapsed)
+    same = f" ({total:,} combinations, {grid.collapsed:,} of them repetitions)" * bool(grid.collapsed)
     lines = [
         f"{name}: {format_count(len(grid), 'trial')} = {format_count(len(grid.cells), 'cell')}{same}"
         f" × {format_count(len(grid.seeds), 'seed')}, in {format_count(len(plan.programs), 'program')}"
@@ -160,7 +160,7 @@ def as_text(name: str, plan: Plan) -> str:
         values = [_value_text(v) for v in axis.values]
         shown = values if len(values) <= 8 else [*values[:3], "…", values[-1]]
         without = int((grid.index[:, i] < 0).sum())
-        note = "" if not without else f", not for {without:,} of the cells"
+        note = "" if not without else f", absent in {without:,} of the cells"
         note = note if without < len(grid.cells) else ", collapsed: no cell has this field"
         note = f", drawn{note}" if i < grid.drawn else note
         lines.append(f"  {axis.path}: {', '.join(shown)} ({len(values)}){note}")

@@ -21,10 +21,10 @@ from vsweep.training.vectorize import Static, precision_context
 
 
 class Predictor:
-    """A function of examples before any standardizing, `(examples, features)`.
+    """A function of raw examples `(examples, features)`, which it standardizes itself.
 
-    It returns the label of each example's class, or a number each, `(examples,)`. For a function that was
-    minimized, examples are points `(points, coordinates)`, and it returns the function's values there.
+    It returns the label of each example's class, or a number for each example, `(examples,)`. For a function
+    that was minimized, examples are points `(points, coordinates)`, and the values there are returned.
     """
 
     def __init__(self, config: Config, record: Mapping[str, Any], params: Params | None) -> None:
@@ -36,12 +36,12 @@ class Predictor:
             params: The arrays by name; None where they do not matter, as for a function to minimize.
 
         Raises:
-            ConfigError: The plan has no record of the data.
+            ConfigError: If the plan has no record of the data.
         """
         try:
             data = record["data"][data_key(config)]
         except KeyError as error:
-            raise ConfigError("data", "the plan has no record of them", "train the sweep again") from error
+            raise ConfigError("data", "plan.json has no record of them", "train the sweep again") from error
         model, n_classes = config.model, len(data["classes"])
         self._data, self._loss = data, model.make_loss(config.loss, config.data, n_classes)
         fields = cell_fields(config)
@@ -64,14 +64,14 @@ class Predictor:
             x: Numbers, `(examples, features)`, or `(examples,)` for one feature.
 
         Raises:
-            ValueError: X has another number of features than the data.
+            ValueError: If x has another number of features than the data.
         """
         x = np.asarray(x, np.float64)
         names = self._names
         x = x[:, None] if x.ndim == 1 and len(names) == 1 else x
         if x.ndim != 2 or x.shape[1] != len(names):
-            takes = f"(examples, {len(names)}): {', '.join(names)}"
-            raise ValueError(f"x has the shape {x.shape}; it takes {takes}")
+            needed = f"(examples, {len(names)}): {', '.join(names)}"
+            raise ValueError(f"x has the shape {x.shape}; expected {needed}")
         if self._data["features"]:
             x = (x - np.asarray(self._data["mean"])) / np.asarray(self._data["std"])
         with precision_context(self._static):

@@ -14,17 +14,17 @@ _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
 
 def fingerprint(value: Any) -> str:
-    """Return a text that is equal for functions that do the same, in every process.
+    """Return a text that identifies what a function does, the same in every process.
 
-    The text of a function has its source (or its bytecode, where there is no source), its defaults, the
-    values that it closes over, and, in the same way, the functions and constants of its own module that it
-    names. Functions of other packages contribute their names.
+    The text of a function has its source (or its bytecode, if there is no source), its defaults, the values
+    that it closes over, and, in the same way, the functions and constants of its own module that it names.
+    Functions of other packages contribute only their names.
     """
     return "\n".join(_Fingerprint().parts(value, ""))
 
 
 class _Once:
-    """An object that equals itself alone, and stays alive, so that no later object takes its address."""
+    """An object that equals only itself and is kept alive, so that no later object gets its address."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
@@ -71,7 +71,7 @@ class _Fingerprint:
 
     def _function_parts(self, function: Any, module: str) -> Iterator[str]:
         yield f"{function.__module__}.{function.__qualname__}"
-        # A function of another package is known by its name.
+        # A function of another package contributes only its name.
         if module and function.__module__ != module:
             return
         codes = list(_codes(function.__code__))
@@ -96,7 +96,7 @@ class _Fingerprint:
         kind = value if inspect.isclass(value) else type(value)
         yield f"{kind.__module__}.{kind.__qualname__}"
         if module and kind.__module__ != module:
-            # A function of the user's may be wrapped by another package, such as `jax.jit`.
+            # A function of the user's may be wrapped by another package, as by `jax.jit`.
             if getattr(value, "__wrapped__", None) is not None:
                 yield from self.parts(value.__wrapped__, module)
             return

@@ -1,4 +1,4 @@
-"""Hash all that determines a trial: the hash is the same in whichever grid the trial stands."""
+"""Hash everything that determines a trial; the hash does not depend on the grid that the trial is in."""
 
 import json
 from dataclasses import replace
@@ -29,10 +29,10 @@ def identities(plan: Plan, steps: int | None = None) -> np.ndarray:
 
     Args:
         plan: The plan of the sweep.
-        steps: Give the identities of the same trials with so many steps; the text is empty where that is not
-            fewer, or where a longer training does not begin as a shorter one.
+        steps: The number of steps, in place of the config's, for which to return the identities; the text is
+            empty if it is not smaller, or if a longer training does not begin like a shorter one.
     """
-    # Text would be four times as large as bytes.
+    # NumPy's text would take four times as many bytes.
     hashes = np.zeros(len(plan.grid), "S32")
     for program in plan.programs:
         config = program.inputs.config
@@ -71,7 +71,7 @@ def _cell_digests(grid: Grid, cells: np.ndarray, program: Program, config: Confi
     scaled = [_SCALE] if _SCALE in fields and config.model.has_initializer else []
     columns = [column(path) for path in sorted(fields) if path not in scaled]
     for path in scaled:
-        # Weights of zero have no scale.
+        # Zero weights have no scale, so the scale must not change their hash.
         pairs = zip(column(_INIT), column(path), strict=True)
         columns.append([b"" if init == _text(_INIT, "zeros") else scale for init, scale in pairs])
     base = f"{NUMERICS} {_data_digest(program.inputs.split.dataset)} {_sources(config)}".encode()
@@ -89,7 +89,7 @@ def _data_digest(dataset: Dataset) -> str:
     for array in (dataset.x, dataset.y):
         digest.update(np.ascontiguousarray(array).tobytes())
     if dataset.draw is not None:
-        # The text of a user's function has its address, which differs in every process.
+        # The `repr` of a user's function has its address, which differs in every process.
         is_ours = isinstance(dataset.draw, DrawCurve)
         digest.update((repr(dataset.draw) if is_ours else fingerprint(dataset.draw)).encode())
     return digest.hexdigest()
@@ -102,7 +102,7 @@ def _sources(config: Config) -> str:
 
 
 def _distinct(hashes: np.ndarray) -> np.ndarray:
-    """Tell trials that are equal (two files of the same data) apart by their order."""
+    """Make the hashes of equal trials (as of two files with the same data) distinct, by their order."""
     if len(np.unique(hashes)) < len(hashes):
         repeats = pd.Series(hashes).groupby(hashes).cumcount().to_numpy()
         for i in np.flatnonzero((repeats > 0) & (hashes != b"")).tolist():

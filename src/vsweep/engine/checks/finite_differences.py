@@ -18,7 +18,7 @@ import numpy as np
 Moved = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 _EPS = float(np.finfo(np.float64).eps)
-# A function's roughness, relative to its values, counts up to here; the largest step is then 1e-2.
+# A roughness, relative to the function's values, above this counts as this; the largest step is then 1e-2.
 _MAX_ROUGHNESS = 1e-6
 # The smallest step, relative to the scalar's absolute value or to 1.
 _MIN_STEP = 5e-9
@@ -30,7 +30,7 @@ _ORDERS = (3, 4, 5, 6)
 _POINTS = 16
 # The number of scalars along which roughness is measured.
 _SCALARS = 8
-# The spacings of these points: curvature must not show, but the values must change.
+# The spacings of these points; with a good one, the values change but curvature does not show.
 _SPACINGS = (1e-7, 1e-5, 1e-3)
 
 
@@ -93,7 +93,7 @@ def _roughness(moved: Moved, start: np.ndarray, indices: np.ndarray) -> tuple[fl
         values = moved(np.repeat(sample, _POINTS), moves.ravel()).reshape(-1, _POINTS)
         largest = float(np.abs(values[np.isfinite(values)]).max(initial=largest))
         everywhere, rough = (
-            min(one) for one in zip(*(_rounding_sizes(values, order) for order in _ORDERS), strict=True)
+            min(sizes) for sizes in zip(*(_rounding_sizes(values, order) for order in _ORDERS), strict=True)
         )
         if everywhere > 0.0:
             return largest, max(_EPS * largest, everywhere)

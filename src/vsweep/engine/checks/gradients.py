@@ -30,9 +30,9 @@ _SCALARS = 50
 _MIN_SCALARS = 4
 # A derivative is inconclusive if its error may exceed this share of the gradient's largest entry.
 _OPEN = 1e-2
-# The same share for an error of a hundred times the usual one, as on a kink.
+# This smaller share applies if the error is a hundred times the median error, as on a kink.
 _KINKED = 1e-4
-# The same as a share of the loss, where all derivatives are 0.
+# This share of the loss applies where all derivatives are 0.
 _OF_LOSS = 1e-8
 
 
@@ -56,11 +56,11 @@ def check_gradients(plan: Plan) -> Iterator[ProgramCheck]:
     """Check the gradient of the training loss in the first and last trial of every program, in float64.
 
     It is checked at the trial's first parameters, and near them, where no weight is zero and none lies on a
-    kink. If there are many parameters, some are drawn, the same every time: a share of each array, and at
-    least four. Padding does not count as parameters.
+    kink. If there are many parameters, a fixed random sample is checked: a share of each array, and at least
+    four of its scalars. Padding is not checked.
 
     Raises:
-        ConfigError: A user's function does not run in float64.
+        ConfigError: If a user's function does not run in float64.
     """
     number, cell_row, seed = plan.grid.trials()
     for program in plan.programs:
@@ -70,16 +70,16 @@ def check_gradients(plan: Plan) -> Iterator[ProgramCheck]:
         data, rng = inputs.arrays, np.random.default_rng(0)
         checked: list[ProgramCheck] = []
         for place in sorted({0, len(program.rows) - 1}):
-            one = jax.tree.map(lambda leaf, place=place: leaf[place], hparams)
-            width = int(one.task["model"]["width"]) if program.width else 0
+            trial = jax.tree.map(lambda leaf, place=place: leaf[place], hparams)
+            width = int(trial.task["model"]["width"]) if program.width else 0
             row = program.rows[place]
             values = zip(plan.grid.axes, plan.grid.index[cell_row[row]].tolist(), strict=True)
             cell = {axis.path: axis.values[i] for axis, i in values if i >= 0}
             with precision_context(static):
-                first = jax.device_get(_start(static, one, data))
+                first = jax.device_get(_start(static, trial, data))
                 for moved in (False, True):
                     params = _perturb(first, width, rng) if moved else first
-                    point = Point(static.task, one.task, data.train, params)
+                    point = Point(static.task, trial.task, data.train, params)
                     where = cell, int(number[row]), int(seed[row]), moved
                     checked += _check_point(point, width, where, rng)
         yield ProgramCheck.combine(program.inputs.subject, checked)
@@ -115,12 +115,12 @@ def _check_point(
         error = THRESHOLD * np.abs(gradient - central) / np.where(allowed == 0.0, 1.0, allowed)
     error = np.where(np.isinf(doubt), 0.0, error)
     error = np.where(np.isfinite(gradient) & np.isfinite(value), error, np.inf)
-    left_open = (error <= THRESHOLD) & _is_inconclusive(doubt, np.fmax(size, largest), abs(float(value)))
-    error = np.where(left_open, 0.0, error)
+    inconclusive = (error <= THRESHOLD) & _is_inconclusive(doubt, np.fmax(size, largest), abs(float(value)))
+    error = np.where(inconclusive, 0.0, error)
     usual = float(np.median(doubt)) / largest if np.isfinite(largest) and largest > 0.0 else 0.0
     i = int(np.argmax(error))
     worst = Derivative(float(error[i]), names[i], *where, float(gradient[i]), float(central[i]))
-    return [ProgramCheck("", len(indices), int(left_open.sum()), usual, worst)]
+    return [ProgramCheck("", len(indices), int(inconclusive.sum()), usual, worst)]
 
 
 def _positions(params: Params, width: int) -> list[tuple[str, np.ndarray]]:
@@ -166,7 +166,7 @@ def _draw_scalars(
 
 
 def _perturb(params: Params, width: int, rng: np.random.Generator) -> Params:
-    """Move each parameter at random by some 0.01 plus a tenth of its absolute value."""
+    """Move each parameter at random, by about 0.01 plus a tenth of its absolute value."""
     raveled, unravel = ravel_pytree(params)
     flat = np.array(raveled)
     true = np.concatenate([places.ravel() for _, places in _positions(params, width)])
@@ -204,8 +204,8 @@ def _loss_and_gradient(task: MakeTask, fields: Any, train: Examples, params: Par
 
 
 def _moved_losses(point: Point, indices: np.ndarray, moves: np.ndarray) -> np.ndarray:
-    """Compute the loss with one parameter moved, for each of some moves, float64 `(n,)`."""
-    # The moves are padded to few sizes, so that few programs are compiled.
+    """Compute the loss with one parameter moved, for each of several moves, float64 `(n,)`."""
+    # The moves are padded to one of a few sizes, so that few programs are compiled.
     size = max(1024, 1 << (len(indices) - 1).bit_length())
     padding = (0, size - len(indices))
     losses = _losses(*point, np.pad(indices, padding), np.pad(moves, padding), np.int64(len(indices)))

@@ -18,9 +18,10 @@ from vsweep.metrics import default_metric, final_values, higher_is_better
 from vsweep.store.blocks import TrainedBlock
 from vsweep.training.vectorize import Static
 
-# A trial is chaotic if its twin's curve is further from its own than this, relatively.
+# A trial is chaotic if the relative difference of its twin's curve from its own exceeds this.
 CHAOTIC = 0.01
-# Below these shares of a curve's largest value, a metric that cancels, and a loss, are rounding alone.
+# Below these shares of a curve's largest value, the values of a metric that can cancel, and of a loss, are
+# only rounding errors.
 _CANCELS = 1e-3
 _VANISHES = 1e-6
 # The reasons for which a trial is chosen.
@@ -74,9 +75,9 @@ def signed(trials: pd.DataFrame, metric: str) -> np.ndarray:
 def within_budget(
     plan: Plan, known: TimingCache, chosen: Mapping[int, str], seconds: float
 ) -> dict[int, str]:
-    """Keep the chosen trials, in their order, that can be trained again in so many seconds."""
+    """Return those of the chosen trials, in their order, that can be trained again in this many seconds."""
     costs, budget = Costs(plan.hardware, known), seconds
-    compiled, kept = set(), {}
+    compiled, affordable = set(), {}
     for row, reason in chosen.items():
         (program,) = lone_programs(plan, [row], costs)
         name = _name(program)
@@ -88,8 +89,8 @@ def within_budget(
             continue
         compiled.add(name)
         budget -= cost
-        kept[row] = reason
-    return kept
+        affordable[row] = reason
+    return affordable
 
 
 def verify(
@@ -162,11 +163,11 @@ def summarize(checked: Sequence[Mapping[str, Any]], trials: int) -> dict[str, An
 
 
 class Retrained(NamedTuple):
-    """A trial's curve.
+    """The curve of a trial, as stored or as trained again.
 
     Attributes:
         metrics: Each float32 `(records,)`.
-        diverged_at: The step; -1 for never.
+        diverged_at: The step at which the trial diverged; -1 if it did not.
     """
 
     metrics: dict[str, np.ndarray]
@@ -237,7 +238,7 @@ def difference(one: Retrained, other: Retrained) -> tuple[float, str]:
     The difference at a record is `|a - b| / max(|a|, |b|)`, and `|a - b|` for accuracies. Records after the
     first value that is not finite in either curve do not count. The denominator is at least 1/1000 of the
     curve's largest value so far for a metric that can cancel (a gradient, a parameter, a function that passes
-    0), and a millionth of it for a loss: below that, values are rounding alone.
+    0), and a millionth of it for a loss: smaller values are only rounding errors.
     """
     largest = (0.0, "")
     for name, values in one.metrics.items():
@@ -264,8 +265,8 @@ def _changed(recorded: Retrained, alone: Retrained, ranked: pd.Series, trial: in
         changed.append("diverged" if alone.diverged_at >= 0 else "not diverged")
     value = float(alone.metrics[metric][-1]) * (-1.0 if higher_is_better(metric) else 1.0)
     value = value if alone.diverged_at < 0 and np.isfinite(value) else np.inf
-    others = ranked.drop(trial).min() if len(ranked) > 1 else np.inf
-    best_before, best_now = ranked[trial] <= others, value <= others
+    best_other = ranked.drop(trial).min() if len(ranked) > 1 else np.inf
+    best_before, best_now = ranked[trial] <= best_other, value <= best_other
     if best_before != best_now and np.isfinite(min(value, ranked[trial])):
         changed.append("best" if best_now else "not best")
     return changed

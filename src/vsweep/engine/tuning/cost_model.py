@@ -1,7 +1,7 @@
-"""The costs of programs, as earlier sweeps measured them or guessed from their work.
+"""The costs of programs: measured by earlier sweeps, or guessed from the work of a step.
 
-Compiling and padding decide how trials are split by width; time and memory decide how many of them a block
-takes, and how many lie side by side.
+Compiling and padding decide how trials are split by width; time and memory decide how many of them are in a
+block, and how many train side by side.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,8 +16,8 @@ from vsweep.engine.tuning.timings import TimingCache, short_name
 
 # The seconds of loading a program that was compiled before.
 LOAD_S = 1.0
-# Guesses for a machine without measurements: the seconds of a compile, and of a step that does nothing; the
-# multiply-adds a second of one core and of an accelerator.
+# Guesses for a machine without measurements: the seconds of a compilation, and of a step that does nothing;
+# the multiply-adds per second of one core and of an accelerator.
 _COMPILE_S = 4.0
 _STEP_S = 4.0e-6
 _FLOPS = {"cpu": 1.0e10, "gpu": 2.0e12, "tpu": 2.0e12}
@@ -29,7 +29,7 @@ _DEVICE_BYTES = 4 * 2**30
 _CURVE_BYTES = 64 * 2**20
 # The bytes of activations that stay in a core's cache.
 _CACHE_BYTES = 512 * 1024
-# An MLP with more multiply-adds a step than this gains nothing from trials side by side on a CPU.
+# On a CPU, an MLP with more multiply-adds per step than this gains nothing from trials side by side.
 _LARGE_FLOPS = 3.0e6
 # A product with data of at most this many features is a sum of outer products.
 _FEW_FEATURES = 4
@@ -57,7 +57,7 @@ class Costs:
 
     @property
     def cold_compile_s(self) -> float:
-        """The seconds of a compile that is in no cache."""
+        """The seconds of compiling a program that is not in the cache."""
         return float(self._machine.get("compile_s", _COMPILE_S))
 
     def guess_step_s(self, shape: ProgramShape) -> float:
@@ -66,7 +66,7 @@ class Costs:
         return (shape.flops / flops + _STEP_S) / self.hardware.devices
 
     def step_s(self, shape: ProgramShape) -> float:
-        """Predict the seconds of a step and trial, with others beside it on all devices."""
+        """Predict the seconds of a step and trial, with other trials beside it on all devices."""
         measured = self._known.get(shape.key).get("step_s")
         return float(measured or self.guess_step_s(shape) * self._machine.get("ratio", 1.0))
 
@@ -75,14 +75,14 @@ class Costs:
         return bool(self._known.get(shape.key).get("block") == block)
 
     def split(self, inputs: Inputs, widths: np.ndarray, counts: np.ndarray) -> tuple[str, list[int]]:
-        """Split trials by width into programs such that compiling and padding together cost least.
+        """Split trials by width into programs such that compiling and padding together cost the least.
 
         A split is decided once: a later measurement must not move a trial into another program.
 
         Args:
             inputs: The inputs of the trials.
-            widths: Their distinct widths, ascending, `(n,)`.
-            counts: The trials of each width, `(n,)`.
+            widths: The distinct widths of the trials, ascending, `(n,)`.
+            counts: The number of trials of each width, `(n,)`.
 
         Returns:
             The name of the family of programs, and the widest width of each program.
@@ -95,7 +95,7 @@ class Costs:
         if settled and settled <= set(sizes) and max(settled) == sizes[-1]:
             return name, sorted(settled)
         trial_s = [inputs.config.steps * self.step_s(shape) for shape in shapes[1:]]
-        # best[end]: the least cost of the first `end` widths, and where the last program of them begins.
+        # best[end] holds the least cost of the first `end` widths, and where their last program begins.
         best = [(0.0, 0)]
         for end in range(1, len(sizes) + 1):
             padded = [counts[begin:end].sum() * trial_s[end - 1] for begin in range(end)]
@@ -108,28 +108,28 @@ class Costs:
         self._known.note(name, **{str(i): bound for i, bound in enumerate(bounds)})
         return name, bounds
 
-    def arrange(self, shape: ProgramShape, trials: int, asked: int | None) -> Arrangement:
+    def arrange(self, shape: ProgramShape, trials: int, block: int | None) -> Arrangement:
         """Choose the arrangement of a program's trials, as measured or as guessed.
 
         Args:
             shape: The shape of the program.
             trials: The number of trials that it trains.
-            asked: The trials of a block that the user asks for.
+            block: The number of trials of a block, if the user has set it.
         """
         devices = self.hardware.devices
-        most = self.max_vmap_size(shape, min(asked or trials, trials))
+        most = self.max_vmap_size(shape, min(block or trials, trials))
         vmap_size, single_kernel = self._guess_vmap_size(shape, most)
         if self.tried(shape, trials):
             measured = self._known.get(shape.key)
             vmap_size, single_kernel = int(measured["lanes"]), bool(measured["fused"])
         vmap_size = max(1, int(min(vmap_size, most)))
-        if asked is None:
+        if block is None:
             unit = devices * vmap_size
             limit = min(self.block_limit(shape) // unit * unit, -(-trials // unit) * unit)
-            # Blocks of equal size pad the last one least.
-            asked = -(-trials // -(-trials // max(limit, unit)))
-        # A vmap size that divides the trials of a device leaves no round half empty.
-        per_device = -(-min(asked, trials) // devices)
+            # With blocks of equal size, the last block needs the least padding.
+            block = -(-trials // -(-trials // max(limit, unit)))
+        # A vmap size that divides the number of trials of a device leaves no round half empty.
+        per_device = -(-min(block, trials) // devices)
         rounds = -(-per_device // vmap_size)
         vmap_size = -(-per_device // rounds)
         return Arrangement(rounds * vmap_size * devices, vmap_size, single_kernel)
@@ -137,8 +137,8 @@ class Costs:
     def block_limit(self, shape: ProgramShape) -> int:
         """Bound the trials of a block by its time, the bytes of its curves, and their number.
 
-        An earlier bound is kept where it is within a factor of eight: another block would be another program,
-        to be compiled again.
+        An earlier bound within a factor of eight is kept, because a block of another size is another program,
+        which would have to be compiled.
         """
         trial_s = shape.steps * self.step_s(shape)
         fitting = min(_BLOCK_S / trial_s, _CURVE_BYTES / shape.curve_bytes)
@@ -147,7 +147,7 @@ class Costs:
         return earlier if earlier / 8 <= limit <= earlier * 8 else limit
 
     def tried(self, shape: ProgramShape, trials: int) -> bool:
-        """Return whether arrangements were tried with at least half as many trials to lay side by side."""
+        """Return whether arrangements were tried with at least half as many trials side by side."""
         measured = self._known.get(shape.key)
         return "lanes" in measured and self.max_vmap_size(shape, trials) <= 2 * measured.get("room", 0)
 
@@ -165,7 +165,7 @@ class Costs:
     def _guess_vmap_size(self, shape: ProgramShape, most: float) -> tuple[int, bool]:
         """Guess the best vmap size up to a bound, and whether to run a trial as one kernel.
 
-        The guesses are those of machines that were measured.
+        The guesses follow measurements on other machines.
         """
         if self.hardware.platform != "cpu":
             return int(most), False

@@ -14,8 +14,8 @@ class Arrangement(NamedTuple):
     """The layout of trials on the devices.
 
     Attributes:
-        block: The trials of one call.
-        vmap_size: The trials side by side on one device; the others follow one another.
+        block: The number of trials of one call.
+        vmap_size: The number of trials side by side on one device; further ones follow one another.
         single_kernel: Whether a CPU runs a trial as one kernel.
     """
 
@@ -36,9 +36,9 @@ class UserLimits(NamedTuple):
     """Limits that the user may set for a plan.
 
     Attributes:
-        block: The trials of one call; None lets the planner choose.
-        segment: The steps between two looks of the host; None lets the planner choose.
-        keep_state: Whether the last state of every trial is wanted.
+        block: The number of trials of one call; None lets the planner choose.
+        segment: The number of steps between two saves of the state; None lets the planner choose.
+        keep_state: Whether the last state of every trial is kept.
     """
 
     block: int | None = None
@@ -56,7 +56,7 @@ class UserLimits(NamedTuple):
         if self.segment is not None:
             segment = max(1, self.segment // config.record_every)
         else:
-            # Segments are equal, and a training that is hardly longer than one segment has none.
+            # Segments have equal lengths, so a training hardly longer than one segment is not divided.
             segment = -(-records // max(1, int(block_step_s * config.steps / _SEGMENT_S)))
         if segment >= records:
             return records if self.keep_state else 0

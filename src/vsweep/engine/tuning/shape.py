@@ -1,4 +1,4 @@
-"""The size of a program's training: computed once when the program is planned, and handed on."""
+"""The size of a program's training, computed once when the program is planned."""
 
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -9,7 +9,7 @@ import jax
 from vsweep.engine.inputs import Inputs
 from vsweep.engine.tuning.timings import short_name
 
-# The metrics of a curve, at most; parameters that are recorded come on top.
+# The largest number of metrics of a curve, without recorded parameters.
 _METRICS = 6
 
 
@@ -30,7 +30,7 @@ class Hardware(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The name of what is measured of this hardware as a whole."""
+        """The name of the measurements of this hardware as a whole."""
         return short_name(versions=_versions(), hardware=self)
 
 
@@ -39,12 +39,12 @@ class ProgramShape:
     """The size of one trial's training at one width.
 
     Attributes:
-        key: The name of what is measured of such programs; it hashes all that their speed depends on.
+        key: The name of the measurements of such programs; it hashes everything that their speed depends on.
         width: The padded width of the hidden layers; 0 where there are none.
         steps: The number of steps.
         n_features: The number of features of an example.
         flops: The multiply-adds of a step's products.
-        weights: The number of weights; of a user's model a guess, as if it were affine.
+        weights: The number of weights; a user's model is counted as if it were affine.
         activation_bytes: The bytes of the activations of a step.
         curve_bytes: The bytes of the recorded metrics.
         single_kernel: Whether the hardware can run the training as one kernel, without a library's products.
@@ -70,8 +70,8 @@ class ProgramShape:
 def step_flops(inputs: Inputs, width: int) -> float:
     """Count the multiply-adds of one step's products at a width (0: no hidden layer).
 
-    Each layer is multiplied forwards, for its weights' gradient, and, but for the first, for that of its
-    inputs.
+    Each layer has a product forwards, one for the gradient of its weights, and, except the first layer, one
+    for the gradient of its inputs.
     """
     first = inputs.n_features * (width or inputs.n_outputs)
     return inputs.examples * (3.0 * _weights(inputs, width) - first)

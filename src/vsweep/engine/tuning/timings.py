@@ -1,4 +1,7 @@
-"""Measurements of earlier sweeps here: speeds, arrangements, compile times. They affect speed alone."""
+"""Measurements of earlier sweeps on this machine: speeds, arrangements, compile times.
+
+They decide how fast a sweep is trained, and never what it computes beyond rounding.
+"""
 
 import json
 from collections.abc import Mapping
@@ -32,7 +35,7 @@ class TimingCache:
                 self._table = _checked(json.loads(path.read_text(encoding="utf-8")))
 
     def get(self, name: str) -> Mapping[str, Any]:
-        """Return what is known of a name; empty if nothing is."""
+        """Return the measurements of a name; empty if there are none."""
         return self._table.get(name, {})
 
     def note(self, name: str, **measured: Any) -> None:
@@ -49,9 +52,9 @@ class TimingCache:
         """Merge the new measurements into the file, which another process may have changed."""
         if self.path is None:
             return
-        others = TimingCache(self.path)._table
+        stored = TimingCache(self.path)._table
         noted = {name: entry for name, entry in self._table.items() if name in self._noted}
-        table = {name: entry for name, entry in others.items() if name not in noted} | noted
+        table = {name: entry for name, entry in stored.items() if name not in noted} | noted
         text = json.dumps(dict(list(table.items())[-_MAX_ENTRIES:]), indent=0)
         with suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,5 +89,5 @@ def cache_directory() -> Path | None:
 
 
 def short_name(**facts: Any) -> str:
-    """Hash the facts that a measurement depends on to a short name."""
+    """Return a short name, a hash of the facts that a measurement depends on."""
     return sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
