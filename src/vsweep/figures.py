@@ -27,7 +27,7 @@ from vsweep.plots.task import TASK_PICTURES
 from vsweep.store.atomic import write_whole
 from vsweep.store.reader import PICTURES, StoredSweep
 
-# The argument of every picture that names its cells, and the arguments that are axes.
+# The argument that restricts any picture to some cells, and the arguments that are axes.
 _WHERE, _AXES = "where", ("x", "y", "by", "axis")
 # Endings of the files that matplotlib writes for a paper.
 IMAGES = (".png", ".pdf", ".svg", ".jpg", ".eps")
@@ -45,7 +45,7 @@ class Plots:
     """
 
     def __init__(self, sweep: StoredSweep) -> None:
-        """Keep the sweep; files are read when a picture is asked for."""
+        """Keep the sweep; its files are read when a picture is drawn."""
         self._sweep = sweep
         self._data_by_metric: dict[str | None, ReportData] = {}
 
@@ -79,10 +79,10 @@ class Plots:
         table = heat_map(data.trials, data.cells, x, y, data.metric)
         charts = heat_map_charts.maps(table)
         if show not in charts and show != heat_map_charts.BEST:
-            raise KeyError(f"no map {show!r}: there are {', '.join(charts)}")
+            raise KeyError(f"no map {show!r}: the maps are {', '.join(charts)}")
         if show != heat_map_charts.BEST and _is_image(path):
-            got = f"an image shows {heat_map_charts.BEST!r}, got {show!r}"
-            raise ValueError(f"{got}: take a path in .html")
+            got = f"show: got {show!r}, and an image shows only {heat_map_charts.BEST!r}"
+            raise ValueError(f"{got}; give a path that ends in .html")
         # Where every trial diverged, the only map is that of the diverged share.
         chart = charts.get(show) or next(iter(charts.values()))
         return self._finish(chart, path, lambda: draw(draw_heat_map, table))
@@ -103,7 +103,7 @@ class Plots:
             ValueError: If both `by` and `cells` are given.
         """
         if by is not None and cells is not None:
-            raise ValueError("curves takes by or cells, and got both")
+            raise ValueError("curves: got both by and cells, expected one of them")
         data = self._data(metric)
         if by is not None:
             cells = best_cells(data.trials, data.metric, by)["cell"].tolist()
@@ -286,14 +286,14 @@ class Plots:
         Args:
             chart: The chart.
             path: The path.
-            image: Draws the chart for a paper, if it can be.
+            image: A function that draws the chart for a paper; None if there is no such drawing.
         """
         figure = chart.figure
         title = f"{chart.title}, only {self._sweep.only}" if self._sweep.only else chart.title
         figure.update_layout(title={"text": plain(title)}, template="plotly_white", margin={"t": 90})
         if _is_image(path):
             if image is None:
-                raise ValueError(f"path: got {str(path)!r}, and this picture is written as .html only")
+                raise ValueError(f"path: got {str(path)!r}, and this picture is written only as .html")
             self._save(image(), path)
         elif path is not None:
             target = Path(path)
@@ -312,7 +312,7 @@ def requested_pictures(
     """Return the pictures that a config asks for, each with its arguments.
 
     Args:
-        entries: The config's `pictures`; beside its own arguments, a picture takes `where`, as `Sweep.where`.
+        entries: The config's `pictures`; every picture also has the argument `where`, as in `Sweep.where`.
         axes: The axes of the sweep.
 
     Raises:
@@ -339,7 +339,7 @@ def _check_arguments(name: str, arguments: Mapping[str, Any], axes: Sequence[str
     where = arguments.get(_WHERE, {})
     if not isinstance(where, Mapping):
         got = f"{name} has {_WHERE}: {where!r}"
-        raise ConfigError("pictures", got, "it takes values by axis, as {model.depth: 1}")
+        raise ConfigError("pictures", got, "it takes values by axis, such as {model.depth: 1}")
     required = [key for key, default in defaults.items() if default is inspect.Parameter.empty]
     # A file of curves names its axis or its cells; in a notebook the best cells are a fair default.
     required += ["by"] if name == "curves" and "cells" not in arguments else []
@@ -348,7 +348,7 @@ def _check_arguments(name: str, arguments: Mapping[str, Any], axes: Sequence[str
             raise ConfigError("pictures", f"{name} lacks {key!r}", f"give {{{name}: {{{key}: …}}}}")
     for axis in [*(arguments[key] for key in _AXES if arguments.get(key) is not None), *where]:
         if axis not in axes:
-            raise ConfigError("pictures", f"{name} names {axis!r}, no axis", suggest(str(axis), axes))
+            raise ConfigError("pictures", f"{name}: {axis!r} is not an axis", suggest(str(axis), axes))
 
 
 def write_pictures(sweep: StoredSweep, pictures: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, str]:
@@ -362,20 +362,20 @@ def write_pictures(sweep: StoredSweep, pictures: Sequence[tuple[str, Mapping[str
     """
     reasons: dict[str, str] = {}
     for name, arguments in pictures:
-        own = {key: value for key, value in arguments.items() if key != _WHERE}
+        options = {key: value for key, value in arguments.items() if key != _WHERE}
         where = arguments.get(_WHERE, {})
         cells = [f"{axis}={_file_text(value)}" for axis, value in where.items()]
-        texts = (name, *map(_file_text, own.values()), *cells)
+        texts = (name, *map(_file_text, options.values()), *cells)
         parts = [re.sub(r"[^\w.=+-]+", "_", text).strip("_") for text in texts]
         file = "-".join(parts).replace("=_", "=")[:120] + _ending(name, own)
         try:
             plots = Plots(restrict(sweep, where) if where else sweep)
-            getattr(plots, name)(**own, path=sweep.directory / PICTURES / file)
+            getattr(plots, name)(**options, path=sweep.directory / PICTURES / file)
             reasons[file] = ""
         except OSError:
             raise
         except Exception as error:
-            # A failed picture must not fail the sweep, which is trained.
+            # The trained trials are in the store, and a failed picture must not hide them.
             message = error.args[0] if isinstance(error, KeyError) and error.args else None
             reasons[file] = " ".join(str(message or f"{type(error).__name__}: {error}").split())
     return reasons

@@ -191,7 +191,7 @@ def test_text_is_no_learning_rate():
 
 def test_what_there_is_not():
     trials = grid(parabola(), RATES, [1, 2])
-    with pytest.raises(KeyError, match=r"no axis 'depth': there are optimizer\.lr, model\.width"):
+    with pytest.raises(KeyError, match=r"no axis 'depth': the axes are optimizer\.lr, model\.width"):
         lr_lines(trials, "val_loss", "depth")
     with pytest.raises(KeyError, match="no metric 'val_accuracy': this sweep recorded val_loss"):
         lr_lines(trials, "val_accuracy", WIDTH)
@@ -391,7 +391,7 @@ def test_a_seed_that_diverged_throughout_has_no_least_loss():
 
 def test_it_takes_a_loss():
     trials = grid(parabola(), RATES, [1, 2], metric="val_accuracy")
-    with pytest.raises(KeyError, match="it takes a loss, not 'val_accuracy'"):
+    with pytest.raises(KeyError, match="expected a loss, got 'val_accuracy'"):
         lr_sensitivity(trials, begun(trials, 1.0), "val_accuracy", WIDTH)
 
 

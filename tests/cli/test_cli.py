@@ -321,7 +321,7 @@ def test_bad_words_are_one_clear_line(cli, here, words):
 def test_a_directory_that_is_not_empty_is_refused(cli, here):
     (here / "kept").mkdir()
     (here / "kept" / "mine.txt").write_text("")
-    message = "dir: 'kept' is not empty; it takes a new directory, or a sweep's"
+    message = "dir: 'kept' is not empty; it takes a new directory, or that of a sweep"
     refused(cli("run", *SMALL, "dir=kept"), message, here, ["kept"])
     assert [path.name for path in (here / "kept").iterdir()] == ["mine.txt"]
 

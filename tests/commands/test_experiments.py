@@ -193,7 +193,7 @@ def test_pictures_are_made_at_the_end_and_what_cannot_be_made_is_said(tmp_path, 
     assert sorted(path.name for path in made.parent.iterdir()) == [made.name]
     said = capsys.readouterr().err
     assert "curves-optimizer.lr-train_loss.png" in said
-    assert "picture basin.png skipped: it takes a sweep of functions to minimize: model=point" in said
+    assert "picture basin.png skipped: expected a sweep of functions to minimize: model=point" in said
     assert sweep.plan["pictures"][made.name] == ""
 
 
@@ -309,7 +309,7 @@ def test_a_picture_over_what_is_no_axis_is_refused_before_anything_is_trained(he
         "grid.optimizer.lr=[0.1,1.0]",
         f"pictures=[{{curves:{{by:{axis}}}}}]",
     ]
-    with pytest.raises(ConfigError, match=f"^pictures: curves names '{axis}', no axis"):
+    with pytest.raises(ConfigError, match=f"^pictures: curves: '{axis}' is not an axis"):
         vsweep.sweep([*BASE, *words, "dir=kept"], quiet=True)
     assert not list(here.iterdir())
 

@@ -88,7 +88,7 @@ def test_every_descent_is_that_of_numpy(basins):
 
 def test_it_is_said_how_many_ended_where(basins):
     ended = ending_labels(basins.trials)
-    assert (ended == "left for infinity").sum() == (basins.trials["status"] == "diverged").sum() > 0
+    assert (ended == "went to infinity").sum() == (basins.trials["status"] == "diverged").sum() > 0
     text = describe_ends(basins.trials)
     for name, count in ended.value_counts().items():
         assert f"{count} {'at the minimum ' if '=' in name else ''}{name}" in text

@@ -272,7 +272,7 @@ def test_a_tampered_curve_and_a_trial_that_is_not_the_best_are_found(made, copie
     assert trial["why"] == BEST
     assert trial["changed"] == ["not best"]
     assert found["changed"] == [worst]
-    assert f"; trial {worst} changed its verdict" in describe_verification(found)
+    assert f"; the verdict changed for trial {worst}" in describe_verification(found)
 
 
 def test_verdicts_that_the_table_denies_are_found(made, copied):
@@ -446,7 +446,7 @@ def test_a_trial_that_is_not_there_is_told(made, trial):
         with pytest.raises(ConfigError) as refused:
             call(made.directory, trial)
         assert str(refused.value) == (
-            f"trial: no trial {trial} in {str(made.directory)!r}; it takes one of its 12, up to 11"
+            f"trial: no trial {trial} in {str(made.directory)!r}; it has 12 trials, numbered up to 11"
         )
 
 
@@ -612,9 +612,9 @@ def test_no_parameters_are_kept(tmp_path):
     sweep = vsweep.sweep([*WORDS, "keep.params=0", f"dir='{tmp_path / 'kept'}'"], quiet=True)
     assert kept_in(sweep) == []
     assert not list(tmp_path.rglob("*.npz"))
-    with pytest.raises(KeyError, match=r"the parameters of trial 6 were not kept; vsweep\.reproduce trains"):
+    with pytest.raises(KeyError, match=r"the parameters of trial 6 were not kept; vsweep\.reproduce"):
         sweep.predictor(6)
-    with pytest.raises(KeyError, match=r"no trial 77 is done"):
+    with pytest.raises(KeyError, match=r"trial 77 does not exist or is not finished"):
         sweep.params(77)
 
 
@@ -757,7 +757,7 @@ def test_the_command_verifies(cli, copied):
     found = json.loads((copied / "verify.json").read_text())
     assert [each["why"] for each in found["trials"]].count(RANDOM) == 1
     lines = done.err.strip().splitlines()
-    assert lines[0].split() == ["trial", "seed", "why", "difference", "in", "its", "twin's", "verdict"]
+    assert lines[0].split() == ["trial", "seed", "why", "difference", "metric", "twin", "verdict"]
     assert lines[-1] == describe_verification(found)
     shown = [line.split()[0] for line in lines if line.strip() and line.split()[0].isdecimal()]
     assert shown == [str(each["trial"]) for each in found["trials"]]
@@ -806,7 +806,7 @@ def test_the_command_trains_a_trial_again(cli, made, here):
         (["run", "trial=1"], "from: got nothing; trial=N from=DIR takes a sweep's directory"),
         (["run", "from=DIR"], "trial: got nothing; it takes an integer of at least 0"),
         (["run", "trial=x", "from=DIR"], "trial: got 'x'; it takes an integer of at least 0"),
-        (["run", "trial=99", "from=DIR"], "trial: no trial 99 in 'DIR'; it takes one of its 12, up to 11"),
+        (["run", "trial=99", "from=DIR"], "trial: no trial 99 in 'DIR'; it has 12 trials, numbered up to 11"),
         (["run", "trial=1", "from=DIR", "steps=2"], "run: got 'steps=2'; it takes trial=…, from=…, dir=…"),
     ],
 )

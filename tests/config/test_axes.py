@@ -125,7 +125,7 @@ def test_draws_are_trained_kept_and_grown(here):
             ["draws.steps=[1,2]", "draws.optimizer.lr=[1]"],
             r"draws.optimizer.lr: got 1 values; .* draws.steps has 2",
         ),
-        (["draws.steps=[1,2]", "grid.steps=[1]"], r"grid.steps: given twice; .* ~draws.steps takes it out"),
+        (["draws.steps=[1,2]", "grid.steps=[1]"], r"grid.steps: given twice; .* ~draws.steps removes it"),
         (["draws.steps=[1,0]"], r"draws.steps: got 0; it takes an integer of at least 1"),
         (["draws.steps=3"], r"draws.steps: got 3; it takes a list: the value of every draw"),
         (["draws.steps=[]"], r"draws.steps: got \[\]"),

@@ -296,7 +296,7 @@ POINTS = {
     "data=iris pictures=[crves]": "pictures: no picture 'crves'; did you mean curves?",
     "data=iris pictures=curves": "pictures: curves lacks 'by'",
     "data=iris pictures=[3]": "pictures: got [3]; it takes a list of pictures' names",
-    "data=iris pictures=[{curves:{by:optimizer.lr}}]": "pictures: curves names 'optimizer.lr', no axis",
+    "data=iris pictures=[{curves:{by:optimizer.lr}}]": "pictures: curves: 'optimizer.lr' is not an",
     "data=iris pictures=[{fits:{where:3}}]": "pictures: fits has where: 3; it takes values by axis",
     "data=iris pictures=[{fits:{path:/tmp/x}}]": "pictures: fits has no argument 'path'",
     "data=curve data.batch_size=null": "data.batch_size: got null; it takes the number of fresh",

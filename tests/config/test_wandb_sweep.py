@@ -231,7 +231,7 @@ def test_what_is_recorded_needs_no_file(here, cli, trained):
     ]
     done = cli("resume", "kept", "seeds=3")
     assert (done.status, done.out) == (0, "kept\n"), done.err
-    assert "24 of 36 trials are in kept already" in done.err
+    assert "24 of 36 trials are already in kept" in done.err
     grown = vsweep.load("kept").trials
     both = grown[grown["seed"] < 2].reset_index(drop=True)
     assert both["identity"].tolist() == table["identity"].tolist()

@@ -51,7 +51,7 @@ def test_a_damaged_part_is_set_aside_by_name_and_trained_again(
     harmed = (kept / folder / part).read_bytes() if harm is not remove else None
     assert zygote.run(tmp_path, "resume", "kept") == 0
     err = (tmp_path / "err").read_text()
-    assert "44 of 48 trials are in kept already" in err
+    assert "44 of 48 trials are already in kept" in err
     assert "damaged files were set aside and are trained again" in err
     if harmed is not None:
         assert f"damaged/{folder}-{part}" in err
@@ -64,7 +64,7 @@ def test_a_damaged_log_keeps_what_its_other_lines_say(zygote, undisturbed, kept,
     lines = log.read_text().splitlines(keepends=True)
     log.write_text("".join([*lines[:2], "x" + lines[2][1:], *lines[3:-1], lines[-1][:40]]))
     assert zygote.run(tmp_path, "resume", "kept") == 0
-    assert "40 of 48 trials are in kept already" in (tmp_path / "err").read_text()
+    assert "40 of 48 trials are already in kept" in (tmp_path / "err").read_text()
     same(kept, undisturbed)
 
 
@@ -141,7 +141,7 @@ def test_a_finished_sweep_trains_nothing(zygote, undisturbed, kept, tmp_path):
     for words in (["resume", "kept"], ["run", *WORDS, "dir=kept"]):
         assert zygote.run(tmp_path, *words) == 0
         assert (tmp_path / "out").read_text().splitlines()[-1] == "kept"
-        assert "48 trials are in kept already" in (tmp_path / "err").read_text()
+        assert "48 trials are already in kept" in (tmp_path / "err").read_text()
     assert {path: path.stat().st_mtime_ns for path in (kept / "curves").iterdir()} == before
     same(kept, undisturbed)
 
@@ -155,6 +155,6 @@ def test_a_directory_of_another_version_is_refused(kept, cli, change):
         done = cli(*words)
         assert done.status == 2
         assert done.err.startswith(f"vsweep: dir: 'kept' was made by vsweep {version('vsweep')}, whose ")
-        assert "give another dir, or go on with that version" in done.err
+        assert "give another dir, or continue with that version" in done.err
     assert {path: path.read_bytes() for path in kept.rglob("*.parquet")} == before
     assert len(vsweep.load(kept).trials) == 48

@@ -63,7 +63,7 @@ def test_a_signal_says_what_is_kept_and_how_to_go_on(zygote, undisturbed, tmp_pa
     assert last.endswith("to continue: vsweep resume kept")
     assert len(vsweep.load(directory).trials) == kept
     assert zygote.run(tmp_path, "resume", "kept") == 0
-    assert f"{kept} of 48 trials are in kept already" in (tmp_path / "err").read_text()
+    assert f"{kept} of 48 trials are already in kept" in (tmp_path / "err").read_text()
     same(directory, undisturbed)
 
 

@@ -101,7 +101,7 @@ def test_no_picture_stays_open(small, tmp_path):
 
 @pytest.mark.parametrize(("x", "y"), [("optimizer.rl", WIDTH), (LR, "model.depth")])
 def test_an_axis_that_the_sweep_does_not_have_is_told(small, x, y):
-    with pytest.raises(KeyError, match=r"no axis .*: there are model, model\.width, optimizer\.lr"):
+    with pytest.raises(KeyError, match=r"no axis .*: the axes are model, model\.width, optimizer\.lr"):
         small.plot.heatmap(x, y)
 
 
@@ -221,7 +221,7 @@ def test_a_dark_picture_is_dark_and_its_text_is_light(small):
 
 
 def test_curves_of_what_the_sweep_does_not_have_are_told(small):
-    with pytest.raises(KeyError, match=r"no axis 'optimizer\.rl': there are model, model\.width"):
+    with pytest.raises(KeyError, match=r"no axis 'optimizer\.rl': the axes are model, model\.width"):
         small.plot.curves("optimizer.rl")
     with pytest.raises(KeyError, match="no metric"):
         small.plot.curves(LR, "val_acc")

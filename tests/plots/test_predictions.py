@@ -176,7 +176,8 @@ def test_seeds_that_were_not_kept_are_left_out_and_named(curve):
     best = f"model={few.best()['model']} width={few.best()[WIDTH]} lr={few.best()[LR]}"
     figure = few.plot.fits(WIDTH)
     assert caption(figure).endswith(
-        f"No model can be drawn, so the examples stand alone. Not shown: {best} (not kept: keep.params=all)."
+        "No model can be drawn, so the examples stand alone."
+        f" Not shown: {best} (parameters not kept; use keep.params=all)."
     )
     assert list(named(figure.axes[0])[0]) == ["truth"]
 
@@ -261,7 +262,7 @@ def test_regions_that_were_not_kept_are_named(spiral):
     sweep = again(spiral)
     sweep.params = lambda trial: (_ for _ in ()).throw(KeyError("not kept"))
     figure = sweep.plot.regions(WIDTH)
-    assert "(not kept: keep.params=all)" in caption(figure)
+    assert "(parameters not kept; use keep.params=all)" in caption(figure)
     assert not figure.axes[0].images
 
 
@@ -516,7 +517,7 @@ def test_data_that_a_picture_cannot_show_are_told(curve, spiral, line, plane):
     with pytest.raises(KeyError, match=r"no parameters were recorded: .*record_params=true"):
         curve.plot.parameters()
     with pytest.raises(
-        KeyError, match=r"no axis 'model\.depth': there are model, model\.width, optimizer\.lr"
+        KeyError, match=r"no axis 'model\.depth': the axes are model, model\.width, optimizer\.lr"
     ):
         spiral.plot.regions("model.depth")
     several, other = again(spiral), again(plane)

@@ -44,7 +44,7 @@ def test_a_basin_says_of_each_start_and_rate_where_it_led(quartic, tmp_path):
     for row, rate in zip(drawn, sorted(ended.index), strict=True):
         want = [f"minimum {name}" if "=" in name else name for name in ended.loc[rate].sort_index()]
         assert [names[color] for color in row] == want
-    assert {"minimum x=-1.168", "minimum x=2.088", "left for infinity"} <= set(names.values())
+    assert {"minimum x=-1.168", "minimum x=2.088", "went to infinity"} <= set(names.values())
     axes = figure.axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("start, x", "learning rate")
     assert (axes.get_xscale(), axes.get_yscale()) == ("linear", "log")
@@ -143,12 +143,12 @@ def test_the_bowl_of_a_line_has_its_least_where_least_squares_are(line):
 
 def test_what_a_picture_is_not_of_is_told(quartic, field, line, small):
     for draw, message in [
-        (small.plot.basin, "it takes a sweep of functions to minimize: model=point"),
-        (small.plot.paths, "it takes a sweep of functions to minimize: model=point"),
-        (small.plot.loss_surface, "it takes a line of one feature"),
-        (quartic.plot.surface, "it takes a function of two coordinates, and this one has x"),
-        (lambda: quartic.plot.basin("model.y"), "no axis 'model.y': there are model.x, optimizer.lr"),
-        (lambda: small.landscape(0), "it takes a sweep of functions to minimize"),
+        (small.plot.basin, "expected a sweep of functions to minimize: model=point"),
+        (small.plot.paths, "expected a sweep of functions to minimize: model=point"),
+        (small.plot.loss_surface, "expected a line of one feature"),
+        (quartic.plot.surface, "expected a function of two coordinates, and this one has x"),
+        (lambda: quartic.plot.basin("model.y"), "no axis 'model.y': the axes are model.x, optimizer.lr"),
+        (lambda: small.landscape(0), "expected a sweep of functions to minimize"),
     ]:
         with pytest.raises(KeyError) as error:
             draw()
@@ -169,7 +169,7 @@ def test_a_part_of_a_sweep_says_what_it_is_of(quartic, small):
     assert set(both.trials["model"]) == {"mlp"}
     assert both.only == "model=mlp model.width=3"
     assert len(small.trials) == 12
-    with pytest.raises(KeyError, match=r"no trial has model\.width=7: there are –, 2, 3"):
+    with pytest.raises(KeyError, match=r"no trial has model\.width=7: the values are –, 2, 3"):
         small.where({"model.width": 7})
     with pytest.raises(KeyError, match=r"no axis .model\.wdth"):
         small.where({"model.wdth": 3})
@@ -238,7 +238,7 @@ def everything_diverged(tmp_path_factory):
 def test_a_line_that_diverged_has_no_loss_surface(line):
     gone = vsweep.load(line.directory)
     gone.trials["status"] = "diverged"
-    with pytest.raises(KeyError, match="all its trials diverged"):
+    with pytest.raises(KeyError, match="all trials diverged"):
         gone.plot.loss_surface()
     assert gone.plot.curves("optimizer.lr", "train_loss").data
     assert gone.plot.fits().axes

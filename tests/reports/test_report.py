@@ -157,7 +157,7 @@ def test_no_axis_matters_most_where_all_is_noise(tmp_path):
             {LR: [0.1, 1.0]},
             3,
             lambda row: 0.5 + row["seed"] / 10,
-            ["A map takes two axes that vary.", "optimizer.lr"],
+            ["There is no map: it needs two axes that vary.", "optimizer.lr"],
         ),
         (
             AXES,
@@ -396,7 +396,7 @@ def test_a_verdict_that_changed_is_warned_of(sweep, tmp_path):
     found = {"checked": 2, "of": 48, "chaotic": [], "changed": [3]}
     found["trials"] = [{"chaotic": False, "difference": 0.1, "twin": 1e-6}]
     (made.directory / "verify.json").write_text(json.dumps(found))
-    assert text_of(page(made)).count("trial 3 changed its verdict") == 2
+    assert text_of(page(made)).count("the verdict changed for trial 3") == 2
     (made.directory / "verify.json").write_text(json.dumps({"failed": "RuntimeError: no"}))
     assert text_of(page(made)).count("verification failed (RuntimeError: no)") == 2
 

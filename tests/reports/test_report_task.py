@@ -302,7 +302,7 @@ def test_where_only_the_best_was_kept_it_is_drawn_alone(spiral):
     regions = regions_of(sweep, WIDTH)
     assert len(regions.panels) == 1
     others = {"model=logistic lr=0.1", "width=2", "width=3"} - {regions.panels[0].title[0]}
-    assert all(f"{name} (not kept: keep.params=all)" in regions.caption for name in others)
+    assert all(f"{name} (parameters not kept; use keep.params=all)" in regions.caption for name in others)
 
 
 @pytest.mark.parametrize("name", ["spiral", "line", "plane", "quartic", "field"])
@@ -316,7 +316,7 @@ def test_where_all_diverged_nothing_raises(name, request):
         assert not any(title.startswith("The training loss") for title in found)
     if name in ("quartic", "field"):
         assert "Where each descent ends" in found
-        assert basins_of(sweep).places == ["left for infinity"]
+        assert basins_of(sweep).places == ["went to infinity"]
 
 
 @pytest.mark.parametrize("name", ["spiral", "line", "plane", "quartic", "field"])

@@ -138,7 +138,7 @@ def test_a_sweep_that_was_verified_says_so(shown, monkeypatch):
     assert last == describe_verification(found)
     assert last == (
         "verified: 2 of 14 trials retrained alone; their curves differ by at most 2e-07, and their twins' by"
-        " 4e-06; trial 5 changed its verdict; chaotic, so that rounding decides the curve: trial 5"
+        " 4e-06; the verdict changed for trial 5; chaotic, so that rounding decides the curve: trial 5"
     )
 
 

@@ -203,7 +203,7 @@ def test_a_tracker_whose_process_dies_takes_nothing_from_the_sweep(tmp_path, mon
     monkeypatch.setattr(sys, "executable", "/bin/false")
     sweep = vsweep.sweep([*WORDS, f"dir='{tmp_path / 'sweep'}'"])
     assert len(sweep.trials) == 18
-    assert f"W&B: no run is at {sweep.directory / 'wandb'} (its process ended with status 1)" in sweep.unsent
+    assert f"W&B: no run is at {sweep.directory / 'wandb'} (the worker ended with status 1)" in sweep.unsent
     assert sweep.unsent in capsys.readouterr().err
 
 

@@ -393,7 +393,7 @@ def test_kill_9_of_what_makes_the_runs(server, kept):
     thread.start()
     message = send(kept)
     thread.join()
-    killed = r"W&B: (no run is|\d+ of 13 runs are) at W&B \(its process ended with status -9\); every curve"
+    killed = r"W&B: (no run is|\d+ of 13 runs are) at W&B \(the worker ended with status -9\); every curve"
     assert re.match(killed, message)
     server.heal()
     assert send(kept) == ""

@@ -16,7 +16,7 @@ from vsweep.store.reader import StoredSweep
 OTHERS = "other minima"
 # Places other than single stationary points, in the order of a legend.
 _REST = (MOVING, AWAY, OTHERS)
-# The largest number of minima with their own colors, beside which three other kinds have theirs.
+# At most this many minima have colors of their own; the palette has three more, for the other kinds of ends.
 _MOST_MINIMA = 5
 
 
@@ -70,13 +70,13 @@ def basins_of(sweep: StoredSweep, x: str | None = None, y: str | None = None) ->
     trials = sweep.trials
     defaults = [axis for axis in [*start_axes(sweep), LR] if axis in axes_of(trials) and axis not in (x, y)]
     if (x is None) + (y is None) > len(defaults) or (x is not None and x == y):
-        raise KeyError("it takes two axes: the start of a coordinate, and another start or optimizer.lr")
+        raise KeyError("expected two axes: the start of a coordinate, and another start or optimizer.lr")
     x = x or defaults.pop(0)
     y = y or defaults.pop(0)
     for axis in (x, y):
         check_axis(trials, axis)
         if not is_numeric_dtype(trials[axis]):
-            raise KeyError(f"it takes axes of numbers, and {axis} has other values")
+            raise KeyError(f"expected axes of numbers, and {axis} has other values")
     caption = "Only the first seed is shown." if trials["seed"].nunique() > 1 else ""
     trials = trials[trials["seed"] == trials["seed"].iloc[0]].assign(ended=ending_labels)
     parts = split_trials(trials, (x, y))

@@ -54,24 +54,24 @@ def rows_of(cells: pd.DataFrame) -> list[Row]:
 
 
 def score(row: Row, metric: str) -> str:
-    """Describe a cell's metric, mean ± standard error over the seeds that did not diverge, and the others."""
+    """Describe a cell's metric, mean ± standard error over its seeds, and how many seeds diverged."""
     seeds, diverged = int(row["seeds"]), int(row["diverged"])
     if diverged == seeds:
-        return "it diverges" if seeds == 1 else f"all {seeds} seeds diverge"
+        return "the seed diverges" if seeds == 1 else f"all {seeds} seeds diverge"
     text = f"{metric} {format_with_error(row['mean'], row['sem'])}"
     return f"{text}, {diverged}/{seeds} diverge" if diverged else text
 
 
 def ranked_trials(trials: pd.DataFrame, cell: int, metric: str) -> pd.DataFrame:
     """Return a cell's trials, best first; diverged ones come last."""
-    own = trials[trials["cell"] == cell]
-    keys = pd.DataFrame({"lost": own["status"] != "ok", "value": own[f"final_{metric}"].astype(float)})
-    order = keys.sort_values(["lost", "value"], ascending=[True, not higher_is_better(metric)], kind="stable")
-    return own.loc[order.index]
+    part = trials[trials["cell"] == cell]
+    keys = pd.DataFrame({"diverged": part["status"] != "ok", "value": part[f"final_{metric}"].astype(float)})
+    ascending = [True, not higher_is_better(metric)]
+    return part.loc[keys.sort_values(["diverged", "value"], ascending=ascending, kind="stable").index]
 
 
 def predictors(sweep: StoredSweep, row: Row, metric: str) -> Iterator[Callable[[Any], np.ndarray]]:
-    """Yield the predictors of a cell's trials, best first; omit those that diverged or were not kept."""
+    """Yield the predictors of a cell's trials, best first, without trials that diverged or were not kept."""
     ranked = ranked_trials(sweep.trials, int(row["cell"]), metric)
     for trial in ranked.loc[ranked["status"] == "ok", "trial"]:
         try:

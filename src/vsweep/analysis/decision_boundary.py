@@ -80,7 +80,7 @@ def _boundary(
     if row["diverged"] == row["seeds"] and len(values):
         title.append(f"{metric} at their end {format_with_error(values.mean(), values.sem())}")
     if len(logits) < row["seeds"]:
-        title.append(f"parameters kept of {len(logits)} of {row['seeds']} seeds (keep.params=all: of all)")
+        title.append(f"{len(logits)} of {row['seeds']} seeds kept parameters; keep.params=all keeps all")
     title += describe_hidden(logits, examples.limits, "seed")
     several = len(logits) > 1
     ends = [line for logit in logits if several and (line := line_ends(logit, examples.limits)) is not None]

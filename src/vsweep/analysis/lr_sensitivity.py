@@ -33,10 +33,10 @@ def lr_lines(trials: pd.DataFrame, metric: str | None = None, by: str | None = N
     if by is not None:
         check_axis(trials, by)
     if by == LR:
-        raise KeyError("it takes an axis other than the learning rate")
+        raise KeyError("expected an axis other than the learning rate, got by=optimizer.lr")
     rates = cells[LR] if LR in cells else pd.Series(np.nan, cells.index)
     rates = pd.to_numeric(rates, errors="coerce").astype("Float64").astype("float64")
-    # A log scale has no place for other rates.
+    # A log scale cannot show rates that are zero or negative.
     rates = rates.where((rates > 0.0) & np.isfinite(rates))
     cells = cells.assign(by="" if by is None else cells[by], lr=rates)
     cells = cells.dropna(subset=["by", "lr"])
@@ -85,7 +85,7 @@ def best_lr(lines: pd.DataFrame) -> pd.DataFrame:
     """
     lines = lines.sort_values(["by", "lr"])
     groups = lines.groupby("by", sort=False)
-    # A cell that was not compared may be the same.
+    # A cell that was not compared may be as good as the best, so it counts as the same.
     different = ~lines["same"].fillna(value=True).astype(bool)
     # Number the runs between cells that differ, and keep the run that holds the line's best.
     run = different.astype(int).groupby(lines["by"], sort=False).cumsum()
@@ -127,7 +127,7 @@ def lr_sensitivity(
             vary.
     """
     if not metric.endswith("loss"):
-        raise KeyError(f"it takes a loss, not {metric!r}")
+        raise KeyError(f"expected a loss, got {metric!r}")
     lines = lr_lines(trials, metric, by)
     initial = trials["trial"].map(start.astype(float))
     final = final_values(trials, metric)

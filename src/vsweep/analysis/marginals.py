@@ -107,7 +107,7 @@ def heat_map(trials: pd.DataFrame, cells: pd.DataFrame, x: str, y: str, metric: 
         KeyError: If there is no such axis, or both are the same.
     """
     if x == y:
-        raise KeyError(f"it takes two axes, got {x!r} twice")
+        raise KeyError(f"expected two axes, got {x!r} twice")
     table = pairs(trials, cells, x, y, metric)
     columns, rows = (sorted_values(table[side]).tolist() for side in ("x", "y"))
     return HeatMap(x, y, metric, columns, rows, table)

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-AWAY, MOVING = "left for infinity", "not settled"
+AWAY, MOVING = "went to infinity", "not settled"
 _MOST_PLACES = 8
 _STATIONARY = ("saddle", "maximum")
 

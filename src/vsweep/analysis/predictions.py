@@ -117,7 +117,7 @@ def _select(
             part = "" if len(kept) >= min(ok, seeds or ok) else f"{len(kept)} of {ok} seeds kept"
             cells.append(_Cell([name, score(row, metric), part], row, kept))
         else:
-            reason = "not kept: keep.params=all" if ok else score(row, metric)
+            reason = "parameters not kept; use keep.params=all" if ok else score(row, metric)
             omitted.append(f"{name or 'the one cell'} ({reason})")
     if not cells and by is not None:
         # The best cell of all may have kept its parameters even if no value's best cell did.

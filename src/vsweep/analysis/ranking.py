@@ -21,7 +21,7 @@ def check_axis(trials: pd.DataFrame, axis: str) -> None:
         KeyError: If it does not.
     """
     if axis not in axes_of(trials):
-        raise KeyError(f"no axis {axis!r}: there are {', '.join(axes_of(trials))}")
+        raise KeyError(f"no axis {axis!r}: the axes are {', '.join(axes_of(trials))}")
 
 
 def has_value(trials: pd.DataFrame, axis: str, value: Any) -> pd.Series:
@@ -48,7 +48,7 @@ def has_value(trials: pd.DataFrame, axis: str, value: Any) -> pd.Series:
     matches = matches.fillna(value=False).astype(bool)
     if not matches.any():
         known = ", ".join(map(format_value, column.drop_duplicates()))
-        raise KeyError(f"no trial has {axis}={value}: there are {known}")
+        raise KeyError(f"no trial has {axis}={value}: the values are {known}")
     return matches
 
 
@@ -119,11 +119,11 @@ def best_cell(trials: pd.DataFrame, metric: str | None = None, report: str | Non
 
 def restrict(sweep: AnySweep, values: Mapping[str, Any]) -> AnySweep:
     """Return the sweep restricted to the cells that have these values: see `Sweep.where`."""
-    kept = sweep.trials
+    trials = sweep.trials
     for axis, value in values.items():
-        kept = kept[has_value(kept, axis, value)]
+        trials = trials[has_value(trials, axis, value)]
     description = " ".join(f"{axis}={value}" for axis, value in values.items())
-    return sweep.restricted(kept.reset_index(drop=True), f"{sweep.only} {description}".strip())
+    return sweep.restricted(trials.reset_index(drop=True), f"{sweep.only} {description}".strip())
 
 
 def test_metric(trials: pd.DataFrame, metric: str) -> str | None:

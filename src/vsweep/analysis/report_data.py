@@ -34,13 +34,13 @@ class ReportData:
         Raises:
             KeyError: If the metric was not recorded.
         """
-        # In a report, a null that is a value has a name.
+        # A report prints a null that is a value as "null", and a missing axis as a dash.
         self.sweep, self.trials = sweep, label_nulls(sweep.trials)
         self.metric = metric or default_metric(self.trials)
         self.cells = rank_cells(self.trials, self.metric)
         self.axes = varied_axes(self.trials)
         self.names = short_axis_names(self.axes)
-        # The seed changes nothing, as in descents of a function from fixed starts.
+        # True if the seed changes nothing, as in descents of a function from fixed starts.
         spread = self.cells["std"].fillna(0.0).any()
         self.is_seedless = not spread and (self.cells["seeds"].max() > 1 or is_function(self.trials))
         self.diverged = int((self.trials["status"] == "diverged").sum())

@@ -17,7 +17,7 @@ _MOST_ENTRIES = 2_000_000
 _BINS = (8, 4)
 # With fewer cells, or fewer entries of a seed, missing entries cannot be predicted.
 _FEWEST_CELLS, _FEWEST_ENTRIES = 20, 10
-# A tree of a forest that sees more entries takes longer and predicts no better.
+# Each tree of a forest sees at most this many entries; with more, it takes longer and predicts no better.
 _MOST_SAMPLES = 1_000
 
 

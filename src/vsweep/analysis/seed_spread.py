@@ -12,15 +12,15 @@ _SPREAD = {"": "mean", "_std": "std", "_min": "min", "_max": "max"}
 def finite_curves(trials: pd.DataFrame, curves: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
     """Return the curves that represent each cell, with their `cell`; values that are not finite are NaN.
 
-    They are the curves of the seeds that did not diverge, or of all seeds if every one diverged. Metrics are
+    These are the curves of the seeds that did not diverge, or of all seeds if all diverged. Metrics are
     float64.
     """
     diverged = trials["status"] == "diverged"
     all_diverged = diverged.groupby(trials["cell"]).transform("all")
     cells = trials.loc[~diverged | all_diverged, ["trial", "cell"]]
-    kept = curves[["trial", "step", *metrics]].merge(cells, on="trial")
-    kept[metrics] = kept[metrics].astype(np.float64).replace([np.inf, -np.inf], np.nan)
-    return kept
+    part = curves[["trial", "step", *metrics]].merge(cells, on="trial")
+    part[metrics] = part[metrics].astype(np.float64).replace([np.inf, -np.inf], np.nan)
+    return part
 
 
 def aggregate_seeds(trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:

@@ -51,7 +51,7 @@ class Tables:
         trials, metric = self._data(metric)
         loss = matching_loss(trials, metric)
         if loss is None:
-            raise KeyError(f"no loss goes with {metric}")
+            raise KeyError(f"no loss matches the metric {metric}")
         return lr_sensitivity.lr_sensitivity(trials, initial_values(self._sweep.directory, loss), loss, by)
 
     def _data(self, metric: str | None) -> tuple[pd.DataFrame, str]:

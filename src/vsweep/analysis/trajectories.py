@@ -72,7 +72,7 @@ def coordinates(sweep: StoredSweep, trials: pd.DataFrame | None = None) -> list[
         KeyError: If the sweep minimizes no functions.
     """
     if not is_function(sweep.trials):
-        raise KeyError("it takes a sweep of functions to minimize: model=point")
+        raise KeyError("expected a sweep of functions to minimize: model=point")
     trials = sweep.trials if trials is None else trials
     first = sweep.curves[(sweep.curves["step"] == 0) & sweep.curves["trial"].isin(trials["trial"])]
     names = [name for name in map(str, first.columns) if is_parameter(name)]
@@ -123,7 +123,7 @@ def _function_parts(sweep: StoredSweep, counts: Sequence[int]) -> list[tuple[str
     if not parts:
         takes = "two coordinates" if len(counts) == 1 else "one or two coordinates"
         names = ", ".join(coordinates(sweep)) or "very many"
-        raise KeyError(f"it takes a function of {takes}, and this one has {names}")
+        raise KeyError(f"expected a function of {takes}, and this one has {names}")
     return parts
 
 
@@ -233,12 +233,12 @@ def loss_surface_of(sweep: StoredSweep) -> Panels[Landscape]:
     """
     names = recorded_parameters(sweep.trials)
     if names != ["param.b", "param.w"] or "least_squares_w" not in sweep.trials:
-        raise KeyError("it takes a line of one feature: model=linear record_params=true, squared error")
+        raise KeyError("expected a line of one feature: model=linear record_params=true, squared error")
     if sweep.trials["least_squares_w"].nunique(dropna=False) > 1:
-        raise KeyError("it takes squared error on one data set, and some trials have others")
+        raise KeyError("expected squared error on one data set, and some trials have others")
     trials = sweep.trials[sweep.trials["status"] == "ok"]
     if trials.empty:
-        raise KeyError("all its trials diverged")
+        raise KeyError("all trials diverged")
     examples = example_data_for(sweep, "loss_surface", 1, "numbers")
     train = examples.part(train=True)
     x = (train[examples.columns[0]].to_numpy() - examples.mean[0]) / examples.std[0]

@@ -27,13 +27,13 @@ _DECADES = 20.0
 
 
 class Chart(NamedTuple):
-    """A figure with its words.
+    """A figure with its title and its note.
 
     Attributes:
         title: The title.
         figure: The figure, without a title; the page sets the colors of background and text.
-        note: Explains how to read the chart, and what it leaves out.
-        steps: The axis of the steps, `x` or `y`, of a chart of the cells that the reader chooses.
+        note: The explanation of how to read the chart, and of the data that it leaves out.
+        steps: The axis that shows steps, `x` or `y`, of a chart whose cells the reader chooses; otherwise "".
     """
 
     title: str

@@ -54,33 +54,33 @@ _FIELDS = "FIELD=VALUE"
 COMMANDS = {
     "run": Command("train a sweep; the last line printed is its directory", _FIELDS, epilog=_RUN),
     "plan": Command("print what would run, and train nothing", _FIELDS, epilog=_AXES),
-    "resume": Command("train a sweep's missing trials, or more of it: DIR seeds=32", f"DIR {_FIELDS}"),
+    "resume": Command("train a sweep's missing trials, or extend it: DIR seeds=32", f"DIR {_FIELDS}"),
     "verify": Command("train some trials again, alone", options=("k", "seed", "allow_targets")),
     "confirm": Command(
         "train the best cells again on fresh seeds", options=("top", "seeds", "metric", "allow_targets")
     ),
     "check": Command("check gradients against central differences", _FIELDS, epilog=_AXES),
-    "sync": Command("send W&B what it lacks of a sweep", options=(*_WHERE, "rows", "mode", "patience")),
+    "sync": Command("upload the runs that W&B lacks", options=(*_WHERE, "rows", "mode", "patience")),
     "dashboard": Command("save a workspace in W&B, and print its URL", options=_WHERE),
     "report": Command("write report.html, for any browser", options=("metric", "path", "allow_targets")),
     "completion": Command("print a shell's completion script", "SHELL", epilog=_COMPLETION),
 }
 
 
-# The options of all commands: the value in the help, the help, and the least integer where the value is one.
+# The options of all commands: the value in the help, the help, and the least value of an integer option.
 _OPTIONS: dict[str, tuple[str, str, int | None]] = {
-    "k": ("N", "how many random trials (8)", 0),
+    "k": ("N", "the number of random trials (8)", 0),
     "seed": ("N", "the seed that draws the trials (0)", 0),
-    "top": ("N", "how many cells (5)", 1),
-    "seeds": ("N", "how many fresh seeds; by default the sweep's count, at least 8", 1),
+    "top": ("N", "the number of cells (5)", 1),
+    "seeds": ("N", "the number of fresh seeds; by default the sweep's, at least 8", 1),
     "metric": ("METRIC", "the metric that ranks the cells", None),
     "path": ("FILE", "the file; by default report.html in DIR", None),
     "project": ("NAME", "the W&B project; by default the sweep's", None),
     "entity": ("NAME", "the W&B entity; by default the sweep's, or your own", None),
     "level": ("LEVEL", "what a W&B run stands for: trial, cell or sweep", None),
-    "rows": ("N", "how many steps of a curve are sent", 2),
+    "rows": ("N", "the largest number of steps of a curve to send", 2),
     "mode": ("MODE", "online, or offline for files", None),
-    "patience": ("SECONDS", "how long a silent server is waited for", 0),
+    "patience": ("SECONDS", "how long to wait for a server that does not answer", 0),
     "trial": ("N", "the trial's number", 0),
     "from": ("DIR", "the sweep's directory", None),
     "dir": ("DIR", "the new directory", None),

@@ -74,7 +74,7 @@ def _finish(trained: vsweep.Sweep) -> None:
         raise SystemExit(1)
 
 
-# Messages on the results of this process's jobs that trackers did not receive.
+# Messages on results of this process's jobs that a tracker did not receive.
 _unsent: list[str] = []
 
 

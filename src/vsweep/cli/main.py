@@ -44,7 +44,7 @@ def main() -> None:
         with suppress(OSError):
             print(f"vsweep: {str(stop) or 'stopped'}", file=sys.stderr, flush=True)
             sys.stdout.flush()
-        # The interpreter's own end would wait for a compile or a block that is running.
+        # A normal exit of the interpreter would wait for a running compilation or block.
         os._exit(getattr(stop, "status", 130))
 
 
@@ -54,7 +54,7 @@ def _terminated(number: int, frame: Any) -> None:
 
 def _import_quietly() -> None:
     """Import the modules that take seconds; Ctrl-C ends the import without a message."""
-    # Most of what the imports make lives on, and the collector would look through it again and again.
+    # Most objects that imports create are never freed, and the collector would scan them again and again.
     gc.disable()
     interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if interruptible:

@@ -26,7 +26,7 @@ def check(config: ConfigInput = (), **own: Any) -> GradientCheck:
         own uncertainty.
 
     Raises:
-        ConfigError: The sweep cannot be run.
+        ConfigError: If the sweep cannot be run.
     """
     plan, _ = plan_sweep(make_spec(config, user_functions(**own)), load_timings(), {})
     programs = tuple(check_gradients(plan))

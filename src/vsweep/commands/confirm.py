@@ -59,7 +59,7 @@ def confirm(
         which the cell is worse than in the sweep (the winner's curse). `confirm.json` holds the same.
 
     Raises:
-        ConfigError: There is no sweep, no such metric, or the data or functions have changed.
+        ConfigError: If there is no sweep, no such metric, or the data or functions have changed.
     """
     sweep = Sweep(directory)
     spec = recorded_spec(sweep.directory, own, allow_targets)

@@ -30,8 +30,8 @@ def dashboard(
         The workspace's URL.
 
     Raises:
-        ConfigError: There is no sweep, or W&B does not accept a name.
-        ServiceError: W&B did not save the workspace.
+        ConfigError: If there is no sweep, or W&B does not accept a name.
+        ServiceError: If W&B did not save the workspace.
     """
     # The module needs W&B's client, without which all other commands work.
     from vsweep.trackers.wandb.dashboard import describe_panels

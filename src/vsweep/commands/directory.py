@@ -42,9 +42,9 @@ def open_store(spec: SweepSpec, plan: Plan, directory: Path | None) -> Store:
     """Open a sweep's directory, or make a new one.
 
     Raises:
-        ConfigError: The directory cannot hold this sweep; nothing was changed.
-        StoreError: The directory cannot be written.
-        Interrupted: Ctrl-C or SIGTERM.
+        ConfigError: If the directory cannot hold this sweep; nothing was changed.
+        StoreError: If the directory cannot be written.
+        Interrupted: On Ctrl-C or SIGTERM.
     """
     place = directory or _new_directory(spec.name)
     own = {group: {**spec.raw[group], "_target_": qualified_name(part)} for group, part in spec.own.items()}
@@ -83,7 +83,7 @@ def _column(values: np.ndarray) -> Any:
 
 
 def _record(spec: SweepSpec, plan: Plan) -> dict[str, Any]:
-    """Return the content of `plan.json`: where the sweep comes from, and its programs."""
+    """Return the content of `plan.json`: the origin of the sweep, and its programs."""
     return {
         "id": token_hex(4),
         "name": spec.name,
@@ -99,7 +99,7 @@ def _record(spec: SweepSpec, plan: Plan) -> dict[str, Any]:
 
 
 def _new_directory(name: str) -> Path:
-    """Make `outputs/NAME/TIME` at once, so that sweeps which start together get directories of their own."""
+    """Make `outputs/NAME/TIME` at once, so that sweeps that start together get different directories."""
     parent = Path("outputs") / name
     time = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     directory = parent / time
@@ -110,7 +110,7 @@ def _new_directory(name: str) -> Path:
             directory = parent / f"{time}_{number}"
         except OSError as error:
             reason = f"cannot make a directory in {str(parent)!r} ({error.strerror})"
-            raise ConfigError("dir", reason, "give dir=…, where it can be written") from error
+            raise ConfigError("dir", reason, "give dir=… with a directory that can be written") from error
         else:
             break
     return directory
@@ -147,13 +147,13 @@ def load(directory: str | Path, *, allow_targets: Sequence[str] = (), **own: Any
             needs them.
 
     Raises:
-        ConfigError: There is no sweep.
+        ConfigError: If there is no sweep.
     """
     return RecordedSweep(directory, user_functions(**own), allow_targets)
 
 
 def open_untrusted(directory: str | Path) -> Sweep:
-    """Load a sweep from a directory that may come from others. Raises `ConfigError`."""
+    """Load a sweep from a directory that may come from someone else. Raises `ConfigError`."""
     sweep = Sweep(directory)
     check_no_links(sweep.directory)
     check_inside(sweep.directory)
@@ -172,7 +172,7 @@ def plan_again(spec: SweepSpec, sweep: Sweep, only: int | None = None) -> tuple[
         The plan, the mesh of the devices, and the measurements of earlier sweeps.
 
     Raises:
-        ConfigError: The plan's trials are not those that the sweep trained.
+        ConfigError: If the plan's trials are not those that the sweep trained.
     """
     timings = load_timings()
     plan, mesh = plan_sweep(spec, timings, sweep.plan if only is None else {})
@@ -194,11 +194,11 @@ def recorded_spec(
     Args:
         directory: The sweep's directory.
         own: The user's own functions by group: `model`, `loss`, `data`.
-        allow_targets: Modules that the user trusts. The directory may come from others, so the modules that
-            its config names count for nothing.
+        allow_targets: Modules that the user trusts. The directory may come from someone else, so the modules
+            that its own config allows are ignored.
 
     Raises:
-        ConfigError: There is no sweep, or it cannot be read.
+        ConfigError: If there is no sweep, or it cannot be read.
     """
     record = read_plan(directory)
     check_format(directory, record, NUMERICS)
@@ -219,7 +219,7 @@ def recorded_overrides(directory: Path, record: Mapping[str, Any]) -> list[str]:
 
 @contextmanager
 def _readable(directory: Path) -> Iterator[None]:
-    """Turn what fails where a directory's files lack a field into a `ConfigError`."""
+    """Turn the errors of missing or malformed fields of a directory's files into a `ConfigError`."""
     try:
         yield
     except (OSError, KeyError, TypeError, yaml.YAMLError) as error:

@@ -1,4 +1,4 @@
-"""Failures of a command, said in one message that names what is kept."""
+"""Failures of a command, each explained in one message that names the results that are kept."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -10,17 +10,17 @@ from vsweep.errors import Interrupted, StoreError
 
 
 def os_error_text(error: OSError) -> str:
-    """Return the system's text of an error; Arrow adds a number and text of its own."""
+    """Return the system's text of an error, without the number and the text that Arrow adds."""
     return os.strerror(error.errno) if error.errno else str(error)
 
 
 @contextmanager
 def explained_failures(directory: Path, kept: Callable[[], str]) -> Iterator[None]:
-    """Turn what ends a command early into an error that says what is kept.
+    """Turn errors and signals that end a command early into an error that names the results that are kept.
 
     Args:
         directory: The directory that the command writes.
-        kept: Returns what is kept, in words.
+        kept: A function that describes the results that are kept.
 
     Raises:
         Interrupted: In place of `KeyboardInterrupt`, with its exit status.

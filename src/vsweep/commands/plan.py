@@ -1,4 +1,4 @@
-"""Say what a sweep would train, and train nothing."""
+"""Describe the training of a sweep, and train nothing."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def plan(config: ConfigInput = ()) -> tuple[SweepSpec, Plan]:
         The checked config, and the programs that would be trained.
 
     Raises:
-        ConfigError: The sweep cannot be run.
+        ConfigError: If the sweep cannot be run.
     """
     spec = make_spec(config)
     earlier = read_plan(Path(spec.raw["dir"])) if spec.raw["dir"] else {}

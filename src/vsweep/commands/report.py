@@ -25,15 +25,15 @@ def report(
         path: The file; by default `report.html` in the sweep's directory.
         metric: The metric that ranks the cells; by default the validation metric.
         allow_targets: As in `load`.
-        **own: Your own `model`, `loss` and `data`, as in `load`. Without your functions the report lacks what
-            they learned.
+        **own: Your own `model`, `loss` and `data`, as in `load`. Without them, the report has no pictures of
+            the learned function.
 
     Returns:
         The file's path.
 
     Raises:
-        ConfigError: There is no sweep, or no such metric.
-        StoreError: The file cannot be written.
+        ConfigError: If there is no sweep, or no such metric.
+        StoreError: If the file cannot be written.
     """
     sweep = load(directory, allow_targets=allow_targets, **own)
     try:

@@ -29,7 +29,7 @@ def overrides(
         allow_targets: Modules whose functions the sweep's config may name.
 
     Raises:
-        ConfigError: There is no such trial.
+        ConfigError: If there is no such trial.
     """
     return list(starmap(spell, _fields(directory, trial, own, allow_targets).items()))
 
@@ -42,7 +42,7 @@ def _fields(
     position = int(np.searchsorted(number, trial))
     if position == len(number) or number[position] != trial:
         got = f"no trial {trial} in {str(directory)!r}"
-        raise ConfigError("trial", got, f"it takes one of its {len(number):,}, up to {number[-1]}")
+        raise ConfigError("trial", got, f"it has {len(number):,} trials, numbered up to {number[-1]}")
     cell = spec.cell(int(spec.grid.cells[row[position]]))
     return cell_values(cell) | {"seeds": [int(seeds[position])]}
 
@@ -84,7 +84,7 @@ def reproduce(
         quiet: Show nothing while the trial trains.
 
     Raises:
-        ConfigError: There is no such trial, or the data or functions have changed.
+        ConfigError: If there is no such trial, or the data or functions have changed.
     """
     fields = _fields(directory, trial, own, allow_targets)
     more = {"keep.params": "all", "verify": False, "tracker": "none", "allow_targets": list(allow_targets)}

@@ -26,7 +26,7 @@ def resume(directory: str | Path, config: ConfigInput = (), *, quiet: bool = Fal
         **own: Your own `model`, `loss` and `data`, as they were given to `vsweep.sweep`.
 
     Raises:
-        ConfigError: There is no sweep, or it cannot be run; nothing was written.
+        ConfigError: If there is no sweep, or it cannot be run; nothing was written.
         StoreError: As in `vsweep.sweep`.
         Interrupted: As in `vsweep.sweep`.
     """
@@ -39,12 +39,12 @@ def resume(directory: str | Path, config: ConfigInput = (), *, quiet: bool = Fal
     changes, notes = as_overrides(config)
     if changes:
         check_inside(directory)
-        # The directory may come from others, so the modules that it would import are not taken from it.
+        # The directory may come from someone else, so the modules that it allows are ignored.
         changed = {(change.kind, change.key) for change in changes}
         changed |= {("assign", "dir"), ("assign", "allow_targets")}
         recorded = as_overrides(recorded_overrides(directory, record)).overrides
-        kept = [override for override in recorded if (override.kind, override.key) not in changed]
-        overrides = [*kept, *changes, *as_overrides({"dir": str(directory)}).overrides]
+        unchanged = [override for override in recorded if (override.kind, override.key) not in changed]
+        overrides = [*unchanged, *changes, *as_overrides({"dir": str(directory)}).overrides]
         return train_sweep(make_spec(UserConfig(overrides, notes), own), quiet=quiet)
     if is_complete(directory, record):
         sweep = RecordedSweep(directory, own, ())

@@ -31,9 +31,9 @@ def sweep(
         quiet: Show nothing while the sweep trains.
 
     Raises:
-        ConfigError: The sweep cannot be run; nothing was written.
-        StoreError: The directory can no longer be written, or one trial does not fit in memory.
-        Interrupted: Ctrl-C (it is a `KeyboardInterrupt`); finished trials are kept.
+        ConfigError: If the sweep cannot be run; nothing was written.
+        StoreError: If the directory can no longer be written, or one trial does not fit in memory.
+        Interrupted: On Ctrl-C (it is a `KeyboardInterrupt`); finished trials are kept.
     """
     own = user_functions(model=model, loss=loss, data=data)
     return train_sweep(make_spec(config, own), quiet=quiet)

@@ -1,4 +1,4 @@
-"""Send a sweep to Weights & Biases from its directory alone."""
+"""Upload a sweep to Weights & Biases, using only its directory."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ SYNC = (*WHERE, "rows", "mode", "patience")
 
 
 def sync(directory: str | Path, *, quiet: bool = False, **options: Any) -> str:
-    """Send W&B what it lacks of a sweep, from the sweep's directory alone; no run is sent twice.
+    """Upload the runs of a sweep that W&B lacks, using only the sweep's directory; no run is sent twice.
 
     A call that was stopped can be repeated.
 
@@ -32,9 +32,9 @@ def sync(directory: str | Path, *, quiet: bool = False, **options: Any) -> str:
         The URL of the runs' page; empty for offline files.
 
     Raises:
-        ConfigError: There is no sweep, or no such option.
-        ServiceError: W&B did not receive all of the sweep; the message says what it received.
-        Interrupted: Ctrl-C or SIGTERM; the message says what W&B lacks.
+        ConfigError: If there is no sweep, or no such option.
+        ServiceError: If W&B did not receive all of the sweep; the message says what it received.
+        Interrupted: On Ctrl-C or SIGTERM; the message says what W&B lacks.
     """
     for name in options:
         if name not in SYNC:
@@ -42,12 +42,12 @@ def sync(directory: str | Path, *, quiet: bool = False, **options: Any) -> str:
     sweep = open_untrusted(directory)
     if sweep.plan.get("format") != FORMAT:
         raise ConfigError("dir", f"{str(directory)!r} was made by another version", "sync with that version")
-    asked = wandb_options(sweep, {"mode": "online", **options}, SYNC)
-    if asked["mode"] in ("auto", "disabled"):
-        raise ConfigError("mode", f"got {asked['mode']!r}", "it takes online or offline")
+    fields = wandb_options(sweep, {"mode": "online", **options}, SYNC)
+    if fields["mode"] in ("auto", "disabled"):
+        raise ConfigError("mode", f"got {fields['mode']!r}", "it takes online or offline")
     arguments = {name: str(value) for name, value in options.items() if value is not None}
-    trials, cells = sweep.plan["trials"], sweep.plan["cells"]
-    tracker = WandbTracker(sweep.directory, asked, trials, cells, sync=True, quiet=quiet, arguments=arguments)
+    counts = sweep.plan["trials"], sweep.plan["cells"]
+    tracker = WandbTracker(sweep.directory, fields, *counts, sync=True, quiet=quiet, arguments=arguments)
 
     def unsent() -> str:
         tracker.close()

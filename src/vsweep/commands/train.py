@@ -61,13 +61,13 @@ class Prepared:
         return time.perf_counter() - self.started
 
     def kept(self) -> str:
-        """Return what the directory keeps, and how to continue, in words."""
+        """Describe the trials that the directory keeps, and how to continue."""
         store = self.store
-        kept = f"{store.finished:,} of {len(store.done):,} trials are kept in {store.directory}"
+        message = f"{store.finished:,} of {len(store.done):,} trials are kept in {store.directory}"
         if store.finished == len(store.done):
-            return kept
+            return message
         resume = f"vsweep resume {shlex.quote(str(store.directory))}"
-        return f"{kept}, unfinished blocks are dropped; to continue: {resume}"
+        return f"{message}, unfinished blocks are dropped; to continue: {resume}"
 
 
 def train_sweep(spec: SweepSpec, directory: Path | None = None, *, quiet: bool) -> Sweep:
@@ -79,9 +79,9 @@ def train_sweep(spec: SweepSpec, directory: Path | None = None, *, quiet: bool) 
         quiet: Show nothing.
 
     Raises:
-        ConfigError: The sweep cannot be run; nothing was written.
-        StoreError: The directory can no longer be written, or one trial does not fit in memory.
-        Interrupted: Ctrl-C or SIGTERM; finished trials are kept.
+        ConfigError: If the sweep cannot be run; nothing was written.
+        StoreError: If the directory can no longer be written, or one trial does not fit in memory.
+        Interrupted: On Ctrl-C or SIGTERM; finished trials are kept.
     """
     prepared = prepare(spec, directory)
     with closing(prepared.store), explained_failures(prepared.store.directory, prepared.kept):
@@ -141,7 +141,7 @@ def train_missing(prepared: Prepared, trackers: Trackers) -> None:
                 store.add(block)
                 trackers.trained(len(block.rows))
             writing += time.perf_counter() - received
-            # The block holds parameters on the devices.
+            # The block would keep its parameters on the devices.
             del block
     finally:
         store.write_trials()
@@ -186,13 +186,13 @@ def _write_report(sweep: Sweep) -> None:
 
 def _requested_pictures(spec: SweepSpec) -> list[tuple[str, dict[str, Any]]]:
     """Return the pictures that the config asks for. Raises `ConfigError`."""
-    wanted = parse_field("pictures", spec.raw.get("pictures"))
-    if not wanted:
+    entries = parse_field("pictures", spec.raw.get("pictures"))
+    if not entries:
         return []
     # Matplotlib takes half a second to import.
     from vsweep.figures import requested_pictures
 
-    return requested_pictures(wanted, [axis.path for axis in spec.grid.axes])
+    return requested_pictures(entries, [axis.path for axis in spec.grid.axes])
 
 
 def _announce(prepared: Prepared, trackers: Trackers) -> None:
@@ -200,7 +200,7 @@ def _announce(prepared: Prepared, trackers: Trackers) -> None:
     spec, store = prepared.spec, prepared.store
     lines = [describe(spec, prepared.plan), *(f"  {note}" for note in store.notes)]
     if store.finished:
-        lines.append(f"  {store.finished:,} of {len(store.done):,} trials are in {store.directory} already")
+        lines.append(f"  {store.finished:,} of {len(store.done):,} trials are already in {store.directory}")
     trackers.begin(spec.name, len(store.done) - store.finished, "\n".join(lines))
 
 
@@ -208,7 +208,7 @@ def _trackers(prepared: Prepared, *, quiet: bool) -> list[Tracker]:
     console = ConsoleTracker()
     trackers: list[Tracker] = [] if quiet else [console]
     options, grid = prepared.spec.raw["tracker"]["wandb"], prepared.plan.grid
-    # W&B was sent a sweep that was finished before.
+    # A sweep that was finished before has already been sent to W&B.
     if tracker_mode(options) != "disabled" and prepared.missing:
         bar, folder = None if quiet else console.bar, prepared.store.directory
         trackers.append(WandbTracker(folder, options, len(grid), len(grid.cells), quiet=quiet, bar=bar))

@@ -19,7 +19,7 @@ from vsweep.store.lock import Lock
 from vsweep.store.reader import VERIFIED
 from vsweep.store.writer import read_curves
 
-# The share of a sweep's time that its own verification may take, and how many trials it draws at random.
+# A sweep's own verification may take this share of its time, and draws this many trials at random.
 _SHARE, _AT_RANDOM = 0.05, 2
 
 
@@ -49,7 +49,7 @@ def verify(
         The content of `verify.json`.
 
     Raises:
-        ConfigError: There is no sweep, or its data or functions have changed.
+        ConfigError: If there is no sweep, or its data or functions have changed.
     """
     sweep = Sweep(directory)
     plan, mesh, timings = plan_again(recorded_spec(sweep.directory, own, allow_targets), sweep)
@@ -73,8 +73,8 @@ def verify_some(sweep: Sweep, plan: Plan, mesh: Mesh, timings: TimingCache, elap
     """
     result = summarize([], len(sweep.trials))
     try:
-        drawn = choose_trials_to_verify(plan, sweep.trials, _AT_RANDOM)
-        chosen = within_budget(plan, timings, drawn, _SHARE * elapsed_s)
+        candidates = choose_trials_to_verify(plan, sweep.trials, _AT_RANDOM)
+        chosen = within_budget(plan, timings, candidates, _SHARE * elapsed_s)
         if chosen:
             curves_of = partial(read_curves, sweep.directory)
             result = verify_trials(plan, mesh, timings, sweep.trials, curves_of, chosen)

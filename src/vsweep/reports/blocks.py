@@ -12,7 +12,7 @@ Charts = dict[tuple[str, ...], Chart]
 
 @dataclass(frozen=True)
 class Choice:
-    """Charts one of which is shown, as the reader chooses.
+    """Charts of which the reader chooses one to be shown.
 
     Attributes:
         names: The names of the choices.

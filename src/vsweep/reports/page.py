@@ -100,12 +100,12 @@ def _section(section: Section, charts: dict[str, Chart]) -> dict[str, Any]:
         block = Choice((), {(): block}) if isinstance(block, Chart) else block
         blocks.append({"kind": type(block).__name__, "key": key, "block": block})
         if isinstance(block, Choice):
-            own = {f"{key}-{i}": chart for i, chart in enumerate(block.charts.values())}
-            keys = dict(zip(map("|".join, block.charts), own, strict=True))
-            captions = {name: {"title": chart.title, "note": chart.note} for name, chart in own.items()}
-            blocks[-1]["chart"] = next(iter(own.values()))
+            by_key = {f"{key}-{i}": chart for i, chart in enumerate(block.charts.values())}
+            keys = dict(zip(map("|".join, block.charts), by_key, strict=True))
+            captions = {name: {"title": chart.title, "note": chart.note} for name, chart in by_key.items()}
+            blocks[-1]["chart"] = next(iter(by_key.values()))
             blocks[-1]["choices"] = _embedded({"charts": keys, "captions": captions})
-            charts |= own
+            charts |= by_key
     return {"name": section.name, "title": section.title, "sentences": section.sentences, "blocks": blocks}
 
 

@@ -31,15 +31,15 @@ def sweep_facts(sweep: StoredSweep) -> list[tuple[str, str]]:
 
 
 def warnings(sweep: StoredSweep) -> list[str]:
-    """Return the warnings that a reader should know before they believe a number."""
+    """Return the warnings that readers should know before they rely on a number."""
     plan, trials = sweep.plan, sweep.trials
     texts = [f"{name}: {record['note']}" for name, record in plan["data"].items() if record.get("note")]
     missing = plan["trials"] - len(trials)
     if missing > 0 and not sweep.only:
         texts.append(f"{missing:,} of {plan['trials']:,} trials are not finished; the report leaves them out")
-    lost = int((trials["status"] == "diverged").sum())
-    if lost:
-        texts.append(f"{lost:,} of {len(trials):,} trials diverged")
+    diverged = int((trials["status"] == "diverged").sum())
+    if diverged:
+        texts.append(f"{diverged:,} of {len(trials):,} trials diverged")
     verified = sweep.verified or {}
     if any(verified.get(key) for key in ("failed", "changed", "chaotic")):
         texts.append(describe_verification(verified))

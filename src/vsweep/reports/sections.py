@@ -64,7 +64,7 @@ def best(data: ReportData) -> Iterator[Content]:
 
 
 def _describe_lead(data: ReportData) -> str:
-    """Say in a sentence whether the first cell is really the best."""
+    """Describe in a sentence whether the first cell is really the best."""
     if len(data.cells) == 1:
         return "There is only one cell, so there is nothing to compare it with."
     if data.is_seedless:
@@ -112,9 +112,9 @@ def matters(data: ReportData) -> Iterator[Content]:
         yield f"The importance of the axes is unknown: {data.importance}."
     else:
         lines = describe(data.importance)
-        # Where the seed changes nothing, luck is no explanation.
-        kept = [line for line in lines if not (data.is_seedless and re.search("seeds|luck", line))]
-        yield from (_sentence(line, data.names.values()) for line in kept)
+        # If the seed changes nothing, sentences about seeds and luck do not apply.
+        lines = [line for line in lines if not (data.is_seedless and re.search("seeds|luck", line))]
+        yield from (_sentence(line, data.names.values()) for line in lines)
         yield effect_charts.importance_bars(data.importance, data.names)
     shown = [axis for axis in data.by_importance if effect_charts.can_show(data.trials[axis])]
     if data.cells["mean"].notna().any() and shown:
@@ -131,17 +131,17 @@ def _sentence(text: str, names: Iterable[str] = ()) -> str:
 
 def good_region(data: ReportData) -> Iterator[Content]:
     """Answer the third question: maps over two axes."""
-    lost, trials = data.diverged, len(data.trials)
-    yield f"{lost:,} of {trials:,} trials diverged ({lost / trials:.0%})." if lost else "No trial diverged."
+    count, size = data.diverged, len(data.trials)
+    yield f"{count:,} of {size:,} trials diverged ({count / size:.0%})." if count else "No trial diverged."
     place = data.by_importance.index
     pairs = sorted(heatmap_pairs(data.trials), key=lambda pair: place(pair[0]) + place(pair[1]))
     total = len(data.axes) * (len(data.axes) - 1) // 2
     if not total:
-        yield "A map takes two axes that vary."
+        yield "There is no map: it needs two axes that vary."
     elif not pairs:
         yield "There is no map: the axes were drawn together, or have too many values."
     elif len(pairs) < total:
-        yield f"{len(pairs)} of {total} pairs of axes have maps: those with few values, mostly trained."
+        yield f"{len(pairs)} of {total} pairs of axes have maps: those with few values, most of them trained."
     charts: Charts = {
         (f"{x} × {y}", show): chart
         for x, y in pairs
@@ -154,9 +154,9 @@ def good_region(data: ReportData) -> Iterator[Content]:
 def got_there(data: ReportData) -> Iterator[Content]:
     """Answer the fourth question: curves."""
     trials, curves, cells = data.trials, data.curves, data.shown_cells
-    few = downsample_steps(curves, curve_charts.STEPS)
+    thinned = downsample_steps(curves, curve_charts.STEPS)
     charts: Charts = {
-        (name,): curve_charts.curve_chart(data, curves, curves_of(trials, few, name, cells))
+        (name,): curve_charts.curve_chart(data, curves, curves_of(trials, thinned, name, cells))
         for name in data.metrics
         if curves[name].notna().any()
     }
@@ -196,7 +196,7 @@ def sensitivity(data: ReportData) -> Iterator[Content]:
 def _lines(data: ReportData) -> Iterator[tuple[str | None, pd.DataFrame]]:
     """Yield the lines along the learning rate for some axes, and for all cells."""
     axes = [axis for axis in data.by_importance if axis in plottable_axes(data.trials)]
-    # Readers do not tune the starts of descents.
+    # Readers do not tune the starting points of descents, so these axes are left out.
     starts = [name.replace("param.", "model.") for name in recorded_parameters(data.trials)]
     others = [axis for axis in axes if axis not in (LR, *starts)]
     for by in [*others[:_MOST_AXES], None]:

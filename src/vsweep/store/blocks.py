@@ -53,7 +53,7 @@ class PartialBlock(NamedTuple):
     metrics: Mapping[str, np.ndarray]
     state: Sequence[np.ndarray]
 
-    def select(self, kept: np.ndarray) -> "PartialBlock":
-        """Return some of the trials; kept: bool `(trials,)`."""
-        metrics = {name: values[kept] for name, values in self.metrics.items()}
-        return PartialBlock(self.rows[kept], self.records, metrics, [leaf[kept] for leaf in self.state])
+    def select(self, mask: np.ndarray) -> "PartialBlock":
+        """Return some of the trials; mask: bool `(trials,)`."""
+        metrics = {name: values[mask] for name, values in self.metrics.items()}
+        return PartialBlock(self.rows[mask], self.records, metrics, [leaf[mask] for leaf in self.state])

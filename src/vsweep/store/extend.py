@@ -82,19 +82,19 @@ def extend(
         shutil.rmtree(folder)
     (folder / CURVES).mkdir(parents=True)
     (folder / ROWS).mkdir()
-    kept, blocks, obsolete = [], [], []
+    parts, blocks, obsolete = [], [], []
     for block, summary in summaries.items():
         if summary.index.isin(unknown).any():
             obsolete += _copy_shorter(ledger, block, folder / EARLIER / f"steps-{min(steps)}")
             continue
         rows, path = places.get_indexer(summary.index), ledger.paths(block)[0]
-        kept.append(summary.set_axis(rows, axis=0))
+        parts.append(summary.set_axis(rows, axis=0))
         curves = table.renumbered(pq.read_table(path), rows)
         path = folder / CURVES / path.name
         write_whole(path, partial(pq.write_table, curves))
         blocks.append(block._replace(curves=checksum(path)))
-    if kept:
-        summary = pd.concat(kept).sort_index()
+    if parts:
+        summary = pd.concat(parts).sort_index()
         write_whole(folder / TRIALS, lambda part: table.write(part, summary))
     else:
         obsolete.append(TRIALS)

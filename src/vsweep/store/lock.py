@@ -19,7 +19,7 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 _LEASE_S, _HEARTBEAT_S = 60.0, 15.0
 # A marker of a dead process on this host is taken over within this time.
 _TAKE_OVER_S = 0.5
-# The folders of files that are written, or sent elsewhere.
+# These folders are searched for links, since their files are written or sent elsewhere.
 _FOLDERS = "ledger", "curves", "pictures"
 
 
@@ -39,7 +39,7 @@ class Lock:
             does: The holder's activity in the directory, for the message to a second process.
 
         Raises:
-            ConfigError: Another process holds the lock, or the directory cannot be written.
+            ConfigError: If another process holds the lock, or the directory cannot be written.
         """
         check_no_links(directory)
         try:
@@ -72,7 +72,7 @@ def _acquire(directory: Path) -> BaseFileLock:
         if error.errno not in _NO_LOCKS:
             raise
         return _acquire_lease(directory / _LEASE)
-    # On a full disk the holder cannot be named, and the lock is held all the same.
+    # On a full disk the file cannot name the holder, but the lock is held all the same.
     with suppress(OSError):
         handle = os.open(directory / _NAME, os.O_WRONLY | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0))
         with os.fdopen(handle, "w") as file:

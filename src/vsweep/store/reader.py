@@ -101,7 +101,7 @@ class StoredSweep:
         """
         path = self.directory / EXAMPLES / "0.parquet"
         if not path.is_file():
-            raise KeyError("no examples are stored: they have more than two features, or there are none")
+            raise KeyError("no examples are stored: the data has more than two features, or there is none")
         return pd.read_parquet(path)
 
     def restricted(self, trials: pd.DataFrame, only: str) -> Self:
@@ -131,7 +131,7 @@ class StoredSweep:
         """
         params = read_trial_params(self.directory, self._trial(trial)["identity"])
         if params is None:
-            raise KeyError(f"the parameters of trial {trial} were not kept; vsweep.reproduce trains it again")
+            raise KeyError(f"the parameters of trial {trial} were not kept; vsweep.reproduce retrains it")
         return params
 
     def predictor(self, trial: int) -> Callable[[Any], np.ndarray]:
@@ -162,7 +162,7 @@ class StoredSweep:
         """
         cell = int(self._trial(trial)["cell"])
         if "kind" not in self.trials.columns:
-            raise KeyError("landscape: it takes a sweep of functions to minimize: model=point")
+            raise KeyError("landscape: expected a sweep of functions to minimize: model=point")
         return self._make_predictor(cell, None)
 
     def _make_predictor(self, cell: int, params: dict[str, np.ndarray] | None) -> Callable[[Any], np.ndarray]:
@@ -195,7 +195,7 @@ class StoredSweep:
     def _trial(self, trial: int) -> pd.Series:
         rows = self.trials[self.trials["trial"] == trial]
         if rows.empty:
-            raise KeyError(f"no trial {trial} is done in {self.directory}")
+            raise KeyError(f"trial {trial} does not exist or is not finished in {self.directory}")
         return rows.iloc[0]
 
     @property

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# At most so many trials are named.
+# At most this many trials are named.
 _MOST_NAMES = 5
 
 
@@ -22,7 +22,7 @@ def describe_verification(record: Mapping[str, Any]) -> str:
         difference, twin = (max(trial[key] for trial in steady) for key in ("difference", "twin"))
         line += f"; their curves differ by at most {difference:.0e}, and their twins' by {twin:.0e}"
     changed = record["changed"]
-    line += f"; {_names(changed)} changed its verdict" if changed else "; no verdict changed"
+    line += f"; the verdict changed for {_names(changed)}" if changed else "; no verdict changed"
     if record["chaotic"]:
         line += f"; chaotic, so that rounding decides the curve: {_names(record['chaotic'])}"
     return line

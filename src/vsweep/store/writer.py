@@ -104,7 +104,7 @@ class Store:
             if missing:
                 command = f"vsweep run trial=N from={self.directory}"
                 self.notes.append(
-                    f"{missing} of the best trials have no stored parameters; `{command}` retrains one"
+                    f"{missing} of the best trials have no stored parameters; `{command}` retrains a trial"
                 )
         self._pending = bool(self._summaries)
         if damaged:
@@ -137,10 +137,10 @@ class Store:
             blocks += read_checkpoints(folder / STATES, identities)
         unfinished, taken = [], self.done.copy()
         for block in sorted(blocks, key=lambda block: -block.records):
-            left = ~taken[block.rows]
-            if left.any():
+            available = ~taken[block.rows]
+            if available.any():
                 taken[block.rows] = True
-                unfinished.append(block.select(left))
+                unfinished.append(block.select(available))
         return unfinished
 
     def save(self, block: PartialBlock) -> None:
@@ -265,7 +265,7 @@ def _create(directory: Path) -> None:
         raise ConfigError("dir", got, "it takes a directory that can be written") from error
     if _PLAN not in names and not names <= _FIRST_FILES:
         got = f"{str(directory)!r} is not empty"
-        raise ConfigError("dir", got, "it takes a new directory, or a sweep's")
+        raise ConfigError("dir", got, "it takes a new directory, or that of a sweep")
 
 
 def check_format(directory: Path, plan: Mapping[str, Any], numerics: int) -> None:
@@ -282,4 +282,4 @@ def check_format(directory: Path, plan: Mapping[str, Any], numerics: int) -> Non
     if (plan.get("format"), plan.get("numerics")) != (FORMAT, numerics):
         made_by = f"was made by vsweep {plan.get('versions', {}).get('vsweep', '(unknown)')}"
         got = f"{str(directory)!r} {made_by}, whose sweeps this version can read but not add to"
-        raise ConfigError("dir", got, "give another dir, or go on with that version")
+        raise ConfigError("dir", got, "give another dir, or continue with that version")

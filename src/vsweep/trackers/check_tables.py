@@ -23,9 +23,9 @@ def print_verification(record: Mapping[str, Any]) -> None:
         verdict = ", ".join(trial["changed"]) or ("chaotic" if trial["chaotic"] else "the same")
         difference, twin = f"{trial['difference']:.1e}", f"{trial['twin']:.1e}"
         rows.append((trial["trial"], trial["seed"], trial["why"], difference, trial["metric"], twin, verdict))
-    names = ("trial", "seed", "why", "difference", "in", "its twin's", "verdict")
+    names = ("trial", "seed", "why", "difference", "metric", "twin", "verdict")
     console = Console(stderr=True, highlight=False)
-    print_table(console, names, rows, left=("why", "in", "verdict"))
+    print_table(console, names, rows, left=("why", "metric", "verdict"))
     console.print(describe_verification(record), soft_wrap=True)
 
 
@@ -45,7 +45,7 @@ def print_confirmation(cells: pd.DataFrame, metric: str) -> None:
         for row in cells.to_dict("records")
     ]
     best, shrinkage = cells.iloc[0], float(cells["shrinkage"].mean())
-    rank = "still first" if best["rank"] == 1 else f"number {int(best['rank'])}"
+    rank = "still rank 1" if best["rank"] == 1 else f"now rank {int(best['rank'])}"
     summary = (
         f"{metric} of the best cell: {format_value(best['mean'])} in the sweep,"
         f" {format_value(best['confirmed'])} on fresh seeds, {rank} of {len(cells)};"
@@ -60,7 +60,7 @@ def describe_gradient_check(check: GradientCheck) -> str:
     """Summarize a gradient check in a sentence."""
     scope = f"{format_count(len(check.programs), 'program')}, {format_count(check.scalars, 'derivative')}"
     if check.open:
-        scope += f", and differences are inconclusive for {check.open}"
+        scope += f", {check.open} of them with inconclusive differences"
     if check.doubt > _ROUGH:
         scope += f"; the loss is rough: differences may be off by {check.doubt:.0e} of the largest"
     worst = check.worst

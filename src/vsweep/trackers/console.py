@@ -41,7 +41,7 @@ _REDRAW_EVERY_S = 0.5
 
 class _Speed(ProgressColumn):
     def render(self, task: Task) -> Text:
-        # rich knows the speed from the second block on, and there may be only one.
+        # rich computes a speed from the second block on, and there may be only one block.
         speed = task.finished_speed or task.speed or task.completed / (task.elapsed or math.inf)
         return Text(f"{speed:,.1f} {task.fields['unit']}/s" if task.completed else "starting")
 
@@ -71,7 +71,7 @@ class Bar(Progress):
         self._last_line = time.monotonic()
 
     def add(self, name: str, unit: str, total: int, completed: int = 0) -> Callable[[int], None]:
-        """Add things to count, and return a function that shows how many of them are complete."""
+        """Add a count of some unit, and return a function that shows how many units are complete."""
         task = self.add_task(name, total=total, completed=completed, unit=unit)
 
         def show(complete: int) -> None:
@@ -182,7 +182,7 @@ class ConsoleTracker:
             values += [format_with_error(row["mean"], row["sem"]), f"{row['diverged']}/{row['seeds']}{mark}"]
             rows.append([*values, chance + (" ≈" if tied[i] else "")])
         if len(cells) == 1:
-            # One cell has none to be compared with.
+            # A single cell has no other to be compared with, so the last column is dropped.
             columns, rows = columns[:-1], [row[:-1] for row in rows]
         print_table(self.console, columns, rows, fixed=_CELL_COLUMNS)
 

@@ -8,7 +8,7 @@ from vsweep.store.reader import StoredSweep
 
 
 class Tracker(Protocol):
-    """Shows a sweep; its methods are called in this order and may not change what is trained or stored.
+    """A display of a sweep; its methods are called in this order, and must not change trials or the store.
 
     Attributes:
         unsent: After the end, a message on what could not be shown.

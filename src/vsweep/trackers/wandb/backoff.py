@@ -7,7 +7,7 @@ import time
 from vsweep.trackers.wandb.client import redact_key
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 2.0, 30.0
-# A server that answers with one of these will not change its mind; it is asked once more to be sure.
+# These answers of a server are final; the request is repeated only once, to be sure.
 _FINAL = re.compile(r"\b40[134]\b|unauthori[sz]ed|forbidden|permission|not found|created and deleted", re.I)
 
 
@@ -16,7 +16,7 @@ class Backoff:
 
     Attributes:
         why: The last error, without an API key.
-        last: Whether all trials are trained, so that nobody waits for anything but the upload.
+        last: Whether all trials are trained, so that the user waits for the upload only.
     """
 
     def __init__(self, patience: float, stop: threading.Event, *, last: bool = False) -> None:
@@ -33,11 +33,11 @@ class Backoff:
 
     def waits(self) -> bool:
         """Return whether it is too early to ask again, after a short wait if so."""
-        left = self._not_before - time.monotonic()
-        return left > 0 and not self._stop.wait(min(0.2, left))
+        remaining = self._not_before - time.monotonic()
+        return remaining > 0 and not self._stop.wait(min(0.2, remaining))
 
     def came_through(self) -> None:
-        """Note that the server took something."""
+        """Note that the server accepted a run."""
         self._reached, self._wait, self._refused = time.monotonic(), _FIRST_WAIT_S, 0
 
     def failed(self, error: object) -> bool:

@@ -17,7 +17,7 @@ def is_logged_in() -> bool:
 
 
 def describe_missing_login() -> str:
-    """Say why the user is not logged in."""
+    """Describe why the user is not logged in."""
     return "WANDB_API_KEY is not a valid API key" if has_api_key() else "not logged in: wandb login"
 
 

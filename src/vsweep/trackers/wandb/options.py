@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 OFFLINE = "offline"
-# There is a run of each trial, of each cell, or of neither, besides the overview.
+# Besides the overview, there is a run for each trial, for each cell, or for neither.
 Level = Literal["trial", "cell", "sweep"]
 LEVELS: tuple[Level, ...] = ("trial", "cell", "sweep")
 _MODES = "online", OFFLINE, "disabled"

@@ -57,13 +57,13 @@ class Server:
         self._api = wandb.Api(timeout=_TIMEOUT_S)
 
     def complete_runs(self, runs: Sequence[Run]) -> set[str]:
-        """Return the ids of those of these runs that the server has finished and complete."""
+        """Return the ids of the runs, among these, that are finished and complete on the server."""
         content = {run.id: run for run in runs}
         found = self._find({"name": {"$in": list(content)}})
         return {stored.id for stored in found if _is_complete(stored, content[stored.id])}
 
     def wait_for(self, runs: Sequence[Run]) -> set[str]:
-        """Return the ids of those of these runs that are complete, soon after they were finished."""
+        """Wait for a while until these runs are complete on the server; return the ids of those that are."""
         deadline = time.monotonic() + min(_LAG_S, self._options.patience)
         while True:
             self.renew()
@@ -73,7 +73,7 @@ class Server:
             time.sleep(1.0)
 
     def delete(self, ids: Collection[str], sweep: str) -> None:
-        """Delete those of these runs whose config names this sweep.
+        """Delete the runs, among these, whose config names this sweep.
 
         The ids come from a directory, which may come from someone else and name any run.
         """

@@ -92,33 +92,33 @@ class Upload:
             self._server = Server(self._options)
             self._place, self.url = self._server.place, self._server.url
         complete = self._log.ids(self._place)
-        wanted = [*runs.ids, *([runs.overview_id] if last else [])]
-        left = [run_id for run_id in wanted if run_id not in complete and self._tries[run_id] < _TRIES]
-        if left:
-            self._make_runs(runs, left[: self._batch])
+        ids = [*runs.ids, *([runs.overview_id] if last else [])]
+        missing = [run_id for run_id in ids if run_id not in complete and self._tries[run_id] < _TRIES]
+        if missing:
+            self._make_runs(runs, missing[: self._batch])
         elif last and runs.complete and runs.all_ids <= complete.keys():
             self._delete_stale(runs)
-        return bool(left)
+        return bool(missing)
 
     def _make_runs(self, runs: Runs, ids: Sequence[str]) -> None:
         """Make some runs, except those that the server already has, and raise an error if all fail."""
-        left = list(
+        batch = list(
             runs.build([runs.ids[run_id] for run_id in ids if run_id in runs.ids], self._options.rows)
         )
         if runs.overview_id in ids:
-            left.append(runs.overview())
+            batch.append(runs.overview())
         if self._server:
-            ready = self._server.complete_runs(left)
-            self._note(run for run in left if run.id in ready)
-            left = [run for run in left if run.id not in ready]
-        if not left:
+            ready = self._server.complete_runs(batch)
+            self._note(run for run in batch if run.id in ready)
+            batch = [run for run in batch if run.id not in ready]
+        if not batch:
             return
-        finished, failed = self._write_all(runs, left)
+        finished, failed = self._write_all(runs, batch)
         # The service completes all files when it ends.
         wandb.teardown()
         complete = self._server.wait_for(finished) if self._server else {run.id for run in finished}
         self._note(run for run in finished if run.id in complete)
-        failed |= {run.id: "the server has only a part" for run in finished if run.id not in complete}
+        failed |= {run.id: "the server lacks rows or files" for run in finished if run.id not in complete}
         self._tries.update(list(failed))
         if complete:
             self._backoff.came_through()
@@ -127,23 +127,23 @@ class Upload:
             if not complete:
                 raise ConnectionError(self._backoff.why)
 
-    def _write_all(self, runs: Runs, wanted: Sequence[Run]) -> tuple[list[Run], dict[str, object]]:
-        """Write runs in threads; return those that the client finished, and the errors of others by id."""
-        self._clear({run.id for run in wanted})
+    def _write_all(self, runs: Runs, batch: Sequence[Run]) -> tuple[list[Run], dict[str, object]]:
+        """Write runs in threads; return those that the client finished, and the errors of the rest by id."""
+        self._clear({run.id for run in batch})
         finished: list[Run] = []
         failed: dict[str, object] = {}
         count = self.complete
 
         def write(run: Run) -> None:
             if self._stop.is_set():
-                raise InterruptedError("it was stopped")
+                raise InterruptedError("the upload was stopped")
             overview = runs.sweep if run.job_type == OVERVIEW else None
             write_run(run, self._options, self._directory, overview)
 
         # W&B's service must run before several threads start runs at once.
         wandb.setup()
         with ThreadPoolExecutor(self._threads) as pool:
-            futures = {pool.submit(write, run): run for run in wanted}
+            futures = {pool.submit(write, run): run for run in batch}
             for future in as_completed(futures):
                 if (error := future.exception()) is not None:
                     failed[futures[future].id] = error

@@ -22,7 +22,7 @@ class Report(NamedTuple):
         total: The number of runs that are to be made.
         complete: The number of runs that are complete.
         where: The page of the runs, or "".
-        why: The reason why others are not, or "".
+        why: The reason why the other runs are not complete, or "".
     """
 
     mode: str
@@ -85,9 +85,9 @@ class WorkerProcess:
         why = ""
         try:
             if status := self._process.wait(seconds):
-                why = f"its process ended with status {status}"
+                why = f"the worker ended with status {status}"
         except subprocess.TimeoutExpired:
-            why = f"its process was busy and was ended after {seconds:g} s"
+            why = f"the worker did not stop and was killed after {seconds:g} s"
             self._process.kill()
             self._process.wait()
         self._listener.join(5.0)

@@ -23,7 +23,7 @@ from vsweep.store.writer import read_curves
 from vsweep.trackers.wandb.options import Options
 from vsweep.trackers.wandb.runs import Run, curves_key, heatmap_key, sweep_id
 
-# W&B draws no more rows of a table; the artifact has all.
+# W&B draws at most this many rows of a table; the artifact has all rows.
 _MOST_ROWS = 10_000
 # W&B allows 128 characters for an artifact's name, which ends in the sweep's id.
 _LONGEST_NAME = 100
