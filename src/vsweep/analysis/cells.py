@@ -43,7 +43,7 @@ def best_by(trials: pd.DataFrame, metric: str, by: str) -> list[tuple[str, Row]]
     best = rank_cells(trials, metric).drop_duplicates(by)
     rows = rows_of(best.sort_values(by, na_position="first", kind="stable"))
     axes = axes_of(trials)
-    # A cell that lacks the axis is named by all the others.
+    # A cell that lacks the axis is labeled by its values on all other axes.
     labels = [cell_label(row, [by]) or cell_label(row, axes) for row in rows]
     return [(labels[i], rows[i]) for i in evenly_spaced_indices(len(rows), MOST_PANELS)]
 

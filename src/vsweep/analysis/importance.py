@@ -54,7 +54,7 @@ def importance(trials: pd.DataFrame, metric: str | None = None) -> Importance:
 
     Ranks do not depend on the scale of the metric (Conover and Iman 1981). Trials that diverged share the
     worst rank. All values of an axis have the same weight, and a trial that lacks an axis stands for all its
-    values; see `rank_response` for trials that are missing. Standard errors cover seeds alone. If most
+    values; see `rank_response` for trials that are missing. Standard errors cover only seeds. If most
     combinations were not trained, no axis is named first, because the choice of cells adds an error of its
     own.
 

@@ -1,4 +1,4 @@
-"""Summarize a metric over the values of one axis or two, whatever the other axes."""
+"""Summarize a metric over the values of one axis or two, for all values of the other axes."""
 
 from typing import Any, NamedTuple
 

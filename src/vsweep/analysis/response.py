@@ -23,7 +23,7 @@ _MOST_SAMPLES = 1_000
 
 @dataclass(frozen=True)
 class Coverage:
-    """How much of the grid was trained.
+    """The part of the grid that was trained.
 
     Attributes:
         filled: The share of entries that were predicted.
@@ -44,7 +44,7 @@ class Response(NamedTuple):
     Attributes:
         axes: The axes.
         values: Float64 `(values of axis 1, …, values of axis k, seeds)`.
-        coverage: How many of these values were trained.
+        coverage: The part of these values that was trained.
     """
 
     axes: tuple[str, ...]

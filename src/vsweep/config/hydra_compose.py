@@ -47,7 +47,7 @@ def compose(overrides: Sequence[Override], chosen: Mapping[str, str] | None = No
     choices = {override.key: override.value for override in overrides if override.kind == "choose"}
     choices |= chosen or {}
     choices.pop("sweep", None)
-    # A choice determines its own group alone, so composing each choice once serves all combinations.
+    # A choice affects only its own group, so composing each choice once serves all combinations.
     parts = {group: _composed(f"{group}={choice}")[group] for group, choice in choices.items()}
     tree = deepcopy(_composed() | parts)
     for override in overrides:

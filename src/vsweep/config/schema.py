@@ -1,6 +1,6 @@
 """The typed schema: every field of a config, and the values that it accepts.
 
-Values are validated by pydantic, and described in words for messages.
+Values are validated by pydantic, and constraints have descriptions for messages.
 """
 
 from collections.abc import Callable, Iterable, Mapping

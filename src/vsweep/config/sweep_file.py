@@ -178,7 +178,7 @@ def load(file: Path) -> dict[str, Any]:
 
 
 def _refuse_fields(tree: Mapping[str, Any]) -> None:
-    """Raise `ConfigError` for fields of the command line alone: where to write, imports, and Hydra's own."""
+    """Raise `ConfigError` for fields that only the command line may set, such as imports and Hydra's own."""
     for key in tree:
         name = str(key)
         if re.split(r"[./@]", name)[0] == "hydra":

@@ -1,4 +1,4 @@
-"""Import the functions that a config names by `_target_`, from allowed modules alone."""
+"""Import the functions that a config names by `_target_`, only from allowed modules."""
 
 import pkgutil
 import re

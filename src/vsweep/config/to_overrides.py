@@ -13,7 +13,7 @@ from vsweep.store.cell_overrides import CellOverrides
 
 
 def cell_values(config: Config) -> dict[str, Any]:
-    """Return the fields that compose a cell's config, whatever the defaults are."""
+    """Return all fields of a cell's config, which compose it independently of any defaults."""
     nested = as_dict(config)
     fields = {group: nested[group].pop("name") for group in GROUPS}
     for group in GROUPS:

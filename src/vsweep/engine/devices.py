@@ -46,7 +46,7 @@ def prepare() -> bool:
     try:
         jax.local_devices()
     finally:
-        # The flag is for this process alone; a child process may run other programs.
+        # The flag is meant only for this process; a child process may run other programs.
         if flags is None:
             os.environ.pop("XLA_FLAGS", None)
         else:

@@ -101,7 +101,7 @@ def _draw_examples(axes: Axes, examples: ExampleData, colors: Sequence[Any], sty
             x, y = part.loc[part["target"] == i, list(examples.columns)].to_numpy(float).T
             axes.scatter(x, y, size, marker=marker, label=label, **look)
     if not examples.part(train=False).empty:
-        # The empty entry explains hollow markers in the legend, whatever their class.
+        # The empty entry explains hollow markers of all classes in the legend.
         axes.scatter([], [], size, facecolors="none", edgecolors=style.soft[1], label="held out")
     (first, second), (horizontal, vertical) = examples.features, examples.limits
     axes.set(xlabel=first, ylabel=second, xlim=horizontal, ylim=vertical)

@@ -112,7 +112,7 @@ def draw_panels(
         data: The data, with `title`, `caption` and `panels`, each with a `title` in lines.
         style: The style.
         draw_panel: Draws a panel on its axes.
-        size: The width and height in inches of a panel among others; one alone is half as large again.
+        size: The width and height in inches of one of several panels; a single panel is 1.5 times as large.
         entries: The legend's entries; by default the labeled artists.
     """
     count = len(data.panels)
@@ -171,5 +171,5 @@ def legend(figure: Figure, entries: Mapping[str, Any] | None = None) -> None:
     look: Any = {"frameon": False, "fontsize": 8, "markerscale": 1.3, "ncols": -(-len(named) // rows)}
     drawn = figure.legend([*named.values()], [*named], loc="outside lower center", **look)
     for handle in filter(None, drawn.legend_handles):
-        # Lines that are faint among many would be invisible alone.
+        # Faint lines add up in the picture, but a single one would be invisible in the legend.
         handle.set_alpha(1.0)

@@ -70,7 +70,7 @@ def _describe_lead(data: ReportData) -> str:
     if data.is_seedless:
         ties = int((data.cells["mean"] == data.cells["mean"].iloc[0]).sum())
         shared = f", and {ties:,} cells share the best value" if ties > 1 else ""
-        return f"The seed changes nothing here: there is no luck in it{shared}."
+        return f"The seed changes nothing here, so the order is not a matter of luck{shared}."
     return _sentence(significance.describe_lead(data.cells))
 
 

@@ -101,7 +101,7 @@ def _host(owner: OwnerRecord) -> str:
 
 
 def _holder(path: Path) -> str:
-    """Return the process that holds a lock file, in words."""
+    """Describe the process that holds a lock file."""
     owner = SoftFileLease(path).owner
     if owner is not None:
         return f"process {owner.pid} on {_host(owner)}"
@@ -113,7 +113,7 @@ def _holder(path: Path) -> str:
 
 
 def check_no_links(directory: Path) -> None:
-    """Raise `ConfigError` where a sweep's directory, which may come from others, holds a symbolic link."""
+    """Raise `ConfigError` if a sweep's directory, which may come from someone else, has a symbolic link."""
     folders = (directory, *(directory / name for name in _FOLDERS))
     for path in (path for folder in folders for path in folder.glob("*")):
         if path.is_symlink():
@@ -122,7 +122,7 @@ def check_no_links(directory: Path) -> None:
 
 
 def check_inside(directory: Path) -> None:
-    """Raise `ConfigError` where the working directory is in a sweep's directory, which may come from others.
+    """Raise `ConfigError` if the working directory is in a sweep's directory, which others may have made.
 
     Functions are imported from the working directory, and W&B's client reads there which server gets the key.
     """

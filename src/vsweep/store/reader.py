@@ -105,7 +105,7 @@ class StoredSweep:
         return pd.read_parquet(path)
 
     def restricted(self, trials: pd.DataFrame, only: str) -> Self:
-        """Return the same sweep with some of its trials alone.
+        """Return the same sweep with only some of its trials.
 
         Args:
             trials: Rows of `trials`, indexed from 0.

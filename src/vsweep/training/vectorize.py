@@ -1,4 +1,4 @@
-"""Train many trials in one compiled program: this module alone knows the trial axis."""
+"""Train many trials in one compiled program; only this module has arrays with a trial axis."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -70,7 +70,7 @@ def precision_context(static: Static) -> Iterator[None]:
     with (
         jax.default_matmul_precision(static.precision),
         jax.enable_x64(static.dtype == "float64"),
-        # Padding relies on draws whose prefix is a shorter draw, whatever the user has set.
+        # Padding needs draws whose prefix is a shorter draw, so this overrides the user's setting.
         jax.threefry_partitionable(True),  # noqa: FBT003
     ):
         yield
@@ -159,7 +159,7 @@ def compile_block(
         try:
             return lowered.compile(compiler_options=options)
         except jax.errors.JaxRuntimeError as error:
-            # These options come and go with the versions of XLA, and concern speed alone.
+            # These options come and go with the versions of XLA, and they affect only speed.
             if not on_cpu or "option" not in str(error):
                 raise
             return lowered.compile()

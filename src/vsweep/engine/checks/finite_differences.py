@@ -82,7 +82,7 @@ def differences(moved: Moved, start: np.ndarray, indices: np.ndarray) -> Differe
 def _roughness(moved: Moved, start: np.ndarray, indices: np.ndarray) -> tuple[float, float]:
     """Return the largest absolute value near the start, and the standard deviation of its rounding.
 
-    High-order differences of a smooth function at near points contain its rounding alone (Hamming's table). A
+    High-order differences of a smooth function at near points contain only its rounding (Hamming's table). A
     kink shows in few of them, and does not move the median.
     """
     sample = indices[:: -(-len(indices) // _SCALARS)]

@@ -91,7 +91,7 @@ def _check_point(
     """Check the gradient at a point; return nothing for a point near the first one that has no finite loss.
 
     The error is `|a - n| / max(|a|, |n|, doubt / THRESHOLD)`. A derivative whose central difference is more
-    uncertain than `THRESHOLD` has to agree within that uncertainty alone; on a kink, every value between the
+    uncertain than `THRESHOLD` only has to agree within that uncertainty; on a kink, every value between the
     one-sided derivatives is right. The error is infinite if the loss or its gradient is not finite.
 
     Args:

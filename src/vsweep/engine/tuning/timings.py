@@ -21,8 +21,8 @@ _LARGEST = 1e12
 class TimingCache:
     """A table of measurements by name, kept in the user's cache directory.
 
-    If the file cannot be read, the table starts empty; if it cannot be written, the table serves this process
-    alone.
+    If the file cannot be read, the table starts empty; if it cannot be written, the table serves only this
+    process.
     """
 
     def __init__(self, path: Path | None = None) -> None:

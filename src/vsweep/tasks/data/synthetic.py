@@ -82,7 +82,7 @@ class DrawCurve:
     noise: float
 
     def __call__(self, key: Array, size: int) -> tuple[Array, Array]:
-        """Return x, float32 `(1, size)`, and y, float32 `(size,)`, whatever the settings of JAX."""
+        """Return x, float32 `(1, size)`, and y, float32 `(size,)`, independent of the settings of JAX."""
         with jax.threefry_partitionable(True):  # noqa: FBT003
             for_x, for_noise = random.split(key)
             x = random.uniform(for_x, (size,), jnp.float32, _LOW, _HIGH)

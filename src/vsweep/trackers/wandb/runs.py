@@ -70,7 +70,7 @@ class Runs:
 
         Args:
             directory: The sweep's directory.
-            level: `trial`, `cell`, or `sweep` for the overview alone.
+            level: `trial`, `cell`, or `sweep` for only the overview.
 
         Raises:
             ConfigError: If the directory has no sweep with a finished trial.
@@ -209,7 +209,7 @@ def _rows(curve: pd.DataFrame, diverged_at: Iterable[Any], most: int) -> Rows:
     """Return at most `most` rows of a curve, the best one and those of the divergence among them."""
     steps = curve["step"].to_numpy()
     keep = [int(np.searchsorted(steps, step)) for step in diverged_at if pd.notna(step)]
-    # The choice depends on this curve alone, so that its rows do not change if more trials are trained.
+    # The choice depends only on this curve, so its rows do not change if more trials are trained.
     metric = preferred_metric(str(name) for name in curve if curve[name].notna().any())
     if metric in curve and curve[metric].notna().any():
         values = curve[metric].to_numpy(float)

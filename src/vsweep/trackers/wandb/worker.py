@@ -1,6 +1,6 @@
 """The process that makes a sweep's W&B runs, beside the process that trains.
 
-It reads the store alone, so that training never waits for it and each process survives the other. Its first
+It only reads the store, so that training never waits for it and each process survives the other. Its first
 argument is a JSON object of options. On standard input it gets the line `end` when training has ended, and it
 stops if the input is closed before that. On standard output it reports its progress as JSON lines.
 """
@@ -132,7 +132,7 @@ def make_runs(
 
 
 def _version(file: Path) -> tuple[int, ...] | None:
-    """Return values that change if a file is replaced; some file systems' times alone are too coarse."""
+    """Return values that change if a file is replaced; some file systems have too coarse times for it."""
     try:
         stat = file.stat()
     except FileNotFoundError:
