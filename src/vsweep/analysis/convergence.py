@@ -78,10 +78,10 @@ def curves_of(
     trials: pd.DataFrame, curves: pd.DataFrame, metric: str, cells: Sequence[int], by: str = ""
 ) -> Curves:
     """Return the curves of some cells, by their numbers, named by an axis or else by all that vary."""
-    own = trials[trials["cell"].isin(cells)]
-    bands, values, lines = quartile_bands(own, curves, metric), [], []
+    members = trials[trials["cell"].isin(cells)]
+    bands, values, lines = quartile_bands(members, curves, metric), [], []
     for place, (cell, name) in enumerate(zip(cells, cell_names(trials, cells), strict=True)):
-        rows = own[own["cell"] == cell]
+        rows = members[members["cell"] == cell]
         diverged = int((rows["status"] == "diverged").sum())
         if by:
             name = format_value(rows[by].iloc[0]) + (f" ({diverged}/{len(rows)} diverge)" if diverged else "")

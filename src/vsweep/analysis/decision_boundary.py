@@ -108,10 +108,10 @@ def first_steps_of(sweep: StoredSweep, steps: int = 10) -> ExamplePanels[Steps]:
     panels = []
     for cell in cells["cell"]:
         trial = rows_of(ranked_trials(trials, int(cell), default_metric(trials)))[0]
-        own = sweep.curves[sweep.curves["trial"] == trial["trial"]]
-        curve = own[own["step"] <= steps]
+        records = sweep.curves[sweep.curves["trial"] == trial["trial"]]
+        curve = records[records["step"] <= steps]
         logits = _recorded_logits(curve, "param.")
-        if logits is None or len(curve) <= min(steps, own["step"].max()):
+        if logits is None or len(curve) <= min(steps, records["step"].max()):
             needs = "train the sweep with record_params=true and record_every=1"
             raise KeyError(f"the parameters of every step were not recorded: {needs}")
         logits = _on_raw_features(logits, examples)
@@ -150,9 +150,9 @@ def _final_logits(
     """
     ok, logits = (trials["status"] == "ok").to_numpy(), _recorded_logits(trials, "final_param.")
     if logits is None:
-        kept = [_kept_logit(sweep, int(trial)) for trial in trials["trial"]]
-        ok = ok[[logit is not None for logit in kept]]
-        logits = np.reshape([logit for logit in kept if logit is not None], (-1, 3))
+        stored = [_kept_logit(sweep, int(trial)) for trial in trials["trial"]]
+        ok = ok[[logit is not None for logit in stored]]
+        logits = np.reshape([logit for logit in stored if logit is not None], (-1, 3))
     return _on_raw_features(logits, examples), ok
 
 

@@ -87,7 +87,7 @@ def best_lr(lines: pd.DataFrame) -> pd.DataFrame:
     groups = lines.groupby("by", sort=False)
     # A cell that was not compared may be as good as the best, so it counts as the same.
     different = ~lines["same"].fillna(value=True).astype(bool)
-    # Number the runs between cells that differ, and keep the run that holds the line's best.
+    # Runs of cells that are the same as the best are numbered, to find the run that contains the best cell.
     run = different.astype(int).groupby(lines["by"], sort=False).cumsum()
     best_run = run.where(lines["best"]).groupby(lines["by"], sort=False).transform("max")
     tied = lines["lr"].where((run == best_run) & ~different).groupby(lines["by"], sort=False)

@@ -58,7 +58,7 @@ def _binned(trials: pd.DataFrame, cells: pd.DataFrame, axis: str) -> tuple[pd.Da
 
 
 def sorted_values(column: pd.Series) -> pd.Series:
-    """Return the values of an axis: numbers ascending, text in the order it has, missing values last."""
+    """Return the values of an axis: numbers ascending, text in its original order, missing values last."""
     values = column.drop_duplicates()
     if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
         return values.sort_values(na_position="last")
@@ -135,7 +135,7 @@ def pairs(trials: pd.DataFrame, cells: pd.DataFrame, x: str, y: str, metric: str
     check_axis(trials, x)
     check_axis(trials, y)
     worst = -np.inf if higher_is_better(metric) else np.inf
-    ranked = cells.dropna(subset=[x, y]).assign(_mean=lambda kept: kept["mean"].fillna(worst))
+    ranked = cells.dropna(subset=[x, y]).assign(_mean=lambda table: table["mean"].fillna(worst))
     table = ranked.drop_duplicates([x, y]).set_index([x, y])[["mean", "sem", "cell", "diverged"]].sort_index()
     table = table.rename(columns={"mean": "best", "diverged": "best_diverged"})
     grouped = ranked.groupby([x, y])

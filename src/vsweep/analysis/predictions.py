@@ -112,10 +112,10 @@ def _select(
         rows = best_by(trials, metric, by)
     cells, omitted = [], []
     for name, row in rows:
-        kept, ok = list(islice(predictors(sweep, row, metric), seeds)), int(row["seeds"] - row["diverged"])
-        if kept:
-            part = "" if len(kept) >= min(ok, seeds or ok) else f"{len(kept)} of {ok} seeds kept"
-            cells.append(_Cell([name, score(row, metric), part], row, kept))
+        models, ok = list(islice(predictors(sweep, row, metric), seeds)), int(row["seeds"] - row["diverged"])
+        if models:
+            part = "" if len(models) >= min(ok, seeds or ok) else f"{len(models)} of {ok} seeds kept"
+            cells.append(_Cell([name, score(row, metric), part], row, models))
         else:
             reason = "parameters not kept; use keep.params=all" if ok else score(row, metric)
             omitted.append(f"{name or 'the one cell'} ({reason})")
@@ -182,10 +182,10 @@ def parameter_curves(sweep: StoredSweep) -> Panels[ParameterPanel]:
     trials, curves = sweep.trials, sweep.curves
     ok = trials.loc[trials["status"] == "ok", ["trial"]]
     drawn = sample_trials(ok, _MOST_TRIALS)
-    kept = curves.loc[curves["trial"].isin(ok["trial"]), ["trial", "step", *shown]]
-    kept = kept.astype(dict.fromkeys(shown, float))
-    mean = kept.groupby("step")[shown].mean()
-    groups = [group for _, group in kept[kept["trial"].isin(drawn["trial"])].groupby("trial")]
+    values = curves.loc[curves["trial"].isin(ok["trial"]), ["trial", "step", *shown]]
+    values = values.astype(dict.fromkeys(shown, float))
+    mean = values.groupby("step")[shown].mean()
+    groups = [group for _, group in values[values["trial"].isin(drawn["trial"])].groupby("trial")]
     panels = [
         ParameterPanel(
             [name.removeprefix("param.")],

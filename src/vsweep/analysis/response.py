@@ -67,8 +67,8 @@ def rank_response(trials: pd.DataFrame, metric: str) -> Response:
         raise KeyError("no axis varies")
     if np.ptp(ranks) == 0.0:
         raise KeyError("all trials have the same rank")
-    kept = 2 * trials.groupby("seed")["trial"].transform("size") >= trials["cell"].nunique()
-    trials, ranks = trials[kept], ranks[kept]
+    has_enough = 2 * trials.groupby("seed")["trial"].transform("size") >= trials["cell"].nunique()
+    trials, ranks = trials[has_enough], ranks[has_enough]
     if not varied_axes(trials):
         raise KeyError("too few cells are done with any one seed")
     codes, binned, drawn = _place(trials)

@@ -39,8 +39,8 @@ def aggregate_seeds(trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     table = grouped[metrics].agg(list(_SPREAD.values()))
     table.columns = pd.Index([f"{metric}{suffix}" for metric in metrics for suffix in _SPREAD])
     table["count"] = grouped.size()
-    lost = trials[trials["status"] == "diverged"].astype({"diverged_at": np.int64})
-    counts = lost.groupby(["cell", "diverged_at"]).size().rename_axis(["cell", "step"])
+    diverged = trials[trials["status"] == "diverged"].astype({"diverged_at": np.int64})
+    counts = diverged.groupby(["cell", "diverged_at"]).size().rename_axis(["cell", "step"])
     counts = counts.reindex(table.index.union(counts.index), fill_value=0).groupby("cell").cumsum()
     table["diverged"] = counts.reindex(table.index)
     return table

@@ -87,7 +87,7 @@ def _more_seeds(
         middle = (low + high) // 2
         enough = stdtrit(middle - 1, confidence) * sd / np.sqrt(middle) <= mean
         low, high = np.where(enough, low, middle + 1), np.where(enough, middle, high)
-    # The mean difference of a pair may have the wrong sign; it takes at least one more seed to change it.
+    # The mean difference of a pair may have the wrong sign, so at least one more seed is needed to change it.
     seeds = np.maximum(low - count[tied], 1).astype(float)
     seeds[low >= _MOST_SEEDS] = np.nan
     more[tied] = seeds

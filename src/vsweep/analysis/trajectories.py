@@ -86,13 +86,13 @@ def start_axes(sweep: StoredSweep) -> list[str]:
 
 
 def split_trials(trials: pd.DataFrame, but: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
-    """Split trials by their values on all axes but these, each part with a title; return six at most."""
+    """Split trials by their values on all axes except these; return at most six parts, each with a title."""
     axes = [axis for axis in varied_axes(trials) if axis not in but]
     if not axes:
         return [("", trials)]
     parts = [part for _, part in trials.groupby(axes, sort=False, dropna=False)]
-    kept = [parts[i] for i in evenly_spaced_indices(len(parts), _PANELS)]
-    return [(cell_label(part.iloc[0], axes), part) for part in kept]
+    shown = [parts[i] for i in evenly_spaced_indices(len(parts), _PANELS)]
+    return [(cell_label(part.iloc[0], axes), part) for part in shown]
 
 
 def descents_of(sweep: StoredSweep) -> Panels[Landscape]:
@@ -161,12 +161,12 @@ def _landscape(
     count = _LINE_POINTS if len(names) == 1 else _PLANE_POINTS
     grid = [np.linspace(low, high, count) for low, high in limits]
     mesh = np.stack([values.ravel() for values in np.meshgrid(*grid)], axis=1)
-    kept = [inside(path, limits) for path in paths]
+    visible = [inside(path, limits) for path in paths]
     # One call for all points, because a function is compiled anew for every other number of points.
-    points = [mesh, *(path.points for path in kept)]
+    points = [mesh, *(path.points for path in visible)]
     ends = np.cumsum([len(part) for part in points])[:-1]
     heights, *along = np.split(value(np.concatenate(points)), ends)
-    descents = [path._replace(heights=part) for path, part in zip(kept, along, strict=True)]
+    descents = [path._replace(heights=part) for path, part in zip(visible, along, strict=True)]
     heights = heights.reshape([count] * len(names))
     return Landscape([title], names, height, limits, grid, heights, descents, best)
 
@@ -176,8 +176,8 @@ def inside(path: Descent, limits: Sequence[tuple[float, float]]) -> Descent:
     lows, highs = np.asarray(limits, float).T
     with np.errstate(invalid="ignore"):
         within = (np.isfinite(path.points) & (path.points >= lows) & (path.points <= highs)).all(axis=1)
-    kept = path.points[np.logical_and.accumulate(within)]
-    return path if within.all() else path._replace(points=kept, end=OUTSIDE)
+    points = path.points[np.logical_and.accumulate(within)]
+    return path if within.all() else path._replace(points=points, end=OUTSIDE)
 
 
 def _window(paths: Sequence[Descent], i: int) -> tuple[float, float]:
@@ -216,8 +216,8 @@ def _spread_trials(part: pd.DataFrame, starts: Sequence[str]) -> pd.DataFrame:
     for start in starts:
         values = np.sort(part[start].unique())
         part = part[part[start].isin(values[evenly_spaced_indices(len(values), most)])]
-    kept = evenly_spaced_indices(len(part), _STARTS**2 if len(starts) > 1 else _DESCENTS)
-    return part.iloc[kept]
+    places = evenly_spaced_indices(len(part), _STARTS**2 if len(starts) > 1 else _DESCENTS)
+    return part.iloc[places]
 
 
 def _path(sweep: StoredSweep, trial: int, names: Sequence[str]) -> np.ndarray:

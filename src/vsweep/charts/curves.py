@@ -58,8 +58,8 @@ def curve_chart(data: ReportData, curves: pd.DataFrame, lines: Curves) -> Chart:
 def _metric_axis(trials: pd.DataFrame, curves: pd.DataFrame, metric: str) -> dict[str, Any]:
     """Return an axis over the range of the trials that did not diverge; the others may leave it."""
     ok = trials.loc[trials["status"] == "ok", "trial"]
-    kept = curves if ok.empty else curves[curves["trial"].isin(ok)]
-    values = kept[metric].to_numpy(np.float64)
+    shown = curves if ok.empty else curves[curves["trial"].isin(ok)]
+    values = shown[metric].to_numpy(np.float64)
     axis = metric_axis(metric, values)
     known = values[np.isfinite(values)]
     if ok.empty or not len(known):
@@ -70,11 +70,11 @@ def _metric_axis(trials: pd.DataFrame, curves: pd.DataFrame, metric: str) -> dic
     return axis | {"range": [float(ends[0] - margin), float(ends[1] + margin)]}
 
 
-def _faint_curves(kept: pd.DataFrame, metric: str) -> go.Scatter:
-    values = kept[metric].to_numpy(np.float32)
-    ends = np.flatnonzero(np.diff(kept["trial"].to_numpy())) + 1
+def _faint_curves(shown: pd.DataFrame, metric: str) -> go.Scatter:
+    values = shown[metric].to_numpy(np.float32)
+    ends = np.flatnonzero(np.diff(shown["trial"].to_numpy())) + 1
     # A missing point interrupts the line between two trials.
-    x = np.insert(kept["step"].to_numpy(np.float32), ends, np.nan)
+    x = np.insert(shown["step"].to_numpy(np.float32), ends, np.nan)
     y = np.insert(np.where(np.isfinite(values), values, np.nan), ends, np.nan)
     look = {"line": {"color": GREY, "width": 0.8}, "opacity": 0.35, "hoverinfo": "skip"}
     return go.Scatter(x=x, y=y, mode="lines", name="trials", **look)
@@ -98,15 +98,15 @@ def _median_and_band(line: pd.DataFrame, cell: int, name: str, metric: str, colo
 def final_against_best(data: ReportData) -> Chart:
     """Draw the metric at each trial's last step against the best value along its curve."""
     metric, ok = data.metric, data.trials[data.trials["status"] == "ok"]
-    kept = sample_trials(ok, _POINTS)
-    x, y = (kept[f"{part}_{metric}"].to_numpy(np.float32) for part in ("best", "final"))
+    sample = sample_trials(ok, _POINTS)
+    x, y = (sample[f"{part}_{metric}"].to_numpy(np.float32) for part in ("best", "final"))
     texts = [
         f"{plain(cell_label(row, data.axes))} seed={row['seed']}"
         f"<br>best {row[f'best_{metric}']:.4g}, final {row[f'final_{metric}']:.4g}"
-        for row in rows_of(kept)
+        for row in rows_of(sample)
     ]
     look = {"mode": "markers", "marker": {"size": 5, "opacity": 0.55}}
-    points = go.Scatter(x=x, y=y, name="a trial", **look, **cell_points(kept["cell"], texts))
+    points = go.Scatter(x=x, y=y, name="a trial", **look, **cell_points(sample["cell"], texts))
     both = np.concatenate([x, y])
     known = both[np.isfinite(both)]
     ends = [float(known.min()), float(known.max())] if len(known) else [0.0, 1.0]

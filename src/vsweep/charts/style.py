@@ -67,12 +67,12 @@ def cell_points(cells: np.ndarray | pd.Series, texts: Sequence[Any]) -> dict[str
 
 def category_axis(axis: str, values: Sequence[Any]) -> dict[str, Any]:
     """Return a Plotly axis on which values are spaced evenly, from 0."""
-    kept = evenly_spaced_indices(len(values), _MOST_TICKS).tolist()
+    positions = evenly_spaced_indices(len(values), _MOST_TICKS).tolist()
     names = format_distinct_values(values)
     return {
         "title": {"text": f"{axis} (log scale)" if scale(values) == "log" else axis},
-        "tickvals": kept,
-        "ticktext": [plain(names[i]) for i in kept],
+        "tickvals": positions,
+        "ticktext": [plain(names[i]) for i in positions],
         "range": [-0.5, len(values) - 0.5],
         "zeroline": False,
         "showgrid": False,
@@ -82,8 +82,8 @@ def category_axis(axis: str, values: Sequence[Any]) -> dict[str, Any]:
 def rate_axis(title: str, values: np.ndarray) -> dict[str, Any]:
     """Return a Plotly axis of learning rates on a log scale, with ticks at rates that were tried."""
     known = np.unique(values[np.isfinite(values)])
-    kept = known[evenly_spaced_indices(len(known), _MOST_TICKS)].tolist()
-    ticks = {"tickvals": kept, "ticktext": [format_value(value) for value in kept]}
+    rates = known[evenly_spaced_indices(len(known), _MOST_TICKS)].tolist()
+    ticks = {"tickvals": rates, "ticktext": [format_value(rate) for rate in rates]}
     return {"title": {"text": f"{title} (log scale)"}, "type": "log", "zeroline": False, **ticks}
 
 

@@ -30,7 +30,7 @@ class Style(NamedTuple):
         greys: The colors of places that are not stationary points, by how common they are.
         heights: The colors of a function from its lowest to its highest value.
         ramp: The part of viridis that is visible on the paper.
-        captions: Whether the picture has its title and its caption in it.
+        captions: Whether the title and the caption are part of the picture.
     """
 
     paper: str = "#ffffff"

@@ -23,8 +23,9 @@ class TaskPicture(NamedTuple):
     """A picture of what a sweep trained.
 
     Attributes:
-        data: Returns the data behind it for a sweep and arguments; raises `KeyError` for other tasks.
-        render: Draws these data.
+        data: A function that returns the picture's data for a sweep and arguments; it raises `KeyError` if
+            the sweep has another task.
+        render: A function that draws these data.
     """
 
     data: Callable[..., Any]

@@ -58,8 +58,8 @@ def draw_surface(data: Panels[Landscape], style: Style) -> Figure:
 def draw_basins(basins: Basins, style: Style) -> Figure:
     """Draw the place where each descent ends as a tile of its color."""
     greys = dict(zip((MOVING, AWAY, "other minima"), style.greys, strict=True))
-    own = iter(style.palette)
-    colors = {place: greys.get(place) or next(own) for place in basins.places}
+    palette = iter(style.palette)
+    colors = {place: greys.get(place) or next(palette) for place in basins.places}
     shades, last = ListedColormap([*colors.values()]), len(colors) - 0.5
 
     def draw(axes: Axes, panel: BasinPanel) -> None:
