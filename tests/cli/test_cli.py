@@ -270,7 +270,7 @@ BAD = {
     "modle.width=3": "modle.width: no such field; did you mean model.width?",
     "model.widht=3": "model.widht: no such field; did you mean model.width?",
     "+model.widht=3": "model.widht: no such field; did you mean model.width?",
-    "optimizer.momentum=0.9": "optimizer.momentum: optimizer=sgd has no such field; it takes lr",
+    "optimizer.momentum=0.9": "optimizer.momentum: optimizer=sgd has no such field; its fields are lr",
     "optimizer.lr=fast": "optimizer.lr: got 'fast'; it takes a number above 0",
     "optimizer.lr=-1": "optimizer.lr: got -1; it takes a number above 0",
     "model.width=0": "model.width: got 0; it takes an integer from 1",

@@ -191,7 +191,7 @@ def test_a_paper_has_the_file_that_it_asks_for(small, tmp_path, ending, begins):
 def test_a_page_of_its_own_has_the_interactive_picture(small, tmp_path):
     small.plot.curves(LR, path=tmp_path / "curves.html")
     assert "Plotly.newPlot" in (tmp_path / "curves.html").read_text(encoding="utf-8")
-    with pytest.raises(ValueError, match=r"path: got '.*leading\.png', and this picture is written as"):
+    with pytest.raises(ValueError, match=r"path: got '.*leading\.png', and this picture is written only"):
         small.plot.leading(path=tmp_path / "leading.png")
     assert not (tmp_path / "leading.png").exists()
 
@@ -206,7 +206,7 @@ def test_curves_take_an_axis_or_cells(small):
         trials = small.trials.loc[small.trials["cell"] == cell, "trial"]
         values = small.curves[small.curves["trial"].isin(trials)].groupby("step")["val_loss"].median()
         np.testing.assert_allclose(trace.y, values, rtol=1e-6)
-    with pytest.raises(ValueError, match="by or cells, and got both"):
+    with pytest.raises(ValueError, match="got both by and cells"):
         small.plot.curves("model", cells=[1])
 
 
