@@ -125,7 +125,7 @@ def test_runs_that_were_not_uploaded_are_said(cli, server, kept):
     server.count = 0
     done = cli("dashboard", str(kept), "project=trained")
     assert done.status == 0
-    assert f"no run of this sweep is in someone/trained yet; to send them: vsweep sync {kept}" in done.err
+    assert f"someone/trained has no runs of this sweep yet; to upload them: vsweep sync {kept}" in done.err
 
 
 SILENCE = "the service process is busy and did not respond in time."

@@ -174,27 +174,27 @@ def as_text(name: str, plan: Plan) -> str:
 def _prediction(plan: Plan) -> str:
     compiling, training = _seconds(plan.compiling_s), _seconds(plan.training_s)
     new = sum(not program.measured for program in plan.programs)
-    parts = f"compiling {compiling}, two at a time and beside training, training {training}"
-    guess = f"; a guess, since {new} of {len(plan.programs)} programs are new here" if new else ""
+    parts = f"compiling {compiling} (two programs at a time, while others train), training {training}"
+    guess = f"; a guess, since {new} of {len(plan.programs)} programs were not measured before" if new else ""
     return f"about {_seconds(plan.predicted_s)}: {parts}{guess}"
 
 
 def _program_text(program: Program) -> str:
     config = program.inputs.config
-    block, vmap_size, single_kernel = program.arrangement
+    block, lanes, fused = program.arrangement
     parts = [
         f"{program.inputs.subject} {config.optimizer.name}",
         f"{format_count(len(program.rows), 'trial')} × {format_count(config.steps, 'step')}",
-        f"{program.blocks} × a block of {block}, {format_count(vmap_size, 'lane')}{' fused' * single_kernel}",
+        f"{format_count(program.blocks, 'block')} of {block}, {format_count(lanes, 'lane')}{' fused' * fused}",
     ]
     if program.segment:
-        parts.append(f"its state saved every {format_count(program.segment * config.record_every, 'step')}")
+        parts.append(f"state saved every {format_count(program.segment * config.record_every, 'step')}")
     if program.padding_fraction:
         waste = f"{program.padding_fraction:.0%} of the work is padding"
         parts.append(f"padded to width {program.width}: {waste}")
     parts.append(
         f"{_seconds(program.compile_s)} to compile and {_seconds(program.train_s)} to train,"
-        f" memory {_bytes(program.device_bytes)} a device"
+        f" {_bytes(program.device_bytes)} of memory per device"
     )
     return ", ".join(parts)
 

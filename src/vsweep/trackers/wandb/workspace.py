@@ -58,7 +58,7 @@ def save_workspace(sweep: StoredSweep, *, project: str, entity: str | None, leve
     path = f"{entity}/{project}"
     if not len(api.runs(path, filters={"tags": {"$in": [sweep_id(sweep.plan)]}}, per_page=1)):
         command = f"vsweep sync {shlex.quote(str(sweep.directory))}"
-        print(f"no run of this sweep is in {path} yet; to send them: {command}", file=sys.stderr)
+        print(f"{path} has no runs of this sweep yet; to upload them: {command}", file=sys.stderr)
     file = sweep.directory / WORKSPACE_FILE
     urls = _read_urls(file)
     view = _updated(build_workspace(sweep, level, entity, project), urls.get(path))
