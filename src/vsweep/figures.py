@@ -230,7 +230,7 @@ class Plots:
         return self._draw("regions", path, by=by)
 
     def boundaries(self, path: FilePath = None) -> Figure:
-        """Draw the lines where the best and the last cell of logistic regression give even odds.
+        """Draw the lines where the best and the last cell of logistic regression predict even odds.
 
         The last cell is the one with the most diverged seeds, or else the worst. Faint lines are those of its
         seeds; the strong line and the probability behind it are those of the mean logit over the seeds that
@@ -243,12 +243,12 @@ class Plots:
         return self._draw("boundaries", path)
 
     def first_steps(self, steps: int = 10, path: FilePath = None) -> Figure:
-        """Draw the lines where logistic regression gives even odds after each of its first steps.
+        """Draw the lines where logistic regression predicts even odds after each of its first steps.
 
         There is a panel for each learning rate (at most six), of the best seed of its best cell.
 
         Args:
-            steps: The number of steps, beside step 0, which is before any.
+            steps: The number of steps; step 0, the untrained model, is drawn too.
             path: The file to write.
 
         Raises:

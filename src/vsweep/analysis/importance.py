@@ -159,7 +159,7 @@ def _first(axes: tuple[str, ...], mains: np.ndarray, pair: float) -> str:
 
 
 def describe(importance: Importance) -> list[str]:
-    """Describe the shares in sentences; leave out what is not known."""
+    """Describe the known shares in sentences."""
     effects = importance.effects
     names = short_axis_names(list(dict.fromkeys(axis for axes in effects["axes"] for axis in axes)))
     text = [_describe_first(importance, names)]

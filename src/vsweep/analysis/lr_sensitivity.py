@@ -11,12 +11,12 @@ _LINES = ["by", "lr", "cell", "mean", "sem", "seeds", "diverged", "best", "same"
 
 
 def lr_lines(trials: pd.DataFrame, metric: str | None = None, by: str | None = None) -> pd.DataFrame:
-    """Return for each value of an axis its best cell and those that differ only in the learning rate.
+    """Return, for each value of an axis, its best cell and the cells that differ only in the learning rate.
 
     Args:
         trials: The table of trials.
         metric: The metric that ranks cells; by default `default_metric`.
-        by: The axis; None gives one line, that of the best cell of all.
+        by: The axis; None for one line, that of the best of all cells.
 
     Returns:
         A row per cell of a line, sorted by `by` (the value, or "") and `lr`. `cell`, `mean`, `sem`, `seeds`
@@ -116,7 +116,7 @@ def lr_sensitivity(
         trials: The table of trials.
         start: The loss at step 0, indexed by trial.
         metric: Name of the loss.
-        by: The axis; None gives one line, that of the best cell of all.
+        by: The axis; None for one line, that of the best of all cells.
 
     Returns:
         Columns: `by`, `sensitivity` (mean over seeds), `sem` (NaN for one seed), `low` and `high` (the

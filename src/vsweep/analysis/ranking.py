@@ -25,7 +25,7 @@ def check_axis(trials: pd.DataFrame, axis: str) -> None:
 
 
 def has_value(trials: pd.DataFrame, axis: str, value: Any) -> pd.Series:
-    """Return which trials have a value on an axis, as it is or else as it is printed; bool.
+    """Return which trials have a value on an axis, given as stored or as printed; bool `(trials,)`.
 
     Args:
         trials: The table of trials.

@@ -77,7 +77,7 @@ def best_rates(best: pd.DataFrame, by: str) -> Chart:
     for name, row in zip(format_distinct_values(best["by"]), rows_of(best), strict=True):
         tied = f", tied with {format_value(row['low'])} to {format_value(row['high'])}"
         text = f"{by} = {plain(name)}<br>best lr {format_value(row['lr'])}"
-        edge = "<br>at the edge of what was tried" if row["at_edge"] else ""
+        edge = "<br>at the edge of the rates that were tried" if row["at_edge"] else ""
         texts.append(text + (tied if pd.notna(row["low"]) else "") + edge)
     points = go.Scatter(
         x=np.arange(len(best)),

@@ -77,7 +77,7 @@ _OPTIONS: dict[str, tuple[str, str, int | None]] = {
     "path": ("FILE", "the file; by default report.html in DIR", None),
     "project": ("NAME", "the W&B project; by default the sweep's", None),
     "entity": ("NAME", "the W&B entity; by default the sweep's, or your own", None),
-    "level": ("LEVEL", "what a W&B run stands for: trial, cell or sweep", None),
+    "level": ("LEVEL", "the unit of a W&B run: trial, cell or sweep", None),
     "rows": ("N", "the largest number of steps of a curve to send", 2),
     "mode": ("MODE", "online, or offline for files", None),
     "patience": ("SECONDS", "how long to wait for a server that does not answer", 0),
@@ -116,7 +116,7 @@ _ARGUMENTS: dict[str, tuple[str, dict[str, str]]] = {
 _HYDRA_FLAGS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "--multirun": ("-m", (), "train one sweep per combination of values a,b,c"),
     "--cfg": ("-c", ("job", "hydra", "all"), "print the config (job, hydra or all) and stop"),
-    "--resolve": ("", (), "resolve interpolations in what --cfg prints"),
+    "--resolve": ("", (), "resolve interpolations in the output of --cfg"),
     "--info": (
         "-i",
         ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),

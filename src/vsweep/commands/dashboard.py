@@ -22,7 +22,7 @@ def dashboard(
         directory: The sweep's directory.
         project: The W&B project; by default the one in the sweep's config.
         entity: The W&B entity; by default the one in the sweep's config, or your own.
-        level: What a W&B run stands for, where the runs were sent with another level than the config's
+        level: The unit of a W&B run, if the runs were uploaded with another level than the config's
             (`sync(…, level="cell")`).
         quiet: Do not list the panels.
 

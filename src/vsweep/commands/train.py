@@ -196,7 +196,7 @@ def _requested_pictures(spec: SweepSpec) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _announce(prepared: Prepared, trackers: Trackers) -> None:
-    """Show the plan, and what the directory held before."""
+    """Show the plan, and the number of trials that the directory already has."""
     spec, store = prepared.spec, prepared.store
     lines = [describe(spec, prepared.plan), *(f"  {note}" for note in store.notes)]
     if store.finished:

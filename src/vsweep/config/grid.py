@@ -2,8 +2,8 @@
 
 A cell's number is its row-major position in the full product of the axes, in which all drawn axes count as
 one, the first. A trial's number is `cell * len(seeds) + position of its seed`. Cells that cannot be told
-apart are trained once, under the lowest of their numbers, so that a number does not depend on what is
-collapsed.
+apart are trained once, under the lowest of their numbers, so that collapsing cells does not change the
+numbers of others.
 """
 
 import math

@@ -260,7 +260,7 @@ def parse_field(path: str, value: Any, field: str | None = None, choice: str = "
         path: The field's dotted path.
         value: The value as the config has it.
         field: The name of the field in messages; by default its path.
-        choice: The choice of the field's group, where choices differ in what they accept.
+        choice: The choice of the field's group, if choices accept different values.
 
     Raises:
         ConfigError: If the field does not accept the value.

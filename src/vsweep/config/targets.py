@@ -72,7 +72,7 @@ def _is_allowed(module: str, allowed: Sequence[str]) -> bool:
 
 
 def _is_in_current_folder(name: str) -> bool:
-    """Return True if importing a top-level name gives a module in the current folder."""
+    """Return True if importing a top-level name loads a module from the current folder."""
     if name in sys.stdlib_module_names or name in ("vsweep", "__main__"):
         return False
     local = _files(PathFinder.find_spec(name, [str(Path.cwd())]))
@@ -80,7 +80,7 @@ def _is_in_current_folder(name: str) -> bool:
         imported = _files(find_spec(name))
     except (ImportError, ValueError):
         return False
-    # A module that is not on the import path is allowed: importing it gives a clear error.
+    # A module that is not on the import path is allowed, because importing it raises a clear error.
     return bool(local) and imported in (local, set())
 
 

@@ -1,4 +1,4 @@
-"""A config as the user gives it: words of a command line, or nested mappings of fields."""
+"""Convert a user's config to overrides: words of a command line, or nested mappings of fields."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple

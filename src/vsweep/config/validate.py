@@ -83,7 +83,7 @@ def check_config(raw: Mapping[str, Any], own: Mapping[str, Any]) -> Config:
 
     Args:
         raw: Nested plain mappings, with `grid` and the fields of the sweep as a whole.
-        own: The user's functions by group, where `_target_` does not give them.
+        own: The user's functions by group, for groups that set no `_target_`.
 
     Raises:
         ConfigError: If a field is unknown, or does not accept its value.
@@ -113,7 +113,7 @@ def _parse_choices(raw: Mapping[str, Any], own: Mapping[str, Any], allowed: Sequ
 
     Args:
         raw: The composed config.
-        own: The user's functions by group, where `_target_` does not give them.
+        own: The user's functions by group, for groups that set no `_target_`.
         allowed: The modules that `_target_` may name beside those in the current folder.
 
     Returns:

@@ -26,7 +26,7 @@ _COMPILED_AHEAD = 2
 
 @dataclass
 class TrainingStats:
-    """The seconds of a sweep's training, by what they were spent on.
+    """The seconds of a sweep's training, by purpose.
 
     Attributes:
         compiling: The seconds of all compilations, which overlap with each other and with training.

@@ -24,8 +24,8 @@ _OF_ALL_STEPS = ("cosine", "warmup_cosine")
 def identities(plan: Plan, steps: int | None = None) -> np.ndarray:
     """Return the identity of every trial, text `(trials,)` of 32 hexadecimal digits.
 
-    An identity is a hash of the trial's resolved config, of the contents of its data (not their path), of
-    what the user's functions do, of its seed, and of the version of the numbers.
+    An identity is a hash of the trial's resolved config, the contents of its data (not their path), the
+    fingerprints of the user's functions, its seed, and the version of the numerical results.
 
     Args:
         plan: The plan of the sweep.
@@ -96,7 +96,7 @@ def _data_digest(dataset: Dataset) -> str:
 
 
 def _sources(config: Config) -> str:
-    """Hash what the user's functions do."""
+    """Hash the fingerprints of the user's functions."""
     texts = [fingerprint(function) for function in config.user_functions.values()]
     return sha256("\n".join(texts).encode()).hexdigest()
 

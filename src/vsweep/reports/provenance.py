@@ -1,4 +1,4 @@
-"""The report's last question: what happened, as rows of a name and a text."""
+"""Answer the report's last question, "What happened?", in rows of a name and a text."""
 
 from collections.abc import Mapping
 from typing import Any

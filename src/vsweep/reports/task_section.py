@@ -1,4 +1,4 @@
-"""The report's section on what was learned: regions, fits, boundaries, descents and basins."""
+"""The report's section on the learned functions: regions, fits, boundaries, descents and basins."""
 
 from typing import Any
 

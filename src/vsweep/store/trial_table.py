@@ -65,7 +65,7 @@ class Table(NamedTuple):
             "status": np.where(diverged, "diverged", "ok"),
             "diverged_at": pd.arrays.IntegerArray(block.diverged_at.astype(np.int64), ~diverged),
         }
-        # Values at or after divergence do not count as a trial's best.
+        # A value at or after the divergence must not become a trial's best value.
         alive = ~diverged[:, None] | (block.steps[None, :] < block.diverged_at[:, None])
         for name in self.metrics:
             values = block.metrics.get(name, np.full(alive.shape, np.nan, np.float32))

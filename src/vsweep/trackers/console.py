@@ -115,7 +115,7 @@ class ConsoleTracker:
     """A tracker that writes to standard error, or below a notebook's cell.
 
     Attributes:
-        bar: The progress bar, to which other trackers may add what they count.
+        bar: The progress bar, to which other trackers may add counts of their own.
     """
 
     def __init__(self) -> None:

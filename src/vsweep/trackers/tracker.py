@@ -11,7 +11,7 @@ class Tracker(Protocol):
     """A display of a sweep; its methods are called in this order, and must not change trials or the store.
 
     Attributes:
-        unsent: After the end, a message on what could not be shown.
+        unsent: After the end, a message on results that could not be shown.
     """
 
     unsent: str
@@ -39,7 +39,7 @@ class Trackers:
 
     @property
     def unsent(self) -> str:
-        """A message on what could not be shown."""
+        """A message on results that could not be shown."""
         return "; ".join(filter(None, [*self._failed, *(tracker.unsent for tracker in self._trackers)]))
 
     def begin(self, name: str, trials: int, plan: str) -> None:

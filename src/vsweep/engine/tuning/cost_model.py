@@ -45,7 +45,7 @@ class Costs:
     def __init__(
         self, hardware: Hardware, known: TimingCache, earlier: Sequence[Mapping[str, Any]] = ()
     ) -> None:
-        """Look up what is known of the hardware.
+        """Look up the measurements of the hardware.
 
         Args:
             hardware: The devices.

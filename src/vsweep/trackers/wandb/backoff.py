@@ -23,7 +23,7 @@ class Backoff:
         """Start without a wait.
 
         Args:
-            patience: The time to go on without success once all is trained, in seconds.
+            patience: The time to keep trying without success after training, in seconds.
             stop: Event that ends a wait.
             last: Whether all trials are trained.
         """

@@ -63,7 +63,7 @@ def sweep_id(plan: Mapping[str, Any]) -> str:
 
 
 class Runs:
-    """The runs of a sweep as far as it is trained."""
+    """The runs of the trials of a sweep that are finished so far."""
 
     def __init__(self, directory: Path, level: str) -> None:
         """Read a sweep.

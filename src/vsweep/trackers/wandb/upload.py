@@ -55,12 +55,12 @@ class Upload:
 
     @property
     def complete(self) -> int:
-        """The number of complete runs of the sweep as far as it is trained."""
+        """The number of complete runs of the trials that are finished so far."""
         return len(self._log.ids(self._place).keys() & self._runs.all_ids) if self._runs else 0
 
     @property
     def why(self) -> str:
-        """The reason why runs of the sweep as far as it is trained are not complete, or ""."""
+        """The reason why runs of the trials that are finished so far are not complete, or ""."""
         if self._runs is None:
             return "no trial was finished"
         return self._backoff.why if self.complete < len(self._runs.all_ids) else ""
@@ -69,7 +69,7 @@ class Upload:
         """Make a batch of runs, and return whether there is more to do.
 
         Args:
-            runs: The runs of the sweep as far as it is trained.
+            runs: The runs of the trials that are finished so far.
             last: Whether training has ended, so that the overview is made too.
         """
         self._runs = runs
