@@ -106,7 +106,7 @@ def test_a_function_is_had_back_from_the_directory(basins):
     np.testing.assert_allclose(
         again.landscape(0)(x[:, None]), 2 * x**4 - 3 * x**3 - 9 * x**2 + 4 * x + 3, rtol=1e-12
     )
-    with pytest.raises(ValueError, match=r"it takes \(examples, 1\): x"):
+    with pytest.raises(ValueError, match=r"expected \(examples, 1\): x"):
         again.landscape(0)(np.zeros((3, 2)))
 
 

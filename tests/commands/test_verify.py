@@ -565,7 +565,7 @@ def test_predictions_of_numbers_give_their_loss(tmp_path_factory, tmp_path):
     last = int(sweep.trials["trial"].iloc[-1])
     found = vsweep.reproduce(sweep.directory, last, to=tmp_path / "again")
     np.testing.assert_allclose(found.predictor(x), sweep.predictor(last)(x), rtol=1e-5)
-    with pytest.raises(ValueError, match=r"x has the shape \(3, 2\); it takes \(examples, 10\): age, "):
+    with pytest.raises(ValueError, match=r"x has the shape \(3, 2\); expected \(examples, 10\): age, "):
         predictor(np.zeros((3, 2)))
 
 
