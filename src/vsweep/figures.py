@@ -367,7 +367,7 @@ def write_pictures(sweep: StoredSweep, pictures: Sequence[tuple[str, Mapping[str
         cells = [f"{axis}={_file_text(value)}" for axis, value in where.items()]
         texts = (name, *map(_file_text, options.values()), *cells)
         parts = [re.sub(r"[^\w.=+-]+", "_", text).strip("_") for text in texts]
-        file = "-".join(parts).replace("=_", "=")[:120] + _ending(name, own)
+        file = "-".join(parts).replace("=_", "=")[:120] + _ending(name, options)
         try:
             plots = Plots(restrict(sweep, where) if where else sweep)
             getattr(plots, name)(**options, path=sweep.directory / PICTURES / file)
