@@ -182,10 +182,11 @@ def _prediction(plan: Plan) -> str:
 def _program_text(program: Program) -> str:
     config = program.inputs.config
     block, lanes, fused = program.arrangement
+    lane_text = format_count(lanes, "lane") + " fused" * fused
     parts = [
         f"{program.inputs.subject} {config.optimizer.name}",
         f"{format_count(len(program.rows), 'trial')} × {format_count(config.steps, 'step')}",
-        f"{format_count(program.blocks, 'block')} of {block}, {format_count(lanes, 'lane')}{' fused' * fused}",
+        f"{format_count(program.blocks, 'block')} of {block}, {lane_text}",
     ]
     if program.segment:
         parts.append(f"state saved every {format_count(program.segment * config.record_every, 'step')}")
