@@ -12,10 +12,10 @@ from typing import Any
 import yaml
 
 import vsweep
-from vsweep.analysis.tables import Tables
 from vsweep.config.choices import DataChoice, GroupChoice, ModelChoice
 from vsweep.config.schema import CHOICE_FIELDS, EVERY_DATASET, FIELDS, GROUPS, SWEEP_FIELDS
 from vsweep.figures import Plots
+from vsweep.results import Tables
 
 CONF = Path(__file__).parents[1] / "conf"
 # Fields whose values are checked elsewhere than in the schema.

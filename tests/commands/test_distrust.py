@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import vsweep
-from vsweep.engine.source_hash import fingerprint
+from vsweep.engine.trial_id import fingerprint
 from vsweep.errors import ConfigError, ServiceError
 from vsweep.store import writer
 from vsweep.store.atomic import write_yaml

@@ -32,7 +32,7 @@ from vsweep.engine.plan import plan_sweep
 from vsweep.engine.trial_id import identities
 from vsweep.engine.tuning.timings import TimingCache
 from vsweep.errors import ConfigError
-from vsweep.store.verification import describe_verification
+from vsweep.store.checks import describe_verification
 from vsweep.tasks.data.builtin import DATASETS
 from vsweep.tasks.data.dataset import split
 from vsweep.tasks.models import Model

@@ -11,8 +11,7 @@ from vsweep.config.spec import make_spec
 from vsweep.engine import autotune, compiler, executor
 from vsweep.engine.devices import trial_mesh
 from vsweep.engine.plan import make_plan
-from vsweep.engine.tuning.cost_model import Costs
-from vsweep.engine.tuning.layout import Arrangement, UserLimits
+from vsweep.engine.tuning.cost_model import Arrangement, Costs, UserLimits
 from vsweep.engine.tuning.shape import Hardware
 from vsweep.engine.tuning.timings import TimingCache
 from vsweep.store.blocks import PartialBlock, TrainedBlock

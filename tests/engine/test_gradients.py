@@ -10,7 +10,7 @@ import pytest
 import vsweep
 from vsweep.engine.checks.gradients import THRESHOLD, _draw_scalars, _positions
 from vsweep.errors import ConfigError
-from vsweep.store.gradient_check import GradientCheck
+from vsweep.store.checks import GradientCheck
 from vsweep.tasks.initializers import INITIALIZERS
 from vsweep.tasks.losses import LOSSES
 from vsweep.tasks.models import ACTIVATIONS, Model

@@ -9,8 +9,7 @@ from vsweep.config.spec import make_spec
 from vsweep.engine.checks.verify import lone_programs
 from vsweep.engine.plan import make_plan
 from vsweep.engine.plan_record import as_record, as_text
-from vsweep.engine.tuning.cost_model import Costs
-from vsweep.engine.tuning.layout import UserLimits
+from vsweep.engine.tuning.cost_model import Costs, UserLimits
 from vsweep.engine.tuning.shape import Hardware, program_shape
 from vsweep.engine.tuning.timings import TimingCache
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vsweep.engine.source_hash import fingerprint
+from vsweep.engine.trial_id import fingerprint
 
 SIZES = (1, 2, 3)
 TABLE = {"a": [1, 2], "b": SIZES}

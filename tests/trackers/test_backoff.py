@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from vsweep.trackers.wandb import backoff
+from vsweep.trackers.wandb import client as backoff
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from rich.console import Console
 
 import vsweep
 from vsweep.analysis.significance import describe_lead, tied_with_best
-from vsweep.store.verification import describe_verification
+from vsweep.store.checks import describe_verification
 from vsweep.trackers import console
 from vsweep.trackers.console import ConsoleTracker
 

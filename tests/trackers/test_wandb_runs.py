@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vsweep
-from vsweep.analysis.downsample import downsample
-from vsweep.analysis.seed_spread import aggregate_seeds
+from vsweep.analysis.convergence import aggregate_seeds, downsample
 from vsweep.config.groups import CONF
 from vsweep.trackers.wandb.options import Options, describe_runs, estimate_seconds, plan_runs, tracker_options
 from vsweep.trackers.wandb.runs import Runs, cell_config

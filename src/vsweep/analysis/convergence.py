@@ -1,16 +1,15 @@
-"""Compute the data behind curves: bands over seeds."""
+"""Compute the data behind curves: bands and means over seeds, at as many steps as a chart needs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from vsweep.analysis.cells import rows_of
-from vsweep.analysis.downsample import downsample
 from vsweep.analysis.labels import cell_label, format_value
 from vsweep.analysis.ranking import check_axis, rank_cells, varied_axes
-from vsweep.analysis.seed_spread import finite_curves
 
 
 def downsample_steps(curves: pd.DataFrame, most: int) -> pd.DataFrame:
@@ -110,3 +109,92 @@ def quartile_bands(trials: pd.DataFrame, curves: pd.DataFrame, metric: str) -> p
     grouped = finite_curves(trials, curves, [metric]).dropna().groupby(["cell", "step"])[metric]
     quantiles = {"low": 0.25, "median": 0.5, "high": 0.75}
     return pd.DataFrame({name: grouped.quantile(quantile) for name, quantile in quantiles.items()})
+
+
+def downsample(rows: int, keep: Iterable[int], most: int) -> np.ndarray:
+    """Choose at most `most` rows of a curve, denser at the start, where curves change fastest.
+
+    Args:
+        rows: Number of rows of the curve.
+        keep: Rows to include besides the first and the last; if they exceed `most`, the first ones.
+        most: The largest number of rows, at least 2.
+
+    Returns:
+        Int64 `(chosen,)`, ascending row indices, evenly spaced in their logarithm apart from `keep`.
+    """
+    if rows <= most:
+        return np.arange(rows)
+    ends = (0, rows - 1)
+    required = [row for row in dict.fromkeys(keep) if row not in ends][: most - len(ends)]
+    return np.unique([*_log_spaced_rows(rows, most - len(required)), *required])
+
+
+@cache
+def _log_spaced_rows(rows: int, most: int) -> tuple[int, ...]:
+    """Return nearly `most` rows; since early ones coincide when rounded, more points are tried."""
+    chosen, points = _rounded(rows, most), most
+    while len(more := _rounded(rows, points + max(1, points // 50))) <= most:
+        chosen, points = more, points + max(1, points // 50)
+    return tuple(chosen.tolist())
+
+
+def _rounded(rows: int, points: int) -> np.ndarray:
+    return np.unique(np.geomspace(1, rows, points).round().astype(np.int64) - 1)
+
+
+# The statistics of a metric over seeds, by the suffix of their names.
+_SPREAD = {"": "mean", "_std": "std", "_min": "min", "_max": "max"}
+
+
+def finite_curves(trials: pd.DataFrame, curves: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
+    """Return the curves that represent each cell, with their `cell`; values that are not finite are NaN.
+
+    These are the curves of the seeds that did not diverge, or of all seeds if all diverged. Metrics are
+    float64.
+    """
+    diverged = trials["status"] == "diverged"
+    all_diverged = diverged.groupby(trials["cell"]).transform("all")
+    cells = trials.loc[~diverged | all_diverged, ["trial", "cell"]]
+    part = curves[["trial", "step", *metrics]].merge(cells, on="trial")
+    part[metrics] = part[metrics].astype(np.float64).replace([np.inf, -np.inf], np.nan)
+    return part
+
+
+def aggregate_seeds(trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    """Aggregate curves over seeds, indexed by `cell` and `step`.
+
+    Only seeds that did not diverge count; if all seeds of a cell diverged, all count as long as their values
+    are finite.
+
+    Returns:
+        For each metric its mean, under the metric's name, and columns with the suffixes `_std` (n - 1; NaN
+        for one seed), `_min` and `_max`; `count`, the number of seeds that count; `diverged`, the number of
+        seeds that had diverged by that step.
+    """
+    metrics = [name for name in curves.columns if name not in ("trial", "step")]
+    grouped = finite_curves(trials, curves, metrics).groupby(["cell", "step"])
+    table = grouped[metrics].agg(list(_SPREAD.values()))
+    table.columns = pd.Index([f"{metric}{suffix}" for metric in metrics for suffix in _SPREAD])
+    table["count"] = grouped.size()
+    diverged = trials[trials["status"] == "diverged"].astype({"diverged_at": np.int64})
+    counts = diverged.groupby(["cell", "diverged_at"]).size().rename_axis(["cell", "step"])
+    counts = counts.reindex(table.index.union(counts.index), fill_value=0).groupby("cell").cumsum()
+    table["diverged"] = counts.reindex(table.index)
+    return table
+
+
+def cell_summary(trials: pd.DataFrame) -> dict[str, Any]:
+    """Aggregate the numbers of a cell's rows of the table of trials over the seeds that did not diverge."""
+    ok = trials[trials["status"] == "ok"]
+    diverged = len(trials) - len(ok)
+    summary: dict[str, Any] = {
+        "seeds": len(trials),
+        "diverged": diverged,
+        "status": "ok" if len(ok) else "diverged",
+        "diverged_at": trials["diverged_at"].min() if diverged else None,
+    }
+    for name in trials.columns[list(trials.columns).index("diverged_at") + 1 :]:
+        if pd.api.types.is_numeric_dtype(trials[name]):
+            values = ok[name].astype(np.float64).agg(list(_SPREAD.values()))
+            summary |= {f"{name}{suffix}": value for suffix, value in zip(_SPREAD, values, strict=True)}
+    return summary

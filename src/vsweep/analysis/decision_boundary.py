@@ -11,8 +11,8 @@ import pandas as pd
 from scipy.special import expit
 
 from vsweep.analysis.cells import Row, ranked_trials, rows_of, score
-from vsweep.analysis.example_data import ExampleData, ExamplePanels, Limits, example_data_for
 from vsweep.analysis.labels import cell_label, evenly_spaced_indices, format_with_error
+from vsweep.analysis.predictions import ExampleData, ExamplePanels, Limits, example_data_for
 from vsweep.analysis.ranking import rank_cells, varied_axes
 from vsweep.metrics import LR, axes_of, default_metric
 from vsweep.store.reader import StoredSweep

@@ -7,10 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from vsweep.analysis.cells import rows_of
-from vsweep.analysis.convergence import (
-    Curves,
-    downsample_steps,
-)
+from vsweep.analysis.convergence import Curves, downsample_steps
 from vsweep.analysis.labels import cell_label
 from vsweep.analysis.ranking import sample_trials
 from vsweep.analysis.report_data import ReportData

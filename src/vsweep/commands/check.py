@@ -7,7 +7,7 @@ from vsweep.config.user_input import ConfigInput
 from vsweep.engine.checks.gradients import THRESHOLD, check_gradients
 from vsweep.engine.plan import plan_sweep
 from vsweep.engine.tuning.timings import load_timings
-from vsweep.store.gradient_check import GradientCheck
+from vsweep.store.checks import GradientCheck
 
 
 def check(config: ConfigInput = (), **own: Any) -> GradientCheck:

@@ -1,5 +1,6 @@
-"""A sweep's directory: opened for the trials of a plan, and read back as a sweep."""
+"""A sweep's directory: opened for the trials of a plan, read back, and kept when a command fails."""
 
+import os
 import platform
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,18 +17,18 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from vsweep.commands.failures import explained_failures
 from vsweep.config.choices import qualified_name
 from vsweep.config.schema import parse_field
 from vsweep.config.spec import SweepSpec, spec_from_record, user_functions
 from vsweep.config.to_overrides import cell_overrides
+from vsweep.engine.executor import out_of_memory
 from vsweep.engine.git import commit
 from vsweep.engine.plan import Plan, plan_sweep
 from vsweep.engine.plan_record import as_record, column_names, metric_names, test_names
 from vsweep.engine.predictor import Predictor
 from vsweep.engine.trial_id import identities
 from vsweep.engine.tuning.timings import TimingCache, load_timings
-from vsweep.errors import ConfigError
+from vsweep.errors import ConfigError, Interrupted, StoreError
 from vsweep.results import Sweep
 from vsweep.store.atomic import read_yaml
 from vsweep.store.cell_overrides import CellOverrides
@@ -226,3 +227,32 @@ def _readable(directory: Path) -> Iterator[None]:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         got = f"cannot read the sweep in {str(directory)!r} ({reason})"
         raise ConfigError("dir", got, "it takes a sweep's directory") from error
+
+
+def os_error_text(error: OSError) -> str:
+    """Return the system's text of an error, without the number and the text that Arrow adds."""
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+@contextmanager
+def explained_failures(directory: Path, kept: Callable[[], str]) -> Iterator[None]:
+    """Turn errors and signals that end a command early into an error that names the results that are kept.
+
+    Args:
+        directory: The directory that the command writes.
+        kept: A function that describes the results that are kept.
+
+    Raises:
+        Interrupted: In place of `KeyboardInterrupt`, with its exit status.
+        StoreError: In place of `OSError`, or where one trial does not fit in memory.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise Interrupted(f"stopped; {kept()}", getattr(stop, "status", 130)) from None
+    except OSError as error:
+        raise StoreError(f"cannot write in {directory} ({os_error_text(error)}); {kept()}") from error
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        raise StoreError(f"a block of one trial per device does not fit in memory; {kept()}") from error

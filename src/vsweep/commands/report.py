@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vsweep.commands.directory import load
-from vsweep.commands.failures import os_error_text
+from vsweep.commands.directory import load, os_error_text
 from vsweep.errors import ConfigError, StoreError
 from vsweep.metrics import default_metric, final_values
 

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vsweep.commands.directory import open_untrusted
-from vsweep.commands.failures import explained_failures
+from vsweep.commands.directory import explained_failures, open_untrusted
 from vsweep.config.schema import parse_field
 from vsweep.errors import ConfigError, ServiceError
 from vsweep.results import Sweep

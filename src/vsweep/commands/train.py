@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vsweep.commands.directory import RecordedSweep, open_store
-from vsweep.commands.failures import explained_failures
+from vsweep.commands.directory import RecordedSweep, explained_failures, open_store
 from vsweep.commands.plan import describe
 from vsweep.commands.verify import verify_some
 from vsweep.config.schema import parse_field

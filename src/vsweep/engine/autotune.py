@@ -12,8 +12,7 @@ from jax.sharding import Mesh
 from vsweep.engine.compiler import CompiledProgram, Compiler, block_hparams
 from vsweep.engine.executor import TrainingStats
 from vsweep.engine.plan import Plan, Program
-from vsweep.engine.tuning.cost_model import Costs
-from vsweep.engine.tuning.layout import Arrangement
+from vsweep.engine.tuning.cost_model import Arrangement, Costs
 from vsweep.engine.tuning.timings import TimingCache
 from vsweep.training.vectorize import Static
 

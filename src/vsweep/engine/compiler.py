@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vsweep.engine.devices import free_bytes
 from vsweep.engine.plan import Program
-from vsweep.engine.tuning.layout import Arrangement
+from vsweep.engine.tuning.cost_model import Arrangement
 from vsweep.tasks.task import Data
 from vsweep.training.loop import TrialResult, loop_of_record
 from vsweep.training.vectorize import HParams, compile_block, precision_context

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from vsweep.engine.blocks import blocks_to_train, fetch, trained_block
 from vsweep.engine.compiler import CompiledProgram, Compiler, block_hparams, loop_index, on_devices
 from vsweep.engine.plan import Plan, Program
-from vsweep.engine.tuning.layout import Arrangement
+from vsweep.engine.tuning.cost_model import Arrangement
 from vsweep.store.blocks import PartialBlock, TrainedBlock
 from vsweep.training.loop import TrialResult
 

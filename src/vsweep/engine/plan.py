@@ -12,8 +12,7 @@ from vsweep.config.validate import with_values
 from vsweep.engine.devices import prepare, shortcoming, trial_mesh
 from vsweep.engine.hyperparams import bind, is_traced, widths
 from vsweep.engine.inputs import Inputs, load_inputs
-from vsweep.engine.tuning.cost_model import LOAD_S, Costs
-from vsweep.engine.tuning.layout import NO_LIMITS, Arrangement, UserLimits
+from vsweep.engine.tuning.cost_model import LOAD_S, NO_LIMITS, Arrangement, Costs, UserLimits
 from vsweep.engine.tuning.shape import Hardware, ProgramShape, program_shape, step_flops
 from vsweep.engine.tuning.timings import TimingCache
 from vsweep.tasks.data.dataset import Split

@@ -12,9 +12,15 @@ from matplotlib.figure import Figure
 
 from vsweep.analysis.cells import Panels
 from vsweep.analysis.decision_boundary import Boundary, Steps
-from vsweep.analysis.example_data import ExampleData, ExamplePanels, with_margin
 from vsweep.analysis.labels import evenly_spaced_indices
-from vsweep.analysis.predictions import FitPanel, ParameterPanel, RegionPanel
+from vsweep.analysis.predictions import (
+    ExampleData,
+    ExamplePanels,
+    FitPanel,
+    ParameterPanel,
+    RegionPanel,
+    with_margin,
+)
 from vsweep.plots.style import Style, draw_panels, plain
 
 # A legend of more classes names some of them.

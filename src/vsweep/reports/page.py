@@ -1,25 +1,31 @@
 """Write the report as one HTML file, which needs no network."""
 
 import json
+from base64 import b64encode
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import plotly.io as pio
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from vsweep.analysis.labels import format_count
+from vsweep.analysis.labels import format_count, format_distinct_values, short_axis_names
+from vsweep.analysis.marginals import sorted_values
 from vsweep.analysis.report_data import ReportData
 from vsweep.charts.style import PALETTE, Chart
+from vsweep.errors import ConfigError
+from vsweep.metrics import axes_of
 from vsweep.reports.blocks import Choice, Section
-from vsweep.reports.cell_data import cell_data
-from vsweep.reports.provenance import sweep_facts, warnings
 from vsweep.reports.sections import sections
 from vsweep.reports.task_section import task_sections
 from vsweep.store.atomic import write_whole
+from vsweep.store.checks import describe_verification
 from vsweep.store.reader import REPORT, StoredSweep
 
 # The number of cells whose curves are drawn before the reader chooses others.
@@ -121,3 +127,121 @@ def _embedded(value: Any) -> Markup:
 def _escaped(text: str) -> Markup:
     """Return JSON that cannot end a script."""
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+
+
+def packed(values: Any, kind: str) -> dict[str, str]:
+    """Return numbers as base64 of little-endian bytes, of the kind `f4` or `i4`."""
+    array = np.asarray(values).astype(f"<{kind}")
+    return {"kind": kind, "data": b64encode(array.tobytes()).decode()}
+
+
+def cell_data(sweep: StoredSweep, cells: pd.DataFrame) -> dict[str, Any]:
+    """Return the page's data on each cell, best first.
+
+    Args:
+        sweep: The sweep.
+        cells: The table of cells, as `rank_cells` returns it.
+    """
+    kinds = {"cell": "i4", "mean": "f4", "sem": "f4", "seeds": "i4", "diverged": "i4"}
+    names = short_axis_names(axes_of(sweep.trials))
+    return {
+        **{column: packed(cells[column], kind) for column, kind in kinds.items()},
+        "axes": [_axis(cells[axis], axis, name) for axis, name in names.items()],
+        "spelling": _spelling(sweep, cells),
+    }
+
+
+def _axis(column: pd.Series, axis: str, name: str) -> dict[str, Any]:
+    """Return an axis's values as texts, and the index of each cell's value."""
+    values = sorted_values(column)
+    place = pd.Index(values).get_indexer(pd.Index(column))
+    if values.isna().any():
+        # Some kinds of index do not find missing values.
+        place = np.where(column.isna(), len(values) - 1, place)
+    return {
+        "path": axis,
+        "name": name,
+        "values": format_distinct_values(values),
+        "place": packed(place, "i4"),
+    }
+
+
+def _spelling(sweep: StoredSweep, cells: pd.DataFrame) -> dict[str, Any] | str:
+    """Return the overrides of each cell, or the reason why they are unknown."""
+    try:
+        overrides = sweep.cell_overrides
+        rows = overrides.rows(cells["cell"].to_numpy())
+    except (ConfigError, KeyError, RuntimeError) as error:
+        return f"the overrides are unknown: {error}"
+    seeds = sorted(sweep.trials["seed"].unique().tolist())
+    return {
+        "kinds": overrides.templates,
+        "kind": packed(overrides.template[rows], "i4"),
+        "words": overrides.values,
+        "index": [packed(overrides.places[rows, axis], "i4") for axis in range(overrides.places.shape[1])],
+        "seeds": f"seeds=[{','.join(map(str, seeds))}]",
+    }
+
+
+def sweep_facts(sweep: StoredSweep) -> list[tuple[str, str]]:
+    """Return a row for each fact: the command, time, devices, versions, data, and the verification."""
+    plan, trials = sweep.plan, sweep.trials
+    cells, seeds = trials["cell"].nunique(), trials["seed"].nunique()
+    devices = plan["devices"]
+    device = f"{devices['devices']} × {devices['kind']} ({devices['platform']})"
+    # Directories of earlier versions do not record the commit.
+    commit = [("commit", plan["commit"] or "not in a git repository")] if "commit" in plan else []
+    return [
+        ("command", plan["command"]),
+        ("started", plan["started"]),
+        ("trials", f"{len(trials):,} finished of {plan['trials']:,}: {cells:,} cells, {seeds:,} seeds"),
+        *_performance(plan),
+        ("devices", f"{device}, {format_count(len(plan['programs']), 'compiled program')}"),
+        ("versions", ", ".join(f"{name} {number}" for name, number in plan["versions"].items())),
+        ("Python", plan["python"]),
+        *commit,
+        *(("data", _data(name, record)) for name, record in plan["data"].items()),
+        ("verified", describe_verification(sweep.verified) if sweep.verified else "not yet: vsweep verify"),
+    ]
+
+
+def warnings(sweep: StoredSweep) -> list[str]:
+    """Return the warnings that readers should know before they rely on a number."""
+    plan, trials = sweep.plan, sweep.trials
+    texts = [f"{name}: {record['note']}" for name, record in plan["data"].items() if record.get("note")]
+    missing = plan["trials"] - len(trials)
+    if missing > 0 and not sweep.only:
+        texts.append(f"{missing:,} of {plan['trials']:,} trials are not finished; the report leaves them out")
+    diverged = int((trials["status"] == "diverged").sum())
+    if diverged:
+        texts.append(f"{diverged:,} of {len(trials):,} trials diverged")
+    verified = sweep.verified or {}
+    if any(verified.get(key) for key in ("failed", "changed", "chaotic")):
+        texts.append(describe_verification(verified))
+    return texts
+
+
+def _performance(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the rows on time, speed and memory; none for a sweep that is not finished."""
+    record = plan.get("happened")
+    if not record:
+        return []
+    seconds, predicted = record["seconds"], record["predicted"]
+    parts = [
+        f"{name} {spent:.1f} s" + (f" (predicted {predicted[name]:.1f} s)" if name in predicted else "")
+        for name, spent in seconds.items()
+    ]
+    speed, total = record["trials"] / seconds["total"], seconds["total"]
+    used, predicted_bytes = (record[name] / 2**20 for name in ("device_bytes", "predicted_device_bytes"))
+    return [
+        ("time", ", ".join(parts) + "; these overlap in part"),
+        ("speed", f"{speed:,.3g} trials per second: {record['trials']:,} in {total:.1f} s"),
+        ("memory", f"{used:.1f} MiB per device (predicted {predicted_bytes:.1f})"),
+    ]
+
+
+def _data(name: str, record: Mapping[str, Any]) -> str:
+    rows = {part: record.get(f"{part}_rows") for part in ("train", "val", "test")}
+    parts = [f"{count:,} {part}" for part, count in rows.items() if count]
+    parts += [f"{len(record[key])} {key}" for key in ("features", "classes") if record.get(key)]
+    return f"{name}: {', '.join(parts)}".removesuffix(": ")

@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 
 from vsweep.metrics import higher_is_better, preferred_metric
-from vsweep.store.blocks import Params, TrainedBlock
-from vsweep.store.checkpoints import read_params, write_params
+from vsweep.store.blocks import Params, TrainedBlock, read_params, write_params
 
 ALL = "all"
 _FOLDER = "params"

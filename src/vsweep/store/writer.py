@@ -14,8 +14,7 @@ import pandas as pd
 from vsweep.errors import ConfigError
 from vsweep.store.atomic import uninterrupted, write_json, write_whole, write_yaml
 from vsweep.store.best_params import ParamsWriter
-from vsweep.store.blocks import PartialBlock, TrainedBlock
-from vsweep.store.checkpoints import read_checkpoints, write_checkpoint
+from vsweep.store.blocks import PartialBlock, TrainedBlock, read_checkpoints, write_checkpoint
 from vsweep.store.extend import EARLIER, STATES, TRIALS, extend, finish_extension, has_pending_extension
 from vsweep.store.lock import LOCK_FILES, Lock
 from vsweep.store.manifest import CURVES, ROWS, Ledger

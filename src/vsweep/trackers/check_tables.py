@@ -8,8 +8,7 @@ import pandas as pd
 from rich.console import Console
 
 from vsweep.analysis.labels import format_count, format_value, format_with_error, short_axis_names
-from vsweep.store.gradient_check import Derivative, GradientCheck
-from vsweep.store.verification import describe_verification
+from vsweep.store.checks import Derivative, GradientCheck, describe_verification
 from vsweep.trackers.console import print_table
 
 # Central differences of a smooth loss are a hundred times more certain than this.

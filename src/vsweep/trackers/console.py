@@ -26,8 +26,8 @@ from vsweep.analysis.minima import describe_ends, is_function
 from vsweep.analysis.ranking import describe_test, rank_cells, varied_axes
 from vsweep.analysis.significance import describe_lead, tied_with_best
 from vsweep.metrics import default_metric
+from vsweep.store.checks import describe_verification
 from vsweep.store.reader import PICTURES, REPORT, StoredSweep
-from vsweep.store.verification import describe_verification
 
 # A table shows this many of the best cells, or all of at most `_ALL` cells.
 _ROWS, _ALL = 5, 16

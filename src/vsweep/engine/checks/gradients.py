@@ -15,7 +15,7 @@ from vsweep.engine.blocks import leaf_name
 from vsweep.engine.checks.finite_differences import differences
 from vsweep.engine.hyperparams import bind
 from vsweep.engine.plan import Plan
-from vsweep.store.gradient_check import Derivative, ProgramCheck
+from vsweep.store.checks import Derivative, ProgramCheck
 from vsweep.tasks.models import Params, unpadded
 from vsweep.tasks.task import Data, Examples, MakeTask
 from vsweep.training.vectorize import HParams, Static, precision_context, start_one

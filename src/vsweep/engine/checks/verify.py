@@ -11,8 +11,7 @@ from jax.sharding import Mesh
 
 from vsweep.engine.executor import TrainingStats, train
 from vsweep.engine.plan import Plan, Program, make_program
-from vsweep.engine.tuning.cost_model import Costs
-from vsweep.engine.tuning.layout import NO_LIMITS, Arrangement
+from vsweep.engine.tuning.cost_model import NO_LIMITS, Arrangement, Costs
 from vsweep.engine.tuning.timings import TimingCache, short_name
 from vsweep.metrics import default_metric, final_values, higher_is_better
 from vsweep.store.blocks import TrainedBlock

@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from vsweep.analysis.downsample import downsample
+from vsweep.analysis.convergence import aggregate_seeds, cell_summary, downsample
 from vsweep.analysis.labels import cell_label
 from vsweep.analysis.ranking import best_cell
-from vsweep.analysis.seed_spread import aggregate_seeds, cell_summary
 from vsweep.metrics import axes_of, default_metric, higher_is_better, preferred_metric
 from vsweep.store.reader import StoredSweep
 from vsweep.store.writer import read_curves

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import wandb
 
-from vsweep.trackers.wandb.backoff import Backoff
-from vsweep.trackers.wandb.client import redact_key
+from vsweep.trackers.wandb.client import Backoff, redact_key
 from vsweep.trackers.wandb.options import OFFLINE, Options
 from vsweep.trackers.wandb.runs import OVERVIEW, Run, Runs, sweep_id
 from vsweep.trackers.wandb.server import Server
