@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from vsweep.analysis.convergence import best_cells, curves_of
 from vsweep.analysis.labels import format_value
-from vsweep.analysis.lr_sensitivity import best_lr, lr_lines
+from vsweep.analysis.lr_sensitivity import lr_lines
 from vsweep.analysis.marginals import heat_map
 from vsweep.analysis.ranking import restrict
 from vsweep.analysis.report_data import ReportData
@@ -113,10 +113,6 @@ class Plots:
         chart = curve_charts.curve_chart(data, curves, lines)
         return self._finish(chart, path, lambda: draw(draw_curves, lines))
 
-    def leading(self, metric: str | None = None, path: FilePath = None) -> go.Figure:
-        """Draw the best cells: the mean over seeds and its standard error."""
-        return self._finish(effect_charts.leading(self._data(metric)), path)
-
     def importance(self, metric: str | None = None, path: FilePath = None) -> go.Figure:
         """Draw the share of the differences between trials that each axis and pair of axes explains.
 
@@ -148,12 +144,6 @@ class Plots:
         """
         data = self._data(metric)
         return self._finish(lr_charts.rates(lr_lines(data.trials, data.metric, by), data.metric, by), path)
-
-    def best_rates(self, by: str, metric: str | None = None, path: FilePath = None) -> go.Figure:
-        """Draw the best learning rate for each value of an axis; raise as `rates` does."""
-        data = self._data(metric)
-        best = best_lr(lr_lines(data.trials, data.metric, by))
-        return self._finish(lr_charts.best_rates(best, by), path)
 
     def basin(self, x: str | None = None, y: str | None = None, path: FilePath = None) -> Figure:
         """Draw the place where each descent of a function ends, over its start and its learning rate.

@@ -44,7 +44,7 @@ def tiles(figure):
         ("heatmap", {"x": LR, "y": "model"}, ".png"),
         ("heatmap", {"x": LR, "y": "model", "show": "share that diverged"}, ".html"),
         ("curves", {"by": LR}, ".png"),
-        ("leading", {}, ".html"),
+        ("rates", {}, ".html"),
         ("effect", {"axis": LR}, ".html"),
     ],
 )
@@ -191,9 +191,9 @@ def test_a_paper_has_the_file_that_it_asks_for(small, tmp_path, ending, begins):
 def test_a_page_of_its_own_has_the_interactive_picture(small, tmp_path):
     small.plot.curves(LR, path=tmp_path / "curves.html")
     assert "Plotly.newPlot" in (tmp_path / "curves.html").read_text(encoding="utf-8")
-    with pytest.raises(ValueError, match=r"path: got '.*leading\.png', and this picture is written only"):
-        small.plot.leading(path=tmp_path / "leading.png")
-    assert not (tmp_path / "leading.png").exists()
+    with pytest.raises(ValueError, match=r"path: got '.*rates\.png', and this picture is written only"):
+        small.plot.rates(path=tmp_path / "rates.png")
+    assert not (tmp_path / "rates.png").exists()
 
 
 def test_curves_take_an_axis_or_cells(small):

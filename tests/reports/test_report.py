@@ -216,14 +216,12 @@ def test_of_many_cells_some_have_curves_and_the_file_stays_small(tmp_path):
 
 def test_the_same_pictures_and_tables_come_from_python(sweep, tmp_path):
     for made in (
-        sweep.plot.leading(),
         sweep.plot.importance(),
         sweep.plot.effect(LR),
         sweep.plot.heatmap(LR, WIDTH),
         sweep.plot.curves(),
         sweep.plot.final_against_best(),
         sweep.plot.rates(WIDTH),
-        sweep.plot.best_rates(WIDTH),
     ):
         assert isinstance(made, go.Figure)
         assert len(made.data) > 0

@@ -9,47 +9,14 @@ import plotly.graph_objects as go
 from vsweep.analysis.axis_scale import MOST_VALUES, scale
 from vsweep.analysis.cells import rows_of
 from vsweep.analysis.importance import Importance
-from vsweep.analysis.labels import cell_label, format_distinct_values, format_value, format_with_error
+from vsweep.analysis.labels import format_distinct_values, format_value
 from vsweep.analysis.marginals import effects
 from vsweep.analysis.report_data import ReportData
-from vsweep.analysis.significance import tied_with_best
 from vsweep.charts.style import GREY, PALETTE, Chart, category_axis, cell_points, figure, metric_axis, plain
 
 _MOST_CELLS, _MOST_BARS = 20, 14
 # The bar of a smaller share would be invisible.
 _VISIBLE_SHARE = 0.005
-
-
-def leading(data: ReportData) -> Chart:
-    """Draw the best cells: the mean over seeds and its standard error."""
-    cells, metric = data.cells, data.metric
-    shown, tied = cells.head(_MOST_CELLS), tied_with_best(cells).head(_MOST_CELLS)
-    texts = [
-        f"{place}. {plain(cell_label(row, data.axes)) or 'the one cell'}"
-        f"<br>{metric} {format_with_error(row['mean'], row['sem'])}"
-        f"<br>{row['diverged']} of {row['seeds']} seeds diverged"
-        for place, row in enumerate(rows_of(shown), 1)
-    ]
-    colors, symbols = tied.map({True: PALETTE[0], False: GREY}), tied.map({True: "circle", False: "diamond"})
-    points = go.Scatter(
-        x=shown["mean"].to_numpy(np.float64),
-        y=np.arange(1, len(shown) + 1),
-        mode="markers",
-        error_x={"array": shown["sem"].fillna(0.0).to_numpy(np.float64), "thickness": 1.5, "color": GREY},
-        marker={"color": colors.tolist(), "size": 9, "symbol": symbols.tolist()},
-        **cell_points(shown["cell"], texts),
-    )
-    step = 1 if len(shown) < 12 else 2
-    places = {"title": {"text": "place"}, "range": [len(shown) + 0.7, 0.3], "tick0": 1, "dtick": step}
-    means = {"title": {"text": f"{metric}, mean ± standard error"}, "zeroline": False}
-    drawn = figure([points], height=120 + 18 * len(shown), xaxis=means, yaxis=places | {"zeroline": False})
-    note = (
-        "Each point is a cell; its line extends one standard error of the mean to either side. Circles are "
-        "statistically tied with the first (95 %), diamonds are not. A cell whose seeds all diverged has no "
-        "value."
-    )
-    best = f"the best {len(shown)} of " if len(cells) > len(shown) else ""
-    return Chart(f"{metric} at the last step of {best}{len(cells):,} cells", drawn, note)
 
 
 def can_show(column: pd.Series) -> bool:

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from vsweep.analysis.cells import rows_of
-from vsweep.analysis.labels import format_distinct_values, format_value, format_with_error
+from vsweep.analysis.labels import format_value, format_with_error
 from vsweep.charts import style
 from vsweep.charts.style import Chart, cell_points, figure, plain
 
@@ -62,37 +62,3 @@ def _line(line: pd.DataFrame, metric: str, name: str, color: str) -> list[Any]:
         **cell_points(line["cell"], texts),
     )
     return [style.band(x[known], (mean - sem)[known], (mean + sem)[known], color), points]
-
-
-def best_rates(best: pd.DataFrame, by: str) -> Chart:
-    """Draw the best learning rate for each value of an axis.
-
-    Args:
-        best: The best learning rates, as `best_lr` returns them.
-        by: The axis.
-    """
-    lr = best["lr"].to_numpy(np.float64)
-    low, high = (best[end].fillna(best["lr"]).to_numpy(np.float64) for end in ("low", "high"))
-    texts = []
-    for name, row in zip(format_distinct_values(best["by"]), rows_of(best), strict=True):
-        tied = f", tied with {format_value(row['low'])} to {format_value(row['high'])}"
-        text = f"{by} = {plain(name)}<br>best lr {format_value(row['lr'])}"
-        edge = "<br>at the edge of the rates that were tried" if row["at_edge"] else ""
-        texts.append(text + (tied if pd.notna(row["low"]) else "") + edge)
-    points = go.Scatter(
-        x=np.arange(len(best)),
-        y=lr,
-        mode="markers",
-        error_y={"array": high - lr, "arrayminus": lr - low, "symmetric": False, "thickness": 2},
-        marker={"size": 11, "symbol": np.where(best["at_edge"], "triangle-up-open", "circle").tolist()},
-        name="best learning rate",
-        **cell_points(best["cell"], texts),
-    )
-    rates = style.rate_axis("best optimizer.lr", np.concatenate([low, lr, high]))
-    drawn = figure([points], height=360, xaxis=style.category_axis(by, best["by"].tolist()), yaxis=rates)
-    note = (
-        "Each line covers the neighboring learning rates that are statistically tied with the best (95 %). "
-        "A triangle marks a best rate at the edge of the rates that were tried: a better one may lie "
-        "beyond."
-    )
-    return Chart(f"The best learning rate by {by}", drawn, note)

@@ -59,8 +59,6 @@ def best(data: ReportData) -> Iterator[Content]:
             yield f"{first['diverged']} of its {first['seeds']} seeds diverged."
         yield from filter(None, (_describe_lead(data), _sentence(describe_test(data.sweep.trials, metric))))
     yield _table(data)
-    if cells["mean"].notna().any() and len(cells) > 1:
-        yield effect_charts.leading(data)
 
 
 def _describe_lead(data: ReportData) -> str:
@@ -174,20 +172,17 @@ def got_there(data: ReportData) -> Iterator[Content]:
 def sensitivity(data: ReportData) -> Iterator[Content]:
     """Answer the fifth question: the learning rate."""
     rates: Charts = {}
-    best_rates: Charts = {}
     rows, cells = [], []
     for by, lines in _lines(data):
         best = best_lr(lines)
         rows += _rows(data, by, best)
         cells += best["cell"].tolist()
         rates[by or "none: all cells",] = lr_charts.rates(lines, data.metric, by)
-        if by is not None:
-            best_rates[by,] = lr_charts.best_rates(best, by)
     if not rates:
         reason = "The learning rate does not vary, so there is no sensitivity to report."
         yield "No cell has finite values at several learning rates." if LR in data.axes else reason
         return
-    yield from (Choice(("by",), charts) for charts in (rates, best_rates) if charts)
+    yield Choice(("by",), rates)
     columns = ["cells with", "best lr", "tied with it (95 %)", data.metric]
     columns += [f"lr sensitivity ({data.loss})", "range of lr"]
     yield Rows("The best learning rate, and the sensitivity to it", columns, rows, cells, _NOTE)
