@@ -132,10 +132,6 @@ class Plots:
         """
         return self._finish(effect_charts.effect(self._data(metric), axis), path)
 
-    def final_against_best(self, metric: str | None = None, path: FilePath = None) -> go.Figure:
-        """Draw each trial's metric at its last step against its best along its curve."""
-        return self._finish(curve_charts.final_against_best(self._data(metric)), path)
-
     def rates(self, by: str | None = None, metric: str | None = None, path: FilePath = None) -> go.Figure:
         """Draw a metric against the learning rate, a line for each value of an axis.
 

@@ -105,7 +105,7 @@ GRAMMAR = {
     "~steps=3": "steps: is 300, which is not the value to delete",
     "~model=logistic": "model: is mlp, which is not the value to delete; give ~model",
     "~seeds": "seeds: got None; it takes a count",
-    "~data": "data: got None; it takes one of spirals",
+    "~data": "data: got None; it takes one of digits",
     "~tracker": "tracker.wandb.mode: got None",
     "steps=???": "steps: got ???, which marks a missing value",
     "grid.steps=[???]": "grid.steps[0]: got ???, which marks a missing value",

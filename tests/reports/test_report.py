@@ -220,7 +220,6 @@ def test_the_same_pictures_and_tables_come_from_python(sweep, tmp_path):
         sweep.plot.effect(LR),
         sweep.plot.heatmap(LR, WIDTH),
         sweep.plot.curves(),
-        sweep.plot.final_against_best(),
         sweep.plot.rates(WIDTH),
     ):
         assert isinstance(made, go.Figure)

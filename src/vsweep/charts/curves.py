@@ -1,4 +1,4 @@
-"""Answer how trials got there: their curves, and final values against the best."""
+"""Answer how trials got there: their curves, with bands over seeds."""
 
 from typing import Any
 
@@ -6,13 +6,9 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from vsweep.analysis.cells import rows_of
 from vsweep.analysis.convergence import Curves, downsample_steps
-from vsweep.analysis.labels import cell_label
-from vsweep.analysis.ranking import sample_trials
 from vsweep.analysis.report_data import ReportData
-from vsweep.charts.style import GREY, Chart, band, cell_points, colors, figure, metric_axis, plain
-from vsweep.metrics import higher_is_better
+from vsweep.charts.style import GREY, Chart, band, colors, figure, metric_axis, plain
 
 # The largest number of recorded steps, and of trials as points, that are drawn.
 STEPS, _POINTS = 60, 2000
@@ -90,34 +86,3 @@ def _median_and_band(line: pd.DataFrame, cell: int, name: str, metric: str, colo
         meta={"cell": int(cell)},
     )
     return [band(x, low, high, color, meta={"cell": int(cell), "band": True}), middle]
-
-
-def final_against_best(data: ReportData) -> Chart:
-    """Draw the metric at each trial's last step against the best value along its curve."""
-    metric, ok = data.metric, data.trials[data.trials["status"] == "ok"]
-    sample = sample_trials(ok, _POINTS)
-    x, y = (sample[f"{part}_{metric}"].to_numpy(np.float32) for part in ("best", "final"))
-    texts = [
-        f"{plain(cell_label(row, data.axes))} seed={row['seed']}"
-        f"<br>best {row[f'best_{metric}']:.4g}, final {row[f'final_{metric}']:.4g}"
-        for row in rows_of(sample)
-    ]
-    look = {"mode": "markers", "marker": {"size": 5, "opacity": 0.55}}
-    points = go.Scatter(x=x, y=y, name="a trial", **look, **cell_points(sample["cell"], texts))
-    both = np.concatenate([x, y])
-    known = both[np.isfinite(both)]
-    ends = [float(known.min()), float(known.max())] if len(known) else [0.0, 1.0]
-    dashes = {"color": GREY, "dash": "dash", "width": 1.5}
-    line = go.Scatter(x=ends, y=ends, mode="lines", line=dashes, name="final = best", hoverinfo="skip")
-    axis = metric_axis(metric, both.astype(np.float64))
-    drawn = figure(
-        [points, line],
-        xaxis=axis | {"title": {"text": f"best {metric} along the curve"}},
-        yaxis=axis | {"title": {"text": f"{metric} at the last step"}},
-    )
-    worse = "below" if higher_is_better(metric) else "above"
-    note = (
-        f"Points {worse} the line got worse again after their best. Diverged trials are left out, and of the "
-        f"others at most {_POINTS:,} are drawn, at random."
-    )
-    return Chart(f"{metric}: final against best", drawn, note)

@@ -166,7 +166,9 @@ def got_there(data: ReportData) -> Iterator[Content]:
         share = f"{len(cells):,} of {len(data.cells):,} cells are shown"
         yield f"The curves of {share}: the best ones, and others spread over all places."
     if f"best_{data.metric}" in trials and data.diverged < len(trials):
-        yield curve_charts.final_against_best(data)
+        ok = trials[trials["status"] == "ok"]
+        earlier = int((ok[f"best_{data.metric}"] != ok[f"final_{data.metric}"]).sum())
+        yield f"{data.metric} was better before the last step in {earlier:,} of {len(ok):,} trials."
 
 
 def sensitivity(data: ReportData) -> Iterator[Content]:
