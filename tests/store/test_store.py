@@ -458,7 +458,8 @@ def test_nothing_of_the_writing_is_left(store):
 
 def test_a_directory_that_holds_something_is_refused(tmp_path):
     (tmp_path / "mine.txt").write_text("keep me")
-    with pytest.raises(ConfigError, match=r"^dir: .* is not empty; it takes a new directory, or a sweep's$"):
+    takes = "it takes a new directory, or that of a sweep"
+    with pytest.raises(ConfigError, match=rf"^dir: .* is not empty; {takes}$"):
         open_store(tmp_path, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 

@@ -50,7 +50,7 @@ def resume(directory: str | Path, config: ConfigInput = (), *, quiet: bool = Fal
         sweep = RecordedSweep(directory, own, ())
         if not sweep.lacks_pictures:
             if not quiet:
-                line = f"all {record['trials']:,} trials are in {directory} already"
+                line = f"all {record['trials']:,} trials are already in {directory}"
                 ConsoleTracker().show(sweep, line, missing_runs_message(sweep))
             return sweep
     return train_sweep(recorded_spec(directory, own), directory, quiet=quiet)
