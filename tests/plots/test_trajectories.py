@@ -8,7 +8,7 @@ import pytest
 
 import vsweep
 from vsweep.analysis.minima import ending_labels
-from vsweep.analysis.trajectories import split_trials
+from vsweep.analysis.trajectories import coordinates, split_trials
 
 BASE = ["data=none", "model=point", "tracker=none", "dtype=float64", "verify=false"]
 
@@ -85,6 +85,14 @@ def test_paths_lie_on_the_function_and_are_the_recorded_ones(quartic):
     assert markers.count("o") == 9
     assert markers.count("*") + markers.count("D") == 9
     assert markers.count("*") >= arrived.sum() - 2
+
+
+def test_descents_that_leave_at_the_first_step_have_their_coordinates(quartic):
+    left = quartic.restricted(quartic.trials, "")
+    left.curves = quartic.curves.assign(
+        **{"param.x": quartic.curves["param.x"].where(quartic.curves["step"] == 0)}
+    )
+    assert coordinates(left) == ["x"]
 
 
 def test_a_path_that_leaves_is_drawn_up_to_where_it_does(quartic):
