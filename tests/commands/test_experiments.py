@@ -166,7 +166,7 @@ def test_one_neuron_descends_as_numpy_does(tmp_path, lr):
 
 
 def test_examples_are_kept_as_they_came(tmp_path):
-    """Of two features, in their parts, whatever was standardized; of more, none."""
+    """Examples of two features are stored unscaled with their parts; examples of more features are not."""
     sweep = run(tmp_path / "two", "data=moons", "model=logistic", "steps=1")
     frame = sweep.examples
     assert frame["part"].value_counts().to_dict() == {

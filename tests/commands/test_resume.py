@@ -91,7 +91,7 @@ def test_more_seeds_and_values_train_what_is_new_alone(larger, trained, tmp_path
 
 
 def assert_holds(after, before):
-    """What was there is there to the bit."""
+    """Assert that a sweep still holds the trials of an earlier one, to the bit."""
     kept = after.trials.set_index("identity").loc[before.trials["identity"]]
     for name in ("final_train_loss", "best_val_loss", "final_test_loss"):
         assert kept[name].to_numpy().tobytes() == before.trials[name].to_numpy().tobytes()
@@ -111,6 +111,19 @@ def test_resume_takes_the_changes(larger, trained, tmp_path):
 def finished(tmp_path_factory):
     """6 cells of 2 seeds."""
     return sweep("seeds=2", f"dir='{tmp_path_factory.mktemp('finished') / 'kept'}'")
+
+
+def test_a_finished_sweep_is_shown_without_its_data(here, capsys):
+    (here / "points.csv").write_text("x,y\n" + "".join(f"{i / 10},{i % 2}\n" for i in range(20)))
+    words = ["data=csv", "data.path=points.csv", "data.target=y", "model=logistic", "steps=2", "tracker=none"]
+    vsweep.sweep([*words, "dir=kept"], quiet=True)
+    (here / "points.csv").unlink()
+    before = {path: path.read_bytes() for path in (here / "kept").rglob("*") if path.is_file()}
+    capsys.readouterr()
+    shown = vsweep.resume("kept")
+    assert "all 1 trials are already in kept" in capsys.readouterr().err
+    assert len(shown.trials) == 1
+    assert {path: path.read_bytes() for path in (here / "kept").rglob("*") if path.is_file()} == before
 
 
 def test_a_finished_sweep_trains_nothing(finished, trained):

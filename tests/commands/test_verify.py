@@ -625,6 +625,14 @@ def test_the_best_parameters_are_kept(tmp_path):
     assert_best_three(sweep)
 
 
+def test_fresh_seeds_do_not_wrap_around(tmp_path):
+    words = ["data=iris", "model=logistic", "seeds=[4294967290]", "steps=1", "tracker=none"]
+    vsweep.sweep([*words, f"dir='{tmp_path / 'kept'}'"], quiet=True)
+    with pytest.raises(ConfigError, match=r"^seeds: 8 after 4294967290; seeds are below 4294967296$"):
+        vsweep.confirm(tmp_path / "kept", quiet=True)
+    assert not (tmp_path / "kept" / "confirm.json").exists()
+
+
 def test_the_best_are_kept_of_a_sweep_that_has_grown(tmp_path):
     words = [*WORDS, "keep.params=3", f"dir='{tmp_path / 'kept'}'"]
     less = vsweep.sweep([*words, "seeds=[3]"], quiet=True)

@@ -28,6 +28,8 @@ UNREADABLE = {
     "steps: !nosuch 3\n": "sweep: cannot read sweeps/odd.yaml (",
     "steps: ${model.width\n": "sweep: cannot read sweeps/odd.yaml (",
     "a: &a [*a]\n": "sweep: cannot read sweeps/odd.yaml (",
+    "<<: 3\n": "sweep: cannot read sweeps/odd.yaml (<< takes mappings)",
+    "<<: [[ab, cd]]\n": "sweep: cannot read sweeps/odd.yaml (<< takes mappings)",
     "a: &a\n  b: *a\n": "sweep: cannot read sweeps/odd.yaml (",
     BOMB: "sweep: cannot read sweeps/odd.yaml (it holds more than 500,000 values once",
     f"a: {'[' * 5000}": "sweep: cannot read sweeps/odd.yaml (it is nested more than 50 deep)",

@@ -197,3 +197,12 @@ def test_a_mapping_that_cannot_be(config, begins):
     with pytest.raises(ConfigError) as error:
         make_spec(config)
     assert str(error.value).startswith(begins)
+
+
+def test_a_sweep_file_takes_over_the_entries_of_merged_mappings(here):
+    (here / "sweeps").mkdir()
+    text = "optimizer: {<<: {lr: 0.2, weight_decay: 0.1}, lr: 0.3}\n"
+    (here / "sweeps" / "merged.yaml").write_text(text)
+    raw = make_spec(["sweep=merged", "data=iris"]).raw
+    # The mapping's own entry comes before a merged one.
+    assert (raw["optimizer"]["lr"], raw["optimizer"]["weight_decay"]) == (0.3, 0.1)

@@ -25,7 +25,7 @@ def tiles(figure, place=0):
 
 
 def legend(figure):
-    """What each color stands for."""
+    """Return what each color of the legend stands for."""
     return {
         matplotlib.colors.to_hex(patch.get_facecolor()): text.get_text()
         for patch, text in zip(figure.legends[0].get_patches(), figure.legends[0].get_texts(), strict=True)

@@ -164,3 +164,13 @@ def test_one_cell_has_no_column_of_chance(shown):
     assert "P(worse)" not in text
     assert "≈" not in text
     assert "test set: the best cell has test_accuracy " in text
+
+
+def test_a_file_gets_whole_names(tmp_path, capsys, monkeypatch):
+    """The table of `make sweep`, whose names need more than the 80 columns that a file has by default."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    words = ["data=iris", "grid.model.name=[logistic,mlp]", "grid.model.init=[lecun_normal,glorot_uniform]"]
+    words += ["grid.model.init_scale=[0.5,1.0]", "grid.model.width=[16,32]", "grid.optimizer.lr=[0.1,1.0]"]
+    vsweep.sweep([*words, "seeds=2", "steps=2", "tracker=none", f"dir='{tmp_path / 'kept'}'"])
+    (header,) = (line for line in capsys.readouterr().err.splitlines() if "mean ± se" in line)
+    assert header.split("mean")[0].split() == ["model", "init", "init_scale", "width", "lr"]

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from vsweep.errors import ConfigError, suggest
+from vsweep.trackers.wandb.options import WHERE
 
 _AXES = """\
 axes:    grid.optimizer.lr='{logspace:[1e-3,1,8]}'  grid.model.width='[8,16]'  ~grid.model.init
@@ -46,7 +47,6 @@ class Command(NamedTuple):
     epilog: str = "An option can be written as --name VALUE or as name=VALUE."
 
 
-_WHERE = ("project", "entity", "level")
 # `vsweep run` retrains one trial where these options are given; no word of a command line has this name.
 REPRODUCE = "run trial"
 _REPRODUCE = Command("train one trial again", "", ("trial", "from", "dir", "allow_targets"))
@@ -60,8 +60,8 @@ COMMANDS = {
         "train the best cells again on fresh seeds", options=("top", "seeds", "metric", "allow_targets")
     ),
     "check": Command("check gradients against central differences", _FIELDS, epilog=_AXES),
-    "sync": Command("upload the runs that W&B lacks", options=(*_WHERE, "rows", "mode", "patience")),
-    "dashboard": Command("save a workspace in W&B, and print its URL", options=_WHERE),
+    "sync": Command("upload the runs that W&B lacks", options=(*WHERE, "rows", "mode", "patience")),
+    "dashboard": Command("save a workspace in W&B, and print its URL", options=WHERE),
     "report": Command("write report.html, for any browser", options=("metric", "path", "allow_targets")),
     "completion": Command("print a shell's completion script", "SHELL", epilog=_COMPLETION),
 }

@@ -89,6 +89,8 @@ def _on_fresh_seeds(spec: SweepSpec, cells: np.ndarray, seeds: int | None) -> Sw
     rows = np.flatnonzero(np.isin(grid.cells, cells))
     count, first = seeds or max(len(grid.seeds), 8), max(grid.seeds) + 1
     fresh = tuple(range(first, first + count))
+    if fresh[-1] >= 2**32:
+        raise ConfigError("seeds", f"{count} after {first - 1}", "seeds are below 4294967296")
     tracker = {"wandb": {**spec.raw["tracker"]["wandb"], "mode": "disabled"}}
     raw = {**spec.raw, "seeds": list(fresh), "verify": False, "pictures": [], "tracker": tracker}
     part = replace(grid, cells=grid.cells[rows], index=grid.index[rows], seeds=fresh)

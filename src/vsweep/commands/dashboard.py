@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 from vsweep.commands.directory import open_untrusted
-from vsweep.commands.sync import WHERE, wandb_options
-from vsweep.trackers.wandb.options import plan_runs
+from vsweep.commands.sync import wandb_options
+from vsweep.trackers.wandb.options import WHERE, plan_runs
 
 
 def dashboard(

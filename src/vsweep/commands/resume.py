@@ -40,8 +40,7 @@ def resume(directory: str | Path, config: ConfigInput = (), *, quiet: bool = Fal
     if changes:
         check_inside(directory)
         # The directory may come from someone else, so the modules that it allows are ignored.
-        changed = {(change.kind, change.key) for change in changes}
-        changed |= {("assign", "dir"), ("assign", "allow_targets")}
+        changed = {(c.kind, c.key) for c in changes} | {("assign", "dir"), ("assign", "allow_targets")}
         recorded = as_overrides(recorded_overrides(directory, record)).overrides
         unchanged = [override for override in recorded if (override.kind, override.key) not in changed]
         overrides = [*unchanged, *changes, *as_overrides({"dir": str(directory)}).overrides]

@@ -9,10 +9,9 @@ from vsweep.config.schema import parse_field
 from vsweep.errors import ConfigError, ServiceError
 from vsweep.results import Sweep
 from vsweep.store.writer import FORMAT
-from vsweep.trackers.wandb.options import tracker_options
+from vsweep.trackers.wandb.options import WHERE, tracker_options
 from vsweep.trackers.wandb.tracker import WandbTracker
 
-WHERE = ("project", "entity", "level")
 SYNC = (*WHERE, "rows", "mode", "patience")
 
 

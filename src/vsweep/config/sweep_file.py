@@ -77,6 +77,8 @@ class _Loader(_Scalars):
                     raise ValueError(f"it has the key {key!r} twice")
                 if key == _MERGE:
                     for mapping in reversed(entry if isinstance(entry, list) else [entry]):
+                        if not isinstance(mapping, dict):
+                            raise ValueError(f"{_MERGE} takes mappings")
                         merged |= mapping
                 else:
                     value[key] = entry
@@ -101,10 +103,8 @@ class _Loader(_Scalars):
 
 def sweep_overrides(overrides: Sequence[Override]) -> list[Override]:
     """Return the overrides of the sweep file that some overrides choose. Raises `ConfigError`."""
-    chosen = [
-        override.value for override in overrides if (override.kind, override.key) == ("choose", "sweep")
-    ]
-    return read(chosen[-1]) if chosen else []
+    names = [o.value for o in overrides if (o.kind, o.key) == ("choose", "sweep")]
+    return read(names[-1]) if names else []
 
 
 def read(name: str, outer: tuple[str, ...] = ()) -> list[Override]:

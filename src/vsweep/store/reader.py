@@ -165,9 +165,9 @@ class StoredSweep:
             raise KeyError("landscape: expected a sweep of functions to minimize: model=point")
         return self._make_predictor(cell, None)
 
-    def _make_predictor(self, cell: int, params: dict[str, np.ndarray] | None) -> Callable[[Any], np.ndarray]:
+    def _make_predictor(self, cell: int, params: dict[str, np.ndarray] | None) -> Callable[[Any], np.ndarray]:  # noqa: ARG002
         """Build the predictor of a cell's trial; params: None where the predictor does not depend on them."""
-        raise NotImplementedError("this sweep cannot predict; open it with vsweep.load(directory)")
+        raise RuntimeError("this sweep cannot predict; open it with vsweep.load(directory)")
 
     @cached_property
     def cell_overrides(self) -> CellOverrides:
@@ -176,7 +176,7 @@ class StoredSweep:
         Raises:
             ConfigError: If they cannot be reconstructed.
         """
-        raise NotImplementedError("this sweep has no overrides; open it with vsweep.load(directory)")
+        raise RuntimeError("this sweep has no overrides; open it with vsweep.load(directory)")
 
     def overrides(self, cell: int) -> list[str]:
         """Return a cell's config as overrides, with its seeds last; `vsweep run` with these retrains it.

@@ -66,8 +66,7 @@ class Store:
         # Messages for the user on the state of the directory.
         self.notes: list[str] = []
         self._at_steps, self._config = at_steps, config
-        version = {"format": FORMAT, "numerics": numerics, "table": table.digest()}
-        self._record: dict[str, Any] = {**record, **version}
+        self._record = {**record, "format": FORMAT, "numerics": numerics, "table": table.digest()}
         self._ledger = Ledger(directory)
         self._params = ParamsWriter(directory, keep, table.metrics)
         self._written = time.monotonic()

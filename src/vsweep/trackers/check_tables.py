@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
 
 from vsweep.analysis.labels import format_count, format_value, format_with_error, short_axis_names
 from vsweep.store.checks import Derivative, GradientCheck, describe_verification
-from vsweep.trackers.console import print_table
+from vsweep.trackers.console import print_table, stderr_console
 
 # Central differences of a smooth loss are a hundred times more certain than this.
 _ROUGH = 1e-4
@@ -23,7 +22,7 @@ def print_verification(record: Mapping[str, Any]) -> None:
         difference, twin = f"{trial['difference']:.1e}", f"{trial['twin']:.1e}"
         rows.append((trial["trial"], trial["seed"], trial["why"], difference, trial["metric"], twin, verdict))
     names = ("trial", "seed", "why", "difference", "metric", "twin", "verdict")
-    console = Console(stderr=True, highlight=False)
+    console = stderr_console()
     print_table(console, names, rows, left=("why", "metric", "verdict"))
     console.print(describe_verification(record), soft_wrap=True)
 
@@ -50,7 +49,7 @@ def print_confirmation(cells: pd.DataFrame, metric: str) -> None:
         f" {format_value(best['confirmed'])} on fresh seeds, {rank} of {len(cells)};"
         f" these cells shrank by {format_value(shrinkage)} on average"
     )
-    console = Console(stderr=True, highlight=False)
+    console = stderr_console()
     print_table(console, names, rows)
     console.print(summary, soft_wrap=True)
 

@@ -1,6 +1,7 @@
 """Show a progress bar while a sweep trains, and a table of the best cells at its end."""
 
 import math
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -37,6 +38,11 @@ _SEEDLESS = "all seeds give the same result; model.spread varies the starting po
 # A terminal that cannot redraw the bar gets a line this often.
 _LINE_EVERY_S = 10.0
 _REDRAW_EVERY_S = 0.5
+
+
+def stderr_console(*, quiet: bool = False) -> Console:
+    """Return a console on standard error; a file or a pipe, which has no width, gets one of 110 columns."""
+    return Console(stderr=True, highlight=False, quiet=quiet, width=None if sys.stderr.isatty() else _WIDTH)
 
 
 class _Speed(ProgressColumn):
@@ -85,7 +91,7 @@ class Bar(Progress):
         """Show the progress in a line, unless it is visible anyway."""
         self._last_line = time.monotonic()
         if self._in_lines:
-            self.console.print(self.get_renderable(), width=_WIDTH)
+            self.console.print(self.get_renderable())
 
     def start(self) -> None:
         """Show the bar."""
@@ -121,7 +127,7 @@ class ConsoleTracker:
     def __init__(self) -> None:
         """Show nothing before `begin`."""
         self.unsent = ""
-        self.console = Console(stderr=True, highlight=False)
+        self.console = stderr_console()
         self.bar = Bar(self.console)
         self._done = self._total = 0
 
@@ -251,5 +257,4 @@ def print_table(
         )
     for row in rows:
         table.add_row(*map(str, row))
-    # A file or a pipe has no width.
-    console.print(table, width=None if console.is_terminal else _WIDTH)
+    console.print(table)

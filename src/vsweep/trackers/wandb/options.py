@@ -8,6 +8,8 @@ OFFLINE = "offline"
 # Besides the overview, there is a run for each trial, for each cell, or for neither.
 Level = Literal["trial", "cell", "sweep"]
 LEVELS: tuple[Level, ...] = ("trial", "cell", "sweep")
+# The fields that say where a sweep is in W&B, and what its runs stand for.
+WHERE = "project", "entity", "level"
 _MODES = "online", OFFLINE, "disabled"
 # Up to these numbers, `auto` makes a run per trial or per cell.
 _MOST_TRIALS, _MOST_CELLS = 300, 500

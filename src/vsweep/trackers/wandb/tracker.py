@@ -6,19 +6,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from rich.console import Console
-
 from vsweep.analysis.labels import format_count
 from vsweep.store.reader import StoredSweep
-from vsweep.trackers.console import Bar
-from vsweep.trackers.wandb.options import OFFLINE, Options, plan_runs, tracker_mode, tracker_options
+from vsweep.trackers.console import Bar, stderr_console
+from vsweep.trackers.wandb.options import OFFLINE, WHERE, Options, plan_runs, tracker_mode, tracker_options
 from vsweep.trackers.wandb.runs import Runs
 from vsweep.trackers.wandb.upload_log import FOLDER, UploadLog
 from vsweep.trackers.wandb.worker_process import Report, WorkerProcess
 
 # The arguments to repeat in a suggested command.
-_WHERE = "project", "entity", "level"
-_ARGUMENTS = {"sync": (*_WHERE, "rows", "patience"), "dashboard": _WHERE}
+_ARGUMENTS = {"sync": (*WHERE, "rows", "patience"), "dashboard": WHERE}
 # A stop waits this long for the runs that are being made, in seconds.
 _PATIENCE_S = 15.0
 
@@ -60,7 +57,7 @@ class WandbTracker:
         self._options = Options(**options)._replace(mode=tracker_mode(options), level=level)
         # A sweep that was stopped has fewer runs than planned.
         self._total = len(Runs(directory, level).all_ids) if sync else total
-        self._console = Console(stderr=True, highlight=False, quiet=quiet)
+        self._console = stderr_console(quiet=quiet)
         self._process: WorkerProcess | None = None
         self._show: Callable[[int], None] = lambda complete: None
         self.unsent = self.where = ""
