@@ -300,4 +300,4 @@ def test_the_example_of_the_documentation_as_it_is_written(here, cli):
     words = commands[2].replace("DIR", done.out.strip()).split()
     done = cli(*words)
     assert done.status == 0, done.err
-    assert "50 of 80 trials are in" in done.err
+    assert "50 of 80 trials are already in" in done.err
