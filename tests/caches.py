@@ -46,9 +46,17 @@ def keep_compiled() -> None:
         _KEPT.mkdir(parents=True, exist_ok=True)
         for file in (RUN / "compiled").iterdir():
             if not (_KEPT / file.name).exists():
-                part = _KEPT / f"{file.name}.{os.getpid()}.part"
-                shutil.copyfile(file, part)
-                part.replace(_KEPT / file.name)
+                _link(file, _KEPT / file.name)
+
+
+def _link(file: Path, name: Path) -> None:
+    """Give a finished program a second name; copy it where the two folders are on different file systems."""
+    try:
+        os.link(file, name)
+    except OSError:
+        part = name.with_name(f"{name.name}.{os.getpid()}.part")
+        shutil.copy2(file, part)
+        part.replace(name)
 
 
 # Workers and subprocesses inherit the variables from the process that starts them.
@@ -61,10 +69,13 @@ if _FIRST:
     _KEPT = _kept()
     for _file in _KEPT.glob("*"):
         if time.time() - _file.stat().st_mtime < _DAYS * 86400:
-            shutil.copy2(_file, RUN / "compiled")
+            _link(_file, RUN / "compiled" / _file.name)
         else:
             _file.unlink(missing_ok=True)
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(RUN / "compiled")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+# The folder of XLA's own caches would be part of each program's key, so no later run would find a program.
+os.environ["JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES"] = "none"
 jax.config.update("jax_compilation_cache_dir", str(RUN / "compiled"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_enable_xla_caches", "none")

@@ -378,7 +378,8 @@ def test_multirun_is_a_sweep_per_job(cli, here):
     assert all((here / line / "trials.parquet").is_file() for line in lines)
 
 
-@pytest.mark.parametrize("launcher", ["joblib", pytest.param("submitit_local", marks=pytest.mark.tail)])
+@pytest.mark.tail
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_multirun_in_processes_of_a_launcher(command, tmp_path, launcher):
     more = ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
     done = command(tmp_path, *MULTIRUN, f"hydra/launcher={launcher}", *more)

@@ -82,6 +82,7 @@ def test_what_is_kept_of_it_has_not_run():
         assert cell.get("execution_count") is None
 
 
+@pytest.mark.tail
 def test_nothing_in_it_fails_or_warns(ran):
     for cell in ran.cells:
         for output in cell.get("outputs", []):
@@ -89,11 +90,13 @@ def test_nothing_in_it_fails_or_warns(ran):
             assert output.get("name") != "stderr", output.text
 
 
+@pytest.mark.tail
 def test_it_installs_vsweep_and_says_what_it_runs_on(ran):
     assert (ran.site / "vsweep" / "commands" / "sweep.py").is_file()
     assert re.fullmatch(r"JAX [\d.]+ on CPU: \d+ × cpu\n", ran.text("vsweep.devices()"))
 
 
+@pytest.mark.tail
 def test_it_trains_hundreds_under_one_bar(ran):
     trials = ran.sweep.trials
     assert len(trials) == TRIALS
@@ -102,6 +105,7 @@ def test_it_trains_hundreds_under_one_bar(ran):
     assert re.search(rf"━ {TRIALS}/{TRIALS} trials [\d.,]+ trials/s 0:\d\d:\d\d left 0:00:00", bar)
 
 
+@pytest.mark.tail
 def test_with_a_secret_there_is_a_run_per_cell_and_an_overview(ran):
     assert "curves go to Weights & Biases" in ran.text("WANDB_API_KEY")
     assert len(list(ran.sweep.directory.glob("wandb/offline-run-*"))) == CELLS + 1
@@ -111,6 +115,7 @@ def test_with_a_secret_there_is_a_run_per_cell_and_an_overview(ran):
 
 
 @pytest.mark.parametrize("source", ["sweep.plot.heatmap(", "sweep.plot.curves("])
+@pytest.mark.tail
 def test_it_shows_the_pictures(ran, source):
     (output,) = only(ran.cells, source).outputs
     figure = output.data["application/vnd.plotly.v1+json"]
@@ -118,6 +123,7 @@ def test_it_shows_the_pictures(ran, source):
     assert figure["layout"]["title"]["text"].startswith("val_")
 
 
+@pytest.mark.tail
 def test_it_keeps_the_sweep_in_one_file(ran, tmp_path):
     archive = Path(f"{ran.sweep.directory}.zip")
     assert ran.text("make_archive") == f"downloading {archive}\n{archive}\n"

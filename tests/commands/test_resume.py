@@ -135,9 +135,10 @@ def test_a_finished_sweep_trains_nothing(finished, trained):
     assert vsweep.load(finished.directory).plan == plan
 
 
-@pytest.mark.parametrize(
-    "more", [[], ["data.batch_size=16", "schedule=exponential", "schedule.decay_steps=3"]]
-)
+MINIBATCHES = ["data.batch_size=16", "schedule=exponential", "schedule.decay_steps=3"]
+
+
+@pytest.mark.parametrize("more", [MINIBATCHES, pytest.param([], marks=pytest.mark.tail)])
 def test_more_steps_go_on_from_the_state_that_is_kept(trained, tmp_path, monkeypatch, more):
     words = ["optimizer=momentum", "seeds=2", "keep.state=true", "segment=5", *more]
     short = sweep(*words, f"dir='{tmp_path / 'kept'}'")

@@ -207,6 +207,7 @@ def test_why_each_was_chosen_is_told(made, verified):
     )
 
 
+@pytest.mark.tail
 def test_models_and_optimizers_of_many_kinds_are_verified(groups):
     found = vsweep.verify(groups.directory, k=20)
     assert found["checked"] == 12

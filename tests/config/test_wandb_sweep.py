@@ -275,6 +275,7 @@ def test_gradients_of_a_wandb_sweep_are_checked(here, cli):
     assert "gradients agree" in done.out
 
 
+@pytest.mark.tail
 def test_multirun_makes_a_sweep_of_each_job(here, cli):
     (here / "wandb.yaml").write_text(RANDOM)
     words = ["wandb_sweep=wandb.yaml", "wandb_sweep.run_cap=3", *SHORT, "hydra.sweep.dir=jobs"]

@@ -105,6 +105,7 @@ def years_ago(tmp_path, environment):
     return env
 
 
+@pytest.mark.tail
 def test_a_clock_that_is_set_back_changes_nothing(zygote, undisturbed, tmp_path, years_ago):
     pid = zygote.start(tmp_path, "run", *WORDS, "dir=kept")
     when(lambda: parts(tmp_path / "kept") >= 3)

@@ -234,7 +234,8 @@ def test_a_server_that_has_enough_for_a_while(server, kept, status, more):
     everything_once(server, kept)
 
 
-@pytest.mark.parametrize("status", [401, pytest.param(404, marks=pytest.mark.tail)])
+@pytest.mark.tail
+@pytest.mark.parametrize("status", [401, 404])
 def test_a_server_that_refuses_in_the_middle_of_the_stream(server, kept, status, capfd):
     server.fail(status, where="file_stream", after=4)
     with pytest.raises(ServiceError) as raised:
@@ -288,6 +289,7 @@ def test_few_open_files(server, tmp_path):
     everything_once(server, tmp_path / "kept")
 
 
+@pytest.mark.tail
 def test_ctrl_c_while_runs_are_sent(server, tmp_path):
     server.slow(0.5)
     ran = start(tmp_path, "run", *WORDS, "dir=kept")
@@ -381,6 +383,7 @@ def when_free(directory):
     when(sent)
 
 
+@pytest.mark.tail
 def test_kill_9_of_what_makes_the_runs(server, kept):
     def kill():
         when(lambda: any("file_stream" in one.path for one in list(server.requests)))
@@ -408,9 +411,8 @@ def test_a_service_of_ones_own_is_left_alone(server, kept, monkeypatch):
     everything_once(server, kept, "cell")
 
 
-@pytest.mark.parametrize(
-    "fault", [{"where": "files"}, pytest.param({"operation": "CreateRunFiles"}, marks=pytest.mark.tail)]
-)
+@pytest.mark.tail
+@pytest.mark.parametrize("fault", [{"where": "files"}, {"operation": "CreateRunFiles"}])
 def test_pictures_that_do_not_come_are_sent_again(server, kept, fault):
     server.fail(401, **fault)
     assert "no run is at" in send(kept, level="sweep")
