@@ -1,17 +1,28 @@
 """Facts about metric names and about the table of trials, shared by all other packages."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 # The axis of the learning rate.
 LR = "optimizer.lr"
-_PREFERRED = ("val_accuracy", "val_loss", "train_accuracy", "train_loss")
+# The share of the variance of the targets that is explained, which is computed from `rmse`.
+R2 = "r2"
+# A metric on held-out examples comes before one on training examples, and a score before the loss.
+_PREFERRED = tuple(f"{part}_{name}" for part in ("val", "train") for name in ("accuracy", "rmse", "loss"))
+_HIGHER = ("_accuracy", "_f1", "_auc", f"_{R2}")
+# The scores that have the same definition whatever the loss is.
+_SCORES = (*_HIGHER, "_rmse", "_mae")
+# Fields of the data that change neither the examples nor the meaning of a score.
+_SAME_EXAMPLES = ("batch_size", "val_fraction", "test_fraction", "split_seed", "standardize", "stratify")
+_TARGET = "standardize_target"
 
 
 def higher_is_better(metric: str) -> bool:
     """Return whether a higher value is better, which holds for accuracies but not for losses and norms."""
-    return metric.endswith("accuracy")
+    return metric.endswith(_HIGHER) and not is_parameter(metric)
 
 
 def is_parameter(metric: str) -> bool:
@@ -20,24 +31,69 @@ def is_parameter(metric: str) -> bool:
 
 
 def preferred_metric(metrics: Iterable[str]) -> str:
-    """Return the metric that ranks the cells: validation before training metrics, accuracy before loss."""
+    """Return the metric that ranks the cells: validation before training metrics, scores before the loss."""
     recorded = set(metrics)
     return next((name for name in _PREFERRED if name in recorded), "train_loss")
 
 
+def chosen_metric(config: Mapping[str, Any]) -> str | None:
+    """Return the metric that a sweep's config names, or None if it leaves the choice to vsweep."""
+    metric = config.get("metric")
+    return None if metric in (None, "auto") else metric
+
+
+def with_derived(names: Iterable[str]) -> list[str]:
+    """Return names of metrics with those that the host computes from them, each `mae` followed by an `r2`."""
+    derived = {name: name.removesuffix("mae") + R2 for name in names if name.endswith("_mae")}
+    return [metric for name in names for metric in (name, derived.get(name)) if metric]
+
+
 def axes_of(trials: pd.DataFrame) -> list[str]:
-    """Return the axes of a table of trials, its columns between `seed` and `status`."""
+    """Return the axes of a table of trials, its columns between `seed` and `status`, if it has a status."""
     columns = list(trials.columns)
-    return columns[columns.index("seed") + 1 : columns.index("status")]
+    end = columns.index("status") if "status" in columns else None
+    return columns[columns.index("seed") + 1 : end]
 
 
 def default_metric(trials: pd.DataFrame) -> str:
-    """Return the metric that ranks a table of trials: the preferred one among those that have values."""
-    for name in _PREFERRED:
-        columns = {f"final_{name}", f"best_{name}"} & set(trials)
-        if any(trials[column].notna().any() for column in columns):
-            return name
-    return preferred_metric(name for name in _PREFERRED if f"final_{name}" in trials)
+    """Return the metric that ranks a table of trials: the preferred one that most trials have."""
+    known = {
+        name: max(
+            int(trials[column].notna().sum())
+            for column in (f"final_{name}", f"best_{name}")
+            if column in trials
+        )
+        for name in _PREFERRED
+        if {f"final_{name}", f"best_{name}"} & set(trials)
+    }
+    # A score that only some of the losses have ranks only some of the cells.
+    most = max(known.values(), default=0)
+    return preferred_metric(name for name, count in known.items() if count == most or not most)
+
+
+def strata(trials: pd.DataFrame, metric: str) -> list[str]:
+    """Return the axes that vary, and between whose values a metric cannot be compared.
+
+    A loss is not the same quantity for two losses, or for two values of a loss's field, and no metric is for
+    two data sets or two functions.
+    """
+
+    def differs(axis: str) -> bool:
+        group, _, field = axis.partition(".")
+        if group == "loss":
+            return not metric.endswith(_SCORES)
+        if group != "data" or field in _SAME_EXAMPLES:
+            return False
+        return field != _TARGET or not metric.endswith(_SCORES)
+
+    return [axis for axis in axes_of(trials) if differs(axis) and trials[axis].nunique(dropna=False) > 1]
+
+
+def stratum_of(table: pd.DataFrame, axes: list[str]) -> np.ndarray:
+    """Return the number of each row's values on some axes, int64 `(rows,)`, in the order of the table."""
+    if not axes:
+        return np.zeros(len(table), np.int64)
+    return table.groupby(axes, sort=False, dropna=False).ngroup().to_numpy(np.int64)
 
 
 def final_values(trials: pd.DataFrame, metric: str) -> pd.Series:

@@ -8,7 +8,6 @@ import pandas as pd
 
 from vsweep.analysis import importance, lr_sensitivity, marginals, ranking
 from vsweep.analysis.ranking import matching_loss, rank_cells
-from vsweep.metrics import default_metric
 from vsweep.store.reader import StoredSweep
 from vsweep.store.writer import initial_values
 
@@ -62,7 +61,7 @@ class Tables:
         return lr_sensitivity.lr_sensitivity(trials, initial_values(self._sweep.directory, loss), loss, by)
 
     def _data(self, metric: str | None) -> tuple[pd.DataFrame, str]:
-        return self._sweep.trials, metric or default_metric(self._sweep.trials)
+        return self._sweep.trials, metric or self._sweep.metric
 
 
 class Sweep(StoredSweep):
@@ -109,7 +108,7 @@ class Sweep(StoredSweep):
         Raises:
             KeyError: If a metric was not recorded.
         """
-        return ranking.rank_cells(self.trials, metric, report)
+        return ranking.rank_cells(self.trials, metric or self.metric, report)
 
     def best(self, metric: str | None = None, report: str | None = None) -> pd.Series:
         """Return the best cell.
@@ -126,7 +125,7 @@ class Sweep(StoredSweep):
         Raises:
             KeyError: If a metric was not recorded.
         """
-        return ranking.best_cell(self.trials, metric, report)
+        return ranking.best_cell(self.trials, metric or self.metric, report)
 
     def report(self, path: str | Path | None = None, metric: str | None = None) -> Path:
         """Write a report of the sweep: one HTML file, which any browser opens without a network.

@@ -10,27 +10,34 @@ import numpy as np
 import pandas as pd
 
 from vsweep.analysis.ranking import varied_axes
-from vsweep.metrics import LR
+from vsweep.metrics import LR, strata
 
 _MOST_PAIRS = 15
 # A picture with more values than this on an axis cannot be read.
 MOST_VALUES = 64
 
 
-def plottable_axes(trials: pd.DataFrame) -> list[str]:
-    """Return the axes that vary and have few enough values to be plotted."""
+def plottable_axes(trials: pd.DataFrame, metric: str) -> list[str]:
+    """Return the axes that vary, have few enough values to be plotted, and by which a metric can be shown."""
+    apart = set(strata(trials, metric))
+    return [axis for axis in _few_valued_axes(trials) if apart <= {axis}]
+
+
+def _few_valued_axes(trials: pd.DataFrame) -> list[str]:
     return [axis for axis in varied_axes(trials) if trials[axis].nunique() <= MOST_VALUES]
 
 
-def heatmap_pairs(trials: pd.DataFrame) -> list[tuple[str, str]]:
-    """Return at most 15 pairs of axes `(x, y)` to draw heat maps of, the learning rate as x.
+def heatmap_pairs(trials: pd.DataFrame, metric: str) -> list[tuple[str, str]]:
+    """Return at most 15 pairs of axes `(x, y)` to draw heat maps of a metric over, the learning rate as x.
 
-    A pair whose map would be mostly empty, because its axes were drawn together, is left out.
+    A pair whose map would be mostly empty, because its axes were drawn together, is left out, and so is one
+    whose tiles would stand for cells between which the metric cannot be compared.
     """
     pairs = []
-    for x, y in combinations(sorted(plottable_axes(trials), key=lambda axis: axis != LR), 2):
+    apart = set(strata(trials, metric))
+    for x, y in combinations(sorted(_few_valued_axes(trials), key=lambda axis: axis != LR), 2):
         trained = len(trials[[x, y]].dropna().drop_duplicates())
-        if 2 * trained > trials[x].nunique() * trials[y].nunique():
+        if 2 * trained > trials[x].nunique() * trials[y].nunique() and apart <= {x, y}:
             pairs.append((x, y))
     return pairs[:_MOST_PAIRS]
 

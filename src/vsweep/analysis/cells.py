@@ -8,7 +8,7 @@ import pandas as pd
 
 from vsweep.analysis.labels import cell_label, evenly_spaced_indices, format_with_error
 from vsweep.analysis.ranking import check_axis, rank_cells
-from vsweep.metrics import axes_of, higher_is_better
+from vsweep.metrics import axes_of, higher_is_better, strata
 from vsweep.store.reader import StoredSweep
 
 # A row of a table of cells, by column.
@@ -29,7 +29,8 @@ class Panels(NamedTuple, Generic[Panel]):
 def best_by(trials: pd.DataFrame, metric: str, by: str) -> list[tuple[str, Row]]:
     """Return the best cell for each value of an axis, ascending, with a label, for at most 12 values.
 
-    The best of the cells that lack the axis comes first, labeled by all its values.
+    The best of the cells that lack the axis comes first, labeled by all its values. Cells between which the
+    metric cannot be compared have a best one each.
 
     Args:
         trials: The table of trials.
@@ -40,11 +41,12 @@ def best_by(trials: pd.DataFrame, metric: str, by: str) -> list[tuple[str, Row]]
         KeyError: If there is no such axis.
     """
     check_axis(trials, by)
-    best = rank_cells(trials, metric).drop_duplicates(by)
+    keys = list(dict.fromkeys([by, *strata(trials, metric)]))
+    best = rank_cells(trials, metric).drop_duplicates(keys)
     rows = rows_of(best.sort_values(by, na_position="first", kind="stable"))
     axes = axes_of(trials)
     # A cell that lacks the axis is labeled by its values on all other axes.
-    labels = [cell_label(row, [by]) or cell_label(row, axes) for row in rows]
+    labels = [cell_label(row, keys) or cell_label(row, axes) for row in rows]
     return [(labels[i], rows[i]) for i in evenly_spaced_indices(len(rows), MOST_PANELS)]
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from vsweep.analysis.cells import rows_of
 from vsweep.analysis.labels import cell_label, format_value
-from vsweep.analysis.ranking import check_axis, rank_cells, varied_axes
+from vsweep.analysis.ranking import check_axis, check_comparable, rank_cells, varied_axes
 
 
 def downsample_steps(curves: pd.DataFrame, most: int) -> pd.DataFrame:
@@ -60,16 +60,17 @@ def curves_by(trials: pd.DataFrame, curves: pd.DataFrame, metric: str, by: str) 
         by: The axis, by its dotted path.
 
     Raises:
-        KeyError: If there is no such axis or metric.
+        KeyError: If there is no such axis or metric, or cells that cannot be compared would be.
     """
     cells = best_cells(trials, metric, by)["cell"].tolist()
     return curves_of(trials, curves, metric, cells, by)
 
 
-def best_cells(trials: pd.DataFrame, metric: str | None, by: str) -> pd.DataFrame:
+def best_cells(trials: pd.DataFrame, metric: str, by: str) -> pd.DataFrame:
     """Return the best cell for each value of an axis, in their order; raise as `curves_by` does."""
-    cells = rank_cells(trials, metric)
     check_axis(trials, by)
+    check_comparable(trials, metric, by)
+    cells = rank_cells(trials, metric)
     return cells.dropna(subset=[by]).drop_duplicates(by).sort_values(by, kind="stable")
 
 

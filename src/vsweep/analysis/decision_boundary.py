@@ -14,7 +14,7 @@ from vsweep.analysis.cells import Row, ranked_trials, rows_of, score
 from vsweep.analysis.labels import cell_label, evenly_spaced_indices, format_with_error
 from vsweep.analysis.predictions import ExampleData, ExamplePanels, Limits, example_data_for
 from vsweep.analysis.ranking import rank_cells, varied_axes
-from vsweep.metrics import LR, axes_of, default_metric
+from vsweep.metrics import LR, axes_of
 from vsweep.store.reader import StoredSweep
 
 # The largest number of learning rates, and the points along a feature at which a probability is shown.
@@ -64,7 +64,7 @@ def boundaries_of(sweep: StoredSweep) -> ExamplePanels[Boundary]:
         needs = "train the sweep with keep.params=all or record_params=true"
         raise KeyError(f"the parameters of the best and of the last cell were not kept: {needs}")
     panels = [
-        _boundary(trials, examples, place, row, *known)
+        _boundary(sweep, examples, place, row, *known)
         for (place, row), known in zip(places, logits, strict=True)
     ]
     caption = f"The color behind the examples is the probability of {examples.classes[1]}."
@@ -72,9 +72,9 @@ def boundaries_of(sweep: StoredSweep) -> ExamplePanels[Boundary]:
 
 
 def _boundary(
-    trials: pd.DataFrame, examples: ExampleData, place: str, row: Row, logits: np.ndarray, ok: np.ndarray
+    sweep: StoredSweep, examples: ExampleData, place: str, row: Row, logits: np.ndarray, ok: np.ndarray
 ) -> Boundary:
-    metric = default_metric(trials)
+    trials, metric = sweep.trials, sweep.metric
     title = [f"{place}: {cell_label(row, varied_axes(trials))}".removesuffix(": "), score(row, metric)]
     values = trials.loc[trials["cell"] == row["cell"], f"final_{metric}"].astype(float).dropna()
     if row["diverged"] == row["seeds"] and len(values):
@@ -107,7 +107,7 @@ def first_steps_of(sweep: StoredSweep, steps: int = 10) -> ExamplePanels[Steps]:
     cells = cells.iloc[evenly_spaced_indices(len(cells), _MOST_RATES)]
     panels = []
     for cell in cells["cell"]:
-        trial = rows_of(ranked_trials(trials, int(cell), default_metric(trials)))[0]
+        trial = rows_of(ranked_trials(trials, int(cell), sweep.metric))[0]
         records = sweep.curves[sweep.curves["trial"] == trial["trial"]]
         curve = records[records["step"] <= steps]
         logits = _recorded_logits(curve, "param.")
@@ -132,7 +132,7 @@ def _logistic(sweep: StoredSweep, name: str) -> tuple[ExampleData, pd.DataFrame,
         KeyError: If the data are not two classes over two features, or no cell is of logistic regression.
     """
     examples, trials = example_data_for(sweep, name, 2, "two classes"), sweep.trials
-    cells = rank_cells(trials, default_metric(trials))
+    cells = rank_cells(trials, sweep.metric)
     model = cells["model"] if "model" in cells else sweep.config["model"]["name"]
     cells = cells[(model == "logistic") & cells["cell"].notna()]
     if cells.empty:

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from vsweep.analysis.ranking import check_axis, rank_cells
+from vsweep.analysis.ranking import check_axis, check_comparable, rank_cells
 from vsweep.analysis.significance import prob_first_better, required_confidence, values_by_seed
 from vsweep.metrics import LR, axes_of, default_metric, final_values, higher_is_better
 
@@ -32,6 +32,7 @@ def lr_lines(trials: pd.DataFrame, metric: str | None = None, by: str | None = N
     cells = rank_cells(trials, metric)
     if by is not None:
         check_axis(trials, by)
+    check_comparable(trials, metric, *([] if by is None else [by]))
     if by == LR:
         raise KeyError("expected an axis other than the learning rate, got by=optimizer.lr")
     rates = cells[LR] if LR in cells else pd.Series(np.nan, cells.index)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from vsweep.analysis.axis_scale import MOST_VALUES
-from vsweep.analysis.ranking import check_axis
+from vsweep.analysis.ranking import check_axis, check_comparable
 from vsweep.metrics import final_values, higher_is_better
 
 _QUANTILES = {"low": 0.05, "q1": 0.25, "median": 0.5, "q3": 0.75, "high": 0.95}
@@ -29,9 +29,10 @@ def effects(trials: pd.DataFrame, cells: pd.DataFrame, axis: str, metric: str) -
         the share of them that diverged.
 
     Raises:
-        KeyError: If there is no such axis.
+        KeyError: If there is no such axis, or cells that cannot be compared would be.
     """
     check_axis(trials, axis)
+    check_comparable(trials, metric, axis)
     trials, cells = _binned(trials, cells, axis)
     grouped = trials.assign(
         _final=final_values(trials, metric), _diverged=trials["status"] == "diverged"
@@ -130,10 +131,11 @@ def pairs(trials: pd.DataFrame, cells: pd.DataFrame, x: str, y: str, metric: str
         `diverged`, the share of the trials that did.
 
     Raises:
-        KeyError: If there is no such axis.
+        KeyError: If there is no such axis, or cells that cannot be compared would be.
     """
     check_axis(trials, x)
     check_axis(trials, y)
+    check_comparable(trials, metric, x, y)
     worst = -np.inf if higher_is_better(metric) else np.inf
     ranked = cells.dropna(subset=[x, y]).assign(_mean=lambda table: table["mean"].fillna(worst))
     table = ranked.drop_duplicates([x, y]).set_index([x, y])[["mean", "sem", "cell", "diverged"]].sort_index()

@@ -12,7 +12,7 @@ import pandas as pd
 from vsweep.analysis.cells import MOST_PANELS, Panel, Panels, Row, best_by, predictors, rows_of, score
 from vsweep.analysis.labels import cell_label, format_count
 from vsweep.analysis.ranking import rank_cells, recorded_parameters, sample_trials
-from vsweep.metrics import axes_of, default_metric
+from vsweep.metrics import axes_of
 from vsweep.store.reader import StoredSweep
 
 Limits = tuple[float, float]
@@ -184,30 +184,30 @@ def _select(
     Raises:
         KeyError: If there is no such axis.
     """
-    trials, metric = sweep.trials, default_metric(sweep.trials)
+    trials, metric = sweep.trials, sweep.metric
     if by is None:
-        row = rows_of(rank_cells(trials, metric))[0]
-        rows = [(cell_label(row, axes_of(trials)), row)]
+        cells = rank_cells(trials, metric)
+        rows = [(cell_label(row, axes_of(trials)), row) for row in rows_of(cells[cells["rank"] == 1])]
     else:
         rows = best_by(trials, metric, by)
-    cells, omitted = [], []
+    drawn, omitted = [], []
     for name, row in rows:
         models, ok = list(islice(predictors(sweep, row, metric), seeds)), int(row["seeds"] - row["diverged"])
         if models:
             part = "" if len(models) >= min(ok, seeds or ok) else f"{len(models)} of {ok} seeds kept"
-            cells.append(_Cell([name, score(row, metric), part], row, models))
+            drawn.append(_Cell([name, score(row, metric), part], row, models))
         else:
             reason = "parameters not kept; use keep.params=all" if ok else score(row, metric)
             omitted.append(f"{name or 'the one cell'} ({reason})")
-    if not cells and by is not None:
+    if not drawn and by is not None:
         # The best cell of all may have kept its parameters even if no value's best cell did.
         return _select(sweep, subject, None, seeds)
     sentences = ["No model can be drawn, so the examples stand alone."]
-    if cells:
+    if drawn:
         sentences = [_describe_choice(trials, metric, by)]
         sentences += ["The regions are those of its best seed."] if seeds == 1 else []
     sentences += [f"Not shown: {'; '.join(omitted)}."] if omitted else []
-    return cells, f"{subject} by {by}" if by else subject, " ".join(sentences)
+    return drawn, f"{subject} by {by}" if by else subject, " ".join(sentences)
 
 
 def _describe_choice(trials: pd.DataFrame, metric: str, by: str | None) -> str:

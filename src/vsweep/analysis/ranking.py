@@ -7,8 +7,16 @@ import numpy as np
 import pandas as pd
 
 from vsweep.analysis.labels import format_value, format_with_error
-from vsweep.analysis.significance import prob_first_better, values_by_seed
-from vsweep.metrics import axes_of, default_metric, final_values, higher_is_better, is_parameter
+from vsweep.analysis.significance import prob_first_better, tied_with_best, values_by_seed
+from vsweep.metrics import (
+    axes_of,
+    default_metric,
+    final_values,
+    higher_is_better,
+    is_parameter,
+    strata,
+    stratum_of,
+)
 from vsweep.store.reader import StoredSweep
 
 AnySweep = TypeVar("AnySweep", bound=StoredSweep)
@@ -55,7 +63,9 @@ def has_value(trials: pd.DataFrame, axis: str, value: Any) -> pd.Series:
 def rank_cells(trials: pd.DataFrame, metric: str | None = None, report: str | None = None) -> pd.DataFrame:
     """Rank the cells, best first.
 
-    A cell with fewer diverged seeds comes before one with more.
+    A cell with fewer diverged seeds comes before one with more. Where the metric cannot be compared between
+    the values of an axis (see `strata`), the cells of each value are ranked among themselves, one value after
+    another.
 
     Args:
         trials: The table of trials.
@@ -65,10 +75,11 @@ def rank_cells(trials: pd.DataFrame, metric: str | None = None, report: str | No
 
     Returns:
         A row per cell with the columns `cell`, the axes, `mean`, `std` (over seeds, n - 1; NaN for one seed),
-        `sem` (the standard error of the mean, `std / sqrt n`), `seeds`, `diverged`, `chance` (the probability
-        that the first cell is better than this one) and `more_seeds` (the number of further seeds that would
-        separate them; 0 where they are separated), see `prob_first_better`. `report` adds a column of its
-        name and `<report>_sem`.
+        `sem` (the standard error of the mean, `std / sqrt n`), `seeds`, `diverged`, `rank` (from 1, among the
+        cells that can be compared), `chance` (the probability that the first of these is better than this
+        one), `more_seeds` (the number of further seeds that would separate them; 0 where they are separated),
+        see `prob_first_better`, and `tied` (see `tied_with_best`). `report` adds a column of its name and
+        `<report>_sem`.
 
     Raises:
         KeyError: If a metric was not recorded.
@@ -79,17 +90,61 @@ def rank_cells(trials: pd.DataFrame, metric: str | None = None, report: str | No
     cells = grouped[axes_of(trials)].first() if axes_of(trials) else pd.DataFrame(index=grouped.size().index)
     cells[["mean", "std", "sem"]] = grouped["_value"].agg(["mean", "std", "sem"])
     cells["seeds"], cells["diverged"] = grouped.size(), grouped["_diverged"].sum()
-    ascending = [True, not higher_is_better(metric)]
-    cells = cells.reset_index().sort_values(
-        ["diverged", "mean"], ascending=ascending, na_position="last", ignore_index=True, kind="stable"
+    higher = higher_is_better(metric)
+    cells = cells.reset_index()
+    stratum = stratum_of(cells, strata(trials, metric))
+    cells = cells.assign(_stratum=stratum).sort_values(
+        ["_stratum", "diverged", "mean"],
+        ascending=[True, True, not higher],
+        na_position="last",
+        ignore_index=True,
+        kind="stable",
     )
     by_seed = values_by_seed(trials, values, cells["cell"].tolist())
-    cells["chance"], more = prob_first_better(by_seed, higher=higher_is_better(metric))
-    cells["more_seeds"] = pd.array(more, "Float64").astype("Int64")
+    parts = [_compare(part, by_seed[part.index], higher=higher) for _, part in cells.groupby("_stratum")]
+    cells = pd.concat(parts).drop(columns="_stratum")
     if report is not None:
         other = trials.assign(_value=final_values(trials, report)).groupby("cell")["_value"]
         cells[[report, f"{report}_sem"]] = other.agg(["mean", "sem"]).loc[cells["cell"]].to_numpy()
     return cells
+
+
+def _compare(cells: pd.DataFrame, by_seed: np.ndarray, *, higher: bool) -> pd.DataFrame:
+    """Compare ranked cells with the first of them, by their values `(cells, seeds)`."""
+    chance, more = prob_first_better(by_seed, higher=higher)
+    numbers = pd.array(more, "Float64").astype("Int64")
+    compared = cells.assign(rank=np.arange(1, len(cells) + 1), chance=chance, more_seeds=numbers)
+    return compared.assign(tied=tied_with_best(compared))
+
+
+def check_comparable(trials: pd.DataFrame, metric: str, *apart: str) -> None:
+    """Check that a metric can be compared between all cells that agree on some axes.
+
+    Args:
+        trials: The table of trials.
+        metric: The metric.
+        *apart: Axes whose values are kept apart.
+
+    Raises:
+        KeyError: If it cannot.
+    """
+    axes = [axis for axis in strata(trials, metric) if axis not in apart]
+    if axes:
+        raise KeyError(
+            f"{metric} is another quantity for each value of {' and '.join(axes)}; choose one of them, as in"
+            f" sweep.where({ {axis: trials[axis].iloc[0] for axis in axes} })"
+        )
+
+
+def describe_strata(trials: pd.DataFrame, metric: str) -> str:
+    """Say between which cells a metric cannot be compared; return nothing where it can between all."""
+    axes = strata(trials, metric)
+    if not axes:
+        return ""
+    return (
+        f"{metric} is another quantity for each value of {' and '.join(axes)}: cells are ranked within each, "
+        "and not between them"
+    )
 
 
 def best_cell(trials: pd.DataFrame, metric: str | None = None, report: str | None = None) -> pd.Series:
@@ -107,8 +162,15 @@ def best_cell(trials: pd.DataFrame, metric: str | None = None, report: str | Non
 
     Raises:
         KeyError: If a metric was not recorded.
+        ValueError: If the metric cannot be compared between all cells.
     """
     metric = metric or default_metric(trials)
+    if axes := strata(trials, metric):
+        values = {axis: trials[axis].iloc[0] for axis in axes}
+        raise ValueError(
+            f"no best cell: {describe_strata(trials, metric)}; take the cells() of rank 1, or one value, as"
+            f" in sweep.where({values}).best()"
+        )
     cells = rank_cells(trials, metric, report or test_metric(trials, metric))
     first = cells.astype(object).iloc[0].copy()
     several = len(cells) > 1
@@ -136,6 +198,8 @@ def test_metric(trials: pd.DataFrame, metric: str) -> str | None:
 def describe_test(trials: pd.DataFrame, metric: str) -> str:
     """Describe the best cell's value on the test examples; return nothing if there are none."""
     name = test_metric(trials, metric)
+    if strata(trials, metric):
+        return ""
     best = best_cell(trials, metric)
     if name is None or pd.isna(best[name]):
         return ""
@@ -145,8 +209,24 @@ def describe_test(trials: pd.DataFrame, metric: str) -> str:
 
 def matching_loss(trials: pd.DataFrame, metric: str) -> str | None:
     """Return the loss that matches a metric, such as `val_loss` for `val_accuracy`, or None."""
-    name = metric.replace("accuracy", "loss")
-    return name if name.endswith("loss") and f"final_{name}" in trials else None
+    name = f"{metric.partition('_')[0]}_loss"
+    return name if f"final_{name}" in trials else None
+
+
+def describe_baseline(baseline: Mapping[str, float], metric: str, cells: pd.DataFrame) -> str:
+    """Compare the best cell with a constant guess; return nothing if its value of the metric is unknown.
+
+    Args:
+        baseline: The metrics of the constant guess, by name.
+        metric: The metric that ranks.
+        cells: The cells, ranked by the metric.
+    """
+    guess, best = baseline.get(metric), cells["mean"].iloc[0]
+    if guess is None or pd.isna(guess) or pd.isna(best):
+        return ""
+    beaten = best > guess if higher_is_better(metric) else best < guess
+    text = f"a constant guess (the most frequent class, or the mean) has {metric} {format_value(guess)}"
+    return text if beaten else f"no cell is better than a constant guess: {text}"
 
 
 def recorded_parameters(trials: pd.DataFrame) -> list[str]:

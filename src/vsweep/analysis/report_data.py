@@ -11,7 +11,7 @@ from vsweep.analysis.labels import short_axis_names
 from vsweep.analysis.minima import is_function
 from vsweep.analysis.ranking import matching_loss, rank_cells, sample_trials, varied_axes
 from vsweep.analysis.response import label_nulls
-from vsweep.metrics import default_metric, is_parameter
+from vsweep.metrics import is_parameter
 from vsweep.store.reader import StoredSweep
 from vsweep.store.writer import initial_values, read_curves
 
@@ -29,14 +29,14 @@ class ReportData:
 
         Args:
             sweep: The sweep.
-            metric: The metric that ranks, by default `default_metric`.
+            metric: The metric that ranks, by default the sweep's own.
 
         Raises:
             KeyError: If the metric was not recorded.
         """
         # A report prints a null that is a value as "null", and a missing axis as a dash.
         self.sweep, self.trials = sweep, label_nulls(sweep.trials)
-        self.metric = metric or default_metric(self.trials)
+        self.metric = metric or sweep.metric
         self.cells = rank_cells(self.trials, self.metric)
         self.axes = varied_axes(self.trials)
         self.names = short_axis_names(self.axes)

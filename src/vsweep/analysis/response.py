@@ -9,7 +9,7 @@ import pandas as pd
 
 from vsweep.analysis.labels import format_value
 from vsweep.analysis.ranking import varied_axes
-from vsweep.metrics import final_values, higher_is_better
+from vsweep.metrics import final_values, higher_is_better, strata, stratum_of
 
 # The largest tensor.
 _MOST_ENTRIES = 2_000_000
@@ -62,7 +62,8 @@ def rank_response(trials: pd.DataFrame, metric: str) -> Response:
     Raises:
         KeyError: If the tensor cannot be built, or the metric was not recorded.
     """
-    ranks = normalized_ranks(final_values(trials, metric), higher=higher_is_better(metric))
+    stratum = stratum_of(trials, strata(trials, metric))
+    ranks = normalized_ranks(final_values(trials, metric), stratum, higher=higher_is_better(metric))
     if not varied_axes(trials):
         raise KeyError("no axis varies")
     if np.ptp(ranks) == 0.0:
@@ -84,20 +85,22 @@ def rank_response(trials: pd.DataFrame, metric: str) -> Response:
     return Response(tuple(map(str, codes)), values, Coverage(filled, fit, binned, drawn))
 
 
-def normalized_ranks(values: pd.Series, *, higher: bool) -> np.ndarray:
-    """Rank trials from 0, the best, to 1, the worst; ties share their mean rank.
+def normalized_ranks(values: pd.Series, stratum: np.ndarray, *, higher: bool) -> np.ndarray:
+    """Rank the trials of each stratum from 0, the best, to 1, the worst; ties share their mean rank.
 
     Ranks do not depend on the metric's scale (Conover and Iman 1981), and diverged trials have one too.
 
     Args:
         values: A value per trial; NaN is worse than any other.
+        stratum: Int64 `(trials,)`; trials of different strata are not compared.
         higher: Whether higher values are better.
 
     Returns:
         Float64 `(trials,)`.
     """
-    losses = (-values if higher else values).fillna(np.inf)
-    return (losses.rank().to_numpy() - 1.0) / max(len(values) - 1, 1)
+    losses = (-values if higher else values).fillna(np.inf).groupby(stratum)
+    others = losses.transform("size").to_numpy() - 1
+    return (losses.rank().to_numpy() - 1.0) / np.maximum(others, 1)
 
 
 def _place(trials: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...], bool]:

@@ -100,7 +100,7 @@ def tied_with_best(cells: pd.DataFrame) -> pd.Series:
     A cell of which more seeds diverged is not tied.
 
     Args:
-        cells: The table of cells, ranked, with their `chance`: see `rank_cells`.
+        cells: Cells that can be compared, ranked, with their `chance`: see `rank_cells`.
     """
     tied = cells["chance"] < required_confidence(len(cells))
     tied &= cells["diverged"] == cells["diverged"].iloc[0]
@@ -110,7 +110,7 @@ def tied_with_best(cells: pd.DataFrame) -> pd.Series:
 
 def describe_lead(cells: pd.DataFrame) -> str:
     """Say in a sentence whether the first cell is really the best; return nothing for one cell."""
-    if len(cells) < 2 or cells["mean"].isna().iloc[0]:
+    if len(cells) < 2 or cells["mean"].isna().iloc[0] or (cells["rank"] == 1).sum() > 1:
         return ""
     first, second = cells.iloc[0], cells.iloc[1]
     if first["diverged"] != second["diverged"]:
@@ -123,7 +123,7 @@ def describe_lead(cells: pd.DataFrame) -> str:
         return f"the best cell diverges less often than the second{chance}"
     if pd.isna(second["chance"]):
         return "too few seeds to show whether the best cell is better or lucky: set seeds=8"
-    count = int(tied_with_best(cells).sum())
+    count = int(cells["tied"].sum())
     if not count:
         return f"the best cell beats the second with probability {second['chance']:.3g}"
     text = f"{count:,} of {len(cells):,} cells are statistically tied with the best (≈, 95 %)"

@@ -16,7 +16,7 @@ from vsweep.commands.directory import plan_again, recorded_spec
 from vsweep.commands.train import train_sweep
 from vsweep.config.spec import SweepSpec
 from vsweep.errors import ConfigError
-from vsweep.metrics import axes_of, default_metric, higher_is_better
+from vsweep.metrics import axes_of, higher_is_better
 from vsweep.results import Sweep
 from vsweep.store.atomic import write_json
 from vsweep.store.lock import Lock
@@ -63,7 +63,7 @@ def confirm(
     """
     sweep = Sweep(directory)
     spec = recorded_spec(sweep.directory, own, allow_targets)
-    metric = metric or default_metric(sweep.trials)
+    metric = metric or sweep.metric
     try:
         before = rank_cells(sweep.trials, metric).head(top)
     except KeyError as error:

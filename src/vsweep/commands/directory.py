@@ -24,7 +24,7 @@ from vsweep.config.to_overrides import cell_overrides
 from vsweep.engine.executor import out_of_memory
 from vsweep.engine.git import commit
 from vsweep.engine.plan import Plan, plan_sweep
-from vsweep.engine.plan_record import as_record, column_names, metric_names, test_names
+from vsweep.engine.plan_record import as_record, column_names, metric_names, ranking_metric, test_names
 from vsweep.engine.predictor import Predictor
 from vsweep.engine.trial_id import identities
 from vsweep.engine.tuning.timings import TimingCache, load_timings
@@ -66,9 +66,8 @@ def _table(plan: Plan) -> Table:
     number, row, seed = grid.trials()
     columns: dict[str, Any] = {"trial": number, "cell": grid.cells[row], "seed": seed}
     columns |= {axis.path: _column(grid.column(i))[row] for i, axis in enumerate(grid.axes)}
-    return Table(
-        pd.DataFrame(columns), identities(plan), metric_names(plan), test_names(plan), column_names(plan)
-    )
+    names = metric_names(plan), test_names(plan), column_names(plan)
+    return Table(pd.DataFrame(columns), identities(plan), *names, ranking_metric(plan))
 
 
 def _column(values: np.ndarray) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 from vsweep.commands.directory import load, os_error_text
 from vsweep.errors import ConfigError, StoreError
-from vsweep.metrics import default_metric, final_values
+from vsweep.metrics import final_values
 
 
 def report(
@@ -36,7 +36,7 @@ def report(
     """
     sweep = load(directory, allow_targets=allow_targets, **own)
     try:
-        final_values(sweep.trials, metric or default_metric(sweep.trials))
+        final_values(sweep.trials, metric or sweep.metric)
     except KeyError as error:
         raise ConfigError("metric", str(error.args[0]), "") from error
     try:

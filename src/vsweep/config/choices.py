@@ -38,6 +38,7 @@ class TaskInputs(NamedTuple):
         n_features: The number of an example's features.
         n_classes: The number of classes; 0 for numbers.
         draw: A function that draws fresh examples for every step; None for fixed data.
+        metric: The metric that the sweep asks for, see `Loss.scores`; None for the loss and accuracy alone.
     """
 
     loss: Loss
@@ -46,6 +47,7 @@ class TaskInputs(NamedTuple):
     n_features: int = 0
     n_classes: int = 0
     draw: Draw | None = None
+    metric: str | None = None
 
 
 class Columns(Protocol):
@@ -207,9 +209,14 @@ class ModelChoice(GroupChoice):
         """
         static, loss_static = tuple(bound[1].items()), tuple(inputs.loss_static.items())
         sizes = inputs.n_features, inputs.loss.n_outputs(inputs.n_classes)
-        return Supervised(
-            self.function, inputs.loss, *sizes, static, loss_static, dtype=inputs.dtype, draw=inputs.draw
-        )
+        scores, final_metrics = map(tuple, inputs.loss.scores(inputs.n_classes, inputs.metric))
+        more: Any = {
+            "dtype": inputs.dtype,
+            "draw": inputs.draw,
+            "scores": scores,
+            "final_metrics": final_metrics,
+        }
+        return Supervised(self.function, inputs.loss, *sizes, static, loss_static, **more)
 
     def recorded(self, n_inputs: int, n_outputs: int, *, record_params: bool) -> int:
         """Return the largest number of parameters that are recorded beside the metrics."""

@@ -11,11 +11,13 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from vsweep.errors import ConfigError, short_repr
+from vsweep.metrics import R2
 from vsweep.tasks.data.builtin import DATASETS
 from vsweep.tasks.initializers import INITIALIZERS
 from vsweep.tasks.losses import LOSSES
 from vsweep.tasks.minimize import FUNCTIONS, point
 from vsweep.tasks.models import ACTIVATIONS, MODELS
+from vsweep.tasks.scores import CLASS_SCORES, NUMBER_SCORES
 from vsweep.training.optimizers import OPTIMIZERS
 from vsweep.training.schedules import SCHEDULES
 
@@ -166,6 +168,12 @@ PROJECT = Constraint(
     Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^/\\#?%:\x00-\x1f\x7f]+$")],
 )
 
+# The metrics that can rank cells: those on the test examples have no part in choosing.
+METRICS = (
+    "auto",
+    *(f"{part}_{name}" for part in ("val", "train") for name in ("loss", *CLASS_SCORES, *NUMBER_SCORES, R2)),
+)
+
 OWN = "own"
 AUTO = "auto"
 # A free point in place of a model: its coordinates are the parameters, and the loss is a function of them.
@@ -199,6 +207,7 @@ FIELDS: dict[str, Constraint] = {
     "data.test_fraction": UNIT.or_word("auto"),
     "data.split_seed": integer(0),
     "data.standardize": FLAG,
+    "data.standardize_target": FLAG.or_word("auto"),
     "model.width": integer(1, 65536),
     "model.depth": integer(1, 4),
     "model.activation": one_of(ACTIVATIONS),
@@ -233,6 +242,7 @@ CHOICE_FIELDS: dict[tuple[str, str], Constraint] = {("food_water", "data.path"):
 # These fields are the sweep's own: cells cannot differ in them.
 SWEEP_FIELDS: dict[str, Constraint] = {
     "dir": DIRECTORY.or_null(),
+    "metric": one_of(METRICS).or_null(),
     "allow_targets": MODULES,
     "block": integer(1).or_null(),
     "segment": integer(1).or_null(),
@@ -249,7 +259,16 @@ SWEEP_FIELDS: dict[str, Constraint] = {
     "tracker.wandb.entity": PROJECT.or_null(),
 }
 # Every data set has these fields.
-EVERY_DATASET = ("batch_size", "val_fraction", "test_fraction", "split_seed", "standardize")
+EVERY_DATASET = (
+    "batch_size",
+    "val_fraction",
+    "test_fraction",
+    "split_seed",
+    "standardize",
+    "standardize_target",
+)
+# The values that fields had before they existed, which directories of earlier versions therefore mean.
+BEFORE: dict[str, Any] = {"data.standardize_target": False}
 TOP = [path for path in FIELDS if "." not in path]
 
 

@@ -18,6 +18,7 @@ from vsweep.config.choices import (
 from vsweep.config.grid import distinct
 from vsweep.config.schema import (
     AUTO,
+    BEFORE,
     COORDINATE,
     EVERY_DATASET,
     FIELDS,
@@ -51,6 +52,7 @@ class Config:
     test_fraction: float | str
     split_seed: int
     standardize: bool
+    standardize_target: bool | str
     model: ModelChoice
     loss: GroupChoice
     optimizer: GroupChoice
@@ -61,6 +63,7 @@ class Config:
     diverge_above: float
     dtype: str
     precision: str
+    metric: str | None = None
 
     @property
     def user_functions(self) -> dict[str, Any]:
@@ -97,14 +100,17 @@ def parse_config(raw: Mapping[str, Any], own: Mapping[str, Any]) -> Config:
     """Return the frozen values of a config, and leave out unused fields of groups; see `check_config`."""
     allowed = parse_field("allow_targets", raw.get("allow_targets", []))
     parts = _parse_choices(raw, own, allowed)
-    common = {name: parse_field(f"data.{name}", raw["data"].get(name)) for name in EVERY_DATASET}
+    paths = {name: f"data.{name}" for name in EVERY_DATASET}
+    common = {
+        name: parse_field(path, raw["data"].get(name, BEFORE.get(path))) for name, path in paths.items()
+    }
     for path, _ in leaves({key: value for key, value in raw.items() if key not in GROUPS}):
         if path not in _KNOWN and not path.startswith(("grid.", "draws.")):
             raise ConfigError(path, "no such field", suggest(path, _KNOWN))
     top = {path: parse_field(path, raw.get(path)) for path in TOP}
     for path in SWEEP_FIELDS:
         parse_field(path, select(raw, path))
-    values: dict[str, Any] = {**parts, **common, **top}
+    values: dict[str, Any] = {**parts, **common, **top, "metric": raw.get("metric")}
     return Config(**values)
 
 

@@ -60,6 +60,7 @@ def fetch(program: Program, block: PartialBlock, curves: Sequence[TrialResult]) 
     metrics = jax.tree.map(whole, *jax.device_get([curve.metrics for curve in curves]))
     # Curves are stored in float32, in which a loss above its range becomes infinite.
     with np.errstate(over="ignore"):
+        metrics = program.inputs.in_target_units(metrics)
         metrics = {name: values.astype(np.float32) for name, values in metrics.items()}
     metrics = {
         name: np.concatenate([block.metrics.get(name, values[:, :0]), values], axis=1)[:, : program.records]
@@ -87,7 +88,7 @@ def trained_block(
         recorded_steps(length),
         block.metrics,
         diverged_at,
-        {name: values.astype(np.float32) for name, values in test.items()},
+        {name: v.astype(np.float32) for name, v in program.inputs.in_target_units(test).items()},
         program.static.task.conclude(end, Examples(split.x[0], split.y[0]), trials),
         partial(params_of, program, np.searchsorted(program.rows, block.rows), curves),
         state,

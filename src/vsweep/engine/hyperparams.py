@@ -69,7 +69,7 @@ def bind(grid: Grid, inputs: Inputs, rows: np.ndarray) -> tuple[Static, HParams]
     one_trial = {name: leaf[0] for name, leaf in model.items()}, static_model
     sizes = inputs.n_features, inputs.n_classes
     task = config.model.make_task(
-        one_trial, TaskInputs(inputs.loss, static_loss, config.dtype, *sizes, inputs.draw)
+        one_trial, TaskInputs(inputs.loss, static_loss, config.dtype, *sizes, inputs.draw, config.metric)
     )
     hparams = HParams(
         seed=grid.trials()[2][rows].astype(np.uint32),

@@ -1,16 +1,19 @@
 """The values that the trials of a program share: the config, its data, loaded once, and the loss."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
+from vsweep.config.schema import AUTO
 from vsweep.config.validate import Config
 from vsweep.errors import ConfigError
+from vsweep.metrics import R2, chosen_metric, is_parameter, with_derived
 from vsweep.tasks.data.dataset import Split, split
 from vsweep.tasks.losses import Loss
+from vsweep.tasks.scores import NUMBER_SCORES
 from vsweep.tasks.task import Data, Draw, Examples, param_dtype
 
 
@@ -60,18 +63,75 @@ class Inputs:
     def arrays(self) -> Data:
         """The arrays of a program: numbers in the dtype of its parameters, classes in int32."""
         floating = np.dtype(param_dtype(self.config.dtype))
-        targets = np.int32 if self.n_classes else floating
-        pairs: Any = zip(self.split.x, self.split.y, strict=True)
-        parts: Any = [
-            None if x is None else Examples(np.ascontiguousarray(x, floating), y.astype(targets))
-            for x, y in pairs
-        ]
+        targets, (mean, scale) = np.int32 if self.n_classes else floating, self.target
+
+        def examples(x: np.ndarray | None, y: np.ndarray | None) -> Examples | None:
+            if x is None or y is None:
+                return None
+            return Examples(np.ascontiguousarray(x, floating), ((y - mean) / scale).astype(targets))
+
+        parts: Any = map(examples, self.split.x, self.split.y)
         return Data(*parts)
+
+    @property
+    def target(self) -> "Target":
+        """The unit in which the program has the targets."""
+        return target_of(self.config, self.split.dataset.is_table, self.split.target)
+
+    def in_target_units(self, metrics: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return a program's metrics with the errors of numbers in the targets' unit, and their R².
+
+        Args:
+            metrics: Floating arrays by name.
+        """
+        target, converted = self.target, {}
+        parts: dict[str, Any] = dict(zip(("train", "val", "test"), self.split.y, strict=True))
+        for name, values in metrics.items():
+            part, _, score = name.partition("_")
+            converted[name] = values * target.scale if score in NUMBER_SCORES else values
+            if score == "mae":
+                deviation = np.std(parts[part]) or np.nan
+                unexplained = metrics[f"{part}_rmse"].astype(np.float64) * target.scale / deviation
+                converted[f"{part}_{R2}"] = 1.0 - unexplained**2
+            elif is_parameter(name):
+                converted[name] = target.parameter(name, values)
+        return converted
 
     @property
     def examples(self) -> int:
         """The number of examples of one step."""
         return self.config.batch_size or self.split.x[0].shape[1]
+
+
+class Target(NamedTuple):
+    """The unit in which a program has number targets: `(y - mean) / scale`.
+
+    Attributes:
+        mean: The mean of the training targets, or 0.
+        scale: Their standard deviation, or 1.
+    """
+
+    mean: float = 0.0
+    scale: float = 1.0
+
+    def parameter(self, name: str, values: np.ndarray) -> np.ndarray:
+        """Return values of a parameter of an affine model in the targets' unit."""
+        return values * self.scale + (self.mean if name == "param.b" else 0.0)
+
+
+def target_of(config: Config, is_table: bool, moments: Sequence[float]) -> Target:  # noqa: FBT001
+    """Return the unit in which a config's programs have the targets.
+
+    Args:
+        config: The config of the cells.
+        is_table: Whether the data are a table, and no formula whose parameters are to be found.
+        moments: The mean and the standard deviation of the training targets; empty for classes.
+    """
+    asked = config.standardize_target
+    if asked == AUTO:
+        built_in = not config.user_functions and config.loss.name in (AUTO, "squared_error", "huber")
+        asked = is_table and built_in and config.standardize
+    return Target(*moments) if asked and moments else Target()
 
 
 @dataclass(frozen=True)
@@ -124,7 +184,21 @@ def load_inputs(config: Config, loaded: dict[str, Split]) -> Inputs:
         got = f"got {config.batch_size}, and there are {rows} training rows"
         raise ConfigError("data.batch_size", got, f"it takes an integer up to {rows}, or null")
     loss = config.model.make_loss(config.loss, config.data, len(data.dataset.classes))
-    return Inputs(config, key, data, loss)
+    inputs = Inputs(config, key, data, loss)
+    _check_metric(inputs)
+    return inputs
+
+
+def _check_metric(inputs: Inputs) -> None:
+    """Raise `ConfigError` for a metric that the task does not have."""
+    metric = chosen_metric({"metric": inputs.config.metric})
+    recorded, last = inputs.loss.scores(inputs.n_classes, inputs.config.metric)
+    scores = [name.removeprefix("_") for name in with_derived([f"_{name}" for name in (*recorded, *last)])]
+    parts = ["val", "train"] if inputs.split.x[1] is not None else ["train"]
+    known = [f"{part}_{name}" for part in parts for name in ("loss", *scores)]
+    if metric is not None and metric not in known:
+        takes = f"it takes auto, or one of {', '.join(known)}"
+        raise ConfigError("metric", f"got {metric}, which {inputs.subject} does not have", takes)
 
 
 def _check_range(data: Split, dtype: str) -> None:

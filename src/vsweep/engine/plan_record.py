@@ -8,8 +8,9 @@ import pandas as pd
 
 from vsweep.analysis.labels import format_count
 from vsweep.engine.plan import Plan, Program
-from vsweep.tasks.data.dataset import Split
-from vsweep.training.loop import curve_metrics
+from vsweep.metrics import chosen_metric, preferred_metric, with_derived
+from vsweep.tasks.data.dataset import NOTHING, Split, constant_guess
+from vsweep.training.loop import curve_metrics, scored_parts
 
 _PARTS = ("train", "val", "test")
 
@@ -63,6 +64,9 @@ def _data_record(split: Split) -> dict[str, Any]:
         "classes": list(split.dataset.classes),
         "mean": split.mean.tolist(),
         "std": split.std.tolist(),
+        "target": list(split.target),
+        "is_table": split.dataset.is_table,
+        "baseline": {} if split.dataset is NOTHING else constant_guess(split),
         "note": split.dataset.note,
         "fresh": split.dataset.draw is not None,
     }
@@ -125,8 +129,18 @@ def training_record(
 
 def metric_names(plan: Plan) -> list[str]:
     """Return the metrics that any program of the plan records, in the order of a curve's columns."""
-    pairs = [(program.static.task, program.inputs.split.x[1] is not None) for program in plan.programs]
-    return _distinct(name for task, held_out in pairs for name in curve_metrics(task, held_out=held_out))
+    return _distinct(name for program in plan.programs for name in _curve_metrics(program))
+
+
+def ranking_metric(plan: Plan) -> str:
+    """Return the metric that ranks: the one that the config names, or the preferred one of all programs."""
+    chosen = chosen_metric({"metric": plan.programs[0].inputs.config.metric})
+    return chosen or preferred_metric(set.intersection(*map(set, map(_curve_metrics, plan.programs))))
+
+
+def _curve_metrics(program: Program) -> list[str]:
+    held_out = program.inputs.split.x[1] is not None
+    return with_derived(curve_metrics(program.static.task, held_out=held_out))
 
 
 def column_names(plan: Plan) -> list[str]:
@@ -137,9 +151,14 @@ def column_names(plan: Plan) -> list[str]:
 
 
 def test_names(plan: Plan) -> list[str]:
-    """Return the metrics on the test examples that any program of the plan computes."""
-    tested = [program for program in plan.programs if program.inputs.split.x[2] is not None]
-    return _distinct(f"test_{name}" for program in tested for name in program.static.task.metrics)
+    """Return the metrics that any program of the plan computes after the last step alone."""
+    return _distinct(name for program in plan.programs for name in _last_metrics(program))
+
+
+def _last_metrics(program: Program) -> list[str]:
+    task, parts = program.static.task, scored_parts(dict(zip(_PARTS, program.inputs.split.x, strict=True)))
+    tested = [f"test_{name}" for name in task.metrics if "test" in parts]
+    return [*with_derived(tested), *(f"{part}_{name}" for part in parts for name in task.final_metrics)]
 
 
 def _distinct(names: Iterable[str]) -> list[str]:
@@ -166,9 +185,20 @@ def as_text(name: str, plan: Plan) -> str:
         lines.append(f"  {axis.path}: {', '.join(shown)} ({len(values)}){note}")
     notes = [*plan.notes, *(split.dataset.note for split in plan.splits.values())]
     lines = [*(f"note: {note}" for note in reversed(notes) if note), *lines]
+    lines += [f"  {line}" for line in map(_baseline_text, plan.splits.values()) if line]
     lines += [f"  program {i}: {_program_text(program)}" for i, program in enumerate(plan.programs, 1)]
     lines.append(f"  predicted: {_prediction(plan)}")
     return "\n".join(lines)
+
+
+def _baseline_text(split: Split) -> str:
+    """Describe the constant guess, which every model should beat."""
+    if split.dataset is NOTHING:
+        return ""
+    metrics = constant_guess(split)
+    metric = preferred_metric(metrics)
+    guess = "the most frequent class" if split.dataset.classes else "the mean"
+    return f"baseline: guessing {guess} gives {metric} {metrics[metric]:.4g}"
 
 
 def _prediction(plan: Plan) -> str:

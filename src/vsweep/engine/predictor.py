@@ -11,7 +11,7 @@ from vsweep.config.choices import TaskInputs
 from vsweep.config.validate import Config
 from vsweep.engine.blocks import leaf_name
 from vsweep.engine.hyperparams import cell_fields
-from vsweep.engine.inputs import data_key
+from vsweep.engine.inputs import data_key, target_of
 from vsweep.errors import ConfigError
 from vsweep.store.blocks import Params
 from vsweep.tasks.minimize import Minimize
@@ -43,6 +43,7 @@ class Predictor:
         except KeyError as error:
             raise ConfigError("data", "plan.json has no record of them", "train the sweep again") from error
         model, n_classes = config.model, len(data["classes"])
+        self._target = target_of(config, data.get("is_table", False), data.get("target", ()))
         self._data, self._loss = data, model.make_loss(config.loss, config.data, n_classes)
         fields = cell_fields(config)
         sizes = len(data["features"]), n_classes
@@ -58,13 +59,16 @@ class Predictor:
         self._params = jax.tree.unflatten(tree, leaves)
 
     def outputs(self, x: Any) -> np.ndarray:
-        """Return the model's raw outputs (logits, for classes), `(examples, n_outputs)`.
+        """Return the model's outputs, logits for classes and numbers in the targets' unit.
 
         Args:
             x: Numbers, `(examples, features)`, or `(examples,)` for one feature.
 
         Raises:
             ValueError: If x has another number of features than the data.
+
+        Returns:
+            Floating `(examples, n_outputs)`.
         """
         x = np.asarray(x, np.float64)
         names = self._names
@@ -76,7 +80,10 @@ class Predictor:
             x = (x - np.asarray(self._data["mean"])) / np.asarray(self._data["std"])
         with precision_context(self._static):
             dtype = param_dtype(self._static.dtype)
-            return np.asarray(self._task.apply(self._params, jnp.asarray(x.T, dtype))).T
+            outputs = np.asarray(self._task.apply(self._params, jnp.asarray(x.T, dtype))).T
+        mean, scale = self._target
+        # A float32 would lose the digits of a target far from 0.
+        return outputs.astype(np.float64) * scale + mean if scale != 1.0 or mean else outputs
 
     def __call__(self, x: Any) -> np.ndarray:
         """Return the label of each example's class, or its number, `(examples,)`."""

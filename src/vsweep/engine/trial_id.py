@@ -14,7 +14,9 @@ import numpy as np
 import pandas as pd
 
 from vsweep.config.grid import Grid
+from vsweep.config.schema import BEFORE
 from vsweep.config.validate import Config, as_dict, leaves
+from vsweep.engine.inputs import Target
 from vsweep.engine.plan import Plan, Program
 from vsweep.tasks.data.dataset import Dataset
 from vsweep.tasks.data.synthetic import DrawCurve
@@ -62,9 +64,14 @@ def _program_hashes(grid: Grid, program: Program, config: Config) -> np.ndarray:
 def _cell_digests(grid: Grid, cells: np.ndarray, program: Program, config: Config) -> list[bytes]:
     """Return the digest of each cell of a program, from its fields in order."""
     fields = dict(leaves(as_dict(config)))
+    axes = {axis.path: i for i, axis in enumerate(grid.axes)}
     # Data are identified by their contents.
     fields.pop("data.path", None)
-    axes = {axis.path: i for i, axis in enumerate(grid.axes)}
+    # The targets are scaled or not, whoever decided it.
+    fields["data.standardize_target"] = program.inputs.target != Target()
+    # A field that older sweeps lack must not change the hash of a trial that is theirs.
+    older = {path for path, value in BEFORE.items() if path not in axes and fields.get(path) == value}
+    fields = {path: value for path, value in fields.items() if path not in older}
 
     def column(path: str) -> list[bytes]:
         if path not in axes:

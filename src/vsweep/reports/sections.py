@@ -8,19 +8,19 @@ import pandas as pd
 
 from vsweep.analysis import significance
 from vsweep.analysis.axis_scale import heatmap_pairs, plottable_axes
-from vsweep.analysis.cells import rows_of
+from vsweep.analysis.cells import Row, rows_of
 from vsweep.analysis.convergence import curves_of, downsample_steps
 from vsweep.analysis.importance import describe
 from vsweep.analysis.labels import cell_label, format_value, format_with_error
 from vsweep.analysis.lr_sensitivity import best_lr, lr_lines, lr_sensitivity
 from vsweep.analysis.marginals import heat_map
-from vsweep.analysis.ranking import describe_test, recorded_parameters
+from vsweep.analysis.ranking import describe_baseline, describe_strata, describe_test, recorded_parameters
 from vsweep.analysis.report_data import ReportData
 from vsweep.charts import curves as curve_charts
 from vsweep.charts import effects as effect_charts
 from vsweep.charts import heatmaps as heatmap_charts
 from vsweep.charts import lr_sensitivity as lr_charts
-from vsweep.metrics import LR, final_values
+from vsweep.metrics import LR, final_values, strata
 from vsweep.reports.blocks import Charts, Choice, Content, Rows, Section
 
 # The number of cells in the table, at most.
@@ -44,21 +44,32 @@ def sections(data: ReportData) -> list[Section]:
 def best(data: ReportData) -> Iterator[Content]:
     """Answer the first question: the best cell, and how sure that is."""
     cells, metric = data.cells, data.metric
-    first = rows_of(cells.head(1))[0]
-    if pd.isna(first["mean"]):
+    if cells["mean"].isna().all():
         all_diverged = data.diverged == len(data.trials)
         reason = "every trial diverged" if all_diverged else "it was not recorded, or is not finite"
         yield f"No cell has a {metric}: {reason}."
     else:
-        name = cell_label(first, data.axes) or "The one cell"
-        own = data.trials[data.trials["cell"] == first["cell"]]
-        n = int(final_values(own, metric).notna().sum())
-        over = f"the mean ± standard error over {n} seeds" if n > 1 else "for one seed"
-        yield f"{name}: {metric} {format_with_error(first['mean'], first['sem'])} at the last step, {over}."
-        if first["diverged"]:
-            yield f"{first['diverged']} of its {first['seeds']} seeds diverged."
-        yield from filter(None, (_describe_lead(data), _sentence(describe_test(data.sweep.trials, metric))))
+        firsts = rows_of(cells[(cells["rank"] == 1) & cells["mean"].notna()])
+        for first in firsts[:_ROWS]:
+            yield from _describe_first(data, first)
+        texts = (
+            _sentence(describe_strata(data.trials, metric), [metric]),
+            _describe_lead(data) if len(firsts) == 1 else "",
+            _sentence(describe_baseline(data.sweep.baseline, metric, cells)),
+            _sentence(describe_test(data.sweep.trials, metric)),
+        )
+        yield from filter(None, texts)
     yield _table(data)
+
+
+def _describe_first(data: ReportData, first: Row) -> Iterator[str]:
+    name = cell_label(first, data.axes) or "The one cell"
+    own = data.trials[data.trials["cell"] == first["cell"]]
+    n = int(final_values(own, data.metric).notna().sum())
+    over = f"the mean ± standard error over {n} seeds" if n > 1 else "for one seed"
+    yield f"{name}: {data.metric} {format_with_error(first['mean'], first['sem'])} at the last step, {over}."
+    if first["diverged"]:
+        yield f"{first['diverged']} of its {first['seeds']} seeds diverged."
 
 
 def _describe_lead(data: ReportData) -> str:
@@ -73,10 +84,10 @@ def _describe_lead(data: ReportData) -> str:
 
 
 def _table(data: ReportData) -> Rows:
-    shown, tied = data.cells.head(_ROWS), significance.tied_with_best(data.cells).tolist()
+    shown, tied = data.cells.head(_ROWS), data.cells["tied"].tolist()
     rows = [
         [
-            str(i + 1),
+            str(row["rank"]),
             *(format_value(row[axis]) for axis in data.axes),
             format_with_error(row["mean"], row["sem"]),
             f"{row['diverged']}/{row['seeds']}",
@@ -114,10 +125,12 @@ def matters(data: ReportData) -> Iterator[Content]:
         lines = [line for line in lines if not (data.is_seedless and re.search("seeds|luck", line))]
         yield from (_sentence(line, data.names.values()) for line in lines)
         yield effect_charts.importance_bars(data.importance, data.names)
-    shown = [axis for axis in data.by_importance if effect_charts.can_show(data.trials[axis])]
+    apart = set(strata(data.trials, data.metric))
+    comparable = [axis for axis in data.by_importance if apart <= {axis}]
+    shown = [axis for axis in comparable if effect_charts.can_show(data.trials[axis])]
     if data.cells["mean"].notna().any() and shown:
         yield Choice(("axis",), {(axis,): effect_charts.effect(data, axis) for axis in shown})
-    if omitted := [data.names[axis] for axis in data.axes if axis not in shown]:
+    if omitted := [data.names[axis] for axis in comparable if axis not in shown]:
         yield f"Axes with too many names to be drawn: {', '.join(omitted)}."
 
 
@@ -132,10 +145,13 @@ def good_region(data: ReportData) -> Iterator[Content]:
     count, size = data.diverged, len(data.trials)
     yield f"{count:,} of {size:,} trials diverged ({count / size:.0%})." if count else "No trial diverged."
     place = data.by_importance.index
-    pairs = sorted(heatmap_pairs(data.trials), key=lambda pair: place(pair[0]) + place(pair[1]))
+    pairs = sorted(heatmap_pairs(data.trials, data.metric), key=lambda pair: place(pair[0]) + place(pair[1]))
     total = len(data.axes) * (len(data.axes) - 1) // 2
     if not total:
         yield "There is no map: it needs two axes that vary."
+    elif not pairs and (kept := strata(data.trials, data.metric)):
+        names = " and ".join(data.names[axis] for axis in kept)
+        yield f"Maps are drawn for one value of {names} at a time: load(…).where(…).report('part.html')."
     elif not pairs:
         yield "There is no map: the axes were drawn together, or have too many values."
     elif len(pairs) < total:
@@ -182,6 +198,8 @@ def sensitivity(data: ReportData) -> Iterator[Content]:
         rates[by or "none: all cells",] = lr_charts.rates(lines, data.metric, by)
     if not rates:
         reason = "The learning rate does not vary, so there is no sensitivity to report."
+        if strata(data.trials, data.metric):
+            reason = f"The learning rates are compared between cells that have one {data.metric} only."
         yield "No cell has finite values at several learning rates." if LR in data.axes else reason
         return
     yield Choice(("by",), rates)
@@ -192,7 +210,7 @@ def sensitivity(data: ReportData) -> Iterator[Content]:
 
 def _lines(data: ReportData) -> Iterator[tuple[str | None, pd.DataFrame]]:
     """Yield the lines along the learning rate for some axes, and for all cells."""
-    axes = [axis for axis in data.by_importance if axis in plottable_axes(data.trials)]
+    axes = [axis for axis in data.by_importance if axis in plottable_axes(data.trials, data.metric)]
     # Readers do not tune the starting points of descents, so these axes are left out.
     starts = [name.replace("param.", "model.") for name in recorded_parameters(data.trials)]
     others = [axis for axis in axes if axis not in (LR, *starts)]

@@ -1,12 +1,13 @@
 """Store the parameters of the best trials, or of all."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from vsweep.metrics import higher_is_better, preferred_metric
+from vsweep.metrics import higher_is_better
 from vsweep.store.blocks import Params, TrainedBlock, read_params, write_params
 
 ALL = "all"
@@ -16,17 +17,18 @@ _FOLDER = "params"
 class ParamsWriter:
     """Keeps the best trials' parameters in one file, or those of every block in a file of its own."""
 
-    def __init__(self, directory: Path, keep: int | str, metrics: Sequence[str]) -> None:
+    def __init__(self, directory: Path, keep: int | str, metric: str, strata: Mapping[str, int]) -> None:
         """Choose the trials to keep.
 
         Args:
             directory: The sweep's directory.
             keep: The number of best trials whose parameters are kept, or "all".
-            metrics: The recorded metrics; the preferred one ranks.
+            metric: The metric that ranks.
+            strata: The number of each trial's stratum, by its identity: the best trials of each are kept.
         """
         self._folder, self._keep = directory / _FOLDER, keep
         self._file = self._folder / "best.npz"
-        self._metric = preferred_metric(metrics)
+        self._metric, self._strata = metric, strata
         # Scores are losses or negated accuracies, in ascending order.
         self._best: list[tuple[float, str, Params]] = []
 
@@ -43,9 +45,20 @@ class ParamsWriter:
         if self._keep == ALL:
             return 0
         stored = dict(read_params(self._file)) if self._file.is_file() else {}
-        ranking = sorted(zip(self._scores(summary), identities.tolist(), strict=True))[: int(self._keep)]
-        self._best = [(score, name, stored.get(name, {})) for score, name in ranking if np.isfinite(score)]
+        scores = zip(self._scores(summary), identities.tolist(), strict=True)
+        ranking = self._first([(score, name, -1) for score, name in scores if np.isfinite(score)])
+        self._best = [(score, name, stored.get(name, {})) for score, name, _ in ranking]
         return sum(not params for *_, params in self._best)
+
+    def _first(self, trials: list[tuple[float, str, int]]) -> list[tuple[float, str, int]]:
+        """Return the best of some trials `(score, name, place)`, as many of each stratum as are kept."""
+        counts, chosen = Counter[int](), []
+        for trial in sorted(trials):
+            stratum = self._strata.get(trial[1], 0)
+            counts[stratum] += 1
+            if counts[stratum] <= int(self._keep):
+                chosen.append(trial)
+        return chosen
 
     def _scores(self, summary: pd.DataFrame) -> list[float]:
         """Score each trial so that the lowest is best; trials that are never kept score infinity."""
@@ -71,7 +84,7 @@ class ParamsWriter:
             return
         stored = [(score, identity, -1) for score, identity, _ in self._best]
         scores = zip(self._scores(summary), identities.tolist(), range(len(identities)), strict=True)
-        ranking = sorted([*stored, *(entry for entry in scores if np.isfinite(entry[0]))])[: int(self._keep)]
+        ranking = self._first([*stored, *(entry for entry in scores if np.isfinite(entry[0]))])
         places = [place for *_, place in ranking if place >= 0]
         if not places:
             return

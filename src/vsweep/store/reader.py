@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from vsweep.errors import ConfigError
+from vsweep.metrics import chosen_metric, default_metric
 from vsweep.store.atomic import read_yaml
 from vsweep.store.best_params import read_trial_params
 from vsweep.store.cell_overrides import CellOverrides
@@ -87,6 +88,17 @@ class StoredSweep:
             sweep.curves.query("trial == 3").plot("step", "val_loss")
         """
         return read_curves(self.directory)
+
+    @property
+    def metric(self) -> str:
+        """The metric that ranks the cells: the one that the config names, or the default."""
+        return chosen_metric(self.config) or default_metric(self.trials)
+
+    @property
+    def baseline(self) -> dict[str, float]:
+        """The metrics of a constant guess, by name; empty for several data sets, for none, or if unknown."""
+        records = [data.get("baseline", {}) for data in self.plan["data"].values()]
+        return records[0] if len(records) == 1 else {}
 
     @property
     def examples(self) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from vsweep.metrics import higher_is_better, is_parameter
+from vsweep.metrics import higher_is_better, is_parameter, strata, stratum_of
 from vsweep.store.blocks import TrainedBlock
 
 
@@ -22,6 +22,7 @@ class Table(NamedTuple):
         metrics: Metrics of all programs, in the order of a curve's columns.
         tests: Metrics on the test examples.
         more: Further columns of the table of trials.
+        metric: The metric that ranks.
     """
 
     rows: pd.DataFrame
@@ -29,6 +30,13 @@ class Table(NamedTuple):
     metrics: Sequence[str]
     tests: Sequence[str] = ()
     more: Sequence[str] = ()
+    metric: str = "train_loss"
+
+    def strata(self) -> dict[str, int]:
+        """Return the number of each trial's stratum, by its identity: see `vsweep.metrics.strata`."""
+        axes = strata(self.rows, self.metric)
+        numbers = stratum_of(self.rows, axes).tolist() if axes else []
+        return dict(zip(self.identities.tolist(), numbers, strict=bool(axes)))
 
     @property
     def numbers(self) -> np.ndarray:

@@ -68,7 +68,7 @@ class Store:
         self._at_steps, self._config = at_steps, config
         self._record = {**record, "format": FORMAT, "numerics": numerics, "table": table.digest()}
         self._ledger = Ledger(directory)
-        self._params = ParamsWriter(directory, keep, table.metrics)
+        self._params = ParamsWriter(directory, keep, table.metric, table.strata())
         self._written = time.monotonic()
         _create(directory)
         self._lock = Lock(directory)

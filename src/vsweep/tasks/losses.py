@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from vsweep.tasks.scores import CLASS_SCORES, NUMBER_SCORES
+
 
 def softmax_cross_entropy(outputs: Array, targets: Array) -> Array:
     """Compute `log sum_c exp z_c - z_y` for classes y, int32 in `[0, n_outputs)`."""
@@ -76,22 +78,39 @@ class Loss(NamedTuple):
             int32 classes or floating numbers, `(examples,)`.
         classify: `outputs -> classes`, floating `(n_outputs, examples)` and int32 `(examples,)`; None where
             targets are numbers.
+        predicts_numbers: True if the output is the number itself, so that errors of numbers can be measured.
     """
 
     value: Callable[..., Array]
     classify: Callable[[Array], Array] | None
+    predicts_numbers: bool = False
 
     def n_outputs(self, n_classes: int) -> int:
         """Return the number of outputs that the loss needs for a number of classes (0: number targets)."""
         return n_classes if self.classify is most_likely else 1
+
+    def scores(self, n_classes: int, metric: str | None) -> tuple[list[str], list[str]]:
+        """Return the names of the scores of each record, and of those of the end alone.
+
+        Args:
+            n_classes: The number of classes; 0 for numbers.
+            metric: The metric that the sweep asks for, such as `val_f1`, whose score is recorded; None for a
+                sweep of a version that knew no score but accuracy.
+        """
+        if self.classify is None:
+            return list(NUMBER_SCORES) if self.predicts_numbers and metric else [], []
+        chosen = (metric or "").partition("_")[2]
+        fitting = [name for name in CLASS_SCORES if name != "auc" or n_classes == 2]
+        recorded = [name for name in fitting if name in ("accuracy", chosen)]
+        return recorded, [name for name in fitting if name not in recorded] if metric else []
 
 
 LOSSES: dict[str, Loss] = {
     "softmax_cross_entropy": Loss(softmax_cross_entropy, most_likely),
     "sigmoid_cross_entropy": Loss(sigmoid_cross_entropy, positive),
     "clipped_cross_entropy": Loss(clipped_cross_entropy, positive),
-    "squared_error": Loss(squared_error, None),
-    "huber": Loss(huber, None),
+    "squared_error": Loss(squared_error, None, predicts_numbers=True),
+    "huber": Loss(huber, None, predicts_numbers=True),
 }
 
 

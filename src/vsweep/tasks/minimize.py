@@ -104,6 +104,11 @@ class Minimize:
         return ("loss",)
 
     @property
+    def final_metrics(self) -> tuple[str, ...]:
+        """See `MakeTask`."""
+        return ()
+
+    @property
     def static(self) -> tuple[tuple[str, Any], ...]:
         """See `MakeTask`."""
         return (("coordinates", tuple(dict(self.shapes))), ("fixed", self.fixed))

@@ -12,6 +12,7 @@ from jax import Array
 
 from vsweep.tasks.losses import Loss, squared_error
 from vsweep.tasks.models import Model, Params, Within, logistic
+from vsweep.tasks.scores import CLASS_SCORES, NUMBER_SCORES
 
 Metrics = dict[str, Array]
 # NumPy arrays by name.
@@ -53,6 +54,11 @@ def nothing(params: Params) -> Metrics:
     return {}
 
 
+def no_scores(params: Params, examples: Examples) -> Metrics:
+    """Return no further metrics after the last step."""
+    return {}
+
+
 class Task(NamedTuple):
     """A trial's task.
 
@@ -62,6 +68,7 @@ class Task(NamedTuple):
         apply: `(params, x) -> outputs`, floating `(n_features, examples)` and `(n_outputs, examples)`.
         path: `params -> scalars`, by name, the values that are recorded of the parameters at each record.
         end: `params -> arrays`, by name, the results for the parameters after the last step.
+        scores: `(params, examples) -> scalars`, by name, further metrics after the last step.
         unit: The least value that stands for the first loss when later losses are compared with it; 0 for
             losses that are never negative.
     """
@@ -71,6 +78,7 @@ class Task(NamedTuple):
     apply: Callable[[Params, Array], Array]
     path: Callable[[Params], Metrics] = nothing
     end: Callable[[Params], Metrics] = nothing
+    scores: Callable[[Params, Examples], Metrics] = no_scores
     unit: float = 0.0
 
 
@@ -110,6 +118,10 @@ class MakeTask(Protocol):
     @property
     def metrics(self) -> tuple[str, ...]:
         """The names of the results of `Task.loss`: `loss`, then the further metrics."""
+
+    @property
+    def final_metrics(self) -> tuple[str, ...]:
+        """The names of the results of `Task.scores`."""
 
     @property
     def static(self) -> tuple[tuple[str, Any], ...]:
@@ -154,6 +166,8 @@ class Supervised:
         dtype: The dtype of the model's products, see `param_dtype`.
         recorded: The names of all parameters, if they are recorded.
         draw: See `MakeTask`.
+        scores: The scores that are recorded beside the loss.
+        final_metrics: The scores that are computed after the last step only.
     """
 
     model: Callable[..., Model]
@@ -165,11 +179,13 @@ class Supervised:
     dtype: str = "float32"
     recorded: tuple[str, ...] = ()
     draw: Draw | None = None
+    scores: tuple[str, ...] = ()
+    final_metrics: tuple[str, ...] = ()
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """See `MakeTask`."""
-        return ("loss",) if self.loss.classify is None else ("loss", "accuracy")
+        return ("loss", *self.scores)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -209,16 +225,23 @@ class Supervised:
             outputs = apply(params, examples.x)
             losses = self.loss.value(outputs, examples.y, **loss_fields)
             _expect("the loss", losses, (examples.x.shape[1],))
-            value = jnp.mean(losses)
+            return jnp.mean(losses), measure(self.scores, outputs, examples.y)
+
+        def measure(names: tuple[str, ...], outputs: Array, targets: Array) -> Metrics:
             if self.loss.classify is None:
-                return value, {}
-            is_right = self.loss.classify(outputs) == examples.y
-            return value, {"accuracy": jnp.mean(is_right, dtype=value.dtype)}
+                return {name: NUMBER_SCORES[name](outputs, targets) for name in names}
+            predicted = self.loss.classify(outputs)
+            return {name: CLASS_SCORES[name](outputs, targets, predicted) for name in names}
+
+        def scores(params: Params, examples: Examples) -> Metrics:
+            if not self.final_metrics:
+                return {}
+            return measure(self.final_metrics, apply(params, examples.x), examples.y)
 
         def path(params: Params) -> Metrics:
             return scalars(params) if self.recorded else {}
 
-        return Task(init, loss, apply, path)
+        return Task(init, loss, apply, path, scores=scores)
 
 
 def _expect(source: str, x: Array, shape: tuple[int, ...]) -> None:

@@ -24,9 +24,8 @@ from rich.text import Text
 
 from vsweep.analysis.labels import format_count, format_value, format_with_error, short_axis_names
 from vsweep.analysis.minima import describe_ends, is_function
-from vsweep.analysis.ranking import describe_test, rank_cells, varied_axes
-from vsweep.analysis.significance import describe_lead, tied_with_best
-from vsweep.metrics import default_metric
+from vsweep.analysis.ranking import describe_baseline, describe_strata, describe_test, rank_cells, varied_axes
+from vsweep.analysis.significance import describe_lead
 from vsweep.store.checks import describe_verification
 from vsweep.store.reader import PICTURES, REPORT, StoredSweep
 
@@ -150,15 +149,19 @@ class ConsoleTracker:
         self.bar.stop()
         if record := sweep.plan.get("happened"):
             self.console.print(_describe_time(record), soft_wrap=True)
-        trials, metric = sweep.trials, default_metric(sweep.trials)
+        trials, metric = sweep.trials, sweep.metric
         cells = rank_cells(sweep.trials, metric)
         diverged = int((trials["status"] == "diverged").sum())
         if diverged == len(trials):
             self.console.print(f"all {diverged:,} trials diverged")
         count = format_count(len(cells), "cell")
-        shown = f"the best {_ROWS} of {count}" if len(cells) > _ALL else f"{count}, best first"
-        self.console.print(f"{shown if len(cells) > 1 else 'one cell'}, by {metric} at the last step:")
-        self._show_cells(sweep, cells)
+        shown = cells
+        if len(cells) > _ALL:
+            each = max(1, _ROWS // int((cells["rank"] == 1).sum()))
+            shown = cells[cells["rank"] <= each].head(_ALL)
+        part = f"the best {len(shown)} of {count}" if len(cells) > len(shown) else f"{count}, best first"
+        self.console.print(f"{part if len(cells) > 1 else 'one cell'}, by {metric} at the last step:")
+        self._show_cells(sweep, shown)
         # Descents of a function depend on their seeds only where these vary the starting points.
         still = is_function(trials) and not cells["std"].fillna(0.0).any()
         lead = _SEEDLESS if still and len(cells) < len(trials) else "" if still else describe_lead(cells)
@@ -166,7 +169,9 @@ class ConsoleTracker:
             # The origin of the data comes first.
             *(f"note: {data['note']}" for data in sweep.plan["data"].values() if data.get("note")),
             describe_ends(trials),
+            describe_strata(trials, metric),
             lead,
+            describe_baseline(sweep.baseline, metric, cells),
             describe_test(trials, metric),
             describe_verification(sweep.verified) if sweep.verified is not None else "",
             *_pictures(sweep),
@@ -177,13 +182,13 @@ class ConsoleTracker:
     def _show_cells(self, sweep: StoredSweep, cells: pd.DataFrame) -> None:
         """Show a table of the best cells: the metric's mean and standard error over seeds, and the ties."""
         axes = varied_axes(sweep.trials)
-        tied, checked = tied_with_best(cells).tolist(), (sweep.verified or {"trials": []})["trials"]
+        tied, checked = cells["tied"].tolist(), (sweep.verified or {"trials": []})["trials"]
         chaotic = {trial["cell"] for trial in checked if trial["chaotic"]}
         columns = [*short_axis_names(axes).values(), *_CELL_COLUMNS]
         rows = []
-        for i, row in enumerate(cells.head(_ROWS if len(cells) > _ALL else _ALL).to_dict("records")):
+        for i, row in enumerate(cells.to_dict("records")):
             mark = " chaotic" if row["cell"] in chaotic else ""
-            chance = "" if i == 0 else "–" if pd.isna(row["chance"]) else f"{row['chance']:.2f}"
+            chance = "" if row["rank"] == 1 else "–" if pd.isna(row["chance"]) else f"{row['chance']:.2f}"
             values = [format_value(row[axis]) for axis in axes]
             values += [format_with_error(row["mean"], row["sem"]), f"{row['diverged']}/{row['seeds']}{mark}"]
             rows.append([*values, chance + (" ≈" if tied[i] else "")])

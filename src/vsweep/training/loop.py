@@ -1,5 +1,6 @@
 """Train one trial, from its first weights to its curve."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 import optax
 from jax import Array, lax, random
 
+from vsweep.tasks.models import Params
 from vsweep.tasks.task import Data, Draw, Examples, MakeTask, Metrics, Task
 from vsweep.training.optimizers import Optimizer
 
@@ -36,7 +38,8 @@ class TrialResult(NamedTuple):
             where it never was. The loss is that of the minibatch between records, and that of all training
             examples at records.
         params: The parameters after the last step.
-        test: The metrics on the test examples after the last step, scalars; empty where there are none.
+        test: The metrics after the last step alone, scalars: all on the test examples, if there are any, and
+            the further ones on all parts.
         end: The result of `Task.end` on the parameters after the last step.
         state: The state after the last step, to continue from; None for a trial that was trained whole.
     """
@@ -198,7 +201,20 @@ def advance(trial: Trial, state: TrainState, loop_index: Array) -> TrialResult:
 
     state, metrics = lax.scan(record_and_update, state, loop_index)
     test = _named("test", *task.loss(state.params, data.test)) if data.test is not None else {}
+    for part in scored_parts(data._asdict()):
+        scores = task.scores(state.params, getattr(data, part))
+        test |= {f"{part}_{name}": score for name, score in scores.items()}
+    test = _known(test, _finite(state.params))
     return TrialResult(metrics, state.diverged_at, state.params, test, task.end(state.params), state)
+
+
+def scored_parts(parts: Mapping[str, Any]) -> list[str]:
+    """Return the parts that get further metrics after the last step: those held out, or else the training's.
+
+    Args:
+        parts: The data of `train`, `val` and `test`; None for a part without examples.
+    """
+    return [part for part in ("val", "test") if parts[part] is not None] or ["train"]
 
 
 def _named(part: str, loss: Array, more: Metrics) -> Metrics:
@@ -216,10 +232,24 @@ def _record(
         metrics |= _named("val", *task.loss(state.params, data.val))
     metrics["grad_norm"] = optax.tree.norm(grads)
     metrics["param_norm"] = optax.tree.norm(state.params)
+    finite = _finite(state.params)
+    metrics = _known(metrics, finite)
     metrics |= {_of_parameter(name): value for name, value in task.path(state.params).items()}
     first = diverge_above * jnp.maximum(jnp.abs(loss), task.unit)
     limit = jnp.where(state.step == 0, first, state.limit)
-    return _flag_divergence(state._replace(limit=limit), loss), metrics, grads
+    # Weights that are not finite may give a finite loss, and no metric of theirs means anything.
+    observed = jnp.where(finite, loss, jnp.nan)
+    return _flag_divergence(state._replace(limit=limit), observed), metrics, grads
+
+
+def _finite(params: Params) -> Array:
+    """Return whether all numbers of the parameters are finite, a bool scalar."""
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)]).all()
+
+
+def _known(metrics: Metrics, finite: Array) -> Metrics:
+    """Return the metrics, or NaN for each if the weights are not finite: argmax finds a class among NaN."""
+    return {name: jnp.where(finite, value, jnp.nan) for name, value in metrics.items()}
 
 
 def _flag_divergence(state: TrainState, loss: Array) -> TrainState:

@@ -11,9 +11,10 @@ from jax.sharding import Mesh
 
 from vsweep.engine.executor import TrainingStats, train
 from vsweep.engine.plan import Plan, Program, make_program
+from vsweep.engine.plan_record import ranking_metric
 from vsweep.engine.tuning.cost_model import NO_LIMITS, Arrangement, Costs
 from vsweep.engine.tuning.timings import TimingCache, short_name
-from vsweep.metrics import default_metric, final_values, higher_is_better
+from vsweep.metrics import final_values, higher_is_better
 from vsweep.store.blocks import TrainedBlock
 from vsweep.training.vectorize import Static
 
@@ -47,7 +48,7 @@ def choose_trials_to_verify(
     """
     rows = np.searchsorted(plan.grid.trials()[0], trials["trial"])
     chosen: dict[int, str] = {}
-    values = signed(trials, default_metric(trials))
+    values = signed(trials, ranking_metric(plan))
     if np.isfinite(values).any():
         chosen[int(rows[np.argmin(values)])] = BEST
     diverged = np.flatnonzero(trials["status"] == "diverged")
@@ -121,7 +122,7 @@ def verify(
             known.note(_name(program), compile_s=stats.compiling / len(programs))
         known.save()
     table: Any = trials.set_index("trial")
-    metric = default_metric(trials)
+    metric = ranking_metric(plan)
     ranked = pd.Series(signed(trials, metric), table.index)
     number = plan.grid.trials()[0]
     curves: Any = curves_of(number[list(again)].tolist()).groupby("trial")

@@ -22,7 +22,7 @@ def _bundled(name: str) -> Dataset:
     bunch = getattr(datasets, f"load_{name}")()
     features = tuple(map(str, bunch.feature_names))
     if "target_names" not in bunch:
-        return Dataset(bunch.data, bunch.target.astype(np.float64), (), features)
+        return Dataset(bunch.data, bunch.target.astype(np.float64), (), features, is_table=True)
     classes = tuple(map(str, bunch.target_names))
     return Dataset(bunch.data, bunch.target.astype(np.int64), classes, features)
 

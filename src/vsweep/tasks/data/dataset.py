@@ -24,6 +24,8 @@ class Dataset(NamedTuple):
         draw: `(key, size) -> (x, y)`, JAX arrays of shapes `(features, size)` and `(size,)`: draws fresh
             examples for each step; None where steps take the examples here.
         note: A remark for the user on the source of the data.
+        is_table: True for measured data, whose number targets have a unit of their own; False for examples of
+            a formula, whose parameters are to be found.
     """
 
     x: np.ndarray
@@ -33,6 +35,7 @@ class Dataset(NamedTuple):
     truth: np.ndarray | None = None
     draw: Callable[[Any, int], tuple[Any, Any]] | None = None
     note: str = ""
+    is_table: bool = False
 
 
 # The data of a function to minimize.
@@ -64,7 +67,7 @@ def own_dataset(data: Any, field: str) -> Dataset:
         )
     features = tuple(f"x{i}" for i in range(x.shape[1]))
     if np.issubdtype(y.dtype, np.floating):
-        return Dataset(x, y.astype(np.float64), (), features)
+        return Dataset(x, y.astype(np.float64), (), features, is_table=True)
     try:
         labels, y = np.unique(y, return_inverse=True)
     except TypeError as error:
@@ -91,6 +94,13 @@ class Split:
     std: np.ndarray
     dataset: Dataset
     places: tuple[np.ndarray, np.ndarray, np.ndarray]
+
+    @property
+    def target(self) -> tuple[float, ...]:
+        """The mean and the standard deviation of the training targets; empty for classes."""
+        if self.dataset.classes:
+            return ()
+        return float(self.y[0].mean()), float(self.y[0].std()) or 1.0
 
 
 def split(
@@ -148,6 +158,41 @@ def split(
     y_val, y_test = (dataset.y[part] if len(part) else None for part in (val, test))
     parts = (x[train].T, x_val, x_test), (dataset.y[train], y_val, y_test)
     return Split(*parts, mean, std, dataset, (train, val, test))
+
+
+def constant_guess(split: Split) -> dict[str, float]:
+    """Return the metrics of the best constant guess from the training targets, on every part, by name.
+
+    It is the most frequent class, or the mean.
+    """
+    train = split.y[0]
+    metrics: dict[str, float] = {}
+    is_number = not split.dataset.classes
+    for part, y in zip(("train", "val", "test"), split.y, strict=True):
+        if y is not None:
+            scores = _number_scores(train, y) if is_number else _class_scores(train, y)
+            metrics |= {f"{part}_{name}": float(value) for name, value in scores.items()}
+    return metrics
+
+
+def _number_scores(train: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+    guess = train.mean()
+    mse = np.square(y - guess).mean()
+    r2 = 1.0 - mse / y.var() if y.var() else np.nan
+    return {"rmse": np.sqrt(mse), "mae": np.abs(y - guess).mean(), "r2": r2}
+
+
+def _class_scores(train: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+    guess = np.bincount(train).argmax()
+    right, present = (y == guess).sum(), np.unique(y)
+    # Only the class that is guessed has an F1 above 0.
+    f1 = 2 * right / (right + len(y)) / len(np.union1d(present, [guess]))
+    return {
+        "accuracy": right / len(y),
+        "balanced_accuracy": (right > 0) / len(present),
+        "f1": f1,
+        "auc": 0.5,
+    }
 
 
 def _test_rows(rows: int, val_fraction: float, test_fraction: float | str) -> int:

@@ -140,7 +140,7 @@ def _table(frame: Any, target: str, features: Sequence[str] | None, targets: str
         raise ConfigError("data.features", f"no column beside {target!r}", "it takes at least one column")
     x = np.stack([_numbers(frame[name], name) for name in names], axis=1)
     y, classes = _targets(frame[target], targets)
-    return Dataset(x, y, classes, tuple(names))
+    return Dataset(x, y, classes, tuple(names), is_table=True)
 
 
 def _numbers(column: Any, name: str) -> np.ndarray:

@@ -12,7 +12,7 @@ from vsweep.analysis.axis_scale import heatmap_pairs, is_log_spaced, plottable_a
 from vsweep.analysis.labels import short_axis_names
 from vsweep.analysis.ranking import varied_axes
 from vsweep.errors import ServiceError
-from vsweep.metrics import LR, default_metric, higher_is_better, is_parameter
+from vsweep.metrics import LR, higher_is_better, is_parameter
 from vsweep.store.reader import StoredSweep
 from vsweep.trackers.wandb.options import Level
 from vsweep.trackers.wandb.runs import OVERVIEW, config_path, curves_key, heatmap_key, sweep_id
@@ -52,7 +52,7 @@ def build_workspace(sweep: StoredSweep, level: Level, entity: str, project: str)
     """Build a sweep's dashboard without saving it; it has only runs that are tagged with the sweep's id."""
     uid = sweep_id(sweep.plan)
     kinds = [OVERVIEW] if level == "sweep" else [level, OVERVIEW]
-    trials, ranking = sweep.trials, default_metric(sweep.trials)
+    trials, ranking = sweep.trials, sweep.metric
     final = ws.Summary(f"final_{ranking}")
     name = str(sweep.plan.get("name", "sweep"))
     allowed = ["-" if unicodedata.category(char) in _FORBIDDEN_CATEGORIES else char for char in name]
@@ -86,15 +86,16 @@ def describe_panels(sweep: StoredSweep, level: Level) -> list[str]:
 def dashboard_sections(sweep: StoredSweep, level: Level) -> dict[str, Panels]:
     """Return the panels of a sweep's dashboard by section, without empty sections."""
     sections = {} if level == "sweep" else _run_sections(sweep, level)
-    sections["Overview"] = dict(_overview_panels(sweep.trials))
+    sections["Overview"] = dict(_overview_panels(sweep))
     return {name: panels for name, panels in sections.items() if panels}
 
 
-def _overview_panels(trials: pd.DataFrame) -> Iterator[tuple[str, Any]]:
+def _overview_panels(sweep: StoredSweep) -> Iterator[tuple[str, Any]]:
     """Yield panels with the pictures and the tables that the overview has logged."""
+    trials, ranking = sweep.trials, sweep.metric
     pictures = {
-        "heat maps": [heatmap_key(x, y) for x, y in heatmap_pairs(trials)],
-        "curves, best over all other axes": [curves_key(axis) for axis in plottable_axes(trials)],
+        "heat maps": [heatmap_key(x, y) for x, y in heatmap_pairs(trials, ranking)],
+        "curves, best over all other axes": [curves_key(axis) for axis in plottable_axes(trials, ranking)],
     }
     for title, keys in pictures.items():
         if keys:
@@ -108,7 +109,7 @@ def _run_sections(sweep: StoredSweep, level: Level) -> dict[str, Panels]:
     axes = _axis_fields(sweep)
     metrics = [name for name in map(str, sweep.curves) if name not in ("trial", "step")]
     metrics = [name for name in metrics if sweep.curves[name].notna().any()]
-    ranking = default_metric(sweep.trials)
+    ranking = sweep.metric
     loss = next((name for name in ("val_loss", "train_loss") if name in metrics), ranking)
     shown = [name for name in dict.fromkeys([ranking, loss]) if name in metrics]
     by: list[str | None] = [*axes] or [None]

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from vsweep.analysis.cells import rows_of
 from vsweep.analysis.convergence import aggregate_seeds, cell_summary, downsample
 from vsweep.analysis.labels import cell_label
-from vsweep.analysis.ranking import best_cell
-from vsweep.metrics import axes_of, default_metric, higher_is_better, preferred_metric
+from vsweep.analysis.ranking import rank_cells
+from vsweep.metrics import axes_of, higher_is_better, preferred_metric
 from vsweep.store.reader import StoredSweep
 from vsweep.store.writer import read_curves
 
@@ -142,15 +143,17 @@ class Runs:
     def overview(self) -> Run:
         """Return the overview without its tables and pictures."""
         trials, name = self.sweep.trials, f"{self.sweep.plan['name']}: overview"
-        metric = default_metric(trials)
-        best: Any = best_cell(trials, metric).to_dict()
+        metric = self.sweep.metric
+        cells = rank_cells(trials, metric)
+        best = rows_of(cells[cells["rank"] == 1])
         summary = {
             "trial_count": len(trials),
             "cell_count": int(trials["cell"].nunique()),
             "diverged_count": int((trials["status"] == "diverged").sum()),
-            "best": cell_label(best, axes_of(trials)),
+            "best": "; ".join(cell_label(row, axes_of(trials)) for row in best),
             "metric": metric,
-            f"best_{metric}": best["mean"],
+            # The first of cells that cannot be compared is not the best of all.
+            f"best_{metric}": best[0]["mean"] if len(best) == 1 else None,
         }
         config = {key: value for key, value in self.sweep.config.items() if key not in ("dir", "tracker")}
         return self._finish(Run(self.overview_id, name, self._group, OVERVIEW, config, summary))

@@ -15,7 +15,6 @@ from vsweep.analysis.axis_scale import heatmap_pairs, plottable_axes
 from vsweep.analysis.convergence import best_cells, curves_by
 from vsweep.analysis.marginals import heat_map
 from vsweep.analysis.ranking import rank_cells
-from vsweep.metrics import default_metric
 from vsweep.plots.style import draw, save_figure
 from vsweep.plots.tables import draw_curves, draw_heat_map
 from vsweep.store.reader import PICTURES, StoredSweep
@@ -95,7 +94,7 @@ def _log_overview(client_run: wandb.Run, sweep: StoredSweep, options: Options) -
     """Log the overview as one row and an artifact; a row whose pictures did not arrive is logged again."""
     row: dict[str, Any] = {
         "trials": wandb.Table(dataframe=_plain_rows(sweep.trials.drop(columns="identity"))),
-        "cells": wandb.Table(dataframe=_plain_rows(rank_cells(sweep.trials))),
+        "cells": wandb.Table(dataframe=_plain_rows(rank_cells(sweep.trials, sweep.metric))),
     }
     with tempfile.TemporaryDirectory() as folder:
         for key, path in draw_pictures(sweep, Path(folder)):
@@ -127,13 +126,13 @@ def _artifact(sweep: StoredSweep) -> Any:
 
 def draw_pictures(sweep: StoredSweep, folder: Path) -> Iterator[tuple[str, Path]]:
     """Draw heat maps and curves, and yield the key and the file of each, and of the sweep's own pictures."""
-    trials, metric = sweep.trials, default_metric(sweep.trials)
-    cells = rank_cells(sweep.trials)
-    for i, (x, y) in enumerate(heatmap_pairs(trials)):
+    trials, metric = sweep.trials, sweep.metric
+    cells = rank_cells(sweep.trials, sweep.metric)
+    for i, (x, y) in enumerate(heatmap_pairs(trials, metric)):
         path = folder / f"heatmap-{i}.png"
         save_figure(draw(draw_heat_map, heat_map(trials, cells, x, y, metric)), path)
         yield heatmap_key(x, y), path
-    axes = plottable_axes(trials)
+    axes = plottable_axes(trials, metric)
     best = {cell for axis in axes for cell in best_cells(trials, metric, axis)["cell"]}
     # The curves of many cells do not all fit in memory.
     curves = read_curves(sweep.directory, trials.loc[trials["cell"].isin(best), "trial"].tolist())
