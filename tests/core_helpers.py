@@ -56,7 +56,9 @@ def make_static(
     if model == "mlp":
         fields |= {"width": width, "depth": depth, "activation": activation}
     outputs = LOSSES[loss].n_outputs(CLASSES[loss])
-    task = Supervised(MODELS[model], LOSSES[loss], features, outputs, tuple(fields.items()), dtype=dtype)
+    recorded, _ = LOSSES[loss].scores(CLASSES[loss], "auto")
+    options = {"dtype": dtype, "scores": tuple(recorded)}
+    task = Supervised(MODELS[model], LOSSES[loss], features, outputs, tuple(fields.items()), **options)
     return Static(task, optimizer, schedule, TrainingLength(steps, record_every, batch_size), dtype)
 
 

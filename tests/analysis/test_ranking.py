@@ -45,7 +45,8 @@ ROWS = [
 def test_ranked_by_the_mean_over_seeds():
     cells = rank_cells(frame(ROWS), "val_loss")
     assert list(cells.columns) == [
-        "cell", "optimizer.lr", "mean", "std", "sem", "seeds", "diverged", "chance", "more_seeds"
+        "cell", "optimizer.lr", "mean", "std", "sem",
+        "seeds", "diverged", "rank", "chance", "more_seeds", "tied"
     ]  # fmt: skip
     assert cells["cell"].tolist() == [5, 0, 2, 7]
     assert cells["optimizer.lr"].tolist() == [0.3, 0.1, 0.2, 0.4]

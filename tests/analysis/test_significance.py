@@ -273,14 +273,16 @@ def test_where_too_many_seeds_would_be_needed_none_are_named():
 def ranked(*chances, more=None, diverged=None, means=None):
     """Cells as `rank_cells` gives them, the first of no chance."""
     count = len(chances) + 1
-    return pd.DataFrame(
+    cells = pd.DataFrame(
         {
             "mean": [1.0 - i / 10 for i in range(count)] if means is None else means,
             "diverged": [0] * count if diverged is None else diverged,
             "chance": [NAN, *chances],
             "more_seeds": pd.array([pd.NA, *(more or [pd.NA] * (count - 1))], "Int64"),
+            "rank": range(1, count + 1),
         }
     )
+    return cells.assign(tied=tied_with_best(cells))
 
 
 def test_alike_are_those_that_cannot_be_told_from_the_first_and_the_first():

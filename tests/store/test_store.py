@@ -25,6 +25,7 @@ from vsweep.tasks.data.dataset import split
 STEPS = np.array([0, 2, 4, 5])
 METRICS = ["train_loss", "val_accuracy"]
 TESTS = ["test_loss"]
+SCORES = [f"{part}_{name}" for part in ("val", "test") for name in ("balanced_accuracy", "f1")]
 
 
 def table(trials):
@@ -157,7 +158,7 @@ def test_what_is_stored_is_what_was_trained(tmp_path):
     for name in blocks[0].metrics:
         final = made.trials.set_index("trial")[f"final_{name}"]
         assert final.to_numpy().tobytes() == last[name].to_numpy().tobytes()
-    assert set(blocks[0].test) == {"test_loss", "test_accuracy"}
+    assert set(blocks[0].test) == {"test_loss", "test_accuracy", *SCORES}
     for block in blocks:
         for name, values in block.test.items():
             final = made.trials.set_index("trial").loc[number[block.rows], f"final_{name}"]
@@ -170,11 +171,12 @@ def test_columns_are_those_of_the_contract(small):
     trials = small.trials
     head = ["trial", "cell", "seed", *axes, "status", "diverged_at"]
     assert list(trials.columns[: len(head)]) == head
-    tests = ["final_test_loss", "final_test_accuracy"]
+    tests = [f"final_{name}" for name in ("test_loss", "test_accuracy", *SCORES)]
     expected = {f"{kind}_{name}" for kind in ("final", "best") for name in metrics}
-    assert set(trials.columns[len(head) : -3]) == expected
+    more = len(tests) + 1
+    assert set(trials.columns[len(head) : -more]) == expected
     assert trials.columns[len(head) :].is_unique
-    assert list(trials.columns[-3:]) == [*tests, "identity"]
+    assert list(trials.columns[-more:]) == [*tests, "identity"]
     types = trials.dtypes.astype(str)
     assert types[["trial", "cell", "seed"]].tolist() == ["int64"] * 3
     assert (types["optimizer.lr"], types["model.width"], types["diverged_at"]) == (
@@ -219,7 +221,7 @@ def test_finals_and_bests_are_those_of_the_curves(small):
     recorded = [c.removeprefix("best_") for c in trials if c.startswith("best_")]
     finals = [c.removeprefix("final_") for c in trials if c.startswith("final_")]
     # The test is for those that were selected: no best is chosen by it.
-    assert set(finals) - set(recorded) == {"test_loss", "test_accuracy"}
+    assert set(finals) - set(recorded) == {"test_loss", "test_accuracy", *SCORES}
     assert set(recorded) == set(curves) - {"trial", "step", "diverged_at"}
     for name in recorded:
         best = alive[name].max() if name.endswith("accuracy") else alive[name].min()

@@ -19,6 +19,9 @@ from vsweep.metrics import (
 )
 from vsweep.store.reader import StoredSweep
 
+# Means that differ by less, relative to their size, are equal in float32.
+_ROUNDING = 1e-5
+
 AnySweep = TypeVar("AnySweep", bound=StoredSweep)
 
 
@@ -224,7 +227,9 @@ def describe_baseline(baseline: Mapping[str, float], metric: str, cells: pd.Data
     guess, best = baseline.get(metric), cells["mean"].iloc[0]
     if guess is None or pd.isna(guess) or pd.isna(best):
         return ""
-    beaten = best > guess if higher_is_better(metric) else best < guess
+    ahead = best - guess if higher_is_better(metric) else guess - best
+    # A model that is the constant guess differs from it by rounding.
+    beaten = ahead > _ROUNDING * abs(guess)
     text = f"a constant guess (the most frequent class, or the mean) has {metric} {format_value(guess)}"
     return text if beaten else f"no cell is better than a constant guess: {text}"
 

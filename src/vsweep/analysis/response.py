@@ -63,7 +63,7 @@ def rank_response(trials: pd.DataFrame, metric: str) -> Response:
         KeyError: If the tensor cannot be built, or the metric was not recorded.
     """
     stratum = stratum_of(trials, strata(trials, metric))
-    ranks = normalized_ranks(final_values(trials, metric), stratum, higher=higher_is_better(metric))
+    ranks = normalized_ranks(final_values(trials, metric), higher=higher_is_better(metric), stratum=stratum)
     if not varied_axes(trials):
         raise KeyError("no axis varies")
     if np.ptp(ranks) == 0.0:
@@ -85,20 +85,21 @@ def rank_response(trials: pd.DataFrame, metric: str) -> Response:
     return Response(tuple(map(str, codes)), values, Coverage(filled, fit, binned, drawn))
 
 
-def normalized_ranks(values: pd.Series, stratum: np.ndarray, *, higher: bool) -> np.ndarray:
+def normalized_ranks(values: pd.Series, *, higher: bool, stratum: np.ndarray | None = None) -> np.ndarray:
     """Rank the trials of each stratum from 0, the best, to 1, the worst; ties share their mean rank.
 
     Ranks do not depend on the metric's scale (Conover and Iman 1981), and diverged trials have one too.
 
     Args:
         values: A value per trial; NaN is worse than any other.
-        stratum: Int64 `(trials,)`; trials of different strata are not compared.
+        stratum: Int64 `(trials,)`; trials of different strata are not compared. None for one stratum.
         higher: Whether higher values are better.
 
     Returns:
         Float64 `(trials,)`.
     """
-    losses = (-values if higher else values).fillna(np.inf).groupby(stratum)
+    groups = np.zeros(len(values)) if stratum is None else stratum
+    losses = (-values if higher else values).fillna(np.inf).groupby(groups)
     others = losses.transform("size").to_numpy() - 1
     return (losses.rank().to_numpy() - 1.0) / np.maximum(others, 1)
 

@@ -1,0 +1,225 @@
+"""What wins: a metric that means the same in every cell, beside a constant guess."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.linear_model import LinearRegression
+from sklearn.metrics import f1_score, r2_score, root_mean_squared_error
+
+import vsweep
+from vsweep.config.spec import make_spec
+from vsweep.engine.plan import make_plan
+from vsweep.engine.tuning.shape import Hardware
+from vsweep.errors import ConfigError
+
+QUIET = ["tracker=none", "verify=false"]
+
+
+def sweep(folder, *words, **more):
+    return vsweep.sweep([*words, *QUIET, f"dir='{folder / 'kept'}'"], quiet=True, **more)
+
+
+def parts_of(made, x, y):
+    """The rows of each part, found by splitting their numbers in the place of targets."""
+    from vsweep.tasks.data.dataset import Dataset, split
+
+    stored = Dataset(x, np.arange(len(y), dtype=float), (), tuple(map(str, range(x.shape[1]))))
+    config = made.config["data"]
+    rows = split(
+        stored, config["val_fraction"], config["split_seed"], test_fraction="auto", standardize=False
+    )
+    return [part.astype(int) for part in rows.y]
+
+
+def test_losses_are_ranked_by_the_error_of_their_predictions(tmp_path):
+    """Of two losses the smaller value is no better model: a huber of far residuals is small by definition."""
+    words = [
+        "data=diabetes",
+        "model=linear",
+        "grid.loss=[squared_error,huber]",
+        "grid.optimizer.lr=[0.01,0.1]",
+    ]
+    made = sweep(tmp_path, *words, "steps=50", "seeds=2", "keep.params=all")
+    x, y = load_diabetes(return_X_y=True)
+    _, val, _ = parts_of(made, x, y)
+    for trial in made.trials.to_dict("records"):
+        predicted = made.predictor(trial["trial"])(x[val])
+        assert trial["final_val_rmse"] == pytest.approx(root_mean_squared_error(y[val], predicted), rel=1e-5)
+        assert trial["final_val_r2"] == pytest.approx(r2_score(y[val], predicted), rel=1e-4)
+        assert trial["final_val_mae"] == pytest.approx(np.abs(y[val] - predicted).mean(), rel=1e-5)
+    assert made.metric == "val_rmse"
+    assert made.best()["loss"] == "squared_error"
+    assert made.cells()["mean"].is_monotonic_increasing
+    assert made.cells("val_r2")["cell"].tolist() == made.cells()["cell"].tolist()
+
+
+@pytest.mark.parametrize("axis", ["grid.loss=[squared_error,huber]", "grid.loss.delta=[0.1,1.0]"])
+def test_a_loss_that_differs_between_cells_ranks_within_each_value(tmp_path, axis):
+    words = [
+        "data=diabetes",
+        "model=linear",
+        axis,
+        "grid.optimizer.lr=[0.01,0.1]",
+        "metric=val_loss",
+        "steps=20",
+    ]
+    made = sweep(tmp_path, *words, *([] if "=[s" in axis else ["loss=huber"]), "seeds=2")
+    cells, name = made.cells(), axis.removeprefix("grid.").partition("=")[0]
+    assert made.metric == "val_loss"
+    for _, part in cells.groupby(name):
+        assert part["rank"].tolist() == [1, 2]
+        assert part["mean"].is_monotonic_increasing
+    with pytest.raises(ValueError, match=f"another quantity for each value of {name}"):
+        made.best()
+    with pytest.raises(KeyError, match=r"sweep\.where"):
+        made.tables.effects("optimizer.lr")
+    assert made.tables.effects(name)["trials"].tolist() == [4, 4]
+    one = made.where({name: cells[name].iloc[0]})
+    assert one.best()["cell"] == cells["cell"].iloc[0]
+    # By the error, all cells can be compared.
+    assert made.cells("val_rmse")["rank"].tolist() == [1, 2, 3, 4]
+    assert "cells are ranked within each" in made.report().read_text()
+
+
+def test_each_function_has_its_own_ranking_and_its_own_parameters(tmp_path, capsys):
+    words = ["data=none", "model=point", "grid.loss=[parabola,quartic]", "grid.model.x=[-1.0,0.5]", "steps=5"]
+    made = sweep(tmp_path, *words, "keep.params=1")
+    cells = made.cells()
+    assert cells["rank"].tolist() == [1, 2, 1, 2]
+    for cell in cells.loc[cells["rank"] == 1, "cell"]:
+        (trial,) = made.trials.loc[made.trials["cell"] == cell, "trial"]
+        assert made.params(trial)
+
+
+def test_two_data_sets_are_not_compared(tmp_path):
+    made = sweep(
+        tmp_path, "grid.data=[iris,wine]", "model=logistic", "steps=3", "grid.optimizer.lr=[0.1,0.2]"
+    )
+    assert made.cells()["rank"].tolist() == [1, 2, 1, 2]
+    assert made.cells()["data"].tolist() == ["iris", "iris", "wine", "wine"]
+
+
+def test_the_metric_that_is_asked_for_is_recorded_and_ranks(tmp_path):
+    words = [
+        "data=breast_cancer",
+        "model=logistic",
+        "grid.optimizer.lr=[0.001,1.0]",
+        "steps=20",
+        "metric=val_f1",
+    ]
+    made = sweep(tmp_path, *words, "keep.params=all")
+    x, y = load_breast_cancer(return_X_y=True)
+    _, val, _ = parts_of(made, x, y)
+    names = load_breast_cancer().target_names
+    for trial in made.trials.to_dict("records"):
+        predicted = made.predictor(trial["trial"])(x[val])
+        assert trial["final_val_f1"] == pytest.approx(f1_score(names[y[val]], predicted, average="macro"))
+    assert {"train_f1", "val_f1"} <= set(made.curves)
+    assert made.metric == "val_f1"
+    assert "val_f1" in made.report().read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "got"),
+    [
+        (["data=diabetes", "metric=val_accuracy"], "got val_accuracy, which diabetes linear does not have"),
+        (["data=iris", "model=logistic", "metric=val_auc"], "got val_auc, which iris logistic does not have"),
+        (["data=iris", "model=logistic", "data.val_fraction=0", "metric=val_loss"], "got val_loss"),
+        (["data=iris", "model=logistic", "metric=test_accuracy"], "it takes one of auto"),
+        (["data=iris", "model=logistic", "grid.metric=[val_loss,val_f1]"], "not an axis"),
+    ],
+)
+def test_a_metric_that_the_task_does_not_have(words, got):
+    words = [*words, "model=linear"] if "data=diabetes" in words else words
+    with pytest.raises(ConfigError, match=got):
+        vsweep.plan([*words, *QUIET])
+
+
+def test_after_divergence_there_is_no_metric(tmp_path):
+    made = sweep(tmp_path, "data=iris", "model=mlp", "optimizer.lr=1e38", "steps=4", "record_every=1")
+    rows = made.curves[made.curves["step"] > made.trials["diverged_at"].iloc[0]]
+    assert len(rows)
+    assert rows.drop(columns=["trial", "step"]).isna().all(axis=None)
+    final = made.trials.filter(like="final_")
+    assert final.isna().all(axis=None)
+
+
+@pytest.mark.parametrize("data", ["breast_cancer", "diabetes"])
+def test_the_constant_guess_is_that_of_scikit_learn(tmp_path, data):
+    from sklearn import datasets
+
+    x, y = getattr(datasets, f"load_{data}")(return_X_y=True)
+    model = "linear" if data == "diabetes" else "logistic"
+    # Nothing is learned at this rate, so no cell beats the guess.
+    made = sweep(tmp_path, f"data={data}", f"model={model}", "optimizer.lr=1e-30", "steps=2")
+    train, val, _ = parts_of(made, x, y)
+    if data != "diabetes":
+        guess = DummyClassifier(strategy="most_frequent").fit(x[train], y[train])
+        want = {
+            "accuracy": guess.score(x[val], y[val]),
+            "f1": f1_score(y[val], guess.predict(x[val]), average="macro"),
+        }
+    else:
+        guess = DummyRegressor().fit(x[train], y[train])
+        want = {
+            "rmse": root_mean_squared_error(y[val], guess.predict(x[val])),
+            "r2": guess.score(x[val], y[val]),
+        }
+    for name, value in want.items():
+        assert made.baseline[f"val_{name}"] == pytest.approx(value)
+    assert "No cell is better than a constant guess" in made.report().read_text()
+
+
+def test_a_target_far_from_zero_keeps_its_digits(tmp_path):
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(200, 1))
+    x, y = z + 0.1 * rng.normal(size=(200, 1)), 1.7e9 + 10.0 * z[:, 0]
+    words = ["model=linear", "optimizer.lr=0.1", "steps=200", "record_params=true", "keep.params=all"]
+    made = sweep(tmp_path, *words, data=(x, y))
+    train, val, _ = parts_of(made, x, y)
+    exact = LinearRegression().fit(x[train], y[train])
+    (trial,) = made.trials.to_dict("records")
+    error = root_mean_squared_error(y[val], exact.predict(x[val]))
+    assert trial["final_val_rmse"] == pytest.approx(error, rel=1e-3)
+    predicted = vsweep.load(made.directory, data=(x, y)).predictor(0)(x[val])
+    assert root_mean_squared_error(y[val], predicted) == pytest.approx(error, rel=1e-3)
+    assert trial["final_param.w"] == pytest.approx(
+        trial["least_squares_param.w" if "least_squares_param.w" in trial else "least_squares_w"], rel=1e-3
+    )
+
+
+def absolute(outputs, targets):
+    return abs(outputs[0] - targets)
+
+
+@pytest.mark.parametrize(
+    "words", [["data=line"], ["data=diabetes", "loss=own"], ["data=diabetes", "data.standardize=false"]]
+)
+def test_targets_of_formulas_and_of_own_losses_stay_as_they_are(words):
+    own = {"loss": absolute} if "loss=own" in words else {}
+    planned = make_plan(make_spec([*words, "model=linear", *QUIET], own), Hardware("cpu", 1))
+    assert planned.programs[0].inputs.target == (0.0, 1.0)
+
+
+def test_targets_of_tables_are_scaled_by_those_of_the_training():
+    _, planned = vsweep.plan(["data=diabetes", "model=linear", *QUIET])
+    y = planned.programs[0].inputs.split.y[0]
+    assert planned.programs[0].inputs.target == pytest.approx((y.mean(), y.std()))
+
+
+def test_a_directory_of_before_these_metrics_goes_on_as_it_was(tmp_path):
+    """Its config has none of the fields, and its trials have the identity that they had."""
+    words = ["data=diabetes", "model=linear", "optimizer.lr=0.1", "steps=3", "metric=null"]
+    made = sweep(tmp_path, *words, "data.standardize_target=false")
+    assert made.trials["identity"].tolist() == ["9d074497a99f1b3a79c0292d931b6def"]
+    text = (made.directory / "config.yaml").read_text()
+    lines = [line for line in text.splitlines() if "metric:" not in line and "standardize_target" not in line]
+    (made.directory / "config.yaml").write_text("\n".join(lines) + "\n")
+    more = vsweep.resume(made.directory, ["seeds=2"], quiet=True)
+    assert len(more.trials) == 2
+    assert more.trials["identity"][0] == "9d074497a99f1b3a79c0292d931b6def"
+    assert [name for name in more.trials if "rmse" in name] == []
+    assert more.metric == "val_loss"
+    pd.testing.assert_frame_equal(more.trials.head(1), made.trials)
