@@ -149,7 +149,7 @@ class Sweep(StoredSweep):
 
     @property
     def tables(self) -> Tables:
-        """The report's tables as data frames, such as `sweep.tables.importance()`."""
+        """The report's tables, such as `sweep.tables.effects("optimizer.lr")`, a data frame."""
         return Tables(self)
 
     @property

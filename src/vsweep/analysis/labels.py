@@ -53,3 +53,18 @@ def format_with_error(mean: float, sem: float) -> str:
 def format_count(count: int, noun: str) -> str:
     """Format a number of things, as in `1 run` and `1,200 runs`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def describe_target_scales(scales: Iterable[float]) -> str:
+    """Say in which units losses are where targets are scaled; return nothing where none is.
+
+    Args:
+        scales: The number by which each program divides the targets; 1 where they stay as they are.
+    """
+    units = sorted({f"{scale:.4g}" for scale in scales if scale != 1.0})
+    if not units:
+        return ""
+    unit = f"the target's standard deviation, {' or '.join(units)}"
+    return (
+        f"losses and loss.delta are in units of {unit}; errors, predictions and lines are in the target's own"
+    )

@@ -216,6 +216,24 @@ def matching_loss(trials: pd.DataFrame, metric: str) -> str | None:
     return name if f"final_{name}" in trials else None
 
 
+def describe_divergence(trials: pd.DataFrame, limit: float) -> str:
+    """Say why all trials of a table diverged; return nothing if some did not.
+
+    Args:
+        trials: The table of trials.
+        limit: The multiple of the first loss above which a trial diverges.
+    """
+    if (trials["status"] == "ok").any():
+        return ""
+    grown = int(np.isfinite(trials["final_train_loss"].astype(float)).sum())
+    reasons = [
+        (grown, f"{grown:,} grew past {limit:g} times the first loss (diverge_above)"),
+        (len(trials) - grown, f"{len(trials) - grown:,} ended with a loss that is not finite"),
+    ]
+    text = " and ".join(reason for count, reason in reasons if count)
+    return f"all {len(trials):,} trials diverged: {text}; try lower learning rates"
+
+
 def describe_baseline(baseline: Mapping[str, float], metric: str, cells: pd.DataFrame) -> str:
     """Compare the best cell with a constant guess; return nothing if its value of the metric is unknown.
 

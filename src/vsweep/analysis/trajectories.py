@@ -251,7 +251,7 @@ def loss_surface_of(sweep: StoredSweep) -> Panels[Landscape]:
         return np.mean(residuals**2, axis=1)
 
     panels = [_loss_surface(sweep, title, part, best, value) for title, part in split_trials(trials, [LR])]
-    title = "The training loss of a line, and the descents on it"
+    title = "The squared error of a line on the training examples, and the descents on it"
     return Panels(title, "Trials that diverged have no path.", panels)
 
 
@@ -269,7 +269,7 @@ def _loss_surface(
         points = _path(sweep, trial, ["b", "w"])
         arrived = np.linalg.norm(points[-1] - best) <= reach
         paths.append(Descent(points, MINIMUM if arrived else ELSEWHERE, label))
-    return _landscape(title, ["intercept b", "slope w"], "training loss", paths, value, best)
+    return _landscape(title, ["intercept b", "slope w"], "mean squared error", paths, value, best)
 
 
 OTHERS = "other minima"

@@ -76,7 +76,7 @@ class Inputs:
     @property
     def target(self) -> "Target":
         """The unit in which the program has the targets."""
-        return target_of(self.config, self.split.dataset.is_table, self.split.target)
+        return target_of(self.config, self.split.dataset.is_table, self.split.moments)
 
     def in_target_units(self, metrics: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return a program's metrics with the errors of numbers in the targets' unit, and their R².

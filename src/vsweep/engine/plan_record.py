@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vsweep.analysis.labels import format_count
+from vsweep.analysis.labels import describe_target_scales, format_count
 from vsweep.engine.plan import Plan, Program
 from vsweep.metrics import chosen_metric, preferred_metric, with_derived
 from vsweep.tasks.data.dataset import NOTHING, Split, constant_guess
@@ -41,6 +41,7 @@ def _program_record(program: Program) -> dict[str, Any]:
         "dtype": static.dtype,
         "precision": static.precision,
         **static.length._asdict(),
+        "target": list(program.inputs.target),
         "trials": len(program.rows),
         "predicted": {
             "compile_s": round(program.compile_s, 3),
@@ -64,7 +65,7 @@ def _data_record(split: Split) -> dict[str, Any]:
         "classes": list(split.dataset.classes),
         "mean": split.mean.tolist(),
         "std": split.std.tolist(),
-        "target": list(split.target),
+        "moments": list(split.moments),
         "is_table": split.dataset.is_table,
         "baseline": {} if split.dataset is NOTHING else constant_guess(split),
         "note": split.dataset.note,
@@ -185,7 +186,9 @@ def as_text(name: str, plan: Plan) -> str:
         lines.append(f"  {axis.path}: {', '.join(shown)} ({len(values)}){note}")
     notes = [*plan.notes, *(split.dataset.note for split in plan.splits.values())]
     lines = [*(f"note: {note}" for note in reversed(notes) if note), *lines]
-    lines += [f"  {line}" for line in map(_baseline_text, plan.splits.values()) if line]
+    scales = describe_target_scales(program.inputs.target.scale for program in plan.programs)
+    notes = [*map(_baseline_text, plan.splits.values()), scales]
+    lines += [f"  {note}" for note in notes if note]
     lines += [f"  program {i}: {_program_text(program)}" for i, program in enumerate(plan.programs, 1)]
     lines.append(f"  predicted: {_prediction(plan)}")
     return "\n".join(lines)

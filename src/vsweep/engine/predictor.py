@@ -43,7 +43,7 @@ class Predictor:
         except KeyError as error:
             raise ConfigError("data", "plan.json has no record of them", "train the sweep again") from error
         model, n_classes = config.model, len(data["classes"])
-        self._target = target_of(config, data.get("is_table", False), data.get("target", ()))
+        self._target = target_of(config, data.get("is_table", False), data.get("moments", ()))
         self._data, self._loss = data, model.make_loss(config.loss, config.data, n_classes)
         fields = cell_fields(config)
         sizes = len(data["features"]), n_classes

@@ -15,7 +15,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from vsweep.analysis.labels import format_count, format_distinct_values, short_axis_names
+from vsweep.analysis.labels import (
+    describe_target_scales,
+    format_count,
+    format_distinct_values,
+    short_axis_names,
+)
 from vsweep.analysis.marginals import sorted_values
 from vsweep.analysis.report_data import ReportData
 from vsweep.charts.style import PALETTE, Chart
@@ -201,6 +206,7 @@ def sweep_facts(sweep: StoredSweep) -> list[tuple[str, str]]:
         ("Python", plan["python"]),
         *commit,
         *(("data", _data(name, record)) for name, record in plan["data"].items()),
+        *([("units", unit)] if (unit := describe_target_scales(sweep.target_scales)) else []),
         ("verified", describe_verification(sweep.verified) if sweep.verified else "not yet: vsweep verify"),
     ]
 

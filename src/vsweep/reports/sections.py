@@ -14,7 +14,13 @@ from vsweep.analysis.importance import describe
 from vsweep.analysis.labels import cell_label, format_value, format_with_error
 from vsweep.analysis.lr_sensitivity import best_lr, lr_lines, lr_sensitivity
 from vsweep.analysis.marginals import heat_map
-from vsweep.analysis.ranking import describe_baseline, describe_strata, describe_test, recorded_parameters
+from vsweep.analysis.ranking import (
+    describe_baseline,
+    describe_divergence,
+    describe_strata,
+    describe_test,
+    recorded_parameters,
+)
 from vsweep.analysis.report_data import ReportData
 from vsweep.charts import curves as curve_charts
 from vsweep.charts import effects as effect_charts
@@ -45,9 +51,8 @@ def best(data: ReportData) -> Iterator[Content]:
     """Answer the first question: the best cell, and how sure that is."""
     cells, metric = data.cells, data.metric
     if cells["mean"].isna().all():
-        all_diverged = data.diverged == len(data.trials)
-        reason = "every trial diverged" if all_diverged else "it was not recorded, or is not finite"
-        yield f"No cell has a {metric}: {reason}."
+        divergence = describe_divergence(data.trials, data.sweep.config["diverge_above"])
+        yield f"No cell has a {metric}: {divergence or 'it was not recorded, or is not finite'}."
     else:
         firsts = rows_of(cells[(cells["rank"] == 1) & cells["mean"].notna()])
         for first in firsts[:_ROWS]:

@@ -95,6 +95,11 @@ class StoredSweep:
         return chosen_metric(self.config) or default_metric(self.trials)
 
     @property
+    def target_scales(self) -> list[float]:
+        """The number by which each program divided the targets; 1 where they stayed as they were."""
+        return [program.get("target", [0.0, 1.0])[1] for program in self.plan["programs"]]
+
+    @property
     def baseline(self) -> dict[str, float]:
         """The metrics of a constant guess, by name; empty for several data sets, for none, or if unknown."""
         records = [data.get("baseline", {}) for data in self.plan["data"].values()]

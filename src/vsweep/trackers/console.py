@@ -24,7 +24,14 @@ from rich.text import Text
 
 from vsweep.analysis.labels import format_count, format_value, format_with_error, short_axis_names
 from vsweep.analysis.minima import describe_ends, is_function
-from vsweep.analysis.ranking import describe_baseline, describe_strata, describe_test, rank_cells, varied_axes
+from vsweep.analysis.ranking import (
+    describe_baseline,
+    describe_divergence,
+    describe_strata,
+    describe_test,
+    rank_cells,
+    varied_axes,
+)
 from vsweep.analysis.significance import describe_lead
 from vsweep.store.checks import describe_verification
 from vsweep.store.reader import PICTURES, REPORT, StoredSweep
@@ -151,9 +158,8 @@ class ConsoleTracker:
             self.console.print(_describe_time(record), soft_wrap=True)
         trials, metric = sweep.trials, sweep.metric
         cells = rank_cells(sweep.trials, metric)
-        diverged = int((trials["status"] == "diverged").sum())
-        if diverged == len(trials):
-            self.console.print(f"all {diverged:,} trials diverged")
+        if divergence := describe_divergence(trials, sweep.config["diverge_above"]):
+            self.console.print(divergence, soft_wrap=True)
         count = format_count(len(cells), "cell")
         shown = cells
         if len(cells) > _ALL:

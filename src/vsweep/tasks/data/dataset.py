@@ -96,7 +96,7 @@ class Split:
     places: tuple[np.ndarray, np.ndarray, np.ndarray]
 
     @property
-    def target(self) -> tuple[float, ...]:
+    def moments(self) -> tuple[float, ...]:
         """The mean and the standard deviation of the training targets; empty for classes."""
         if self.dataset.classes:
             return ()
