@@ -52,7 +52,8 @@ def program_of(case: tuple[str, str, int], trials: int, steps: int, devices: int
         fields |= {"width": width, "depth": 1, "activation": "tanh"}
     spirals = {"rows": 400, "arms": 4, "noise": 0.05, "seed": 0} if data == "spirals" else {}
     fractions = {"val_fraction": 0.0, "test_fraction": 0.0}
-    common = {"batch_size": None, **fractions, "split_seed": 0, "standardize": True}
+    common = {"targets": "auto", "batch_size": None, **fractions, "split_seed": 0}
+    common |= {"standardize": True, "stratify": False}
     raw = {
         "data": {"name": data, **spirals, **common},
         "model": {"name": model, **fields},

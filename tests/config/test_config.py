@@ -56,6 +56,7 @@ REFUSED = {
     "data.test_fraction": [*NOT_NUMBER, -0.1, 1.0, 1, 20],
     "data.split_seed": [*NOT_WHOLE, -1],
     "data.standardize": ["yes", 1, 0, None],
+    "data.stratify": ["yes", 1, 0, None],
     "model.width": [*NOT_WHOLE, 0, -1, 65537],
     "model.depth": [*NOT_WHOLE, 0, 5],
     "model.activation": ["rleu", 1, None, ["tanh"]],
@@ -100,7 +101,15 @@ REFUSED = {
     "tracker.wandb.project": NOT_TEXT,
     "tracker.wandb.entity": [3, "", True],
 }
-EVERY_DATASET = ("batch_size", "val_fraction", "test_fraction", "split_seed", "standardize")
+EVERY_DATASET = (
+    "targets",
+    "batch_size",
+    "val_fraction",
+    "test_fraction",
+    "split_seed",
+    "standardize",
+    "stratify",
+)
 REGISTERED = [(group, name) for group in GROUPS for name in GROUPS[group]]
 
 
@@ -219,7 +228,7 @@ VALID = dict.fromkeys(FIELDS, numbers) | {
     "data.path": st.text(min_size=1),
     "data.target": st.text(min_size=1),
     "data.features": st.none() | st.lists(st.text(), min_size=1, max_size=3),
-    "data.targets": st.sampled_from(["auto", "classes", "numbers"]),
+    "data.targets": st.sampled_from(["auto", "classes", "numbers", "by_type"]),
     "data.rows": counts,
     "data.arms": counts,
     "data.x": st.integers(1, 3).flatmap(
@@ -236,6 +245,7 @@ VALID = dict.fromkeys(FIELDS, numbers) | {
     "data.test_fraction": st.just("auto") | unit,
     "data.split_seed": counts,
     "data.standardize": st.booleans(),
+    "data.stratify": st.booleans(),
     "model.width": st.integers(1, 65536),
     "model.depth": counts,
     "model.activation": st.sampled_from(["tanh", "relu", "gelu", "sigmoid", "identity"]),

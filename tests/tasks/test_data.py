@@ -85,7 +85,8 @@ def table(request, here):
         frame.to_csv("t.csv", index=False)
         frame.to_parquet("t.parquet")
         path = f"t.{request.param.__name__}"
-        return request.param(**{"path": path, "features": None, "targets": "auto", **fields})
+        targets = fields.pop("targets", "auto")
+        return request.param(**{"path": path, "features": None, **fields}).as_targets(targets)
 
     return read
 
@@ -109,7 +110,8 @@ def test_chosen_features_come_in_their_order(table):
     [
         ("kind", "auto", ("a", "b", "c"), [1, 0, 2, 0]),
         ("kind", "classes", ("a", "b", "c"), [1, 0, 2, 0]),
-        ("whole", "auto", ("3", "5", "7"), [2, 0, 2, 1]),
+        ("whole", "auto", (), [7.0, 3.0, 7.0, 5.0]),
+        ("whole", "by_type", ("3", "5", "7"), [2, 0, 2, 1]),
         ("flag", "auto", ("False", "True"), [1, 0, 1, 1]),
         ("number", "auto", (), [0.5, 1.5, 2.5, 3.5]),
         ("whole", "numbers", (), [7.0, 3.0, 7.0, 5.0]),
@@ -124,7 +126,7 @@ def test_targets_are_classes_or_numbers(table, target, targets, classes, y):
 
 
 def test_numbered_classes_are_sorted_as_numbers(table):
-    made = table(TABLE.assign(whole=[10, 9, 10, 100]), target="whole", features=["width"])
+    made = table(TABLE.assign(whole=[10, 9, 10, 100]), target="whole", targets="classes", features=["width"])
     assert made.classes == ("9", "10", "100")
 
 
@@ -179,13 +181,13 @@ def test_a_table_without_rows_is_refused(table):
 def test_what_is_no_table_is_refused(here, reader, content):
     (here / "odd").write_bytes(content)
     with pytest.raises(ConfigError, match=r"^data\.path: cannot read 'odd' \(.+\)"):
-        reader(path="odd", target="y", features=None, targets="auto")
+        reader(path="odd", target="y", features=None)
 
 
 @pytest.mark.parametrize("path", ["nowhere.csv", "~/nowhere/at/all.csv", "."])
 def test_a_file_that_is_not_there_is_told(here, path):
     with pytest.raises(ConfigError) as error:
-        csv(path=path, target="y", features=None, targets="auto")
+        csv(path=path, target="y", features=None)
     assert str(error.value).startswith(f"data.path: no file at {path!r}")
 
 
@@ -193,7 +195,7 @@ def test_a_file_that_is_not_there_is_told(here, path):
 
 
 def read(reader, path):
-    return reader(path=path, target="kind", features=["width"], targets="auto")
+    return reader(path=path, target="kind", features=["width"]).as_targets("auto")
 
 
 def test_a_url_is_fetched_once_and_kept(here, cache, server):
@@ -495,17 +497,18 @@ def test_points_as_an_axis(here):
 
 
 def test_own_arrays():
-    made = own_dataset(([1, 2, 3], ["b", "a", "b"]), "data")
+    made = own_dataset(([1, 2, 3], ["b", "a", "b"]), "data").as_targets("auto")
     assert made.x.tolist() == [[1.0], [2.0], [3.0]]
     assert made.y.tolist() == [1, 0, 1]
     assert made.classes == ("a", "b")
     numbers = own_dataset((np.ones((3, 2), np.float32), np.array([1, 2, 3], np.float32)), "data")
+    numbers = numbers.as_targets("auto")
     assert (numbers.x.dtype, numbers.y.dtype, numbers.classes) == (np.float64, np.float64, ())
 
 
 @pytest.mark.parametrize(
     "made", [3, None, (np.ones(3),), (np.ones((3, 2)), np.ones(2)), (np.ones((3, 2, 2)), np.ones(3)),
-             (["a", "b"], [1, 2]), (np.ones((3, 2)), np.ones((3, 1)))]
+             (["a", "b"], [1, 2]), (np.ones((3, 2)), np.ones((3, 2))), (np.ones((3, 2)), np.ones((1, 3)))]
 )  # fmt: skip
 def test_own_arrays_of_other_shapes_are_refused(made):
     with pytest.raises(ConfigError, match=r"^data: got .* expected"):

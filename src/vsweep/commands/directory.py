@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property, partial
 from importlib.metadata import version
-from itertools import count
+from itertools import count, starmap
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -18,9 +18,11 @@ import pandas as pd
 import yaml
 
 from vsweep.config.choices import qualified_name
+from vsweep.config.overrides import spell
 from vsweep.config.schema import parse_field
 from vsweep.config.spec import SweepSpec, spec_from_record, user_functions
 from vsweep.config.to_overrides import cell_overrides
+from vsweep.config.validate import values_before
 from vsweep.engine.executor import out_of_memory
 from vsweep.engine.git import commit
 from vsweep.engine.plan import Plan, plan_sweep
@@ -212,9 +214,13 @@ def recorded_spec(
 
 
 def recorded_overrides(directory: Path, record: Mapping[str, Any]) -> list[str]:
-    """Return the overrides that a directory's sweep was composed from. Raises `ConfigError`."""
+    """Return the overrides that a directory's sweep was composed from. Raises `ConfigError`.
+
+    Fields that are newer than the directory keep the values that leave its trials as they are.
+    """
     with _readable(directory):
-        return list(map(str, record["study"]["words"]))
+        newer = values_before(read_yaml(directory / "config.yaml"))
+        return [*map(str, record["study"]["words"]), *starmap(spell, newer.items())]
 
 
 @contextmanager

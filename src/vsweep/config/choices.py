@@ -138,9 +138,9 @@ class DataChoice(GroupChoice):
         """Return False: a program is compiled for the shapes of its data."""
         return False
 
-    def load(self) -> Dataset:
-        """Load the data. Raises `ConfigError`."""
-        return self.function(**self.fields)
+    def load(self, targets: str) -> Dataset:
+        """Load the data, with classes or numbers as targets; see `read_targets`. Raises `ConfigError`."""
+        return self.function(**self.fields).as_targets(targets)
 
 
 class ModelChoice(GroupChoice):
@@ -187,15 +187,16 @@ class ModelChoice(GroupChoice):
     def make_loss(self, loss: GroupChoice, data: GroupChoice, n_classes: int) -> Loss:
         """Return the loss for `n_classes` classes, 0 for numbers. Raises `ConfigError` if it does not fit."""
         kind = f"data={data.name} has {n_classes} classes" if n_classes else "its target is a number"
+        other = f"or give data.targets={'numbers' if n_classes else 'classes'}"
         if self.name in _OTHER_AFFINE and (self.name == "linear") == bool(n_classes):
-            takes = f"it takes {_OTHER_AFFINE[self.name]} or mlp"
+            takes = f"it takes {_OTHER_AFFINE[self.name]} or mlp; {other}"
             raise ConfigError("model", f"got {self.name}, and {kind}", takes)
         if loss.is_user_function:
             return own_loss(loss.function, n_classes)
         name = loss.name if loss.function is not None else default_loss(n_classes)
         fitting = [n for n, entry in LOSSES.items() if (entry.classify is None) == (n_classes == 0)]
         if name not in fitting:
-            raise ConfigError("loss", f"got {name}, and {kind}", f"it takes {', '.join(fitting)}")
+            raise ConfigError("loss", f"got {name}, and {kind}", f"it takes {', '.join(fitting)}; {other}")
         if LOSSES[name].classify is positive and n_classes != 2:
             raise ConfigError("loss", f"got {name}, and {kind}", "it takes softmax_cross_entropy")
         return LOSSES[name]
@@ -345,16 +346,16 @@ class UserData(UserFunction, DataChoice):
         """Return the name by which a plan knows the data."""
         return getattr(self.function, "__qualname__", "arrays")
 
-    def load(self) -> Dataset:
-        """Call the function, or take the arrays. Raises `ConfigError`."""
+    def load(self, targets: str) -> Dataset:
+        """Call the function, or take the arrays; see `DataChoice.load`. Raises `ConfigError`."""
         if not callable(self.function):
-            return own_dataset(self.function, "data")
+            return own_dataset(self.function, "data").as_targets(targets)
         try:
             arrays = self.function(**self.fields)
         except Exception as error:
             reason = f"your function raised {type(error).__name__}: {error}"
             raise ConfigError("data._target_", reason, "it has to return (x, y)") from error
-        return own_dataset(arrays, "data._target_")
+        return own_dataset(arrays, "data._target_").as_targets(targets)
 
 
 class UserModel(UserFunction, ModelChoice):

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAda
 from vsweep.errors import ConfigError, short_repr
 from vsweep.metrics import R2
 from vsweep.tasks.data.builtin import DATASETS
+from vsweep.tasks.data.targets import BY_TYPE, KINDS
 from vsweep.tasks.initializers import INITIALIZERS
 from vsweep.tasks.losses import LOSSES
 from vsweep.tasks.minimize import FUNCTIONS, point
@@ -191,7 +192,7 @@ FIELDS: dict[str, Constraint] = {
     "data.path": TEXT,
     "data.target": Constraint("a column's name", TEXT.type),
     "data.features": NAMES.or_null(),
-    "data.targets": one_of(["auto", "classes", "numbers"]),
+    "data.targets": one_of(KINDS),
     "data.rows": integer(2, 10_000_000),
     "data.x": EXAMPLES,
     "data.y": NUMBERS,
@@ -208,6 +209,7 @@ FIELDS: dict[str, Constraint] = {
     "data.split_seed": integer(0),
     "data.standardize": FLAG,
     "data.standardize_target": FLAG.or_word("auto"),
+    "data.stratify": FLAG,
     "model.width": integer(1, 65536),
     "model.depth": integer(1, 4),
     "model.activation": one_of(ACTIVATIONS),
@@ -260,15 +262,21 @@ SWEEP_FIELDS: dict[str, Constraint] = {
 }
 # Every data set has these fields.
 EVERY_DATASET = (
+    "targets",
     "batch_size",
     "val_fraction",
     "test_fraction",
     "split_seed",
     "standardize",
     "standardize_target",
+    "stratify",
 )
-# The values that fields had before they existed, which directories of earlier versions therefore mean.
-BEFORE: dict[str, Any] = {"data.standardize_target": False}
+# Directories of earlier versions lack these fields; with these values a sweep is what it was then.
+BEFORE: dict[str, Any] = {
+    "data.targets": BY_TYPE,
+    "data.stratify": False,
+    "data.standardize_target": False,
+}
 TOP = [path for path in FIELDS if "." not in path]
 
 

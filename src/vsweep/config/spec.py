@@ -21,8 +21,10 @@ from vsweep.config.validate import (
     fields_of,
     parse_config,
     refuse_unused,
+    values_before,
     with_values,
 )
+from vsweep.config.values import assign
 
 _INIT, _INIT_SCALE = "model.init", "model.init_scale"
 Choice = tuple[str, ...]
@@ -113,12 +115,20 @@ def spec_from_record(
     Raises:
         ConfigError: If a field does not accept its value.
     """
-    own = dict(own or {})
+    own, raw = dict(own or {}), _with_missing_fields(raw)
     variants = {
-        tuple(variant["choice"]): check_config({**raw, **variant["config"]}, own)
+        tuple(variant["choice"]): check_config(_with_missing_fields({**raw, **variant["config"]}), own)
         for variant in record["variants"]
     }
     return _spec(record["name"], record["words"], raw, read_axes(raw), variants, own)
+
+
+def _with_missing_fields(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recorded config with the fields that its version did not have."""
+    tree = {key: dict(value) if isinstance(value, dict) else value for key, value in raw.items()}
+    for path, value in values_before(raw).items():
+        assign(tree, path, value)
+    return tree
 
 
 def _spec(

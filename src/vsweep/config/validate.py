@@ -32,6 +32,7 @@ from vsweep.config.schema import (
 from vsweep.config.targets import resolve
 from vsweep.config.values import select
 from vsweep.errors import ConfigError, short_repr, suggest
+from vsweep.tasks.data.targets import BY_TYPE
 from vsweep.tasks.losses import Loss
 from vsweep.tasks.minimize import FUNCTIONS, coordinates
 from vsweep.tasks.task import fields
@@ -47,12 +48,14 @@ class Config:
     """The checked config of a cell: all that determines a training but its seed."""
 
     data: DataChoice
+    targets: str
     batch_size: int | None
     val_fraction: float
     test_fraction: float | str
     split_seed: int
     standardize: bool
     standardize_target: bool | str
+    stratify: bool
     model: ModelChoice
     loss: GroupChoice
     optimizer: GroupChoice
@@ -200,6 +203,9 @@ def _parse_user_function(
             return UserData(OWN, function, {})
         raise ConfigError(group, f"got {type(function).__name__}", "it takes a function")
     known = parameters(function)
+    if group == "data" and (taken := [name for name in EVERY_DATASET if name in known]):
+        got = f"your function has the parameter {taken[0]}, a field of every data set"
+        raise ConfigError(group, got, "give the parameter another name")
     if group == "loss":
         # The first parameters are the coordinates, or the outputs and the targets; the others are fields.
         arguments = coordinates(function) if minimizes else list(known)[:2]
@@ -294,3 +300,24 @@ def as_dict(config: Config) -> dict[str, Any]:
     nested: dict[str, Any] = {group: getattr(config, group).as_dict() for group in GROUPS}
     nested["data"] |= {name: getattr(config, name) for name in EVERY_DATASET}
     return nested | {name: getattr(config, name) for name in TOP}
+
+
+def values_before(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields, by path, that a recorded config lacks because it is older than they are."""
+    values = {path: value for path, value in BEFORE.items() if select(raw, path) is None}
+    if "data.stratify" in values and select(raw, "data.targets") == AUTO:
+        # Tables had this field before other data sets, and `auto` means something else since.
+        values["data.targets"] = BY_TYPE
+    return values
+
+
+def fields_before(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a config, by path, as earlier versions wrote them.
+
+    The trials and data of old directories are known by these, so a field is left out at the value that it had
+    before it existed.
+    """
+    fields = dict(fields)
+    if "data.target" in fields and fields["data.targets"] == BY_TYPE:
+        fields["data.targets"] = AUTO
+    return {path: value for path, value in fields.items() if path not in BEFORE or value != BEFORE[path]}

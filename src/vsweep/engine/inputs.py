@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from vsweep.config.schema import AUTO
-from vsweep.config.validate import Config
+from vsweep.config.schema import EVERY_DATASET
+from vsweep.config.validate import Config, fields_before
 from vsweep.errors import ConfigError
 from vsweep.metrics import R2, chosen_metric, is_parameter, with_derived
 from vsweep.tasks.data.dataset import Split, split
+from vsweep.tasks.data.targets import AUTO
 from vsweep.tasks.losses import Loss
 from vsweep.tasks.scores import NUMBER_SCORES
 from vsweep.tasks.task import Data, Draw, Examples, param_dtype
@@ -169,13 +170,15 @@ def load_inputs(config: Config, loaded: dict[str, Split]) -> Inputs:
     key = data_key(config)
     if key not in loaded:
         loaded[key] = split(
-            config.data.load(),
+            config.data.load(config.targets),
             config.val_fraction,
             config.split_seed,
             test_fraction=config.test_fraction,
             standardize=config.standardize,
+            stratify=config.stratify,
         )
     data = loaded[key]
+    _check_guess(config, data)
     _check_range(data, config.dtype)
     rows, is_drawn = data.x[0].shape[1], data.dataset.draw is not None
     if is_drawn and config.batch_size is None:
@@ -201,6 +204,14 @@ def _check_metric(inputs: Inputs) -> None:
         raise ConfigError("metric", f"got {metric}, which {inputs.subject} does not have", takes)
 
 
+def _check_guess(config: Config, data: Split) -> None:
+    """Raise `ConfigError` where `auto` takes floats for classes, but a user's function may need numbers."""
+    labels, own = data.dataset.labels, config.user_functions
+    if config.targets == AUTO and own and labels is not None and labels.dtype.kind == "f":
+        got = f"got auto, and your own {next(iter(own))} may take {len(labels)} different values as either"
+        raise ConfigError("data.targets", got, "give classes or numbers")
+
+
 def _check_range(data: Split, dtype: str) -> None:
     """Raise `ConfigError` for numbers that the program's dtype cannot hold."""
     most = float(np.finfo(np.dtype(param_dtype(dtype))).max)
@@ -213,11 +224,7 @@ def _check_range(data: Split, dtype: str) -> None:
 
 def data_key(config: Config) -> str:
     """Return the name of a config's data, the same for the same data."""
-    values: Mapping[str, Any] = {
-        **config.data.fields,
-        "val_fraction": config.val_fraction,
-        "test_fraction": config.test_fraction,
-        "split_seed": config.split_seed,
-        "standardize": config.standardize,
-    }
+    common = {name: getattr(config, name) for name in EVERY_DATASET if name != "batch_size"}
+    fields = {f"data.{name}": value for name, value in {**config.data.fields, **common}.items()}
+    values = {path.removeprefix("data."): value for path, value in fields_before(fields).items()}
     return f"{config.data.key_name}({', '.join(f'{k}={v!r}' for k, v in values.items())})"

@@ -14,8 +14,7 @@ import numpy as np
 import pandas as pd
 
 from vsweep.config.grid import Grid
-from vsweep.config.schema import BEFORE
-from vsweep.config.validate import Config, as_dict, leaves
+from vsweep.config.validate import Config, as_dict, fields_before, leaves
 from vsweep.engine.inputs import Target
 from vsweep.engine.plan import Plan, Program
 from vsweep.tasks.data.dataset import Dataset
@@ -64,14 +63,15 @@ def _program_hashes(grid: Grid, program: Program, config: Config) -> np.ndarray:
 def _cell_digests(grid: Grid, cells: np.ndarray, program: Program, config: Config) -> list[bytes]:
     """Return the digest of each cell of a program, from its fields in order."""
     fields = dict(leaves(as_dict(config)))
-    axes = {axis.path: i for i, axis in enumerate(grid.axes)}
-    # Data are identified by their contents.
+    # Data are identified by their contents, so only tables have these fields, as they always had.
     fields.pop("data.path", None)
-    # The targets are scaled or not, whoever decided it.
+    if "data.target" not in fields:
+        del fields["data.targets"]
+    # A split of numbers is the same either way, and targets are scaled or not, whoever decided it.
+    fields["data.stratify"] = program.inputs.split.stratified
     fields["data.standardize_target"] = program.inputs.target != Target()
-    # A field that older sweeps lack must not change the hash of a trial that is theirs.
-    older = {path for path, value in BEFORE.items() if path not in axes and fields.get(path) == value}
-    fields = {path: value for path, value in fields.items() if path not in older}
+    fields = fields_before(fields)
+    axes = {axis.path: i for i, axis in enumerate(grid.axes)}
 
     def column(path: str) -> list[bytes]:
         if path not in axes:

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from vsweep.errors import ConfigError
-from vsweep.tasks.data.dataset import NOTHING, Dataset
+from vsweep.tasks.data.dataset import NOTHING, Dataset, RawDataset
 from vsweep.tasks.data.food_water import food_water
 from vsweep.tasks.data.synthetic import curve, line, moons, spirals
 from vsweep.tasks.data.tabular import csv, parquet
@@ -23,8 +23,10 @@ def _bundled(name: str) -> Dataset:
     features = tuple(map(str, bunch.feature_names))
     if "target_names" not in bunch:
         return Dataset(bunch.data, bunch.target.astype(np.float64), (), features, is_table=True)
-    classes = tuple(map(str, bunch.target_names))
-    return Dataset(bunch.data, bunch.target.astype(np.int64), classes, features)
+    labels = np.asarray(bunch.target_names)
+    classes = tuple(map(str, labels.tolist()))
+    y = bunch.target.astype(np.int64)
+    return Dataset(bunch.data, y, classes, features, labels=labels, is_table=True)
 
 
 def points(*, x: Sequence[Sequence[float]], y: Sequence[float], classes: Sequence[str] | None) -> Dataset:
@@ -59,5 +61,7 @@ def none() -> Dataset:
 NO_DATA = "none"
 _BUNDLED = ("digits", "breast_cancer", "iris", "wine", "diabetes")
 _FUNCTIONS = (spirals, moons, line, curve, csv, parquet, food_water, points, none)
-DATASETS: dict[str, Callable[..., Dataset]] = {name: partial(_bundled, name) for name in _BUNDLED}
+DATASETS: dict[str, Callable[..., Dataset | RawDataset]] = {
+    name: partial(_bundled, name) for name in _BUNDLED
+}
 DATASETS |= {function.__name__: function for function in _FUNCTIONS}

@@ -1,12 +1,13 @@
 """Data sets as they are loaded, and as they are trained on: split and standardized."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from vsweep.errors import ConfigError
+from vsweep.tasks.data.targets import CLASSES, NUMBERS, read_targets
 
 # The share that `test_fraction=auto` holds out.
 _AUTO_TEST = 0.1
@@ -26,6 +27,7 @@ class Dataset(NamedTuple):
         note: A remark for the user on the source of the data.
         is_table: True for measured data, whose number targets have a unit of their own; False for examples of
             a formula, whose parameters are to be found.
+        labels: The label of each class in its own type, such as integers; None where it is `classes`.
     """
 
     x: np.ndarray
@@ -36,18 +38,63 @@ class Dataset(NamedTuple):
     draw: Callable[[Any, int], tuple[Any, Any]] | None = None
     note: str = ""
     is_table: bool = False
+    labels: np.ndarray | None = None
+
+    def as_targets(self, targets: str) -> "Dataset":
+        """Return the data with classes in place of numbers, or numbers in place of classes.
+
+        Args:
+            targets: `classes` or `numbers`; anything else leaves the data as they are.
+
+        Raises:
+            ConfigError: If fresh examples are drawn, whose targets cannot be converted.
+        """
+        wanted = {CLASSES: True, NUMBERS: False}.get(targets, bool(self.classes))
+        if wanted == bool(self.classes) or self is NOTHING:
+            return self
+        if self.draw is not None:
+            raise ConfigError("data.targets", f"got {targets}, and steps draw other targets", "leave it out")
+        if wanted:
+            return RawDataset(self.x, self.y, self.features).as_targets(CLASSES)._replace(note=self.note)
+        typed = self.labels is not None and self.labels.dtype.kind in "biuf"
+        numbers = self.labels[self.y] if typed and self.labels is not None else self.y
+        return self._replace(y=numbers.astype(np.float64), classes=(), labels=None)
+
+
+class RawDataset(NamedTuple):
+    """Examples whose targets may be classes or numbers.
+
+    Attributes:
+        x: Float64 `(examples, features)`.
+        y: `(examples,)`: an array, or a column of a table.
+        features: The name of each column of x.
+        field: The config field that the targets come from, for messages.
+        subject: The name of the targets, for messages.
+    """
+
+    x: np.ndarray
+    y: Any
+    features: tuple[str, ...]
+    field: str = "data"
+    subject: str = "y"
+
+    def as_targets(self, targets: str) -> Dataset:
+        """Return the data set with its targets as classes or numbers; see `read_targets`."""
+        y, labels = read_targets(self.y, targets, self.field, self.subject)
+        classes = () if labels is None else tuple(map(str, labels.tolist()))
+        return Dataset(self.x, y, classes, self.features, labels=labels, is_table=True)
 
 
 # The data of a function to minimize.
 NOTHING = Dataset(np.zeros((1, 0)), np.zeros(1), (), ())
 
 
-def own_dataset(data: Any, field: str) -> Dataset:
+def own_dataset(data: Any, field: str) -> Dataset | RawDataset:
     """Convert the user's data to a data set.
 
     Args:
         data: A `Dataset`, or `(x, y)`, where x is `(examples, features)` or `(examples,)`, and y is
-            `(examples,)`: integers, booleans or text for classes, floats for numbers.
+            `(examples,)` or `(examples, 1)`. The columns of a data frame name the features.
         field: The config field that the data come from, for messages.
 
     Raises:
@@ -56,23 +103,26 @@ def own_dataset(data: Any, field: str) -> Dataset:
     if isinstance(data, Dataset):
         return data._replace(x=np.asarray(data.x), y=np.asarray(data.y))
     try:
-        x, y = (np.asarray(part) for part in data)
-        x = x.astype(np.float64)
+        x, y = data
+        names = tuple(map(str, getattr(x, "columns", ())))
+        x, shape = np.asarray(x).astype(np.float64), np.shape(y)
     except (TypeError, ValueError) as error:
         raise ConfigError(field, f"got {type(data).__name__}", "expected (x, y) of numbers") from error
     x = x[:, None] if x.ndim == 1 else x
-    if x.ndim != 2 or y.shape != x.shape[:1]:
+    if x.ndim != 2 or shape not in (x.shape[:1], (len(x), 1)):
         raise ConfigError(
-            field, f"got shapes {x.shape} and {y.shape}", "expected (examples, features) and (examples,)"
+            field, f"got shapes {x.shape} and {shape}", "expected (examples, features) and (examples,)"
         )
-    features = tuple(f"x{i}" for i in range(x.shape[1]))
-    if np.issubdtype(y.dtype, np.floating):
-        return Dataset(x, y.astype(np.float64), (), features, is_table=True)
-    try:
-        labels, y = np.unique(y, return_inverse=True)
-    except TypeError as error:
-        raise ConfigError(field, f"got targets of mixed types ({error})", "expected one type") from error
-    return Dataset(x, y.astype(np.int64), tuple(map(str, labels)), features)
+    if (name := repeated(names)) is not None:
+        raise ConfigError(field, f"two columns are called {name!r}", "expected distinct names")
+    if len(shape) == 2:
+        y = y.iloc[:, 0] if hasattr(y, "iloc") else np.asarray(y)[:, 0]
+    return RawDataset(x, y, names or tuple(f"x{i}" for i in range(x.shape[1])), field)
+
+
+def repeated(names: Sequence[str]) -> str | None:
+    """Return the first name that occurs twice, None if there is none."""
+    return next((name for name in names if names.count(name) > 1), None)
 
 
 @dataclass(frozen=True)
@@ -86,6 +136,7 @@ class Split:
         std: Float64 `(features,)`, the standard deviations of the training examples, or 1.
         dataset: The data set that was split.
         places: Int64 `(examples,)`, the places of each part's examples in the data set.
+        stratified: Whether each part has its share of every class.
     """
 
     x: tuple[np.ndarray, np.ndarray | None, np.ndarray | None]
@@ -94,6 +145,7 @@ class Split:
     std: np.ndarray
     dataset: Dataset
     places: tuple[np.ndarray, np.ndarray, np.ndarray]
+    stratified: bool = False
 
     @property
     def moments(self) -> tuple[float, ...]:
@@ -110,6 +162,7 @@ def split(
     *,
     test_fraction: float | str = 0.0,
     standardize: bool,
+    stratify: bool = False,
 ) -> Split:
     """Hold out examples for validation and for the test, and standardize all parts.
 
@@ -121,6 +174,8 @@ def split(
         split_seed: The seed of the draw.
         test_fraction: The share for the test; `auto` is a tenth if there are validation examples, else none.
         standardize: Whether features are scaled by the mean and deviation of the training examples.
+        stratify: Whether each part gets its share of every class. A class keeps an example for training as
+            long as there are others to hold out.
 
     Raises:
         ConfigError: If a part would be empty, or the data cannot be trained on.
@@ -140,7 +195,10 @@ def split(
         if total >= rows or (held_out == 0 and share not in ("auto", 0.0)):
             got = f"{share} of {rows} rows leaves no {'training' if held_out else part} rows"
             raise ConfigError(field, got, "it takes a share that leaves rows for both, or 0")
-    order = np.random.default_rng(split_seed).permutation(rows)
+    rng = np.random.default_rng(split_seed)
+    order, stratified = rng.permutation(rows), stratify and bool(dataset.classes) and n_val + n_test > 0
+    if stratified:
+        order = _stratified(order, dataset, (n_val, n_test), rng)
     val, test, train = (np.sort(part) for part in np.split(order, [n_val, n_val + n_test]))
     mean, std = np.zeros(dataset.x.shape[1]), np.ones(dataset.x.shape[1])
     if standardize:
@@ -157,7 +215,48 @@ def split(
     x_val, x_test = (x[part].T if len(part) else None for part in (val, test))
     y_val, y_test = (dataset.y[part] if len(part) else None for part in (val, test))
     parts = (x[train].T, x_val, x_test), (dataset.y[train], y_val, y_test)
-    return Split(*parts, mean, std, dataset, (train, val, test))
+    return Split(*parts, mean, std, dataset, (train, val, test), stratified)
+
+
+def _stratified(
+    order: np.ndarray, dataset: Dataset, sizes: Sequence[int], rng: np.random.Generator
+) -> np.ndarray:
+    """Move examples within an order so that its first parts have their shares of every class.
+
+    Args:
+        order: Int64 `(examples,)`, a permutation.
+        dataset: The data set, of classes.
+        sizes: The sizes of the first parts.
+        rng: The generator that decides which of several classes with equal claims gets an example.
+
+    Returns:
+        The order, a permutation that starts with the parts.
+    """
+    parts, ties = [], rng.permutation(len(dataset.classes))
+    for size in sizes:
+        y = dataset.y[order]
+        counts = np.bincount(y, minlength=len(ties))
+        # The place of each example among those of its class.
+        by_class = np.argsort(y, kind="stable")
+        place = np.empty_like(y)
+        place[by_class] = np.arange(len(y)) - (np.cumsum(counts) - counts)[y[by_class]]
+        chosen = place < _shares(counts, size, ties)[y]
+        parts.append(order[chosen])
+        order = order[~chosen]
+    return np.concatenate([*parts, order])
+
+
+def _shares(counts: np.ndarray, size: int, ties: np.ndarray) -> np.ndarray:
+    """Return how many examples of each class are held out, `size` in all, by the largest remainders."""
+    total, most = int(counts.sum()), np.maximum(counts - 1, 0)
+    shares = np.minimum(counts * size // total, most)
+    while (missing := size - int(shares.sum())) > 0:
+        # Where every class is down to its last example, training gives these up too.
+        most = most if (shares < most).any() else counts
+        claims = np.where(shares < most, counts * size - shares * total, -(size + 1) * total)
+        first = np.lexsort((ties, -claims))[: min(missing, int((shares < most).sum()))]
+        shares[first] += 1
+    return shares
 
 
 def constant_guess(split: Split) -> dict[str, float]:
@@ -212,6 +311,9 @@ def _check(dataset: Dataset) -> None:
     if dataset.classes and not (whole and set(np.unique(dataset.y)) <= set(range(len(dataset.classes)))):
         takes = f"it takes the integers from 0 to {len(dataset.classes) - 1}, the places of the classes"
         raise ConfigError("data", f"got the targets {np.unique(dataset.y)[:5].tolist()}", takes)
+    if dataset.labels is not None and len(dataset.labels) != len(dataset.classes):
+        got = f"got {len(dataset.labels)} labels of {len(dataset.classes)} classes"
+        raise ConfigError("data", got, "it takes one per class")
     if dataset.x.shape[1] == 0:
         raise ConfigError("data.features", "no feature columns", "it takes at least one")
     finite = np.isfinite(dataset.x)

@@ -38,7 +38,7 @@ def food_water(*, path: str | None, rows: int, seed: int) -> Dataset:
     if path is None:
         return _generated(rows, seed, "data.path is null")
     try:
-        table = csv(path=path, target=_LABEL, features=_FEATURES, targets="classes")
+        table = csv(path=path, target=_LABEL, features=_FEATURES).as_targets("classes")
     except FetchError as error:
         return _generated(rows, seed, error.got)
     except ConfigError as error:

@@ -15,7 +15,7 @@ from urllib.request import urlopen
 import numpy as np
 
 from vsweep.errors import ConfigError, short_repr, suggest
-from vsweep.tasks.data.dataset import Dataset
+from vsweep.tasks.data.dataset import RawDataset, repeated
 
 _TAKES = "it takes a file's path or URL"
 _SCHEMES = ("http://", "https://", "ftp://", "file://")
@@ -25,16 +25,16 @@ class FetchError(ConfigError):
     """A URL that could not be fetched, but may be another time."""
 
 
-def csv(*, path: str, target: str, features: Sequence[str] | None, targets: str) -> Dataset:
+def csv(*, path: str, target: str, features: Sequence[str] | None) -> RawDataset:
     """Load the user's CSV file, which has a header."""
-    return _table(_read(_csv_frame, path), target, features, targets)
+    return _table(_read(_csv_frame, path), target, features)
 
 
-def parquet(*, path: str, target: str, features: Sequence[str] | None, targets: str) -> Dataset:
+def parquet(*, path: str, target: str, features: Sequence[str] | None) -> RawDataset:
     """Load the user's Parquet file."""
     import pandas as pd
 
-    return _table(_read(pd.read_parquet, path), target, features, targets)
+    return _table(_read(pd.read_parquet, path), target, features)
 
 
 def local_copy(path: str) -> Path:
@@ -89,7 +89,7 @@ def _csv_frame(file: Path) -> Any:
     import pandas as pd
 
     names = pd.read_csv(file, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0].tolist()
-    if (name := _repeated(names)) is not None:
+    if (name := repeated(names)) is not None:
         raise ValueError(f"two columns are called {name!r}")
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -97,11 +97,6 @@ def _csv_frame(file: Path) -> Any:
             return pd.read_csv(file, low_memory=False, index_col=False)
         except pd.errors.ParserWarning as error:
             raise ValueError("rows have more columns than the header") from error
-
-
-def _repeated(names: Sequence[str]) -> str | None:
-    """Return the first name that occurs twice, None if there is none."""
-    return next((name for name in names if names.count(name) > 1), None)
 
 
 def _read(reader: Callable[[Path], Any], path: str) -> Any:
@@ -115,17 +110,17 @@ def _read(reader: Callable[[Path], Any], path: str) -> Any:
         raise ConfigError("data.path", got, f"it takes {kind}") from error
 
 
-def _table(frame: Any, target: str, features: Sequence[str] | None, targets: str) -> Dataset:
+def _table(frame: Any, target: str, features: Sequence[str] | None) -> RawDataset:
     """Convert a data frame to a data set."""
     columns = frame.columns = list(map(str, frame.columns))
     names = [name for name in columns if name != target] if features is None else list(features)
-    if (name := _repeated(columns)) is not None:
+    if (name := repeated(columns)) is not None:
         raise ConfigError("data.path", f"two columns are called {name!r}", "it takes distinct names")
     used = [("data.target", target), *(("data.features", name) for name in names)]
     for field, name in used:
         if name not in columns:
             raise ConfigError(field, f"no column {name!r}", suggest(name, columns))
-    if (name := _repeated(names)) is not None:
+    if (name := repeated(names)) is not None:
         raise ConfigError("data.features", f"{name!r} is named twice", "it takes distinct names")
     if target in names:
         raise ConfigError("data.features", f"{target!r} is the target too", "leave it out")
@@ -139,8 +134,7 @@ def _table(frame: Any, target: str, features: Sequence[str] | None, targets: str
     if not names:
         raise ConfigError("data.features", f"no column beside {target!r}", "it takes at least one column")
     x = np.stack([_numbers(frame[name], name) for name in names], axis=1)
-    y, classes = _targets(frame[target], targets)
-    return Dataset(x, y, classes, tuple(names), is_table=True)
+    return RawDataset(x, frame[target], tuple(names), "data.target", f"column {target!r}")
 
 
 def _numbers(column: Any, name: str) -> np.ndarray:
@@ -150,25 +144,3 @@ def _numbers(column: Any, name: str) -> np.ndarray:
         got = f"column {name!r} holds text or dates ({column.dtype})"
         raise ConfigError("data.features", got, "it takes columns of numbers")
     return column.to_numpy(np.float64)
-
-
-def _targets(column: Any, targets: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Convert targets to classes, in the order of their sorted labels, or to numbers.
-
-    Args:
-        column: The target's column of the table.
-        targets: `classes`, `numbers`, or `auto`: floats are numbers, and text, integers and booleans are
-            classes.
-    """
-    values = column.to_numpy()
-    if values.dtype.kind in "mM":
-        got = f"column {column.name!r} holds dates"
-        raise ConfigError("data.target", got, "it takes a column of numbers or classes")
-    if targets == "numbers" or (targets == "auto" and np.issubdtype(values.dtype, np.floating)):
-        try:
-            return values.astype(np.float64), ()
-        except (TypeError, ValueError) as error:
-            got = f"column {column.name!r} holds text"
-            raise ConfigError("data.target", got, "give data.targets=classes, or numbers only") from error
-    labels, y = np.unique(values if values.dtype.kind in "biuf" else values.astype(str), return_inverse=True)
-    return y.astype(np.int64), tuple(map(str, labels))
