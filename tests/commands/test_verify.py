@@ -34,7 +34,7 @@ from vsweep.engine.tuning.timings import TimingCache
 from vsweep.errors import ConfigError
 from vsweep.store.checks import describe_verification
 from vsweep.tasks.data.builtin import DATASETS
-from vsweep.tasks.data.dataset import split
+from vsweep.tasks.data.dataset import Dataset, split
 from vsweep.tasks.models import Model
 from vsweep.tasks.task import Data
 from vsweep.training.vectorize import precision_context, start_one
@@ -518,10 +518,11 @@ def test_ones_own_functions_are_trained_again(ones_own, tmp_path):
     assert_reproduces(found, sweep, 7)
     assert {name: leaf.shape for name, leaf in found.params.items()} == {"into": (3, 2), "out": (1, 3)}
     x, y = own["data"]
-    held = split(DATASETS["iris"]()._replace(x=x, y=np.arange(20.0), classes=(), features=("a", "b")), 0.2, 0,
-                 test_fraction="auto", standardize=True).y[1].astype(int)  # fmt: skip
-    right = found.predictor(x[held]) == np.array(["0", "1"])[y[held]]
-    assert right.mean() == pytest.approx(trial_of(sweep, 7)["final_val_accuracy"], rel=1e-6)
+    data = Dataset(x, y, ("0", "1"), ("a", "b"))
+    held = split(data, 0.2, 0, test_fraction="auto", standardize=True, stratify=True).places[1]
+    assert (found.predictor(x[held]) == y[held]).mean() == pytest.approx(
+        trial_of(sweep, 7)["final_val_accuracy"], rel=1e-6
+    )
 
 
 def test_ones_own_model_is_found_by_its_name_where_that_is_allowed(tmp_path_factory, tmp_path):
@@ -537,8 +538,7 @@ def test_ones_own_model_is_found_by_its_name_where_that_is_allowed(tmp_path_fact
 
 def held_out(dataset):
     """The examples for validation as they came, by the numbers of their rows."""
-    numbered = dataset._replace(y=np.arange(float(len(dataset.y))), classes=())
-    rows = split(numbered, 0.2, 0, test_fraction="auto", standardize=True).y[1].astype(int)
+    rows = split(dataset, 0.2, 0, test_fraction="auto", standardize=True, stratify=True).places[1]
     return dataset.x[rows], dataset.y[rows]
 
 

@@ -136,7 +136,7 @@ OPTIONS = {
     "data.features=[a,y]": "data.features: 'y' is the target too; leave it out",
     "data.features=[a,a]": "data.features: 'a' is named twice",
     "data.features=[]": "data.features: got []",
-    "data.targets=numbers": "data.target: column 'y' holds text, such as 'x' in row 0; give data.targets=classes",
+    "data.targets=numbers": "data.target: column 'y' holds text, such as 'x' in row 0; give",
     "data.val_fraction=0.99": "data.val_fraction: 0.99 of 20 rows leaves no training rows",
     "data.val_fraction=0.001": "data.val_fraction: 0.001 of 20 rows leaves no held-out rows",
     "data.batch_size=17": "data.batch_size: got 17, and there are 14 training rows",

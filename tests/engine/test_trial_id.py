@@ -1,9 +1,16 @@
-"""The fingerprint of a user's function is the same at every call, and differs for functions that differ."""
+"""Identities stay what they were; a function's fingerprint is the same at every call, and its own."""
+
+from hashlib import blake2b
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from vsweep.engine.trial_id import fingerprint
+from vsweep.config.spec import make_spec
+from vsweep.engine.plan import make_plan
+from vsweep.engine.trial_id import _data_digest, _sources, fingerprint, identities
+from vsweep.engine.tuning.shape import Hardware
+from vsweep.training.vectorize import NUMERICS
 
 SIZES = (1, 2, 3)
 TABLE = {"a": [1, 2], "b": SIZES}
@@ -63,3 +70,68 @@ def test_a_value_that_holds_itself_ends():
     cycle = [1]
     cycle.append(cycle)
     assert fingerprint(closing_over(cycle)) == fingerprint(closing_over(cycle))
+
+
+# The fields of a trial as version 0.1 wrote them, in order.
+FIELDS_OF_0_1 = """
+data.batch_size=null
+data.name="iris"
+data.split_seed=0
+data.standardize=true
+data.test_fraction="auto"
+data.val_fraction=0.2
+diverge_above=1000.0
+dtype="float32"
+loss.name="auto"
+model.bias_init="zeros"
+model.init="lecun_normal"
+model.name="logistic"
+model.start=null
+optimizer.lr=0.1
+optimizer.name="sgd"
+optimizer.weight_decay=0.0
+precision="highest"
+record_every=5
+record_params=false
+schedule.name="constant"
+steps=2
+model.init_scale=1.0
+""".strip().splitlines()
+
+
+def identity_of_0_1(fields, program):
+    base = f"{NUMERICS} {_data_digest(program.inputs.split.dataset)} {_sources(program.inputs.config)}"
+    cell = blake2b(base.encode() + "\n".join(fields).encode(), digest_size=16).digest()
+    return blake2b(b"%b %d" % (cell, 0), digest_size=16).hexdigest()
+
+
+def planned(*words, **own):
+    spec = make_spec(
+        ["model=logistic", "model.init=lecun_normal", "steps=2", "tracker=none", "record_every=5", *words],
+        own,
+    )
+    return make_plan(spec, Hardware("cpu", 1))
+
+
+def test_identities_are_those_that_trials_had_before_newer_fields():
+    plan = planned("data=iris", "data.stratify=false", "data.targets=by_type")
+    assert identities(plan).tolist() == [identity_of_0_1(FIELDS_OF_0_1, plan.programs[0])]
+    new = identities(planned("data=iris"))
+    assert new != identities(plan)
+
+
+@pytest.mark.parametrize("targets", ["auto", "by_type"])
+def test_trials_that_no_newer_field_changes_keep_their_identities(targets):
+    for more in (["data=iris", "data.val_fraction=0.0"], ["data=diabetes", "model=linear"]):
+        old, new = planned(*more, "data.stratify=false"), planned(*more, f"data.targets={targets}")
+        assert identities(old) == identities(new)
+
+
+def test_a_table_is_known_by_the_field_that_it_always_had(here):
+    pd.DataFrame({"a": np.arange(20.0), "y": ["p", "q"] * 10}).to_csv("t.csv", index=False)
+    table = ["data=csv", "data.path=t.csv", "data.target=y", "data.features=[a]", "data.stratify=false"]
+    fields = [field for field in FIELDS_OF_0_1 if not field.startswith(("data.name", "model.init_scale"))]
+    fields += ['data.features=["a"]', 'data.name="csv"', 'data.target="y"', 'data.targets="auto"']
+    fields = [*sorted(fields, key=lambda field: field.partition("=")[0]), FIELDS_OF_0_1[-1]]
+    plan = planned(*table, "data.targets=by_type")
+    assert identities(plan).tolist() == [identity_of_0_1(fields, plan.programs[0])]

@@ -231,8 +231,7 @@ def test_finals_and_bests_are_those_of_the_curves(small):
 
 def test_finals_of_the_test_are_of_the_rows_that_were_kept_for_it(small):
     iris = DATASETS["iris"]()
-    numbered = iris._replace(y=np.arange(150.0), classes=())
-    rows = split(numbered, 0.2, 0, test_fraction="auto", standardize=True).y[2].astype(int)
+    rows = split(iris, 0.2, 0, test_fraction="auto", standardize=True, stratify=True).places[2]
     assert len(rows) == 15
     ok = small.trials[small.trials["status"] == "ok"]
     assert len(ok) == 6

@@ -513,3 +513,85 @@ def test_own_arrays():
 def test_own_arrays_of_other_shapes_are_refused(made):
     with pytest.raises(ConfigError, match=r"^data: got .* expected"):
         own_dataset(made, "data")
+
+
+# Splits of classes.
+
+
+def labelled(counts, seed=0):
+    """A data set of classes of these sizes, in a random order."""
+    y = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
+    x = np.random.default_rng(1).normal(size=(len(y), 2))
+    return Dataset(x, y, tuple(f"c{i}" for i in range(len(counts))), ("u", "v"))
+
+
+def sizes(made, classes):
+    """The number of examples of each class in each part."""
+    return [np.zeros(classes, int) if y is None else np.bincount(y, minlength=classes) for y in made.y]
+
+
+@given(st.lists(st.integers(1, 40), min_size=2, max_size=6), st.floats(0.05, 0.6), st.integers(0, 3))
+def test_each_part_has_its_share_of_every_class(counts, fraction, seed):
+    data, rows = labelled(counts), sum(counts)
+    if not 0 < round(rows * fraction) < rows - round(rows * 0.2) or not round(rows * 0.2):
+        return
+    made = split(data, fraction, seed, test_fraction=0.2, standardize=True, stratify=True)
+    plain = split(data, fraction, seed, test_fraction=0.2, standardize=True)
+    assert [len(part) for part in made.places] == [len(part) for part in plain.places]
+    assert sorted(np.concatenate(made.places)) == list(range(rows))
+    train, val, _ = sizes(made, len(counts))
+    held_out = np.asarray(counts) * len(made.places[1]) / rows
+    spared = np.asarray(counts) - 1 >= np.ceil(held_out)
+    # A class that can spare its share gives it, rounded, and more only in place of classes that cannot.
+    assert (val[spared] >= np.floor(held_out)[spared]).all()
+    if spared.all():
+        assert (np.abs(val - held_out) < 1).all()
+    if sum(counts) - len(counts) >= len(made.places[1]) + len(made.places[2]):
+        assert (train >= 1).all()
+    without = split(data, fraction, seed, standardize=True, stratify=True)
+    np.testing.assert_array_equal(without.places[1], made.places[1])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_shares_are_scikit_learns(seed):
+    from sklearn.model_selection import train_test_split
+
+    data = labelled([50, 30, 20, 7], seed)
+    made = split(data, 0.2, seed, standardize=False, stratify=True)
+    train, val = train_test_split(data.y, test_size=len(made.y[1]), stratify=data.y, random_state=seed)
+    for ours, theirs in zip(sizes(made, 4), (train, val), strict=False):
+        assert (np.abs(ours - np.bincount(theirs, minlength=4)) <= 1).all()
+    iris = split(DATASETS["iris"](), 0.2, seed, test_fraction=0.1, standardize=True, stratify=True)
+    assert [part.tolist() for part in sizes(iris, 3)] == [[35, 35, 35], [10, 10, 10], [5, 5, 5]]
+
+
+def test_a_class_of_one_example_is_trained_on():
+    for seed in range(5):
+        made = split(labelled([30, 1, 1, 12]), 0.4, seed, test_fraction=0.3, standardize=True, stratify=True)
+        train, val, test = sizes(made, 4)
+        assert train[[1, 2]].tolist() == [1, 1]
+        assert (val[[0, 3]] > 0).all()
+        assert (test[[0, 3]] > 0).all()
+
+
+def test_where_every_class_is_spent_the_sizes_are_kept():
+    made = split(labelled([1, 1, 1, 1]), 0.5, 0, standardize=True, stratify=True)
+    assert [len(part) for part in made.places] == [2, 2, 0]
+
+
+def test_numbers_and_splits_of_before_are_what_they_were():
+    """The places of a permutation's first examples, as NumPy draws it."""
+    for data, stratify in [(numbered(50), True), (numbered(50), False), (labelled([25, 25]), False)]:
+        made = split(data, 0.2, 7, test_fraction=0.1, standardize=True, stratify=stratify)
+        order = np.random.default_rng(7).permutation(50)
+        np.testing.assert_array_equal(made.places[1], np.sort(order[:10]))
+        np.testing.assert_array_equal(made.places[2], np.sort(order[10:15]))
+        assert not made.stratified
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_sweep_of_classes_is_stratified_unless_it_says_no(seed):
+    words = ["data=iris", "model=logistic", "tracker=none", f"data.split_seed={seed}"]
+    for more, even in [([], True), (["data.stratify=false"], False)]:
+        (made,) = vsweep.plan([*words, *more])[1].splits.values()
+        assert (np.ptp(np.bincount(made.y[1])) == 0) == even

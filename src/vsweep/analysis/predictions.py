@@ -222,7 +222,8 @@ def _classes(examples: ExampleData, predict: Callable[[Any], np.ndarray]) -> np.
     """Return the index of the class that a model predicts, on a grid over both features."""
     grid = np.meshgrid(*(np.linspace(*limits, _ACROSS) for limits in examples.limits))
     points = np.stack([axis.ravel() for axis in grid], axis=1)
-    return pd.Index(examples.classes).get_indexer(pd.Index(predict(points))).reshape(_ACROSS, _ACROSS)
+    labels = pd.Index(predict(points).astype(str))
+    return pd.Index(examples.classes).get_indexer(labels).reshape(_ACROSS, _ACROSS)
 
 
 def _least_squares(examples: ExampleData, trials: pd.DataFrame, x: np.ndarray) -> np.ndarray | None:

@@ -59,10 +59,16 @@ def _program_record(program: Program) -> dict[str, Any]:
 
 
 def _data_record(split: Split) -> dict[str, Any]:
+    labels = split.dataset.labels
+    typed = {} if labels is None else {"labels": labels.tolist()}
+    if labels is not None and labels.dtype.kind in "biuf":
+        typed["label_type"] = labels.dtype.name
     return {
         **{f"{part}_rows": 0 if y is None else len(y) for part, y in zip(_PARTS, split.y, strict=True)},
         "features": list(split.dataset.features),
         "classes": list(split.dataset.classes),
+        **typed,
+        "target": describe_targets(split),
         "mean": split.mean.tolist(),
         "std": split.std.tolist(),
         "moments": list(split.moments),
@@ -71,6 +77,46 @@ def _data_record(split: Split) -> dict[str, Any]:
         "note": split.dataset.note,
         "fresh": split.dataset.draw is not None,
     }
+
+
+# This many classes are named, and this many data sets are described.
+_MOST_CLASSES, _MOST_SETS = 10, 5
+
+
+def describe_targets(split: Split) -> str:
+    """Describe the targets of all examples: the size of each class, or the mean and standard deviation.
+
+    Classes that a part lacks are named; the text is empty if there are no data.
+    """
+    dataset = split.dataset
+    if not dataset.features:
+        return ""
+    if not dataset.classes:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return f"number, {dataset.y.mean():.4g} ± {dataset.y.std():.4g} (mean ± sd)"
+    names = dataset.classes
+    counts = np.bincount(dataset.y, minlength=len(names))
+    sizes = [f"{name} {count:,}" for name, count in zip(names, counts.tolist(), strict=True)]
+    text = f"{len(names):,} classes: {_listed(sizes)}"
+    for part, y in zip(_PARTS, split.y, strict=True):
+        absent = [] if y is None else np.flatnonzero(np.bincount(y, minlength=len(names)) == 0).tolist()
+        if absent:
+            text += f"; absent from {part}: {_listed([names[i] for i in absent])}"
+    return text
+
+
+def _listed(items: list[str]) -> str:
+    """Return items with commas between them, without those in the middle if there are many."""
+    return ", ".join(items if len(items) <= _MOST_CLASSES else [*items[: _MOST_CLASSES - 1], "…", items[-1]])
+
+
+def _data_lines(plan: Plan) -> list[str]:
+    """Return a line on the targets of each data set, without repetitions."""
+    sets = {program.inputs.key: program.inputs for program in plan.programs}.values()
+    texts = [(inputs.config.data.label, describe_targets(inputs.split)) for inputs in sets]
+    lines = _distinct(f"  data {label}: {text}" for label, text in texts if text)
+    more = [f"  and {len(lines) - _MOST_SETS} more data sets"] if len(lines) > _MOST_SETS else []
+    return [*lines[:_MOST_SETS], *more]
 
 
 # Pictures show at most this many features, and more rows would take too long to write.
@@ -167,7 +213,7 @@ def _distinct(names: Iterable[str]) -> list[str]:
 
 
 def as_text(name: str, plan: Plan) -> str:
-    """Describe what would run: the trials, the axes, and a line for each program."""
+    """Describe what would run: the trials, the axes, the targets, and a line for each program."""
     grid, hardware = plan.grid, plan.hardware
     total = len(grid.cells) + grid.collapsed
     same = f" ({total:,} combinations, {grid.collapsed:,} of them repetitions)" * bool(grid.collapsed)
@@ -186,6 +232,7 @@ def as_text(name: str, plan: Plan) -> str:
         lines.append(f"  {axis.path}: {', '.join(shown)} ({len(values)}){note}")
     notes = [*plan.notes, *(split.dataset.note for split in plan.splits.values())]
     lines = [*(f"note: {note}" for note in reversed(notes) if note), *lines]
+    lines += _data_lines(plan)
     scales = describe_target_scales(program.inputs.target.scale for program in plan.programs)
     notes = [*map(_baseline_text, plan.splits.values()), scales]
     lines += [f"  {note}" for note in notes if note]

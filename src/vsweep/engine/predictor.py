@@ -23,8 +23,9 @@ from vsweep.training.vectorize import Static, precision_context
 class Predictor:
     """A function of raw examples `(examples, features)`, which it standardizes itself.
 
-    It returns the label of each example's class, or a number for each example, `(examples,)`. For a function
-    that was minimized, examples are points `(points, coordinates)`, and the values there are returned.
+    It returns the label of each example's class, in the type of the targets, or a number for each example,
+    `(examples,)`. For a function that was minimized, examples are points `(points, coordinates)`, and the
+    values there are returned. The columns of a data frame are found by their names, in any order.
     """
 
     def __init__(self, config: Config, record: Mapping[str, Any], params: Params | None) -> None:
@@ -58,6 +59,13 @@ class Predictor:
         leaves = [np.zeros(p.shape, p.dtype) if params is None else params[leaf_name(at)] for at, p in paths]
         self._params = jax.tree.unflatten(tree, leaves)
 
+    @property
+    def classes(self) -> np.ndarray:
+        """The label of each class, in the order of `predict_proba`; none where targets are numbers."""
+        labels, dtype = self._data.get("labels"), self._data.get("label_type")
+        # Directories of earlier versions have the labels as text alone.
+        return np.asarray(self._data["classes"] if labels is None else labels, dtype)
+
     def outputs(self, x: Any) -> np.ndarray:
         """Return the model's outputs, logits for classes and numbers in the targets' unit.
 
@@ -65,17 +73,13 @@ class Predictor:
             x: Numbers, `(examples, features)`, or `(examples,)` for one feature.
 
         Raises:
-            ValueError: If x has another number of features than the data.
+            ValueError: If x lacks a feature, has another number of features than the data, or holds values
+                that are not finite numbers.
 
         Returns:
             Floating `(examples, n_outputs)`.
         """
-        x = np.asarray(x, np.float64)
-        names = self._names
-        x = x[:, None] if x.ndim == 1 and len(names) == 1 else x
-        if x.ndim != 2 or x.shape[1] != len(names):
-            needed = f"(examples, {len(names)}): {', '.join(names)}"
-            raise ValueError(f"x has the shape {x.shape}; expected {needed}")
+        x = self._array(x)
         if self._data["features"]:
             x = (x - np.asarray(self._data["mean"])) / np.asarray(self._data["std"])
         with precision_context(self._static):
@@ -85,10 +89,64 @@ class Predictor:
         # A float32 would lose the digits of a target far from 0.
         return outputs.astype(np.float64) * scale + mean if scale != 1.0 or mean else outputs
 
+    def _array(self, x: Any) -> np.ndarray:
+        """Return raw examples as finite float64 `(examples, features)`, in the data's order of features."""
+        names = list(self._names)
+        if hasattr(x, "columns"):
+            x = _aligned(x, names)
+        x = np.asarray(x)
+        x = x[:, None] if x.ndim == 1 and len(names) == 1 else x
+        if x.ndim != 2 or x.shape[1] != len(names):
+            needed = f"(examples, {len(names)}): {', '.join(names)}"
+            raise ValueError(f"x has the shape {x.shape}; expected {needed}")
+        columns = []
+        for name, column in zip(names, x.T, strict=True):
+            try:
+                columns.append(column.astype(np.float64))
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"x: feature {name!r} is not of numbers ({error})") from error
+            odd = ~np.isfinite(columns[-1])
+            if odd.any() and self._data["features"]:
+                got = f"{columns[-1][odd][0]} in row {odd.argmax()}, {odd.sum()} such values in all"
+                raise ValueError(f"x: feature {name!r} is {got}; fill or drop them")
+        return np.stack(columns, axis=1)
+
+    def predict_proba(self, x: Any) -> np.ndarray:
+        """Return the probability of each class, float64 `(examples, classes)`, in the order of `classes`.
+
+        Args:
+            x: Raw examples, as in `outputs`.
+
+        Raises:
+            ValueError: If targets are numbers, or the loss is your own, whose outputs may mean anything.
+        """
+        if self._loss.probabilities is None:
+            why = "your own loss does not say what outputs mean" if self._loss.classify else "it has numbers"
+            raise ValueError(f"predict_proba: this model has no probabilities, since {why}; use outputs(x)")
+        with jax.enable_x64():
+            outputs = jnp.asarray(self.outputs(x).T, jnp.float64)
+            return np.asarray(self._loss.probabilities(outputs)).T
+
     def __call__(self, x: Any) -> np.ndarray:
         """Return the label of each example's class, or its number, `(examples,)`."""
         outputs = self.outputs(x)
         if self._loss.classify is None:
             return outputs[:, 0]
-        classes = np.asarray(self._loss.classify(jnp.asarray(outputs.T)))
-        return np.asarray(self._data["classes"])[classes]
+        with precision_context(self._static):
+            return self.classes[np.asarray(self._loss.classify(jnp.asarray(outputs.T)))]
+
+
+def _aligned(x: Any, names: list[str]) -> np.ndarray:
+    """Return the columns of a data frame that have these names, in their order; others are left out."""
+    columns = list(map(str, x.columns))
+    missing = [name for name in names if name not in columns]
+    if missing:
+        others = [name for name in columns if name not in names]
+        has = f"; its other columns are {', '.join(others)}" if others else ""
+        way = "name its columns as in the data, or give an array in the order of the features"
+        raise ValueError(f"x lacks the features {', '.join(missing)}{has}; {way}")
+    for name in names:
+        if columns.count(name) > 1:
+            raise ValueError(f"x has two columns called {name!r}; leave one out")
+    # Objects keep columns of different types as they are.
+    return np.stack([np.asarray(x[x.columns[columns.index(name)]], object) for name in names], axis=1)

@@ -249,5 +249,8 @@ def _performance(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _data(name: str, record: Mapping[str, Any]) -> str:
     rows = {part: record.get(f"{part}_rows") for part in ("train", "val", "test")}
     parts = [f"{count:,} {part}" for part, count in rows.items() if count]
-    parts += [f"{len(record[key])} {key}" for key in ("features", "classes") if record.get(key)]
+    parts += [f"{len(record['features'])} features"] if record.get("features") else []
+    # Directories of earlier versions lack the description of the targets.
+    classes = f"{len(record['classes'])} classes" if record.get("classes") else ""
+    parts += filter(None, [record.get("target", classes)])
     return f"{name}: {', '.join(parts)}".removesuffix(": ")

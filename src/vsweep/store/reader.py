@@ -158,7 +158,9 @@ class StoredSweep:
             trial: The trial's number.
 
         Returns:
-            A function from unscaled examples `(examples, features)` to class labels or numbers `(examples,)`.
+            A function from unscaled examples `(examples, features)` to class labels, in the type of the
+            targets, or numbers `(examples,)`. The columns of a data frame are found by their names. Its
+            methods are `outputs(x)` and `predict_proba(x)`, the probabilities of its `classes` in order.
 
         Raises:
             KeyError: If there is no such trial, or its parameters were not kept.

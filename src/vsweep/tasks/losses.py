@@ -70,6 +70,16 @@ def positive(outputs: Array) -> Array:
     return (outputs[0] > 0).astype(jnp.int32)
 
 
+def softmax(outputs: Array) -> Array:
+    """Return the probability of each class, `(classes, examples)`, for an output per class."""
+    return jax.nn.softmax(outputs, axis=0)
+
+
+def sigmoid(outputs: Array) -> Array:
+    """Return the probabilities of classes 0 and 1, `(2, examples)`, for outputs `(1, examples)`."""
+    return jax.nn.sigmoid(jnp.stack([-outputs[0], outputs[0]]))
+
+
 class Loss(NamedTuple):
     """A loss, and the classes that outputs predict.
 
@@ -79,11 +89,14 @@ class Loss(NamedTuple):
         classify: `outputs -> classes`, floating `(n_outputs, examples)` and int32 `(examples,)`; None where
             targets are numbers.
         predicts_numbers: True if the output is the number itself, so that errors of numbers can be measured.
+        probabilities: `outputs -> probabilities`, floating `(n_outputs, examples)` and `(classes, examples)`;
+            None where the outputs have no such meaning.
     """
 
     value: Callable[..., Array]
     classify: Callable[[Array], Array] | None
     predicts_numbers: bool = False
+    probabilities: Callable[[Array], Array] | None = None
 
     def n_outputs(self, n_classes: int) -> int:
         """Return the number of outputs that the loss needs for a number of classes (0: number targets)."""
@@ -106,9 +119,9 @@ class Loss(NamedTuple):
 
 
 LOSSES: dict[str, Loss] = {
-    "softmax_cross_entropy": Loss(softmax_cross_entropy, most_likely),
-    "sigmoid_cross_entropy": Loss(sigmoid_cross_entropy, positive),
-    "clipped_cross_entropy": Loss(clipped_cross_entropy, positive),
+    "softmax_cross_entropy": Loss(softmax_cross_entropy, most_likely, probabilities=softmax),
+    "sigmoid_cross_entropy": Loss(sigmoid_cross_entropy, positive, probabilities=sigmoid),
+    "clipped_cross_entropy": Loss(clipped_cross_entropy, positive, probabilities=sigmoid),
     "squared_error": Loss(squared_error, None, predicts_numbers=True),
     "huber": Loss(huber, None, predicts_numbers=True),
 }

@@ -174,6 +174,9 @@ class ConsoleTracker:
         for line in (
             # The origin of the data comes first.
             *(f"note: {data['note']}" for data in sweep.plan["data"].values() if data.get("note")),
+            *dict.fromkeys(
+                f"targets: {text}" for d in sweep.plan["data"].values() if (text := d.get("target"))
+            ),
             describe_ends(trials),
             describe_strata(trials, metric),
             lead,
