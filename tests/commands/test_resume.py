@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from fault_helpers import contents, same
 from jax import random
 
@@ -308,3 +309,61 @@ def test_started_is_when_the_first_trial_was(tmp_path):
     record = json.loads(plan.read_text()) | {"started": "2001-01-01T00:00:00+00:00"}
     plan.write_text(json.dumps(record))
     assert sweep("seeds=2", f"dir='{made.directory}'").plan["started"] == record["started"]
+
+
+# Directories of before a field existed.
+
+
+def as_of_0_1(directory):
+    """Take from a directory what version 0.1 did not write."""
+    config = yaml.safe_load((directory / "config.yaml").read_text())
+    newer = ("stratify",) if "target" in config["data"] else ("stratify", "targets")
+    plan = json.loads((directory / "plan.json").read_text())
+    for data in (config["data"], *(variant["config"]["data"] for variant in plan["study"]["variants"])):
+        for name in newer:
+            del data[name]
+        data |= {"targets": "auto"} if "targets" in data else {}
+    study = plan["study"]
+    study["words"] = [word for word in study["words"] if not word.startswith(("data.targets", "data.strat"))]
+    for data in plan["data"].values():
+        for name in ("labels", "label_type", "target"):
+            data.pop(name, None)
+    (directory / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    (directory / "plan.json").write_text(json.dumps(plan))
+
+
+RULES_OF_0_1 = ["data.targets=by_type", "data.stratify=false"]
+
+
+@pytest.mark.parametrize("source", ["bundled", "table", "arrays"])
+def test_a_directory_of_before_keeps_its_targets_its_split_and_its_trials(here, source):
+    x, y = np.random.default_rng(0).normal(size=(60, 2)), np.random.default_rng(1).permutation(60) // 2
+    pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "y": y}).to_csv("t.csv", index=False)
+    words, own = {
+        "bundled": (["data=iris"], {}),
+        "table": (["data=csv", "data.path=t.csv", "data.target=y"], {}),
+        "arrays": ([], {"data": (x, y)}),
+    }[source]
+    words = [*words, "model=logistic", "steps=3", "seeds=2", "tracker=none", "verify=false", "report=false"]
+    words += ["keep.params=all"]
+    before = vsweep.sweep([*words, *RULES_OF_0_1, "dir=old"], quiet=True, **own)
+    kept = {path: path.read_bytes() for path in (here / "old" / "curves").iterdir()}
+    as_of_0_1(here / "old")
+    # No field of the names that the data have in `plan.json` is newer.
+    assert "stratify" not in str(before.plan["data"])
+    old = vsweep.load("old", **own)
+    pd.testing.assert_frame_equal(old.trials, before.trials)
+    labels = old.predictor(0)(x if source != "bundled" else np.zeros((3, 4)))
+    assert labels.dtype.kind == "U"
+    assert vsweep.verify("old", k=1, own=own)["changed"] == []
+    more = vsweep.resume("old", ["seeds=3"], quiet=True, **own)
+    assert len(more.trials) == 3
+    assert set(before.trials["identity"]) < set(more.trials["identity"])
+    assert all(path.read_bytes() == content for path, content in kept.items() if path.exists())
+    assert more.config["data"]["stratify"] is False
+    assert more.config["data"]["targets"] == "by_type"
+    (record,) = more.plan["data"].values()
+    assert len(record["classes"]) == (3 if source == "bundled" else 30)
+    new = vsweep.sweep([*words, "dir=new"] if source == "bundled" else [*words, "model=linear", "dir=new"],
+                       quiet=True, **own)  # fmt: skip
+    assert not set(new.trials["identity"]) & set(before.trials["identity"])
