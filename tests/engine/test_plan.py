@@ -3,7 +3,9 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.datasets import load_diabetes
 
 from vsweep.config.spec import make_spec
 from vsweep.engine.checks.verify import lone_programs
@@ -136,3 +138,33 @@ def test_a_record_keeps_the_keys_that_older_directories_have():
     program = made.programs[0]
     assert (record["block"], record["lanes"], record["fused"]) == program.arrangement
     assert record["padding_waste"] == round(program.padding_fraction, 4)
+
+
+def test_a_plan_says_what_targets_are(here):
+    assert "\n  data iris: 3 classes: setosa 50, versicolor 50, virginica 50\n" in as_text(
+        "x", plan("data=iris")
+    )
+    y = load_diabetes().target
+    number = f"number, {np.mean(y):.4g} ± {np.std(y):.4g} (mean ± sd)"
+    made = plan("data=diabetes")
+    assert f"\n  data diabetes: {number}\n" in as_text("x", made)
+    assert [data["target"] for data in as_record(made)["data"].values()] == [number]
+    table = pd.DataFrame({"a": range(30), "kind": ["p"] * 27 + ["q"] * 2 + ["r"], "many": range(30)})
+    table.to_csv("cars.csv", index=False)
+    cars = ["data=csv", "data.path=cars.csv", "data.features=[a]"]
+    text = as_text("x", plan(*cars, "data.target=kind"))
+    assert "  data cars: 3 classes: p 27, q 2, r 1; absent from val: q, r; absent from test: r\n" in text
+    text = as_text("x", plan(*cars, "data.target=many", "data.targets=classes"))
+    assert (
+        "  data cars: 30 classes: 0 1, 1 1, 2 1, 3 1, 4 1, 5 1, 6 1, 7 1, 8 1, …, 29 1; absent from val:"
+        in text
+    )
+    assert "  data " not in as_text("x", plan("model=point", "data=none", "loss=quartic", "model.x=1.0"))
+
+
+def test_many_data_sets_are_counted():
+    text = as_text("x", plan("data=line", "model=linear", "grid.data.seed=[0,1,2,3,4,5,6,7]"))
+    assert text.count("\n  data line: number, ") == 5
+    assert "\n  and 3 more data sets\n" in text
+    text = as_text("x", plan("data=iris", "grid.data.split_seed=[0,1,2]"))
+    assert text.count("\n  data ") == 1

@@ -26,8 +26,8 @@ def sweep(
         model: Your own model: a function of any fields that returns a `Model`.
         loss: Your own loss: a function of `(outputs, targets)` and any fields that returns one loss per
             example.
-        data: Your own data: `(x, y)` with x `(examples, features)` and y `(examples,)`, where integers are
-            classes and floats are numbers; or a function of any fields that returns them.
+        data: Your own data: `(x, y)` with x `(examples, features)` and y `(examples,)`, which are classes or
+            numbers by `data.targets`; or a function of any fields that returns them.
         quiet: Show nothing while the sweep trains.
 
     Raises:
