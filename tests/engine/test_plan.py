@@ -149,11 +149,11 @@ def test_a_plan_says_what_targets_are(here):
     made = plan("data=diabetes")
     assert f"\n  data diabetes: {number}\n" in as_text("x", made)
     assert [data["target"] for data in as_record(made)["data"].values()] == [number]
-    table = pd.DataFrame({"a": range(30), "kind": ["p"] * 27 + ["q"] * 2 + ["r"], "many": range(30)})
+    table = pd.DataFrame({"a": range(30), "kind": ["p"] * 28 + ["q", "r"], "many": range(30)})
     table.to_csv("cars.csv", index=False)
     cars = ["data=csv", "data.path=cars.csv", "data.features=[a]"]
     text = as_text("x", plan(*cars, "data.target=kind"))
-    assert "  data cars: 3 classes: p 27, q 2, r 1; absent from val: q, r; absent from test: r\n" in text
+    assert "  data cars: 3 classes: p 28, q 1, r 1; absent from val: q, r; absent from test: q, r\n" in text
     text = as_text("x", plan(*cars, "data.target=many", "data.targets=classes"))
     assert (
         "  data cars: 30 classes: 0 1, 1 1, 2 1, 3 1, 4 1, 5 1, 6 1, 7 1, 8 1, …, 29 1; absent from val:"
