@@ -156,7 +156,7 @@ def test_a_plan_says_what_targets_are(here):
     assert "  data cars: 3 classes: p 28, q 1, r 1; absent from val: q, r; absent from test: q, r\n" in text
     text = as_text("x", plan(*cars, "data.target=many", "data.targets=classes"))
     assert (
-        "  data cars: 30 classes: 0 1, 1 1, 2 1, 3 1, 4 1, 5 1, 6 1, 7 1, 8 1, …, 29 1; absent from val:"
+        "  data cars: 30 classes: 0 1, 1 1, 2 1, 3 1, 4 1, 5 1, 6 1, 7 1, 8 1, …, 29 1; absent from train:"
         in text
     )
     assert "  data " not in as_text("x", plan("model=point", "data=none", "loss=quartic", "model.x=1.0"))
