@@ -56,6 +56,7 @@ WORDS = [
 CHAOS = [
     "data=spirals",
     "data.rows=60",
+    "data.stratify=false",
     "model=mlp",
     "model.width=8",
     "model.depth=2",
@@ -410,7 +411,8 @@ def test_those_at_random_hang_on_the_seed_alone(made, plan):
 
 def test_of_those_that_are_done(made, plan):
     """A sweep that was stopped has no others to be verified."""
-    some = made.trials.iloc[[1, 4, 7, 8]]
+    some = made.trials.iloc[[1, 4, 7, 8]].copy()
+    some["final_val_accuracy"] = [0.5, np.nan, 0.9, 0.5]
     chosen = choose_trials_to_verify(plan, some, 1000)
     assert sorted(chosen) == [1, 4, 7, 8]
     assert chosen[1] == FIRST
