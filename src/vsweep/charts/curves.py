@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from vsweep.analysis.convergence import Curves, downsample_steps
 from vsweep.analysis.report_data import ReportData
-from vsweep.charts.style import GREY, Chart, band, colors, figure, metric_axis, plain
+from vsweep.charts.style import GREY, Chart, band, colors, compact, figure, metric_axis, plain
 
 # The largest number of recorded steps, and of trials as points, that are drawn.
 STEPS, _POINTS = 60, 2000
@@ -64,7 +64,7 @@ def _metric_axis(trials: pd.DataFrame, curves: pd.DataFrame, metric: str) -> dic
 
 
 def _faint_curves(shown: pd.DataFrame, metric: str) -> go.Scatter:
-    values = shown[metric].to_numpy(np.float32)
+    values = compact(shown[metric])
     ends = np.flatnonzero(np.diff(shown["trial"].to_numpy())) + 1
     # A missing point interrupts the line between two trials.
     x = np.insert(shown["step"].to_numpy(np.float32), ends, np.nan)
@@ -75,7 +75,7 @@ def _faint_curves(shown: pd.DataFrame, metric: str) -> go.Scatter:
 
 def _median_and_band(line: pd.DataFrame, cell: int, name: str, metric: str, color: str) -> list[Any]:
     x = line["step"].to_numpy(np.int32)
-    low, median, high = (line[part].to_numpy(np.float32) for part in ("low", "median", "high"))
+    low, median, high = (compact(line[part]) for part in ("low", "median", "high"))
     middle = go.Scatter(
         x=x,
         y=median,

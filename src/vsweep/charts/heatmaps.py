@@ -10,7 +10,7 @@ from vsweep.analysis.axis_scale import scale
 from vsweep.analysis.cells import rows_of
 from vsweep.analysis.labels import format_value, format_with_error
 from vsweep.analysis.marginals import HeatMap
-from vsweep.charts.style import Chart, category_axis, cell_points, figure, metric_axis, plain
+from vsweep.charts.style import Chart, category_axis, cell_points, compact, figure, metric_axis, plain
 from vsweep.metrics import higher_is_better
 
 BEST, MEDIAN, DIVERGED = "best over the others", "median over the others", "share that diverged"
@@ -89,7 +89,7 @@ def _colors(values: np.ndarray, metric: str, *, share: bool) -> dict[str, Any]:
             values = np.log10(values)
         ticks = np.linspace(np.nanmin(values), np.nanmax(values), 5)
         bar |= {"tickvals": ticks.tolist(), "ticktext": [f"{10**tick:.2g}" for tick in ticks]}
-    return {"z": values.astype(np.float32), "colorbar": bar, **look}
+    return {"z": compact(values), "colorbar": bar, **look}
 
 
 def _boundary(diverged: np.ndarray) -> go.Contour:

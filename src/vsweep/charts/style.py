@@ -42,6 +42,13 @@ class Chart(NamedTuple):
     steps: str = ""
 
 
+def compact(values: Any) -> np.ndarray:
+    """Return numbers for a chart: float32, which halves the page, unless its range is too small for them."""
+    numbers = np.asarray(values, np.float64)
+    sizes = np.abs(numbers[np.isfinite(numbers)])
+    return numbers.astype(np.float32 if sizes.max(initial=0.0) <= np.finfo(np.float32).max else np.float64)
+
+
 def figure(traces: Sequence[Any] = (), *, height: int = 380, **layout: Any) -> go.Figure:
     """Return a figure of these traces.
 

@@ -37,6 +37,7 @@ from vsweep.store.cell_overrides import CellOverrides
 from vsweep.store.lock import check_inside, check_no_links
 from vsweep.store.trial_table import Table
 from vsweep.store.writer import Store, check_format, read_plan
+from vsweep.tasks.task import param_dtype
 from vsweep.trackers.wandb.options import tracker_options
 from vsweep.training.vectorize import NUMERICS
 
@@ -69,7 +70,9 @@ def _table(plan: Plan) -> Table:
     columns: dict[str, Any] = {"trial": number, "cell": grid.cells[row], "seed": seed}
     columns |= {axis.path: _column(grid.column(i))[row] for i, axis in enumerate(grid.axes)}
     names = metric_names(plan), test_names(plan), column_names(plan)
-    return Table(pd.DataFrame(columns), identities(plan), *names, ranking_metric(plan))
+    dtypes = [param_dtype(program.static.dtype) for program in plan.programs]
+    widest = str(np.result_type(*dtypes))
+    return Table(pd.DataFrame(columns), identities(plan), *names, widest, ranking_metric(plan))
 
 
 def _column(values: np.ndarray) -> Any:

@@ -1,6 +1,6 @@
 """Blocks of trials on their way to the devices, and back to the host."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from vsweep.engine.plan import Plan, Program
 from vsweep.store.blocks import Params, PartialBlock, TrainedBlock
 from vsweep.tasks.models import unpadded
-from vsweep.tasks.task import Examples
+from vsweep.tasks.task import Examples, param_dtype
 from vsweep.training.loop import TrialResult, recorded_steps
 from vsweep.training.vectorize import precision_context, start_one
 
@@ -58,16 +58,20 @@ def fetch(program: Program, block: PartialBlock, curves: Sequence[TrialResult]) 
         return np.concatenate(leaves)[: len(block.rows)]
 
     metrics = jax.tree.map(whole, *jax.device_get([curve.metrics for curve in curves]))
-    # Curves are stored in float32, in which a loss above its range becomes infinite.
-    with np.errstate(over="ignore"):
-        metrics = program.inputs.in_target_units(metrics)
-        metrics = {name: values.astype(np.float32) for name, values in metrics.items()}
+    metrics = in_own_dtype(program, program.inputs.in_target_units(metrics))
     metrics = {
         name: np.concatenate([block.metrics.get(name, values[:, :0]), values], axis=1)[:, : program.records]
         for name, values in metrics.items()
     }
     state = jax.tree.map(whole, *jax.device_get([curve.state for curve in curves]))
     return PartialBlock(block.rows, metrics["train_loss"].shape[1], metrics, jax.tree.leaves(state))
+
+
+def in_own_dtype(program: Program, metrics: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return metrics in the dtype of the program's parameters; a user's loss may have another."""
+    dtype = param_dtype(program.static.dtype)
+    with np.errstate(over="ignore"):
+        return {name: values.astype(dtype, copy=False) for name, values in metrics.items()}
 
 
 def trained_block(
@@ -88,7 +92,7 @@ def trained_block(
         recorded_steps(length),
         block.metrics,
         diverged_at,
-        {name: v.astype(np.float32) for name, v in program.inputs.in_target_units(test).items()},
+        in_own_dtype(program, program.inputs.in_target_units(test)),
         program.static.task.conclude(end, Examples(split.x[0], split.y[0]), trials),
         partial(params_of, program, np.searchsorted(program.rows, block.rows), curves),
         state,

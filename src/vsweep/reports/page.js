@@ -2,7 +2,7 @@
 (() => {
   const $ = (id) => document.getElementById(id);
   const data = JSON.parse($("data").textContent);
-  const bytes = { f4: Float32Array, i4: Int32Array };
+  const bytes = { f8: Float64Array, i4: Int32Array };
   const unpacked = ({ kind, data: text }) => {
     const raw = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
     return new bytes[kind](raw.buffer);

@@ -135,7 +135,7 @@ def _escaped(text: str) -> Markup:
 
 
 def packed(values: Any, kind: str) -> dict[str, str]:
-    """Return numbers as base64 of little-endian bytes, of the kind `f4` or `i4`."""
+    """Return numbers as base64 of little-endian bytes, of the kind `f8` or `i4`."""
     array = np.asarray(values).astype(f"<{kind}")
     return {"kind": kind, "data": b64encode(array.tobytes()).decode()}
 
@@ -147,7 +147,7 @@ def cell_data(sweep: StoredSweep, cells: pd.DataFrame) -> dict[str, Any]:
         sweep: The sweep.
         cells: The table of cells, as `rank_cells` returns it.
     """
-    kinds = {"cell": "i4", "mean": "f4", "sem": "f4", "seeds": "i4", "diverged": "i4"}
+    kinds = {"cell": "i4", "mean": "f8", "sem": "f8", "seeds": "i4", "diverged": "i4"}
     names = short_axis_names(axes_of(sweep.trials))
     return {
         **{column: packed(cells[column], kind) for column, kind in kinds.items()},
@@ -222,7 +222,7 @@ def warnings(sweep: StoredSweep) -> list[str]:
     if diverged:
         texts.append(f"{diverged:,} of {len(trials):,} trials diverged")
     verified = sweep.verified or {}
-    if any(verified.get(key) for key in ("failed", "changed", "chaotic")):
+    if any(verified.get(key) for key in ("failed", "wrong", "changed", "chaotic")):
         texts.append(describe_verification(verified))
     return texts
 

@@ -25,9 +25,9 @@ class TrainedBlock(NamedTuple):
     Attributes:
         rows: Int64 `(trials,)`, rows of the table of trials.
         steps: Int64 `(records,)`.
-        metrics: Float32 `(trials, records)` for each metric.
+        metrics: Floating `(trials, records)` for each metric.
         diverged_at: Int32 `(trials,)`, -1 for a trial that did not diverge.
-        test: Metrics on the test examples after the last step, float32 `(trials,)` each.
+        test: Metrics on the test examples after the last step, floating `(trials,)` each.
         columns: Further columns of the table of trials, numbers or text `(trials,)` each.
         params: Function that returns the parameters of the trials at some places in `rows`, as arrays of
             their true shapes by name.
@@ -50,7 +50,7 @@ class PartialBlock(NamedTuple):
     Attributes:
         rows: Int64 `(trials,)`, rows of the table of trials.
         records: The number of records made so far.
-        metrics: Float32 `(trials, records)` for each metric.
+        metrics: Floating `(trials, records)` for each metric.
         state: Leaves of the training state, `(trials, ...)` each.
     """
 
@@ -99,16 +99,16 @@ def read_checkpoints(folder: Path, identities: np.ndarray) -> Iterator[PartialBl
 def write_params(path: Path, params: Sequence[tuple[str, Params]]) -> None:
     """Write the parameters of trials, given with their identities.
 
-    Trials whose parameters have the same shapes are stacked in one array per parameter.
+    Trials whose parameters have the same shapes and dtypes are stacked in one array per parameter.
     """
-    groups: dict[tuple[tuple[str, tuple[int, ...]], ...], list[tuple[str, Params]]] = {}
+    groups: dict[tuple[tuple[str, tuple[int, ...], np.dtype], ...], list[tuple[str, Params]]] = {}
     for identity, leaves in params:
-        shapes = tuple((name, leaf.shape) for name, leaf in leaves.items())
+        shapes = tuple((name, leaf.shape, leaf.dtype) for name, leaf in leaves.items())
         groups.setdefault(shapes, []).append((identity, leaves))
     arrays = {}
     for i, (shapes, members) in enumerate(groups.items()):
         arrays[f"{i}/identities"] = np.asarray([identity for identity, _ in members], "S")
-        arrays |= {f"{i}/{name}": np.stack([leaves[name] for _, leaves in members]) for name, _ in shapes}
+        arrays |= {f"{i}/{name}": np.stack([leaves[name] for _, leaves in members]) for name, *_ in shapes}
     _write(path, arrays)
 
 

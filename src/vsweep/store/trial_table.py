@@ -22,6 +22,7 @@ class Table(NamedTuple):
         metrics: Metrics of all programs, in the order of a curve's columns.
         tests: Metrics on the test examples.
         more: Further columns of the table of trials.
+        dtype: The dtype of metrics, the widest of all programs.
         metric: The metric that ranks.
     """
 
@@ -30,6 +31,7 @@ class Table(NamedTuple):
     metrics: Sequence[str]
     tests: Sequence[str] = ()
     more: Sequence[str] = ()
+    dtype: str = "float32"
     metric: str = "train_loss"
 
     def strata(self) -> dict[str, int]:
@@ -44,15 +46,19 @@ class Table(NamedTuple):
         return self.rows["trial"].to_numpy()
 
     def digest(self) -> str:
-        """Return a SHA-256 of the numbers, axes and columns, which fix the content of the files."""
+        """Return a SHA-256 of the numbers, axes and columns, which fix the content of the files.
+
+        Earlier versions stored float32 only, and did not name it.
+        """
         names = [*self.rows.columns, "", *self.metrics, "", *self.tests, "", *self.more]
+        names += [] if self.dtype == "float32" else ["", self.dtype]
         digest = sha256("\n".join(names).encode())
         digest.update(self.identities.astype("S").tobytes())
         digest.update(self.numbers.astype("<i8").tobytes())
         return digest.hexdigest()
 
     def curves(self, block: TrainedBlock) -> pa.Table:
-        """Return the curves of finished trials: `trial`, `step` and a float32 column per metric."""
+        """Return the curves of finished trials: `trial`, `step` and a column per metric."""
         steps = np.tile(block.steps, len(block.rows))
         return self._curves(block.rows, steps, {name: v.ravel() for name, v in block.metrics.items()})
 
@@ -61,10 +67,12 @@ class Table(NamedTuple):
         return self._curves(rows, curves["step"], dict(zip(curves.column_names, curves.columns, strict=True)))
 
     def _curves(self, rows: np.ndarray, steps: Any, metrics: Mapping[str, Any]) -> pa.Table:
-        missing = pa.nulls(len(steps), pa.float32())
+        missing = pa.nulls(len(steps))
         columns = {name: metrics.get(name, missing) for name in self.metrics}
         trial = np.repeat(self.numbers[rows], len(steps) // len(rows))
-        return pa.table({"trial": trial, "step": steps, **columns})
+        numbers = pa.from_numpy_dtype(np.dtype(self.dtype))
+        fields = [("trial", pa.int64()), ("step", pa.int64()), *((name, numbers) for name in columns)]
+        return pa.table({"trial": trial, "step": steps, **columns}).cast(pa.schema(fields))
 
     def summarize(self, block: TrainedBlock) -> pd.DataFrame:
         """Return the status and the final and best values of finished trials, indexed by their rows."""
@@ -76,16 +84,14 @@ class Table(NamedTuple):
         # A value at or after the divergence must not become a trial's best value.
         alive = ~diverged[:, None] | (block.steps[None, :] < block.diverged_at[:, None])
         for name in self.metrics:
-            values = block.metrics.get(name, np.full(alive.shape, np.nan, np.float32))
+            values = block.metrics.get(name, np.full(alive.shape, np.nan)).astype(self.dtype)
             columns[f"final_{name}"] = values[:, -1]
             # No value of a parameter is better than another.
             if not is_parameter(name):
                 best = np.fmax if higher_is_better(name) else np.fmin
-                columns[f"best_{name}"] = best.reduce(np.where(alive, values, np.nan), axis=1).astype(
-                    np.float32
-                )
+                columns[f"best_{name}"] = best.reduce(np.where(alive, values, np.nan), axis=1)
         for name in self.tests:
-            columns[f"final_{name}"] = np.asarray(block.test.get(name, np.float32("nan")), np.float32)
+            columns[f"final_{name}"] = np.asarray(block.test.get(name, np.nan), self.dtype)
         for name in self.more:
             values = block.columns.get(name, np.full(len(block.rows), np.nan))
             columns[name] = pd.array(values, "str") if values.dtype == object else values.astype(np.float64)
