@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from core_helpers import examples, make_hparams, make_static
+from jax.custom_batching import custom_vmap
 
 import vsweep
 from vsweep.analysis.ranking import rank_cells
@@ -26,17 +27,21 @@ from vsweep.engine.checks.verify import (
     Retrained,
     choose_trials_to_verify,
     difference,
+    is_wrong,
     signed,
 )
 from vsweep.engine.plan import plan_sweep
 from vsweep.engine.trial_id import identities
 from vsweep.engine.tuning.timings import TimingCache
 from vsweep.errors import ConfigError
+from vsweep.reports.page import warnings
 from vsweep.store.checks import describe_verification
+from vsweep.tasks import initializers, models
 from vsweep.tasks.data.builtin import DATASETS
 from vsweep.tasks.data.dataset import Dataset, split
 from vsweep.tasks.models import Model
-from vsweep.tasks.task import Data
+from vsweep.tasks.task import Data, param_dtype
+from vsweep.training import loop
 from vsweep.training.vectorize import precision_context, start_one
 
 QUIET = ["tracker=none", "verify=false"]
@@ -266,14 +271,19 @@ def test_a_tampered_curve_and_a_trial_that_is_not_the_best_are_found(made, copie
     rewrite(copied / "trials.parquet", call_best)
     found = vsweep.verify(copied, k=2)
     trial = by_trial(found)[worst]
-    assert trial["difference"] == pytest.approx(0.2, rel=1e-4)
-    assert trial["metric"] == "val_loss"
+    # The table is held against the trial as its curve is.
+    accuracy = trial_of(made, worst)["final_val_accuracy"]
+    assert 1.0 - accuracy > 0.2
+    assert trial["difference"] == pytest.approx(1.0 - accuracy)
+    assert trial["metric"] == "val_accuracy"
     assert found["largest_difference"] == trial["difference"]
     others = [other["difference"] for other in found["trials"] if other["trial"] != worst]
     assert max(others) <= 1e-5
     assert trial["why"] == BEST
     assert trial["changed"] == ["not best"]
     assert found["changed"] == [worst]
+    assert found["wrong"] == [worst]
+    assert f"; WRONG: trial {worst} trained alone differs by far more" in describe_verification(found)
     assert f"; the verdict changed for trial {worst}" in describe_verification(found)
 
 
@@ -295,18 +305,110 @@ def test_verdicts_that_the_table_denies_are_found(made, copied):
     assert "not diverged" in changed[second]
     assert "diverged" in changed[diverged]
     assert {best, second, diverged} <= set(found["changed"])
+    assert {best, second, diverged} <= set(found["wrong"])
+
+
+# Faults in the programs of many trials, each of which a trial alone does not have.
+
+
+def leak(share):
+    """Gradients with a share of the neighbour's, wherever trials stand side by side."""
+
+    @custom_vmap
+    def leaking(leaf):
+        return leaf
+
+    @leaking.def_vmap
+    def mixed(axis_size, in_batched, leaf):
+        return (1 - share) * leaf + share * jnp.roll(leaf, 1, axis=0), True
+
+    def update(optimizer, state, grads):
+        return plain_update(optimizer, state, jax.tree.map(leaking, grads))
+
+    return update
+
+
+plain_update, true_mask = loop._update, initializers.inside
+# Leaks through the step of one trial that are small, measured by what rounding is there.
+LEAKS = [("float32", 0.01), ("float64", 1e-5), ("bfloat16", 0.5)]
+SIDE_BY_SIDE = ["data=digits", "model=logistic", "grid.optimizer.lr=[0.05,0.5,0.1,0.3]", "seeds=1"]
+PADDED = ["data=iris", "model=mlp", "grid.model.width=[2,6]", "optimizer.lr=0.3", "seeds=2"]
+SHORT = ["steps=20", "record_every=2", *QUIET]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("words", [SIDE_BY_SIDE, PADDED], ids=["side by side", "padded"])
+def test_an_honest_sweep_is_right_in_every_dtype(words, dtype, tmp_path_factory):
+    """Twins move from weights of zero, too: there is something to hold a difference against."""
+    sweep = trained_in(tmp_path_factory, [*words, *SHORT, f"dtype={dtype}"])
+    found = vsweep.verify(sweep.directory)
+    assert (found["wrong"], found["checked"]) == ([], 4)
+    unit = float(jnp.finfo(dtype).eps)
+    assert all(unit / 8 < trial["twin"] for trial in found["trials"])
+    assert all(trial["difference"] < 100 * unit for trial in found["trials"])
+
+
+@pytest.mark.parametrize(("dtype", "share"), LEAKS)
+def test_a_leak_of_a_neighbour_is_wrong(dtype, share, tmp_path_factory, monkeypatch):
+    with monkeypatch.context() as faulty:
+        faulty.setattr(loop, "_update", leak(share))
+        sweep = trained_in(tmp_path_factory, [*SIDE_BY_SIDE, *SHORT, f"dtype={dtype}"])
+        assert sweep.plan["programs"][0]["lanes"] > 1
+        # The fault is there while verifying, and a trial alone has no neighbour.
+        found = vsweep.verify(sweep.directory)
+    assert found["wrong"] == [trial["trial"] for trial in found["trials"]]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_a_wrong_mask_of_the_padding_is_wrong(dtype, tmp_path_factory, monkeypatch):
+    """A layer has a unit too many, where the program has room for it."""
+    with monkeypatch.context() as faulty:
+        faulty.setattr(models, "inside", lambda shape, out, into: true_mask(shape, out + 1, into + 1))
+        sweep = trained_in(tmp_path_factory, [*PADDED, *SHORT, f"dtype={dtype}"])
+        found = vsweep.verify(sweep.directory)
+    narrow = sweep.trials.loc[sweep.trials["model.width"] == 2, "trial"]
+    assert sorted(found["wrong"]) == sorted(narrow)
+
+
+def test_a_wrong_curve_is_a_failure_whatever_the_verdict(cli, made, copied):
+    """The last of the trials of a table, by a millionth of what would change its rank."""
+    last = int(picks_of(made)[5])
+
+    def change(curves):
+        curves.loc[(curves["trial"] == last) & (curves["step"] == 3), "grad_norm"] *= np.float32(1.01)
+
+    for path in (copied / "curves").iterdir():
+        rewrite(path, change)
+    done = cli("verify", str(copied), "k=20")
+    assert (done.status, done.out) == (1, f"{copied / 'verify.json'}\n")
+    found = json.loads((copied / "verify.json").read_text())
+    assert (found["wrong"], found["changed"]) == ([last], [])
+    assert f"; WRONG: trial {last} trained alone" in done.err
+    (report,) = [text for text in warnings(vsweep.load(copied)) if "WRONG" in text]
+    assert report == describe_verification(found)
+
+
+def test_a_run_whose_trials_are_wrong_ends_with_status_1(cli, monkeypatch):
+    monkeypatch.setattr("vsweep.commands.verify._SHARE", 1e9)
+    monkeypatch.setattr(models, "inside", lambda shape, out, into: true_mask(shape, out + 1, into + 1))
+    done = cli("run", *PADDED, "steps=20", "tracker=none", "dir=kept")
+    assert (done.status, done.out) == (1, "kept\n")
+    assert "; WRONG: trials 0, 1 trained alone" in done.err
 
 
 # The twin.
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 @pytest.mark.parametrize("init", ["lecun_normal", "normal", "orthogonal", "zeros"])
 def test_the_first_weights_of_a_twin_are_a_unit_in_the_last_place_away(init, dtype):
-    """Those that are not 0: what pads a layer, biases, and weights of zero stay what they are."""
-    static = make_static(width=8, inits=(init,), dtype=dtype)
+    """Those that are not 0: what pads a layer, biases, and weights of zero stay what they are.
+
+    It is the last place of the products: where these are rounded, they see a move by exactly one unit.
+    """
+    static, stored = make_static(width=8, inits=(init,), dtype=dtype), param_dtype(dtype)
     data = Data(examples("softmax_cross_entropy"), None)
-    data = jax.tree.map(lambda leaf: leaf if leaf.dtype == np.int32 else leaf.astype(dtype), data)
+    data = jax.tree.map(lambda leaf: leaf if leaf.dtype == np.int32 else leaf.astype(stored), data)
     hparams = make_hparams(static, trials=2, seed=3, twin=[False, True], width=5)
     with precision_context(static):
         states = jax.vmap(lambda one: start_one(static, one, data))(hparams)
@@ -314,9 +416,10 @@ def test_the_first_weights_of_a_twin_are_a_unit_in_the_last_place_away(init, dty
     plain, twin = ([leaf[i] for leaf in jax.tree.leaves(states.params)] for i in range(2))
     moved = 0
     for one, other in zip(plain, twin, strict=True):
-        assert one.dtype == other.dtype == dtype
-        want = np.where(one == 0, one, np.nextafter(one, np.asarray(np.inf, dtype)))
-        np.testing.assert_array_equal(other, want, strict=True)
+        assert one.dtype == other.dtype == stored
+        products = one.astype(dtype)
+        want = np.where(one == 0, products, np.nextafter(products, np.asarray(np.inf, dtype)))
+        np.testing.assert_array_equal(other, want.astype(stored), strict=True)
         moved += (one != other).sum()
     # 5 of 8 units of 3 features, and as many weights of 3 outputs.
     assert moved == (0 if init == "zeros" else 30)
@@ -330,6 +433,54 @@ def twin_free(states, place):
 
 
 # The difference of two curves.
+
+
+@pytest.mark.parametrize(
+    ("stored", "twin", "unit", "wrong"),
+    [
+        # Half as many digits as the twin, and no more than half of those that there are.
+        ([1.0, 1.009, 1.0], [1.0, 1.0001, 1.0], 1e-7, False),
+        ([1.0, 1.011, 1.0], [1.0, 1.0001, 1.0], 1e-7, True),
+        ([1.0, 1.0003, 1.0], [1.0, 1.0, 1.0], 1e-7, False),
+        ([1.0, 1.001, 1.0], [1.0, 1.0, 1.0], 1e-7, True),
+        ([1.0, 1.05, 1.0], [1.0, 1.0, 1.0], 2.0**-7, False),
+        ([1.0, 1.2, 1.0], [1.0, 1.0, 1.0], 2.0**-7, True),
+        # The twin's later differences excuse no earlier one, its earlier ones a later one.
+        ([1.0, 1.2, 1.0], [1.0, 1.0, 1.2], 1e-7, True),
+        ([1.0, 1.0, 1.1], [1.0, 1.05, 1.0], 1e-7, False),
+        ([1.0, 1.0, 9.0], [1.0, 1.2, 1.0], 1e-7, False),
+        # A value that is lost, unless the twin's is.
+        ([1.0, np.nan, np.nan], [1.0, 1.0, 1.0], 1e-7, True),
+        ([1.0, 1.0, 1.0], [1.0, 1.0, np.nan], 1e-7, False),
+    ],
+)
+def test_a_curve_is_wrong_far_beyond_its_twin(stored, twin, unit, wrong):
+    alone = again(train_loss=[1.0, 1.0, 1.0])
+    assert is_wrong(again(train_loss=stored), alone, again(train_loss=twin), unit) == wrong
+
+
+def test_a_trial_that_is_said_to_have_diverged_is_wrong():
+    loss = {"train_loss": [1.0, 1.0]}
+    ok, gone, chaotic = again(**loss), again(1, **loss), again(train_loss=[1.0, 2.0])
+    assert is_wrong(gone, ok, ok, 1e-7)
+    assert is_wrong(ok, gone, gone, 1e-7)
+    assert not is_wrong(gone, ok, gone, 1e-7)
+    assert not is_wrong(gone, ok, chaotic, 1e-7)
+
+
+def test_an_example_on_a_boundary_is_not_wrong():
+    loss = {"train_loss": [1.0, 0.5]}
+    one, other = again(val_accuracy=[0.5, 0.90], **loss), again(val_accuracy=[0.5, 0.97], **loss)
+    assert not is_wrong(one, other, other, 1e-7)
+    assert is_wrong(one, again(val_accuracy=[0.5, 0.7], **loss), again(val_accuracy=[0.5, 0.7], **loss), 1e-7)
+
+
+def test_float32_curves_of_a_float64_training_are_not_wrong():
+    """Directories of earlier versions hold them, with what overflows as infinity."""
+    with np.errstate(over="ignore"):
+        stored = again(train_loss=np.float32([1 / 3, 1e39]))
+    alone = Retrained({"train_loss": np.array([1 / 3, 1e39])}, -1)
+    assert not is_wrong(stored, alone, alone, 2.0**-52)
 
 
 def again(diverged_at=-1, **metrics):

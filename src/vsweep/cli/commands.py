@@ -65,17 +65,18 @@ def _run(words: Sequence[str]) -> None:
 
 
 def _finish(trained: vsweep.Sweep) -> None:
-    """Print the directory, and exit with status 1 if a tracker did not receive all of the sweep."""
+    """Print the directory; exit with status 1 if its numbers are wrong or a tracker did not get them all."""
     print(trained.directory, flush=True)
-    if trained.unsent and HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+    failed = bool(trained.unsent or (trained.verified or {}).get("wrong"))
+    if failed and HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
         # An exit here would keep the later jobs from running.
-        _unsent.append(trained.unsent)
-    elif trained.unsent:
+        _failed.append(trained.directory)
+    elif failed:
         raise SystemExit(1)
 
 
-# Messages on results of this process's jobs that a tracker did not receive.
-_unsent: list[str] = []
+# Directories of this process's jobs that failed.
+_failed: list[Path] = []
 
 
 def _reproduce(trial: int, **options: Any) -> None:
@@ -94,8 +95,11 @@ def _resume(directory: str, *words: str) -> None:
 
 
 def _verify(directory: str, **options: Any) -> None:
-    print_verification(vsweep.verify(directory, **options))
+    verified = vsweep.verify(directory, **options)
+    print_verification(verified)
     print(Path(directory) / VERIFIED, flush=True)
+    if verified["wrong"]:
+        raise SystemExit(1)
 
 
 def _confirm(directory: str, **options: Any) -> None:
@@ -174,7 +178,7 @@ def _through_hydra(command: str, flags: Sequence[str], words: Sequence[str]) -> 
     sys.argv = [sys.argv[0], *flags, *(override.for_hydra() for override in overrides)]
     with _readable_errors(words):
         {"run": _run_job, "plan": _plan_job}[command]()
-    if _unsent:
+    if _failed:
         raise SystemExit(1)
 
 

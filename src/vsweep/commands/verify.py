@@ -35,8 +35,9 @@ def verify(
 
     The trials are the best one, one that diverged, the first and the last of the program with the most
     padding, and `k` random ones. Each is trained unpadded and alone, and so is its twin: the same trial, its
-    initial weights moved by one unit in the last place. A trial whose twin's curve differs from its own by
-    more than 1 % is chaotic: rounding decides its curve.
+    initial weights and its learning rate moved by one unit in the last place of `dtype`. A trial whose twin's
+    curve differs from its own by more than 1 % is chaotic: rounding decides its curve. A trial whose stored
+    curve is off by far more than its twin's is wrong: the numbers of the sweep are not to be trusted.
 
     Args:
         directory: The sweep's directory.
@@ -46,7 +47,7 @@ def verify(
         allow_targets: Modules whose functions the sweep's config may name.
 
     Returns:
-        The content of `verify.json`.
+        The content of `verify.json`; `wrong` lists the numbers of the trials whose curves are wrong.
 
     Raises:
         ConfigError: If there is no sweep, or its data or functions have changed.

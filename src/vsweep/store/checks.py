@@ -22,6 +22,12 @@ def describe_verification(record: Mapping[str, Any]) -> str:
     if steady:
         difference, twin = (max(trial[key] for trial in steady) for key in ("difference", "twin"))
         line += f"; their curves differ by at most {difference:.0e}, and their twins' by {twin:.0e}"
+    # Records of earlier versions do not have it.
+    if record.get("wrong"):
+        line += (
+            f"; WRONG: {_names(record['wrong'])} trained alone differs by far more than rounding explains;"
+            " train the sweep again in a new dir with block=1, and report this"
+        )
     changed = record["changed"]
     line += f"; the verdict changed for {_names(changed)}" if changed else "; no verdict changed"
     if record["chaotic"]:

@@ -71,6 +71,7 @@ class Task(NamedTuple):
         scores: `(params, examples) -> scalars`, by name, further metrics after the last step.
         unit: The least value that stands for the first loss when later losses are compared with it; 0 for
             losses that are never negative.
+        dtype: The dtype of the products; None for that of the parameters.
     """
 
     init: Callable[[Array], Params]
@@ -80,6 +81,7 @@ class Task(NamedTuple):
     end: Callable[[Params], Metrics] = nothing
     scores: Callable[[Params, Examples], Metrics] = no_scores
     unit: float = 0.0
+    dtype: str | None = None
 
 
 def scalar_names(params: Params) -> list[str]:
@@ -241,7 +243,7 @@ class Supervised:
         def path(params: Params) -> Metrics:
             return scalars(params) if self.recorded else {}
 
-        return Task(init, loss, apply, path, scores=scores)
+        return Task(init, loss, apply, path, scores=scores, dtype=self.dtype)
 
 
 def _expect(source: str, x: Array, shape: tuple[int, ...]) -> None:

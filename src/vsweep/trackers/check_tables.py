@@ -18,7 +18,8 @@ def print_verification(record: Mapping[str, Any]) -> None:
     """Print a table of the retrained trials and a summary; record: the content of `verify.json`."""
     rows = []
     for trial in record["trials"]:
-        verdict = ", ".join(trial["changed"]) or ("chaotic" if trial["chaotic"] else "the same")
+        verdicts = [*(["wrong"] if trial["wrong"] else []), *trial["changed"]]
+        verdict = ", ".join(verdicts) or ("chaotic" if trial["chaotic"] else "the same")
         difference, twin = f"{trial['difference']:.1e}", f"{trial['twin']:.1e}"
         rows.append((trial["trial"], trial["seed"], trial["why"], difference, trial["metric"], twin, verdict))
     names = ("trial", "seed", "why", "difference", "metric", "twin", "verdict")

@@ -141,12 +141,16 @@ def start(trial: Trial, twin: Array) -> TrainState:
 
     Args:
         trial: The parts of the trial.
-        twin: Bool scalar; whether each first weight that is not 0 is moved by one unit in the last place.
+        twin: Bool scalar; whether each first weight that is not 0 is moved by one unit in the last place of
+            the products' dtype.
     """
     params = trial.task.init(random.fold_in(trial.key, 0))
 
     def moved(p: Array) -> Array:
-        return jnp.where(twin & (p != 0), jnp.nextafter(p, jnp.full_like(p, jnp.inf)), p)
+        # A smaller move would be lost where the products round the weights.
+        rounded = p.astype(trial.task.dtype or p.dtype)
+        above = jnp.nextafter(rounded, jnp.full_like(rounded, jnp.inf)).astype(p.dtype)
+        return jnp.where(twin & (p != 0), above, p)
 
     params = jax.tree.map(moved, params)
     shuffled = trial.length.batch_size is not None and trial.draw is None

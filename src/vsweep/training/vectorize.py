@@ -48,8 +48,8 @@ class HParams(NamedTuple):
 
     Attributes:
         seed: Uint32, the seed of the trial.
-        twin: Bool, whether the trial's first weights are moved by one unit in the last place, to see how far
-            rounding carries the curve.
+        twin: Bool, whether the trial's first weights are moved by one unit in the last place of the products'
+            dtype, to see how far rounding carries the curve.
         diverge_above: Floating, see `loop.Trial`.
         task: The traced fields of `model` and `loss`, by name.
         optimizer: Floating, the traced fields of the optimizer, by name.

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jax.sharding import Mesh
@@ -16,10 +17,15 @@ from vsweep.engine.tuning.cost_model import NO_LIMITS, Arrangement, Costs
 from vsweep.engine.tuning.timings import TimingCache, short_name
 from vsweep.metrics import final_values, higher_is_better
 from vsweep.store.blocks import TrainedBlock
+from vsweep.tasks.task import param_dtype
 from vsweep.training.vectorize import Static
 
 # A trial is chaotic if the relative difference of its twin's curve from its own exceeds this.
 CHAOTIC = 0.01
+# Curves are compared up to the record at which the twin's has left the trial's by this share.
+_COMPARABLE = 0.1
+# Accuracies may differ by this much: rounding can move an example across a class boundary.
+_FLIPS = 0.1
 # Below these shares of a curve's largest value, the values of a metric that can cancel, and of a loss, are
 # only rounding errors.
 _CANCELS = 1e-3
@@ -130,8 +136,9 @@ def verify(
     for row, reason in chosen.items():
         trial = int(number[row])
         alone, twin = again[row]
-        recorded = _stored_curve(curves.get_group(trial), table.loc[trial], list(alone.metrics))
-        off, where = difference(recorded, alone)
+        recorded = _stored_curves(curves.get_group(trial), table.loc[trial], list(alone.metrics))
+        unit = rounding_unit(next(program for program in programs if row in program.rows))
+        off, where = max(difference(curve, alone) for curve in recorded)
         twin_off, _ = difference(alone, twin)
         checked.append(
             {
@@ -143,7 +150,8 @@ def verify(
                 "metric": where,
                 "twin": twin_off,
                 "chaotic": bool(twin_off > CHAOTIC),
-                "changed": _changed(recorded, alone, ranked, trial, metric),
+                "changed": _changed(recorded[0], alone, ranked, trial, metric),
+                "wrong": any(is_wrong(curve, alone, twin, unit) for curve in recorded),
             }
         )
     return summarize(checked, len(trials))
@@ -156,6 +164,7 @@ def summarize(checked: Sequence[Mapping[str, Any]], trials: int) -> dict[str, An
         "of": trials,
         "largest_difference": max((trial["difference"] for trial in checked), default=None),
         "largest_twin": max((trial["twin"] for trial in checked), default=None),
+        "wrong": [trial["trial"] for trial in checked if trial["wrong"]],
         "changed": [trial["trial"] for trial in checked if trial["changed"]],
         "chaotic": [trial["trial"] for trial in checked if trial["chaotic"]],
         "trials": list(checked),
@@ -166,7 +175,7 @@ class Retrained(NamedTuple):
     """The curve of a trial, as stored or as trained again.
 
     Attributes:
-        metrics: Each float32 `(records,)`.
+        metrics: Each floating `(records,)`.
         diverged_at: The step at which the trial diverged; -1 if it did not.
     """
 
@@ -193,22 +202,32 @@ def lone_programs(plan: Plan, rows: Sequence[int], costs: Costs) -> list[Program
     programs: list[Program] = []
     for members in groups.values():
         count, devices = len(members), plan.hardware.devices
+        member_rows, twin = np.concatenate([member.rows for member in members]), np.arange(2 * count) >= count
         both: Any = jax.tree.map(
             lambda *leaves: np.concatenate([*leaves, *leaves]), *(member.hparams for member in members)
         )
-        member_rows = np.concatenate([member.rows for member in members])
+        # Weights of zero cannot be moved by a unit, so the rate of a twin's updates is moved as well.
+        lr = both.optimizer["lr"] * np.where(twin, 1.0 + rounding_unit(members[0]), 1.0)
         block = -(-2 * count // devices) * devices
         programs.append(
             replace(
                 members[0],
                 number=len(programs),
                 rows=np.concatenate([member_rows, member_rows + len(plan.grid)]),
-                hparams=both._replace(twin=np.arange(2 * count) >= count),
+                hparams=both._replace(
+                    twin=twin, optimizer={**both.optimizer, "lr": lr.astype(both.optimizer["lr"].dtype)}
+                ),
                 arrangement=Arrangement(block, 1, members[0].shape.single_kernel),
                 segment=0,
             )
         )
     return programs
+
+
+def rounding_unit(program: Program) -> float:
+    """Return the unit in the last place of 1 in the dtype of a program's products."""
+    task = program.static.task(jax.tree.map(lambda leaf: leaf[0], program.hparams.task))
+    return float(jnp.finfo(task.dtype or param_dtype(program.static.dtype)).eps)
 
 
 def train_alone(
@@ -226,25 +245,37 @@ def train_alone(
     return {row: (first, results[row + trials]) for row, first in results.items() if row < trials}
 
 
-def _stored_curve(part: pd.DataFrame, trial: pd.Series, metrics: Sequence[str]) -> Retrained:
-    part = part.sort_values("step")
-    step = trial["diverged_at"]
-    return Retrained({name: part[name].to_numpy() for name in metrics}, -1 if pd.isna(step) else int(step))
+def _stored_curves(part: pd.DataFrame, trial: pd.Series, metrics: Sequence[str]) -> list[Retrained]:
+    """Return a trial's stored curve; where the table lists other final values, also one that ends in them."""
+    step, part = trial["diverged_at"], part.sort_values("step")
+    curve = Retrained({name: part[name].to_numpy() for name in metrics}, -1 if pd.isna(step) else int(step))
+    listed = {name: np.append(v[:-1], trial[f"final_{name}"]) for name, v in curve.metrics.items()}
+    same = all(np.array_equal(v, listed[name], equal_nan=True) for name, v in curve.metrics.items())
+    return [curve] if same else [curve, curve._replace(metrics=listed)]
 
 
 def difference(one: Retrained, other: Retrained) -> tuple[float, str]:
-    """Return the largest relative difference of two curves, and the metric that has it.
-
-    The difference at a record is `|a - b| / max(|a|, |b|)`, and `|a - b|` for accuracies. Records after the
-    first value that is not finite in either curve do not count. The denominator is at least 1/1000 of the
-    curve's largest value so far for a metric that can cancel (a gradient, a parameter, a function that passes
-    0), and a millionth of it for a loss: smaller values are only rounding errors.
-    """
+    """Return the largest difference of two curves, see `distances`, and the metric that has it."""
     largest = (0.0, "")
+    for name, distance in distances(one, other).items():
+        if distance.max(initial=0.0) > largest[0]:
+            largest = float(distance.max()), name
+    return largest
+
+
+def distances(one: Retrained, other: Retrained) -> dict[str, np.ndarray]:
+    """Return the relative difference of two curves at each record, float64 `(records,)` for each metric.
+
+    It is `|a - b| / max(|a|, |b|)`, and `|a - b|` for accuracies. Records after the first value that is not
+    finite in either curve do not count and are 0. The denominator is at least 1/1000 of the curve's largest
+    value so far for a metric that can cancel (a gradient, a parameter, a function that passes 0), and a
+    millionth of it for a loss: smaller values are only rounding errors.
+    """
+    relative = {}
     for name, values in one.metrics.items():
         a, b = values.astype(np.float64), other.metrics[name].astype(np.float64)
         finite = np.logical_and.accumulate(np.isfinite(a) & np.isfinite(b))
-        a, b = a[finite], b[finite]
+        a, b = np.where(finite, a, 0.0), np.where(finite, b, 0.0)
         scale = np.ones_like(a)
         if not higher_is_better(name):
             scale = np.maximum(np.abs(a), np.abs(b))
@@ -252,10 +283,44 @@ def difference(one: Retrained, other: Retrained) -> tuple[float, str]:
             cancels = name == "grad_norm" or name.startswith("param") or below
             # Only earlier values count, since a trial that diverges must not hide earlier differences.
             scale = np.maximum(scale, (_CANCELS if cancels else _VANISHES) * np.maximum.accumulate(scale))
-        distance = np.abs(a - b) / np.where(scale == 0.0, 1.0, scale)
-        if distance.max(initial=0.0) > largest[0]:
-            largest = float(distance.max()), name
-    return largest
+        relative[name] = np.abs(a - b) / np.where(scale == 0.0, 1.0, scale)
+    return relative
+
+
+def is_wrong(recorded: Retrained, alone: Retrained, twin: Retrained, unit: float) -> bool:
+    """Return whether a stored curve is off by far more than rounding moves it, which the twin shows.
+
+    At each record the stored curve has to agree with that of the trial alone to half as many digits as the
+    twin's has agreed so far. Records after the twin's curve has left the trial's do not count.
+
+    Args:
+        recorded: The stored curve.
+        alone: The curve of the trial, trained alone.
+        twin: The curve of its twin.
+        unit: The unit in the last place of 1 in the dtype of the products.
+    """
+    # Directories of earlier versions hold float32 numbers of float64 trainings.
+    with np.errstate(over="ignore"):
+        narrow = {name: v.astype(np.float32) for name, v in recorded.metrics.items()}
+        same = all(np.array_equal(v, narrow[name], equal_nan=True) for name, v in recorded.metrics.items())
+        dtype = np.float32 if same else np.float64
+        alone, twin = (
+            curve._replace(metrics={name: v.astype(dtype) for name, v in curve.metrics.items()})
+            for curve in (alone, twin)
+        )
+    off, twin_off = distances(recorded, alone), distances(alone, twin)
+    # One example on the other side of a class boundary moves an accuracy, and no loss.
+    smooth = [twin_off[name] for name in twin_off if not higher_is_better(name)]
+    rounding = np.maximum.accumulate(np.max(smooth, axis=0)).clip(max(unit, float(np.finfo(dtype).eps)))
+    comparable, allowed = rounding <= _COMPARABLE, np.sqrt(rounding)
+    for name, distance in off.items():
+        bound = np.maximum(allowed, _FLIPS) if higher_is_better(name) else allowed
+        finite, *expected = (np.isfinite(curve.metrics[name]) for curve in (recorded, alone, twin))
+        lost = (finite != expected[0]) & (expected[0] == expected[1])
+        if (comparable & ((distance > bound) | lost)).any():
+            return True
+    diverged = [curve.diverged_at >= 0 for curve in (recorded, alone, twin)]
+    return bool(comparable.all()) and diverged[0] != diverged[1] == diverged[2]
 
 
 def _changed(recorded: Retrained, alone: Retrained, ranked: pd.Series, trial: int, metric: str) -> list[str]:
