@@ -55,6 +55,12 @@ def axes_of(trials: pd.DataFrame) -> list[str]:
     return columns[columns.index("seed") + 1 : end]
 
 
+def followers_of(trials: pd.DataFrame) -> list[str]:
+    """Return the fields that follow axes in a table of trials, its columns between `cell` and `seed`."""
+    columns = list(trials.columns)
+    return [name for name in columns[columns.index("cell") + 1 : columns.index("seed")] if name != "split"]
+
+
 def default_metric(trials: pd.DataFrame) -> str:
     """Return the metric that ranks a table of trials: the preferred one that most trials have."""
     known = {

@@ -67,8 +67,11 @@ def open_store(spec: SweepSpec, plan: Plan, directory: Path | None) -> Store:
 def _table(plan: Plan) -> Table:
     grid = plan.grid
     number, row, seed = grid.trials()
-    columns: dict[str, Any] = {"trial": number, "cell": grid.cells[row], "seed": seed}
-    columns |= {axis.path: _column(grid.column(i))[row] for i, axis in enumerate(grid.axes)}
+    columns: dict[str, Any] = {"trial": number, "cell": grid.cells[row]}
+    values = {axis.path: _column(grid.column(i))[row] for i, axis in enumerate(grid.axes)}
+    # What follows an axis is none: it comes before the seed, and all axes come behind it.
+    followers = [grid.axes[i].path for i in grid.followers]
+    columns |= {path: values.pop(path) for path in followers} | {"seed": seed} | values
     names = metric_names(plan), test_names(plan), column_names(plan)
     dtypes = [param_dtype(program.static.dtype) for program in plan.programs]
     widest = str(np.result_type(*dtypes))

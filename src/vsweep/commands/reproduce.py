@@ -10,9 +10,10 @@ import numpy as np
 
 from vsweep.commands.directory import plan_again, recorded_spec
 from vsweep.commands.train import train_sweep
-from vsweep.config.overrides import spell
+from vsweep.config.overrides import from_value, spell
 from vsweep.config.spec import make_spec
 from vsweep.config.to_overrides import cell_values
+from vsweep.config.user_input import UserConfig
 from vsweep.errors import ConfigError
 from vsweep.results import Sweep
 
@@ -88,7 +89,9 @@ def reproduce(
     """
     fields = _fields(directory, trial, own, allow_targets)
     more = {"keep.params": "all", "verify": False, "tracker": "none", "allow_targets": list(allow_targets)}
-    spec = replace(make_spec(fields | more, own), name=f"trial-{trial}")
+    spec = replace(
+        make_spec(UserConfig(list(starmap(from_value, (fields | more).items()))), own), name=f"trial-{trial}"
+    )
     plan_again(spec, Sweep(directory), trial)
     sweep = train_sweep(spec, None if to is None else Path(to), quiet=quiet)
     (number,) = sweep.trials["trial"]

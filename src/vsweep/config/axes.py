@@ -1,7 +1,7 @@
 """Axes as a config writes them: all combinations under `grid`, rows of values under `draws`."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import product
 from typing import Any, NamedTuple
@@ -43,6 +43,14 @@ class RawAxes(NamedTuple):
             first = [self.axes[i].values[index] for i, index in zip(drawn, row, strict=True)]
             for rest in product(*crossed):
                 yield (*first, *rest)
+
+    def draws_of(self, choice: Sequence[str]) -> np.ndarray:
+        """Return the rows of `draws` with a combination of choices on the axes over groups."""
+        rows = np.ones(len(self.draws), bool)
+        for i, value in zip(self.groups, choice, strict=True):
+            if i < self.draws.shape[1]:
+                rows &= self.draws[:, i] == self.axes[i].values.index(value)
+        return self.draws[rows]
 
     @contextmanager
     def naming_axes(self) -> Iterator[None]:

@@ -34,18 +34,34 @@ class Axis(NamedTuple):
     values: tuple[Any, ...]
 
 
+class FollowerAxis(NamedTuple):
+    """A field whose value is a function of axes, as an axis that adds no cells.
+
+    Attributes:
+        axis: The field and its values.
+        on: The paths of the axes that decide the value.
+        places: A function from the indices of cells on the axes, int64 `(cells, axes)`, to the index of each
+            cell's value.
+    """
+
+    axis: Axis
+    on: tuple[str, ...]
+    places: Callable[[np.ndarray], np.ndarray]
+
+
 @dataclass(frozen=True)
 class Grid:
     """The cells that are trained.
 
     Attributes:
-        axes: The axes in the file's order, drawn ones first.
+        axes: The axes in the file's order, drawn ones first, and at the end the fields that follow axes.
         cells: The cells' numbers, int64 `(cells,)`, rising.
         index: The index of each cell's value on each axis, int64 `(cells, axes)`; -1 where a cell lacks the
             field.
         seeds: The seeds in order.
         collapsed: The number of cells that are trained under another cell's number.
         drawn: The number of drawn axes.
+        follows: The axes that each field at the end of `axes` follows.
     """
 
     axes: tuple[Axis, ...]
@@ -54,10 +70,16 @@ class Grid:
     seeds: tuple[int, ...]
     collapsed: int
     drawn: int = 0
+    follows: tuple[tuple[str, ...], ...] = ()
 
     def __len__(self) -> int:
         """Return the number of trials."""
         return len(self.cells) * len(self.seeds)
+
+    @property
+    def followers(self) -> range:
+        """The positions in `axes` of the fields that follow axes."""
+        return range(len(self.axes) - len(self.follows), len(self.axes))
 
     def column(self, axis: int) -> np.ndarray:
         """Return the value of each cell on an axis, as objects `(cells,)`; None where the cell has none."""
@@ -80,6 +102,7 @@ def expand(
     has: Callable[[Mapping[str, Any]], set[str]] | None = None,
     *,
     draws: np.ndarray | None = None,
+    followers: Sequence[FollowerAxis] = (),
 ) -> Grid:
     """Return all cells of the axes, in the file's order, with cells that cannot be told apart collapsed.
 
@@ -90,6 +113,7 @@ def expand(
         has: A function from the values on those axes to the paths of the fields that such a cell has.
         draws: The indices of the values of every draw on the first k axes, int64 `(draws, k)`; these axes
             have no other combinations.
+        followers: The fields that follow axes.
 
     Raises:
         ConfigError: If there are too many trials.
@@ -102,6 +126,9 @@ def expand(
         raise ConfigError("grid", f"{count:,} trials", f"it takes up to {_MOST:,}")
     rest = np.indices(shape, np.int64).reshape(len(shape), math.prod(shape)).T
     index = np.hstack([np.repeat(draws, len(rest), axis=0), np.tile(rest, (len(draws), 1))])
+    # The values are those of the full product: a cell that lacks an axis may still follow it.
+    index = np.column_stack([index, *(follower.places(index) for follower in followers)])
+    axes = [*axes, *(follower.axis for follower in followers)]
     if has is not None:
         positions = [i for i, axis in enumerate(axes) if axis.path in selectors]
         for combination in np.unique(index[:, positions], axis=0):
@@ -112,7 +139,8 @@ def expand(
             index[np.ix_(rows, absent)] = _NO_VALUE
     first = np.sort(np.unique(index, axis=0, return_index=True)[1])
     cells, collapsed = first.astype(np.int64), len(index) - len(first)
-    return Grid(tuple(axes), cells, index[first], tuple(seeds), collapsed, drawn)
+    follows = tuple(follower.on for follower in followers)
+    return Grid(tuple(axes), cells, index[first], tuple(seeds), collapsed, drawn, follows)
 
 
 def axis_values(path: str, node: Any) -> tuple[Any, ...]:

@@ -16,7 +16,6 @@ from omegaconf import OmegaConf
 from vsweep.config import sweep_file
 from vsweep.config.groups import CONF, sweep_files
 from vsweep.config.overrides import Override
-from vsweep.config.values import resolve
 from vsweep.errors import ConfigError, suggest
 
 
@@ -35,14 +34,14 @@ def _composed(*choices: str) -> dict[str, Any]:
 
 
 def compose(overrides: Sequence[Override], chosen: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return the resolved config of some overrides.
+    """Return the config of some overrides, whose interpolations are not resolved.
 
     Args:
         overrides: The overrides, with those of a sweep file in front.
         chosen: Choices by group, in place of those in the overrides.
 
     Raises:
-        ConfigError: If an override does not fit, or an interpolation cannot be resolved.
+        ConfigError: If an override does not fit.
     """
     choices = {override.key: override.value for override in overrides if override.kind == "choose"}
     choices |= chosen or {}
@@ -52,7 +51,7 @@ def compose(overrides: Sequence[Override], chosen: Mapping[str, str] | None = No
     tree = deepcopy(_composed() | parts)
     for override in overrides:
         override.apply(tree)
-    return resolve(tree)
+    return tree
 
 
 def register_sweeps() -> None:

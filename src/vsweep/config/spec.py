@@ -1,12 +1,24 @@
 """The specification of a sweep: its cells, and the checked config of each."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from vsweep.config.axes import RawAxes, read_axes
+from vsweep.config.followers import (
+    VARY,
+    Follower,
+    ResolvedCells,
+    assigned,
+    check_shared,
+    follower_axes,
+    interpolated,
+    is_shared,
+    resolve_cells,
+)
 from vsweep.config.grid import Axis, Grid, expand, seed_list
 from vsweep.config.groups import check_choice
 from vsweep.config.hydra_compose import compose
@@ -24,7 +36,8 @@ from vsweep.config.validate import (
     values_before,
     with_values,
 )
-from vsweep.config.values import assign
+from vsweep.config.values import assign, resolve_parts, select
+from vsweep.errors import ConfigError
 
 _INIT, _INIT_SCALE = "model.init", "model.init_scale"
 Choice = tuple[str, ...]
@@ -41,6 +54,7 @@ class SweepSpec:
         grid: The sweep's cells.
         variants: The config of the cells, by their choices on the axes over groups, in axis order.
         own: The user's own functions by group.
+        followers: The fields that follow axes, by the choice of the cells.
         notes: Remarks on the overrides, for the user.
     """
 
@@ -50,6 +64,7 @@ class SweepSpec:
     grid: Grid
     variants: Mapping[Choice, Config]
     own: Mapping[str, Any]
+    followers: Mapping[Choice, Sequence[Follower]]
     notes: tuple[str, ...] = ()
 
     @property
@@ -65,7 +80,14 @@ class SweepSpec:
 
     def record(self) -> dict[str, Any]:
         """Return what `spec_from_record` needs beside the resolved config, as plain values."""
-        variants = [{"choice": list(key), "config": as_dict(config)} for key, config in self.variants.items()]
+        variants = [
+            {
+                "choice": list(choice),
+                "config": as_dict(config),
+                "followers": [follower._asdict() for follower in self.followers[choice]],
+            }
+            for choice, config in self.variants.items()
+        ]
         return {"name": self.name, "words": self.words, "variants": variants}
 
     def cell(self, number: int) -> Config:
@@ -94,12 +116,16 @@ def make_spec(config: ConfigInput | UserConfig, own: Mapping[str, Any] | None = 
     overrides = [override for override in overrides if override.key not in own]
     overrides += [from_value(group, OWN) for group in own]
     changes = [*sweep_overrides(overrides), *overrides]
-    raw = compose(changes)
-    axes = read_axes(raw)
-    variants = _variants(changes, own, axes)
+    tree = compose(changes)
+    tree |= resolve_parts(tree, VARY)
+    axes = read_axes(tree)
+    cells = _cells(changes, tree, axes)
+    variants = _variants(cells, own, axes)
+    raw = _raw(tree, next(iter(cells.values())).first, axes)
+    followers = {choice: part.followers for choice, part in cells.items()}
     sweeps = [override.value for override in overrides if override.key == "sweep"]
     name = sweeps[-1] if sweeps else _default_name(variants.values())
-    return replace(_spec(name, overrides, raw, axes, variants, own), notes=notes)
+    return replace(_spec(name, overrides, raw, axes, variants, own, followers), notes=notes)
 
 
 def spec_from_record(
@@ -120,7 +146,12 @@ def spec_from_record(
         tuple(variant["choice"]): check_config(_with_missing_fields({**raw, **variant["config"]}), own)
         for variant in record["variants"]
     }
-    return _spec(record["name"], record["words"], raw, read_axes(raw), variants, own)
+    # Directories of an earlier version have no followers: their cells were trained with one value.
+    followers = {
+        tuple(variant["choice"]): [Follower(**follower) for follower in variant.get("followers", ())]
+        for variant in record["variants"]
+    }
+    return _spec(record["name"], record["words"], raw, read_axes(raw), variants, own, followers)
 
 
 def _with_missing_fields(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,11 +169,15 @@ def _spec(
     raw_axes: RawAxes,
     variants: Mapping[Choice, Config],
     own: Mapping[str, Any],
+    followers: Mapping[Choice, Sequence[Follower]],
 ) -> SweepSpec:
     axes = raw_axes.parse(variants.values())
-    selectors, has = _field_selectors(axes, raw_axes.groups, variants)
-    grid = expand(axes, seed_list(raw.get("seeds")), selectors, has, draws=raw_axes.draws)
-    return SweepSpec(name, tuple(overrides), raw, grid, variants, own)
+    following = follower_axes(followers, variants, raw_axes)
+    every = [*axes, *(follower.axis for follower in following)]
+    selectors, has = _field_selectors(every, raw_axes.groups, variants)
+    seeds = seed_list(raw.get("seeds"))
+    grid = expand(axes, seeds, selectors, has, draws=raw_axes.draws, followers=following)
+    return SweepSpec(name, tuple(overrides), raw, grid, variants, own, followers)
 
 
 def user_functions(*, model: Any = None, loss: Any = None, data: Any = None) -> dict[str, Any]:
@@ -151,30 +186,65 @@ def user_functions(*, model: Any = None, loss: Any = None, data: Any = None) -> 
     return {group: function for group, function in functions.items() if function is not None}
 
 
-def _variants(changes: Sequence[Override], own: Mapping[str, Any], axes: RawAxes) -> dict[Choice, Config]:
-    """Return the config of the cells, by their choices on the axes over groups."""
+def _cells(
+    changes: Sequence[Override], tree: Mapping[str, Any], axes: RawAxes
+) -> dict[Choice, ResolvedCells]:
+    """Return the resolved config of the cells, by their choices on the axes over groups.
+
+    Args:
+        changes: The overrides, those of a sweep file included.
+        tree: The config that they compose, with resolved axes.
+        axes: The axes.
+    """
     for i in axes.groups:
         for value in axes.axes[i].values:
             check_choice(axes.axes[i].path, value, field=axes.field(i))
-    variants: dict[Choice, Config] = {}
-    raws = []
+    cells = {}
+    trees = []
     for choice in axes.group_choices():
         chosen = {axes.axes[i].path: value for i, value in zip(axes.groups, choice, strict=True)}
-        raws.append(_with_first_values(compose(changes, chosen), axes))
-        with axes.naming_axes():
-            variants[choice] = parse_config(raws[-1], own)
-    refuse_unused(raws, list(variants.values()))
+        trees.append(compose(changes, chosen))
+        with _naming_cells(chosen):
+            cells[choice] = resolve_cells(trees[-1], axes, axes.draws_of(choice))
+    resolved = [part.first for part in cells.values()]
+    for path in filter(is_shared, interpolated(trees[0])):
+        check_shared(path, [select(one, path) for one in [tree] * path.startswith(VARY) + resolved])
+    return cells
+
+
+@contextmanager
+def _naming_cells(chosen: Mapping[str, str]) -> Iterator[None]:
+    """Name the cells in the message about a field that cannot be resolved in all of them."""
+    try:
+        yield
+    except ConfigError as error:
+        if not chosen:
+            raise
+        cells = " ".join(f"{group}={choice}" for group, choice in chosen.items())
+        raise ConfigError(error.field, f"{error.got}, in the cells of {cells}", error.takes) from error
+
+
+def _raw(tree: dict[str, Any], first: Mapping[str, Any], axes: RawAxes) -> dict[str, Any]:
+    """Return a composed config as plain values, those of the first cell where they are interpolated.
+
+    The field of an axis keeps the value that it would have without the axis.
+    """
+    paths = interpolated(tree)
+    own = [axis.path for axis in axes.axes if axis.path in paths]
+    raw = assigned(tree, first, [path for path in paths if path not in own])
+    for path, value in resolve_parts(tree, own).items():
+        assign(raw, path, value)
+    return raw
+
+
+def _variants(
+    cells: Mapping[Choice, ResolvedCells], own: Mapping[str, Any], axes: RawAxes
+) -> dict[Choice, Config]:
+    """Return the checked config of the cells, by their choices on the axes over groups."""
+    with axes.naming_axes():
+        variants = {choice: parse_config(part.first, own) for choice, part in cells.items()}
+    refuse_unused([part.first for part in cells.values()], list(variants.values()))
     return variants
-
-
-def _with_first_values(raw: Mapping[str, Any], axes: RawAxes) -> dict[str, Any]:
-    """Return the config with each axis's first value in its field, which may have no other value."""
-    config = {key: dict(value) if isinstance(value, Mapping) else value for key, value in raw.items()}
-    for path, values in axes.axes:
-        group, _, key = path.partition(".")
-        if key and isinstance(config.get(group), dict) and key in config[group]:
-            config[group][key] = values[0]
-    return config
 
 
 def _field_selectors(

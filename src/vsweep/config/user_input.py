@@ -1,10 +1,12 @@
 """Convert a user's config to overrides: words of a command line, or nested mappings of fields."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from vsweep.config.grid import axis_nodes
-from vsweep.config.overrides import Override, from_value, from_word
+from vsweep.config.overrides import Override, from_value, from_word, spell
+from vsweep.config.schema import FIELDS, GROUPS, SWEEP_FIELDS
 from vsweep.config.wandb.translate import fields_of_file, is_about_file
 
 ConfigInput = Sequence[str] | Mapping[str, Any]
@@ -26,7 +28,8 @@ def as_overrides(config: ConfigInput, *, multirun: bool = False) -> UserConfig:
     """Return a config as overrides, those of a W&B sweep file in front.
 
     Args:
-        config: Words, each of which is parsed once, or values, which are not parsed.
+        config: Words, each of which is parsed once, or values, which are not parsed: text is text, but for
+            interpolations of fields, such as `${optimizer.lr}`.
         multirun: Accept words that hold the values of several jobs.
 
     Raises:
@@ -34,7 +37,7 @@ def as_overrides(config: ConfigInput, *, multirun: bool = False) -> UserConfig:
     """
     if isinstance(config, Mapping):
         entries = [(_group_or_field(path), value) for path, value in axis_nodes(config)]
-        overrides = [from_value(path, value) for path, value in entries if not is_about_file(path)]
+        overrides = [_from_entry(path, value) for path, value in entries if not is_about_file(path)]
         about_file: list[Any] = [entry for entry in entries if is_about_file(entry[0])]
     else:
         words = [config] if isinstance(config, str) else config
@@ -45,6 +48,21 @@ def as_overrides(config: ConfigInput, *, multirun: bool = False) -> UserConfig:
         return UserConfig(overrides)
     fields, overrides, notes = fields_of_file(about_file, overrides)
     return UserConfig([*(from_value(path, value) for path, value in fields.items()), *overrides], notes)
+
+
+def _from_entry(path: str, value: Any) -> Override:
+    """Return the override of a field of a mapping; text that interpolates fields alone is interpolated."""
+    names = re.findall(r"\$\{([^{}]*)\}", value) if isinstance(value, str) else []
+    if not names or value.count("${") != len(names) or not all(map(_is_field, names)):
+        return from_value(path, value)
+    return from_word(spell(path, value).replace("\\${", "${"))
+
+
+def _is_field(path: str) -> bool:
+    group, _, key = path.partition(".")
+    return (
+        path in FIELDS or path in SWEEP_FIELDS or path == "seeds" or (group in GROUPS and key.isidentifier())
+    )
 
 
 def _group_or_field(path: str) -> str:

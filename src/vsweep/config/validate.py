@@ -253,32 +253,41 @@ def fields_of(config: Config) -> set[str]:
 
 
 def parse_axis(path: str, values: tuple[Any, ...], candidates: list[Config]) -> tuple[Any, ...]:
-    """Convert the values of an axis to the field's type.
+    """Convert the values of an axis to the field's type; see `parse_values`."""
+    field = f"grid.{path}"
+    if path in SWEEP_FIELDS or path == "seeds":
+        raise ConfigError(field, "not an axis", f"give `{path}` for the sweep as a whole")
+    return distinct(path, parse_values(path, values, candidates, field))
+
+
+def parse_values(
+    path: str, values: Sequence[Any], candidates: Sequence[Config], field: str
+) -> tuple[Any, ...]:
+    """Convert values to a field's type.
 
     Args:
         path: The field's dotted path.
         values: The values as written.
         candidates: The configs whose cells may have the field.
+        field: The name of the field in messages.
 
     Raises:
-        ConfigError: If a value is not accepted; the message names `grid.<path>`.
+        ConfigError: If a value is not accepted.
     """
     group, _, key = path.partition(".")
-    if path in SWEEP_FIELDS or path == "seeds":
-        raise ConfigError(f"grid.{path}", "not an axis", f"give `{path}` for the sweep as a whole")
     choices = [getattr(config, group) for config in candidates if group in GROUPS]
     takers = [choice for choice in choices if key in choice.fields]
     if takers and all(choice.is_user_function for choice in takers):
-        return values
+        return tuple(values)
     if takers and all(choice.is_coordinate(key) for choice in takers):
-        return distinct(path, [COORDINATE.parse(value, f"grid.{path}") for value in values])
+        return tuple(COORDINATE.parse(value, field) for value in values)
     if path not in FIELDS:
-        raise ConfigError(f"grid.{path}", "no such field", suggest(path, [*FIELDS, *GROUPS]))
-    parsed = list(values)
+        raise ConfigError(field, "no such field", suggest(path, [*FIELDS, *GROUPS]))
+    parsed = tuple(values)
     # Every choice that has the field is combined with every value, so each of them must accept it.
     for name in {choice.name: None for choice in takers} or [""]:
-        parsed = [parse_field(path, value, f"grid.{path}", name) for value in values]
-    return distinct(path, parsed)
+        parsed = tuple(parse_field(path, value, field, name) for value in values)
+    return parsed
 
 
 def with_values(config: Config, values: Mapping[str, Any]) -> Config:
@@ -293,6 +302,14 @@ def with_values(config: Config, values: Mapping[str, Any]) -> Config:
             part = getattr(config, group)
             config = replace(config, **{group: replace(part, fields={**part.fields, key: value})})
     return config
+
+
+def field_of(config: Config, path: str) -> Any:
+    """Return the value of a field that the config has."""
+    group, _, key = path.partition(".")
+    if key and not (group == "data" and key in EVERY_DATASET):
+        return getattr(config, group).fields[key]
+    return getattr(config, key or group)
 
 
 def as_dict(config: Config) -> dict[str, Any]:

@@ -6,7 +6,8 @@ need OmegaConf, so a token takes its place while OmegaConf resolves the rest.
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from secrets import token_hex
 from typing import Any
 
@@ -68,18 +69,50 @@ def resolve(tree: dict[str, Any]) -> dict[str, Any]:
         return tree
     # `scripts/bench.py` resolves plain values where OmegaConf is not installed.
     from omegaconf import OmegaConf
+
+    lists: dict[str, list[Any]] = {}
+    with interpolation():
+        node = OmegaConf.create(set_aside(tree, lists))
+        return put_back(OmegaConf.to_container(node, resolve=True, throw_on_missing=True), lists)
+
+
+def resolve_parts(tree: dict[str, Any], paths: Sequence[str]) -> dict[str, Any]:
+    """Return the resolved values at some dotted paths of a tree. Raises `ConfigError`."""
+    parts = {path: select(tree, path) for path in paths}
+    if is_final(parts):
+        return parts
+    from omegaconf import OmegaConf
+
+    lists: dict[str, list[Any]] = {}
+    with interpolation():
+        node = OmegaConf.create(set_aside(tree, lists))
+        return {path: put_back(resolved_field(node, path), lists) for path in paths}
+
+
+def resolved_field(node: Any, path: str) -> Any:
+    """Return the value at a dotted path of OmegaConf's config, as plain values."""
+    from omegaconf import OmegaConf
+
+    value = OmegaConf.select(node, path, throw_on_missing=True)
+    if OmegaConf.is_config(value):
+        value = OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
+    return value
+
+
+@contextmanager
+def interpolation() -> Iterator[None]:
+    """Refuse variables of the environment, and turn the errors of OmegaConf into a `ConfigError`."""
+    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from omegaconf.resolvers import oc
 
     def refuse(name: str, *_: Any) -> None:
         raise ConfigError("config", f"${{oc.env:{name}}} is refused", _SECRETS)
 
-    lists: dict[str, list[Any]] = {}
     # Variables of the environment may be secrets, and the resolved config is stored.
     OmegaConf.register_new_resolver("oc.env", refuse, replace=True)
     try:
-        node = OmegaConf.create(set_aside(tree, lists))
-        return put_back(OmegaConf.to_container(node, resolve=True, throw_on_missing=True), lists)
+        yield
     except RecursionError as error:
         raise ConfigError("config", "a value is nested too deeply", "give plain values") from error
     except (OmegaConfBaseException, ValueError) as error:

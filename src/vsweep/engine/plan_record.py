@@ -229,6 +229,8 @@ def as_text(name: str, plan: Plan) -> str:
         note = "" if not without else f", absent in {without:,} of the cells"
         note = note if without < len(grid.cells) else ", collapsed: no cell has this field"
         note = f", drawn{note}" if i < grid.drawn else note
+        if i in grid.followers:
+            note = f", follows {' and '.join(grid.follows[grid.followers.index(i)])}{note}"
         lines.append(f"  {axis.path}: {', '.join(shown)} ({len(values)}){note}")
     notes = [*plan.notes, *(split.dataset.note for split in plan.splits.values())]
     lines = [*(f"note: {note}" for note in reversed(notes) if note), *lines]

@@ -17,7 +17,7 @@ from vsweep.analysis.cells import rows_of
 from vsweep.analysis.convergence import aggregate_seeds, cell_summary, downsample
 from vsweep.analysis.labels import cell_label
 from vsweep.analysis.ranking import rank_cells
-from vsweep.metrics import axes_of, higher_is_better, preferred_metric
+from vsweep.metrics import axes_of, followers_of, higher_is_better, preferred_metric
 from vsweep.store.reader import StoredSweep
 from vsweep.store.writer import read_curves
 
@@ -122,7 +122,7 @@ class Runs:
             yield self._finish(run._replace(id=self._hash(self.level, *part["identity"]), rows=rows))
 
     def _trial_run(self, trials: pd.DataFrame) -> Run:
-        axes = axes_of(trials)
+        axes = [*axes_of(trials), *followers_of(trials)]
         row: Any = trials.astype(object).iloc[0].to_dict()
         cell = self._cell_names[row["cell"]]
         group = truncate_name(f"{cell} [{self._uid}]", f"{self._uid} {row['cell']}")
@@ -135,7 +135,8 @@ class Runs:
     def _cell_run(self, trials: pd.DataFrame) -> Run:
         row: Any = trials.astype(object).iloc[0].to_dict()
         cell = row["cell"]
-        config = {**cell_config(self.sweep.plan, row, axes_of(trials)), "cell": cell}
+        fields = [*axes_of(trials), *followers_of(trials)]
+        config = {**cell_config(self.sweep.plan, row, fields), "cell": cell}
         return Run(
             "", self._cell_names[cell], self._group, "cell", config, cell_summary(trials), f"cell {cell}"
         )
