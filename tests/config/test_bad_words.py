@@ -282,7 +282,7 @@ POINTS = {
     f"{POINT} grid.model.x=[1,b]": "grid.model.x: got 'b'",
     f"{POINT} grid.model.y=[1,2] model.x=1": "grid.model.y: no such field",
     f"{POINT} model.x=1 data.batch_size=2": "data.batch_size: got 2",
-    f"{POINT} model.x=1 grid.loss=[quartic,huber]": "grid.loss: got huber, and model=point",
+    "data=none model=point model.x=1 grid.loss=[quartic,huber]": "grid.loss: got huber, and model=point",
     "data=none model=point model.x=1": "loss: got auto, and model=point; it takes a function of a point",
     "data=iris model=point loss=quartic model.x=1": "data: got iris, and model=point is trained without data",
     "data=none model=mlp": "data: got none, and model=mlp needs data to train on",

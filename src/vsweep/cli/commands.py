@@ -162,7 +162,7 @@ def _plan_job(_: DictConfig) -> None:
 def _through_hydra(command: str, flags: Sequence[str], words: Sequence[str]) -> None:
     """Let Hydra run the jobs, after planning each of them."""
     multirun = "--multirun" in flags
-    overrides, notes = as_overrides(words, multirun=multirun)
+    overrides, notes, _ = as_overrides(words, multirun=multirun)
     words = [override.word for override in overrides]
     if multirun:
         for job in jobs(words):

@@ -55,7 +55,7 @@ def open_store(spec: SweepSpec, plan: Plan, directory: Path | None) -> Store:
     with explained_failures(place, lambda: f"everything in {place} is kept"):
         return Store(
             place,
-            _table(plan),
+            trial_table(plan),
             {**spec.raw, **own},
             _record(spec, plan),
             keep=parse_field("keep.params", spec.raw["keep"]["params"]),
@@ -64,7 +64,8 @@ def open_store(spec: SweepSpec, plan: Plan, directory: Path | None) -> Store:
         )
 
 
-def _table(plan: Plan) -> Table:
+def trial_table(plan: Plan) -> Table:
+    """Return the trials of a plan, and their layout in a directory's files."""
     grid = plan.grid
     number, row, seed = grid.trials()
     columns: dict[str, Any] = {"trial": number, "cell": grid.cells[row]}

@@ -3,16 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from vsweep.commands.directory import RecordedSweep, recorded_overrides, recorded_spec
-from vsweep.commands.train import train_sweep
+from vsweep.commands.directory import recorded_overrides, recorded_spec
+from vsweep.commands.train import finished, show_finished, train_sweep
 from vsweep.config.spec import make_spec, user_functions
 from vsweep.config.user_input import ConfigInput, UserConfig, as_overrides
 from vsweep.errors import ConfigError
 from vsweep.results import Sweep
 from vsweep.store.lock import check_inside
-from vsweep.store.writer import check_format, is_complete, read_plan
-from vsweep.trackers.console import ConsoleTracker
-from vsweep.trackers.wandb.tracker import missing_runs_message
+from vsweep.store.writer import check_format, read_plan
 from vsweep.training.vectorize import NUMERICS
 
 
@@ -36,20 +34,18 @@ def resume(directory: str | Path, config: ConfigInput = (), *, quiet: bool = Fal
         raise ConfigError("dir", f"no sweep in {str(directory)!r}", "it takes a sweep's directory")
     check_format(directory, record, NUMERICS)
     own = user_functions(**own)
-    changes, notes = as_overrides(config)
+    changes, notes, _ = as_overrides(config)
     if changes:
         check_inside(directory)
         # The directory may come from someone else, so the modules that it allows are ignored.
         changed = {(c.kind, c.key) for c in changes} | {("assign", "dir"), ("assign", "allow_targets")}
         recorded = as_overrides(recorded_overrides(directory, record)).overrides
+        # An axis replaces the fixed value of its field, which is then no part of the command.
+        axes = {key.partition(".")[2] for _, key in changed if key.startswith(("grid.", "draws."))}
+        changed |= {(kind, path.removesuffix(".name")) for path in axes for kind in ("assign", "choose")}
         unchanged = [override for override in recorded if (override.kind, override.key) not in changed]
-        overrides = [*unchanged, *changes, *as_overrides({"dir": str(directory)}).overrides]
-        return train_sweep(make_spec(UserConfig(overrides, notes), own), quiet=quiet)
-    if is_complete(directory, record):
-        sweep = RecordedSweep(directory, own, ())
-        if not sweep.lacks_pictures:
-            if not quiet:
-                line = f"all {record['trials']:,} trials are already in {directory}"
-                ConsoleTracker().show(sweep, line, missing_runs_message(sweep))
-            return sweep
+        overrides = [*changes, *as_overrides({"dir": str(directory)}).overrides]
+        return train_sweep(make_spec(UserConfig(overrides, notes, unchanged), own), quiet=quiet)
+    if sweep := finished(directory, record, own):
+        return show_finished(sweep, quiet=quiet)
     return train_sweep(recorded_spec(directory, own), directory, quiet=quiet)

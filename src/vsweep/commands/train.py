@@ -3,16 +3,18 @@
 import shlex
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vsweep.commands.directory import RecordedSweep, explained_failures, open_store
+from vsweep.commands.directory import RecordedSweep, explained_failures, open_store, trial_table
 from vsweep.commands.plan import describe
 from vsweep.commands.verify import verify_some
 from vsweep.config.schema import parse_field
 from vsweep.config.spec import SweepSpec
+from vsweep.config.values import select
 from vsweep.engine.autotune import autotune, save_timings
 from vsweep.engine.executor import TrainingStats, train
 from vsweep.engine.plan import Plan, plan_sweep
@@ -21,11 +23,14 @@ from vsweep.engine.tuning.timings import TimingCache, load_timings
 from vsweep.results import Sweep
 from vsweep.store.blocks import PartialBlock
 from vsweep.store.reader import CONFIRMED, REPORT, VERIFIED, clear_pictures
-from vsweep.store.writer import Store, read_plan
+from vsweep.store.writer import Store, is_complete, read_plan
 from vsweep.trackers.console import ConsoleTracker
 from vsweep.trackers.tracker import Tracker, Trackers
 from vsweep.trackers.wandb.options import tracker_mode
 from vsweep.trackers.wandb.tracker import WandbTracker, missing_runs_message
+
+# Fields on what is done when all trials are trained; a finished sweep can have them done later.
+_AFTERWARDS = ("pictures", "report", "verify")
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,8 @@ def train_sweep(spec: SweepSpec, directory: Path | None = None, *, quiet: bool) 
         Interrupted: On Ctrl-C or SIGTERM; finished trials are kept.
     """
     prepared = prepare(spec, directory)
+    if isinstance(prepared, Sweep):
+        return show_finished(prepared, _unused(spec, prepared), quiet=quiet)
     with closing(prepared.store), explained_failures(prepared.store.directory, prepared.kept):
         prepared = record(prepared)
         with closing(Trackers(_trackers(prepared, quiet=quiet))) as trackers:
@@ -98,16 +105,60 @@ def train_sweep(spec: SweepSpec, directory: Path | None = None, *, quiet: bool) 
     return sweep
 
 
-def prepare(spec: SweepSpec, directory: Path | None) -> Prepared:
-    """Plan a sweep and open its directory. Raises as `train_sweep` does."""
+def prepare(spec: SweepSpec, directory: Path | None) -> Prepared | Sweep:
+    """Plan a sweep and open its directory; return the sweep itself if the directory lacks nothing of it.
+
+    Raises as `train_sweep` does.
+    """
     started, timings = time.perf_counter(), load_timings()
     directory = directory or (Path(spec.raw["dir"]) if spec.raw["dir"] else None)
     pictures = _requested_pictures(spec)
     earlier = read_plan(directory) if directory else {}
     plan, mesh = plan_sweep(spec, timings, earlier)
+    if directory and earlier.get("table") == trial_table(plan).digest():
+        sweep = finished(directory, earlier, spec.own, spec.raw.get("allow_targets") or ())
+        config = sweep.config if sweep else {}
+        if sweep and all(not spec.raw.get(key) or spec.raw[key] == config.get(key) for key in _AFTERWARDS):
+            return sweep
     store = open_store(spec, plan, directory)
     missing = not store.done.all()
     return Prepared(spec, plan, mesh, timings, store, earlier, pictures, missing, started)
+
+
+def finished(
+    directory: Path, record: Mapping[str, Any], own: Mapping[str, Any], allow_targets: Sequence[str] = ()
+) -> Sweep | None:
+    """Return the sweep in a directory if it lacks no trial and no picture; change nothing.
+
+    Args:
+        directory: The sweep's directory.
+        record: The content of its `plan.json`.
+        own: The user's own functions by group.
+        allow_targets: Modules whose functions the sweep's config may name.
+
+    Raises:
+        ConfigError: If another process is writing the directory.
+    """
+    if not is_complete(directory, record):
+        return None
+    sweep = RecordedSweep(directory, own, allow_targets)
+    return None if sweep.lacks_pictures else sweep
+
+
+def show_finished(sweep: Sweep, unused: Sequence[str] = (), *, quiet: bool) -> Sweep:
+    """Show a finished sweep as it is, and name the fields that change nothing without training."""
+    if not quiet:
+        line = f"all {len(sweep.trials):,} trials are already in {sweep.directory}"
+        if unused:
+            line = f"{line}; nothing is trained, so {' and '.join(unused)} changes nothing"
+        ConsoleTracker().show(sweep, line, missing_runs_message(sweep))
+    return sweep
+
+
+def _unused(spec: SweepSpec, sweep: Sweep) -> list[str]:
+    """Return the fields on how trials are trained and kept that differ from those of a finished sweep."""
+    fields = "block", "segment", "keep.params", "keep.state"
+    return [path for path in fields if select(spec.raw, path) != select(sweep.config, path)]
 
 
 def record(prepared: Prepared) -> Prepared:

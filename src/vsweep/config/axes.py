@@ -35,6 +35,12 @@ class RawAxes(NamedTuple):
         """Return the name of an axis in messages, with `grid` or `draws` in front."""
         return f"{'draws' if position < self.draws.shape[1] else 'grid'}.{self.axes[position].path}"
 
+    def fields(self) -> dict[str, str]:
+        """Return the field under `grid` or `draws` that holds each axis, by the axis' path."""
+        return {
+            axis.path: f"{self.field(i)}{'.name' * (axis.path in GROUPS)}" for i, axis in enumerate(self.axes)
+        }
+
     def group_choices(self) -> Iterator[tuple[str, ...]]:
         """Yield the combinations of choices on the axes over groups that cells have, in order."""
         drawn = [i for i in self.groups if i < self.draws.shape[1]]

@@ -11,6 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override as ParsedWord
 from hydra.errors import OverrideParseException
 
+from vsweep.config.grid import axis_nodes
 from vsweep.config.groups import CHOICES, check_choice
 from vsweep.config.schema import GROUPS
 from vsweep.config.values import assign, delete, from_python, select
@@ -53,6 +54,19 @@ class Override(NamedTuple):
     def word(self) -> str:
         """The override as a word of a command line."""
         return self.source if isinstance(self.source, str) else spell(*self.source)
+
+    def paths(self) -> list[str]:
+        """Return the paths of the fields that an override concerns, those of a mapping that it assigns."""
+        return list(self._nested() or [self.key])
+
+    def word_of(self, path: str) -> str:
+        """Return the word of a command line that gives one of these fields its value."""
+        nested = self._nested()
+        return spell(path, nested[path]) if path in nested else self.word.lstrip("+")
+
+    def _nested(self) -> dict[str, Any]:
+        is_mapping = self.kind == "assign" and isinstance(self.value, dict)
+        return dict(axis_nodes({self.key: self.value})) if is_mapping else {}
 
     def for_hydra(self) -> str:
         """Return the word that makes the same change in a config that Hydra composes.

@@ -25,6 +25,7 @@ from vsweep.config.hydra_compose import compose
 from vsweep.config.overrides import Override, from_value
 from vsweep.config.schema import GROUPS, OWN
 from vsweep.config.sweep_file import sweep_overrides
+from vsweep.config.unused import notes_on_unused, refuse_replaced
 from vsweep.config.user_input import ConfigInput, UserConfig, as_overrides
 from vsweep.config.validate import (
     Config,
@@ -112,20 +113,26 @@ def make_spec(config: ConfigInput | UserConfig, own: Mapping[str, Any] | None = 
         ConfigError: If the config cannot be composed, or a field does not accept its value.
     """
     own = dict(own or {})
-    overrides, notes = config if isinstance(config, UserConfig) else as_overrides(config)
-    overrides = [override for override in overrides if override.key not in own]
+    given, notes, recorded = config if isinstance(config, UserConfig) else as_overrides(config)
+    overrides = [override for override in [*recorded, *given] if override.key not in own]
     overrides += [from_value(group, OWN) for group in own]
-    changes = [*sweep_overrides(overrides), *overrides]
+    defaults = sweep_overrides(overrides)
+    changes = [*defaults, *overrides]
     tree = compose(changes)
     tree |= resolve_parts(tree, VARY)
     axes = read_axes(tree)
+    # The choice of a group whose function is given in Python is no word of the user's.
+    refuse_replaced(
+        defaults, recorded, [override for override in given if override.key not in own], axes.fields()
+    )
     cells = _cells(changes, tree, axes)
     variants = _variants(cells, own, axes)
     raw = _raw(tree, next(iter(cells.values())).first, axes)
     followers = {choice: part.followers for choice, part in cells.items()}
     sweeps = [override.value for override in overrides if override.key == "sweep"]
     name = sweeps[-1] if sweeps else _default_name(variants.values())
-    return replace(_spec(name, overrides, raw, axes, variants, own, followers), notes=notes)
+    spec = _spec(name, overrides, raw, axes, variants, own, followers)
+    return replace(spec, notes=(*notes, *notes_on_unused(changes, spec.grid.axes, list(variants.values()))))
 
 
 def spec_from_record(

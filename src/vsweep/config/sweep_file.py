@@ -133,6 +133,7 @@ def read(name: str, outer: tuple[str, ...] = ()) -> list[Override]:
         for group, choice in choices:
             check_choice(group, choice)
         fields = list(_fields(tree))
+        _refuse_fixed_axes(fields)
     nested: list[Override] = []
     for entry in defaults:
         if entry == "_self_":
@@ -194,6 +195,15 @@ def _refuse_fields(tree: Mapping[str, Any]) -> None:
     if path is not None and (not text or above or "~" in text or "${" in text):
         takes = "in a sweep file it takes a folder below the current one; on the command line any"
         raise ConfigError("dir", f"got {short_repr(path)}", takes)
+
+
+def _refuse_fixed_axes(fields: Sequence[Override]) -> None:
+    """Raise `ConfigError` for a field that a file both fixes and varies."""
+    fixed = {path for override in fields for path in override.paths()}
+    for override in fields:
+        group, _, path = override.key.partition(".")
+        if group in ("grid", "draws") and path in fixed:
+            raise ConfigError(path, f"is fixed, and is an axis too, {override.key}", "leave one of them out")
 
 
 def _choice(entry: Any) -> tuple[str, Any] | None:

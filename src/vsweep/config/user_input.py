@@ -18,10 +18,12 @@ class UserConfig(NamedTuple):
     Attributes:
         overrides: The overrides in order; later ones replace earlier ones.
         notes: Remarks on a W&B sweep file.
+        recorded: The overrides of the sweep that these overrides change.
     """
 
     overrides: list[Override]
     notes: tuple[str, ...] = ()
+    recorded: Sequence[Override] = ()
 
 
 def as_overrides(config: ConfigInput, *, multirun: bool = False) -> UserConfig:

@@ -70,8 +70,9 @@ class StoredSweep:
     def trials(self) -> pd.DataFrame:
         """The table of trials, a row per finished trial.
 
-        The columns are `trial`, `cell`, a column per field that follows axes, `seed`, a column per axis by its
-        dotted path, `status` (`ok` or `diverged`), `diverged_at` (a step, or missing), and `final_<metric>` and `best_<metric>` for every
+        The columns are `trial`, `cell`, a column per field that follows axes, `seed`, a column per axis by
+        its dotted path, `status` (`ok` or `diverged`), `diverged_at` (a step, or missing), and
+        `final_<metric>` and `best_<metric>` for every
         metric. For example, the mean over the seeds::
 
             sweep.trials.groupby("optimizer.lr")["final_val_loss"].mean()
