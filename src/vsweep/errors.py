@@ -57,11 +57,11 @@ def short_repr(value: Any) -> str:
         return f"a {type(value).__name__} too long to show"
 
 
-def suggest(word: str, known: Iterable[str]) -> str:
+def suggest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
     """Return a question that offers the nearest known word, or a list of all of them if none is near."""
     known, word = list(known), word[:120]
     by_last_part = {name.rpartition(".")[2]: name for name in reversed(known)}
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=cutoff)
     # `lr` and `learner.lr` stand for `optimizer.lr`.
     if not close or close[0].partition(".")[0] != word.partition(".")[0]:
         close = [match] if (match := by_last_part.get(word.rpartition(".")[2])) else close

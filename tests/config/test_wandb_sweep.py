@@ -15,6 +15,7 @@ import vsweep
 from vsweep.config.spec import make_spec
 from vsweep.config.user_input import as_overrides
 from vsweep.engine.plan_record import as_text
+from vsweep.errors import ConfigError
 
 GRID = """\
 program: train.py
@@ -127,7 +128,9 @@ def test_a_thousand_draws_of_many_parameters(wandb):
         ("lr", "optimizer.lr"),
         ("learning_rate", "optimizer.lr"),
         ("optimizer.lr", "optimizer.lr"),
-        ("config.lr", "optimizer.lr"),
+        ("opt.lr", "optimizer.lr"),
+        ("optimizer.learning_rate", "optimizer.lr"),
+        ("network.hidden_size", "model.width"),
         ("hidden", "model.width"),
         ("width", "model.width"),
         ("momentum", "optimizer.momentum"),
@@ -138,11 +141,116 @@ def test_a_thousand_draws_of_many_parameters(wandb):
         ("init_scale", "model.init_scale"),
     ],
 )
-def test_names_are_known_by_their_last_part(wandb, name, path):
+def test_names_count_alone_and_under_the_name_of_their_group(wandb, name, path):
     values = [0.25, 0.5] if path.rpartition(".")[2] in ("lr", "momentum", "weight_decay") else [4, 8]
     made = wandb(f"method: grid\nparameters: {{{name}: {{values: {values}}}}}\n", "optimizer=momentum")
     assert [axis.path for axis in made.grid.axes] == [path]
     assert list(made.grid.axes[0].values) == values
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ema.decay", "augment.noise", "checkpoint.steps", "teacher.width", "config.lr", "teacher.model.width",
+     "train.seed", "early_stopping.steps", "data.augment.noise", "optimizer.ema.decay"],
+)  # fmt: skip
+def test_a_name_of_something_else_is_not_guessed(wandb, name):
+    for parameter in ("{values: [4, 8]}", "{value: 4}"):
+        with pytest.raises(ConfigError) as error:
+            wandb(f"method: grid\nparameters: {{lr: {{values: [1, 2]}}, {name}: {parameter}}}\n")
+        assert "no such field" in str(error.value)
+        assert name in str(error.value)
+    left_out = wandb(
+        f"method: grid\nparameters: {{lr: {{values: [1, 2]}}, {name}: {{value: 4}}}}\n",
+        f"wandb_sweep.names.{name}=null",
+    )
+    assert [axis.path for axis in left_out.grid.axes] == ["optimizer.lr"]
+
+
+def test_all_unknown_names_are_said_at_once(wandb):
+    teacher = "teacher: {parameters: {width: {value: 3}}}"
+    text = f"{{ema.decay: {{value: 0.9}}, lr: {{values: [1, 2]}}, {teacher}, epochs: {{value: 4}}}}"
+    with pytest.raises(ConfigError) as error:
+        wandb(f"method: grid\nparameters: {text}\n")
+    said, way_out = str(error.value).split("; name the field of each, or null to leave it out: ")
+    assert said == "parameters: in wandb.yaml: no such fields ema.decay, teacher.width, epochs"
+    # The words of the message are a way out.
+    assert wandb(f"method: grid\nparameters: {text}\n", *way_out.split()).cell(0).steps == 4
+
+
+def test_every_name_is_said_with_its_field(wandb):
+    made = wandb(GRID, "wandb_sweep.names.batch_size=null", "model.init=normal")
+    (note,) = [note for note in made.notes if note.startswith("parameters of ")]
+    assert note == (
+        "parameters of wandb.yaml: optimizer is optimizer; learning_rate is optimizer.lr; model.width is "
+        "model.width; model.init is model.init, replaced; seed is seeds; batch_size is left out"
+    )
+    assert "batch_size is data.batch_size=16" in " ".join(wandb(GRID).notes)
+
+
+def test_values_are_replaced_as_names_are(wandb):
+    parameters = "{optimizer: {values: [nag, sgd]}, act: {value: ReLU}, lr: {values: [0.1, big]}}"
+    text = f"method: grid\nparameters: {parameters}\n"
+    words = ["names.act=model.activation", "values.act.ReLU=relu", "values.optimizer.nag=nesterov"]
+    made = wandb(
+        text, *(f"wandb_sweep.{word}" for word in [*words, "values.lr.big=0.5", "values.lr.0.1=0.2"])
+    )
+    assert [axis.values for axis in made.grid.axes] == [("nesterov", "sgd"), (0.2, 0.5)]
+    assert made.cell(0).model.fields["activation"] == "relu"
+
+
+def test_a_word_replaces_what_cannot_be_done(wandb):
+    text = RANDOM.replace("random", "bayes") + "early_terminate: {type: hyperband}\n"
+    made = wandb(text, "wandb_sweep.method=random", "wandb_sweep.early_terminate=null")
+    paths = "optimizer.lr", "model.width"
+    assert cells_of(made, *paths) == cells_of(wandb(RANDOM), *paths)
+
+
+PAIRS = "{values: [{lr: 0.1, width: 8}, {lr: 0.01, width: 16}, {lr: 0.1, width: 4}]}"
+
+
+@pytest.mark.parametrize("name", ["pair", "lr_and_width"])
+def test_mappings_are_values_that_vary_together(wandb, name):
+    rows = [(0.1, 8), (0.01, 16), (0.1, 4)]
+    paths = "optimizer.lr", "model.width", "model.activation"
+    more = "activation: {values: [relu, tanh]}"
+    made = wandb(f"method: grid\nparameters: {{{name}: {PAIRS}, {more}}}\n")
+    assert cells_of(made, *paths) == [(*row, act) for row in rows for act in ("relu", "tanh")]
+    # W&B takes the parameters by their names, and the last of them is the fastest.
+    made = wandb(f"method: grid\nrun_cap: 4\nparameters: {{{name}: {PAIRS}, {more}}}\n")
+    assert cells_of(made, *paths) == [(*row, act) for act in ("relu", "tanh") for row in rows][:4]
+    made = wandb(f"method: random\nrun_cap: 300\nparameters: {{{name}: {PAIRS}, {more}}}\n")
+    assert set(cells_of(made, *paths)) == {(*row, act) for row in rows for act in ("relu", "tanh")}
+    assert made.grid.collapsed == 294
+    # One of them can be fixed.
+    made = wandb(f"method: grid\nparameters: {{{name}: {PAIRS}}}\n", "model.width=3")
+    assert cells_of(made, "optimizer.lr") == [(0.1,), (0.01,)]
+
+
+def test_pairs_of_a_group_and_products_of_pairs(wandb):
+    group = "optimizer: {values: [{name: sgd, lr: 0.1}, {name: adam, lr: 0.01}]}"
+    other = "size: {values: [{width: 2, depth: 1}, {width: 3, depth: 2}]}"
+    made = wandb(
+        f"method: grid\nparameters: {{{group}, {other}, misc: {{value: {{init: normal, steps: 7}}}}}}\n"
+    )
+    paths = "optimizer", "optimizer.lr", "model.width", "model.depth"
+    expected = [(*one, *two) for one in (("sgd", 0.1), ("adam", 0.01)) for two in ((2, 1), (3, 2))]
+    assert cells_of(made, *paths) == expected
+    assert (made.cell(0).steps, made.cell(0).model.fields["init"]) == (7, "normal")
+
+
+def test_a_dict_is_what_its_file_is(here):
+    for text in (GRID, RANDOM):
+        (here / "wandb.yaml").write_text(text)
+        file, given = (
+            make_spec({"wandb_sweep": sweep, "data": "iris", "wandb_sweep.seed": 3})
+            for sweep in ("wandb.yaml", yaml.safe_load(text))
+        )
+        assert file.grid.axes == given.grid.axes
+        assert file.grid.index.tolist() == given.grid.index.tolist()
+    # Values of Python are taken as they are.
+    parameters = {"lr": {"values": np.geomspace(0.1, 1.0, 3)}, "width": {"values": (2, 3)}}
+    made = make_spec({"wandb_sweep": {"method": "grid", "parameters": parameters}, "data": "iris"})
+    assert [len(axis.values) for axis in made.grid.axes] == [3, 2]
 
 
 def test_a_word_says_what_a_name_is_of(wandb):

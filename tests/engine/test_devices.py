@@ -15,7 +15,8 @@ if "late" in sys.argv:
     import jax
     jax.local_devices()
 import vsweep
-words = ["data=iris", "model=logistic", "steps=2", "tracker=none", "dir=kept", *sys.argv[1:]]
+model = [] if any(word.startswith("grid.model") for word in sys.argv) else ["model=logistic"]
+words = ["data=iris", *model, "steps=2", "tracker=none", "dir=kept", *sys.argv[1:]]
 if "late" in sys.argv:
     # This is the text that a sweep shows first.
     from vsweep.commands.plan import describe, plan

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from vsweep.config.names import suggest_choice
 from vsweep.config.schema import GROUPS
-from vsweep.errors import ConfigError, short_repr, suggest
+from vsweep.errors import ConfigError, short_repr
 
 _PACKAGE = Path(__file__).parents[1]
 # The configs are beside the package in an installed wheel, and at the top in a checkout.
@@ -38,5 +39,4 @@ def check_choice(group: str, choice: Any, *, field: str | None = None, text: str
     known = options(group)
     if choice not in known:
         shown = choice if isinstance(choice, str) or text is None else text
-        nearest = suggest(shown if isinstance(shown, str) else "", known)
-        raise ConfigError(field or group, f"no such choice {short_repr(shown)}", nearest)
+        raise ConfigError(field or group, f"no such choice {short_repr(shown)}", suggest_choice(shown, known))

@@ -15,8 +15,9 @@ from omegaconf import OmegaConf
 
 from vsweep.config import sweep_file
 from vsweep.config.groups import CONF, sweep_files
+from vsweep.config.names import suggest_choice
 from vsweep.config.overrides import Override
-from vsweep.errors import ConfigError, suggest
+from vsweep.errors import ConfigError
 
 
 @cache
@@ -89,7 +90,7 @@ def as_config_error(error: Exception, words: Sequence[str]) -> ConfigError:
         group, choice = match.groups()
         listed = re.search(r"Available options in '[\w/]+': (.*?) Config search path", reason)
         known = listed[1].split() if listed else []
-        return ConfigError(group, f"no such choice {choice!r}", suggest(choice, known))
+        return ConfigError(group, f"no such choice {choice!r}", suggest_choice(choice, known))
     if match := re.search(r"(?:Could not override|Error merging override) '?\+*([\w./@-]+)", reason):
         word = next((repr(w) for w in reversed(words) if w.lstrip("+~").startswith(match[1])), "it")
         return ConfigError(match[1], f"Hydra cannot use {word}", "leave it out, or give another value")

@@ -13,9 +13,10 @@ from hydra.errors import OverrideParseException
 
 from vsweep.config.grid import axis_nodes
 from vsweep.config.groups import CHOICES, check_choice
+from vsweep.config.names import suggest_field
 from vsweep.config.schema import GROUPS
 from vsweep.config.values import assign, delete, from_python, select
-from vsweep.errors import ConfigError, short_repr, suggest
+from vsweep.errors import ConfigError, short_repr
 
 # These fields of Hydra's own config say where and how its jobs run. All others are refused, because they can
 # import modules, call functions and load configs.
@@ -140,7 +141,7 @@ def from_word(word: str, *, multirun: bool = False) -> Override:
         return Override("hydra", key, parsed.value(), word)
     if parsed.package is not None or "/" in key or not 0 < len(key) <= _LONGEST:
         field = f"{key}@{parsed.package}" if parsed.package is not None else key
-        raise ConfigError(field or "override", "no such field", suggest(key, CHOICES))
+        raise ConfigError(field or "override", "no such field", suggest_field(key, CHOICES))
     if parsed.is_sweep_override():
         if not multirun:
             got = f"got several values, {short_repr(parsed.get_value_string())}"
@@ -151,7 +152,7 @@ def from_word(word: str, *, multirun: bool = False) -> Override:
     if key in CHOICES:
         return _choice(key, parsed.value(), parsed.get_value_string(), word)
     if not re.fullmatch(r"[\w.]+", key):
-        raise ConfigError(key, "no such field", suggest(key, CHOICES))
+        raise ConfigError(key, "no such field", suggest_field(key, CHOICES))
     return assignment(key, parsed.value(), word)
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from vsweep.config.grid import axis_nodes
 from vsweep.config.overrides import Override, from_value, from_word, spell
 from vsweep.config.schema import FIELDS, GROUPS, SWEEP_FIELDS
+from vsweep.config.wandb.parameters import WORD
 from vsweep.config.wandb.translate import fields_of_file, is_about_file
 
 ConfigInput = Sequence[str] | Mapping[str, Any]
@@ -38,7 +39,11 @@ def as_overrides(config: ConfigInput, *, multirun: bool = False) -> UserConfig:
         ConfigError: If an override or the W&B sweep file is not accepted.
     """
     if isinstance(config, Mapping):
-        entries = [(_group_or_field(path), value) for path, value in axis_nodes(config)]
+        # The content of a W&B sweep is no tree of our fields.
+        content = {key: value for key, value in config.items() if key == WORD and isinstance(value, Mapping)}
+        sweep = content if {"method", "parameters"} & set(content.get(WORD, ())) else {}
+        nodes = axis_nodes({key: value for key, value in config.items() if key not in sweep})
+        entries = [*sweep.items(), *((_group_or_field(path), value) for path, value in nodes)]
         overrides = [_from_entry(path, value) for path, value in entries if not is_about_file(path)]
         about_file: list[Any] = [entry for entry in entries if is_about_file(entry[0])]
     else:

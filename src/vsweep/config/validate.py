@@ -16,6 +16,7 @@ from vsweep.config.choices import (
     parameters,
 )
 from vsweep.config.grid import distinct
+from vsweep.config.names import suggest_choice, suggest_field
 from vsweep.config.schema import (
     AUTO,
     BEFORE,
@@ -109,7 +110,7 @@ def parse_config(raw: Mapping[str, Any], own: Mapping[str, Any]) -> Config:
     }
     for path, _ in leaves({key: value for key, value in raw.items() if key not in GROUPS}):
         if path not in _KNOWN and not path.startswith(("grid.", "draws.")):
-            raise ConfigError(path, "no such field", suggest(path, _KNOWN))
+            raise ConfigError(path, "no such field", suggest_field(path, _KNOWN))
     top = {path: parse_field(path, raw.get(path)) for path in TOP}
     for path in SWEEP_FIELDS:
         parse_field(path, select(raw, path))
@@ -156,7 +157,7 @@ def _parse_registered(group: str, raw: Mapping[str, Any]) -> GroupChoice:
         return GroupChoice(AUTO, None, {})
     if not isinstance(name, str) or name not in GROUPS[group]:
         got = f"no such choice {short_repr(name)}"
-        raise ConfigError(group, got, suggest(short_repr(name), GROUPS[group]))
+        raise ConfigError(group, got, suggest_choice(name, GROUPS[group]))
     function = GROUPS[group][name]
     names = fields(function.value if isinstance(function, Loss) else function)
     names = ("lr", *names) if group == "optimizer" else names
@@ -240,7 +241,7 @@ def refuse_unused(raws: Iterable[Mapping[str, Any]], configs: Sequence[Config]) 
             raise ConfigError(path, f"{group}={first.name} has no such field", takes)
         else:
             own_fields = [f"{group}.{name}" for name in first.fields]
-            takes = suggest(path, own_fields if first.has_own_fields else _KNOWN)
+            takes = suggest(path, own_fields) if first.has_own_fields else suggest_field(path, _KNOWN)
             raise ConfigError(path, "no such field", takes)
 
 
@@ -282,7 +283,7 @@ def parse_values(
     if takers and all(choice.is_coordinate(key) for choice in takers):
         return tuple(COORDINATE.parse(value, field) for value in values)
     if path not in FIELDS:
-        raise ConfigError(field, "no such field", suggest(path, [*FIELDS, *GROUPS]))
+        raise ConfigError(field, "no such field", suggest_field(path, [*FIELDS, *GROUPS]))
     parsed = tuple(values)
     # Every choice that has the field is combined with every value, so each of them must accept it.
     for name in {choice.name: None for choice in takers} or [""]:

@@ -5,27 +5,29 @@ These fields are composed and recorded, so that a sweep no longer needs the file
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vsweep.config.grid import axis_values, seed_list
+from vsweep.config.groups import check_choice
 from vsweep.config.overrides import Override, to_hydra_literal
-from vsweep.config.schema import FIELDS, GROUPS, SWEEP_FIELDS
+from vsweep.config.schema import GROUPS
 from vsweep.config.sweep_file import load, readable
+from vsweep.config.values import from_python
 from vsweep.config.wandb.distributions import Distribution, distribution
+from vsweep.config.wandb.parameters import NAMES, VALUES, WORD, by_field, plain
 from vsweep.errors import ConfigError, short_repr, suggest
 
-_WORD = "wandb_sweep"
-_RUN_CAP, _SEED = f"{_WORD}.run_cap", f"{_WORD}.seed"
-_TAKES = f"it takes a W&B sweep file: {_WORD}=path.yaml"
+_RUN_CAP, _SEED = f"{WORD}.run_cap", f"{WORD}.seed"
+# These overrides replace a key of the file.
+_REPLACED = {f"{WORD}.{key}": key for key in ("method", "early_terminate")}
+_TAKES = f"it takes a W&B sweep file: {WORD}=path.yaml"
 # More drawn values would take minutes to plan.
 _MOST = 1_000_000
-# The prefix of the overrides that name a parameter's field.
-_NAMES = f"{_WORD}.names"
 # These keys are used or change nothing; the others are ignored with a note, or refused.
 _ITS_OWN = ["method", "parameters", "run_cap", "name", "description", "project", "entity"]
 _ITS_OWN += ["kind", "apiVersion", "version"]
@@ -37,27 +39,11 @@ _UNUSED = {
     "metric": "cells are ranked by the validation metric, and vsweep.load(…).cells(metric) ranks by another",
 }
 _KEYS = (*_ITS_OWN, *_UNUSED, "early_terminate")
-# Other common names of our fields.
-_ALIASES = {
-    "learning_rate": "optimizer.lr",
-    "beta1": "optimizer.b1",
-    "beta2": "optimizer.b2",
-    "hidden": "model.width",
-    "hidden_size": "model.width",
-}
-# These names often mean something slightly different from our field, so the message asks the user to decide.
-_LIKE = {
-    **dict.fromkeys(("epoch", "epochs", "num_epochs", "n_epochs", "max_epochs", "iterations"), "steps"),
-    **dict.fromkeys(("num_steps", "n_steps", "max_steps", "total_steps"), "steps"),
-    **dict.fromkeys(("layers", "num_layers", "n_layers", "hidden_layers"), "depth"),
-    **dict.fromkeys(("units", "num_units", "layer_size", "fc_layer_size", "hidden_dim"), "width"),
-    "wd": "weight_decay",
-}
 
 
 def is_about_file(word: str) -> bool:
     """Return True for a word, or the path of a field, that concerns the W&B sweep file."""
-    return bool(re.match(rf"\+*{_WORD}\b", word))
+    return bool(re.match(rf"\+*{WORD}\b", word))
 
 
 def fields_of_file(
@@ -66,9 +52,10 @@ def fields_of_file(
     """Return the fields of a W&B sweep file with their values.
 
     Args:
-        options: `wandb_sweep` with the file's path, and others by path: `wandb_sweep.run_cap` gives the
-            number of runs, `wandb_sweep.seed` the seed of the draws, and `wandb_sweep.names.NAME` a
-            parameter's field.
+        options: `wandb_sweep` with the file's path or its content, and others by path: `wandb_sweep.run_cap`
+            gives the number of runs, `wandb_sweep.seed` the seed of the draws, `wandb_sweep.names.NAME` a
+            parameter's field, `wandb_sweep.values.NAME.VALUE` another value in place of one of a parameter's;
+            `wandb_sweep.method` and `wandb_sweep.early_terminate` replace the file's.
         overrides: The user's overrides, which replace the file's values of a field.
 
     Returns:
@@ -78,19 +65,16 @@ def fields_of_file(
     Raises:
         ConfigError: If the file or an option is not accepted.
     """
-    values = _check_options(options)
-    path = Path(values[_WORD])
-    names = {
-        key.removeprefix(f"{_NAMES}."): None if value == "null" else value
-        for key, value in values.items()
-        if key.startswith(_NAMES)
-    }
+    values, content = _check_options(options)
+    path = values.get(WORD, "the W&B sweep")
+    names = {key: None if text == "null" else text for key, text in _below(NAMES, values).items()}
     cap = _count(_RUN_CAP, values[_RUN_CAP], 1) if _RUN_CAP in values else None
     seed = _count(_SEED, values.get(_SEED, "0"), 0)
-    with readable(_WORD, path):
-        content = load(path)
+    with readable(WORD, Path(path)) if content is None else nullcontext():
+        content = load(Path(path)) if content is None else content
+        content |= {key: plain(values[word]) for word, key in _REPLACED.items() if word in values}
         _check_keys(content)
-        parameters = _by_field(content.get("parameters"), names)
+        parameters, pairs = by_field(content.get("parameters"), names, _below(VALUES, values))
         if cap is None and content.get("run_cap") is not None:
             cap = _count("run_cap", content["run_cap"], 1)
         overridden = {_path_of(override) for override in overrides}
@@ -102,29 +86,77 @@ def fields_of_file(
         fields = {f: text for f, text in tracker.items() if text is not None and f not in overridden}
         fields |= {field: parameter.values[0] for field, parameter in active.items() if field not in varied}
         is_random = content["method"] == "random"
-        axes = (_random(varied, cap, seed) if is_random else _grid(varied, cap)) if varied else {}
+        axes = {}
+        if varied:
+            axes = _random(varied, cap, seed, pairs) if is_random else _grid(varied, cap, pairs)
         if seeds is not None:
             axes["seeds"] = _seeds(seeds, random=is_random)
+    _check_choices(active)
     notes = [f"{key} of {path} is not used: {reason}" for key, reason in _UNUSED.items() if key in content]
+    notes.append(_describe_names(path, parameters, names, active))
     if any(field.startswith("draws.") for field in axes) and seeds is not None and seeds.name != "constant":
         notes.append(f"run_cap of {path} counts cells: each is trained with every seed")
     return fields | axes, overrides, tuple(notes)
 
 
-def _check_options(options: Sequence[tuple[str, Any]]) -> dict[str, str]:
+def _check_options(options: Sequence[tuple[str, Any]]) -> tuple[dict[str, str], dict[str, Any] | None]:
+    """Return the options as text, and the content of a sweep that is given as a mapping."""
     values: dict[str, str] = {}
+    content = None
+    known = (WORD, _RUN_CAP, _SEED, *_REPLACED)
     for path, value in options:
         key = path.lstrip("+")
+        if key == WORD and isinstance(value, Mapping):
+            content = from_python(value)
+            continue
         text = value if isinstance(value, str) else to_hydra_literal(value)
-        if key not in (_WORD, _RUN_CAP, _SEED) and not key.startswith(f"{_NAMES}."):
-            raise ConfigError(key, "no such field", suggest(key, (_WORD, _RUN_CAP, _SEED, f"{_NAMES}.NAME")))
+        if key not in known and not key.startswith((f"{NAMES}.", f"{VALUES}.")):
+            takes = suggest(key, (*known, f"{NAMES}.NAME", f"{VALUES}.NAME.VALUE"))
+            raise ConfigError(key, "no such field", takes)
         if not text or key in values:
-            takes = _TAKES if key == _WORD else f"give {key}=… once"
+            takes = _TAKES if key == WORD else f"give {key}=… once"
             raise ConfigError(key, "given twice" if key in values else "got nothing", takes)
         values[key] = text
-    if _WORD not in values:
-        raise ConfigError(_WORD, "got nothing", _TAKES)
-    return values
+    if WORD not in values and content is None:
+        raise ConfigError(WORD, "got nothing", _TAKES)
+    return values, content
+
+
+def _below(prefix: str, values: Mapping[str, str]) -> dict[str, str]:
+    """Return the options below a prefix, by the rest of their paths."""
+    return {
+        key.removeprefix(f"{prefix}."): text for key, text in values.items() if key.startswith(f"{prefix}.")
+    }
+
+
+def _describe_names(
+    path: str,
+    parameters: Mapping[str, tuple[str, Mapping[str, Any]]],
+    names: Mapping[str, str | None],
+    active: Mapping[str, Distribution],
+) -> str:
+    """Return the field of every parameter, with the value of a constant."""
+    parts = []
+    for field, (label, _) in parameters.items():
+        constant = field in active and active[field].name == "constant"
+        value = f"={active[field].values[0]}" if constant else ""
+        replaced = "" if field in active or field == "seeds" else ", replaced"
+        parts.append(f"{label.removeprefix('parameters.')} is {field}{value}{replaced}")
+    parts += [f"{name} is left out" for name, field in names.items() if field is None]
+    return f"parameters of {path}: {'; '.join(parts)}"
+
+
+def _check_choices(active: Mapping[str, Distribution]) -> None:
+    """Raise `ConfigError` for a choice that a group does not have, and say how to replace it."""
+    for group in GROUPS:
+        for value in active[group].values if group in active else ():
+            field = group if active[group].name == "constant" else f"grid.{group}"
+            try:
+                check_choice(group, value, field=field)
+            except ConfigError as error:
+                name = active[group].field.removeprefix("parameters.")
+                takes = f"{error.takes} {VALUES}.{name}.{value}=… gives another choice for it"
+                raise ConfigError(field, error.got, takes) from error
 
 
 def _count(field: str, value: Any, least: int) -> int:
@@ -149,10 +181,14 @@ def _check_keys(content: Mapping[Any, Any]) -> None:
     method = content.get("method")
     if method not in ("grid", "random"):
         got = "got nothing" if method is None else f"got {short_repr(method)}"
-        raise ConfigError("method", got, "it takes grid or random: all runs are planned before training")
+        takes = (
+            f"it takes grid or random: all runs are planned before training; {WORD}.method=random draws them"
+        )
+        raise ConfigError("method", got, takes)
     if content.get("early_terminate"):
         got = f"got {short_repr(content['early_terminate'])}"
-        raise ConfigError("early_terminate", got, "every training runs to its end: leave it out")
+        takes = f"every training runs to its end: {WORD}.early_terminate=null leaves it out"
+        raise ConfigError("early_terminate", got, takes)
     metric = content.get("metric")
     if isinstance(metric, Mapping) and "target" in metric:
         got = f"got {short_repr(metric['target'])}"
@@ -162,124 +198,48 @@ def _check_keys(content: Mapping[Any, Any]) -> None:
             raise ConfigError(key, f"got {short_repr(content[key])}", "it takes text")
 
 
-def _by_field(parameters: Any, names: Mapping[str, str | None]) -> dict[str, tuple[str, Mapping[str, Any]]]:
-    """Return each parameter's name for messages and its fields, by our field.
-
-    Args:
-        parameters: The parameters of a W&B sweep file.
-        names: The fields of parameters by name, None for a parameter to leave out; others are parsed by name.
-
-    Raises:
-        ConfigError: If a parameter is malformed, or has no field.
-    """
-    parsed: dict[str, tuple[str, Mapping[str, Any]]] = {}
-    flat = dict(_flatten(parameters, ""))
-    for name in names:
-        if name not in flat:
-            raise ConfigError(f"{_NAMES}.{name}", "no such parameter", suggest(name, flat))
-    for name, parameter in flat.items():
-        alias = names.get(name, name)
-        if alias is None:
-            continue
-        path, label = _field_of(alias, name), f"parameters.{name}"
-        if path in parsed:
-            raise ConfigError(label, f"{path} is given twice, by {parsed[path][0]} too", "give it once")
-        parsed[path] = (label, _with_typed_values(path, parameter))
-    return parsed
-
-
-def _with_typed_values(path: str, parameter: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a parameter with text read as numbers and booleans, where its field takes no such text.
-
-    W&B hands values to a program as words of its command line, where "1e-3" and 1e-3 are the same.
-    """
-
-    def typed(value: Any) -> Any:
-        if isinstance(value, str) and path in FIELDS:
-            with suppress(ValueError):
-                return FIELDS[path].parse(value, path, strict=False)
-        return value
-
-    changed: dict[str, Any] = {}
-    if "value" in parameter:
-        changed["value"] = typed(parameter["value"])
-    if isinstance(parameter.get("values"), list):
-        changed["values"] = [typed(value) for value in parameter["values"]]
-    return {**parameter, **changed}
-
-
-def _flatten(parameters: Any, prefix: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield every parameter with its dotted name, nested ones included."""
-    if not isinstance(parameters, Mapping) or not parameters:
-        got = "got nothing" if parameters is None else f"got {short_repr(parameters)}"
-        takes = "it takes names, each with values, value, or min and max"
-        raise ConfigError(f"parameters.{prefix}".rstrip("."), got, takes)
-    for key, parameter in parameters.items():
-        name = f"{prefix}{key}"
-        if not isinstance(parameter, Mapping):
-            takes = f"it takes a mapping, as {{value: {short_repr(parameter)}}}"
-            raise ConfigError(f"parameters.{name}", f"got {short_repr(parameter)}", takes)
-        if set(parameter) == {"parameters"}:
-            yield from _flatten(parameter["parameters"], f"{name}.")
-        else:
-            yield name, parameter
-
-
-def _field_of(alias: str, name: str) -> str:
-    """Return the path of a field.
-
-    Args:
-        alias: The field's path, or a last part of it that no other field has.
-        name: The parameter's name, for messages.
-    """
-    group, _, rest = alias.partition(".")
-    last = alias.rpartition(".")[2]
-    label = f"parameters.{name}"
-    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", alias):
-        raise ConfigError(label, "no such field", _suggestion(last, name))
-    if alias in SWEEP_FIELDS or group in ("tracker", "keep", "hydra", "grid", "draws", "sweep"):
-        raise ConfigError(label, "is not a field of a trial", f"give {alias}=… on the command line")
-    if group in GROUPS:
-        # The fields of the user's own functions are not known here.
-        return group if rest == "name" else alias
-    if last in ("seed", "seeds"):
-        return "seeds"
-    paths = [path for path in FIELDS if path.rpartition(".")[2] == last]
-    if len(paths) == 1:
-        return paths[0]
-    if alias in _ALIASES:
-        return _ALIASES[alias]
-    takes = f"choose one: {_NAMES}.{name}={' or '.join(paths)}" if paths else _suggestion(last, name)
-    raise ConfigError(label, "no such field", takes)
-
-
-def _suggestion(last: str, name: str) -> str:
-    """Return the known name nearest to a last part, and how to give another field."""
-    fields = dict.fromkeys([*GROUPS, "seed", *(path.rpartition(".")[2] for path in FIELDS)])
-    nearest = f"did you mean {_LIKE[last]}?" if last in _LIKE else suggest(last, [*fields, *_ALIASES])
-    advice = f"{_NAMES}.{name}=… names its field, and null leaves it out"
-    # Without a near name, the advice comes before the long list of all names.
-    return f"{nearest} {advice}" if nearest.endswith("?") else f"{advice}; fields are {', '.join(fields)}"
-
-
-def _grid(varied: Mapping[str, Distribution], cap: int | None) -> dict[str, Any]:
+def _grid(varied: Mapping[str, Distribution], cap: int | None, pairs: Mapping[str, str]) -> dict[str, Any]:
     """Return the axes of all combinations, or the first `cap` combinations as draws.
 
     W&B orders combinations by the parameters' names, the last of them fastest.
+
+    Args:
+        varied: The parameters by field.
+        cap: The number of combinations; None for all.
+        pairs: The pair of each field whose values vary with those of others.
     """
     axes = {path: parameter.axis() for path, parameter in varied.items()}
-    values = {path: axis_values(path, axis) for path, axis in axes.items()}
-    if cap is None or cap >= math.prod(map(len, values.values())):
-        return {f"grid.{path}": axis for path, axis in axes.items()}
-    _refuse_many(cap, len(axes))
-    ordered = sorted(values, key=lambda path: varied[path].field)
-    columns = np.unravel_index(np.arange(cap), [len(values[path]) for path in ordered])
-    indices = dict(zip(ordered, columns, strict=True))
-    return {f"draws.{path}": [options[i] for i in indices[path].tolist()] for path, options in values.items()}
+    # The fields of each parameter of the file, with their values; those of a pair may occur twice.
+    units: dict[str, dict[str, Sequence[Any]]] = {}
+    for path, axis in axes.items():
+        columns: Sequence[Any] = varied[path].values if path in pairs else axis_values(path, axis)
+        units.setdefault(pairs.get(path, varied[path].field), {})[path] = columns
+    lengths = {name: len(next(iter(columns.values()))) for name, columns in units.items()}
+    count = math.prod(lengths.values())
+    drawn = sorted(units)
+    if cap is None or cap >= count:
+        drawn = [name for name in drawn if name in pairs.values()]
+        count = math.prod(lengths[name] for name in drawn)
+    else:
+        count = cap
+    crossed = [path for name, columns in units.items() if name not in drawn for path in columns]
+    fields = {f"grid.{path}": axes[path] for path in crossed}
+    if drawn:
+        _refuse_many(count, sum(len(units[name]) for name in drawn))
+        columns = np.unravel_index(np.arange(count), [lengths[name] for name in drawn])
+        for name, places in zip(drawn, columns, strict=True):
+            for path, values in units[name].items():
+                fields[f"draws.{path}"] = [values[i] for i in places.tolist()]
+    return fields
 
 
-def _random(varied: Mapping[str, Distribution], cap: int | None, seed: int) -> dict[str, Any]:
-    """Return `cap` draws. Each field has a random stream of its own, so a larger cap only adds draws."""
+def _random(
+    varied: Mapping[str, Distribution], cap: int | None, seed: int, pairs: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return `cap` draws.
+
+    Each field, or pair of fields, has a random stream of its own, so a larger cap only adds draws.
+    """
     if cap is None:
         takes = f"method: random needs a number of runs: give {_RUN_CAP}=50, or run_cap in the file"
         raise ConfigError("run_cap", "got nothing", takes)
@@ -287,7 +247,7 @@ def _random(varied: Mapping[str, Distribution], cap: int | None, seed: int) -> d
     draws = {}
     for path, parameter in varied.items():
         # The numbers are within (0, 1), since a normal distribution has no quantile at the ends.
-        u = np.random.default_rng([seed, *path.encode()]).random(cap) + 2.0**-54
+        u = np.random.default_rng([seed, *pairs.get(path, path).encode()]).random(cap) + 2.0**-54
         draws[f"draws.{path}"] = parameter.draw(u)
     return draws
 
