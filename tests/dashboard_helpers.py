@@ -6,6 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
+from vsweep.metrics import default_metric
+
 
 def made_up(axes, metrics=("train_loss", "val_loss", "val_accuracy"), seeds=2, steps=(0, 5, 10), config=None):
     """A sweep of these axes' full product, each metric rising with the trial and the step."""
@@ -24,7 +26,8 @@ def made_up(axes, metrics=("train_loss", "val_loss", "val_accuracy"), seeds=2, s
         curves[name] = (0.5 + curves["trial"] + curves["step"]).astype("float32")
     plan = {"name": "made up", "started": "2026-11-25T07:22:28+00:00", "id": "0123abcd"}
     plan |= {"trials": len(trials), "cells": len(cells)}
-    return SimpleNamespace(trials=trials, curves=curves, config=config or {}, plan=plan)
+    metric = default_metric(trials)
+    return SimpleNamespace(trials=trials, curves=curves, config=config or {}, plan=plan, metric=metric)
 
 
 class Server:

@@ -78,7 +78,7 @@ def default_metric(trials: pd.DataFrame) -> str:
 
 
 def strata(trials: pd.DataFrame, metric: str) -> list[str]:
-    """Return the axes that vary, and between whose values a metric cannot be compared.
+    """Return the fields that vary, and between whose values a metric cannot be compared.
 
     A loss is not the same quantity for two losses, or for two values of a loss's field, and no metric is for
     two data sets or two functions.
@@ -92,7 +92,8 @@ def strata(trials: pd.DataFrame, metric: str) -> list[str]:
             return False
         return field != _TARGET or not metric.endswith(_SCORES)
 
-    return [axis for axis in axes_of(trials) if differs(axis) and trials[axis].nunique(dropna=False) > 1]
+    fields = [*axes_of(trials), *followers_of(trials)]
+    return [path for path in fields if differs(path) and trials[path].nunique(dropna=False) > 1]
 
 
 def stratum_of(table: pd.DataFrame, axes: list[str]) -> np.ndarray:

@@ -714,8 +714,11 @@ def test_predictions_of_numbers_give_their_loss(tmp_path_factory, tmp_path):
     for trial in sweep.trials["trial"]:
         predictor = sweep.predictor(trial)
         assert predictor(x).shape == y.shape
-        loss = np.mean((predictor(x).astype(float) - y) ** 2)
-        assert loss == pytest.approx(trial_of(sweep, trial)["final_val_loss"], rel=1e-5)
+        mse, record = np.mean((predictor(x) - y) ** 2), trial_of(sweep, trial)
+        assert np.sqrt(mse) == pytest.approx(record["final_val_rmse"], rel=1e-5)
+        # The targets are trained in units of their deviation.
+        scale = sweep.target_scales[0]
+        assert mse / scale**2 == pytest.approx(record["final_val_loss"], rel=1e-5)
     last = int(sweep.trials["trial"].iloc[-1])
     found = vsweep.reproduce(sweep.directory, last, to=tmp_path / "again")
     np.testing.assert_allclose(found.predictor(x), sweep.predictor(last)(x), rtol=1e-5)

@@ -56,6 +56,7 @@ REFUSED = {
     "data.test_fraction": [*NOT_NUMBER, -0.1, 1.0, 1, 20],
     "data.split_seed": [*NOT_WHOLE, -1],
     "data.standardize": ["yes", 1, 0, None],
+    "data.standardize_target": ["yes", 1, 0, None],
     "data.stratify": ["yes", 1, 0, None],
     "model.width": [*NOT_WHOLE, 0, -1, 65537],
     "model.depth": [*NOT_WHOLE, 0, 5],
@@ -86,6 +87,7 @@ REFUSED = {
     "dtype": ["float16", "f32", 32, None],
     "precision": ["best", 1, None],
     "dir": [3, "", True],
+    "metric": ["accuracy", "test_loss", 3, True],
     "allow_targets": ["os", 3, [3], [""], ["a b"], ["a/b"], ["os."], True],
     "block": ["all", 2.5, True, 0],
     "segment": ["all", 2.5, True, 0],
@@ -108,6 +110,7 @@ EVERY_DATASET = (
     "test_fraction",
     "split_seed",
     "standardize",
+    "standardize_target",
     "stratify",
 )
 REGISTERED = [(group, name) for group in GROUPS for name in GROUPS[group]]
@@ -491,6 +494,7 @@ OF_THE_SWEEP = {
     "verify": [True, False],
     "report": [True, False],
     "allow_targets": [["a.b"]],
+    "metric": ["auto", "val_f1", "train_r2", None],
     "pictures": [[]],
     "tracker.wandb.level": ["auto", "trial", "cell", "sweep"],
     "tracker.wandb.rows": [2, 100_000],

@@ -96,13 +96,13 @@ def best_cells(sweep, metric, by):
 
 def test_fits_are_the_predictions_of_all_seeds_and_their_mean(curve):
     panels = curve.plot.fits(WIDTH).axes
-    cells = best_cells(curve, "val_loss", WIDTH)
+    cells = best_cells(curve, "val_rmse", WIDTH)
     rate = curve.trials.set_index("cell").loc[cells[cells.index.isna()].iloc[0], LR].iloc[0]
     titles = [panel.get_title().splitlines()[0] for panel in panels]
     assert titles == [f"model=linear lr={rate}", "width=2", "width=5"]
     for panel, width in zip(panels, (np.nan, 2, 5), strict=True):
         cell = cells[cells.index.isna()].iloc[0] if np.isnan(width) else cells[width]
-        assert panel.get_title().splitlines()[1:] == [score(curve, cell, "val_loss")]
+        assert panel.get_title().splitlines()[1:] == [score(curve, cell, "val_rmse")]
         drawn, rest = named(panel)
         thin = [drawn["fit of a seed"], *rest]
         x = thin[0].get_xdata()
@@ -135,7 +135,7 @@ def test_without_an_axis_the_best_cell_is_drawn(curve):
     (panel,) = curve.plot.fits().axes
     best = curve.best()
     words = f"model={best['model']} width={best[WIDTH]} lr={best[LR]}"
-    assert panel.get_title().splitlines() == [words, score(curve, best["cell"], "val_loss")]
+    assert panel.get_title().splitlines() == [words, score(curve, best["cell"], "val_rmse")]
 
 
 def caption(figure):
@@ -209,8 +209,8 @@ def test_one_seed_has_a_fit_and_no_error(curve):
     sweep.trials = sweep.trials[sweep.trials["status"] == "ok"].head(1)
     (panel,) = sweep.plot.fits().axes
     assert list(named(panel)[0]) == ["truth", "fit"]
-    value = sweep.trials["final_val_loss"].iloc[0]
-    assert panel.get_title().splitlines()[1:] == [f"val_loss {value:.4g}"]
+    value = sweep.trials["final_val_rmse"].iloc[0]
+    assert panel.get_title().splitlines()[1:] == [f"val_rmse {value:.4g}"]
 
 
 # regions

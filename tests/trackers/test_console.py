@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 import vsweep
+from vsweep.analysis.ranking import describe_baseline
 from vsweep.analysis.significance import describe_lead, tied_with_best
 from vsweep.store.checks import describe_verification
 from vsweep.trackers import console
@@ -115,11 +116,13 @@ def test_below_the_table_is_whether_it_is_luck_and_what_the_test_says(shown):
     assert all(ROW.match(line.rstrip()) is None for line in lines[last:])
     best = sweep.best()
     value = f"{best['test_accuracy']:.4g} ± {best['test_accuracy_sem']:.2g}"
-    assert lines[last + 1] == (
+    assert lines[last + 1] == describe_baseline(sweep.baseline, "val_accuracy", sweep.cells())
+    assert lines[last + 1].startswith("a constant guess")
+    assert lines[last + 2] == (
         f"test set: the best cell has test_accuracy {value}; these examples had no part in choosing it"
     )
-    assert lines[last + 2] == describe_verification(sweep.verified)
-    assert len(lines) == last + 3
+    assert lines[last + 3] == describe_verification(sweep.verified)
+    assert len(lines) == last + 4
 
 
 def test_a_sweep_that_was_verified_says_so(shown, monkeypatch):
@@ -153,8 +156,8 @@ def test_of_one_seed_and_no_test_nothing_is_claimed(shown, monkeypatch):
     assert len(rows) == 1, "the first is held against nothing"
     assert "±" not in text.replace("mean ± se", "")
     assert "≈" not in text
-    assert text.splitlines()[-1] == describe_lead(part.cells())
-    assert text.splitlines()[-1].startswith("too few seeds to show")
+    assert text.splitlines()[-2] == describe_lead(part.cells())
+    assert text.splitlines()[-2].startswith("too few seeds to show")
 
 
 def test_one_cell_has_no_column_of_chance(shown):

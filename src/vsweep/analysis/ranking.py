@@ -95,8 +95,9 @@ def rank_cells(trials: pd.DataFrame, metric: str | None = None, report: str | No
     cells["seeds"], cells["diverged"] = grouped.size(), grouped["_diverged"].sum()
     higher = higher_is_better(metric)
     cells = cells.reset_index()
-    stratum = stratum_of(cells, strata(trials, metric))
-    cells = cells.assign(_stratum=stratum).sort_values(
+    stratum = pd.Series(stratum_of(trials, strata(trials, metric)), trials["cell"].to_numpy())
+    first = stratum[~stratum.index.duplicated()]
+    cells = cells.assign(_stratum=cells["cell"].map(first)).sort_values(
         ["_stratum", "diverged", "mean"],
         ascending=[True, True, not higher],
         na_position="last",

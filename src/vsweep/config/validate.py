@@ -104,10 +104,7 @@ def parse_config(raw: Mapping[str, Any], own: Mapping[str, Any]) -> Config:
     """Return the frozen values of a config, and leave out unused fields of groups; see `check_config`."""
     allowed = parse_field("allow_targets", raw.get("allow_targets", []))
     parts = _parse_choices(raw, own, allowed)
-    paths = {name: f"data.{name}" for name in EVERY_DATASET}
-    common = {
-        name: parse_field(path, raw["data"].get(name, BEFORE.get(path))) for name, path in paths.items()
-    }
+    common = {name: parse_field(f"data.{name}", raw["data"].get(name)) for name in EVERY_DATASET}
     for path, _ in leaves({key: value for key, value in raw.items() if key not in GROUPS}):
         if path not in _KNOWN and not path.startswith(("grid.", "draws.")):
             raise ConfigError(path, "no such field", suggest_field(path, _KNOWN))

@@ -79,23 +79,26 @@ class Inputs:
         """The unit in which the program has the targets."""
         return target_of(self.config, self.split.dataset.is_table, self.split.moments)
 
+    @np.errstate(over="ignore")
     def in_target_units(self, metrics: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return a program's metrics with the errors of numbers in the targets' unit, and their R².
 
         Args:
             metrics: Floating arrays by name.
         """
-        target, converted = self.target, {}
+        target = self.target
+        converted: dict[str, np.ndarray] = {}
         parts: dict[str, Any] = dict(zip(("train", "val", "test"), self.split.y, strict=True))
         for name, values in metrics.items():
             part, _, score = name.partition("_")
-            converted[name] = values * target.scale if score in NUMBER_SCORES else values
+            exact = values.astype(np.float64)
+            converted[name] = exact * target.scale if score in NUMBER_SCORES else values
             if score == "mae":
                 deviation = np.std(parts[part]) or np.nan
                 unexplained = metrics[f"{part}_rmse"].astype(np.float64) * target.scale / deviation
                 converted[f"{part}_{R2}"] = 1.0 - unexplained**2
             elif is_parameter(name):
-                converted[name] = target.parameter(name, values)
+                converted[name] = target.parameter(name, exact)
         return converted
 
     @property
