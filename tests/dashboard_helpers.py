@@ -9,6 +9,14 @@ import pandas as pd
 from vsweep.metrics import default_metric
 
 
+class MadeUp(SimpleNamespace):
+    """A sweep that was not trained."""
+
+    @property
+    def metric(self):
+        return default_metric(self.trials)
+
+
 def made_up(axes, metrics=("train_loss", "val_loss", "val_accuracy"), seeds=2, steps=(0, 5, 10), config=None):
     """A sweep of these axes' full product, each metric rising with the trial and the step."""
     cells = pd.MultiIndex.from_product(list(axes.values()) or [[0]], names=list(axes) or ["_"])
@@ -26,8 +34,7 @@ def made_up(axes, metrics=("train_loss", "val_loss", "val_accuracy"), seeds=2, s
         curves[name] = (0.5 + curves["trial"] + curves["step"]).astype("float32")
     plan = {"name": "made up", "started": "2026-11-25T07:22:28+00:00", "id": "0123abcd"}
     plan |= {"trials": len(trials), "cells": len(cells)}
-    metric = default_metric(trials)
-    return SimpleNamespace(trials=trials, curves=curves, config=config or {}, plan=plan, metric=metric)
+    return MadeUp(trials=trials, curves=curves, config=config or {}, plan=plan)
 
 
 class Server:

@@ -232,6 +232,7 @@ VALID = dict.fromkeys(FIELDS, numbers) | {
     "data.target": st.text(min_size=1),
     "data.features": st.none() | st.lists(st.text(), min_size=1, max_size=3),
     "data.targets": st.sampled_from(["auto", "classes", "numbers", "by_type"]),
+    "data.standardize_target": st.sampled_from(["auto", True, False]),
     "data.rows": counts,
     "data.arms": counts,
     "data.x": st.integers(1, 3).flatmap(

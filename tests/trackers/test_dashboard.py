@@ -131,7 +131,7 @@ def test_a_metric_that_no_trial_has_is_in_no_panel():
 
 
 def test_many_axes_have_some_of_their_pairs_with_the_learning_rate_first():
-    sweep = made_up({f"data.f{i}": [0, 1] for i in range(7)} | {"optimizer.lr": [0.1, 1.0]}, seeds=1)
+    sweep = made_up({f"model.f{i}": [0, 1] for i in range(7)} | {"optimizer.lr": [0.1, 1.0]}, seeds=1)
     pairs = heatmap_pairs(sweep.trials, sweep.metric)
     assert len(pairs) == len(set(pairs)) == 15
     assert {x for x, _ in pairs[:7]} == {"optimizer.lr"}
