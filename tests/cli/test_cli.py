@@ -451,3 +451,46 @@ def test_a_file_that_cannot_be_trained_on(cli, here, rows, words, message):
     assert done.err.startswith(f"vsweep: {message}")
     assert done.err.count("\n") == 1
     assert sorted(here.rglob("*")) == before
+
+
+SHORT_JOBS = ["tracker=none", "steps=2", "data=iris"]
+
+
+@pytest.mark.parametrize(
+    ("words", "jobs"),
+    [
+        (["model=glob(*st*)"], 1),
+        (["optimizer=glob(*,exclude=[a*,r*,l*])"], 3),
+        (["seeds=range(1,4)"], 3),
+        (["model=choice(logistic,mlp)"], 2),
+    ],
+)
+def test_multirun_takes_every_list_of_hydras_grammar(cli, words, jobs):
+    done = cli("plan", "-m", *SHORT_JOBS, *words)
+    assert done.status == 0, done.err
+    assert done.out.count("predicted: ") == jobs
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["-m", "data=glob(*)"], "data.path: got None; it takes text (in the job of data=csv)"),
+        (["-m", "data=glob(q*)"], "data: got glob(q*), which has no values; it takes one of breast_cancer"),
+        (["-m", "optimizer.lr=glob(*)"], "optimizer.lr: got glob(*), which has no values"),
+        (
+            ["-m", "optimizer.lr=interval(1,3)"],
+            "optimizer.lr: got interval(1,3), whose values are not listed",
+        ),
+        (["-m", "--cfg", "job", "data=iris,wine"], "--cfg: cannot be combined with --multirun"),
+        (["--info", "config", "-m", "data=iris,wine"], "--multirun: cannot be combined with --info"),
+        (["--cfg=job", "--info"], "--info: cannot be combined with --cfg"),
+        (["-m", "--hydra-help"], "--hydra-help: cannot be combined with --multirun"),
+        (["--resolve"], "--resolve: got no --cfg; it takes --cfg=job --resolve"),
+        (["data=glob(*)"], "data: got several values, 'glob(*)'; give -m"),
+    ],
+)
+def test_flags_and_lists_of_hydra_end_in_an_answer(cli, words, says):
+    done = cli("plan", "tracker=none", *words)
+    assert done.status == 2
+    (line,) = done.err.splitlines()
+    assert line.startswith(f"vsweep: {says}")

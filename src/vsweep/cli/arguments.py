@@ -126,6 +126,10 @@ _HYDRA_FLAGS: dict[str, tuple[str, tuple[str, ...], str]] = {
 }
 
 
+# Each of these flags says what is done, so Hydra takes only one of them.
+_ALONE = ("--multirun", "--cfg", "--info", "--hydra-help")
+
+
 @cache
 def parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     """Return the command line's parser, and the parser of each command."""
@@ -182,6 +186,12 @@ def split_flags(words: Sequence[str]) -> tuple[list[str], list[str]]:
             takes = f"it takes one of {', '.join(values)}" if values else "it takes no value"
             raise ConfigError(name, f"got {value!r}", takes)
         flags.append(f"{flag}={value}" if equals else flag)
+    names = dict.fromkeys(flag.partition("=")[0] for flag in flags)
+    alone = [name for name in names if name in _ALONE]
+    if len(alone) > 1:
+        raise ConfigError(alone[1], f"cannot be combined with {alone[0]}", "give one of them")
+    if "--resolve" in names and "--cfg" not in names:
+        raise ConfigError("--resolve", "got no --cfg", "it takes --cfg=job --resolve")
     return flags, others
 
 

@@ -166,7 +166,7 @@ def _through_hydra(command: str, flags: Sequence[str], words: Sequence[str]) -> 
     words = [override.word for override in overrides]
     if multirun:
         for job in jobs(words):
-            try_plan([word for word in job if not is_hydra_override(word)])
+            _try_job([word for word in job if not is_hydra_override(word)], words)
     else:
         sweep_overrides(overrides)
     register_sweeps()
@@ -180,6 +180,18 @@ def _through_hydra(command: str, flags: Sequence[str], words: Sequence[str]) -> 
         {"run": _run_job, "plan": _plan_job}[command]()
     if _failed:
         raise SystemExit(1)
+
+
+def _try_job(job: Sequence[str], words: Sequence[str]) -> None:
+    """Plan a job. Raises `ConfigError`, which names the job if its field is not one that the jobs vary."""
+    try:
+        try_plan(job)
+    except ConfigError as error:
+        varied = [word for word in job if word not in words]
+        if not varied or any(word.startswith(f"{error.field}=") for word in varied):
+            raise
+        takes = f"{error.takes} (in the job of {' '.join(varied)})"
+        raise ConfigError(error.field, error.got, takes) from error
 
 
 @contextmanager

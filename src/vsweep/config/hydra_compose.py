@@ -5,19 +5,21 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from functools import cache
 from itertools import product
+from types import SimpleNamespace
 from typing import Any
 
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from vsweep.config import sweep_file
-from vsweep.config.groups import CONF, sweep_files
+from vsweep.config.groups import CHOICES, CONF, options, sweep_files
 from vsweep.config.names import suggest_choice
 from vsweep.config.overrides import Override
-from vsweep.errors import ConfigError
+from vsweep.errors import ConfigError, suggest
 
 
 @cache
@@ -75,9 +77,26 @@ def register_sweeps() -> None:
 def jobs(words: Sequence[str]) -> list[list[str]]:
     """Return the words of every job of Hydra's multirun, the product of the words' values."""
     columns = []
-    for word in OverridesParser.create().parse_overrides(list(words)):
+    # Hydra asks for the choices of a group to expand `glob`.
+    loader: Any = SimpleNamespace(
+        get_group_options=lambda group, **_: options(group) if group in CHOICES else []
+    )
+    for word in OverridesParser.create(config_loader=loader).parse_overrides(list(words)):
         if word.is_sweep_override():
-            columns.append([f"{word.get_key_element()}={value}" for value in word.sweep_string_iterator()])
+            text = word.get_value_string()
+            try:
+                values = list(word.sweep_string_iterator())
+            except HydraException as error:
+                takes = "for one job per value it takes a,b,c, choice(…), range(…) or, of a group, glob(…)"
+                raise ConfigError(
+                    word.key_or_group, f"got {text}, whose values are not listed", takes
+                ) from error
+            if not values:
+                takes = (
+                    suggest("", options(word.key_or_group)) if word.key_or_group in CHOICES else "give a,b,c"
+                )
+                raise ConfigError(word.key_or_group, f"got {text}, which has no values", takes)
+            columns.append([f"{word.get_key_element()}={value}" for value in values])
         else:
             columns.append([str(word.input_line)])
     return [list(job) for job in product(*columns)]

@@ -54,8 +54,8 @@ COMMON = {
 }
 # What a field is, where the other name means something slightly different.
 _REMARKS = {
-    "steps": "a step is one update, and with the full batch an epoch is one step",
-    "seeds": "it takes a count, or a list such as [3]",
+    "steps": "A step is one update: with the full batch, an epoch is one step",
+    "seeds": "A number counts the seeds, and a list names them: seeds=[3]",
 }
 _NO_FIELD = {
     **dict.fromkeys(

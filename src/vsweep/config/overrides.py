@@ -12,7 +12,7 @@ from hydra.core.override_parser.types import Override as ParsedWord
 from hydra.errors import OverrideParseException
 
 from vsweep.config.grid import axis_nodes
-from vsweep.config.groups import CHOICES, check_choice
+from vsweep.config.groups import CHOICES, check_choice, options
 from vsweep.config.names import suggest_field
 from vsweep.config.schema import GROUPS
 from vsweep.config.values import assign, delete, from_python, select
@@ -144,8 +144,11 @@ def from_word(word: str, *, multirun: bool = False) -> Override:
         raise ConfigError(field or "override", "no such field", suggest_field(key, CHOICES))
     if parsed.is_sweep_override():
         if not multirun:
-            got = f"got several values, {short_repr(parsed.get_value_string())}"
-            raise ConfigError(key, got, f"give -m for one job per value, or grid.{key}=[…] for an axis")
+            text = parsed.get_value_string()
+            takes = f"give -m for one job per value, or grid.{key}=[…] for an axis"
+            if _is_axis(key):
+                takes = f"give {key}='[{'…' if '(' in text else text}]'"
+            raise ConfigError(key, f"got several values, {short_repr(text)}", takes)
         return Override("choose", key, None, word) if key in CHOICES else assignment(key, None, word)
     if parsed.is_delete():
         return Override("delete", key, parsed.value(), word)
@@ -171,8 +174,22 @@ def _parse(word: str) -> ParsedWord:
     except (OverrideParseException, ValueError, RecursionError) as error:
         # Python refuses integers of too many digits, and brackets that are nested too deeply.
         got = f"cannot parse {short_repr(word.removeprefix('++'))}"
-        raise ConfigError("override", got, "it takes path=value") from error
+        raise ConfigError("override", got, _cure(word)) from error
     return parsed
+
+
+def _cure(word: str) -> str:
+    """Return how to write a word that cannot be parsed."""
+    key, equals, text = (part.strip() for part in word.lstrip("+~").partition("="))
+    if not equals:
+        groups = [group for group in reversed(CHOICES) if key in options(group)]
+        return f"did you mean {groups[0]}={key}?" if groups else "it takes path=value"
+    quoted = spell(key, text)
+    if not _KEY.fullmatch(key) or len(word) > _LONGEST or re.match(r"[\[{'\"]|.*\$\{", text):
+        return "it takes path=value"
+    if word.lstrip("+~") != f"{key}={text}":
+        return f"it takes path=value without spaces around =: {key}={text}"
+    return f'it takes path=value, with quotes around text that has spaces or signs: "{quoted}"'
 
 
 def _refuse_hydra_fields(parsed: ParsedWord) -> None:
