@@ -8,9 +8,12 @@ import vsweep
 from vsweep.commands.reproduce import overrides
 from vsweep.config.spec import make_spec, spec_from_record
 from vsweep.engine.plan import plan_sweep
+from vsweep.engine.plan_record import as_text
 from vsweep.engine.trial_id import identities
 from vsweep.engine.tuning.timings import TimingCache
 from vsweep.errors import ConfigError
+from vsweep.metrics import axes_of, followers_of
+from vsweep.trackers.wandb.runs import cell_config
 
 BASE = ["data=iris", "model=logistic", "tracker=none", "verify=false", "steps=6", "record_every=2"]
 WARMUP = ["schedule=warmup_cosine"]
@@ -143,6 +146,25 @@ def test_curves_are_those_of_the_values_written_out(tmp_path):
     )
     more = vsweep.resume(tmp_path / "a", ["seeds=3"], quiet=True)
     assert more.trials["optimizer.weight_decay"].tolist() == [0.5] * 3 + [0.05] * 3
+
+
+def test_plans_and_runs_show_what_follows(tmp_path):
+    words = [*BASE, "grid.optimizer.lr=[0.5,0.05]", "optimizer.weight_decay=${optimizer.lr}"]
+    spec, plan = vsweep.plan(words)
+    assert "  optimizer.weight_decay: 0.5, 0.05 (2), follows optimizer.lr\n" in as_text(spec.name, plan)
+    sweep = vsweep.sweep([*words, f"dir='{tmp_path / 'kept'}'"], quiet=True)
+    fields = [*axes_of(sweep.trials), *followers_of(sweep.trials)]
+    assert fields == ["optimizer.lr", "optimizer.weight_decay"]
+    rows = sweep.trials.astype(object).to_dict("records")
+    shown = [cell_config(sweep.plan, row, fields)["optimizer"]["weight_decay"] for row in rows]
+    assert shown == [0.5, 0.05]
+
+
+def test_jobs_of_hydra_follow_too(cli):
+    words = [*BASE, "grid.optimizer.lr=[0.5,0.05]", "optimizer.weight_decay=${optimizer.lr}"]
+    done = cli("plan", "-m", "seeds=1,2", *words)
+    assert done.status == 0, done.err
+    assert done.out.count("follows optimizer.lr") == 2
 
 
 def test_cells_that_lack_a_field_or_an_axis():

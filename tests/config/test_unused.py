@@ -127,6 +127,14 @@ def test_what_all_cells_have_is_not_said(words):
     assert make_spec([*BASE, *words]).notes == ()
 
 
+def test_long_values_are_left_out_of_messages():
+    rates = {"data": "iris", "grid": {"optimizer": {"lr": [1, 2]}}}
+    said = refusal(rates | {"optimizer": {"lr": list(range(1000))}})
+    assert said.startswith(
+        "optimizer.lr: got optimizer.lr=…, but its values are those of the axis grid.optimizer.lr"
+    )
+
+
 def files(directory):
     """Each file of a directory, and when and to what it was written."""
     return {

@@ -61,9 +61,10 @@ class Override(NamedTuple):
         return list(self._nested() or [self.key])
 
     def word_of(self, path: str) -> str:
-        """Return the word of a command line that gives one of these fields its value."""
+        """Return the word that gives one of these fields its value, for messages, without a long value."""
         nested = self._nested()
-        return spell(path, nested[path]) if path in nested else self.word.lstrip("+")
+        word = spell(path, nested[path]) if path in nested else self.word.lstrip("+")
+        return word if len(word) <= _LONGEST else f"{path}=…"
 
     def _nested(self) -> dict[str, Any]:
         is_mapping = self.kind == "assign" and isinstance(self.value, dict)

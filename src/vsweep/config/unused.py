@@ -57,15 +57,14 @@ def notes_on_unused(
         group, _, key = path.partition(".")
         if group not in GROUPS or not key or key in ("name", "_target_"):
             continue
-        word = change.word_of(path)
         have = {getattr(config, group).name: path in fields_of(config) for config in configs}
         if not all(have.values()):
             users = " and ".join(f"{group}={name}" for name, has in have.items() if has)
             lacking = [name for name, has in have.items() if not has]
             others = f"{' and '.join(lacking)} {'has' if len(lacking) == 1 else 'have'}"
-            yield f"{word} is for the cells of {users}; {others} no such field"
+            yield f"{change.word_of(path)} is for the cells of {users}; {others} no such field"
         if path == "model.init_scale":
-            yield from _notes_on_scale(word, axes, configs)
+            yield from _notes_on_scale(change.word_of(path), axes, configs)
 
 
 def _notes_on_scale(word: str, axes: Sequence[Axis], configs: Sequence[Config]) -> Iterator[str]:
