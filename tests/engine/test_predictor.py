@@ -123,6 +123,9 @@ WRONG = {
     ),
     "inf": (altered(height=np.inf).to_numpy(), "x: feature 'height' is inf in row 0, 90 such values in all"),
     "text": (altered(width="wide"), "x: feature 'width' is not of numbers"),
+    "numbers as text": (altered(age=FRAME["age"].astype(str)), "x: feature 'age' is not of numbers"),
+    "dates": (altered(age=pd.date_range("2026", periods=ROWS)), "x: feature 'age' is not of numbers"),
+    "complex": (FRAME.to_numpy() * 1j, "x: feature 'width' is not of numbers (it holds complex128)"),
     "fewer": (
         FRAME.to_numpy()[:, :2],
         r"x has the shape (90, 2); expected (examples, 3): width, height, age",

@@ -230,3 +230,11 @@ def test_a_function_whose_parameter_is_a_field_of_every_data_set_is_refused():
 
     with pytest.raises(ConfigError, match=r"^data: your function has the parameter standardize"):
         vsweep.sweep(["steps=1", "tracker=none"], data=own, quiet=True)
+
+
+@pytest.mark.parametrize(
+    "x", [X * 1j, X.astype(str), X.astype(str).astype(object), (X * 100).astype("datetime64[s]")]
+)
+def test_features_that_are_not_numbers_are_refused(x):
+    with pytest.raises(ConfigError, match=r"^data: got tuple \(it holds .*\); expected \(x, y\) of numbers"):
+        own_dataset((x, X[:, 0]), "data")

@@ -14,6 +14,7 @@ from vsweep.engine.hyperparams import cell_fields
 from vsweep.engine.inputs import data_key, target_of
 from vsweep.errors import ConfigError
 from vsweep.store.blocks import Params
+from vsweep.tasks.data.dataset import to_floats
 from vsweep.tasks.minimize import Minimize
 from vsweep.tasks.task import param_dtype
 from vsweep.training.loop import TrainingLength
@@ -93,16 +94,18 @@ class Predictor:
         """Return raw examples as finite float64 `(examples, features)`, in the data's order of features."""
         names = list(self._names)
         if hasattr(x, "columns"):
-            x = _aligned(x, names)
-        x = np.asarray(x)
-        x = x[:, None] if x.ndim == 1 and len(names) == 1 else x
-        if x.ndim != 2 or x.shape[1] != len(names):
-            needed = f"(examples, {len(names)}): {', '.join(names)}"
-            raise ValueError(f"x has the shape {x.shape}; expected {needed}")
+            parts = _aligned(x, names)
+        else:
+            x = np.asarray(x)
+            x = x[:, None] if x.ndim == 1 and len(names) == 1 else x
+            if x.ndim != 2 or x.shape[1] != len(names):
+                needed = f"(examples, {len(names)}): {', '.join(names)}"
+                raise ValueError(f"x has the shape {x.shape}; expected {needed}")
+            parts = list(x.T)
         columns = []
-        for name, column in zip(names, x.T, strict=True):
+        for name, part in zip(names, parts, strict=True):
             try:
-                columns.append(column.astype(np.float64))
+                columns.append(to_floats(part))
             except (TypeError, ValueError) as error:
                 raise ValueError(f"x: feature {name!r} is not of numbers ({error})") from error
             odd = ~np.isfinite(columns[-1])
@@ -136,7 +139,7 @@ class Predictor:
             return self.classes[np.asarray(self._loss.classify(jnp.asarray(outputs.T)))]
 
 
-def _aligned(x: Any, names: list[str]) -> np.ndarray:
+def _aligned(x: Any, names: list[str]) -> list[Any]:
     """Return the columns of a data frame that have these names, in their order; others are left out."""
     columns = list(map(str, x.columns))
     missing = [name for name in names if name not in columns]
@@ -148,5 +151,4 @@ def _aligned(x: Any, names: list[str]) -> np.ndarray:
     for name in names:
         if columns.count(name) > 1:
             raise ValueError(f"x has two columns called {name!r}; leave one out")
-    # Objects keep columns of different types as they are.
-    return np.stack([np.asarray(x[x.columns[columns.index(name)]], object) for name in names], axis=1)
+    return [x[x.columns[columns.index(name)]] for name in names]

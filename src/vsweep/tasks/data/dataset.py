@@ -105,9 +105,10 @@ def own_dataset(data: Any, field: str) -> Dataset | RawDataset:
     try:
         x, y = data
         names = tuple(map(str, getattr(x, "columns", ())))
-        x, shape = np.asarray(x).astype(np.float64), np.shape(y)
+        x, shape = to_floats(x), np.shape(y)
     except (TypeError, ValueError) as error:
-        raise ConfigError(field, f"got {type(data).__name__}", "expected (x, y) of numbers") from error
+        got = f"got {type(data).__name__} ({error})"
+        raise ConfigError(field, got, "expected (x, y) of numbers") from error
     x = x[:, None] if x.ndim == 1 else x
     if x.ndim != 2 or shape not in (x.shape[:1], (len(x), 1)):
         raise ConfigError(
@@ -118,6 +119,15 @@ def own_dataset(data: Any, field: str) -> Dataset | RawDataset:
     if len(shape) == 2:
         y = y.iloc[:, 0] if hasattr(y, "iloc") else np.asarray(y)[:, 0]
     return RawDataset(x, y, names or tuple(f"x{i}" for i in range(x.shape[1])), field)
+
+
+def to_floats(values: Any) -> np.ndarray:
+    """Return numbers in float64. Raises `TypeError` or `ValueError` for text, dates and complex numbers."""
+    array = np.asarray(values)
+    is_text = array.dtype.kind == "O" and any(isinstance(item, str) for item in array.flat)
+    if is_text or array.dtype.kind in "cmMUST":
+        raise TypeError(f"it holds {'text' if is_text else array.dtype}")
+    return array.astype(np.float64)
 
 
 def repeated(names: Sequence[str]) -> str | None:
