@@ -10,6 +10,7 @@ from rich.console import Console
 import vsweep
 from vsweep.analysis.ranking import describe_baseline
 from vsweep.analysis.significance import describe_lead, tied_with_best
+from vsweep.reports.page import sweep_facts
 from vsweep.store.checks import describe_verification
 from vsweep.trackers import console
 from vsweep.trackers.console import ConsoleTracker
@@ -114,6 +115,8 @@ def test_below_the_table_is_whether_it_is_luck_and_what_the_test_says(shown):
     lines = text.splitlines()
     last = lines.index(describe_lead(sweep.cells()))
     assert all(ROW.match(line.rstrip()) is None for line in lines[last:])
+    assert lines[last - 1] == "targets: 3 classes: setosa 50, versicolor 50, virginica 50"
+    assert dict(sweep_facts(sweep))["data"].endswith(lines[last - 1].removeprefix("targets: "))
     best = sweep.best()
     value = f"{best['test_accuracy']:.4g} ± {best['test_accuracy_sem']:.2g}"
     assert lines[last + 1] == describe_baseline(sweep.baseline, "val_accuracy", sweep.cells())
