@@ -11,7 +11,7 @@ from vsweep.config.spec import make_spec
 from vsweep.engine import autotune, compiler, executor
 from vsweep.engine.devices import trial_mesh
 from vsweep.engine.plan import make_plan
-from vsweep.engine.tuning.cost_model import Arrangement, Costs, UserLimits
+from vsweep.engine.tuning.cost_model import Arrangement, UserLimits
 from vsweep.engine.tuning.shape import Hardware
 from vsweep.engine.tuning.timings import TimingCache
 from vsweep.store.blocks import PartialBlock, TrainedBlock
@@ -163,28 +163,6 @@ def test_the_fastest_arrangement_is_kept_and_not_tried_again(monkeypatch, tmp_pa
     tried.clear()
     planned = autotune.autotune(plan_of(known=again), trial_mesh(), again)
     assert (tried, planned.programs[0].arrangement.vmap_size) == ([], 4)
-
-
-def test_predictions_come_from_what_was_measured(tmp_path):
-    known = TimingCache(tmp_path / "measured.json")
-    planned = plan_of(known=known)
-    name, steps = planned.programs[0].name, 24 * 4
-    assert not planned.programs[0].measured
-    spent = executor.TrainingStats(by_program={name: (9.6, steps)}, cold_compiles=[7.0])
-    autotune.save_timings(planned, spent, known)
-    later = plan_of(known=TimingCache(tmp_path / "measured.json"))
-    assert later.programs[0].step_s == pytest.approx(0.1)
-    assert later.programs[0].compile_s == 7.0
-    # In the same block it is in the cache, however short its training was.
-    known = TimingCache()
-    autotune.save_timings(planned, executor.TrainingStats(by_program={name: (0.001, steps)}), known)
-    assert plan_of(known=known).programs[0].measured
-    assert plan_of(known=known).programs[0].compile_s < 2.0
-    known = TimingCache(tmp_path / "measured.json")
-    # A program that was not seen is scaled by how wrong the guess was.
-    other = plan_of("data=wine", known=known)
-    assert other.programs[0].step_s > 100 * plan_of("data=wine").programs[0].step_s
-    assert Costs(other.hardware, known).cold_compile_s == 7.0
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{", '{"a": 1}', None])

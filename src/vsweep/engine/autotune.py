@@ -49,8 +49,8 @@ def autotune(plan: Plan, mesh: Mesh, known: TimingCache) -> Plan:
                 lanes=best.vmap_size,
                 fused=best.single_kernel,
                 room=costs.max_vmap_size(shape, trials),
-                step_s=step_s,
             )
+            known.sample(program.name, step_s=step_s)
             known.save()
             # The block depends on the sweep's length.
             arrangement = costs.arrange(shape, trials, None)
@@ -113,7 +113,7 @@ def _run_s(program: Program, ready: CompiledProgram, mesh: Mesh) -> float:
 
 def save_timings(plan: Plan, stats: TrainingStats, known: TimingCache) -> None:
     """Note the speeds and compile times of a sweep for the next plan."""
-    machine, costs = plan.hardware.key, Costs(plan.hardware, known)
+    costs = Costs(plan.hardware, known)
     ratios = []
     for program in plan.programs:
         seconds, steps = stats.by_program.get(program.name, (0.0, 0))
@@ -121,10 +121,9 @@ def save_timings(plan: Plan, stats: TrainingStats, known: TimingCache) -> None:
             continue
         known.note(program.name, limit=costs.block_limit(program.shape), block=program.arrangement.block)
         if seconds > _RUN_S:
-            known.mean(program.name, step_s=seconds / steps)
-            ratios.append(seconds / steps / costs.guess_step_s(program.shape))
-    if ratios:
-        known.mean(machine, ratio=float(np.median(ratios)))
-    if stats.cold_compiles:
-        known.mean(machine, compile_s=float(np.median(stats.cold_compiles)))
+            known.sample(program.name, step_s=seconds / steps)
+            ratios.append((program.shape, seconds / steps / costs.guess_step_s(program.shape)))
+    costs.learn("step", ratios)
+    cold = [(program.shape, seconds / program.shape.compile_s) for program, seconds in stats.cold_compiles]
+    costs.learn("compiling", cold)
     known.save()

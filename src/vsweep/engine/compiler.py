@@ -46,12 +46,12 @@ class CompiledProgram(NamedTuple):
 class Compiler:
     """Compiles programs, some at a time, in threads of its own."""
 
-    def __init__(self, mesh: Mesh, note: Callable[[float], None] | None = None) -> None:
+    def __init__(self, mesh: Mesh, note: Callable[[Program, float], None] | None = None) -> None:
         """Start no thread yet.
 
         Args:
             mesh: The devices to compile for.
-            note: A callback that gets the seconds of each compilation.
+            note: A callback that gets each program that was compiled, and the seconds.
         """
         self._mesh, self._note = mesh, note
         self._pool = ThreadPoolExecutor(2, "vsweep-compile")
@@ -108,7 +108,7 @@ class Compiler:
         call = compile_part(*segment)
         if self._note:
             with self._lock:
-                self._note(time.perf_counter() - began)
+                self._note(program, time.perf_counter() - began)
         return call, start
 
     def _on_devices(self, program: Program) -> Data:

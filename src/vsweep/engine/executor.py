@@ -32,14 +32,14 @@ class TrainingStats:
         compiling: The seconds of all compilations, which overlap with each other and with training.
         training: The seconds in which any block was on the devices.
         by_program: The training seconds, and the steps × trials, by the name of a program's measurements.
-        cold_compiles: The seconds of each compilation whose program was not in the cache.
+        cold_compiles: The programs that were not in the cache, and the seconds of each compilation.
         device_bytes: The largest number of bytes that the compiler predicted for a call.
     """
 
     compiling: float = 0.0
     training: float = 0.0
     by_program: dict[str, tuple[float, int]] = field(default_factory=dict)
-    cold_compiles: list[float] = field(default_factory=list)
+    cold_compiles: list[tuple[Program, float]] = field(default_factory=list)
     device_bytes: int = 0
     _last: float = 0.0
 
@@ -52,12 +52,12 @@ class TrainingStats:
         steps = trials * program.static.length.steps
         self.by_program[program.name] = before + seconds, work + steps
 
-    def compiled(self, seconds: float) -> None:
+    def compiled(self, program: Program, seconds: float) -> None:
         """Note a compilation."""
         self.compiling += seconds
         # A program that was ready sooner than this was loaded from the cache.
         if seconds > 1.0:
-            self.cold_compiles.append(seconds)
+            self.cold_compiles.append((program, seconds))
 
 
 class _Called(NamedTuple):

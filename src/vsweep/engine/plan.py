@@ -243,7 +243,8 @@ def make_program(
     """
     static, hparams = bind(grid, inputs, rows)
     sizes, counts = np.unique(widths(grid, inputs.config, rows), return_counts=True)
-    shape = program_shape(inputs, int(sizes[-1]), costs.hardware)
+    inits = len(dict(static.task.static)["init"]) if inputs.config.model.has_initializer else 1
+    shape = program_shape(inputs, int(sizes[-1]), costs.hardware, inits)
     needed_flops = np.average([step_flops(inputs, width) for width in sizes.tolist()], weights=counts)
     arrangement = costs.arrange(shape, len(rows), limits.block)
     step_s, measured = costs.step_s(shape), costs.measured(shape, arrangement.block)
@@ -257,7 +258,7 @@ def make_program(
         padding_fraction=1.0 - float(needed_flops) / shape.flops,
         arrangement=arrangement,
         step_s=step_s,
-        compile_s=LOAD_S if measured else costs.cold_compile_s,
+        compile_s=LOAD_S if measured else costs.compile_s(shape),
         measured=measured,
         segment=limits.segment_records(inputs.config, arrangement.block * step_s),
     )

@@ -90,7 +90,7 @@ def within_budget(
         cost = 2 * program.static.length.steps * costs.step_s(program.shape)
         cost *= plan.hardware.devices
         if name not in compiled:
-            cost += float(known.get(name).get("compile_s", costs.cold_compile_s))
+            cost += float(known.get(name).get("compile_s", costs.compile_s(program.shape)))
         if cost > budget:
             continue
         compiled.add(name)

@@ -1,6 +1,7 @@
 """The layout of a program's trials: how many train in one call, how many side by side, and how long."""
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -71,11 +72,13 @@ NO_LIMITS = UserLimits()
 
 # The seconds of loading a program that was compiled before.
 LOAD_S = 1.0
-# Guesses for a machine without measurements: the seconds of a compilation, and of a step that does nothing;
-# the multiply-adds per second of one core and of an accelerator.
-_COMPILE_S = 4.0
+# Guesses for a machine without measurements: the seconds of a step that does nothing, and the multiply-adds
+# per second of one core and of an accelerator.
 _STEP_S = 4.0e-6
 _FLOPS = {"cpu": 1.0e10, "gpu": 2.0e12, "tpu": 2.0e12}
+# A measured time is at most this many times the guess, and a compilation at least the inverse. A step of a
+# user's function may take much longer, since its work is not known.
+_SLOWER, _SLOWER_WITH_USER_FUNCTION = 30.0, 1e4
 # The seconds that a block should take.
 _BLOCK_S = 1.0
 # Bounds of a block: its trials and its bytes on each device, and the bytes of its curves on the host.
@@ -94,7 +97,8 @@ _MAX_VMAP_SIZE = {"cpu": 32, "gpu": 8192, "tpu": 8192}
 class Costs:
     """The costs of programs on some hardware.
 
-    Guesses are scaled by the mean ratio, over earlier sweeps, of measured to guessed times.
+    Guesses are scaled by the median ratio, over earlier sweeps, of measured to guessed times of programs of
+    the same kind, or of all programs without a user's function where the kind is new.
     """
 
     def __init__(
@@ -108,12 +112,35 @@ class Costs:
             earlier: The records of an earlier plan's programs, which settle how trials are split by width.
         """
         self.hardware, self._known, self._earlier = hardware, known, earlier
-        self._machine = known.get(hardware.key)
 
-    @property
-    def cold_compile_s(self) -> float:
-        """The seconds of compiling a program that is not in the cache."""
-        return float(self._machine.get("compile_s", _COMPILE_S))
+    def compile_s(self, shape: ProgramShape) -> float:
+        """Predict the seconds of compiling a program that is not in the cache."""
+        return shape.compile_s * self._ratio(shape, "compiling")
+
+    def _ratio(self, shape: ProgramShape, name: str) -> float:
+        """Return how many times the guess of a step or a compilation takes."""
+        kind, machine = self._known.get(shape.kind), self._known.get(self.hardware.key)
+        return float(kind.get(name) or machine.get(name) or 1.0)
+
+    def learn(self, name: str, ratios: Sequence[tuple[ProgramShape, float]]) -> None:
+        """Note by how much guesses were off.
+
+        Args:
+            name: `step` or `compiling`.
+            ratios: Programs, and the measured time of each over the guessed one.
+        """
+        by_kind: dict[str, list[float]] = {}
+        for shape, ratio in ratios:
+            unknown = shape.has_user_function and name == "step"
+            most = _SLOWER_WITH_USER_FUNCTION if unknown else _SLOWER
+            # An accelerator with many trials side by side is thousands of times as fast as guessed.
+            least = 1.0 / _SLOWER if name == "compiling" else 0.0
+            bounded = min(max(ratio, least), most)
+            kinds = [shape.kind] if shape.has_user_function else [shape.kind, self.hardware.key]
+            for kind in kinds:
+                by_kind.setdefault(kind, []).append(bounded)
+        for kind, values in by_kind.items():
+            self._known.sample(kind, **{name: median(values)})
 
     def guess_step_s(self, shape: ProgramShape) -> float:
         """Guess the seconds of a step and trial from its work."""
@@ -123,7 +150,7 @@ class Costs:
     def step_s(self, shape: ProgramShape) -> float:
         """Predict the seconds of a step and trial, with other trials beside it on all devices."""
         measured = self._known.get(shape.key).get("step_s")
-        return float(measured or self.guess_step_s(shape) * self._machine.get("ratio", 1.0))
+        return float(measured or self.guess_step_s(shape) * self._ratio(shape, "step"))
 
     def measured(self, shape: ProgramShape, block: int) -> bool:
         """Return whether such a program was trained before, in such a block."""
@@ -154,7 +181,8 @@ class Costs:
         best = [(0.0, 0)]
         for end in range(1, len(sizes) + 1):
             padded = [counts[begin:end].sum() * trial_s[end - 1] for begin in range(end)]
-            best.append(min((best[b][0] + self.cold_compile_s + padded[b], b) for b in range(end)))
+            compile_s = self.compile_s(shapes[end])
+            best.append(min((best[b][0] + compile_s + padded[b], b) for b in range(end)))
         bounds: list[int] = []
         end = len(sizes)
         while end:

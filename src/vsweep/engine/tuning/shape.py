@@ -13,6 +13,11 @@ from vsweep.engine.tuning.timings import short_name
 _METRICS = 6
 
 
+# Guesses of the seconds of a compilation: without any layer, for a layer, for each draw of its weights, and
+# for shuffling the examples.
+_COMPILE_S, _LAYER_S, _DRAW_S, _SHUFFLE_S = 0.4, 0.3, 1.5, 1.0
+
+
 class Hardware(NamedTuple):
     """The devices that a plan is for.
 
@@ -40,6 +45,8 @@ class ProgramShape:
 
     Attributes:
         key: The name of the measurements of such programs; it hashes everything that their speed depends on.
+        kind: The name of the measurements of programs of this kind: of one model, or with a user's functions.
+        has_user_function: Whether the training calls a user's function, whose work is unknown.
         width: The padded width of the hidden layers; 0 where there are none.
         steps: The number of steps.
         n_features: The number of features of an example.
@@ -48,9 +55,12 @@ class ProgramShape:
         activation_bytes: The bytes of the activations of a step.
         curve_bytes: The bytes of the recorded metrics.
         single_kernel: Whether the hardware can run the training as one kernel, without a library's products.
+        compile_s: A guess of the seconds that a compilation takes, on a machine without measurements.
     """
 
     key: str
+    kind: str
+    has_user_function: bool
     width: int
     steps: int
     n_features: int
@@ -59,6 +69,7 @@ class ProgramShape:
     activation_bytes: float
     curve_bytes: float
     single_kernel: bool
+    compile_s: float
 
     @property
     def live_bytes(self) -> float:
@@ -77,15 +88,25 @@ def step_flops(inputs: Inputs, width: int) -> float:
     return inputs.examples * (3.0 * _weights(inputs, width) - first)
 
 
-def program_shape(inputs: Inputs, width: int, hardware: Hardware) -> ProgramShape:
-    """Compute the shape of a program of this padded width (0: no hidden layer) on some hardware."""
+def program_shape(inputs: Inputs, width: int, hardware: Hardware, inits: int = 1) -> ProgramShape:
+    """Compute the shape of a program on some hardware.
+
+    Args:
+        inputs: The config, data and loss of its trials.
+        width: The padded width; 0 where there is no hidden layer.
+        hardware: The devices.
+        inits: The number of initializers that the program draws weights with.
+    """
     config = inputs.config
+    users = _user_functions(inputs)
     layers = config.model.depth if width else 0
     sizes = [inputs.n_features, *[width] * layers, inputs.n_outputs]
     recorded = config.model.recorded(inputs.n_features, inputs.n_outputs, record_params=config.record_params)
     cpu_kernel = hardware.platform == "cpu" and hardware.one_kernel
     return ProgramShape(
         key=_key(inputs, width, hardware),
+        kind=short_name(versions=_versions(), hardware=hardware, kind=users or config.model.name),
+        has_user_function=bool(users),
         width=width,
         steps=config.steps,
         n_features=inputs.n_features,
@@ -94,11 +115,27 @@ def program_shape(inputs: Inputs, width: int, hardware: Hardware) -> ProgramShap
         activation_bytes=4 * inputs.examples * (width * config.model.depth + inputs.n_outputs),
         curve_bytes=(config.steps / config.record_every + 2) * (_METRICS + recorded) * 4,
         single_kernel=cpu_kernel and config.model.is_one_kernel(sizes, inputs.examples, config.loss),
+        compile_s=_compile_s(inputs, layers + 1, inits),
     )
 
 
 def _weights(inputs: Inputs, width: int) -> int:
     return inputs.config.model.weights(inputs.n_features, inputs.n_outputs, width)
+
+
+def _user_functions(inputs: Inputs) -> list[str]:
+    """Return the names of the user's functions that a step calls: the model, the loss, the draw of data."""
+    config = inputs.config
+    choices = [config.model, config.loss, *([config.data] if inputs.draw else [])]
+    return [choice.qualified_name for choice in choices if choice.is_user_function]
+
+
+def _compile_s(inputs: Inputs, layers: int, inits: int) -> float:
+    """Guess the seconds of a compilation; drawing the weights of a layer takes more than training it."""
+    config = inputs.config
+    draws = inits if config.model.fields.get("start") is None else 0
+    shuffles = config.batch_size is not None
+    return _COMPILE_S + layers * (_LAYER_S + _DRAW_S * draws) + _SHUFFLE_S * shuffles
 
 
 def _key(inputs: Inputs, width: int, hardware: Hardware) -> str:
@@ -110,12 +147,13 @@ def _key(inputs: Inputs, width: int, hardware: Hardware) -> str:
         versions=_versions(),
         hardware=hardware,
         model=[model.qualified_name, values],
-        loss=config.loss.name,
+        loss=config.loss.qualified_name,
         optimizer=[config.optimizer.name, config.schedule.name],
         shapes=[inputs.n_outputs, *(x.shape for x in inputs.split.x if x is not None)],
         batch=config.batch_size,
         steps=[config.steps, config.record_every],
         numbers=[config.dtype, config.precision],
+        **({"draw": config.data.qualified_name} if inputs.draw else {}),
     )
 
 

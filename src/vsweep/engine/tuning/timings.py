@@ -8,12 +8,15 @@ from collections.abc import Mapping
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from statistics import median_low
 from typing import Any
 
 from vsweep.store.atomic import write_whole
 
 # The table keeps this many entries, the newest ones.
 _MAX_ENTRIES = 2000
+# The number of measurements whose median counts.
+_SAMPLES = 5
 # Every measurement is below this, seconds since 1970 too.
 _LARGEST = 1e12
 
@@ -43,10 +46,18 @@ class TimingCache:
         self._table[name] = {**self._table.pop(name, {}), **measured}
         self._noted.add(name)
 
-    def mean(self, name: str, **measured: float) -> None:
-        """Add running means, in which the newest measurement counts for a third."""
-        earlier = self.get(name)
-        self.note(name, **{key: v + (earlier.get(key, v) - v) * 2 / 3 for key, v in measured.items()})
+    def sample(self, name: str, **measured: float) -> None:
+        """Add measurements that vary; an entry is the median of the latest ones, the lower of two.
+
+        One sweep on a busy machine, or one odd program, does not move a median.
+        """
+        for key, value in measured.items():
+            entry = self.get(name)
+            # Tables of earlier versions have the entry alone.
+            earlier = [entry[f"{key}.{i}"] for i in range(_SAMPLES) if f"{key}.{i}" in entry]
+            latest = [value, *(earlier or ([entry[key]] if key in entry else []))][:_SAMPLES]
+            numbered = {f"{key}.{i}": sample for i, sample in enumerate(latest)}
+            self.note(name, **numbered, **{key: median_low(latest)})
 
     def save(self) -> None:
         """Merge the new measurements into the file, which another process may have changed."""
