@@ -124,6 +124,9 @@ def save_timings(plan: Plan, stats: TrainingStats, known: TimingCache) -> None:
             known.sample(program.name, step_s=seconds / steps)
             ratios.append((program.shape, seconds / steps / costs.guess_step_s(program.shape)))
     costs.learn("step", ratios)
-    cold = [(program.shape, seconds / program.shape.compile_s) for program, seconds in stats.cold_compiles]
+    cold = []
+    for program, seconds in stats.cold_compiles:
+        guess_s = costs.guess_compile_s(program.shape, program.arrangement.vmap_size)
+        cold.append((program.shape, seconds / guess_s))
     costs.learn("compiling", cold)
     known.save()

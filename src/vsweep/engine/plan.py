@@ -258,7 +258,7 @@ def make_program(
         padding_fraction=1.0 - float(needed_flops) / shape.flops,
         arrangement=arrangement,
         step_s=step_s,
-        compile_s=LOAD_S if measured else costs.compile_s(shape),
+        compile_s=LOAD_S if measured else costs.compile_s(shape, arrangement.vmap_size),
         measured=measured,
         segment=limits.segment_records(inputs.config, arrangement.block * step_s),
     )

@@ -76,6 +76,8 @@ LOAD_S = 1.0
 # per second of one core and of an accelerator.
 _STEP_S = 4.0e-6
 _FLOPS = {"cpu": 1.0e10, "gpu": 2.0e12, "tpu": 2.0e12}
+# Programs with trials side by side take this many times as long to compile.
+_SIDE_BY_SIDE = 1.5
 # A measured time is at most this many times the guess, and a compilation at least the inverse. A step of a
 # user's function may take much longer, since its work is not known.
 _SLOWER, _SLOWER_WITH_USER_FUNCTION = 30.0, 1e4
@@ -113,9 +115,13 @@ class Costs:
         """
         self.hardware, self._known, self._earlier = hardware, known, earlier
 
-    def compile_s(self, shape: ProgramShape) -> float:
+    def guess_compile_s(self, shape: ProgramShape, vmap_size: int = 1) -> float:
+        """Guess the seconds of a compilation from the model, and whether trials train side by side."""
+        return shape.compile_s * (_SIDE_BY_SIDE if vmap_size > 1 else 1.0)
+
+    def compile_s(self, shape: ProgramShape, vmap_size: int = 1) -> float:
         """Predict the seconds of compiling a program that is not in the cache."""
-        return shape.compile_s * self._ratio(shape, "compiling")
+        return self.guess_compile_s(shape, vmap_size) * self._ratio(shape, "compiling")
 
     def _ratio(self, shape: ProgramShape, name: str) -> float:
         """Return how many times the guess of a step or a compilation takes."""
