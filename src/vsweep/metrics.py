@@ -25,6 +25,11 @@ def higher_is_better(metric: str) -> bool:
     return metric.endswith(_HIGHER) and not is_parameter(metric)
 
 
+def is_share(metric: str) -> bool:
+    """Return whether a metric counts examples, so that one of them moves it by a step."""
+    return higher_is_better(metric) and not metric.endswith(f"_{R2}")
+
+
 def is_parameter(metric: str) -> bool:
     """Return whether a recorded quantity is one of the model's parameters."""
     return metric.startswith("param.")

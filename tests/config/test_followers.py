@@ -1,5 +1,7 @@
 """Fields that follow axes by an interpolation have in every cell the value that the axes have there."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -146,6 +148,25 @@ def test_curves_are_those_of_the_values_written_out(tmp_path):
     )
     more = vsweep.resume(tmp_path / "a", ["seeds=3"], quiet=True)
     assert more.trials["optimizer.weight_decay"].tolist() == [0.5] * 3 + [0.05] * 3
+
+
+def test_a_directory_of_before_grows_as_it_was_trained(tmp_path):
+    words = [
+        *BASE,
+        "grid.optimizer.lr=[0.5,0.05]",
+        "optimizer.weight_decay=0.1",
+        f"dir='{tmp_path / 'kept'}'",
+    ]
+    before = set(vsweep.sweep(words, quiet=True).trials["identity"])
+    # An earlier version recorded the interpolation, and trained every cell with the default rate.
+    path = tmp_path / "kept" / "plan.json"
+    record = json.loads(path.read_text())
+    words = [word.replace("decay=0.1", "decay=${optimizer.lr}") for word in record["study"]["words"]]
+    variants = [{k: v for k, v in old.items() if k != "followers"} for old in record["study"]["variants"]]
+    path.write_text(json.dumps(record | {"study": record["study"] | {"words": words, "variants": variants}}))
+    grown = vsweep.resume(tmp_path / "kept", ["seeds=2"], quiet=True)
+    assert before < set(grown.trials["identity"])
+    assert all("optimizer.weight_decay=0.1" in grown.overrides(cell) for cell in (0, 1))
 
 
 def test_plans_and_runs_show_what_follows(tmp_path):

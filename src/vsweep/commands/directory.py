@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +23,11 @@ from vsweep.config.overrides import spell
 from vsweep.config.schema import parse_field
 from vsweep.config.spec import SweepSpec, spec_from_record, user_functions
 from vsweep.config.to_overrides import cell_overrides
+<<<<<<< HEAD
 from vsweep.config.validate import values_before
+=======
+from vsweep.config.values import select
+>>>>>>> b384b2b (A directory of an earlier version grows with the values that its interpolations were trained with)
 from vsweep.engine.executor import out_of_memory
 from vsweep.engine.git import commit
 from vsweep.engine.plan import Plan, plan_sweep
@@ -226,8 +231,25 @@ def recorded_overrides(directory: Path, record: Mapping[str, Any]) -> list[str]:
     Fields that are newer than the directory keep the values that leave its trials as they are.
     """
     with _readable(directory):
+<<<<<<< HEAD
         newer = values_before(read_yaml(directory / "config.yaml"))
         return [*map(str, record["study"]["words"]), *starmap(spell, newer.items())]
+=======
+        words = list(map(str, record["study"]["words"]))
+        if any("followers" in variant for variant in record["study"]["variants"]):
+            return words
+        # An earlier version trained all cells with one value of an interpolation, which the config has.
+        config = read_yaml(directory / "config.yaml")
+        return [_as_trained(word, config) for word in words]
+
+
+def _as_trained(word: str, config: Mapping[str, Any]) -> str:
+    """Return a word with the value that its interpolation had."""
+    path, _, text = word.lstrip("+").partition("=")
+    value = select(config, path)
+    is_interpolated = re.search(r"(?<!\\)\$\{", text) and not path.startswith(("grid", "draws"))
+    return word if value is None or not is_interpolated else spell(path, value)
+>>>>>>> b384b2b (A directory of an earlier version grows with the values that its interpolations were trained with)
 
 
 @contextmanager

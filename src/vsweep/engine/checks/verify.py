@@ -15,7 +15,7 @@ from vsweep.engine.plan import Plan, Program, make_program
 from vsweep.engine.plan_record import ranking_metric
 from vsweep.engine.tuning.cost_model import NO_LIMITS, Arrangement, Costs
 from vsweep.engine.tuning.timings import TimingCache, short_name
-from vsweep.metrics import final_values, higher_is_better
+from vsweep.metrics import final_values, higher_is_better, is_share
 from vsweep.store.blocks import TrainedBlock
 from vsweep.tasks.task import param_dtype
 from vsweep.training.vectorize import Static
@@ -277,7 +277,7 @@ def distances(one: Retrained, other: Retrained) -> dict[str, np.ndarray]:
         finite = np.logical_and.accumulate(np.isfinite(a) & np.isfinite(b))
         a, b = np.where(finite, a, 0.0), np.where(finite, b, 0.0)
         scale = np.ones_like(a)
-        if not higher_is_better(name):
+        if not is_share(name):
             scale = np.maximum(np.abs(a), np.abs(b))
             below = bool((np.minimum(a, b) < -_VANISHES * scale.max(initial=0.0)).any())
             cancels = name == "grad_norm" or name.startswith("param") or below
@@ -310,11 +310,11 @@ def is_wrong(recorded: Retrained, alone: Retrained, twin: Retrained, unit: float
         )
     off, twin_off = distances(recorded, alone), distances(alone, twin)
     # One example on the other side of a class boundary moves an accuracy, and no loss.
-    smooth = [twin_off[name] for name in twin_off if not higher_is_better(name)]
+    smooth = [twin_off[name] for name in twin_off if not is_share(name)]
     rounding = np.maximum.accumulate(np.max(smooth, axis=0)).clip(max(unit, float(np.finfo(dtype).eps)))
     comparable, allowed = rounding <= _COMPARABLE, np.sqrt(rounding)
     for name, distance in off.items():
-        bound = np.maximum(allowed, _FLIPS) if higher_is_better(name) else allowed
+        bound = np.maximum(allowed, _FLIPS) if is_share(name) else allowed
         finite, *expected = (np.isfinite(curve.metrics[name]) for curve in (recorded, alone, twin))
         lost = (finite != expected[0]) & (expected[0] == expected[1])
         if (comparable & ((distance > bound) | lost)).any():
