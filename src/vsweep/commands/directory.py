@@ -23,11 +23,8 @@ from vsweep.config.overrides import spell
 from vsweep.config.schema import parse_field
 from vsweep.config.spec import SweepSpec, spec_from_record, user_functions
 from vsweep.config.to_overrides import cell_overrides
-<<<<<<< HEAD
 from vsweep.config.validate import values_before
-=======
 from vsweep.config.values import select
->>>>>>> b384b2b (A directory of an earlier version grows with the values that its interpolations were trained with)
 from vsweep.engine.executor import out_of_memory
 from vsweep.engine.git import commit
 from vsweep.engine.plan import Plan, plan_sweep
@@ -231,16 +228,11 @@ def recorded_overrides(directory: Path, record: Mapping[str, Any]) -> list[str]:
     Fields that are newer than the directory keep the values that leave its trials as they are.
     """
     with _readable(directory):
-<<<<<<< HEAD
-        newer = values_before(read_yaml(directory / "config.yaml"))
-        return [*map(str, record["study"]["words"]), *starmap(spell, newer.items())]
-=======
-        words = list(map(str, record["study"]["words"]))
-        if any("followers" in variant for variant in record["study"]["variants"]):
-            return words
-        # An earlier version trained all cells with one value of an interpolation, which the config has.
-        config = read_yaml(directory / "config.yaml")
-        return [_as_trained(word, config) for word in words]
+        words, config = list(map(str, record["study"]["words"])), read_yaml(directory / "config.yaml")
+        if not any("followers" in variant for variant in record["study"]["variants"]):
+            # An earlier version trained all cells with one value of an interpolation, which the config has.
+            words = [_as_trained(word, config) for word in words]
+        return [*words, *starmap(spell, values_before(config).items())]
 
 
 def _as_trained(word: str, config: Mapping[str, Any]) -> str:
@@ -249,7 +241,6 @@ def _as_trained(word: str, config: Mapping[str, Any]) -> str:
     value = select(config, path)
     is_interpolated = re.search(r"(?<!\\)\$\{", text) and not path.startswith(("grid", "draws"))
     return word if value is None or not is_interpolated else spell(path, value)
->>>>>>> b384b2b (A directory of an earlier version grows with the values that its interpolations were trained with)
 
 
 @contextmanager

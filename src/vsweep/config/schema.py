@@ -276,6 +276,7 @@ BEFORE: dict[str, Any] = {
     "data.targets": BY_TYPE,
     "data.stratify": False,
     "data.standardize_target": False,
+    "metric": None,
 }
 TOP = [path for path in FIELDS if "." not in path]
 
