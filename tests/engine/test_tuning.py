@@ -97,7 +97,7 @@ def test_losses_of_ones_own_are_measured_apart():
 
 def test_fresh_examples_are_measured_apart():
     """Drawing them takes longer than a step on stored examples of the same shape."""
-    x = jnp.zeros((100, 1))
+    x = jnp.linspace(0.0, 1.0, 100)[:, None]
     words = ["model=linear", "data.batch_size=10", "steps=50"]
     stored, drawn = plan(*words, own={"data": (x, x[:, 0])}), plan(*words, "data=curve", "data.rows=100")
     assert len({each.programs[0].name for each in (stored, drawn)}) == 2

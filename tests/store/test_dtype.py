@@ -93,9 +93,9 @@ def test_parameters_of_two_dtypes_share_a_file(tmp_path):
 @pytest.fixture(scope="module")
 def earlier(tmp_path_factory):
     """A float64 sweep as earlier versions stored it, in float32, in some blocks."""
-    folder, table = tmp_path_factory.mktemp("earlier") / "kept", directory._table
+    folder, table = tmp_path_factory.mktemp("earlier") / "kept", directory.trial_table
     with pytest.MonkeyPatch.context() as before:
-        before.setattr(directory, "_table", lambda plan: table(plan)._replace(dtype="float32"))
+        before.setattr(directory, "trial_table", lambda plan: table(plan)._replace(dtype="float32"))
         run(folder, "dtype=float64", "block=1")
     assert dtypes(folder) == ({"float"}, {"float32"})
     return folder

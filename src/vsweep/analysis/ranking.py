@@ -217,19 +217,19 @@ def matching_loss(trials: pd.DataFrame, metric: str) -> str | None:
     return name if f"final_{name}" in trials else None
 
 
-def describe_divergence(trials: pd.DataFrame, limit: float) -> str:
+def describe_divergence(trials: pd.DataFrame, limit: float | None) -> str:
     """Say why all trials of a table diverged; return nothing if some did not.
 
     Args:
         trials: The table of trials.
-        limit: The multiple of the first loss above which a trial diverges.
+        limit: The multiple of the first loss above which a trial diverges; None for the default.
     """
     if (trials["status"] == "ok").any():
         return ""
     grown = int(np.isfinite(trials["final_train_loss"].astype(float)).sum())
     reasons = [
-        (grown, f"{grown:,} grew past {limit:g} times the first loss (diverge_above)"),
-        (len(trials) - grown, f"{len(trials) - grown:,} ended with a loss that is not finite"),
+        (grown, f"the loss of {grown:,} grew past the limit (diverge_above={limit or 1000.0:g})"),
+        (len(trials) - grown, f"that of {len(trials) - grown:,} is not finite in the end"),
     ]
     text = " and ".join(reason for count, reason in reasons if count)
     return f"all {len(trials):,} trials diverged: {text}; try lower learning rates"

@@ -51,7 +51,7 @@ def best(data: ReportData) -> Iterator[Content]:
     """Answer the first question: the best cell, and how sure that is."""
     cells, metric = data.cells, data.metric
     if cells["mean"].isna().all():
-        divergence = describe_divergence(data.trials, data.sweep.config["diverge_above"])
+        divergence = describe_divergence(data.trials, data.sweep.config.get("diverge_above"))
         yield f"No cell has a {metric}: {divergence or 'it was not recorded, or is not finite'}."
     else:
         firsts = rows_of(cells[(cells["rank"] == 1) & cells["mean"].notna()])

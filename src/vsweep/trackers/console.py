@@ -158,7 +158,7 @@ class ConsoleTracker:
             self.console.print(_describe_time(record), soft_wrap=True)
         trials, metric = sweep.trials, sweep.metric
         cells = rank_cells(sweep.trials, metric)
-        if divergence := describe_divergence(trials, sweep.config["diverge_above"]):
+        if divergence := describe_divergence(trials, sweep.config.get("diverge_above")):
             self.console.print(divergence, soft_wrap=True)
         count = format_count(len(cells), "cell")
         shown = cells
