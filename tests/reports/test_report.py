@@ -163,7 +163,7 @@ def test_no_axis_matters_most_where_all_is_noise(tmp_path):
             AXES,
             3,
             lambda row: None,
-            ["every trial diverged", "36 of 36 trials diverged", "importance of the axes is unknown"],
+            ["all 36 trials diverged", "36 of 36 trials diverged", "importance of the axes is unknown"],
         ),
         (AXES, 2, lambda row: np.nan, ["it was not recorded, or is not finite"]),
         ({"model.init": ["a", "b"]}, 2, lambda row: 0.5, ["The learning rate does not vary"]),

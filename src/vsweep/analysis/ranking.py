@@ -226,10 +226,11 @@ def describe_divergence(trials: pd.DataFrame, limit: float | None) -> str:
     """
     if (trials["status"] == "ok").any():
         return ""
-    grown = int(np.isfinite(trials["final_train_loss"].astype(float)).sum())
+    unknown = pd.Series(np.nan, trials.index)
+    grown = int(np.isfinite(trials.get("final_train_loss", unknown).astype(float)).sum())
     reasons = [
         (grown, f"the loss of {grown:,} grew past the limit (diverge_above={limit or 1000.0:g})"),
-        (len(trials) - grown, f"that of {len(trials) - grown:,} is not finite in the end"),
+        (len(trials) - grown, f"the loss of {len(trials) - grown:,} is not finite in the end"),
     ]
     text = " and ".join(reason for count, reason in reasons if count)
     return f"all {len(trials):,} trials diverged: {text}; try lower learning rates"
