@@ -1,10 +1,15 @@
 """Facts about metric names and about the table of trials, shared by all other packages."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
+
+if TYPE_CHECKING:
+    # The core reads names alone, and runs where pandas is not installed.
+    import pandas as pd
 
 # The axis of the learning rate.
 LR = "optimizer.lr"
