@@ -1,4 +1,4 @@
-"""What wins: a metric that means the same in every cell, beside a constant guess."""
+"""The metric that ranks means the same in every cell, and stands beside a constant guess."""
 
 import numpy as np
 import pandas as pd
@@ -9,6 +9,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import f1_score, r2_score, root_mean_squared_error
 
 import vsweep
+from vsweep.analysis.ranking import leading_cells
 from vsweep.config.spec import make_spec
 from vsweep.engine.plan import make_plan
 from vsweep.engine.tuning.shape import Hardware
@@ -32,7 +33,7 @@ def parts_of(made, x, y):
 
 
 def test_losses_are_ranked_by_the_error_of_their_predictions(tmp_path):
-    """Of two losses the smaller value is no better model: a huber of far residuals is small by definition."""
+    """The smaller of two losses is no better model: a huber of far residuals is small by definition."""
     words = [
         "data=diabetes",
         "model=linear",
@@ -218,3 +219,17 @@ def test_a_directory_of_before_these_metrics_goes_on_as_it_was(tmp_path):
     assert [name for name in more.trials if "rmse" in name] == []
     assert more.metric == "val_loss"
     pd.testing.assert_frame_equal(more.trials.head(1), made.trials)
+
+
+def test_a_follower_that_changes_the_loss_keeps_cells_apart(tmp_path, capsys):
+    words = ["data=diabetes", "model=linear", "loss=huber", "grid.optimizer.lr=[0.01,0.1]", "metric=val_loss"]
+    made = sweep(tmp_path, *words, "loss.delta=${optimizer.lr}", "steps=5", "seeds=2")
+    assert made.cells()["rank"].tolist() == [1, 1]
+    assert "another quantity for each value of loss.delta" in made.report().read_text()
+
+
+def test_the_leading_cells_are_some_of_each_that_can_be_compared():
+    cells = pd.DataFrame({"rank": [*range(1, 11), *range(1, 11)]})
+    assert leading_cells(cells, 6)["rank"].tolist() == [1, 2, 3, 1, 2, 3]
+    assert leading_cells(cells.head(10), 6)["rank"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert leading_cells(pd.DataFrame({"rank": [1] * 9}), 4)["rank"].tolist() == [1] * 4

@@ -402,7 +402,7 @@ def test_a_run_whose_trials_are_wrong_ends_with_status_1(cli, monkeypatch):
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 @pytest.mark.parametrize("init", ["lecun_normal", "normal", "orthogonal", "zeros"])
 def test_the_first_weights_of_a_twin_are_a_unit_in_the_last_place_away(init, dtype):
-    """Those that are not 0: what pads a layer, biases, and weights of zero stay what they are.
+    """Only weights that are not 0 are moved: padding, biases and weights of zero stay what they are.
 
     It is the last place of the products: where these are rounded, they see a move by exactly one unit.
     """

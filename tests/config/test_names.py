@@ -1,4 +1,4 @@
-"""What a word could mean: names from elsewhere, quotes that are missing, and values of several jobs."""
+"""Suggestions for names from elsewhere, for missing quotes, and for the values of several jobs."""
 
 import shlex
 

@@ -121,6 +121,12 @@ def _compare(cells: pd.DataFrame, by_seed: np.ndarray, *, higher: bool) -> pd.Da
     return compared.assign(tied=tied_with_best(compared))
 
 
+def leading_cells(cells: pd.DataFrame, most: int) -> pd.DataFrame:
+    """Return at most `most` of ranked cells: equally many of the best that can be compared with each other."""
+    strata_count = int((cells["rank"] == 1).sum())
+    return cells[cells["rank"] <= max(1, most // strata_count)].head(most)
+
+
 def check_comparable(trials: pd.DataFrame, metric: str, *apart: str) -> None:
     """Check that a metric can be compared between all cells that agree on some axes.
 

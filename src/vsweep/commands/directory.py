@@ -72,7 +72,7 @@ def trial_table(plan: Plan) -> Table:
     number, row, seed = grid.trials()
     columns: dict[str, Any] = {"trial": number, "cell": grid.cells[row]}
     values = {axis.path: _column(grid.column(i))[row] for i, axis in enumerate(grid.axes)}
-    # What follows an axis is none: it comes before the seed, and all axes come behind it.
+    # Columns behind the seed are axes, so the fields that follow axes come before it.
     followers = [grid.axes[i].path for i in grid.followers]
     columns |= {path: values.pop(path) for path in followers} | {"seed": seed} | values
     names = metric_names(plan), test_names(plan), column_names(plan)

@@ -52,7 +52,7 @@ COMMON = {
     **dict.fromkeys(("entity", "wandb_entity", "wandb.entity"), "tracker.wandb.entity"),
     **dict.fromkeys(("float", "precision_dtype", "param_dtype"), "dtype"),
 }
-# What a field is, where the other name means something slightly different.
+# Remarks on fields whose other names mean something slightly different.
 _REMARKS = {
     "steps": "A step is one update: with the full batch, an epoch is one step",
     "seeds": "A number counts the seeds, and a list names them: seeds=[3]",

@@ -19,6 +19,7 @@ from vsweep.analysis.ranking import (
     describe_divergence,
     describe_strata,
     describe_test,
+    leading_cells,
     recorded_parameters,
 )
 from vsweep.analysis.report_data import ReportData
@@ -89,7 +90,7 @@ def _describe_lead(data: ReportData) -> str:
 
 
 def _table(data: ReportData) -> Rows:
-    shown, tied = data.cells.head(_ROWS), data.cells["tied"].tolist()
+    shown = leading_cells(data.cells, _ROWS)
     rows = [
         [
             str(row["rank"]),
@@ -97,9 +98,9 @@ def _table(data: ReportData) -> Rows:
             format_with_error(row["mean"], row["sem"]),
             f"{row['diverged']}/{row['seeds']}",
             "" if data.is_seedless or pd.isna(row["chance"]) else _probability(row["chance"]),
-            "≈" if tied[i] and not data.is_seedless else "",
+            "≈" if row["tied"] and not data.is_seedless else "",
         ]
-        for i, row in enumerate(rows_of(shown))
+        for row in rows_of(shown)
     ]
     cells = f"{len(data.cells):,} cells"
     title = f"The best {len(shown)} of {cells}" if len(data.cells) > len(shown) else "All cells"
@@ -155,7 +156,8 @@ def good_region(data: ReportData) -> Iterator[Content]:
     if not total:
         yield "There is no map: it needs two axes that vary."
     elif not pairs and (kept := strata(data.trials, data.metric)):
-        names = " and ".join(data.names[axis] for axis in kept)
+        # A field that follows an axis is none, and has no short name.
+        names = " and ".join(data.names.get(path, path) for path in kept)
         yield f"Maps are drawn for one value of {names} at a time: load(…).where(…).report('part.html')."
     elif not pairs:
         yield "There is no map: the axes were drawn together, or have too many values."
@@ -202,10 +204,12 @@ def sensitivity(data: ReportData) -> Iterator[Content]:
         cells += best["cell"].tolist()
         rates[by or "none: all cells",] = lr_charts.rates(lines, data.metric, by)
     if not rates:
-        reason = "The learning rate does not vary, so there is no sensitivity to report."
-        if strata(data.trials, data.metric):
-            reason = f"The learning rates are compared between cells that have one {data.metric} only."
-        yield "No cell has finite values at several learning rates." if LR in data.axes else reason
+        if LR not in data.axes:
+            yield "The learning rate does not vary, so there is no sensitivity to report."
+        elif strata(data.trials, data.metric):
+            yield f"Learning rates are not compared between cells whose {data.metric} is another quantity."
+        else:
+            yield "No cell has finite values at several learning rates."
         return
     yield Choice(("by",), rates)
     columns = ["cells with", "best lr", "tied with it (95 %)", data.metric]

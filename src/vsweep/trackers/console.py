@@ -29,6 +29,7 @@ from vsweep.analysis.ranking import (
     describe_divergence,
     describe_strata,
     describe_test,
+    leading_cells,
     rank_cells,
     varied_axes,
 )
@@ -161,10 +162,7 @@ class ConsoleTracker:
         if divergence := describe_divergence(trials, sweep.config.get("diverge_above")):
             self.console.print(divergence, soft_wrap=True)
         count = format_count(len(cells), "cell")
-        shown = cells
-        if len(cells) > _ALL:
-            each = max(1, _ROWS // int((cells["rank"] == 1).sum()))
-            shown = cells[cells["rank"] <= each].head(_ALL)
+        shown = cells if len(cells) <= _ALL else leading_cells(cells, _ROWS)
         part = f"the best {len(shown)} of {count}" if len(cells) > len(shown) else f"{count}, best first"
         self.console.print(f"{part if len(cells) > 1 else 'one cell'}, by {metric} at the last step:")
         self._show_cells(sweep, shown)

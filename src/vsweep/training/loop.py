@@ -39,7 +39,7 @@ class TrialResult(NamedTuple):
             examples at records.
         params: The parameters after the last step.
         test: The metrics after the last step alone, scalars: all on the test examples, if there are any, and
-            the further ones on all parts.
+            the further ones on the parts that `scored_parts` returns.
         end: The result of `Task.end` on the parameters after the last step.
         state: The state after the last step, to continue from; None for a trial that was trained whole.
     """
