@@ -122,7 +122,7 @@ def _compare(cells: pd.DataFrame, by_seed: np.ndarray, *, higher: bool) -> pd.Da
 
 
 def leading_cells(cells: pd.DataFrame, most: int) -> pd.DataFrame:
-    """Return at most `most` of ranked cells: equally many of the best that can be compared with each other."""
+    """Return at most `most` of ranked cells, equally many of the best in each stratum."""
     strata_count = int((cells["rank"] == 1).sum())
     return cells[cells["rank"] <= max(1, most // strata_count)].head(most)
 
