@@ -1,5 +1,7 @@
 """The metric that ranks means the same in every cell, and stands beside a constant guess."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -207,12 +209,16 @@ def test_targets_of_tables_are_scaled_by_those_of_the_training():
 
 def test_a_directory_of_before_these_metrics_goes_on_as_it_was(tmp_path):
     """Its config has none of the fields, and its trials have the identity that they had."""
-    words = ["data=diabetes", "model=linear", "optimizer.lr=0.1", "steps=3", "metric=null"]
-    made = sweep(tmp_path, *words, "data.standardize_target=false")
+    words = ["data=diabetes", "model=linear", "optimizer.lr=0.1", "steps=3"]
+    later = ["metric=null", "data.standardize_target=false"]
+    made = sweep(tmp_path, *words, *later)
     assert made.trials["identity"].tolist() == ["9d074497a99f1b3a79c0292d931b6def"]
     text = (made.directory / "config.yaml").read_text()
     lines = [line for line in text.splitlines() if "metric:" not in line and "standardize_target" not in line]
     (made.directory / "config.yaml").write_text("\n".join(lines) + "\n")
+    plan = json.loads((made.directory / "plan.json").read_text())
+    plan["study"]["words"] = [word for word in plan["study"]["words"] if word not in later]
+    (made.directory / "plan.json").write_text(json.dumps(plan))
     more = vsweep.resume(made.directory, ["seeds=2"], quiet=True)
     assert len(more.trials) == 2
     assert more.trials["identity"][0] == "9d074497a99f1b3a79c0292d931b6def"
@@ -223,8 +229,9 @@ def test_a_directory_of_before_these_metrics_goes_on_as_it_was(tmp_path):
 
 def test_a_follower_that_changes_the_loss_keeps_cells_apart(tmp_path, capsys):
     words = ["data=diabetes", "model=linear", "loss=huber", "grid.optimizer.lr=[0.01,0.1]", "metric=val_loss"]
-    made = sweep(tmp_path, *words, "loss.delta=${optimizer.lr}", "steps=5", "seeds=2")
-    assert made.cells()["rank"].tolist() == [1, 1]
+    words += ["loss.delta=${optimizer.lr}", "grid.model.init=[zeros,normal]"]
+    made = sweep(tmp_path, *words, "steps=5", "seeds=2")
+    assert made.cells()["rank"].tolist() == [1, 2, 1, 2]
     assert "another quantity for each value of loss.delta" in made.report().read_text()
 
 
