@@ -1,6 +1,7 @@
 """The metric that ranks means the same in every cell, and stands beside a constant guess."""
 
 import json
+from base64 import b64decode
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from vsweep.config.spec import make_spec
 from vsweep.engine.plan import make_plan
 from vsweep.engine.tuning.shape import Hardware
 from vsweep.errors import ConfigError
+from vsweep.reports.page import cell_data
 from vsweep.tasks.data.dataset import Dataset, split
 
 QUIET = ["tracker=none", "verify=false"]
@@ -92,6 +94,11 @@ def test_each_function_has_its_own_ranking_and_its_own_parameters(tmp_path, caps
     for cell in cells.loc[cells["rank"] == 1, "cell"]:
         (trial,) = made.trials.loc[made.trials["cell"] == cell, "trial"]
         assert made.params(trial)
+    page = cell_data(made, cells)
+    ranks, among = (
+        np.frombuffer(b64decode(page[name]["data"]), "<i4").tolist() for name in ("rank", "ranked")
+    )
+    assert (ranks, among) == ([1, 2, 1, 2], [2, 2, 2, 2])
 
 
 def test_two_data_sets_are_not_compared(tmp_path):

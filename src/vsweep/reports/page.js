@@ -10,6 +10,7 @@
   const cells = {
     number: unpacked(data.cell), mean: unpacked(data.mean), sem: unpacked(data.sem),
     seeds: unpacked(data.seeds), diverged: unpacked(data.diverged),
+    rank: unpacked(data.rank), ranked: unpacked(data.ranked),
     axes: data.axes.map((axis) => ({ ...axis, place: unpacked(axis.place) })),
   };
   const rowOf = new Map([...cells.number].map((number, row) => [number, row]));
@@ -40,7 +41,7 @@
   const scoreOf = (row) => {
     const error = Number.isNaN(cells.sem[row]) ? "" : ` ± ${Number(cells.sem[row].toPrecision(2))}`;
     const value = Number.isNaN(cells.mean[row]) ? "no value" : short(cells.mean[row]) + error;
-    return `place ${row + 1} of ${cells.number.length}: ${data.metric} ${value}, ${cells.diverged[row]} of ${cells.seeds[row]} seeds diverged`;
+    return `place ${cells.rank[row]} of ${cells.ranked[row]}: ${data.metric} ${value}, ${cells.diverged[row]} of ${cells.seeds[row]} seeds diverged`;
   };
 
   const coarse = matchMedia("(pointer: coarse)").matches;

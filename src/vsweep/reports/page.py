@@ -147,7 +147,9 @@ def cell_data(sweep: StoredSweep, cells: pd.DataFrame) -> dict[str, Any]:
         sweep: The sweep.
         cells: The table of cells, as `rank_cells` returns it.
     """
-    kinds = {"cell": "i4", "mean": "f8", "sem": "f8", "seeds": "i4", "diverged": "i4"}
+    # The number of cells that each is ranked among.
+    cells = cells.assign(ranked=cells.groupby((cells["rank"] == 1).cumsum())["rank"].transform("size"))
+    kinds = dict.fromkeys(["cell", "seeds", "diverged", "rank", "ranked"], "i4") | {"mean": "f8", "sem": "f8"}
     names = short_axis_names(axes_of(sweep.trials))
     return {
         **{column: packed(cells[column], kind) for column, kind in kinds.items()},
