@@ -410,7 +410,7 @@ def test_the_command_names_a_gradient_that_is_wrong_and_fails(cli, here):
 
 @pytest.mark.tail
 def test_the_command_in_a_process_of_its_own(command, tmp_path):
-    done = command(tmp_path, "check", "sweep=optimizers", "model.width=4")
+    done = command(tmp_path, "check", "sweep=optimizers", "grid.model.width=[4]")
     assert done.status == 0, done.err
     assert done.out.startswith("gradients agree: worst relative error ")
     assert "Traceback" not in done.err
