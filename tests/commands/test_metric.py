@@ -18,7 +18,8 @@ from vsweep.engine.plan import make_plan
 from vsweep.engine.tuning.shape import Hardware
 from vsweep.errors import ConfigError
 from vsweep.reports.page import cell_data
-from vsweep.tasks.data.dataset import Dataset, split
+from vsweep.tasks.data.dataset import Dataset
+from vsweep.tasks.data.splits import split
 
 QUIET = ["tracker=none", "verify=false"]
 

@@ -499,7 +499,7 @@ def test_parameters_of_which_all_trials_diverged_say_so(line):
     assert not any(len(faint(panel)) for panel in figure.axes)
 
 
-# What the pictures are not for.
+# Sweeps that have no such pictures.
 
 
 @one_plane

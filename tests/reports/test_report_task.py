@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import vsweep
+from vsweep.analysis.basins import basins_of
 from vsweep.analysis.decision_boundary import boundaries_of, first_steps_of
 from vsweep.analysis.minima import ending_labels
 from vsweep.analysis.predictions import fits_of, parameter_curves, regions_of
@@ -17,7 +18,6 @@ from vsweep.analysis.trajectories import (
     MINIMUM,
     OUTSIDE,
     Descent,
-    basins_of,
     descents_of,
     inside,
     loss_surface_of,

@@ -12,7 +12,8 @@ from sklearn import datasets
 import vsweep
 from vsweep.errors import ConfigError
 from vsweep.tasks.data.builtin import DATASETS, points
-from vsweep.tasks.data.dataset import Dataset, own_dataset, split
+from vsweep.tasks.data.dataset import Dataset, own_dataset
+from vsweep.tasks.data.splits import split
 from vsweep.tasks.data.tabular import csv, local_copy, parquet
 
 BUNDLED = ["digits", "breast_cancer", "iris", "wine", "diabetes"]

@@ -13,7 +13,7 @@ import vsweep
 from vsweep.errors import ConfigError
 from vsweep.tasks.data import jax_normal
 from vsweep.tasks.data.builtin import DATASETS
-from vsweep.tasks.data.dataset import split
+from vsweep.tasks.data.splits import split
 from vsweep.tasks.data.synthetic import DrawCurve, curve, line
 
 LINE = {"rows": 100, "slope": 3.0, "intercept": 2.0, "noise": 0.5, "seed": 0}

@@ -11,7 +11,7 @@ from vsweep.config.schema import EVERY_DATASET
 from vsweep.config.validate import Config, fields_before
 from vsweep.errors import ConfigError
 from vsweep.metrics import R2, chosen_metric, is_parameter, with_derived
-from vsweep.tasks.data.dataset import Split, split
+from vsweep.tasks.data.splits import Split, split
 from vsweep.tasks.data.targets import AUTO
 from vsweep.tasks.losses import Loss
 from vsweep.tasks.scores import NUMBER_SCORES

@@ -15,7 +15,7 @@ from vsweep.engine.inputs import Inputs, load_inputs
 from vsweep.engine.tuning.cost_model import LOAD_S, NO_LIMITS, Arrangement, Costs, UserLimits
 from vsweep.engine.tuning.shape import Hardware, ProgramShape, program_shape, step_flops
 from vsweep.engine.tuning.timings import TimingCache
-from vsweep.tasks.data.dataset import Split
+from vsweep.tasks.data.splits import Split
 from vsweep.training.loop import recorded_steps
 from vsweep.training.vectorize import HParams, Static
 

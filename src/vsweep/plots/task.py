@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 from PIL import Image
 
+from vsweep.analysis.basins import basins_of
 from vsweep.analysis.decision_boundary import boundaries_of, first_steps_of
 from vsweep.analysis.predictions import fits_of, parameter_curves, regions_of
-from vsweep.analysis.trajectories import basins_of, descents_of, loss_surface_of, surface_of
+from vsweep.analysis.trajectories import descents_of, loss_surface_of, surface_of
 from vsweep.plots import predictions, trajectories
 from vsweep.plots.style import PAGE_DARK, PAGE_LIGHT, Style, draw, encode
 

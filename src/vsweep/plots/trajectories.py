@@ -9,17 +9,15 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from vsweep.analysis.axis_scale import is_log_spaced
+from vsweep.analysis.basins import BasinPanel, Basins, edges
 from vsweep.analysis.cells import Panels
 from vsweep.analysis.minima import AWAY, MOVING
 from vsweep.analysis.trajectories import (
     ELSEWHERE,
     MINIMUM,
     OUTSIDE,
-    BasinPanel,
-    Basins,
     Descent,
     Landscape,
-    edges,
     height_limits,
 )
 from vsweep.plots.style import Style, draw_panels, legend, picture, plain, set_title
