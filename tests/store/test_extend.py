@@ -105,7 +105,7 @@ def test_wherever_it_dies_both_configs_find_one_numbering(tmp_path, monkeypatch)
 
 def test_more_metrics_leave_gaps_and_no_other_schema(tmp_path):
     fill(opened(tmp_path / "kept", table([1, 2])))
-    more = table([0, 1, 2])._replace(metrics=["train_loss", "val_loss"], tests=["test_loss"])
+    more = table([0, 1, 2])._replace(metrics=["train_loss", "val_loss"], final=["test_loss"])
     fill(opened(tmp_path / "kept", more))
     check(tmp_path / "kept", [0, 1, 2])
     assert read_curves(tmp_path / "kept")["val_loss"].isna().all()

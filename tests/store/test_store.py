@@ -20,7 +20,7 @@ from vsweep.store.blocks import TrainedBlock
 from vsweep.store.trial_table import Table
 from vsweep.store.writer import Store, read_curves, read_trials
 from vsweep.tasks.data.builtin import DATASETS
-from vsweep.tasks.data.dataset import split
+from vsweep.tasks.data.splits import split
 
 STEPS = np.array([0, 2, 4, 5])
 METRICS = ["train_loss", "val_accuracy"]
@@ -97,7 +97,7 @@ def assert_holds(store, *blocks):
 
 
 def assert_reads(store, rows, *blocks):
-    """What is read of a store are these blocks to the bit."""
+    """Assert that a store holds exactly these blocks."""
     curves, trials = read_curves(store.directory), read_trials(store.directory)
     assert curves["trial"].tolist() == np.repeat(10 * np.sort(rows), len(STEPS)).tolist()
     assert curves["step"].tolist() == STEPS.tolist() * len(rows)
@@ -111,7 +111,7 @@ def assert_reads(store, rows, *blocks):
             final = trials.loc[10 * block.rows, f"final_{name}"].to_numpy()
             assert final.tobytes() == block.metrics[name][:, -1].tobytes()
         test = trials.loc[10 * block.rows, "final_test_loss"].to_numpy()
-        assert test.tobytes() == block.test["test_loss"].astype(np.float32).tobytes()
+        assert test.tobytes() == block.final["test_loss"].astype(np.float32).tobytes()
 
 
 def test_what_is_read_is_what_was_added_to_the_bit(store):
@@ -136,7 +136,7 @@ def test_what_is_read_is_what_was_added_to_the_bit(store):
     assert trials["identity"].tolist() == table(6).identities.tolist()
     for block in blocks:
         test = trials.set_index("trial").loc[10 * block.rows, "final_test_loss"].to_numpy()
-        assert test.tobytes() == block.test["test_loss"].astype(np.float32).tobytes()
+        assert test.tobytes() == block.final["test_loss"].astype(np.float32).tobytes()
     pd.testing.assert_frame_equal(pd.read_parquet(store.directory / "curves")[:8], curves.iloc[
         [*range(16, 20), *range(4, 8)]].reset_index(drop=True))  # fmt: skip
 
@@ -158,9 +158,9 @@ def test_what_is_stored_is_what_was_trained(tmp_path):
     for name in blocks[0].metrics:
         final = made.trials.set_index("trial")[f"final_{name}"]
         assert final.to_numpy().tobytes() == last[name].to_numpy().tobytes()
-    assert set(blocks[0].test) == {"test_loss", "test_accuracy", *SCORES}
+    assert set(blocks[0].final) == {"test_loss", "test_accuracy", *SCORES}
     for block in blocks:
-        for name, values in block.test.items():
+        for name, values in block.final.items():
             final = made.trials.set_index("trial").loc[number[block.rows], f"final_{name}"]
             assert final.to_numpy().tobytes() == values.tobytes()
 
@@ -444,7 +444,7 @@ def test_a_reader_in_the_middle_sees_whole_parts_alone(store, monkeypatch):
     store.add(finished([2, 3]))
     monkeypatch.undo()
     store.write_trials()
-    # Of each block the curves, and then its rows in the ledger.
+    # For each block, its curves and then its rows in the ledger.
     assert looks == [({0}, {0}), ({0, 10}, {0}), ({0, 10}, {0}), ({0, 10, 20, 30}, {0})]
     assert seen(store.directory) == ({0, 10, 20, 30}, {0, 10, 20, 30})
 
@@ -625,7 +625,7 @@ def test_no_table_speaks_of_trials_of_which_all_are_damaged(store, opened, three
 
 
 def files_of(*parts):
-    """What the files of blocks are called when they are set aside."""
+    """The names of a block's files when they are set aside."""
     return [f"{folder}-part-{part:06d}.parquet" for folder in ("curves", "ledger") for part in parts]
 
 
@@ -802,7 +802,7 @@ def test_a_part_that_is_not_whole_is_in_nobodys_way(store, opened, three, folder
 
 @pytest.fixture
 def stale(store, three):
-    """What a process that was killed may have left of writing the other files of a store."""
+    """Files that a killed process may leave while it writes the other files of a store."""
     for folder in ("params", "states", "underway"):
         (store.directory / folder).mkdir()
     inside = ("params/.best.npz", "states/.part-000003.npz", "underway/.00.npz")

@@ -356,6 +356,6 @@ def test_from_a_saved_state_the_rest_is_the_same_to_the_bit(cut, records):
             (again.state, last.state),
             (again.params, last.params),
             (again.diverged_at, last.diverged_at),
-            (again.test, last.test),
+            (again.final, last.final),
         ):
             assert_same_bits(got, jax.tree.map(lambda leaf: leaf[order], want))

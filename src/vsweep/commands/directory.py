@@ -28,7 +28,7 @@ from vsweep.config.values import select
 from vsweep.engine.executor import out_of_memory
 from vsweep.engine.git import commit
 from vsweep.engine.plan import Plan, plan_sweep
-from vsweep.engine.plan_record import as_record, column_names, metric_names, ranking_metric, test_names
+from vsweep.engine.plan_record import as_record, column_names, final_names, metric_names, ranking_metric
 from vsweep.engine.predictor import Predictor
 from vsweep.engine.trial_id import identities
 from vsweep.engine.tuning.timings import TimingCache, load_timings
@@ -75,7 +75,7 @@ def trial_table(plan: Plan) -> Table:
     # Columns behind the seed are axes, so the fields that follow axes come before it.
     followers = [grid.axes[i].path for i in grid.followers]
     columns |= {path: values.pop(path) for path in followers} | {"seed": seed} | values
-    names = metric_names(plan), test_names(plan), column_names(plan)
+    names = metric_names(plan), final_names(plan), column_names(plan)
     dtypes = [param_dtype(program.static.dtype) for program in plan.programs]
     widest = str(np.result_type(*dtypes))
     return Table(pd.DataFrame(columns), identities(plan), *names, widest, ranking_metric(plan))

@@ -9,7 +9,8 @@ import pandas as pd
 from vsweep.analysis.labels import describe_target_scales, format_count
 from vsweep.engine.plan import Plan, Program
 from vsweep.metrics import chosen_metric, preferred_metric, with_derived
-from vsweep.tasks.data.dataset import NOTHING, Split, constant_guess
+from vsweep.tasks.data.dataset import NOTHING
+from vsweep.tasks.data.splits import Split, constant_guess
 from vsweep.training.loop import curve_metrics, scored_parts
 
 _PARTS = ("train", "val", "test")
@@ -197,12 +198,12 @@ def column_names(plan: Plan) -> list[str]:
     return sorted(names, key=lambda name: (0, int(name[8:])) if name.startswith("hessian_") else (1, 0))
 
 
-def test_names(plan: Plan) -> list[str]:
+def final_names(plan: Plan) -> list[str]:
     """Return the metrics that any program of the plan computes after the last step alone."""
-    return _distinct(name for program in plan.programs for name in _last_metrics(program))
+    return _distinct(name for program in plan.programs for name in _final_metrics(program))
 
 
-def _last_metrics(program: Program) -> list[str]:
+def _final_metrics(program: Program) -> list[str]:
     task, parts = program.static.task, scored_parts(dict(zip(_PARTS, program.inputs.split.x, strict=True)))
     tested = [f"test_{name}" for name in task.metrics if "test" in parts]
     return [*with_derived(tested), *(f"{part}_{name}" for part in parts for name in task.final_metrics)]

@@ -20,7 +20,7 @@ class Table(NamedTuple):
         rows: `trial`, `cell`, `seed` and the axes, a row per trial.
         identities: Text `(trials,)`, a digest of all that determines each trial except its number.
         metrics: Metrics of all programs, in the order of a curve's columns.
-        tests: Metrics on the test examples.
+        final: Metrics after the last step alone, which have no curves.
         more: Further columns of the table of trials.
         dtype: The dtype of metrics, the widest of all programs.
         metric: The metric that ranks.
@@ -29,7 +29,7 @@ class Table(NamedTuple):
     rows: pd.DataFrame
     identities: np.ndarray
     metrics: Sequence[str]
-    tests: Sequence[str] = ()
+    final: Sequence[str] = ()
     more: Sequence[str] = ()
     dtype: str = "float32"
     metric: str = "train_loss"
@@ -50,7 +50,7 @@ class Table(NamedTuple):
 
         Earlier versions stored float32 only, and did not name it.
         """
-        names = [*self.rows.columns, "", *self.metrics, "", *self.tests, "", *self.more]
+        names = [*self.rows.columns, "", *self.metrics, "", *self.final, "", *self.more]
         names += [] if self.dtype == "float32" else ["", self.dtype]
         digest = sha256("\n".join(names).encode())
         digest.update(self.identities.astype("S").tobytes())
@@ -90,8 +90,8 @@ class Table(NamedTuple):
             if not is_parameter(name):
                 best = np.fmax if higher_is_better(name) else np.fmin
                 columns[f"best_{name}"] = best.reduce(np.where(alive, values, np.nan), axis=1)
-        for name in self.tests:
-            columns[f"final_{name}"] = np.asarray(block.test.get(name, np.nan), self.dtype)
+        for name in self.final:
+            columns[f"final_{name}"] = np.asarray(block.final.get(name, np.nan), self.dtype)
         for name in self.more:
             values = block.columns.get(name, np.full(len(block.rows), np.nan))
             columns[name] = pd.array(values, "str") if values.dtype == object else values.astype(np.float64)

@@ -38,7 +38,7 @@ class TrialResult(NamedTuple):
             where it never was. The loss is that of the minibatch between records, and that of all training
             examples at records.
         params: The parameters after the last step.
-        test: The metrics after the last step alone, scalars: all on the test examples, if there are any, and
+        final: The metrics after the last step alone, scalars: all on the test examples, if there are any, and
             the further ones on the parts that `scored_parts` returns.
         end: The result of `Task.end` on the parameters after the last step.
         state: The state after the last step, to continue from; None for a trial that was trained whole.
@@ -47,7 +47,7 @@ class TrialResult(NamedTuple):
     metrics: Metrics
     diverged_at: Array
     params: Any
-    test: Metrics
+    final: Metrics
     end: Metrics
     state: "TrainState | None"
 
@@ -204,12 +204,12 @@ def advance(trial: Trial, state: TrainState, loop_index: Array) -> TrialResult:
         return lax.switch(index, loops, state, grads), metrics
 
     state, metrics = lax.scan(record_and_update, state, loop_index)
-    test = _named("test", *task.loss(state.params, data.test)) if data.test is not None else {}
+    final = _named("test", *task.loss(state.params, data.test)) if data.test is not None else {}
     for part in scored_parts(data._asdict()):
         scores = task.scores(state.params, getattr(data, part))
-        test |= {f"{part}_{name}": score for name, score in scores.items()}
-    test = _known(test, _finite(state.params))
-    return TrialResult(metrics, state.diverged_at, state.params, test, task.end(state.params), state)
+        final |= {f"{part}_{name}": score for name, score in scores.items()}
+    final = _known(final, _finite(state.params))
+    return TrialResult(metrics, state.diverged_at, state.params, final, task.end(state.params), state)
 
 
 def scored_parts(parts: Mapping[str, Any]) -> list[str]:
