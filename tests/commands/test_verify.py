@@ -18,16 +18,14 @@ import vsweep
 from vsweep.analysis.ranking import rank_cells
 from vsweep.commands.confirm import shrinkage
 from vsweep.config.spec import make_spec
+from vsweep.engine.checks.compare import Retrained, difference, is_chaotic, is_wrong
 from vsweep.engine.checks.verify import (
     BEST,
     DIVERGED,
     FIRST,
     LAST,
     RANDOM,
-    Retrained,
     choose_trials_to_verify,
-    difference,
-    is_wrong,
     signed,
 )
 from vsweep.engine.plan import plan_sweep
@@ -38,7 +36,8 @@ from vsweep.reports.page import warnings
 from vsweep.store.checks import describe_verification
 from vsweep.tasks import initializers, models
 from vsweep.tasks.data.builtin import DATASETS
-from vsweep.tasks.data.dataset import Dataset, split
+from vsweep.tasks.data.dataset import Dataset
+from vsweep.tasks.data.splits import split
 from vsweep.tasks.models import Model
 from vsweep.tasks.task import Data, param_dtype
 from vsweep.training import loop
@@ -57,7 +56,7 @@ WORDS = [
     "block=4",
     *QUIET,
 ]
-# Of the steps at which ReLU's kinks lie between a trial and its twin.
+# At some steps a kink of ReLU lies between a trial and its twin.
 CHAOS = [
     "data=spirals",
     "data.rows=60",
@@ -134,7 +133,7 @@ def ones_own(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def verified(made):
-    """What verify found of all of the trials of the honest sweep."""
+    """The verification of all trials of the honest sweep."""
     return vsweep.verify(made.directory, k=20)
 
 
@@ -166,7 +165,7 @@ def by_trial(found):
     return {each["trial"]: each for each in found["trials"]}
 
 
-# What is public.
+# The public names.
 
 
 @pytest.mark.parametrize(
@@ -475,6 +474,13 @@ def test_an_example_on_a_boundary_is_not_wrong():
     assert is_wrong(one, again(val_accuracy=[0.5, 0.7], **loss), again(val_accuracy=[0.5, 0.7], **loss), 1e-7)
 
 
+def test_an_example_on_a_boundary_is_not_chaotic():
+    """It moves the accuracy of thirty examples by 3 %, and the loss hardly at all."""
+    alone = again(val_accuracy=[0.5, 0.9], train_loss=[1.0, 0.5])
+    assert not is_chaotic(alone, again(val_accuracy=[0.5, 0.9333], train_loss=[1.0, 0.5001]))
+    assert is_chaotic(alone, again(val_accuracy=[0.5, 0.9], train_loss=[1.0, 0.51]))
+
+
 def test_float32_curves_of_a_float64_training_are_not_wrong():
     """Directories of earlier versions hold them, with what overflows as infinity."""
     with np.errstate(over="ignore"):
@@ -497,7 +503,7 @@ def test_the_difference_of_two_curves():
     # An accuracy's is taken as it is.
     other = again(train_loss=[4.0, 2.0, 1.0], val_accuracy=[0.5, 0.2, 0.9])
     assert difference(one, other) == (pytest.approx(0.1), "val_accuracy")
-    # What follows the first record that is not finite in either is left out.
+    # Records after the first that is not finite in either curve do not count.
     wild = again(train_loss=[4.0, nan, 77.0], val_accuracy=[0.5, 0.1, 0.9])
     assert difference(one, wild) == difference(wild, one) == (0.0, "")
     assert difference(again(train_loss=[0.0, 1.0]), again(train_loss=[0.0, 1.0])) == (0.0, "")
@@ -522,6 +528,32 @@ def test_what_is_left_by_rounding_is_no_difference(name, first, least):
     assert difference(*larger) == (pytest.approx(1.0 / 11.0, rel=1e-3), name)
 
 
+def test_the_best_are_those_of_cells_that_can_be_compared(tmp_path_factory):
+    """The value of one function says nothing about that of another: each has a best trial of its own."""
+    words = [
+        "model=point",
+        "data=none",
+        "model.x=1.5",
+        "model.spread=0.1",
+        "optimizer.lr=0.01",
+        "grid.loss=[parabola,quartic]",
+        "steps=5",
+        "seeds=2",
+        *QUIET,
+    ]
+    sweep = trained_in(tmp_path_factory, words)
+    found = vsweep.verify(sweep.directory, k=0)
+    best = [trial["trial"] for trial in found["trials"] if trial["why"] == BEST]
+    expected = sweep.trials.sort_values("final_train_loss").drop_duplicates("loss")["trial"]
+    assert sorted(best) == sorted(expected)
+
+    def worsen(trials):
+        trials.loc[trials["trial"] == best[1], "final_train_loss"] += np.float32(1e6)
+
+    rewrite(sweep.directory / "trials.parquet", worsen)
+    assert by_trial(vsweep.verify(sweep.directory, k=4))[best[1]]["changed"] == ["best"]
+
+
 def test_no_sweep_is_told(here):
     for call in (vsweep.verify, vsweep.confirm):
         with pytest.raises(ConfigError, match=r"^dir: no sweep in 'nowhere'"):
@@ -530,7 +562,7 @@ def test_no_sweep_is_told(here):
         vsweep.overrides("nowhere", 0)
 
 
-# Which trials are verified.
+# The trials that are verified.
 
 
 @pytest.fixture(scope="module")
@@ -726,7 +758,7 @@ def test_predictions_of_numbers_give_their_loss(tmp_path_factory, tmp_path):
         predictor(np.zeros((3, 2)))
 
 
-# What is kept of the parameters.
+# The parameters that are kept.
 
 
 def kept_in(sweep):

@@ -26,7 +26,7 @@ def describe_verification(record: Mapping[str, Any]) -> str:
     if record.get("wrong"):
         line += (
             f"; WRONG: {_names(record['wrong'])} trained alone differs by far more than rounding explains;"
-            " train the sweep again in a new dir with block=1, and report this"
+            " train the sweep again in a new dir with block=1; verify.json has the evidence for a report"
         )
     changed = record["changed"]
     line += f"; the verdict changed for {_names(changed)}" if changed else "; no verdict changed"
