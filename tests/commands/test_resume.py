@@ -60,7 +60,7 @@ def larger(tmp_path_factory):
     return vsweep.sweep([*WORDS, *words], quiet=True)
 
 
-# What is to rounding the same: another block is another program.
+# Another block is another program, whose results are equal up to rounding.
 def close(one, other):
     numbers = [name for name in one.curves if name not in ("trial", "step")]
     pd.testing.assert_frame_equal(one.curves[["trial", "step"]], other.curves[["trial", "step"]])
@@ -180,7 +180,10 @@ def test_more_steps_without_a_state_begin_anew(trained, tmp_path):
 def test_what_would_lose_trials_is_refused(finished, words, count):
     made, directory = finished, finished.directory
     before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
-    takes = "it takes the same sweep, or one with more seeds, values or steps; give another dir"
+    takes = (
+        "it takes the same sweep, or one with more seeds, values or steps; give another dir, or continue"
+        f" with the sweep that it holds: vsweep resume {directory}"
+    )
     with pytest.raises(ConfigError) as refused:
         sweep(*words, f"dir='{directory}'")
     assert str(refused.value) == (

@@ -4,6 +4,7 @@ All new files are written to a folder inside the directory and replace the old o
 the process dies in between, the next one finishes the replacement or discards the folder.
 """
 
+import shlex
 import shutil
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -75,7 +76,8 @@ def extend(
         raise ConfigError(
             "dir",
             f"{str(directory)!r} holds {len(unknown):,} trials that are not in this sweep",
-            "it takes the same sweep, or one with more seeds, values or steps; give another dir",
+            f"it takes the same sweep, or one with more seeds, values or steps; give another dir, or"
+            f" continue with the sweep that it holds: vsweep resume {shlex.quote(str(directory))}",
         )
     folder = directory / _NEW_FILES
     if folder.exists():
