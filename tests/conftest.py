@@ -33,7 +33,7 @@ def pytest_sessionfinish(exitstatus):
 
 
 class Done(NamedTuple):
-    """What a command gave."""
+    """The result of a command."""
 
     status: int
     out: str

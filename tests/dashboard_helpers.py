@@ -48,7 +48,7 @@ class Server:
         self.error = None
 
     def client(self):
-        """What `wandb.Api()` gives."""
+        """The stand-in for `wandb.Api()`."""
         if self.error is not None:
             raise self.error
         return SimpleNamespace(_service_api=self, default_entity=self.entity, runs=self.runs)

@@ -130,7 +130,7 @@ class Page:
         return self.page.locator(f"figure[data-block={key}]")
 
     def traces(self, key):
-        """What Plotly has drawn in a figure, arrays as lists."""
+        """The traces that Plotly has drawn in a figure, arrays as lists."""
         self.block(key).scroll_into_view_if_needed()
         self.until(f"document.querySelector('figure[data-block={key}] .main-svg')")
         return json.loads(
@@ -147,5 +147,5 @@ class Page:
         )
 
     def copied(self):
-        """What is on the clipboard."""
+        """The content of the clipboard."""
         return self.page.evaluate("navigator.clipboard.readText()")

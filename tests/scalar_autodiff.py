@@ -19,7 +19,7 @@ class Value:
         return Value(self.number * other.number, [(self, other.number), (other, self.number)])
 
     def __pow__(self, power):
-        """Of a constant power."""
+        """Raise to a constant power."""
         return Value(self.number**power, [(self, power * self.number ** (power - 1))])
 
     def __neg__(self):

@@ -1,4 +1,4 @@
-"""Which axis matters most: against closed forms, loops over seeds and values, and simulation."""
+"""The importance of axes: against closed forms, loops over seeds and values, and simulation."""
 
 from itertools import combinations, product
 
@@ -235,7 +235,7 @@ def test_the_metric_is_the_default_one_or_that_which_is_named():
         importance(trials, "test_loss")
 
 
-# Which axis is first.
+# The axis that is first.
 
 
 def test_the_first_is_named_where_it_is_told_from_luck():
@@ -403,7 +403,7 @@ def test_what_is_known_stays_as_it_is():
     found = rank_response(trials, "val_loss")
     ranks = (rankdata(values[kept]) - 1) / (kept.sum() - 1)
     np.testing.assert_array_equal(found.values[kept], ranks)
-    # What is predicted is near what it would have been.
+    # The prediction is near the true value.
     expected = (rankdata(values).reshape(values.shape) - 1) / (values.size - 1)
     assert np.abs(found.values - expected)[~kept].max() < 0.15
     assert np.corrcoef(found.values[~kept], expected[~kept])[0, 1] > 0.97
@@ -579,7 +579,7 @@ def test_where_only_one_seed_tells_the_trials_apart_there_is_no_error_and_no_war
     assert found.first == ""
 
 
-# What is said.
+# The sentence.
 
 
 def made(effects, **more):
@@ -620,7 +620,7 @@ def test_a_pair_is_named_where_it_is_more_than_luck_and_not_small():
         text = describe(made([((LR, WIDTH), share, sem), ((LR,), 0.0, sem), ((WIDTH,), 0.0, sem)]))
         return any("lr and width interact" in one for one in text)
 
-    # Of five seeds: Student's t at 97.5 % is 2.78.
+    # There are five seeds: Student's t at 97.5 % is 2.78.
     assert pair(0.028, 0.01)
     assert not pair(0.027, 0.01)
     assert not pair(0.019, 0.001)

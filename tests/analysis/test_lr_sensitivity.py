@@ -80,7 +80,7 @@ def test_a_line_is_the_best_cell_and_those_that_differ_in_the_learning_rate_alon
     ranked = rank_cells(trials, "val_loss").set_index("cell").loc[lines["cell"]]
     for name in ("mean", "sem", "seeds", "diverged"):
         np.testing.assert_allclose(lines[name], ranked[name])
-    # Of all cells, one line.
+    # All cells give one line.
     whole = lr_lines(trials, "val_loss", None)
     assert whole["by"].tolist() == ["", ""]
     assert whole["cell"].tolist() == [5, 4]
@@ -291,7 +291,7 @@ def test_the_sensitivity_of_a_parabola():
 
 
 def test_a_grid_that_is_not_even_is_no_matter():
-    """Of a straight line in the logarithm the trapezoid rule is exact, wherever its points are."""
+    """The trapezoid rule is exact for a straight line in the logarithm, wherever its points are."""
     for rates in ([1.0, 10.0, 100.0], [1.0, 1.1, 1.2, 100.0], [1.0, 70.0, 100.0]):
         trials = trials_of([({LR: lr}, [3.0 + np.log10(lr)]) for lr in rates])
         (row,) = lr_sensitivity(trials, begun(trials, 9.0), "val_loss", None).to_dict("records")

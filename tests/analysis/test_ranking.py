@@ -1,4 +1,4 @@
-"""Which cells are best, against pandas by hand."""
+"""The ranking of cells, against pandas by hand."""
 
 import numpy as np
 import pandas as pd

@@ -125,7 +125,7 @@ def test_infinities_on_both_sides_leave_no_seed():
 
 
 def test_seeds_are_paired_by_their_number_and_not_by_their_place():
-    """Of which each cell has others, in another order."""
+    """Each cell has other seeds, in another order."""
     rng = np.random.default_rng(1)
     values = drawn(4, 9, seed=2).astype(np.float32)
     there = rng.random(values.shape) < 0.7
@@ -203,7 +203,7 @@ def test_no_values_at_all_are_an_error(values, higher):
 
 
 def test_a_chance_of_so_much_is_wrong_so_seldom():
-    """Of pairs of cells that are equal, one in twenty is told apart; here the first is not chosen."""
+    """One in twenty pairs of equal cells is told apart; here the first is not chosen."""
     rng = np.random.default_rng(7)
     pairs, luck = 2000, 0
     for _ in range(pairs):
@@ -216,7 +216,7 @@ def test_a_chance_of_so_much_is_wrong_so_seldom():
 
 @pytest.mark.parametrize("cells", [2, 6, 30])
 def test_the_best_cell_is_missed_so_seldom_though_the_first_is_chosen(cells):
-    """Of equal cells any may be called the best: it is told apart from the first in one of twenty at most."""
+    """Any of several equal cells may be the best: at most one time in twenty it is told apart."""
     rng = np.random.default_rng(11)
     sweeps, missed = 1000, 0
     for _ in range(sweeps):
@@ -267,7 +267,7 @@ def test_where_too_many_seeds_would_be_needed_none_are_named():
     assert np.isnan(more[1])
 
 
-# Which cells, and what is said of it.
+# The cells that are compared, and the sentence about them.
 
 
 def ranked(*chances, more=None, diverged=None, means=None):
@@ -353,7 +353,7 @@ def test_what_tells_the_second_and_not_the_third_is_said_of_them():
     assert describe_lead(cells) == "2 of 3 cells are statistically tied with the best (≈, 95 %)"
 
 
-# Of tables and sweeps.
+# Tables and sweeps.
 
 
 def test_values_by_cell_and_seed():
@@ -392,7 +392,7 @@ def test_the_best_of_a_sweep(small):
     for name in (*axes_of(small.trials), "mean", "std", "sem", "seeds", "diverged"):
         assert str(best[name]) == str(cells[name][0]), name
     assert best["sem"] == pytest.approx(cells["std"][0] / np.sqrt(2))
-    # Of the first against the second, and of nothing else.
+    # The first is compared with the second, and with no other.
     assert best["chance"] == cells["chance"][1]
     assert pd.isna(cells["chance"][0])
     assert str(best["more_seeds"]) == str(cells["more_seeds"][1])

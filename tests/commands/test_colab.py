@@ -17,7 +17,7 @@ import vsweep
 NOTEBOOK = Path(__file__).parents[2] / "scripts" / "colab_tpu.ipynb"
 TRIALS, CELLS = 336, 84
 
-# What the notebook uses of `google.colab`: a secret and a download.
+# The parts of `google.colab` that the notebook uses: a secret and a download.
 COLAB = {
     "__init__.py": "",
     "userdata.py": "def get(name):\n    return {'WANDB_API_KEY': '0' * 40}[name]\n",
@@ -42,7 +42,7 @@ class Ran(NamedTuple):
     cells: list
 
     def text(self, source):
-        """What the code cell that holds this shows, in words."""
+        """The output of the code cell that holds this text."""
         outputs = only(self.cells, source).outputs
         parts = (output.get("text") or output["data"]["text/plain"] for output in outputs)
         return re.sub(r"\x1b\[[\d;]*m", "", "\n".join(parts))

@@ -66,7 +66,7 @@ def test_dying_while_it_is_extended_to_more_steps_loses_no_trial(here, monkeypat
         patch.setattr(Store, "underway", die)
         with pytest.raises(Died):
             vsweep.resume("kept", ["steps=8"], quiet=True)
-    # What was advised goes on to more steps, from the state that was kept.
+    # The advised command continues to more steps, from the kept state.
     sweep = vsweep.resume("kept", quiet=True)
     assert sweep.config["steps"] == 8
     assert sweep.curves.groupby("trial")["step"].max().tolist() == [8, 8]
@@ -169,7 +169,7 @@ def test_a_directory_that_one_stands_in_runs_no_code(here, kept, cli, monkeypatc
 
 
 def test_a_recorded_function_is_asked_for_by_allow_targets(here, kept, cli):
-    """What the directory says may be imported counts for nothing."""
+    """The modules that the directory allows are ignored."""
     (kept / "ledger" / "log.jsonl").unlink()
     plan = json.loads((kept / "plan.json").read_text())
     plan["study"]["variants"][0]["config"]["model"] = {"name": "own", "_target_": "os.getcwd"}

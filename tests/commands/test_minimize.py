@@ -42,7 +42,7 @@ def run(folder, *words, **more):
 def test_a_descent_ends_where_it_is_known_to(tmp_path, words, ends):
     (trial,) = run(tmp_path, *words).trials.to_dict("records")
     for name, value in ends.items():
-        # What is known has seven digits, and a curve's numbers are float32.
+        # The known values have seven digits, and a curve is float32.
         assert abs(trial[f"final_param.{name}"] - value) < 1.2e-7 * max(1.0, abs(value))
     assert (trial["status"], trial["kind"]) == ("ok", "minimum")
 
@@ -161,7 +161,7 @@ def test_spread_moves_the_start_by_the_seed(tmp_path):
 
 
 def test_two_functions_of_different_coordinates(tmp_path):
-    """What one has and the other has not is missing there."""
+    """A column that only one of the tasks has is missing for the other."""
     words = ["grid.loss=[quartic,gold_field]", "model.x=0.7", "model.y=0.4", "steps=900", "optimizer.lr=0.01"]
     trials = run(tmp_path, *words).trials.set_index("loss")
     assert np.isnan(trials.loc["quartic", "final_param.y"])
@@ -281,7 +281,7 @@ def test_coordinates_may_be_positional_alone_and_fields_keywords(tmp_path):
 
 
 def test_a_cube_has_no_minimum_and_a_long_valley_has_one(tmp_path):
-    """What goes to 0 on the way is flat; what is small beside others but far from rounding is not."""
+    """An eigenvalue that goes to 0 on the way is flat; one that is small but far from rounding is not."""
     cube = run(tmp_path / "cube", "model.x=0.5", "steps=1000", "optimizer.lr=0.1", loss=lambda x: x**3)
     assert cube.trials["kind"].tolist() == ["flat"]
     assert cube.trials["minimum"].isna().all()

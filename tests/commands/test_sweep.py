@@ -197,7 +197,7 @@ def test_a_quiet_sweep_says_nothing(small, capsys, here):
     assert capsys.readouterr() == ("", "")
 
 
-# What is wrong in a function of one's own is told before anything is written.
+# Faults of a user's own function are reported before anything is written.
 
 
 def raising(*_, **__):

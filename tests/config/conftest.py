@@ -29,7 +29,7 @@ def refused(cli, here, tmp_path_factory, monkeypatch):
 
 
 def one_line(done):
-    """What is said of a refusal."""
+    """The message of a refusal."""
     assert "Traceback" not in done.err, done.err
     assert done.out == ""
     (line,) = done.err.splitlines()

@@ -24,7 +24,7 @@ def with_cell(value, row=5, column=0):
 
 
 class Bomb:
-    """What makes a file where it is unpickled."""
+    """An object that makes a file where it is unpickled."""
 
     def __reduce__(self):
         return os.system, (f"touch '{os.environ['CANARY']}'",)
@@ -52,7 +52,7 @@ def npy(values):
 
 READ = "data.path: cannot read 'own.csv' ("
 Y = ["x", "z"] * 10
-# What `own.csv` holds, and how the message begins.
+# The content of `own.csv`, and the start of the message.
 CSV = {
     "empty": ("", READ + "No columns to parse from file); it takes a CSV file in UTF-8, with a header"),
     "blank lines": ("\n\n\n", READ),
@@ -200,7 +200,7 @@ def test_a_good_file_that_these_words_do_not_fit(refused, here, word):
     refused(OPTIONS[word], *plan("csv", "own.csv", word))
 
 
-# What is said of examples that are written out, and how the message begins.
+# Examples that are written in the config, and the start of the message.
 POINTS = {
     "": "data.x: got None; it takes rows of equally many finite numbers",
     "data.x=[1]": "data.y: got None; it takes a list of finite numbers",
@@ -241,7 +241,7 @@ def test_points_that_cannot_be_trained_on(refused, here, words):
     refused(POINTS[words], "plan", "tracker=none", "data=points", *words.split())
 
 
-# What `own.csv` holds where it is said to be of prompts, and what the message holds.
+# The content of `own.csv` as a table of prompts, and a part of the message.
 PROMPTS = {
     "no such column": (GOOD, "data.path: no column 'Label'; it takes a CSV file with Embedding_dim_1"),
     "one column": ("Label\nfood\n", "data.path: no column 'Embedding_dim_1'"),

@@ -8,7 +8,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{b}: &{b} [*{a}, *{a}, *{a}, *{a}, *{a}, *{a}, *{a}, *{a}, *{a}]\n"
     for a, b in zip("abcdefgh", "bcdefghi", strict=True)
 )
-# What `sweeps/odd.yaml` holds, and how the message begins.
+# The content of `sweeps/odd.yaml`, and the start of the message.
 UNREADABLE = {
     "": "sweep: cannot read sweeps/odd.yaml (it holds no fields)",
     "- 1\n- 2\n": "sweep: cannot read sweeps/odd.yaml (it holds no fields)",

@@ -4,7 +4,7 @@ import pytest
 from test_bad_files import UNREADABLE
 
 BAYES = "it takes grid or random: all runs are planned before training"
-# What `odd.yaml` holds, and how the message begins.
+# The content of `odd.yaml`, and the start of the message.
 KEYS = {
     "method: bayes\nparameters: {lr: {min: 0.1, max: 1.0}}\n": f"method: in odd.yaml: got 'bayes'; {BAYES}",
     "method: custom\nparameters: {lr: {values: [1]}}\n": "method: in odd.yaml: got 'custom'; it takes grid",
@@ -24,7 +24,7 @@ KEYS = {
 EARLY = (
     "early_terminate: in odd.yaml: got {'type': 'hyperband', 'min_iter': 3}; every training runs to its end"
 )
-# What stands beside `method: grid` and one good parameter.
+# Entries beside `method: grid` and one good parameter.
 BESIDE = {
     "early_terminate: {type: hyperband, min_iter: 3}": EARLY,
     "metric: {name: val_loss, target: 0.1}": "metric.target: in odd.yaml: got 0.1; no metric value",

@@ -2,7 +2,7 @@
 
 import pytest
 
-# What is typed after `vsweep`, and how the message begins.
+# Words after `vsweep`, and the start of the message.
 COMMANDS = {
     "Run": "command: no such command 'Run'; did you mean run?",
     "RUN": "command: no such command 'RUN'; it takes one of run",

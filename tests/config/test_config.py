@@ -20,7 +20,7 @@ NAN, INF = float("nan"), float("inf")
 NOT_WHOLE = ["three", 2.5, True, None, [1], NAN, INF]
 NOT_NUMBER = ["fast", "0.1", True, None, [0.1], NAN, INF, -INF]
 NOT_TEXT = [3, "", None, True, ["a"]]
-# What each field must refuse.
+# Values that each field must refuse.
 REFUSED = {
     "data.path": NOT_TEXT,
     "data.target": NOT_TEXT,
@@ -143,7 +143,7 @@ def with_field(path):
     chosen = next(({g: n} for g, n in REGISTERED if g == group and key in taken(g, n)), {})
     chosen |= {"loss": "quartic"} if chosen.get("model") == "point" else {}
     raw = composed(**chosen)
-    # What has no default.
+    # Fields without a default.
     for one, value in {"path": "some.csv", "target": "y", "x": [1, 2], "y": [1, 2]}.items():
         if "data" in chosen and one in taken("data", chosen["data"]):
             raw["data"][one] = value
@@ -223,7 +223,7 @@ def test_every_registered_entry_composes_with_its_defaults(chosen):
         assert config[group] == written(group, name)
 
 
-# What each field takes, to draw from.
+# Values that each field takes, to draw from.
 unit = st.floats(0, 0.999)
 numbers = st.floats(0.001, 1000)
 counts = st.integers(2, 4)
@@ -486,7 +486,7 @@ def test_an_axis_given_twice_is_refused():
         study(["tracker=none", "grid={model:{name:[mlp]},model.name:[logistic]}"])
 
 
-# What each field of the sweep takes, where that is no text.
+# Values that each field of the sweep takes, unless they are text.
 OF_THE_SWEEP = {
     "block": [3, None],
     "segment": [3, None],

@@ -22,7 +22,7 @@ def repr_of(given):
     return repr(given) if isinstance(given, dict | list | int | float) else given.dist.name
 
 
-# What is written, and SciPy's distribution of the values.
+# A distribution as it is written, and SciPy's distribution of the values.
 CONTINUOUS = [
     ({"min": 1.0, "max": 3.0}, stats.uniform(1.0, 2.0)),
     ({"min": 1, "max": 3.0}, stats.uniform(1.0, 2.0)),

@@ -301,7 +301,7 @@ def test_words_stand_for_what_the_file_says(wandb):
     assert made.grid.seeds == (0, 1)
     assert made.cell(0).optimizer.fields["lr"] == 0.5
     assert made.cell(0).steps == 7
-    # Of the rest the draws are what they were.
+    # The draws of the other fields do not change.
     alone = wandb(RANDOM, "model.width=4")
     assert cells_of(alone, "optimizer.lr") == cells_of(wandb(RANDOM), "optimizer.lr")
     crossed = wandb(RANDOM, "grid.model.width=[4,8]")

@@ -76,7 +76,7 @@ def test_a_long_training_goes_on_from_its_last_segment(zygote, undisturbed, tmp_
     zygote.ended(pid)
     saved = list(underway.glob("*.npz"))
     assert saved, "it was killed with a block between two segments"
-    # What a first segment gave is taken from there: a curve that is changed there stays changed.
+    # The curve of a first segment is read from the checkpoint: a curve that is changed there stays changed.
     with np.load(saved[0]) as file:
         before = dict(file)
     marked = {name: values + 7 if name.startswith("metric/") else values for name, values in before.items()}

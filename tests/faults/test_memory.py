@@ -32,7 +32,7 @@ vsweep.sweep(
 @pytest.mark.tail
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
 def test_a_block_too_large_for_the_memory_is_trained_in_halves(environment, tmp_path):
-    # Of one arena: each thread's own would take the limit up without using it.
+    # malloc gets one arena: an arena per thread would use the limit up without using the memory.
     env = {**environment, "MALLOC_ARENA_MAX": "1"}
     ran = subprocess.run(
         [sys.executable, "-c", SCRIPT], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300

@@ -25,7 +25,7 @@ def say(*words):
 
 
 def child(folder, words):
-    # What began in a background of a shell's does not hear of Ctrl-C.
+    # A process that a shell starts in the background ignores Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(folder)
     for number, name in ((1, "out"), (2, "err")):

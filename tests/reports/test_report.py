@@ -38,13 +38,13 @@ def sweep(tmp_path_factory):
 
 
 def text_of(html):
-    """What stands in a page's body, without its scripts and styles."""
+    """The body of a page, without its scripts and styles."""
     body = re.sub(r"<(script|style).*?</\1>", " ", html, flags=re.DOTALL)
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", body)).split())
 
 
 def data_of(html):
-    """What a page knows of the cells."""
+    """The data of the cells in a page."""
     return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', html)[1])
 
 
@@ -439,7 +439,7 @@ def test_the_commit_is_that_of_where_one_stands(here):
     (here / "file").write_text("one")
     subprocess.run(["git", "add", "file"], check=True)
     assert commit() == f"{head} and changes"
-    # What a repository's own settings name is not run.
+    # Commands that a repository's own settings name are not run.
     (here / "spy").write_text("#!/bin/sh\ntouch ran\n")
     (here / "spy").chmod(0o755)
     subprocess.run(["git", "config", "core.fsmonitor", str(here / "spy")], check=True)

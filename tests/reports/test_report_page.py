@@ -212,7 +212,7 @@ def test_axes_choose_a_cell_by_keyboard_alone(reports, chromium):
         assert page.get_attribute("#more", "aria-expanded") == "true"
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.tagName") == "SELECT"
-        # Of the axes the first is the model: the other one, and then the last learning rate.
+        # The first axis is the model: choose the other one, and then the last learning rate.
         page.keyboard.press("ArrowUp")
         assert page.locator("#chosen-name").inner_text().startswith("model=logistic")
         page.keyboard.press("Tab")

@@ -66,5 +66,6 @@ def describe_target_scales(scales: Iterable[float]) -> str:
         return ""
     unit = f"the target's standard deviation, {' or '.join(units)}"
     return (
-        f"losses and loss.delta are in units of {unit}; errors, predictions and lines are in the target's own"
+        f"losses (and loss.delta, where the loss has it) are in units of {unit}; errors, predictions and"
+        " lines are in the target's own"
     )
