@@ -271,7 +271,7 @@ def row(case: int, workers: dict[str, Worker], options: argparse.Namespace) -> N
             answer = worker.ask(str(case))
             times[name].append(answer["run"])
             first.setdefault(name, answer)
-        rates.append(workers["loop"].ask("sgemm")["rate"])
+        rates.append(workers.get("loop", worker).ask("sgemm")["rate"])
     million_steps = options.trials * options.steps / 1e6
     data, model, width = CASES[case]
     line = f"{data:14}{model:9}{width or '':>6}  "
