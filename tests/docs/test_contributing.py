@@ -3,12 +3,14 @@
 import shutil
 import subprocess
 import sys
+from textwrap import indent
 
 import pytest
 import snippets
 
 # The files of the recipes, below `src/vsweep/`.
 MODELS, LOSSES, DATASETS = "tasks/models.py", "tasks/losses.py", "tasks/data/builtin.py"
+ANALYSIS, CHARTS, PLOTS = "analysis/marginals.py", "charts/effects.py", "figures.py"
 OPTIMIZERS, SCHEMA = "training/optimizers.py", "config/schema.py"
 SCRIPT = """
 import vsweep
@@ -24,6 +26,10 @@ curve = log_cosh.curves["train_loss"]
 assert curve.iloc[-1] < curve.iloc[0], curve
 adam = train("data=iris", "model=logistic", "optimizer=adam", "grid.optimizer.eps_root=[0.0,1e-8]")
 assert len(adam.plan["programs"]) == 1 and len(adam.cells()) == 2
+words = ["data=iris", "model=logistic", "grid.optimizer.lr=[0.1,1e30]"]
+shares = train(*words, "pictures=[{diverged: {axis: optimizer.lr}}]")
+assert shares.plot.diverged("optimizer.lr").data[0].y.tolist() == [0.0, 1.0]
+assert [path.name for path in (shares.directory / "pictures").iterdir()] == ["diverged-optimizer.lr.html"]
 """
 
 
@@ -51,9 +57,16 @@ def test_the_recipes_work_as_they_are_written(tmp_path):
         "log_cosh": (LOSSES, "LOSSES: dict[str, Loss] = {", '"log_cosh": Loss(log_cosh, None),'),
         "rings": (DATASETS, "_FUNCTIONS = (", "rings, "),
     }
-    assert set(functions) == set(tables)
+    pictures = {"diverged_shares": ANALYSIS, "diverged_bars": CHARTS, "diverged": PLOTS}
+    assert set(functions) == {*tables, *pictures}
     for name, (file, table, row) in tables.items():
         edit(package / file, table, f"{functions[name]}\n\n{table}{row}")
+    for name in ("diverged_shares", "diverged_bars"):
+        with (package / pictures[name]).open("a", encoding="utf-8") as file:
+            file.write(f"\n\n{functions[name]}")
+    place = "    def importance(self"
+    edit(package / PLOTS, place, f"{indent(functions['diverged'], '    ')}\n{place}")
+    edit(package / PLOTS, "import heat_map\n", "import diverged_shares, heat_map\n")
     logistic = (conf / "model" / "logistic.yaml").read_text().replace("name: logistic", "name: quadratic")
     without_start = [line for line in logistic.splitlines() if not line.startswith("start")]
     (conf / "model" / "quadratic.yaml").write_text("\n".join(without_start))
