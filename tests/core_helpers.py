@@ -160,6 +160,7 @@ def np_activation(name: str, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         t = np.tanh(_GELU * (z + 0.044715 * z**3))
         inner = _GELU * (1.0 + 3.0 * 0.044715 * z**2)
         return 0.5 * z * (1.0 + t), 0.5 * (1.0 + t) + 0.5 * z * (1.0 - t**2) * inner
+    assert name == "identity", f"no activation {name!r} in NumPy"
     return z, np.ones_like(z)
 
 

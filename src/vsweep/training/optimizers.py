@@ -1,4 +1,4 @@
-"""Optimizers from optax with a learning-rate schedule, with every number traced.
+"""Optimizers from optax, to which the learning-rate schedule is applied, with every number traced.
 
 A learning rate `lr` is a function of the count of updates, an int32 scalar. Keyword-only parameters are the
 config fields, floating scalars. Weight decay applies to weights only (arrays of two dimensions or more), not
@@ -15,7 +15,7 @@ from jax import Array
 
 from vsweep.training.schedules import SCHEDULES
 
-Schedule = Callable[[Array], Array]
+Rate = Callable[[Array], Array]
 Optimizer: TypeAlias = optax.GradientTransformation
 
 
@@ -28,37 +28,37 @@ def _penalized(optimizer: Optimizer, weight_decay: Array) -> Optimizer:
     return optax.chain(optax.add_decayed_weights(weight_decay, _weights), optimizer)
 
 
-def sgd(lr: Schedule, *, weight_decay: Array) -> Optimizer:
+def sgd(lr: Rate, *, weight_decay: Array) -> Optimizer:
     """Return gradient descent."""
     return _penalized(optax.sgd(lr), weight_decay)
 
 
-def momentum(lr: Schedule, *, momentum: Array, weight_decay: Array) -> Optimizer:
+def momentum(lr: Rate, *, momentum: Array, weight_decay: Array) -> Optimizer:
     """Return gradient descent with heavy-ball momentum (Polyak 1964)."""
     return _penalized(optax.sgd(lr, momentum), weight_decay)
 
 
-def nesterov(lr: Schedule, *, momentum: Array, weight_decay: Array) -> Optimizer:
+def nesterov(lr: Rate, *, momentum: Array, weight_decay: Array) -> Optimizer:
     """Return gradient descent with Nesterov's momentum, in the form of Sutskever et al. 2013."""
     return _penalized(optax.sgd(lr, momentum, nesterov=True), weight_decay)
 
 
-def adam(lr: Schedule, *, b1: Array, b2: Array, eps: Array) -> Optimizer:
+def adam(lr: Rate, *, b1: Array, b2: Array, eps: Array) -> Optimizer:
     """Return Adam (Kingma and Ba 2015, arXiv:1412.6980)."""
     return optax.adam(lr, b1, b2, eps)
 
 
-def adamw(lr: Schedule, *, b1: Array, b2: Array, eps: Array, weight_decay: Array) -> Optimizer:
+def adamw(lr: Rate, *, b1: Array, b2: Array, eps: Array, weight_decay: Array) -> Optimizer:
     """Return Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv:1711.05101)."""
     return optax.adamw(lr, b1, b2, eps, weight_decay=weight_decay, mask=_weights)
 
 
-def rmsprop(lr: Schedule, *, decay: Array, eps: Array) -> Optimizer:
+def rmsprop(lr: Rate, *, decay: Array, eps: Array) -> Optimizer:
     """Return RMSProp (Hinton 2012), with eps inside the root, as in optax."""
     return optax.rmsprop(lr, decay, eps)
 
 
-def lion(lr: Schedule, *, b1: Array, b2: Array, weight_decay: Array) -> Optimizer:
+def lion(lr: Rate, *, b1: Array, b2: Array, weight_decay: Array) -> Optimizer:
     """Return Lion (Chen et al. 2023, arXiv:2302.06675)."""
     return optax.lion(lr, b1, b2, weight_decay=weight_decay, mask=_weights)
 
@@ -75,7 +75,7 @@ def make_optimizer(
     optimizer_fields: Mapping[str, Array],
     schedule_fields: Mapping[str, Array],
 ) -> Optimizer:
-    """Make the optimizer of one trial.
+    """Make the optimizer of one trial; its learning rate is `lr` times the factor of the schedule.
 
     Args:
         optimizer: The name of the optimizer in `OPTIMIZERS`.

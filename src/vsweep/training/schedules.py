@@ -1,5 +1,7 @@
 """Learning-rate schedules: functions of the step that return a factor on the learning rate.
 
+`training/optimizers.py` multiplies the learning rate by the factor.
+
 A schedule takes the step and the number of steps, floating scalars, and returns a floating scalar. Its
 keyword-only parameters are its config fields, floating scalars that are traced. These schedules are written
 here because optax's own refuse traced numbers; a test compares both.
