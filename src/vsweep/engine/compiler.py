@@ -112,7 +112,8 @@ class Compiler:
         return call, start
 
     def _on_devices(self, program: Program) -> Data:
-        key = program.inputs.key, program.hparams.diverge_above.dtype
+        # Own models and losses take the same targets as they are, and others take them scaled.
+        key = program.inputs.key, program.inputs.target, program.hparams.diverge_above.dtype
         with self._lock:
             if key not in self._data:
                 with precision_context(program.static):
