@@ -61,7 +61,7 @@ def best(data: ReportData) -> Iterator[Content]:
         texts = (
             _sentence(describe_strata(data.trials, metric), [metric]),
             _describe_lead(data) if len(firsts) == 1 else "",
-            _sentence(describe_baseline(data.sweep.baseline, metric, cells)),
+            _sentence(describe_baseline(data.sweep, metric, cells)),
             _sentence(describe_test(data.sweep.trials, metric)),
         )
         yield from filter(None, texts)
@@ -237,6 +237,9 @@ def _lines(data: ReportData) -> Iterator[tuple[str | None, pd.DataFrame]]:
 def _rows(data: ReportData, by: str | None, best: pd.DataFrame) -> list[list[str]]:
     """Return a row for each value of an axis: the best learning rate, and the sensitivity to it."""
     loss, sensitivities = data.loss, {}
+    # The loss may be another quantity in cells whose metric can be compared.
+    if loss and not set(strata(data.trials, loss)) <= {by}:
+        loss = None
     for row in rows_of(lr_sensitivity(data.trials, data.start, loss, by)) if loss else ():
         sensitivities[row["by"]] = [format_with_error(row["sensitivity"], row["sem"]), _range(row)]
     return [
