@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from vsweep.analysis.ranking import rank_cells
+from vsweep.analysis.ranking import leading_cells, rank_cells
 from vsweep.commands.directory import plan_again, recorded_spec
 from vsweep.commands.train import train_sweep
 from vsweep.config.spec import SweepSpec
@@ -46,7 +46,8 @@ def confirm(
 
     Args:
         directory: The sweep's directory.
-        top: The number of cells.
+        top: The number of cells; where the metric cannot be compared between all of them, equally many of the
+            best that can.
         seeds: The number of fresh seeds; by default as many as the sweep has, and at least 8.
         metric: The metric that ranks the cells; by default the sweep's own.
         own: Your own `model`, `loss` and `data`, as they were given to `vsweep.sweep`.
@@ -55,8 +56,9 @@ def confirm(
 
     Returns:
         The metric, and a row per cell in the sweep's order: `cell`, the axes, `mean` and `sem` in the sweep;
-        `confirmed`, `confirmed_sem`, `diverged` and `rank` (from 1) on the fresh seeds; and `shrinkage`, by
-        which the cell is worse than in the sweep (the winner's curse). `confirm.json` holds the same.
+        `confirmed`, `confirmed_sem`, `diverged` and `rank` (see `Sweep.cells`) on the fresh seeds; and
+        `shrinkage`, by which the cell is worse than in the sweep (the winner's curse). `confirm.json` holds
+        the same.
 
     Raises:
         ConfigError: If there is no sweep, no such metric, or the data or functions have changed.
@@ -65,7 +67,7 @@ def confirm(
     spec = recorded_spec(sweep.directory, own, allow_targets)
     metric = metric or sweep.metric
     try:
-        before = rank_cells(sweep.trials, metric).head(top)
+        before = leading_cells(rank_cells(sweep.trials, metric), top)
     except KeyError as error:
         raise ConfigError("metric", str(error.args[0]), "") from error
     fresh = _on_fresh_seeds(spec, before["cell"].to_numpy(np.int64), seeds)
@@ -99,9 +101,8 @@ def _on_fresh_seeds(spec: SweepSpec, cells: np.ndarray, seeds: int | None) -> Sw
 
 def shrinkage(before: pd.DataFrame, after: pd.DataFrame, axes: list[str], metric: str) -> pd.DataFrame:
     """Return the cells as they were ranked, with their results on fresh seeds; see `confirm`."""
-    columns = {"mean": "confirmed", "sem": "confirmed_sem", "diverged": "diverged"}
+    columns = {"mean": "confirmed", "sem": "confirmed_sem", "diverged": "diverged", "rank": "rank"}
     fresh = after.set_index("cell")[[*columns]].rename(columns=columns)
-    fresh["rank"] = np.arange(1, len(fresh) + 1)
     table = before[["cell", *axes, "mean", "sem"]].reset_index(drop=True).join(fresh, on="cell")
     sign = 1.0 if higher_is_better(metric) else -1.0
     table["shrinkage"] = sign * (table["mean"] - table["confirmed"])

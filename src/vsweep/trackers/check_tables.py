@@ -43,6 +43,12 @@ def print_confirmation(cells: pd.DataFrame, metric: str) -> None:
         )
         for row in cells.to_dict("records")
     ]
+    console = stderr_console()
+    print_table(console, names, rows)
+    if (cells["rank"] == 1).sum() > 1:
+        apart = "is another quantity in some of these cells: a rank is among those that can be compared"
+        console.print(f"{metric} {apart}", soft_wrap=True)
+        return
     best, shrinkage = cells.iloc[0], float(cells["shrinkage"].mean())
     rank = "still rank 1" if best["rank"] == 1 else f"now rank {int(best['rank'])}"
     summary = (
@@ -50,8 +56,6 @@ def print_confirmation(cells: pd.DataFrame, metric: str) -> None:
         f" {format_value(best['confirmed'])} on fresh seeds, {rank} of {len(cells)};"
         f" these cells shrank by {format_value(shrinkage)} on average"
     )
-    console = stderr_console()
-    print_table(console, names, rows)
     console.print(summary, soft_wrap=True)
 
 
