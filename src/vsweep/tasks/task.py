@@ -233,7 +233,10 @@ class Supervised:
             if self.loss.classify is None:
                 return {name: NUMBER_SCORES[name](outputs, targets) for name in names}
             predicted = self.loss.classify(outputs)
-            return {name: CLASS_SCORES[name](outputs, targets, predicted) for name in names}
+            # Finite weights may have outputs that overflow, and argmax finds a class among NaN and infinity.
+            finite = jnp.isfinite(outputs).all()
+            values = {name: CLASS_SCORES[name](outputs, targets, predicted) for name in names}
+            return {name: jnp.where(finite, value, jnp.nan) for name, value in values.items()}
 
         def scores(params: Params, examples: Examples) -> Metrics:
             if not self.final_metrics:
