@@ -21,8 +21,16 @@ _HIGHER = ("_accuracy", "_f1", "_auc", f"_{R2}")
 # The scores that have the same definition whatever the loss is.
 _SCORES = (*_HIGHER, "_rmse", "_mae")
 # Fields of the data that change neither the examples nor the meaning of a score.
-_SAME_EXAMPLES = ("batch_size", "val_fraction", "test_fraction", "split_seed", "standardize", "stratify")
-_TARGET = "standardize_target"
+_SAME_EXAMPLES = (
+    "batch_size",
+    "val_fraction",
+    "test_fraction",
+    "split_seed",
+    "standardize",
+    "standardize_target",
+    "stratify",
+)
+_OWN = "own"
 
 
 def higher_is_better(metric: str) -> bool:
@@ -91,16 +99,23 @@ def strata(trials: pd.DataFrame, metric: str) -> list[str]:
     """Return the fields that vary, and between whose values a metric cannot be compared.
 
     A loss is not the same quantity for two losses, or for two values of a loss's field, and no metric is for
-    two data sets or two functions.
+    two data sets or two functions. Losses of numbers are in the unit in which a program has its targets:
+    their deviation in the training rows, or, for your own models, the targets' own.
     """
+    is_score = metric.endswith(_SCORES)
+    # Versions that did not scale targets had no such score.
+    scaled = not is_score and "final_train_rmse" in trials
 
     def differs(axis: str) -> bool:
         group, _, field = axis.partition(".")
         if group == "loss":
-            return not metric.endswith(_SCORES)
-        if group != "data" or field in _SAME_EXAMPLES:
+            return not is_score
+        if axis == "model":
+            names = trials[axis] == _OWN
+            return bool(scaled and names.any() and not names.all())
+        if group != "data" or field == "batch_size":
             return False
-        return field != _TARGET or not metric.endswith(_SCORES)
+        return scaled or field not in _SAME_EXAMPLES
 
     fields = [*axes_of(trials), *followers_of(trials)]
     return [path for path in fields if differs(path) and trials[path].nunique(dropna=False) > 1]

@@ -36,7 +36,8 @@ class Table(NamedTuple):
 
     def strata(self) -> dict[str, int]:
         """Return the number of each trial's stratum, by its identity: see `vsweep.metrics.strata`."""
-        axes = strata(self.rows, self.metric)
+        columns = dict.fromkeys(["status", *(f"final_{name}" for name in self.metrics)])
+        axes = strata(self.rows.assign(**columns), self.metric)
         numbers = stratum_of(self.rows, axes).tolist() if axes else []
         return dict(zip(self.identities.tolist(), numbers, strict=bool(axes)))
 
