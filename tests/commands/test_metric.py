@@ -3,6 +3,7 @@
 import json
 from base64 import b64decode
 
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +13,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import f1_score, r2_score, root_mean_squared_error
 
 import vsweep
-from vsweep.analysis.ranking import leading_cells
+from vsweep.analysis.ranking import describe_baseline, leading_cells
 from vsweep.config.spec import make_spec
 from vsweep.engine.plan import make_plan
 from vsweep.engine.tuning.shape import Hardware
@@ -207,6 +208,125 @@ def test_targets_of_formulas_and_of_own_losses_stay_as_they_are(words):
     own = {"loss": absolute} if "loss=own" in words else {}
     planned = make_plan(make_spec([*words, "model=linear", *QUIET], own), Hardware("cpu", 1))
     assert planned.programs[0].inputs.target == (0.0, 1.0)
+
+
+def line():
+    """A straight line that starts at 0."""
+
+    def init(key, n_features, n_outputs):
+        return {"w": jnp.zeros((n_outputs, n_features)), "b": jnp.zeros((n_outputs, 1))}
+
+    return vsweep.Model(init, lambda params, x: params["w"] @ x + params["b"])
+
+
+@pytest.mark.parametrize("group", ["loss", "model"])
+def test_own_functions_have_the_targets_as_they_are_beside_others_that_scale_them(tmp_path, group):
+    """Programs of one data set share its arrays on the devices, but not those of another unit."""
+    own = {"loss": absolute} if group == "loss" else {"model": line}
+    axis = f"grid.{group}=[{'squared_error' if group == 'loss' else 'linear'},own]"
+    made = sweep(tmp_path, "data=diabetes", "model=linear", axis, "metric=val_loss", "steps=1", **own)
+    y = load_diabetes().target
+    train, val, _ = parts_of(made, load_diabetes().data, y)
+    first = made.curves[made.curves["step"] == 0].set_index("trial")
+    of_own = made.trials.set_index("trial")[group] == "own"
+    error = np.abs if group == "loss" else np.square
+    assert first.loc[of_own, "val_loss"].item() == pytest.approx(error(y[val]).mean(), rel=1e-6)
+    scaled = np.square((y[val] - y[train].mean()) / y[train].std()).mean()
+    assert first.loc[~of_own, "val_loss"].item() == pytest.approx(scaled, rel=1e-6)
+    assert made.cells()["rank"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "axis", ["data.standardize=[true,false]", "data.val_fraction=[0.2,0.4]", "data.split_seed=[0,1]"]
+)
+def test_losses_in_units_of_other_deviations_are_not_compared(tmp_path, axis):
+    words = [
+        "data=diabetes",
+        "model=linear",
+        f"grid.{axis}",
+        "metric=val_loss",
+        "grid.optimizer.lr=[0.1,0.01]",
+    ]
+    made = sweep(tmp_path, *words, "steps=3", "keep.params=1")
+    assert made.cells()["rank"].tolist() == [1, 2, 1, 2]
+    assert made.cells("val_rmse")["rank"].tolist() == [1, 2, 3, 4]
+    # The best of each are kept.
+    for trial in made.trials.merge(made.cells().query("rank == 1")["cell"])["trial"]:
+        assert made.params(trial)
+
+
+def test_losses_of_classes_are_compared_over_splits_and_models(tmp_path):
+    words = ["data=iris", "model=logistic", "grid.data.split_seed=[0,1]", "metric=val_loss", "steps=3"]
+    made = sweep(tmp_path, *words, "grid.model=[logistic,own]", model=line)
+    assert made.cells()["rank"].tolist() == [1, 2, 3, 4]
+
+
+def test_a_report_of_comparable_cells_leaves_out_the_sensitivity_of_other_losses(tmp_path):
+    """All cells have an error, but the two losses of a learning rate are not the same quantity."""
+    words = ["data=diabetes", "model=linear", "grid.loss=[squared_error,huber]", "steps=3", "seeds=2"]
+    made = sweep(tmp_path, *words, "grid.optimizer.lr=[0.01,0.1]", "grid.model.init_scale=[1.0,2.0]")
+    page = made.report().read_text()
+    assert "The best learning rate, and the sensitivity to it" in page
+    with pytest.raises(KeyError, match="val_loss is another quantity for each value of loss"):
+        made.tables.lr_sensitivity("model.init_scale")
+    assert made.tables.lr_sensitivity("loss")["rates"].tolist() == [2, 2]
+
+
+def test_the_cells_of_each_loss_are_confirmed(tmp_path):
+    words = ["data=diabetes", "model=linear", "grid.loss.delta=[0.1,1.0]", "metric=val_loss", "loss=huber"]
+    made = sweep(tmp_path, *words, "grid.optimizer.lr=[0.01,0.03,0.1]", "steps=5")
+    table, metric = vsweep.confirm(made.directory, top=4, seeds=2, quiet=True)
+    assert metric == "val_loss"
+    assert table["loss.delta"].tolist() == [0.1, 0.1, 1.0, 1.0]
+    assert table["rank"].tolist() == [1, 2, 1, 2]
+
+
+def test_a_value_of_a_follower_restricts_a_sweep(tmp_path):
+    """The way out that the refusal names is one that can be taken."""
+    words = ["data=diabetes", "model=linear", "loss=huber", "grid.optimizer.lr=[0.01,0.1]", "metric=val_loss"]
+    made = sweep(tmp_path, *words, "loss.delta=${optimizer.lr}", "grid.model.init=[zeros,normal]", "steps=2")
+    with pytest.raises(ValueError, match=r"where\(\{'loss.delta': 0.01\}\).best\(\)"):
+        made.best()
+    assert made.where({"loss.delta": 0.01}).best()["optimizer.lr"] == 0.01
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_outputs_that_are_not_numbers_have_no_score(tmp_path, depth):
+    """Weights of 1e25 are finite, and products of them are not: infinity less infinity is no class."""
+    words = ["data=iris", "model=mlp", "model.init_scale=1e25", "model.activation=relu", "steps=1"]
+    made = sweep(tmp_path, *words, f"model.depth={depth}", "record_every=1")
+    first = made.curves.iloc[0]
+    for part in ("train", "val"):
+        assert np.isfinite(first[f"{part}_loss"]) == np.isfinite(first[f"{part}_accuracy"])
+    assert np.isnan(first["train_accuracy"])
+
+
+def test_the_constant_guess_of_each_data_set_stands_beside_its_best_cell(tmp_path):
+    words = ["grid.data=[iris,wine]", "model=logistic", "optimizer.lr=1e-9", "model.init=zeros"]
+    made = sweep(tmp_path, *words, "grid.data.val_fraction=[0.2,0.4]", "steps=1")
+    text = describe_baseline(made, "val_accuracy", made.cells())
+    for _, row in made.cells().query("rank == 1").iterrows():
+        (record,) = (
+            data["baseline"]
+            for data in made.plan["data"].values()
+            if data["fields"]["data"] == row["data"]
+            and data["fields"]["data.val_fraction"] == row["data.val_fraction"]
+        )
+        assert f"val_accuracy {record['val_accuracy']:.4g} for data={row['data']}" in text
+    assert made.baseline == {}
+    assert "onstant guess" in made.report().read_text()
+
+
+def test_splits_of_one_data_set_have_a_constant_guess(tmp_path):
+    words = ["data=diabetes", "model=linear", "grid.data.split_seed=[0,1]", "steps=3"]
+    made = sweep(tmp_path, *words)
+    best = made.best()["data.split_seed"]
+    y = load_diabetes().target
+    dataset = Dataset(load_diabetes().data, y, (), tuple("0123456789"))
+    options = {"test_fraction": "auto", "standardize": True, "stratify": True}
+    at = split(dataset, 0.2, int(best), **options).places
+    guess = root_mean_squared_error(y[at[1]], np.full(len(at[1]), y[at[0]].mean()))
+    assert f"has val_rmse {guess:.4g}" in describe_baseline(made, "val_rmse", made.cells())
 
 
 def test_targets_of_tables_are_scaled_by_those_of_the_training():

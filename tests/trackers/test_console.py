@@ -119,7 +119,7 @@ def test_below_the_table_is_whether_it_is_luck_and_what_the_test_says(shown):
     assert dict(sweep_facts(sweep))["data"].endswith(lines[last - 1].removeprefix("targets: "))
     best = sweep.best()
     value = f"{best['test_accuracy']:.4g} ± {best['test_accuracy_sem']:.2g}"
-    assert lines[last + 1] == describe_baseline(sweep.baseline, "val_accuracy", sweep.cells())
+    assert lines[last + 1] == describe_baseline(sweep, "val_accuracy", sweep.cells())
     assert lines[last + 1].startswith("a constant guess")
     assert lines[last + 2] == (
         f"test set: the best cell has test_accuracy {value}; these examples had no part in choosing it"

@@ -6,12 +6,13 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from vsweep.analysis.labels import format_value, format_with_error
+from vsweep.analysis.labels import cell_label, format_value, format_with_error
 from vsweep.analysis.significance import prob_first_better, tied_with_best, values_by_seed
 from vsweep.metrics import (
     axes_of,
     default_metric,
     final_values,
+    followers_of,
     higher_is_better,
     is_parameter,
     strata,
@@ -19,6 +20,8 @@ from vsweep.metrics import (
 )
 from vsweep.store.reader import StoredSweep
 
+# At most this many constant guesses are listed.
+_MOST_GUESSES = 5
 # Means that differ by less, relative to their size, are equal in float32.
 _ROUNDING = 1e-5
 
@@ -40,13 +43,14 @@ def has_value(trials: pd.DataFrame, axis: str, value: Any) -> pd.Series:
 
     Args:
         trials: The table of trials.
-        axis: Dotted path of the axis.
+        axis: Dotted path of the axis, or of a field that follows one.
         value: The value; None selects trials whose value is null or that lack the axis.
 
     Raises:
         KeyError: If there is no such axis, or no trial has the value.
     """
-    check_axis(trials, axis)
+    if axis not in followers_of(trials):
+        check_axis(trials, axis)
     column = trials[axis]
     if value is None:
         matches = column.isna()
@@ -142,8 +146,13 @@ def check_comparable(trials: pd.DataFrame, metric: str, *apart: str) -> None:
     if axes:
         raise KeyError(
             f"{metric} is another quantity for each value of {' and '.join(axes)}; choose one of them, as in"
-            f" sweep.where({ {axis: trials[axis].iloc[0] for axis in axes} })"
+            f" sweep.where({_some_values(trials, axes)})"
         )
+
+
+def _some_values(trials: pd.DataFrame, axes: list[str]) -> dict[str, Any]:
+    """Return a value of each axis, as `Sweep.where` takes it."""
+    return {axis: trials[axis].dropna().astype(object).iloc[0] for axis in axes}
 
 
 def describe_strata(trials: pd.DataFrame, metric: str) -> str:
@@ -176,10 +185,9 @@ def best_cell(trials: pd.DataFrame, metric: str | None = None, report: str | Non
     """
     metric = metric or default_metric(trials)
     if axes := strata(trials, metric):
-        values = {axis: trials[axis].iloc[0] for axis in axes}
         raise ValueError(
             f"no best cell: {describe_strata(trials, metric)}; take the cells() of rank 1, or one value, as"
-            f" in sweep.where({values}).best()"
+            f" in sweep.where({_some_values(trials, axes)}).best()"
         )
     cells = rank_cells(trials, metric, report or test_metric(trials, metric))
     first = cells.astype(object).iloc[0].copy()
@@ -242,22 +250,34 @@ def describe_divergence(trials: pd.DataFrame, limit: float | None) -> str:
     return f"all {len(trials):,} trials diverged: {text}; try lower learning rates"
 
 
-def describe_baseline(baseline: Mapping[str, float], metric: str, cells: pd.DataFrame) -> str:
-    """Compare the best cell with a constant guess; return nothing if its value of the metric is unknown.
+def describe_baseline(sweep: StoredSweep, metric: str, cells: pd.DataFrame) -> str:
+    """Compare the best cell of each stratum with a constant guess; return nothing if no guess is known.
 
     Args:
-        baseline: The metrics of the constant guess, by name.
+        sweep: The sweep.
         metric: The metric that ranks.
         cells: The cells, ranked by the metric.
     """
-    guess, best = baseline.get(metric), cells["mean"].iloc[0]
-    if guess is None or pd.isna(guess) or pd.isna(best):
+    guesses, beaten = [], []
+    firsts = cells[(cells["rank"] == 1) & cells["mean"].notna()]
+    apart = strata(sweep.trials, metric)
+    rows: Any = firsts.to_dict("records")
+    for row in rows:
+        guess = sweep.baseline_of(row).get(metric, np.nan)
+        if pd.isna(guess):
+            continue
+        name = cell_label(row, [axis for axis in apart if axis in row])
+        guesses.append(f"{metric} {format_value(guess)}" + (f" for {name}" if name else ""))
+        ahead = row["mean"] - guess if higher_is_better(metric) else guess - row["mean"]
+        # A model that is the constant guess differs from it by rounding.
+        if ahead <= _ROUNDING * abs(guess):
+            beaten.append(f" for {name}" if name else "")
+    if not guesses:
         return ""
-    ahead = best - guess if higher_is_better(metric) else guess - best
-    # A model that is the constant guess differs from it by rounding.
-    beaten = ahead > _ROUNDING * abs(guess)
-    text = f"a constant guess (the most frequent class, or the mean) has {metric} {format_value(guess)}"
-    return text if beaten else f"no cell is better than a constant guess: {text}"
+    more = [f"{len(guesses) - _MOST_GUESSES} more"] if len(guesses) > _MOST_GUESSES else []
+    listed = ", ".join([*guesses[:_MOST_GUESSES], *more])
+    text = f"a constant guess (the most frequent class, or the mean) has {listed}"
+    return f"no cell is better than a constant guess{','.join(beaten)}: {text}" if beaten else text
 
 
 def recorded_parameters(trials: pd.DataFrame) -> list[str]:

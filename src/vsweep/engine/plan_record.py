@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 
 from vsweep.analysis.labels import describe_target_scales, format_count
+from vsweep.config.validate import as_dict, leaves
+from vsweep.engine.inputs import Inputs
 from vsweep.engine.plan import Plan, Program
 from vsweep.metrics import chosen_metric, preferred_metric, with_derived
 from vsweep.tasks.data.dataset import NOTHING
@@ -18,6 +20,7 @@ _PARTS = ("train", "val", "test")
 
 def as_record(plan: Plan) -> dict[str, Any]:
     """Return the programs, blocks, devices and data as plain values."""
+    inputs = {program.inputs.key: program.inputs for program in plan.programs}
     return {
         "trials": len(plan.grid),
         "cells": len(plan.grid.cells),
@@ -25,7 +28,7 @@ def as_record(plan: Plan) -> dict[str, Any]:
         "devices": plan.hardware._asdict(),
         "asked": list(plan.limits),
         "programs": [_program_record(program) for program in plan.programs],
-        "data": {key: _data_record(split) for key, split in plan.splits.items()},
+        "data": {key: _data_record(inputs[key]) for key in plan.splits},
     }
 
 
@@ -59,8 +62,10 @@ def _program_record(program: Program) -> dict[str, Any]:
     }
 
 
-def _data_record(split: Split) -> dict[str, Any]:
+def _data_record(inputs: Inputs) -> dict[str, Any]:
+    split = inputs.split
     labels = split.dataset.labels
+    fields = {path: value for path, value in leaves(as_dict(inputs.config)) if path.startswith("data.")}
     typed = {} if labels is None else {"labels": labels.tolist()}
     if labels is not None and labels.dtype.kind in "biuf":
         typed["label_type"] = labels.dtype.name
@@ -74,6 +79,8 @@ def _data_record(split: Split) -> dict[str, Any]:
         "std": split.std.tolist(),
         "moments": list(split.moments),
         "is_table": split.dataset.is_table,
+        # The fields find the data of a cell, which may be one of several.
+        "fields": {"data": fields.pop("data.name"), **fields},
         "baseline": {} if split.dataset is NOTHING else constant_guess(split),
         "note": split.dataset.note,
         "fresh": split.dataset.draw is not None,

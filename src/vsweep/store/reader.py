@@ -1,7 +1,7 @@
 """Read a sweep's directory: its config, its plan, its tables, and the stored parameters."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import copy
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +29,11 @@ def clear_pictures(directory: Path, noted: Any) -> None:
     for name in noted if isinstance(noted, dict) else ():
         if Path(name).name == name:
             (directory / PICTURES / name).unlink(missing_ok=True)
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Return whether the value of an axis in a table is that of a field."""
+    return bool(pd.isna(one)) if other is None else str(one) == str(other) or one == other
 
 
 class StoredSweep:
@@ -105,6 +110,23 @@ class StoredSweep:
         """The metrics of a constant guess, by name; empty for several data sets, for none, or if unknown."""
         records = [data.get("baseline", {}) for data in self.plan["data"].values()]
         return records[0] if len(records) == 1 else {}
+
+    def baseline_of(self, cell: Mapping[str, Any]) -> dict[str, float]:
+        """Return the metrics of a constant guess on a cell's data, the mean over its splits, by name.
+
+        Args:
+            cell: The cell's values on the axes, by dotted path.
+        """
+        if self.baseline:
+            return self.baseline
+        records = [
+            data["baseline"]
+            for data in self.plan["data"].values()
+            if "fields" in data
+            and all(_is_same(cell[path], value) for path, value in data["fields"].items() if path in cell)
+        ]
+        known = set.intersection(*map(set, records)) if records else set()
+        return {name: float(np.mean([record[name] for record in records])) for name in known}
 
     @property
     def examples(self) -> pd.DataFrame:

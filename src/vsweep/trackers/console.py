@@ -178,7 +178,7 @@ class ConsoleTracker:
             describe_ends(trials),
             describe_strata(trials, metric),
             lead,
-            describe_baseline(sweep.baseline, metric, cells),
+            describe_baseline(sweep, metric, cells),
             describe_test(trials, metric),
             describe_verification(sweep.verified) if sweep.verified is not None else "",
             *_pictures(sweep),
