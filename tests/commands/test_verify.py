@@ -28,6 +28,7 @@ from vsweep.engine.checks.verify import (
     choose_trials_to_verify,
     signed,
 )
+from vsweep.engine.checks.verify import _changed as verdicts
 from vsweep.engine.plan import plan_sweep
 from vsweep.engine.trial_id import identities
 from vsweep.engine.tuning.timings import TimingCache
@@ -487,6 +488,16 @@ def test_float32_curves_of_a_float64_training_are_not_wrong():
         stored = again(train_loss=np.float32([1 / 3, 1e39]))
     alone = Retrained({"train_loss": np.array([1 / 3, 1e39])}, -1)
     assert not is_wrong(stored, alone, alone, 2.0**-52)
+
+
+def test_float32_values_of_a_float64_training_change_no_verdict():
+    """Two seeds of one result are both the best, also where float32 rounded them down."""
+    stored, alone = (Retrained({"val_loss": kind([2843.167793])}, -1) for kind in (np.float32, np.float64))
+    assert stored.metrics["val_loss"] < alone.metrics["val_loss"]
+    ranked = pd.Series(np.float64(stored.metrics["val_loss"][[0, 0]]))
+    assert verdicts(stored, alone, ranked, 0, "val_loss") == []
+    worse = Retrained({"val_loss": np.array([2843.2])}, -1)
+    assert verdicts(stored, worse, ranked, 0, "val_loss") == ["not best"]
 
 
 def again(diverged_at=-1, **metrics):

@@ -108,7 +108,9 @@ def test_an_earlier_directory_loads_and_is_shown(earlier, tmp_path):
     assert vsweep.resume(folder, quiet=True).trials["status"].tolist() == ["ok"] * 4
     # A finished directory is not rewritten.
     assert {path.name: path.read_bytes() for path in (folder / "curves").iterdir()} == before
-    assert vsweep.verify(folder)["wrong"] == []
+    verified = vsweep.verify(folder)
+    # The best trial is not overtaken by the rounding of the others.
+    assert (verified["wrong"], verified["changed"]) == ([], [])
 
 
 @pytest.mark.parametrize("rates", [[*RATES, 0.1], [0.1, *RATES]])

@@ -72,6 +72,18 @@ def is_chaotic(alone: Retrained, twin: Retrained) -> bool:
     return any((d > _CHAOTIC).any() for name, d in distances(alone, twin).items() if not is_share(name))
 
 
+def at_precision_of(recorded: Retrained, curve: Retrained) -> Retrained:
+    """Return a curve in float32 if the stored one has float32 numbers alone, and in float64 otherwise.
+
+    Directories of earlier versions hold float32 numbers of float64 trainings.
+    """
+    with np.errstate(over="ignore"):
+        narrow = {name: v.astype(np.float32) for name, v in recorded.metrics.items()}
+        same = all(np.array_equal(v, narrow[name], equal_nan=True) for name, v in recorded.metrics.items())
+        dtype = np.float32 if same else np.float64
+        return curve._replace(metrics={name: v.astype(dtype) for name, v in curve.metrics.items()})
+
+
 def is_wrong(recorded: Retrained, alone: Retrained, twin: Retrained, unit: float) -> bool:
     """Return whether a stored curve is off by far more than rounding moves it, which the twin shows.
 
@@ -84,19 +96,12 @@ def is_wrong(recorded: Retrained, alone: Retrained, twin: Retrained, unit: float
         twin: The curve of its twin.
         unit: The unit in the last place of 1 in the dtype of the products.
     """
-    # Directories of earlier versions hold float32 numbers of float64 trainings.
-    with np.errstate(over="ignore"):
-        narrow = {name: v.astype(np.float32) for name, v in recorded.metrics.items()}
-        same = all(np.array_equal(v, narrow[name], equal_nan=True) for name, v in recorded.metrics.items())
-        dtype = np.float32 if same else np.float64
-        alone, twin = (
-            curve._replace(metrics={name: v.astype(dtype) for name, v in curve.metrics.items()})
-            for curve in (alone, twin)
-        )
+    alone, twin = (at_precision_of(recorded, curve) for curve in (alone, twin))
     off, twin_off = distances(recorded, alone), distances(alone, twin)
     # Metrics that count examples do not show it, as in `is_chaotic`.
     smooth = [twin_off[name] for name in twin_off if not is_share(name)]
-    rounding = np.maximum.accumulate(np.max(smooth, axis=0)).clip(max(unit, float(np.finfo(dtype).eps)))
+    units = [float(np.finfo(values.dtype).eps) for values in alone.metrics.values()]
+    rounding = np.maximum.accumulate(np.max(smooth, axis=0)).clip(max(unit, *units))
     comparable, allowed = rounding <= _COMPARABLE, np.sqrt(rounding)
     for name, distance in off.items():
         bound = np.maximum(allowed, _FLIPS) if is_share(name) else allowed

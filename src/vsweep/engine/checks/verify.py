@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from jax.sharding import Mesh
 
-from vsweep.engine.checks.compare import Retrained, difference, is_chaotic, is_wrong
+from vsweep.engine.checks.compare import Retrained, at_precision_of, difference, is_chaotic, is_wrong
 from vsweep.engine.executor import TrainingStats, train
 from vsweep.engine.plan import Plan, Program, make_program
 from vsweep.engine.plan_record import ranking_metric
@@ -241,7 +241,7 @@ def _stored_curves(part: pd.DataFrame, trial: pd.Series, metrics: Sequence[str])
 
 def _changed(recorded: Retrained, alone: Retrained, ranked: pd.Series, trial: int, metric: str) -> list[str]:
     """Return the verdicts on a trial that change when it is trained alone; ranked: its stratum's values."""
-    changed = []
+    changed, alone = [], at_precision_of(recorded, alone)
     if (recorded.diverged_at >= 0) != (alone.diverged_at >= 0):
         changed.append("diverged" if alone.diverged_at >= 0 else "not diverged")
     value = float(alone.metrics[metric][-1]) * (-1.0 if higher_is_better(metric) else 1.0)
