@@ -78,6 +78,15 @@ def test_more_accuracy_is_better():
     assert rank_cells(frame(ROWS, "val_accuracy"), "val_accuracy")["cell"].tolist() == [0, 5, 2, 7]
 
 
+@pytest.mark.parametrize(("metric", "tied"), [("val_r2", False), ("val_auc", True), ("val_f1", True)])
+def test_a_metric_that_counts_no_examples_has_no_step(metric, tied):
+    """Two values are a step of an accuracy apart, which may be one example's; R2 has no such step."""
+    rows = [(cell, 0.1, "ok", value) for cell, value in ((0, 0.5), (0, 0.5), (1, 0.1), (1, 0.1))]
+    cells = rank_cells(frame(rows, metric).assign(seed=[0, 1, 0, 1]), metric)
+    assert cells["tied"].tolist() == [tied, tied]
+    assert cells["chance"].iloc[1] == (pytest.approx(0.91, abs=0.01) if tied else 1.0)
+
+
 def test_equal_cells_stay_in_order():
     rows = [(cell, 0.1, "ok", 1.0) for cell in (4, 1, 3)]
     assert rank_cells(frame(rows), "val_loss")["cell"].tolist() == [1, 3, 4]

@@ -312,7 +312,7 @@ def test_the_constant_guess_of_each_data_set_stands_beside_its_best_cell(tmp_pat
             if data["fields"]["data"] == row["data"]
             and data["fields"]["data.val_fraction"] == row["data.val_fraction"]
         )
-        assert f"val_accuracy {record['val_accuracy']:.4g} for data={row['data']}" in text
+        assert f" {record['val_accuracy']:.4g} for data={row['data']}" in text
     assert made.baseline == {}
     assert "onstant guess" in made.report().read_text()
 

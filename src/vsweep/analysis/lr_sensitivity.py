@@ -5,7 +5,7 @@ import pandas as pd
 
 from vsweep.analysis.ranking import check_axis, check_comparable, rank_cells
 from vsweep.analysis.significance import prob_first_better, required_confidence, values_by_seed
-from vsweep.metrics import LR, axes_of, default_metric, final_values, higher_is_better
+from vsweep.metrics import LR, axes_of, default_metric, final_values, higher_is_better, is_share
 
 _LINES = ["by", "lr", "cell", "mean", "sem", "seeds", "diverged", "best", "same"]
 
@@ -50,22 +50,23 @@ def lr_lines(trials: pd.DataFrame, metric: str | None = None, by: str | None = N
     lines = lines[lines.groupby("line")["lr"].transform("size") > 1]
     lines = lines.assign(best=lines["cell"].isin(best["cell"]) & lines["mean"].notna())
     values = values_by_seed(trials, final_values(trials, metric), lines["cell"].tolist())
-    lines = lines.assign(same=_same_as_best(lines, values, higher=higher_is_better(metric)))
+    lines = lines.assign(same=_same_as_best(lines, values, metric))
     return lines.sort_values(["by", "lr"], ignore_index=True)[_LINES]
 
 
-def _same_as_best(lines: pd.DataFrame, values: np.ndarray, *, higher: bool) -> pd.Series:
+def _same_as_best(lines: pd.DataFrame, values: np.ndarray, metric: str) -> pd.Series:
     """Return which cells cannot be distinguished from their line's best, nullable boolean.
 
     Args:
         lines: Cells, the best of each line before the others.
         values: Float64 `(cells, seeds)`, NaN where a trial diverged.
-        higher: Whether higher values are better.
+        metric: The metric.
     """
     same = pd.array([pd.NA] * len(lines), "boolean")
     diverged, best = lines["diverged"].to_numpy(), lines["best"].to_numpy()
+    higher = higher_is_better(metric)
     for rows in lines.groupby("line").indices.values():
-        chance, _ = prob_first_better(values[rows], higher=higher)
+        chance, _ = prob_first_better(values[rows], higher=higher, counts=is_share(metric))
         known = ~np.isnan(chance)
         same[rows[known]] = chance[known] < required_confidence(len(rows))
         same[rows[diverged[rows] > diverged[rows[0]]]] = False

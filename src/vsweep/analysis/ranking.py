@@ -15,6 +15,7 @@ from vsweep.metrics import (
     followers_of,
     higher_is_better,
     is_parameter,
+    is_share,
     strata,
     stratum_of,
 )
@@ -109,7 +110,7 @@ def rank_cells(trials: pd.DataFrame, metric: str | None = None, report: str | No
         kind="stable",
     )
     by_seed = values_by_seed(trials, values, cells["cell"].tolist())
-    parts = [_compare(part, by_seed[part.index], higher=higher) for _, part in cells.groupby("_stratum")]
+    parts = [_compare(part, by_seed[part.index], metric) for _, part in cells.groupby("_stratum")]
     cells = pd.concat(parts).drop(columns="_stratum")
     if report is not None:
         other = trials.assign(_value=final_values(trials, report)).groupby("cell")["_value"]
@@ -117,9 +118,10 @@ def rank_cells(trials: pd.DataFrame, metric: str | None = None, report: str | No
     return cells
 
 
-def _compare(cells: pd.DataFrame, by_seed: np.ndarray, *, higher: bool) -> pd.DataFrame:
+def _compare(cells: pd.DataFrame, by_seed: np.ndarray, metric: str) -> pd.DataFrame:
     """Compare ranked cells with the first of them, by their values `(cells, seeds)`."""
-    chance, more = prob_first_better(by_seed, higher=higher)
+    higher, counts = higher_is_better(metric), is_share(metric)
+    chance, more = prob_first_better(by_seed, higher=higher, counts=counts)
     numbers = pd.array(more, "Float64").astype("Int64")
     compared = cells.assign(rank=np.arange(1, len(cells) + 1), chance=chance, more_seeds=numbers)
     return compared.assign(tied=tied_with_best(compared))
@@ -267,7 +269,7 @@ def describe_baseline(sweep: StoredSweep, metric: str, cells: pd.DataFrame) -> s
         if pd.isna(guess):
             continue
         name = cell_label(row, [axis for axis in apart if axis in row])
-        guesses.append(f"{metric} {format_value(guess)}" + (f" for {name}" if name else ""))
+        guesses.append(format_value(guess) + (f" for {name}" if name else ""))
         ahead = row["mean"] - guess if higher_is_better(metric) else guess - row["mean"]
         # A model that is the constant guess differs from it by rounding.
         if ahead <= _ROUNDING * abs(guess):
@@ -276,7 +278,7 @@ def describe_baseline(sweep: StoredSweep, metric: str, cells: pd.DataFrame) -> s
         return ""
     more = [f"{len(guesses) - _MOST_GUESSES} more"] if len(guesses) > _MOST_GUESSES else []
     listed = ", ".join([*guesses[:_MOST_GUESSES], *more])
-    text = f"a constant guess (the most frequent class, or the mean) has {listed}"
+    text = f"a constant guess (the most frequent class, or the mean) has {metric} {listed}"
     return f"no cell is better than a constant guess{','.join(beaten)}: {text}" if beaten else text
 
 

@@ -34,12 +34,15 @@ def values_by_seed(trials: pd.DataFrame, values: pd.Series, cells: Sequence[int]
     return wide.reindex(list(cells)).to_numpy(np.float64)
 
 
-def prob_first_better(values: np.ndarray, *, higher: bool) -> tuple[np.ndarray, np.ndarray]:
+def prob_first_better(
+    values: np.ndarray, *, higher: bool, counts: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
     """Compute the probability that the first cell is better than each cell.
 
     Args:
         values: Float64 `(cells, seeds)`, NaN where there is no value.
         higher: Whether higher values are better.
+        counts: Whether higher values are shares of examples, see `is_share`.
 
     Returns:
         Two float64 arrays `(cells,)`. The probability is NaN for the first cell and where fewer than two
@@ -55,7 +58,7 @@ def prob_first_better(values: np.ndarray, *, higher: bool) -> tuple[np.ndarray, 
     mean = np.divide(np.nansum(difference, axis=1), count, out=unknown.copy(), where=count > 0)
     square = np.nansum((difference - mean[:, None]) ** 2, axis=1)
     sd = np.sqrt(np.divide(square, count - 1, out=unknown.copy(), where=count > 1))
-    if higher:
+    if higher and counts:
         # An accuracy is a multiple of one example's share, so equal differences may hide a rounding error.
         sd = np.maximum(sd, _resolution(values) * np.sqrt(2 / 12))
     error = sd / np.sqrt(np.maximum(count, 1))

@@ -176,6 +176,7 @@ class ConsoleTracker:
                 f"targets: {text}" for d in sweep.plan["data"].values() if (text := d.get("target"))
             ),
             describe_ends(trials),
+            "" if divergence or cells["mean"].notna().any() else f"no cell has a finite {metric}",
             describe_strata(trials, metric),
             lead,
             describe_baseline(sweep, metric, cells),
