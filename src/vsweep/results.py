@@ -102,8 +102,9 @@ class Sweep(StoredSweep):
 
         Returns:
             A row per cell with the columns `cell`, the axes, `mean`, `std` (over seeds), `sem` (the standard
-            error of the mean), `seeds`, `diverged`, `chance` (the probability that the first cell is better
-            than this one), and `more_seeds` (the number of further seeds that would separate them).
+            error of the mean), `seeds`, `diverged`, `rank` (among the cells that the metric can compare),
+            `chance` (the probability that the first of these is better than this one), `more_seeds` (the
+            number of further seeds that would separate them), and `tied` (with the first).
 
         Raises:
             KeyError: If a metric was not recorded.
@@ -124,6 +125,7 @@ class Sweep(StoredSweep):
 
         Raises:
             KeyError: If a metric was not recorded.
+            ValueError: If the metric cannot be compared between all cells.
         """
         return ranking.best_cell(self.trials, metric or self.metric, report)
 

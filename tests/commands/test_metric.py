@@ -13,7 +13,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import f1_score, r2_score, root_mean_squared_error
 
 import vsweep
-from vsweep.analysis.ranking import describe_baseline, leading_cells
+from vsweep.analysis.ranking import describe_baseline, is_seedless, leading_cells
 from vsweep.config.spec import make_spec
 from vsweep.engine.plan import make_plan
 from vsweep.engine.tuning.shape import Hardware
@@ -253,6 +253,27 @@ def test_losses_in_units_of_other_deviations_are_not_compared(tmp_path, axis):
     # The best of each are kept.
     for trial in made.trials.merge(made.cells().query("rank == 1")["cell"])["trial"]:
         assert made.params(trial)
+
+
+@pytest.mark.parametrize("data", ["diabetes", "iris"])
+def test_seeds_that_all_give_the_same_result_show_no_certainty(tmp_path, capsys, data):
+    """A straight line starts at zeros: its seeds are one training, however many there are."""
+    words = [f"data={data}", f"model={'linear' if data == 'diabetes' else 'logistic'}", "steps=5", "seeds=3"]
+    words += ["grid.optimizer.lr=[0.01,0.1]", *QUIET, f"dir='{tmp_path / 'kept'}'"]
+    made = vsweep.sweep(words)
+    assert not made.cells()["std"].any()
+    shown = capsys.readouterr().err
+    assert "all seeds give the same result, so they do not show how sure the order is" in shown
+    assert "probability" not in shown
+    assert "≈" not in shown
+    assert "All seeds give the same result, so they do not show" in made.report().read_text()
+
+
+def test_seeds_of_which_some_diverge_differ():
+    cells = pd.DataFrame({"std": [0.0, np.nan], "seeds": 3, "diverged": [0, 2]})
+    assert not is_seedless(pd.DataFrame({"seed": [0]}), cells)
+    assert is_seedless(pd.DataFrame({"seed": [0]}), cells.assign(diverged=[0, 3]))
+    assert not is_seedless(pd.DataFrame({"seed": [0]}), cells.assign(std=np.nan, diverged=3))
 
 
 def test_losses_of_classes_are_compared_over_splits_and_models(tmp_path):

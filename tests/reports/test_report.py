@@ -382,7 +382,8 @@ def test_no_axis_matters_most_where_a_pair_does(tmp_path):
 def test_where_the_seed_changes_nothing_there_is_no_luck(tmp_path):
     made = made_up(tmp_path / "kept", AXES, lambda row: 0.5 + (row[WIDTH] > 2) / 10)
     said = text_of(page(made))
-    assert "so the order is not a matter of luck, and 8 cells share the best value." in said
+    assert "All seeds give the same result" in said
+    assert "how sure the order is, and 8 cells share the best value." in said
     assert "luck, which differs" not in said
     assert "≈ marks" in said
     assert "statistically tied" not in said.partition("P(worse) is")[0]

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from vsweep.analysis.labels import cell_label, format_value, format_with_error
+from vsweep.analysis.minima import is_function
 from vsweep.analysis.significance import prob_first_better, tied_with_best, values_by_seed
 from vsweep.metrics import (
     axes_of,
@@ -23,6 +24,7 @@ from vsweep.store.reader import StoredSweep
 
 # At most this many constant guesses are listed.
 _MOST_GUESSES = 5
+_SURE = ", so they do not show how sure the order is"
 # Means that differ by less, relative to their size, are equal in float32.
 _ROUNDING = 1e-5
 
@@ -125,6 +127,20 @@ def _compare(cells: pd.DataFrame, by_seed: np.ndarray, metric: str) -> pd.DataFr
     numbers = pd.array(more, "Float64").astype("Int64")
     compared = cells.assign(rank=np.arange(1, len(cells) + 1), chance=chance, more_seeds=numbers)
     return compared.assign(tied=tied_with_best(compared))
+
+
+def is_seedless(trials: pd.DataFrame, cells: pd.DataFrame) -> bool:
+    """Return whether all seeds of every cell give the same result, as where training starts from zeros."""
+    known = cells["std"].dropna()
+    partly = (cells["diverged"] > 0) & (cells["diverged"] < cells["seeds"])
+    # Descents of a function that have no deviation are of one seed, or all diverge.
+    return not known.any() and not partly.any() and (not known.empty or is_function(trials))
+
+
+def describe_seedless(trials: pd.DataFrame) -> str:
+    """Say what seeds show that all give the same result."""
+    shown = "; model.spread varies the starting points" if is_function(trials) else _SURE
+    return f"all seeds give the same result{shown}"
 
 
 def leading_cells(cells: pd.DataFrame, most: int) -> pd.DataFrame:

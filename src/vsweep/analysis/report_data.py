@@ -8,8 +8,7 @@ import pandas as pd
 
 from vsweep.analysis.importance import Importance, importance
 from vsweep.analysis.labels import short_axis_names
-from vsweep.analysis.minima import is_function
-from vsweep.analysis.ranking import matching_loss, rank_cells, sample_trials, varied_axes
+from vsweep.analysis.ranking import is_seedless, matching_loss, rank_cells, sample_trials, varied_axes
 from vsweep.analysis.response import label_nulls
 from vsweep.metrics import is_parameter
 from vsweep.store.reader import StoredSweep
@@ -40,9 +39,7 @@ class ReportData:
         self.cells = rank_cells(self.trials, self.metric)
         self.axes = varied_axes(self.trials)
         self.names = short_axis_names(self.axes)
-        # True if the seed changes nothing, as in descents of a function from fixed starts.
-        spread = self.cells["std"].fillna(0.0).any()
-        self.is_seedless = not spread and (self.cells["seeds"].max() > 1 or is_function(self.trials))
+        self.is_seedless = is_seedless(self.trials, self.cells)
         self.diverged = int((self.trials["status"] == "diverged").sum())
 
     @cached_property

@@ -17,6 +17,7 @@ from vsweep.analysis.marginals import heat_map
 from vsweep.analysis.ranking import (
     describe_baseline,
     describe_divergence,
+    describe_seedless,
     describe_strata,
     describe_test,
     leading_cells,
@@ -85,7 +86,7 @@ def _describe_lead(data: ReportData) -> str:
     if data.is_seedless:
         ties = int((data.cells["mean"] == data.cells["mean"].iloc[0]).sum())
         shared = f", and {ties:,} cells share the best value" if ties > 1 else ""
-        return f"The seed changes nothing here, so the order is not a matter of luck{shared}."
+        return _sentence(describe_seedless(data.trials) + shared)
     return _sentence(significance.describe_lead(data.cells))
 
 

@@ -23,12 +23,14 @@ from rich.table import Table
 from rich.text import Text
 
 from vsweep.analysis.labels import format_count, format_value, format_with_error, short_axis_names
-from vsweep.analysis.minima import describe_ends, is_function
+from vsweep.analysis.minima import describe_ends
 from vsweep.analysis.ranking import (
     describe_baseline,
     describe_divergence,
+    describe_seedless,
     describe_strata,
     describe_test,
+    is_seedless,
     leading_cells,
     rank_cells,
     varied_axes,
@@ -41,7 +43,6 @@ from vsweep.store.reader import PICTURES, REPORT, StoredSweep
 _ROWS, _ALL = 5, 16
 _WIDTH = 110
 _CELL_COLUMNS = "mean ± se", "diverged", "P(worse)"
-_SEEDLESS = "all seeds give the same result; model.spread varies the starting points"
 # A terminal that cannot redraw the bar gets a line this often.
 _LINE_EVERY_S = 10.0
 _REDRAW_EVERY_S = 0.5
@@ -166,9 +167,10 @@ class ConsoleTracker:
         part = f"the best {len(shown)} of {count}" if len(cells) > len(shown) else f"{count}, best first"
         self.console.print(f"{part if len(cells) > 1 else 'one cell'}, by {metric} at the last step:")
         self._show_cells(sweep, shown)
-        # Descents of a function depend on their seeds only where these vary the starting points.
-        still = is_function(trials) and not cells["std"].fillna(0.0).any()
-        lead = _SEEDLESS if still and len(cells) < len(trials) else "" if still else describe_lead(cells)
+        lead = describe_lead(cells)
+        if is_seedless(trials, cells):
+            # A descent of one seed has no other to be compared with.
+            lead = describe_seedless(trials) if len(cells) < len(trials) else ""
         for line in (
             # The origin of the data comes first.
             *(f"note: {data['note']}" for data in sweep.plan["data"].values() if data.get("note")),
@@ -190,13 +192,23 @@ class ConsoleTracker:
     def _show_cells(self, sweep: StoredSweep, cells: pd.DataFrame) -> None:
         """Show a table of the best cells: the metric's mean and standard error over seeds, and the ties."""
         axes = varied_axes(sweep.trials)
-        tied, checked = cells["tied"].tolist(), (sweep.verified or {"trials": []})["trials"]
+        seedless = is_seedless(sweep.trials, cells)
+        tied, checked = (
+            (cells["tied"] & (not seedless)).tolist(),
+            (sweep.verified or {"trials": []})["trials"],
+        )
         chaotic = {trial["cell"] for trial in checked if trial["chaotic"]}
         columns = [*short_axis_names(axes).values(), *_CELL_COLUMNS]
         rows = []
         for i, row in enumerate(cells.to_dict("records")):
             mark = " chaotic" if row["cell"] in chaotic else ""
-            chance = "" if row["rank"] == 1 else "–" if pd.isna(row["chance"]) else f"{row['chance']:.2f}"
+            chance = (
+                ""
+                if row["rank"] == 1 or seedless
+                else "–"
+                if pd.isna(row["chance"])
+                else f"{row['chance']:.2f}"
+            )
             values = [format_value(row[axis]) for axis in axes]
             values += [format_with_error(row["mean"], row["sem"]), f"{row['diverged']}/{row['seeds']}{mark}"]
             rows.append([*values, chance + (" ≈" if tied[i] else "")])
