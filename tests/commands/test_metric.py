@@ -338,10 +338,12 @@ def test_the_constant_guess_of_each_data_set_stands_beside_its_best_cell(tmp_pat
     assert "onstant guess" in made.report().read_text()
 
 
-def test_splits_of_one_data_set_have_a_constant_guess(tmp_path):
-    words = ["data=diabetes", "model=linear", "grid.data.split_seed=[0,1]", "steps=3"]
-    made = sweep(tmp_path, *words)
-    best = made.best()["data.split_seed"]
+@pytest.mark.parametrize(
+    "axes", [["grid.data.split_seed=[0,1]", "steps=3"], ["grid.steps=[2,3]", "data.split_seed=${steps}"]]
+)
+def test_splits_of_one_data_set_have_a_constant_guess(tmp_path, axes):
+    made = sweep(tmp_path, "data=diabetes", "model=linear", *axes)
+    best = made.trials.set_index("cell").loc[made.best()["cell"], "data.split_seed"]
     y = load_diabetes().target
     dataset = Dataset(load_diabetes().data, y, (), tuple("0123456789"))
     options = {"test_fraction": "auto", "standardize": True, "stratify": True}

@@ -281,7 +281,7 @@ def describe_baseline(sweep: StoredSweep, metric: str, cells: pd.DataFrame) -> s
     apart = strata(sweep.trials, metric)
     rows: Any = firsts.to_dict("records")
     for row in rows:
-        guess = sweep.baseline_of(row).get(metric, np.nan)
+        guess = sweep.baseline_of(int(row["cell"])).get(metric, np.nan)
         if pd.isna(guess):
             continue
         name = cell_label(row, [axis for axis in apart if axis in row])

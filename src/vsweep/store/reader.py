@@ -1,7 +1,7 @@
 """Read a sweep's directory: its config, its plan, its tables, and the stored parameters."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from copy import copy
 from functools import cached_property
 from pathlib import Path
@@ -111,19 +111,20 @@ class StoredSweep:
         records = [data.get("baseline", {}) for data in self.plan["data"].values()]
         return records[0] if len(records) == 1 else {}
 
-    def baseline_of(self, cell: Mapping[str, Any]) -> dict[str, float]:
+    def baseline_of(self, cell: int) -> dict[str, float]:
         """Return the metrics of a constant guess on a cell's data, the mean over its splits, by name.
 
         Args:
-            cell: The cell's values on the axes, by dotted path.
+            cell: The cell's number.
         """
         if self.baseline:
             return self.baseline
+        row = self.trials[self.trials["cell"] == cell].iloc[0]
         records = [
             data["baseline"]
             for data in self.plan["data"].values()
             if "fields" in data
-            and all(_is_same(cell[path], value) for path, value in data["fields"].items() if path in cell)
+            and all(_is_same(row[path], value) for path, value in data["fields"].items() if path in row)
         ]
         known = set.intersection(*map(set, records)) if records else set()
         return {name: float(np.mean([record[name] for record in records])) for name in known}
