@@ -945,7 +945,7 @@ def test_shrinkage_is_how_much_worse(metric):
     higher = metric == "val_accuracy"
     before = pd.DataFrame({"cell": [4, 7], "lr": [0.1, 0.2], "mean": [0.9, 0.8], "sem": [0.01, 0.02]})
     after = pd.DataFrame(
-        {"cell": [7, 4], "mean": [0.85, 0.7], "sem": [0.03, 0.04], "diverged": [0, 1]}, index=[0, 1]
+        {"cell": [7, 4], "mean": [0.85, 0.7], "sem": [0.03, 0.04], "diverged": [0, 1], "rank": [1, 2]}
     )
     table = shrinkage(before, after, ["lr"], metric)
     sign = 1 if higher else -1
