@@ -70,7 +70,15 @@ CSV = {
     "an empty cell": (with_cell(""), "data.features: column 'a' has 1 missing values (first in row 4)"),
     "an empty target": (with_cell("", 5, 2), "data.target: column 'y' has 1 missing values"),
     "NA": (with_cell("NA"), "data.features: column 'a' has 1 missing values"),
-    "text": (with_cell("two"), "data.features: column 'a' holds text or dates"),
+    "text": (with_cell("two"), "data.features: column 'a' holds text or dates, such as 'two' in row 4; it"),
+    "a question mark": (
+        with_cell("?"),
+        "data.features: column 'a' holds text or dates, such as '?' in row 4",
+    ),
+    "a number with its unit": (
+        with_cell("5 kg"),
+        "data.features: column 'a' holds text or dates, such as '5 kg'",
+    ),
     "a comma for a point": (with_cell('"1,5"'), "data.features: column 'a' holds text"),
     "a date": (with_cell("2026-01-01"), "data.features: column 'a' holds text or dates"),
     "a complex number": (with_cell("1+2j"), "data.features: column 'a' holds text"),

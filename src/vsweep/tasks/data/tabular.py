@@ -138,9 +138,12 @@ def _table(frame: Any, target: str, features: Sequence[str] | None) -> RawDatase
 
 
 def _numbers(column: Any, name: str) -> np.ndarray:
+    import pandas as pd
     from pandas.api.types import is_numeric_dtype
 
     if not is_numeric_dtype(column.dtype):
-        got = f"column {name!r} holds text or dates ({column.dtype})"
+        text = column.map(str)
+        row = int(pd.to_numeric(text, errors="coerce").isna().to_numpy().argmax())
+        got = f"column {name!r} holds text or dates, such as {short_repr(text.iloc[row])} in row {row}"
         raise ConfigError("data.features", got, "it takes columns of numbers")
     return column.to_numpy(np.float64)
