@@ -60,6 +60,9 @@ CLASSES = {
     "text": (np.where(X[:, 0] > 0, "b", "a"), ("a", "b")),
     "text of many values": (np.char.add("n", (np.arange(ROWS) % 30).astype(str)), None),
     "ranges": (np.where(X[:, 0] > 0, "<=50K", ">50K"), ("<=50K", ">50K")),
+    "few values with a unit": (np.where(X[:, 0] > 0, "1 star", "5 stars"), ("1 star", "5 stars")),
+    "few dates": (np.where(X[:, 0] > 0, "2026-01", "2026-02"), ("2026-01", "2026-02")),
+    "codes": (np.asarray([f"A{i % 30}" for i in range(ROWS)]), None),
 }
 
 
@@ -99,6 +102,26 @@ REFUSED = {
     "a question mark": (texts("?"), "holds numbers, but also '?' in row 7; drop or fill such rows"),
     "a question mark among few": (texts("?", lambda i: str(i % 2)), "holds numbers, but also '?' in row 7"),
     "dates": (texts("2026-01-01", lambda i: f"2026-01-{i:02}"), "holds numbers or dates as text, such as"),
+    "numbers of which most are missing": (
+        np.asarray(["?" if i % 3 else f"{i}.5" for i in range(ROWS)]),
+        "holds numbers, but also '?' in row 1",
+    ),
+    "a thousand among missing ones": (
+        np.asarray(["-" if i % 3 else f"{i},500" for i in range(ROWS)]),
+        "holds numbers or dates as text, such as '0,500' in row 0",
+    ),
+    "units": (np.asarray([f"{i % 30} kg" for i in range(ROWS)]), "as text, such as '0 kg' in row 0"),
+    "units without a space": (np.asarray([f"{i % 30}.5km/h" for i in range(ROWS)]), "such as '0.5km/h'"),
+    "currency codes": (np.asarray([f"USD {i % 30}.5" for i in range(ROWS)]), "such as 'USD 0.5' in row 0"),
+    "reals": (np.asarray([f"R$ {i % 30}.5" for i in range(ROWS)]), "such as 'R$ 0.5' in row 0"),
+    "another minus": (np.asarray([f"−{i % 30}.5" for i in range(ROWS)]), "such as '−0.5' in row 0"),
+    "names of months": (
+        np.asarray([f"Jan {i % 30 + 1}, 2026" for i in range(ROWS)]),
+        "such as 'Jan 1, 2026'",
+    ),
+    "months behind days": (np.asarray([f"{i % 30 + 1}-Feb-26" for i in range(ROWS)]), "such as '1-Feb-26'"),
+    "times": (np.asarray([f"10:{i % 30:02}" for i in range(ROWS)]), "such as '10:00' in row 0"),
+    "many ranges": (np.asarray([f"{i % 30}-{i % 30 + 9}" for i in range(ROWS)]), "such as '0-9' in row 0"),
     "names": (texts("zoe", lambda i: f"name{i}"), "has 60 different texts in 60 rows; it takes classes that"),
 }
 
@@ -140,6 +163,62 @@ def test_dates_and_other_objects_are_refused(here, source):
         source(np.asarray([b"\xff"] * ROWS, object), "auto")
     with pytest.raises(ConfigError, match=r"holds .*complex"):
         from_arrays(np.ones(ROWS) * 1j, "auto")
+
+
+@pytest.mark.parametrize("targets", ["auto", "classes"])
+@pytest.mark.parametrize(
+    "values",
+    [
+        pd.cut(pd.Series(X[:, 0]), 3),
+        pd.Series(pd.period_range("2026-01", periods=3, freq="M").repeat(ROWS // 3)),
+        np.asarray([1, "a"] * (ROWS // 2), object),
+        [1, "a"] * (ROWS // 2),
+    ],
+    ids=["intervals", "periods", "numbers and text", "a list of numbers and text"],
+)
+def test_objects_that_labels_cannot_be_compared_with_are_refused(values, targets):
+    """Their predictions would be text, which is equal to none of them."""
+    with pytest.raises(ConfigError, match=r"^data: y holds values of the types? \w+.*; it takes numbers"):
+        from_arrays(values, targets)
+
+
+MISSING = {
+    "None among text": np.asarray([None, "a", "b"] * 20, object),
+    "NaN among text": np.asarray(["a", np.nan, "b"] * 20, object),
+    "None in a list": [None, "a", "b"] * 20,
+    "NaN in a list of text": [float("nan"), "a", "b"] * 20,
+    "NA among booleans": pd.array([None, True, False] * 20, "boolean"),
+    "NA among text": pd.Series([None, "a", "b"] * 20, dtype="string"),
+    "a category": pd.Series([None, "a", "b"] * 20, dtype="category"),
+    "a decimal": np.asarray([Decimal("NaN"), Decimal(1)] * 30, object),
+}
+
+
+@pytest.mark.parametrize("targets", ["auto", "classes"])
+@pytest.mark.parametrize("case", MISSING)
+def test_missing_values_are_no_class(case, targets):
+    with pytest.raises(ConfigError, match=r"^data: y has \d+ missing values \(first in row [01]\); fill"):
+        from_arrays(MISSING[case], targets)
+
+
+def test_masked_values_are_not_taken():
+    masked = np.ma.masked_array(np.arange(ROWS) % 3, mask=np.arange(ROWS) % 3 == 1)
+    with pytest.raises(ConfigError, match=r"y has masked values"):
+        from_arrays(masked, "auto")
+    with pytest.raises(ConfigError, match=r"y has masked values"):
+        from_arrays(masked[:, None], "auto")
+    with pytest.raises(ConfigError, match=r"it has masked values"):
+        own_dataset((masked, X[:, 0]), "data")
+    whole = np.ma.masked_array(np.arange(ROWS) % 3, mask=False)
+    assert from_arrays(whole, "auto").classes == ("0", "1", "2")
+
+
+def test_other_dtypes_of_arrays_are_read():
+    text = from_arrays(np.asarray(["b", "a"] * 30, np.dtypes.StringDType()), "auto")
+    assert text.labels.tolist() == ["a", "b"]
+    # A file cannot hold these labels as they are; as floats of 64 bits they are equal to them.
+    long = from_arrays((np.arange(ROWS) % 2).astype(np.longdouble), "auto")
+    assert (long.labels.dtype, long.classes) == (np.float64, ("0.0", "1.0"))
 
 
 def test_categories_are_classes_however_many(here):

@@ -102,6 +102,8 @@ def own_dataset(data: Any, field: str) -> Dataset | RawDataset:
         x, y = data
         names = tuple(map(str, getattr(x, "columns", ())))
         x, shape = to_floats(x), np.shape(y)
+        if is_masked(y):
+            raise ValueError("y has masked values")
     except (TypeError, ValueError) as error:
         got = f"got {type(data).__name__} ({error})"
         raise ConfigError(field, got, "expected (x, y) of numbers") from error
@@ -118,12 +120,24 @@ def own_dataset(data: Any, field: str) -> Dataset | RawDataset:
 
 
 def to_floats(values: Any) -> np.ndarray:
-    """Return numbers in float64. Raises `TypeError` or `ValueError` for text, dates and complex numbers."""
+    """Return numbers in float64.
+
+    Raises:
+        TypeError: For text, dates and complex numbers.
+        ValueError: For masked values, or for other objects.
+    """
+    if is_masked(values):
+        raise ValueError("it has masked values")
     array = np.asarray(values)
     is_text = array.dtype.kind == "O" and any(isinstance(item, str) for item in array.flat)
     if is_text or array.dtype.kind in "cmMUST":
         raise TypeError(f"it holds {'text' if is_text else array.dtype}")
     return array.astype(np.float64)
+
+
+def is_masked(values: Any) -> bool:
+    """Return whether an array hides some of its values, which NumPy would take for others."""
+    return isinstance(values, np.ma.MaskedArray) and bool(np.ma.is_masked(values))
 
 
 def repeated(names: Sequence[str]) -> str | None:
