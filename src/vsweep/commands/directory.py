@@ -39,7 +39,6 @@ from vsweep.store.cell_overrides import CellOverrides
 from vsweep.store.lock import check_inside, check_no_links
 from vsweep.store.trial_table import Table
 from vsweep.store.writer import Store, check_format, read_plan
-from vsweep.tasks.task import param_dtype
 from vsweep.trackers.wandb.options import tracker_options
 from vsweep.training.vectorize import NUMERICS
 
@@ -76,8 +75,7 @@ def trial_table(plan: Plan) -> Table:
     followers = [grid.axes[i].path for i in grid.followers]
     columns |= {path: values.pop(path) for path in followers} | {"seed": seed} | values
     names = metric_names(plan), final_names(plan), column_names(plan)
-    dtypes = [param_dtype(program.static.dtype) for program in plan.programs]
-    widest = str(np.result_type(*dtypes))
+    widest = str(np.result_type(*(program.inputs.stored_dtype for program in plan.programs)))
     return Table(pd.DataFrame(columns), identities(plan), *names, widest, ranking_metric(plan))
 
 

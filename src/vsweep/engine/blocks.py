@@ -10,7 +10,7 @@ import numpy as np
 from vsweep.engine.plan import Plan, Program
 from vsweep.store.blocks import Params, PartialBlock, TrainedBlock
 from vsweep.tasks.models import unpadded
-from vsweep.tasks.task import Examples, param_dtype
+from vsweep.tasks.task import Examples
 from vsweep.training.loop import TrialResult, recorded_steps
 from vsweep.training.vectorize import precision_context, start_one
 
@@ -68,8 +68,8 @@ def fetch(program: Program, block: PartialBlock, curves: Sequence[TrialResult]) 
 
 
 def in_own_dtype(program: Program, metrics: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return metrics in the dtype of the program's parameters; a user's loss may have another."""
-    dtype = param_dtype(program.static.dtype)
+    """Return metrics in the dtype of the program's tables; a user's loss may have another."""
+    dtype = program.inputs.stored_dtype
     with np.errstate(over="ignore"):
         return {name: values.astype(dtype, copy=False) for name, values in metrics.items()}
 

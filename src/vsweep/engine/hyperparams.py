@@ -13,7 +13,7 @@ import numpy as np
 from vsweep.config.choices import TaskInputs
 from vsweep.config.grid import Axis, Grid, expand
 from vsweep.config.validate import Config
-from vsweep.engine.inputs import Inputs
+from vsweep.engine.inputs import Inputs, Target
 from vsweep.errors import ConfigError
 from vsweep.tasks.task import MOST_RECORDED, Draw, Supervised, param_dtype, scalar_names
 from vsweep.training.loop import TrainingLength
@@ -66,6 +66,9 @@ def bind(grid: Grid, inputs: Inputs, rows: np.ndarray) -> tuple[Static, HParams]
     bound = [getattr(config, group).bind(_Columns(grid, config, rows, group)) for group in groups]
     (model, static_model), (loss, static_loss), (optimizer, _), (schedule, _) = bound
     _check_starts(inputs, model)
+    if config.model.has_initializer and "start" in model and inputs.target != Target():
+        exact = np.asarray(_Columns(grid, config, rows, "model").values("start").tolist(), np.float64)
+        model["start"] = inputs.target.start(exact).astype(model["start"].dtype)
     one_trial = {name: leaf[0] for name, leaf in model.items()}, static_model
     sizes = inputs.n_features, inputs.n_classes
     task = config.model.make_task(

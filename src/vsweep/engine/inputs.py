@@ -11,7 +11,7 @@ from vsweep.config.schema import EVERY_DATASET
 from vsweep.config.validate import Config, fields_before
 from vsweep.errors import ConfigError
 from vsweep.metrics import R2, chosen_metric, is_parameter, with_derived
-from vsweep.tasks.data.splits import Split, split
+from vsweep.tasks.data.splits import Split, deviation, split
 from vsweep.tasks.data.targets import AUTO
 from vsweep.tasks.losses import Loss
 from vsweep.tasks.scores import NUMBER_SCORES
@@ -79,6 +79,16 @@ class Inputs:
         """The unit in which the program has the targets."""
         return target_of(self.config, self.split.dataset.is_table, self.split.moments)
 
+    @property
+    def stored_dtype(self) -> np.dtype[Any]:
+        """The dtype of metrics and recorded parameters in the sweep's tables: that of the parameters.
+
+        It is float64 for recorded parameters that are converted to the targets' unit: an intercept far from 0
+        would lose the digits in which models differ.
+        """
+        converted = self.config.record_params and self.target != Target()
+        return np.dtype(np.float64 if converted else param_dtype(self.config.dtype))
+
     @np.errstate(over="ignore")
     def in_target_units(self, metrics: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return a program's metrics with the errors of numbers in the targets' unit, and their R².
@@ -94,8 +104,8 @@ class Inputs:
             exact = values.astype(np.float64)
             converted[name] = exact * target.scale if score in NUMBER_SCORES else values
             if score == "mae":
-                deviation = np.std(parts[part]) or np.nan
-                unexplained = metrics[f"{part}_rmse"].astype(np.float64) * target.scale / deviation
+                spread = deviation(parts[part]) or np.nan
+                unexplained = metrics[f"{part}_rmse"].astype(np.float64) * target.scale / spread
                 converted[f"{part}_{R2}"] = 1.0 - unexplained**2
             elif is_parameter(name):
                 converted[name] = target.parameter(name, exact)
@@ -121,6 +131,10 @@ class Target(NamedTuple):
     def parameter(self, name: str, values: np.ndarray) -> np.ndarray:
         """Return values of a parameter of an affine model in the targets' unit."""
         return values * self.scale + (self.mean if name == "param.b" else 0.0)
+
+    def start(self, values: np.ndarray) -> np.ndarray:
+        """Return parameters in the targets' unit, weights and the bias behind them, in the program's."""
+        return np.append(values[..., :-1], values[..., -1:] - self.mean, axis=-1) / self.scale
 
 
 def target_of(config: Config, is_table: bool, moments: Sequence[float]) -> Target:  # noqa: FBT001
@@ -216,13 +230,19 @@ def _check_guess(config: Config, data: Split) -> None:
 
 
 def _check_range(data: Split, dtype: str) -> None:
-    """Raise `ConfigError` for numbers that the program's dtype cannot hold."""
+    """Raise `ConfigError` for numbers that the program's dtype cannot hold, or whose sum float64 cannot."""
     most = float(np.finfo(np.dtype(param_dtype(dtype))).max)
     for field, parts in (("data", data.x), ("data.target", data.y)):
         for part in parts:
             largest = 0.0 if part is None or not part.size else float(np.abs(part).max())
             if largest > most:
                 raise ConfigError(field, f"got {largest:.3g}", f"{dtype} holds numbers up to {most:.2g}")
+    if not np.isfinite(data.moments).all():
+        raise ConfigError("data.target", "the sum of the numbers overflows", "scale them")
+    least = float(np.finfo(np.dtype(param_dtype(dtype))).tiny)
+    if data.moments and data.moments[1] < least:
+        got = f"the standard deviation is {data.moments[1]:.3g}"
+        raise ConfigError("data.target", got, f"{dtype} holds numbers from {least:.2g}; scale them")
 
 
 def data_key(config: Config) -> str:

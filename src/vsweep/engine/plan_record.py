@@ -12,7 +12,7 @@ from vsweep.engine.inputs import Inputs
 from vsweep.engine.plan import Plan, Program
 from vsweep.metrics import chosen_metric, preferred_metric, with_derived
 from vsweep.tasks.data.dataset import NOTHING
-from vsweep.tasks.data.splits import Split, constant_guess
+from vsweep.tasks.data.splits import Split, constant_guess, deviation
 from vsweep.training.loop import curve_metrics, scored_parts
 
 _PARTS = ("train", "val", "test")
@@ -101,7 +101,7 @@ def describe_targets(split: Split) -> str:
         return ""
     if not dataset.classes:
         with np.errstate(over="ignore", invalid="ignore"):
-            return f"number, {dataset.y.mean():.4g} ± {dataset.y.std():.4g} (mean ± sd)"
+            return f"number, {dataset.y.mean():.4g} ± {deviation(dataset.y):.4g} (mean ± sd)"
     names = dataset.classes
     counts = np.bincount(dataset.y, minlength=len(names))
     sizes = [f"{name} {count:,}" for name, count in zip(names, counts.tolist(), strict=True)]

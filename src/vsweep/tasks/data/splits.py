@@ -36,11 +36,12 @@ class Split:
     stratified: bool = False
 
     @property
+    @np.errstate(over="ignore", invalid="ignore")
     def moments(self) -> tuple[float, ...]:
         """The mean and the standard deviation of the training targets; empty for classes."""
         if self.dataset.classes:
             return ()
-        return float(self.y[0].mean()), float(self.y[0].std()) or 1.0
+        return float(self.y[0].mean()), deviation(self.y[0]) or 1.0
 
 
 def split(
@@ -150,6 +151,17 @@ def _shares(counts: np.ndarray, size: int, ties: np.ndarray) -> np.ndarray:
     return shares
 
 
+def root_mean_square(values: np.ndarray) -> float:
+    """Return the root of the mean square, whose squares neither overflow nor vanish."""
+    largest = float(np.abs(values).max())
+    return largest * float(np.sqrt(np.square(values / largest).mean())) if largest else 0.0
+
+
+def deviation(values: np.ndarray) -> float:
+    """Return the standard deviation, 0 where all values are equal, though their mean may be rounded."""
+    return root_mean_square(values - values.mean()) if (values != values[0]).any() else 0.0
+
+
 def constant_guess(split: Split) -> dict[str, float]:
     """Return the metrics of the best constant guess from the training targets, on every part, by name.
 
@@ -167,9 +179,9 @@ def constant_guess(split: Split) -> dict[str, float]:
 
 def _number_scores(train: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     guess = train.mean()
-    mse = np.square(y - guess).mean()
-    r2 = 1.0 - mse / y.var() if y.var() else np.nan
-    return {"rmse": np.sqrt(mse), "mae": np.abs(y - guess).mean(), "r2": r2}
+    rmse, spread = root_mean_square(y - guess), deviation(y)
+    r2 = 1.0 - (rmse / spread) ** 2 if spread else np.nan
+    return {"rmse": rmse, "mae": np.abs(y - guess).mean(), "r2": r2}
 
 
 def _class_scores(train: np.ndarray, y: np.ndarray) -> dict[str, Any]:
