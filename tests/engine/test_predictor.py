@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import vsweep
@@ -125,6 +126,13 @@ WRONG = {
     "text": (altered(width="wide"), "x: feature 'width' is not of numbers"),
     "numbers as text": (altered(age=FRAME["age"].astype(str)), "x: feature 'age' is not of numbers"),
     "dates": (altered(age=pd.date_range("2026", periods=ROWS)), "x: feature 'age' is not of numbers"),
+    "masked": (
+        np.ma.masked_array(FRAME.to_numpy(), mask=FRAME.to_numpy() > 5),
+        "x: feature 'width' is not of numbers (it has masked values)",
+    ),
+    "beyond a float32": (altered(height=1e300), "x: feature 'height' is too large for float32 in row 0"),
+    "a row": (FRAME.iloc[0], "x lacks the features width, height, age; its other columns are 0"),
+    "a column": (FRAME["age"], "x lacks the features width, height; name its columns as in the data"),
     "complex": (FRAME.to_numpy() * 1j, "x: feature 'width' is not of numbers (it holds complex128)"),
     "fewer": (
         FRAME.to_numpy()[:, :2],
@@ -151,6 +159,28 @@ def test_a_frame_for_features_without_names_is_refused(here):
     sweep = trained(THREE, x=FRAME.to_numpy())
     with pytest.raises(ValueError, match=r"^x lacks the features x0, x1, x2; .* or give an array"):
         sweep.predictor(0)(FRAME)
+
+
+def test_a_column_is_known_by_its_name(here):
+    sweep = trained(SCORE.to_numpy(), "model=linear", "optimizer.lr=0.1", x=FRAME["age"])
+    predict = sweep.predictor(0)
+    expected = predict(FRAME[["age"]])
+    for x in (
+        FRAME["age"],
+        FRAME,
+        FRAME["age"].rename(None),
+        FRAME["age"].to_numpy(),
+        FRAME[["age"]].to_numpy(),
+    ):
+        np.testing.assert_array_equal(predict(x), expected)
+    with pytest.raises(ValueError, match=r"^x lacks the features age; its other columns are width; name"):
+        predict(FRAME["width"])
+
+
+def test_a_table_of_arrow_is_a_frame(here):
+    table = pa.Table.from_pandas(FRAME[["age", "width", "height"]])
+    predict = trained(THREE, x=table).predictor(0)
+    assert predict(FRAME).tolist() == predict(table).tolist()
 
 
 def test_labels_of_float64_models_are_of_all_their_digits(here):

@@ -14,7 +14,7 @@ from vsweep.engine.hyperparams import cell_fields
 from vsweep.engine.inputs import data_key, target_of
 from vsweep.errors import ConfigError
 from vsweep.store.blocks import Params
-from vsweep.tasks.data.dataset import to_floats
+from vsweep.tasks.data.dataset import as_frame, is_masked, to_floats
 from vsweep.tasks.minimize import Minimize
 from vsweep.tasks.task import param_dtype
 from vsweep.training.loop import TrainingLength
@@ -80,11 +80,13 @@ class Predictor:
         Returns:
             Floating `(examples, n_outputs)`.
         """
-        x = self._array(x)
+        x, dtype = self._array(x), np.dtype(param_dtype(self._static.dtype))
         if self._data["features"]:
             x = (x - np.asarray(self._data["mean"])) / np.asarray(self._data["std"])
+            for row, column in np.argwhere(np.abs(x) > np.finfo(dtype).max)[:1]:
+                got = f"feature {self._names[column]!r} is too large for {dtype} in row {row}"
+                raise ValueError(f"x: {got}; give it in the unit of the data")
         with precision_context(self._static):
-            dtype = param_dtype(self._static.dtype)
             outputs = np.asarray(self._task.apply(self._params, jnp.asarray(x.T, dtype))).T
         mean, scale = self._target
         # A float32 would lose the digits of a target far from 0.
@@ -92,16 +94,16 @@ class Predictor:
 
     def _array(self, x: Any) -> np.ndarray:
         """Return raw examples as finite float64 `(examples, features)`, in the data's order of features."""
-        names = list(self._names)
+        names, x = list(self._names), as_frame(x)
         if hasattr(x, "columns"):
             parts = _aligned(x, names)
         else:
-            x = np.asarray(x)
+            x = x if is_masked(x) else np.asarray(x)
             x = x[:, None] if x.ndim == 1 and len(names) == 1 else x
             if x.ndim != 2 or x.shape[1] != len(names):
                 needed = f"(examples, {len(names)}): {', '.join(names)}"
                 raise ValueError(f"x has the shape {x.shape}; expected {needed}")
-            parts = list(x.T)
+            parts = [x[:, i] for i in range(len(names))]
         columns = []
         for name, part in zip(names, parts, strict=True):
             try:

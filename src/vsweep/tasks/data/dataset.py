@@ -90,7 +90,8 @@ def own_dataset(data: Any, field: str) -> Dataset | RawDataset:
 
     Args:
         data: A `Dataset`, or `(x, y)`, where x is `(examples, features)` or `(examples,)`, and y is
-            `(examples,)` or `(examples, 1)`. The columns of a data frame name the features.
+            `(examples,)` or `(examples, 1)`. The names of a data frame's columns, or of a series, name the
+            features.
         field: The config field that the data come from, for messages.
 
     Raises:
@@ -100,6 +101,7 @@ def own_dataset(data: Any, field: str) -> Dataset | RawDataset:
         return data._replace(x=np.asarray(data.x), y=np.asarray(data.y))
     try:
         x, y = data
+        x = as_frame(x)
         names = tuple(map(str, getattr(x, "columns", ())))
         x, shape = to_floats(x), np.shape(y)
         if is_masked(y):
@@ -133,6 +135,13 @@ def to_floats(values: Any) -> np.ndarray:
     if is_text or array.dtype.kind in "cmMUST":
         raise TypeError(f"it holds {'text' if is_text else array.dtype}")
     return array.astype(np.float64)
+
+
+def as_frame(x: Any) -> Any:
+    """Return a named column, or an Arrow table, as a data frame, and anything else as it is."""
+    if hasattr(x, "column_names"):
+        return x.to_pandas()
+    return x.to_frame() if hasattr(x, "to_frame") and getattr(x, "name", None) is not None else x
 
 
 def is_masked(values: Any) -> bool:
