@@ -161,6 +161,25 @@ def test_a_frame_for_features_without_names_is_refused(here):
         sweep.predictor(0)(FRAME)
 
 
+@pytest.mark.parametrize("y", [THREE, THREE > 0])
+def test_a_model_that_diverged_predicts_no_class(here, y):
+    """The largest of several NaN is the first: every example would be of the first class."""
+    sweep = trained(y, "model=mlp", "optimizer.lr=1e38", "keep.params=all")
+    assert sweep.trials["status"].tolist() == ["diverged"]
+    predict = sweep.predictor(0)
+    with pytest.raises(
+        ValueError, match=r"^no class: the model's outputs are NaN in row 0, as after a training"
+    ):
+        predict(FRAME)
+    assert np.isnan(predict.outputs(FRAME)).all()
+    assert np.isnan(predict.predict_proba(FRAME)).all()
+
+
+def test_numbers_of_a_model_that_diverged_are_nan(here):
+    predict = trained(SCORE, "model=mlp", "optimizer.lr=1e38", "keep.params=all").predictor(0)
+    assert np.isnan(predict(FRAME)).all()
+
+
 def test_a_column_is_known_by_its_name(here):
     sweep = trained(SCORE.to_numpy(), "model=linear", "optimizer.lr=0.1", x=FRAME["age"])
     predict = sweep.predictor(0)

@@ -133,10 +133,20 @@ class Predictor:
             return np.asarray(self._loss.probabilities(outputs)).T
 
     def __call__(self, x: Any) -> np.ndarray:
-        """Return the label of each example's class, or its number, `(examples,)`."""
+        """Return the label of each example's class, or its number, `(examples,)`.
+
+        Raises:
+            ValueError: As `outputs` does, or if outputs that decide on a class are NaN.
+        """
         outputs = self.outputs(x)
         if self._loss.classify is None:
             return outputs[:, 0]
+        undecided = np.isnan(outputs).any(axis=1)
+        if undecided.any():
+            why = (
+                f"the model's outputs are NaN in row {undecided.argmax()}, as after a training that diverged"
+            )
+            raise ValueError(f"no class: {why}; use outputs(x)")
         with precision_context(self._static):
             return self.classes[np.asarray(self._loss.classify(jnp.asarray(outputs.T)))]
 
