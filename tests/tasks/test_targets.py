@@ -317,3 +317,33 @@ def test_a_function_whose_parameter_is_a_field_of_every_data_set_is_refused():
 def test_features_that_are_not_numbers_are_refused(x):
     with pytest.raises(ConfigError, match=r"^data: got tuple \(it holds .*\); expected \(x, y\) of numbers"):
         own_dataset((x, X[:, 0]), "data")
+
+
+@pytest.mark.parametrize(
+    ("column", "why"),
+    [
+        (["x", "y"] * (ROWS // 2), "it holds text"),
+        (pd.Categorical(["x", "y"] * (ROWS // 2)), "it holds text"),
+        (pd.date_range("2026-01-01", periods=ROWS), "it holds datetime64"),
+        (pd.to_timedelta(np.arange(ROWS), "s"), "it holds timedelta64"),
+    ],
+    ids=["text", "categories", "dates", "durations"],
+)
+def test_columns_that_are_not_numbers_are_refused_by_name(column, why):
+    frame = pd.DataFrame(X, columns=["a", "b"]).assign(b=column)
+    with pytest.raises(ConfigError, match=rf"^data: got tuple \(column 'b': {why}.*\); expected \(x, y\)"):
+        own_dataset((frame, X[:, 0]), "data")
+
+
+def test_columns_of_many_dtypes_are_numbers():
+    frame = pd.DataFrame({"a": np.arange(ROWS, dtype="int8"), "b": X[:, 0] > 0, "c": X[:, 1].astype("f4")})
+    frame["d"] = pd.array(range(ROWS), "Int64")
+    frame["e"] = [Decimal(i) / 4 for i in range(ROWS)]
+    made = own_dataset((frame, X[:, 0]), "data")
+    np.testing.assert_array_equal(made.x, frame.astype(float).to_numpy())
+
+
+@pytest.mark.parametrize("y", [[], X[:0, 0], np.asarray([], "U1"), pd.DataFrame({"y": []})])
+def test_no_examples_are_refused(y):
+    with pytest.raises(ConfigError, match=r"^data: got no examples; expected at least two"):
+        own_dataset((X[:0], y), "data")

@@ -103,7 +103,7 @@ def own_dataset(data: Any, field: str) -> Dataset | RawDataset:
         x, y = data
         x = as_frame(x)
         names = tuple(map(str, getattr(x, "columns", ())))
-        x, shape = to_floats(x), np.shape(y)
+        x, shape = _features(x), np.shape(y)
         if is_masked(y):
             raise ValueError("y has masked values")
     except (TypeError, ValueError) as error:
@@ -116,9 +116,24 @@ def own_dataset(data: Any, field: str) -> Dataset | RawDataset:
         )
     if (name := repeated(names)) is not None:
         raise ConfigError(field, f"two columns are called {name!r}", "expected distinct names")
+    if not len(x):
+        raise ConfigError(field, "got no examples", "expected at least two")
     if len(shape) == 2:
         y = y.iloc[:, 0] if hasattr(y, "iloc") else np.asarray(y)[:, 0]
     return RawDataset(x, y, names or tuple(f"x{i}" for i in range(x.shape[1])), field)
+
+
+def _features(x: Any) -> np.ndarray:
+    """Return features in float64. Raises `TypeError` or `ValueError`, with the name of a frame's column."""
+    if not hasattr(x, "columns") or len(set(x.columns)) < len(x.columns) or not len(x.columns):
+        return to_floats(x)
+    columns = []
+    for name in x.columns:
+        try:
+            columns.append(to_floats(x[name]))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"column {str(name)!r}: {error}") from error
+    return np.stack(columns, axis=1)
 
 
 def to_floats(values: Any) -> np.ndarray:
