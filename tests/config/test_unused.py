@@ -127,6 +127,57 @@ def test_what_all_cells_have_is_not_said(words):
     assert make_spec([*BASE, *words]).notes == ()
 
 
+@pytest.mark.parametrize(
+    ("words", "note"),
+    [
+        (["optimizer.lr=0.5", "optimizer.lr=0.6"], "optimizer.lr=0.5 is replaced by optimizer.lr=0.6"),
+        (
+            ["grid.optimizer.lr=[1,2]", "++grid.optimizer.lr=[3]"],
+            "grid.optimizer.lr=[1,2] is replaced by grid.optimizer.lr=[3]",
+        ),
+        (["optimizer=adam", "optimizer=sgd"], "optimizer=adam is replaced by optimizer=sgd"),
+        (["seeds=2", "seeds=3"], "seeds=2 is replaced by seeds=3"),
+    ],
+)
+def test_a_word_that_a_later_word_replaces_is_said(words, note):
+    assert make_spec([*BASE, *words]).notes == (note,)
+    assert make_spec([*BASE, *words[1:], *words[1:]]).notes == ()
+
+
+@pytest.mark.parametrize("config", [["sweep=digits", "grid={}"], {"sweep": "digits", "grid": {}}])
+def test_an_empty_grid_is_not_dropped(config):
+    said = refusal(config)
+    assert said == "grid: got grid={}, which removes no axis; to remove the axes give grid=null"
+    # The way out is one, and a mapping without axes is none.
+    removed = make_spec([*config, "grid=null"] if isinstance(config, list) else config | {"grid": None})
+    assert len(removed.grid.cells) == 1
+    assert len(make_spec({"data": "iris", "grid": {}}).grid) == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "begins"),
+    [
+        (["data=iris", "model=mlp"], "model: got model=mlp, and a function or arrays of your own in Python"),
+        ({"data": "iris", "model": {"name": "mlp", "h": 5}}, "model: got model=mlp, and a function"),
+        (
+            ["sweep=digits"],
+            "model: got a function or arrays of your own, but the choices are those of the axis",
+        ),
+        (["data=iris", "grid.model=[mlp]"], "model: got a function or arrays of your own, but its choices"),
+        (["data=iris", "draws.model=[mlp,mlp]"], "model: got a function or arrays of your own, but its ch"),
+    ],
+)
+def test_a_function_of_python_is_not_dropped(config, begins):
+    assert refusal(config, {"model": lambda h=3: None}).startswith(begins)
+
+
+def test_the_ways_out_for_a_function_of_python_are_some():
+    own = {"model": lambda h=3: None}
+    for words in (["~grid.model.name"], ["grid.model=[own,mlp]"], ["data=iris", "~grid.model", "model=own"]):
+        spec = make_spec(["sweep=digits", *words], own)
+        assert any(config.model.name == "own" for config in spec.variants.values())
+
+
 def test_long_values_are_left_out_of_messages():
     rates = {"data": "iris", "grid": {"optimizer": {"lr": [1, 2]}}}
     said = refusal(rates | {"optimizer": {"lr": list(range(1000))}})
@@ -164,8 +215,20 @@ def test_a_finished_directory_is_not_written_without_training(cli, here):
         assert "all 4 trials are already in kept" in done.err
         assert done.out.splitlines()[-1] == "kept"
         assert files(here / "kept") == before, again
-    done = cli("resume", "kept", "keep.params=1", "block=3")
-    assert "nothing is trained, so block and keep.params changes nothing" in done.err
+    for words, fields in (
+        (["keep.params=1", "block=3"], "block, keep.params"),
+        (["metric=val_loss"], "metric; to rank by another metric give vsweep report kept metric=…"),
+        (["tracker.wandb.project=other"], "tracker.wandb.project"),
+        (["segment=2", "keep.state=true"], "segment, keep.state"),
+    ):
+        done = cli("resume", "kept", *words)
+        assert f"nothing is trained, so these fields have no effect: {fields}\n" in done.err
+        assert files(here / "kept") == before
+    # A directory that a word names is the sweep's own.
+    refused = cli("resume", "kept", "seeds=3", "dir=other")
+    assert refused.status == 2
+    assert refused.err.startswith("vsweep: dir: got dir=other, and the sweep is in 'kept'; leave it out")
+    assert cli("resume", "kept", "dir=./kept").status == 0
     assert files(here / "kept") == before
     # A picture is asked for, and is drawn.
     assert cli("resume", "kept", "pictures=[{curves:{by:model.width}}]").status == 0

@@ -1,10 +1,12 @@
 """Train the missing trials of a sweep in its directory, or extend the sweep."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from vsweep.commands.directory import recorded_overrides, recorded_spec
 from vsweep.commands.train import finished, show_finished, train_sweep
+from vsweep.config.overrides import Override
 from vsweep.config.spec import make_spec, user_functions
 from vsweep.config.user_input import ConfigInput, UserConfig, as_overrides
 from vsweep.errors import ConfigError
@@ -36,6 +38,7 @@ def resume(directory: str | Path, config: ConfigInput = (), *, quiet: bool = Fal
     own = user_functions(**own)
     changes, notes, _ = as_overrides(config)
     if changes:
+        _refuse_other_directory(directory, changes)
         check_inside(directory)
         # The directory may come from someone else, so the modules that it allows are ignored.
         changed = {(c.kind, c.key) for c in changes} | {("assign", "dir"), ("assign", "allow_targets")}
@@ -49,3 +52,12 @@ def resume(directory: str | Path, config: ConfigInput = (), *, quiet: bool = Fal
     if sweep := finished(directory, record, own):
         return show_finished(sweep, quiet=quiet)
     return train_sweep(recorded_spec(directory, own), directory, quiet=quiet)
+
+
+def _refuse_other_directory(directory: Path, changes: Iterable[Override]) -> None:
+    """Raise `ConfigError` for a change that names another directory, which is not where trials are added."""
+    for change in changes:
+        if change.key == "dir" and Path(str(change.value)).resolve() != directory.resolve():
+            got = f"got {change.word}, and the sweep is in {str(directory)!r}"
+            takes = "leave it out; to keep the sweep as it is, copy its directory and resume the copy"
+            raise ConfigError("dir", got, takes)

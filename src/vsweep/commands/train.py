@@ -12,8 +12,9 @@ from typing import Any
 from vsweep.commands.directory import RecordedSweep, explained_failures, open_store, trial_table
 from vsweep.commands.plan import describe
 from vsweep.commands.verify import verify_some
-from vsweep.config.schema import parse_field
+from vsweep.config.schema import SWEEP_FIELDS, parse_field
 from vsweep.config.spec import SweepSpec
+from vsweep.config.validate import leaves
 from vsweep.config.values import select
 from vsweep.engine.autotune import autotune, save_timings
 from vsweep.engine.executor import TrainingStats, train
@@ -150,15 +151,19 @@ def show_finished(sweep: Sweep, unused: Sequence[str] = (), *, quiet: bool) -> S
     if not quiet:
         line = f"all {len(sweep.trials):,} trials are already in {sweep.directory}"
         if unused:
-            line = f"{line}; nothing is trained, so {' and '.join(unused)} changes nothing"
+            line = f"{line}; nothing is trained, so these fields have no effect: {', '.join(unused)}"
+        if "metric" in unused:
+            line = f"{line}; to rank by another metric give vsweep report {sweep.directory} metric=…"
         ConsoleTracker().show(sweep, line, missing_runs_message(sweep))
     return sweep
 
 
 def _unused(spec: SweepSpec, sweep: Sweep) -> list[str]:
-    """Return the fields on how trials are trained and kept that differ from those of a finished sweep."""
-    fields = "block", "segment", "keep.params", "keep.state"
-    return [path for path in fields if select(spec.raw, path) != select(sweep.config, path)]
+    """Return the fields of the sweep as a whole that differ from those of a finished sweep, in vain."""
+    fields = [path for path in SWEEP_FIELDS if path not in (*_AFTERWARDS, "dir", "allow_targets")]
+    # Directories of an earlier version lack some of the fields.
+    recorded = dict(leaves(sweep.config))
+    return [path for path in fields if path in recorded and select(spec.raw, path) != recorded[path]]
 
 
 def record(prepared: Prepared) -> Prepared:

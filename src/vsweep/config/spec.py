@@ -25,7 +25,12 @@ from vsweep.config.hydra_compose import compose
 from vsweep.config.overrides import Override, from_value
 from vsweep.config.schema import GROUPS, OWN
 from vsweep.config.sweep_file import sweep_overrides
-from vsweep.config.unused import notes_on_unused, refuse_replaced
+from vsweep.config.unused import (
+    notes_on_replaced,
+    notes_on_unused,
+    refuse_replaced,
+    refuse_unused_functions,
+)
 from vsweep.config.user_input import ConfigInput, UserConfig, as_overrides
 from vsweep.config.validate import (
     Config,
@@ -121,6 +126,7 @@ def make_spec(config: ConfigInput | UserConfig, own: Mapping[str, Any] | None = 
     tree = compose(changes)
     tree |= resolve_parts(tree, VARY)
     axes = read_axes(tree)
+    refuse_unused_functions(own, given, axes)
     # The choice of a group whose function is given in Python is no word of the user's.
     refuse_replaced(
         defaults, recorded, [override for override in given if override.key not in own], axes.fields()
@@ -132,7 +138,8 @@ def make_spec(config: ConfigInput | UserConfig, own: Mapping[str, Any] | None = 
     sweeps = [override.value for override in overrides if override.key == "sweep"]
     name = sweeps[-1] if sweeps else _default_name(variants.values())
     spec = _spec(name, overrides, raw, axes, variants, own, followers)
-    return replace(spec, notes=(*notes, *notes_on_unused(changes, spec.grid.axes, list(variants.values()))))
+    unused = notes_on_unused(changes, spec.grid.axes, list(variants.values()))
+    return replace(spec, notes=(*notes, *notes_on_replaced(given), *unused))
 
 
 def spec_from_record(

@@ -1,10 +1,11 @@
 """Overrides without an effect: they are refused, or a note says for which cells they have one."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from vsweep.config.axes import RawAxes
 from vsweep.config.grid import Axis
 from vsweep.config.overrides import Override
-from vsweep.config.schema import GROUPS
+from vsweep.config.schema import GROUPS, OWN
 from vsweep.config.validate import Config, fields_of
 from vsweep.errors import ConfigError
 
@@ -22,6 +23,12 @@ def refuse_replaced(
         given: The overrides that the user gives.
         axes: The field under `grid` or `draws` that holds each axis, by the axis' path.
     """
+    for change in given:
+        inside = [field for field in axes.values() if field.startswith(f"{change.key}.")]
+        if change.kind == "assign" and change.value == {} and inside:
+            # Mappings are merged, so an empty one leaves all axes as they are.
+            got = f"got {change.word}, which removes no axis"
+            raise ConfigError(change.key, got, f"to remove the axes give {change.key}=null")
     changes = [*file, *recorded, *given]
     first_given = len(file) + len(recorded)
     for path, field in axes.items():
@@ -40,6 +47,36 @@ def refuse_replaced(
                 way_out = word.replace(f"{path}.name=", f"{path}=", 1)
                 takes = f"to fix it give ~{field} {way_out}; to keep the axis leave {path} out"
                 raise ConfigError(path, f"got {word}, but its values are those of the axis {field}", takes)
+
+
+def refuse_unused_functions(own: Iterable[str], given: Sequence[Override], axes: RawAxes) -> None:
+    """Raise `ConfigError` if a function that is given in Python is not the choice of its group.
+
+    Args:
+        own: The groups whose functions are given.
+        given: The overrides that the user gives.
+        axes: The axes.
+    """
+    fields = axes.fields()
+    for group in own:
+        for change in given:
+            if (change.kind, change.key) == ("choose", group) and change.value != OWN:
+                got = f"got {change.word}, and a function or arrays of your own in Python"
+                raise ConfigError(group, got, "leave one of them out")
+        values = next((axis.values for axis in axes.axes if axis.path == group), (OWN,))
+        if OWN not in values:
+            got = f"got a function or arrays of your own, but its choices are those of {fields[group]}"
+            takes = f"to train it alone give ~{fields[group]}; to train it beside them add {OWN} to the axis"
+            raise ConfigError(group, got, takes)
+
+
+def notes_on_replaced(given: Sequence[Override]) -> Iterator[str]:
+    """Yield a line for each override that a later one of the same field replaces."""
+    last = {change.key: change for change in given if change.kind in ("choose", "assign")}
+    for change in given:
+        later = last.get(change.key, change)
+        if change.kind in ("choose", "assign") and change.value != later.value:
+            yield f"{change.word_of(change.key)} is replaced by {later.word_of(change.key)}"
 
 
 def notes_on_unused(

@@ -39,11 +39,11 @@ def as_overrides(config: ConfigInput, *, multirun: bool = False) -> UserConfig:
         ConfigError: If an override or the W&B sweep file is not accepted.
     """
     if isinstance(config, Mapping):
-        # The content of a W&B sweep is no tree of our fields.
-        content = {key: value for key, value in config.items() if key == WORD and isinstance(value, Mapping)}
-        sweep = content if {"method", "parameters"} & set(content.get(WORD, ())) else {}
-        nodes = axis_nodes({key: value for key, value in config.items() if key not in sweep})
-        entries = [*sweep.items(), *((_group_or_field(path), value) for path, value in nodes)]
+        # The content of a W&B sweep is no tree of our fields, and an empty mapping has no fields.
+        whole = {key: value for key, value in config.items() if key == WORD and _is_content(value)}
+        whole |= {key: {} for key, value in config.items() if key in ("grid", "draws") and value == {}}
+        nodes = axis_nodes({key: value for key, value in config.items() if key not in whole})
+        entries = [*whole.items(), *((_group_or_field(path), value) for path, value in nodes)]
         overrides = [_from_entry(path, value) for path, value in entries if not is_about_file(path)]
         about_file: list[Any] = [entry for entry in entries if is_about_file(entry[0])]
     else:
@@ -55,6 +55,11 @@ def as_overrides(config: ConfigInput, *, multirun: bool = False) -> UserConfig:
         return UserConfig(overrides)
     fields, overrides, notes = fields_of_file(about_file, overrides)
     return UserConfig([*(from_value(path, value) for path, value in fields.items()), *overrides], notes)
+
+
+def _is_content(value: Any) -> bool:
+    """Return whether a value is the content of a W&B sweep, not the options on its file."""
+    return isinstance(value, Mapping) and (not value or bool({"method", "parameters"} & set(value)))
 
 
 def _from_entry(path: str, value: Any) -> Override:
