@@ -39,6 +39,17 @@ MEANT = {
     "optimizer.learning_rate": "optimizer.lr",
     "data.batchsize": "data.batch_size",
     "optimiser.lr": "optimizer.lr",
+    "learningRate": "optimizer.lr",
+    "batchSize": "data.batch_size",
+    "hidden_layer_sizes": "model.width",
+    "solver": "optimizer",
+    "alpha": "optimizer.weight_decay",
+    "repeats": "seeds",
+    "logger": "tracker",
+    "gamma": "schedule.decay_rate",
+    "optimizer.betas": "optimizer.b1",
+    "model.widht": "model.width",
+    "stpes": "steps",
 }
 
 
@@ -55,16 +66,59 @@ def test_a_name_from_elsewhere_suggests_its_field(word, prefix):
 
 
 def test_what_is_suggested_is_there():
-    known = {*FIELDS, *SWEEP_FIELDS, *GROUPS, "seeds", "sweep"}
+    known = {*FIELDS, *SWEEP_FIELDS, *GROUPS, "seeds", "sweep", "tracker"}
     assert set(COMMON.values()) <= known
     assert not set(COMMON) & known
 
 
-@pytest.mark.parametrize("word", ["dropout", "model.dropout", "early_stopping", "gpus"])
+@pytest.mark.parametrize(
+    "word",
+    ["dropout", "model.dropout", "early_stopping", "gpus", "grad_clip", "optimizer.nesterov", "verbose"],
+)
 def test_what_is_not_here_is_said(word):
     said = suggest_field(word, FIELDS)
     assert "optimizer.lr" not in said
-    assert said.endswith(("model=own", "leave it out"))
+    assert said.endswith(("model=own", "optimizer=nesterov", "leave it out"))
+
+
+@pytest.mark.parametrize(
+    "word", ["zzz", "x-y", "optimizer.zzz", "optimizer.type", "data.augment", "n_estimators"]
+)
+def test_without_a_near_name_the_answer_is_short(word):
+    said = suggest_field(word, FIELDS)
+    assert "did you mean" not in said
+    group, _, rest = word.partition(".")
+    assert said.startswith(f"fields of {group} are {group}." if rest else "it takes a group (data, model,")
+    assert len(said) < 400
+
+
+@pytest.mark.parametrize(
+    ("word", "nearest"),
+    [
+        ("model.activation=ReLU", "relu"),
+        ("model.init=xavier", "glorot_uniform"),
+        ("model.init=kaiming_normal", "he_normal"),
+        ("grid.model.init=[he_norml]", "he_normal"),
+        ("dtype=fp32", "float32"),
+        ("metric=accuracy", "val_accuracy"),
+        ("tracker.wandb.mode=of-line", "offline"),
+    ],
+)
+def test_a_value_from_elsewhere_suggests_ours(word, nearest):
+    with pytest.raises(ConfigError) as error:
+        make_spec(["data=iris", "tracker=none", word])
+    assert str(error.value).endswith(f"; did you mean {nearest}?")
+
+
+@pytest.mark.parametrize(
+    "word", ["optimizer.lr=[0.1,0.2]", "model.width=[8,16]", "steps=[5,6]", "dtype=[float64]"]
+)
+def test_a_list_in_place_of_a_value_is_told_of_axes(word):
+    path = word.partition("=")[0]
+    with pytest.raises(ConfigError) as error:
+        make_spec(["data=iris", "tracker=none", word])
+    assert str(error.value).endswith(f"; for an axis give grid.{path}=[…]")
+    assert make_spec(["data=iris", "tracker=none", f"grid.{word}"]).grid.axes[0].path == path
 
 
 @pytest.mark.parametrize(
@@ -81,6 +135,14 @@ def test_what_is_not_here_is_said(word):
         ("optimizer", "AdamW", "adamw"),
         ("loss", "mse", "squared_error"),
         ("loss", "cross_entropy", "softmax_cross_entropy"),
+        ("model", "LogisticRegression", "logistic"),
+        ("model", "MLPClassifier", "mlp"),
+        ("loss", "MSELoss", "squared_error"),
+        ("loss", "CrossEntropyLoss", "softmax_cross_entropy"),
+        ("loss", "binary_crossentropy", "sigmoid_cross_entropy"),
+        ("schedule", "CosineAnnealingLR", "cosine"),
+        ("sweep", "sweeps/digits.yaml", "digits"),
+        ("data", "my iris.csv", "data=csv data.path=my iris.csv"),
         ("data", "imdb", None),
         ("optimizer", "adagrad", None),
     ],
@@ -124,5 +186,18 @@ def test_values_of_an_axis_are_a_list(axis):
     with pytest.raises(ConfigError) as error:
         from_word(f"{axis}=0.1,0.2")
     assert str(error.value) == f"{axis}: got several values, '0.1,0.2'; give {axis}='[0.1,0.2]'"
+    for call, cure in (
+        ("range(0,1,0.5)", "{range:[0,1,0.5]}"),
+        ("choice(0.1,0.2)", "[0.1,0.2]"),
+        ("(0.1,0.2)", "[0.1,0.2]"),
+        ("logspace(1e-3,1,8)", "{logspace:[1e-3,1,8]}"),
+    ):
+        with pytest.raises(ConfigError) as error:
+            from_word(f"{axis}={call}")
+        assert f"{axis}='{cure}'" in str(error.value)
+        from_word(f"{axis}={cure}")
+    # The sweep's own fields are no axes.
+    with pytest.raises(ConfigError, match=r"give seeds='\[1,2,3\]' for a list, or -m for one job per value$"):
+        from_word("seeds=1,2,3")
     with pytest.raises(ConfigError, match=r"or grid\.optimizer\.lr=\[…\] for an axis$"):
         from_word("optimizer.lr=0.1,0.2")

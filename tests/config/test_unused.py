@@ -161,7 +161,7 @@ def test_an_empty_grid_is_not_dropped(config):
         ({"data": "iris", "model": {"name": "mlp", "h": 5}}, "model: got model=mlp, and a function"),
         (
             ["sweep=digits"],
-            "model: got a function or arrays of your own, but the choices are those of the axis",
+            "model: got a function or arrays of your own, but its choices are those of grid.model.name",
         ),
         (["data=iris", "grid.model=[mlp]"], "model: got a function or arrays of your own, but its choices"),
         (["data=iris", "draws.model=[mlp,mlp]"], "model: got a function or arrays of your own, but its ch"),

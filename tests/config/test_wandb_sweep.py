@@ -410,3 +410,68 @@ def test_the_example_of_the_documentation_as_it_is_written(here, cli):
     done = cli(*words)
     assert done.status == 0, done.err
     assert "50 of 80 trials are already in" in done.err
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        "ema: {values: [{decay: 0.8}, {decay: 0.9}]}",
+        "teacher: {value: {width: 3}}",
+        "augment: {values: [{noise: 0.1}]}",
+        "checkpoint: {value: {steps: 3}}",
+    ],
+)
+def test_a_mapping_of_one_field_is_no_pair(wandb, parameter):
+    with pytest.raises(ConfigError, match="no such field") as error:
+        wandb(f"method: grid\nparameters: {{{parameter}, lr: {{values: [1, 2]}}}}\n")
+    name = error.value.field.removeprefix("parameters.")
+    assert f"wandb_sweep.names.{name}=" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["optimizer.wd", "scheduler.gamma", "optimizer.rho", "optimizer.nag", "opt.alpha"]
+)
+def test_a_name_that_is_only_like_a_field_is_not_guessed_in_its_group(wandb, name):
+    with pytest.raises(ConfigError, match=rf"^parameters\.{name}: in wandb\.yaml: no such field"):
+        wandb(f"method: grid\nparameters: {{{name}: {{values: [0.1, 0.2]}}}}\n")
+
+
+def test_unknown_fields_of_groups_are_said_with_the_others(wandb):
+    names = ["optimizer.nag", "schedule.patience", "epochs", "ema.decay"]
+    text = ", ".join(f"{name}: {{value: 3}}" for name in names)
+    with pytest.raises(ConfigError, match="no such fields " + ", ".join(names)):
+        wandb(f"method: grid\nparameters: {{{text}}}\n")
+
+
+def test_all_unknown_choices_are_said_at_once(wandb):
+    text = "method: grid\nparameters: {optimizer: {values: [Adam, SGD]}, model: {value: MLP}}\n"
+    with pytest.raises(ConfigError) as error:
+        wandb(text)
+    words = str(error.value).partition("give another choice for each: ")[2].split()
+    made = wandb(text, *words)
+    assert [axis.values for axis in made.grid.axes] == [("adam", "sgd")]
+
+
+def test_values_are_named_as_the_file_writes_them(wandb):
+    text = "method: grid\nparameters: {batch_size: {values: [8, null]}, record_params: {value: true}}\n"
+    made = wandb(text, "wandb_sweep.values.batch_size.null=16", "wandb_sweep.values.record_params.true=false")
+    assert made.grid.axes[0].values == (8, 16)
+    assert made.cell(0).record_params is False
+    uniform = "method: random\nrun_cap: 2\nparameters: {lr: {min: 0.1, max: 0.2}}\n"
+    with pytest.raises(ConfigError, match=r"lr has no such value; it has a distribution$"):
+        wandb(uniform, "wandb_sweep.values.lr.3=4")
+
+
+@pytest.mark.parametrize(
+    ("seed", "said"),
+    [("seed: {value: 42}", "seed is seeds=[42]"), ("seeds: {value: 3}", "seeds is seeds=3"),
+     ("seed: {values: [1, 2]}", "seed is seeds;")],
+)  # fmt: skip
+def test_a_constant_seed_is_said(wandb, seed, said):
+    made = wandb(f"method: grid\nparameters: {{{seed}, lr: {{values: [0.1]}}}}\n")
+    assert said in made.notes[-1]
+
+
+def test_an_empty_dict_is_no_sweep():
+    with pytest.raises(ConfigError, match=r"^method: got nothing"):
+        make_spec({"wandb_sweep": {}, "data": "iris"})

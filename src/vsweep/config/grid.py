@@ -160,9 +160,9 @@ def axis_values(path: str, node: Any) -> tuple[Any, ...]:
     if isinstance(node, list) and len(node) == 1 and isinstance(node[0], dict):
         node = node[0]
     if isinstance(node, dict):
-        if len(node) != 1 or (kind := next(iter(node))) not in _SPACES:
+        if len(node) != 1 or (kind := next(iter(node))) not in SPACES:
             raise ConfigError(field, f"got {node}", takes)
-        values_of, takes = _SPACES[kind]
+        values_of, takes = SPACES[kind]
         numbers = node[kind]
         try:
             if not isinstance(numbers, list) or not all(map(is_number, numbers)):
@@ -200,7 +200,7 @@ def value_key(value: Any) -> Any:
 
 def is_space(node: Any) -> bool:
     """Return True for a mapping that stands for the values of an axis, not for a group of fields."""
-    return isinstance(node, Mapping) and bool(set(node) & set(_SPACES))
+    return isinstance(node, Mapping) and bool(set(node) & set(SPACES))
 
 
 def axis_nodes(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -255,7 +255,7 @@ def _range(start: Any, stop: Any, step: Any = 1) -> list[Any]:
 
 
 # The function that computes the values of each kind of axis but a list, and a description of the kind.
-_SPACES: dict[str, tuple[Callable[..., list[Any]], str]] = {
+SPACES: dict[str, tuple[Callable[..., list[Any]], str]] = {
     "logspace": (_logspace, "{logspace: [lo, hi, n]} takes two ends above 0 and the number of values"),
     "linspace": (_linspace, "{linspace: [lo, hi, n]} takes two ends and the number of values"),
     "range": (

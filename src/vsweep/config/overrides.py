@@ -11,10 +11,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override as ParsedWord
 from hydra.errors import OverrideParseException
 
-from vsweep.config.grid import axis_nodes
+from vsweep.config.grid import SPACES, axis_nodes
 from vsweep.config.groups import CHOICES, check_choice, options
 from vsweep.config.names import suggest_field
-from vsweep.config.schema import GROUPS
+from vsweep.config.schema import GROUPS, SWEEP_FIELDS
 from vsweep.config.values import assign, delete, from_python, select
 from vsweep.errors import ConfigError, short_repr
 
@@ -146,10 +146,7 @@ def from_word(word: str, *, multirun: bool = False) -> Override:
     if parsed.is_sweep_override():
         if not multirun:
             text = parsed.get_value_string()
-            takes = f"give -m for one job per value, or grid.{key}=[…] for an axis"
-            if _is_axis(key):
-                takes = f"give {key}='[{'…' if '(' in text else text}]'"
-            raise ConfigError(key, f"got several values, {short_repr(text)}", takes)
+            raise ConfigError(key, f"got several values, {short_repr(text)}", _as_list(key, text))
         return Override("choose", key, None, word) if key in CHOICES else assignment(key, None, word)
     if parsed.is_delete():
         return Override("delete", key, parsed.value(), word)
@@ -158,6 +155,25 @@ def from_word(word: str, *, multirun: bool = False) -> Override:
     if not re.fullmatch(r"[\w.]+", key):
         raise ConfigError(key, "no such field", suggest_field(key, CHOICES))
     return assignment(key, parsed.value(), word)
+
+
+def _as_list(key: str, text: str) -> str:
+    """Return how to write several values, which are those of one field, of an axis or of several jobs."""
+    call = re.fullmatch(r"(\w+)\((.*)\)", text)
+    listed = f"'[{text}]'"
+    if call:
+        listed = (
+            f"'{{range:[{call[2]}]}}'"
+            if call[1] == "range"
+            else f"'[{call[2] if call[1] == 'choice' else '…'}]'"
+        )
+    if _is_axis(key):
+        return f"give {key}={listed}"
+    if key == "seeds" or key in SWEEP_FIELDS:
+        # These fields are no axes, and some of them take a list.
+        listed = "'[…]'" if call else listed
+        return f"give {key}={listed} for a list, or -m for one job per value"
+    return f"give -m for one job per value, or grid.{key}=[…] for an axis"
 
 
 def _item(text: str) -> Any:
@@ -186,6 +202,10 @@ def _cure(word: str) -> str:
         groups = [group for group in reversed(CHOICES) if key in options(group)]
         return f"did you mean {groups[0]}={key}?" if groups else "it takes path=value"
     quoted = spell(key, text)
+    if _is_axis(key) and (call := re.fullmatch(r"(\w*)\((.*)\)", text)):
+        # Calls are Python's way, and Hydra's for jobs.
+        values = f"{{{call[1]}:[{call[2]}]}}" if call[1] in SPACES else f"[{call[2]}]"
+        return f"did you mean {key}='{values}'?"
     if not _KEY.fullmatch(key) or len(word) > _LONGEST or re.match(r"[\[{'\"]|.*\$\{", text):
         return "it takes path=value"
     if word.lstrip("+~") != f"{key}={text}":

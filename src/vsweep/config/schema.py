@@ -3,6 +3,7 @@
 Values are validated by pydantic, and constraints have descriptions for messages.
 """
 
+import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,21 @@ from vsweep.training.schedules import SCHEDULES
 
 # Strict types: text is never read as a number, nor a number as a flag.
 _STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
+# Other libraries' names of values.
+_OTHER_NAMES = {
+    **dict.fromkeys(("xavier", "glorot", "xavier_uniform", "xavier_uniform_"), "glorot_uniform"),
+    **dict.fromkeys(("xavier_normal", "xavier_normal_"), "glorot_normal"),
+    **dict.fromkeys(("he", "kaiming", "kaiming_normal", "kaiming_normal_"), "he_normal"),
+    **dict.fromkeys(("kaiming_uniform", "kaiming_uniform_"), "he_uniform"),
+    **dict.fromkeys(("linear", "none"), "identity"),
+    "logistic": "sigmoid",
+    **dict.fromkeys(("fp32", "float", "single"), "float32"),
+    **dict.fromkeys(("fp64", "double"), "float64"),
+    **dict.fromkeys(("fp16", "float16", "half", "bf16"), "bfloat16"),
+    **dict.fromkeys(("acc", "accuracy", "val_acc", "val/accuracy"), "val_accuracy"),
+    **dict.fromkeys(("loss", "validation_loss", "val/loss"), "val_loss"),
+    **{name: f"val_{name}" for name in ("f1", "auc", "rmse", "mae", "r2", "balanced_accuracy")},
+}
 _MODULE = r"^[^\W\d]\w*(\.[^\W\d]\w*)*$"
 
 
@@ -34,10 +50,12 @@ class Constraint:
     Attributes:
         text: A description for messages, such as "a number above 0".
         type: The annotated type that pydantic validates.
+        names: The names that the field takes, if it takes names alone.
     """
 
     text: str
     type: Any
+    names: tuple[str, ...] = ()
 
     @cached_property
     def _adapter(self) -> TypeAdapter[Any]:
@@ -57,11 +75,26 @@ class Constraint:
         try:
             return self._adapter.validate_python(value, strict=strict)
         except (ValueError, OverflowError, TypeError):
-            raise ConfigError(field, f"got {short_repr(value)}", f"it takes {self.text}") from None
+            nearest = self._nearest(value)
+            takes = f"it takes {self.text}{f'; did you mean {nearest}?' if nearest else ''}"
+            raise ConfigError(field, f"got {short_repr(value)}", takes) from None
+
+    def accepts_each(self, values: Any) -> bool:
+        """Return whether values are a list, and each of them is accepted."""
+        try:
+            return isinstance(values, list) and bool([self.parse(value, "") for value in values])
+        except ConfigError:
+            return False
+
+    def _nearest(self, value: Any) -> str | None:
+        """Return the name that is nearest to a value; None if none is near."""
+        word = value.lower() if isinstance(value, str) else ""
+        names = [_OTHER_NAMES.get(word), *difflib.get_close_matches(word[:120], self.names, n=1, cutoff=0.75)]
+        return next((name for name in names if name in self.names), None)
 
     def or_null(self) -> "Constraint":
         """Return a constraint that accepts null too."""
-        return Constraint(f"{self.text}, or null", self.type | None)
+        return Constraint(f"{self.text}, or null", self.type | None, self.names)
 
     def or_word(self, word: str) -> "Constraint":
         """Return a constraint that accepts one word too."""
@@ -88,7 +121,7 @@ def integer(low: int, high: int = 2**31 - 1) -> Constraint:
 def one_of(names: Iterable[str]) -> Constraint:
     """Constrain a field to some names."""
     names = tuple(names)
-    return Constraint(f"one of {', '.join(names)}", Literal[names])
+    return Constraint(f"one of {', '.join(names)}", Literal[names], names)
 
 
 def _without_fraction(value: Any) -> Any:
@@ -294,4 +327,10 @@ def parse_field(path: str, value: Any, field: str | None = None, choice: str = "
         ConfigError: If the field does not accept the value.
     """
     constraint = CHOICE_FIELDS.get((choice, path)) or FIELDS.get(path) or SWEEP_FIELDS[path]
-    return constraint.parse(value, field or path)
+    try:
+        return constraint.parse(value, field or path)
+    except ConfigError as error:
+        if field in (None, path) and path in FIELDS and constraint.accepts_each(value):
+            takes = f"{error.takes}; for an axis give grid.{path}=[…]"
+            raise ConfigError(error.field, error.got, takes) from None
+        raise

@@ -13,7 +13,7 @@ import yaml
 
 from vsweep.config.names import SAME, common_field
 from vsweep.config.schema import FIELDS, GROUPS, SWEEP_FIELDS
-from vsweep.config.validate import leaves
+from vsweep.config.validate import USER_KINDS, leaves
 from vsweep.errors import ConfigError, short_repr, suggest
 
 WORD = "wandb_sweep"
@@ -86,7 +86,7 @@ def _replace_values(
     """Return a parameter with its values replaced as the options say."""
 
     def value_of(value: Any) -> Any:
-        text = replaced.get(f"{name}.{value}")
+        text = next((replaced[key] for key in _spellings(name, value) if key in replaced), None)
         return value if text is None else plain(text)
 
     changed = dict(parameter)
@@ -100,13 +100,21 @@ def _replace_values(
 def _refuse_unused_values(parameters: Mapping[str, Mapping[str, Any]], replaced: Mapping[str, str]) -> None:
     """Raise `ConfigError` for a value to replace that no parameter has."""
     values = {name: _values_of(parameter) for name, parameter in parameters.items()}
-    known = [f"{name}.{value}" for name, own in values.items() for value in own]
+    known = {key for name, own in values.items() for value in own for key in _spellings(name, value)}
     for key in replaced:
         if key not in known:
             name = next((name for name in values if key.startswith(f"{name}.")), None)
             got = "no such parameter" if name is None else f"{name} has no such value"
-            takes = suggest(key, values) if name is None else f"it has {', '.join(map(str, values[name]))}"
+            listed = ", ".join(str(value) for value in values.get(name or "", ())) or "a distribution"
+            takes = suggest(key, values) if name is None else f"it has {listed}"
             raise ConfigError(f"{VALUES}.{key}", got, takes)
+
+
+def _spellings(name: str, value: Any) -> list[str]:
+    """Return the ways to name a parameter's value in a word: as Python writes it, and as YAML does."""
+    yaml_text = {True: "true", False: "false", None: "null"}
+    special = [yaml_text[value]] if value is None or isinstance(value, bool) else []
+    return [f"{name}.{text}" for text in (str(value), *special)]
 
 
 def _values_of(parameter: Mapping[str, Any]) -> list[Any]:
@@ -137,12 +145,13 @@ def _unpair(
             if set(row) != set(keys) or not row:
                 takes = f"mappings that are paired all have the same keys: {', '.join(map(str, keys))}"
                 raise ConfigError(f"parameters.{name}", f"got {short_repr(value)}", takes)
+        is_pair = len(keys) > 1
         for key in keys:
             column = [row[key] for row in rows]
             part = {"values": column} if "values" in parameter else {"value": column[0]}
             flat[f"{name}.{key}"] = {**parameter, **part}
-            # The pair's own name is a label, but for a group's.
-            pairs[f"{name}.{key}"] = name, f"{name}.{key}" if name in GROUPS else str(key)
+            # The name of several fields is a label, but for a group's; one field is no pair.
+            pairs[f"{name}.{key}"] = name, str(key) if is_pair and name not in GROUPS else f"{name}.{key}"
     return flat, pairs
 
 
@@ -204,13 +213,16 @@ def _field_of(alias: str, name: str) -> str:
     if alias in SWEEP_FIELDS or group in ("tracker", "keep", "hydra", "grid", "draws", "sweep"):
         raise ConfigError(label, "is not a field of a trial", f"give {alias}=… on the command line")
     if group in GROUPS and "." not in rest:
+        field = group if rest in ("", "name") else common_field(alias, only_same=True) or alias
         # The fields of the user's own functions are not known here.
-        return group if rest == "name" else common_field(alias) or alias
+        if field in FIELDS or field in GROUPS or group in USER_KINDS:
+            return field
+        raise ConfigError(label, "no such field", _suggestion(alias, name))
     if rest:
         # `opt.lr` is a field of a group under another name, and `teacher.width` is of nothing here.
-        field = common_field(alias)
-        if field in FIELDS:
-            return field
+        same = common_field(alias, only_same=True)
+        if same in FIELDS:
+            return same
         raise ConfigError(label, "no such field", _suggestion(alias, name))
     if alias in ("seed", "seeds"):
         return "seeds"

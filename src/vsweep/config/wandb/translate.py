@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from vsweep.config.grid import axis_values, seed_list
-from vsweep.config.groups import check_choice
+from vsweep.config.groups import check_choice, options
+from vsweep.config.names import nearest_choice
 from vsweep.config.overrides import Override, to_hydra_literal
 from vsweep.config.schema import GROUPS
 from vsweep.config.sweep_file import load, readable
@@ -36,7 +37,7 @@ _UNUSED = {
         ("program", "command", "job", "image_uri", "launch", "scheduler", "controller"),
         "vsweep trains the models itself",
     ),
-    "metric": "cells are ranked by the validation metric, and vsweep.load(…).cells(metric) ranks by another",
+    "metric": "cells are ranked by val_accuracy or val_rmse, and metric=… ranks by another",
 }
 _KEYS = (*_ITS_OWN, *_UNUSED, "early_terminate")
 
@@ -93,7 +94,8 @@ def fields_of_file(
             axes["seeds"] = _seeds(seeds, random=is_random)
     _check_choices(active)
     notes = [f"{key} of {path} is not used: {reason}" for key, reason in _UNUSED.items() if key in content]
-    notes.append(_describe_names(path, parameters, names, active))
+    shown = active if seeds is None else active | {"seeds": seeds}
+    notes.append(_describe_names(path, parameters, names, shown, axes))
     if any(field.startswith("draws.") for field in axes) and seeds is not None and seeds.name != "constant":
         notes.append(f"run_cap of {path} counts cells: each is trained with every seed")
     return fields | axes, overrides, tuple(notes)
@@ -134,29 +136,38 @@ def _describe_names(
     parameters: Mapping[str, tuple[str, Mapping[str, Any]]],
     names: Mapping[str, str | None],
     active: Mapping[str, Distribution],
+    fields: Mapping[str, Any],
 ) -> str:
-    """Return the field of every parameter, with the value of a constant."""
+    """Return the field of every parameter, with the value of a constant, and of the seeds in `fields`."""
     parts = []
     for field, (label, _) in parameters.items():
         constant = field in active and active[field].name == "constant"
-        value = f"={active[field].values[0]}" if constant else ""
-        replaced = "" if field in active or field == "seeds" else ", replaced"
+        value = f"={fields.get(field, active[field].values[0])}" if constant else ""
+        replaced = "" if field in active else ", replaced"
         parts.append(f"{label.removeprefix('parameters.')} is {field}{value}{replaced}")
     parts += [f"{name} is left out" for name, field in names.items() if field is None]
     return f"parameters of {path}: {'; '.join(parts)}"
 
 
 def _check_choices(active: Mapping[str, Distribution]) -> None:
-    """Raise `ConfigError` for a choice that a group does not have, and say how to replace it."""
+    """Raise one `ConfigError` for all choices that their groups do not have, and say how to replace them."""
+    unknown: list[tuple[ConfigError, str, str]] = []
     for group in GROUPS:
         for value in active[group].values if group in active else ():
             field = group if active[group].name == "constant" else f"grid.{group}"
             try:
                 check_choice(group, value, field=field)
             except ConfigError as error:
-                name = active[group].field.removeprefix("parameters.")
-                takes = f"{error.takes} {VALUES}.{name}.{value}=… gives another choice for it"
-                raise ConfigError(field, error.got, takes) from error
+                word = f"{VALUES}.{active[group].field.removeprefix('parameters.')}.{value}"
+                unknown.append((error, word, nearest_choice(value, options(group)) or "…"))
+    if len(unknown) == 1:
+        ((refusal, word, _),) = unknown
+        takes = f"{refusal.takes} {word}=… gives another choice for it"
+        raise ConfigError(refusal.field, refusal.got, takes) from refusal
+    if unknown:
+        got = ", ".join(f"{refusal.field}: {refusal.got}" for refusal, *_ in unknown)
+        words = " ".join(f"{word}={nearest}" for _, word, nearest in unknown)
+        raise ConfigError("parameters", got, f"give another choice for each: {words}")
 
 
 def _count(field: str, value: Any, least: int) -> int:
