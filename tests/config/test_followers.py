@@ -169,6 +169,25 @@ def test_a_directory_of_before_grows_as_it_was_trained(tmp_path):
     assert all("optimizer.weight_decay=0.1" in grown.overrides(cell) for cell in (0, 1))
 
 
+def test_a_directory_of_before_grows_with_the_interpolation_of_its_sweep_file(here):
+    (here / "sweeps").mkdir()
+    file = here / "sweeps" / "mine.yaml"
+    text = "data: iris\nmodel: logistic\nsteps: 6\ngrid: {optimizer.lr: [0.5, 0.05]}\n"
+    text += "optimizer.weight_decay: WD\n"
+    file.write_text(text.replace("WD", "0.1"))
+    trained = vsweep.sweep(["sweep=mine", "tracker=none", "verify=false", "dir=kept"], quiet=True)
+    before = set(trained.trials["identity"])
+    file.write_text(text.replace("WD", "${optimizer.lr}"))
+    path = here / "kept" / "plan.json"
+    record = json.loads(path.read_text())
+    for variant in record["study"]["variants"]:
+        del variant["followers"]
+    path.write_text(json.dumps(record))
+    grown = vsweep.resume(here / "kept", ["seeds=2"], quiet=True)
+    assert before < set(grown.trials["identity"])
+    assert all("optimizer.weight_decay=0.1" in grown.overrides(cell) for cell in (0, 1))
+
+
 def test_plans_and_runs_show_what_follows(tmp_path):
     words = [*BASE, "grid.optimizer.lr=[0.5,0.05]", "optimizer.weight_decay=${optimizer.lr}"]
     spec, plan = vsweep.plan(words)

@@ -144,6 +144,22 @@ def test_a_word_that_a_later_word_replaces_is_said(words, note):
     assert make_spec([*BASE, *words[1:], *words[1:]]).notes == ()
 
 
+@pytest.mark.parametrize(
+    ("word", "field"),
+    [
+        ("~optimizer.lr", "grid.optimizer.lr"),
+        ("~model", "grid.model.name"),
+        ("~model.width", "grid.model.width"),
+    ],
+)
+def test_a_deleted_field_that_is_an_axis_names_the_axis(word, field):
+    said = refusal(["sweep=digits", word])
+    path = word.removeprefix("~")
+    got = f"got {word}, but its values are those of the axis {field}"
+    assert said == f"{path}: {got}; to remove the axis give ~{field}"
+    assert path not in [axis.path for axis in make_spec(["sweep=digits", f"~{field}"]).grid.axes]
+
+
 @pytest.mark.parametrize("config", [["sweep=digits", "grid={}"], {"sweep": "digits", "grid": {}}])
 def test_an_empty_grid_is_not_dropped(config):
     said = refusal(config)

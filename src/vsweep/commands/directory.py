@@ -2,7 +2,6 @@
 
 import os
 import platform
-import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,9 +21,11 @@ from vsweep.config.choices import qualified_name
 from vsweep.config.overrides import spell
 from vsweep.config.schema import parse_field
 from vsweep.config.spec import SweepSpec, spec_from_record, user_functions
+from vsweep.config.sweep_file import sweep_overrides
 from vsweep.config.to_overrides import cell_overrides
+from vsweep.config.user_input import as_overrides
 from vsweep.config.validate import values_before
-from vsweep.config.values import select
+from vsweep.config.values import is_final, select
 from vsweep.engine.executor import out_of_memory
 from vsweep.engine.git import commit
 from vsweep.engine.plan import Plan, plan_sweep
@@ -227,18 +228,25 @@ def recorded_overrides(directory: Path, record: Mapping[str, Any]) -> list[str]:
     """
     with _readable(directory):
         words, config = list(map(str, record["study"]["words"])), read_yaml(directory / "config.yaml")
-        if not any("followers" in variant for variant in record["study"]["variants"]):
+        variants = record["study"]["variants"]
+        if not any("followers" in variant for variant in variants):
             # An earlier version trained all cells with one value of an interpolation, which the config has.
-            words = [_as_trained(word, config) for word in words]
+            words += _as_trained(words, [config, *({**config, **part["config"]} for part in variants)])
         return [*words, *starmap(spell, values_before(config).items())]
 
 
-def _as_trained(word: str, config: Mapping[str, Any]) -> str:
-    """Return a word with the value that its interpolation had."""
-    path, _, text = word.lstrip("+").partition("=")
-    value = select(config, path)
-    is_interpolated = re.search(r"(?<!\\)\$\{", text) and not path.startswith(("grid", "draws"))
-    return word if value is None or not is_interpolated else spell(path, value)
+def _as_trained(words: Sequence[str], configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return words with the values that interpolations of words, and of the sweep file, had in all cells."""
+    overrides = as_overrides(words).overrides
+    # Later overrides of a field replace earlier ones.
+    values = {change.key: change.value for change in [*sweep_overrides(overrides), *overrides]}
+    fixed = []
+    for path, value in values.items():
+        trained = [select(config, path) for config in configs]
+        is_one_value = trained[0] is not None and all(other == trained[0] for other in trained)
+        if not is_final(value) and not path.startswith(("grid", "draws")) and is_one_value:
+            fixed.append(spell(path, trained[0]))
+    return fixed
 
 
 @contextmanager

@@ -88,6 +88,10 @@ class Override(NamedTuple):
             raise ConfigError(self.key, "is not a field of a sweep", "give it on the command line")
         if self.kind == "delete":
             present = select(tree, self.key)
+            for field in (f"{part}.{self.key}{'.name' * (self.key in GROUPS)}" for part in ("grid", "draws")):
+                if select(tree, field) is not None:
+                    got = f"got {self.word}, but its values are those of the axis {field}"
+                    raise ConfigError(self.key, got, f"to remove the axis give ~{field}")
             if present is None:
                 takes = f"leave ~{self.key} out"
                 raise ConfigError(self.key, "is not in the config, so it cannot be deleted", takes)
