@@ -115,6 +115,8 @@ def test_a_mapping_in_python_is_interpolated_where_it_names_a_field():
     follows = {"grid": {"optimizer.lr": [0.1, 0.2]}, "optimizer": {"weight_decay": "${optimizer.lr}"}}
     made = make_spec(fields | follows)
     assert made.cell(1).optimizer.fields["weight_decay"] == 0.2
+    listed = {"grid": {"optimizer.lr": [0.1, "${optimizer.weight_decay}"]}, "optimizer.weight_decay": 0.3}
+    assert make_spec(fields | listed).cell(1).optimizer.fields["lr"] == 0.3
     # The word that is recorded composes to the same.
     again = make_spec(made.words)
     assert again.cell(1) == made.cell(1)

@@ -64,8 +64,10 @@ def _is_content(value: Any) -> bool:
 
 def _from_entry(path: str, value: Any) -> Override:
     """Return the override of a field of a mapping; text that interpolates fields alone is interpolated."""
-    names = re.findall(r"\$\{([^{}]*)\}", value) if isinstance(value, str) else []
-    if not names or value.count("${") != len(names) or not all(map(_is_field, names)):
+    items = value if isinstance(value, list | tuple) else [value]
+    texts = [item for item in items if isinstance(item, str) and "${" in item]
+    names = [name for text in texts for name in re.findall(r"\$\{([^{}]*)\}", text)]
+    if not names or sum(text.count("${") for text in texts) != len(names) or not all(map(_is_field, names)):
         return from_value(path, value)
     return from_word(spell(path, value).replace("\\${", "${"))
 
