@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from socket import socket
 
 import numpy as np
 import pytest
@@ -72,3 +73,37 @@ def test_the_same_curves_on_any_number_of_devices(tmp_path, environment, small, 
     here, there = (curves.sort_values(["trial", "step"])["train_loss"].to_numpy() for curves in both)
     assert len(here) == ok.sum() * 4
     np.testing.assert_allclose(there, here, rtol=1e-5)
+
+
+DISTRIBUTED = """
+import sys
+from socket import socket
+import jax
+jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
+import vsweep
+try:
+    vsweep.sweep(["data=iris", "model=logistic", "steps=2", "tracker=none", "dir=kept"])
+except vsweep.ConfigError as error:
+    print(error)
+"""
+
+
+@pytest.mark.tail
+def test_processes_that_jax_connects_do_not_each_train_the_sweep(tmp_path, environment):
+    with socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", DISTRIBUTED, address, str(number)],
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    for process in started:
+        said, _ = process.communicate(timeout=120)
+        assert said.startswith("devices: jax.distributed connects 2 processes, and each of them would train")
+    assert not (tmp_path / "kept").exists()

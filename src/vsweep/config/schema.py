@@ -4,6 +4,7 @@ Values are validated by pydantic, and constraints have descriptions for messages
 """
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -172,7 +173,12 @@ _ROWS = Annotated[
 _PICTURE = Annotated[Mapping[Any, Mapping[Any, Any]], AfterValidator(_with_text_keys)]
 
 TEXT = Constraint("text", Annotated[str, Field(min_length=1)])
-DIRECTORY = Constraint("a directory", Annotated[str, Field(min_length=1), _require(lambda p: "\0" not in p)])
+# A path of an object store, as it is given and as `Path` writes it; a drive of Windows has one letter.
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+DIRECTORY = Constraint(
+    "a directory on a disk (no URI)",
+    Annotated[str, Field(min_length=1), _require(lambda p: "\0" not in p and not _URI.match(p))],
+)
 FLAG = Constraint("true or false", bool)
 ANY = real()
 UNIT = real("from 0 to below 1", ge=0, lt=1)

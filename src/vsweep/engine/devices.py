@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from vsweep.engine.tuning.timings import cache_directory
+from vsweep.errors import ConfigError
 
 
 def cores() -> int:
@@ -75,8 +76,16 @@ def devices() -> list[jax.Device]:
 
 
 def trial_mesh() -> Mesh:
-    """Return a mesh of all devices along one axis, `trials`."""
-    return Mesh(devices(), ("trials",))
+    """Return a mesh of all devices along one axis, `trials`.
+
+    Raises:
+        ConfigError: If JAX spans several processes, each of which would train all trials.
+    """
+    mesh = Mesh(devices(), ("trials",))
+    if (count := jax.process_count()) > 1:
+        got = f"jax.distributed connects {count} processes, and each of them would train the whole sweep"
+        raise ConfigError("devices", got, "run one process without jax.distributed; it uses all its devices")
+    return mesh
 
 
 def shortcoming(mesh: Mesh) -> str:
