@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -37,6 +38,21 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM was received."""
 
     status = 143
+
+
+def printable(text: str, most: int = 10**6) -> str:
+    """Return text of a person, a file or a directory for a terminal.
+
+    Control characters, which could move the cursor or change colors, are escaped as in Python; line ends
+    stay. At most `most` characters are returned.
+    """
+    shown = (c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    return _cut("".join(shown), most)
+
+
+def show_message(text: str) -> None:
+    """Print a message on standard error, with control characters escaped."""
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def _one_line(text: str) -> str:

@@ -1,5 +1,6 @@
 """The console shows the progress of training, and a table of the best cells."""
 
+import json
 import re
 from io import StringIO
 
@@ -180,3 +181,49 @@ def test_a_file_gets_whole_names(tmp_path, capsys, monkeypatch):
     vsweep.sweep([*words, "seeds=2", "steps=2", "tracker=none", f"dir='{tmp_path / 'kept'}'"])
     (header,) = (line for line in capsys.readouterr().err.splitlines() if "mean ± se" in line)
     assert header.split("mean")[0].split() == ["model", "init", "init_scale", "width", "lr"]
+
+
+# Text of a person, a file or a directory is shown as it is: neither markup nor emoji nor control characters.
+
+
+@pytest.mark.parametrize(
+    "name", ["q[red]", "[/x]", "[bold]a[/bold]", ":smile:", "\x1b[31mred", "a\tb", "\x07"]
+)
+def test_names_are_shown_as_they_are(cli, here, name):
+    shown = name.encode("unicode_escape").decode()
+    rows = "\n".join(f"{i % 7},{i % 3},{'ab'[i % 2]}" for i in range(40))
+    for file in (f"{name}.csv", "other.csv"):
+        (here / file).parent.mkdir(exist_ok=True)
+        (here / file).write_text(f"u,v,{name}\n{rows}")
+    config = {
+        "data": {"name": "csv", "target": name, "features": ["u", "v"]},
+        "grid": {"data": {"path": [f"{name}.csv", "other.csv"]}},
+        "model": "logistic",
+        "steps": 5,
+        "verify": False,
+        "tracker": "none",
+        "dir": f"kept {name}",
+    }
+    (here / "sweeps").mkdir()
+    (here / "sweeps" / "odd.yaml").write_text(json.dumps(config))
+    planned = cli("plan", "sweep=odd")
+    done = cli("run", "sweep=odd")
+    assert (planned.status, done.status) == (0, 0), done.err
+    assert done.out == f"kept {name}\n"
+    for text in (planned.out, done.err):
+        assert f"{shown}.csv" in text.replace("\n", "")
+        assert not set(text) & {"\x1b", "\t", "\x07"}
+
+
+@pytest.mark.parametrize("error", ["error", "interrupt"])
+def test_messages_move_no_cursor(cli, here, error):
+    done = cli("report", "no\x1b[2Jsuch") if error == "error" else cli("report\x1b[2J")
+    assert done.status == 2
+    assert "\x1b" not in done.err
+
+
+def test_a_long_value_is_cut():
+    out = StringIO()
+    console.print_table(Console(file=out, width=60), ["name"], [["x" * 10_000]])
+    assert out.getvalue().count("x") == 119
+    assert "…" in out.getvalue()

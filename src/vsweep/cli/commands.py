@@ -26,7 +26,7 @@ from vsweep.config.hydra_compose import as_config_error, jobs, register_sweeps
 from vsweep.config.overrides import is_hydra_override
 from vsweep.config.sweep_file import sweep_overrides
 from vsweep.config.user_input import as_overrides
-from vsweep.errors import ConfigError
+from vsweep.errors import ConfigError, printable, show_message
 from vsweep.store.reader import VERIFIED
 from vsweep.trackers.check_tables import (
     describe_gradient_check,
@@ -82,12 +82,12 @@ _failed: list[Path] = []
 def _reproduce(trial: int, **options: Any) -> None:
     directory, to = options.pop("from"), options.pop("dir", None)
     reproduced = vsweep.reproduce(directory, trial, to=to, quiet=False, **options)
-    print("vsweep run " + shlex.join(reproduced.overrides), file=sys.stderr)
+    show_message("vsweep run " + shlex.join(reproduced.overrides))
     print(reproduced.sweep.directory, flush=True)
 
 
 def _plan(words: Sequence[str]) -> None:
-    print(describe(*vsweep.plan(words)))
+    print(printable(describe(*vsweep.plan(words))))
 
 
 def _resume(directory: str, *words: str) -> None:
@@ -110,7 +110,7 @@ def _confirm(directory: str, **options: Any) -> None:
 def _check(*words: str) -> None:
     checked = vsweep.check(words)
     print_gradient_check(checked)
-    print(describe_gradient_check(checked), flush=True)
+    print(printable(describe_gradient_check(checked)), flush=True)
     if checked.wrong:
         raise SystemExit(1)
 
@@ -144,7 +144,7 @@ def _job(command: str) -> None:
         _HYDRA_COMMANDS[command](_words())
     except ConfigError as error:
         # An error that reaches Hydra is printed with a traceback.
-        print(f"vsweep: {error}", file=sys.stderr)
+        show_message(f"vsweep: {error}")
         raise SystemExit(2) from error
 
 
@@ -171,7 +171,7 @@ def _through_hydra(command: str, flags: Sequence[str], words: Sequence[str]) -> 
         sweep_overrides(overrides)
     register_sweeps()
     for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+        show_message(f"note: {note}")
     # With this variable Hydra raises its errors, and `_readable_errors` explains them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # Hydra accepts overrides on one side of its flags only.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vsweep.cli.arguments import COMMANDS, parser
-from vsweep.errors import ConfigError, ServiceError, StoreError, Terminated, suggest
+from vsweep.errors import ConfigError, ServiceError, StoreError, Terminated, show_message, suggest
 
 
 def main() -> None:
@@ -35,14 +35,14 @@ def main() -> None:
 
             perform(command, words)
     except ConfigError as error:
-        print(f"vsweep: {error}", file=sys.stderr)
+        show_message(f"vsweep: {error}")
         raise SystemExit(2) from error
     except (StoreError, ServiceError) as error:
-        print(f"vsweep: {error}", file=sys.stderr)
+        show_message(f"vsweep: {error}")
         raise SystemExit(1) from error
     except KeyboardInterrupt as stop:
         with suppress(OSError):
-            print(f"vsweep: {str(stop) or 'stopped'}", file=sys.stderr, flush=True)
+            show_message(f"vsweep: {str(stop) or 'stopped'}")
             sys.stdout.flush()
         # A normal exit of the interpreter would wait for a running compilation or block.
         os._exit(getattr(stop, "status", 130))

@@ -1,10 +1,10 @@
 """Save a workspace of a sweep in Weights & Biases."""
 
-import sys
 from pathlib import Path
 
 from vsweep.commands.directory import open_untrusted
 from vsweep.commands.sync import wandb_options
+from vsweep.errors import show_message
 from vsweep.trackers.wandb.options import WHERE, plan_runs
 
 
@@ -44,5 +44,5 @@ def dashboard(
     shown = plan_runs(options["level"], sweep.plan["trials"], sweep.plan["cells"]).level
     url = save_workspace(sweep, project=options["project"], entity=options["entity"], level=shown)
     if not quiet:
-        print("\n".join(describe_panels(sweep, shown)), file=sys.stderr)
+        show_message("\n".join(describe_panels(sweep, shown)))
     return url

@@ -1,7 +1,6 @@
 """The stages that take a sweep from its spec to its directory: prepare, train, verify, publish."""
 
 import shlex
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -21,6 +20,7 @@ from vsweep.engine.executor import TrainingStats, train
 from vsweep.engine.plan import Plan, plan_sweep
 from vsweep.engine.plan_record import as_record, examples, training_record
 from vsweep.engine.tuning.timings import TimingCache, load_timings
+from vsweep.errors import show_message
 from vsweep.results import Sweep
 from vsweep.store.blocks import PartialBlock
 from vsweep.store.reader import CONFIRMED, REPORT, VERIFIED, clear_pictures
@@ -102,7 +102,7 @@ def train_sweep(spec: SweepSpec, directory: Path | None = None, *, quiet: bool) 
                 verify_some(sweep, prepared.plan, prepared.mesh, prepared.timings, prepared.elapsed)
             publish(prepared, sweep, trackers)
         if not (prepared.missing or quiet) and (line := missing_runs_message(sweep)):
-            print(line, file=sys.stderr)
+            show_message(line)
     return sweep
 
 
@@ -236,7 +236,7 @@ def _write_report(sweep: Sweep) -> None:
         raise
     except Exception as error:
         # The trained trials are in the store, and a failed report must not hide them.
-        print(f"report skipped: {type(error).__name__}: {error}", file=sys.stderr)
+        show_message(f"report skipped: {type(error).__name__}: {error}")
 
 
 def _requested_pictures(spec: SweepSpec) -> list[tuple[str, dict[str, Any]]]:

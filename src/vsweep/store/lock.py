@@ -4,13 +4,12 @@ import errno
 import json
 import os
 import platform
-import sys
 from contextlib import suppress
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, OwnerRecord, SoftFileLease, Timeout
 
-from vsweep.errors import ConfigError
+from vsweep.errors import ConfigError, show_message
 
 # The file that the system locks, and the marker that stands for it on a file system without locks.
 _NAME, _LEASE = LOCK_FILES = ".lock", ".lock-lease"
@@ -90,7 +89,7 @@ def _acquire_lease(path: Path) -> SoftFileLease:
             raise
         # Only the heartbeat tells whether a process on another host is alive.
         wait_s = _LEASE_S + _HEARTBEAT_S
-        print(f"vsweep: waiting {wait_s:.0f} s for a heartbeat of {path}, from another host", file=sys.stderr)
+        show_message(f"vsweep: waiting {wait_s:.0f} s for a heartbeat of {path}, from another host")
         lease.acquire(timeout=wait_s, poll_interval=min(1.0, _HEARTBEAT_S))
     return lease
 

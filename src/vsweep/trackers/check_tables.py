@@ -1,14 +1,14 @@
 """Print the results of verifying, confirming and checking gradients."""
 
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from vsweep.analysis.labels import format_count, format_value, format_with_error, short_axis_names
+from vsweep.errors import show_message
 from vsweep.store.checks import Derivative, GradientCheck, describe_verification
-from vsweep.trackers.console import print_table, stderr_console
+from vsweep.trackers.console import print_line, print_table, stderr_console
 
 # Central differences of a smooth loss are a hundred times more certain than this.
 _ROUGH = 1e-4
@@ -25,7 +25,7 @@ def print_verification(record: Mapping[str, Any]) -> None:
     names = ("trial", "seed", "why", "difference", "metric", "twin", "verdict")
     console = stderr_console()
     print_table(console, names, rows, left=("why", "metric", "verdict"))
-    console.print(describe_verification(record), soft_wrap=True)
+    print_line(console, describe_verification(record))
 
 
 def print_confirmation(cells: pd.DataFrame, metric: str) -> None:
@@ -56,7 +56,7 @@ def print_confirmation(cells: pd.DataFrame, metric: str) -> None:
         f" {format_value(best['confirmed'])} on fresh seeds, {rank} of {len(cells)};"
         f" these cells shrank by {format_value(shrinkage)} on average"
     )
-    console.print(summary, soft_wrap=True)
+    print_line(console, summary)
 
 
 def describe_gradient_check(check: GradientCheck) -> str:
@@ -77,7 +77,7 @@ def print_gradient_check(check: GradientCheck) -> None:
     for program in check.programs:
         scope = f"{program.name}, {format_count(program.scalars, 'derivative')}"
         worst = program.worst
-        print(f"{scope}: worst relative error {worst.error:.1e}, {_both_values(worst)}", file=sys.stderr)
+        show_message(f"{scope}: worst relative error {worst.error:.1e}, {_both_values(worst)}")
 
 
 def _both_values(worst: Derivative) -> str:

@@ -36,12 +36,15 @@ from vsweep.analysis.ranking import (
     varied_axes,
 )
 from vsweep.analysis.significance import describe_lead
+from vsweep.errors import printable
 from vsweep.store.checks import describe_verification
 from vsweep.store.reader import PICTURES, REPORT, StoredSweep
 
 # A table shows this many of the best cells, or all of at most `_ALL` cells.
 _ROWS, _ALL = 5, 16
 _WIDTH = 110
+# A longer name or value is cut.
+_MOST_CHARACTERS = 120
 _CELL_COLUMNS = "mean ± se", "diverged", "P(worse)"
 # A terminal that cannot redraw the bar gets a line this often.
 _LINE_EVERY_S = 10.0
@@ -49,8 +52,17 @@ _REDRAW_EVERY_S = 0.5
 
 
 def stderr_console(*, quiet: bool = False) -> Console:
-    """Return a console on standard error; a file or a pipe, which has no width, gets one of 110 columns."""
-    return Console(stderr=True, highlight=False, quiet=quiet, width=None if sys.stderr.isatty() else _WIDTH)
+    """Return a console on standard error; a file or a pipe, which has no width, gets one of 110 columns.
+
+    Brackets and colons in names and values are neither markup nor emoji.
+    """
+    width = None if sys.stderr.isatty() else _WIDTH
+    return Console(stderr=True, highlight=False, markup=False, emoji=False, quiet=quiet, width=width)
+
+
+def print_line(console: Console, line: str) -> None:
+    """Print a line, which the terminal wraps."""
+    console.print(printable(line), soft_wrap=True)
 
 
 class _Speed(ProgressColumn):
@@ -71,7 +83,7 @@ class Bar(Progress):
         self._in_notebook = console.is_jupyter and not console.quiet
         self._in_lines = not (console.is_terminal or self._in_notebook)
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             *([] if self._in_lines else [BarColumn()]),
             TextColumn("{task.completed:,}/{task.total:,} {task.fields[unit]}"),
             _Speed(),
@@ -86,7 +98,7 @@ class Bar(Progress):
 
     def add(self, name: str, unit: str, total: int, completed: int = 0) -> Callable[[int], None]:
         """Add a count of some unit, and return a function that shows how many units are complete."""
-        task = self.add_task(name, total=total, completed=completed, unit=unit)
+        task = self.add_task(printable(name, _MOST_CHARACTERS), total=total, completed=completed, unit=unit)
 
         def show(complete: int) -> None:
             self.update(task, completed=complete)
@@ -141,7 +153,7 @@ class ConsoleTracker:
 
     def begin(self, name: str, trials: int, plan: str) -> None:
         """Show the plan, and start the bar."""
-        self.console.print(plan, soft_wrap=True, markup=False)
+        print_line(self.console, plan)
         self._total = trials
         self._show = self.bar.add(name, "trials", trials)
         self.bar.start()
@@ -157,15 +169,15 @@ class ConsoleTracker:
         """Show the best cells."""
         self.bar.stop()
         if record := sweep.plan.get("happened"):
-            self.console.print(_describe_time(record), soft_wrap=True)
+            print_line(self.console, _describe_time(record))
         trials, metric = sweep.trials, sweep.metric
         cells = rank_cells(sweep.trials, metric)
         if divergence := describe_divergence(trials, sweep.config.get("diverge_above")):
-            self.console.print(divergence, soft_wrap=True)
+            print_line(self.console, divergence)
         count = format_count(len(cells), "cell")
         shown = cells if len(cells) <= _ALL else leading_cells(cells, _ROWS)
         part = f"the best {len(shown)} of {count}" if len(cells) > len(shown) else f"{count}, best first"
-        self.console.print(f"{part if len(cells) > 1 else 'one cell'}, by {metric} at the last step:")
+        print_line(self.console, f"{part if len(cells) > 1 else 'one cell'}, by {metric} at the last step:")
         self._show_cells(sweep, shown)
         lead = describe_lead(cells)
         if is_seedless(trials, cells):
@@ -187,7 +199,7 @@ class ConsoleTracker:
             *_pictures(sweep),
         ):
             if line:
-                self.console.print(line, soft_wrap=True)
+                print_line(self.console, line)
 
     def _show_cells(self, sweep: StoredSweep, cells: pd.DataFrame) -> None:
         """Show a table of the best cells: the metric's mean and standard error over seeds, and the ties."""
@@ -225,10 +237,10 @@ class ConsoleTracker:
             line: The first line, which says so.
             *more: The last lines; empty ones are left out.
         """
-        self.console.print(line, soft_wrap=True)
+        print_line(self.console, line)
         self.end(sweep)
         for text in filter(None, more):
-            self.console.print(text, soft_wrap=True, markup=False)
+            print_line(self.console, text)
 
     def close(self) -> None:
         """Stop the bar."""
@@ -278,8 +290,11 @@ def print_table(
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name in columns:
         table.add_column(
-            name, justify="left" if name in left else "right", overflow="fold", no_wrap=name in fixed
+            printable(name),
+            justify="left" if name in left else "right",
+            overflow="fold",
+            no_wrap=name in fixed,
         )
     for row in rows:
-        table.add_row(*map(str, row))
+        table.add_row(*(printable(str(value), _MOST_CHARACTERS) for value in row))
     console.print(table)

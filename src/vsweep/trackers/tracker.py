@@ -1,9 +1,9 @@
 """The interface of trackers, which show a sweep while it is trained."""
 
-import sys
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from vsweep.errors import show_message
 from vsweep.store.reader import StoredSweep
 
 
@@ -66,4 +66,4 @@ class Trackers:
                 self._trackers.remove(tracker)
                 reason = " ".join(f"{type(error).__name__}: {error}".split())
                 self._failed.append(f"{type(tracker).__name__} stopped ({reason})")
-                print(f"vsweep: {self._failed[-1]}", file=sys.stderr)
+                show_message(f"vsweep: {self._failed[-1]}")

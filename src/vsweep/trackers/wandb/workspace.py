@@ -2,14 +2,13 @@
 
 import json
 import shlex
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import wandb
 
-from vsweep.errors import ConfigError, ServiceError
+from vsweep.errors import ConfigError, ServiceError, show_message
 from vsweep.store.atomic import write_json
 from vsweep.store.reader import StoredSweep
 from vsweep.trackers.wandb.client import describe_missing_login, is_logged_in, redact_key
@@ -58,7 +57,7 @@ def save_workspace(sweep: StoredSweep, *, project: str, entity: str | None, leve
     path = f"{entity}/{project}"
     if not len(api.runs(path, filters={"tags": {"$in": [sweep_id(sweep.plan)]}}, per_page=1)):
         command = f"vsweep sync {shlex.quote(str(sweep.directory))}"
-        print(f"{path} has no runs of this sweep yet; to upload them: {command}", file=sys.stderr)
+        show_message(f"{path} has no runs of this sweep yet; to upload them: {command}")
     file = sweep.directory / WORKSPACE_FILE
     urls = _read_urls(file)
     view = _updated(build_workspace(sweep, level, entity, project), urls.get(path))
@@ -68,7 +67,7 @@ def save_workspace(sweep: StoredSweep, *, project: str, entity: str | None, leve
         write_json(file, {**urls, path: str(view.url)})
     except OSError as error:
         effect = "the next vsweep dashboard will create another view"
-        print(f"cannot write {file} ({error.strerror}): {effect}", file=sys.stderr)
+        show_message(f"cannot write {file} ({error.strerror}): {effect}")
     return str(view.url)
 
 
