@@ -514,9 +514,10 @@ def test_fields_of_the_sweep_are_read_as_their_type(path):
         assert type(parse_field(path, value)) is type(kept)
 
 
-def test_a_sweep_file_may_name_its_groups(here):
+@pytest.mark.parametrize("groups", ["data: iris\nmodel: mlp\n", "data: {name: iris}\nmodel: {name: mlp}\n"])
+def test_a_sweep_file_may_name_its_groups(here, groups):
     (here / "sweeps").mkdir()
-    text = "data: iris\nmodel: mlp\ngrid:\n  model.width: {range: [2, 6, 2]}\n  optimizer: [sgd, adam]\n"
+    text = groups + "grid:\n  model.width: {range: [2, 6, 2]}\n  optimizer: [sgd, adam]\n"
     (here / "sweeps" / "plain.yaml").write_text(text)
     made = study(["sweep=plain", "tracker=none", "grid.model.width=[3]"])
     assert [config.data.name for config in made.variants.values()] == ["iris", "iris"]

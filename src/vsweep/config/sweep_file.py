@@ -127,8 +127,9 @@ def read(name: str, outer: tuple[str, ...] = ()) -> list[Override]:
         defaults = tree.pop("defaults", [])
         if not isinstance(defaults, list):
             raise ConfigError("defaults", f"got {short_repr(defaults)}", "it takes a list")
-        # `data: iris` stands for `override /data: iris` in the defaults.
+        # `data: iris` and `data: {name: iris}` stand for `override /data: iris` in the defaults.
         short = [(group, tree.pop(group)) for group in CHOICES if not isinstance(tree.get(group, {}), dict)]
+        short += [(group, tree[group].pop("name")) for group in CHOICES if "name" in tree.get(group, {})]
         choices = [*filter(None, map(_choice, defaults)), *short]
         for group, choice in choices:
             check_choice(group, choice)
