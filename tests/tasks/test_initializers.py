@@ -98,7 +98,7 @@ def test_rows_columns_and_seeds_are_independent(name):
     assert np.abs(between - np.eye(60)).max() < 5.0 / OUT**0.5
 
 
-@pytest.mark.parametrize("name", [name for name in INITS if name != "orthogonal"])
+@pytest.mark.parametrize("name", INITS)
 def test_padded_draw_begins_as_the_unpadded(name):
     for true in TRUE:
         alone = draw(name, true)
@@ -120,7 +120,11 @@ def test_orthogonal_is_orthonormal(true, padded):
     inside = weights[: true[0], : true[1]]
     product = inside.T @ inside if true[0] >= true[1] else inside @ inside.T
     np.testing.assert_allclose(product, np.eye(min(true)), atol=1e-6)
-    np.testing.assert_allclose(inside, draw("orthogonal", true), atol=1e-6)
+    # NumPy's factorization of the same draw, in float64, with the signs that make it unique.
+    normal = draw("normal", true).astype(np.float64)
+    q, r = np.linalg.qr(normal if true[0] >= true[1] else normal.T)
+    q *= np.sign(np.diagonal(r))
+    np.testing.assert_allclose(inside, q if true[0] >= true[1] else q.T, atol=2e-6)
 
 
 def test_orthogonal_has_the_law_of_jax():
@@ -142,6 +146,4 @@ def test_index_chooses_the_initializer():
     drawn = jax.jit(many)(index)
     for i, name in enumerate(INITS):
         alone = draw(name, PADDED, (6, 4), seed=2)
-        np.testing.assert_allclose(
-            drawn[i][:6, :4], alone[:6, :4], rtol=0, atol=1e-6 if name == "orthogonal" else 0, err_msg=name
-        )
+        np.testing.assert_array_equal(drawn[i][:6, :4], alone[:6, :4], err_msg=name)

@@ -3,8 +3,8 @@
 An initializer is a draw of unit variance and a standard deviation. A draw takes
 `(key, shape, fan_out, fan_in)`: `shape = (out, in)` is the padded shape (static), and `fan_out <= out` and
 `fan_in <= in` are the true sizes (int32 scalars, traced). It returns a float32 array of `shape`. Its leading
-`(fan_out, fan_in)` weights equal the draw of the unpadded layer from the same key, bit for bit; those of
-`orthogonal` to rounding, since a factorization depends on the shape. The caller masks the rest.
+`(fan_out, fan_in)` weights equal the draw of the unpadded layer from the same key, bit for bit. The caller
+masks the rest.
 """
 
 import math
@@ -71,10 +71,13 @@ def _zeros(key: Array, shape: Shape, fan_out: Array, fan_in: Array) -> Array:
 def _orthogonal(key: Array, shape: Shape, fan_out: Array, fan_in: Array) -> Array:
     """Draw orthonormal rows or columns, whichever are fewer."""
     draw = jnp.where(inside(shape, fan_out, fan_in), _normal(key, shape, fan_out, fan_in), 0.0)
-    small = min(shape)
-    tall = jnp.zeros(shape, jnp.float32).at[:, :small].set(_orthonormal_columns(draw))
-    wide = jnp.zeros(shape, jnp.float32).at[:small, :].set(_orthonormal_columns(draw.T).T)
-    return jnp.where(fan_out >= fan_in, tall, wide)
+    small, large = min(shape), max(shape)
+    few = [jnp.zeros((small, large), jnp.float32).at[:, : d.shape[1]].set(d[:small]) for d in (draw.T, draw)]
+    is_tall = fan_out >= fan_in
+    rows = _orthonormal_rows(jnp.where(is_tall, *few))
+    tall = jnp.zeros(shape, jnp.float32).at[:, :small].set(rows[:, : shape[0]].T)
+    wide = jnp.zeros(shape, jnp.float32).at[:small, :].set(rows[:, : shape[1]])
+    return jnp.where(is_tall, tall, wide)
 
 
 def inside(shape: Shape, fan_out: Array, fan_in: Array) -> Array:
@@ -84,10 +87,51 @@ def inside(shape: Shape, fan_out: Array, fan_in: Array) -> Array:
     return (rows < fan_out) & (columns < fan_in)
 
 
-def _orthonormal_columns(matrix: Array) -> Array:
-    """Return the Q of the QR factorization with a positive diagonal of R, which is unique."""
-    q, r = jnp.linalg.qr(matrix)
-    return q * jnp.where(jnp.diagonal(r) < 0.0, -1.0, 1.0)[None, :]
+def _orthonormal_rows(matrix: Array) -> Array:
+    """Orthonormalize the rows of a matrix from the first on; rows of zeros stay.
+
+    It is the Gram-Schmidt process with each projection done twice, which makes the rows orthogonal to
+    rounding (Giraud, Langou and Rozloznik 2005), and the Q of the QR factorization of the transpose with a
+    positive diagonal of R. A library's factorization would wait for threads that all CPU devices of the
+    process share, and all of them can wait at the same time.
+    """
+    # It is 0, but no compiler can know that.
+    zero = jnp.isnan(matrix[0, 0]).astype(jnp.int32)
+
+    def add(i: Array, rows: Array) -> Array:
+        row = matrix[i]
+        for _ in range(2):
+            shares = _sum((rows * row[None, :]).T, zero)
+            row = row - _sum(rows * shares[:, None], zero)
+        norm = _rounded(jnp.sqrt(_sum(row * row, zero)), zero)
+        return rows.at[i].set(row / jnp.where(norm > 0.0, norm, 1.0))
+
+    return lax.fori_loop(0, len(matrix), add, jnp.zeros_like(matrix))
+
+
+def _sum(products: Array, zero: Array) -> Array:
+    """Sum over the first axis, in an order to which zeros at its end make no difference.
+
+    Args:
+        products: Float32 of any shape.
+        zero: Int32 scalar, a 0 that is not known to be one while the program is compiled.
+    """
+    products = _rounded(products, zero)
+    missing = (1 << (len(products) - 1).bit_length()) - len(products)
+    products = jnp.pad(products, [(0, missing)] + [(0, 0)] * (products.ndim - 1))
+    while len(products) > 1:
+        half = len(products) // 2
+        products = products[:half] + products[half:]
+    return products[0]
+
+
+def _rounded(values: Array, zero: Array) -> Array:
+    """Return values whose computation no compiler can fuse with what follows.
+
+    Fused products are not rounded, and other ones are fused in another shape. The exclusive or of the bits
+    with a number that the compiler does not know stands between both.
+    """
+    return lax.bitcast_convert_type(lax.bitcast_convert_type(values, jnp.int32) ^ zero, jnp.float32)
 
 
 def _by_fan_in(gain: float, fan_out: Array, fan_in: Array) -> Array:
