@@ -107,3 +107,10 @@ def test_processes_that_jax_connects_do_not_each_train_the_sweep(tmp_path, envir
         said, _ = process.communicate(timeout=120)
         assert said.startswith("devices: jax.distributed connects 2 processes, and each of them would train")
     assert not (tmp_path / "kept").exists()
+
+
+def test_many_orthogonal_layers_side_by_side_end_on_every_device(tmp_path, environment):
+    """A batched factorization in a library's threads would wait for ever on two devices."""
+    words = ["data=wine", "grid.model.init=[he_normal,orthogonal]", "grid.model.width=[3,17,50]", "block=32"]
+    out, _ = run(tmp_path, environment, *words, "seeds=16", JAX_NUM_CPU_DEVICES="2")
+    assert out.split()[0] == "2"

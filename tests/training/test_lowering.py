@@ -17,11 +17,6 @@ from vsweep.training.vectorize import lower_block
 
 FILES = sorted((CONF.parent / "sweeps").glob("*.yaml"))
 PLATFORMS = ("cpu", "cuda", "tpu")
-# The orthogonal initializer calls a factorization on each platform.
-FACTORISATIONS = {
-    *("lapack_sgeqrf_ffi", "lapack_sorgqr_ffi", "cusolver_geqrf_ffi", "cusolver_orgqr_ffi"),
-    *("Qr", "ProductOfElementaryHouseholderReflectors"),
-}
 # The Hessian at the end of a descent of a function has its eigenvalues computed.
 EIGENVALUES = {"lapack_dsyevd_ffi", "cusolver_syevd_ffi", "Eigh"}
 
@@ -75,6 +70,5 @@ def test_other_dtypes_all_initializers_and_minibatches_lower_for_all_platforms(d
     part = Examples(part.x.astype(hparams.diverge_above.dtype), part.y)
     text = lowered(static, hparams, Data(part, part))
     assert_for_all_platforms(text)
-    assert {name.replace("dgeqrf", "sgeqrf").replace("dorgqr", "sorgqr") for name in custom_calls(text)} == (
-        FACTORISATIONS
-    )
+    # A library's factorization could wait for threads that all CPU devices share.
+    assert custom_calls(text) == set()
