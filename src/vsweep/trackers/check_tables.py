@@ -47,7 +47,7 @@ def print_confirmation(cells: pd.DataFrame, metric: str) -> None:
     print_table(console, names, rows)
     if (cells["rank"] == 1).sum() > 1:
         apart = "is another quantity in some of these cells: a rank is among those that can be compared"
-        console.print(f"{metric} {apart}", soft_wrap=True)
+        print_line(console, f"{metric} {apart}")
         return
     best, shrinkage = cells.iloc[0], float(cells["shrinkage"].mean())
     rank = "still rank 1" if best["rank"] == 1 else f"now rank {int(best['rank'])}"
