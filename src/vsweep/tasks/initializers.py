@@ -72,9 +72,12 @@ def _orthogonal(key: Array, shape: Shape, fan_out: Array, fan_in: Array) -> Arra
     """Draw orthonormal rows or columns, whichever are fewer."""
     draw = jnp.where(inside(shape, fan_out, fan_in), _normal(key, shape, fan_out, fan_in), 0.0)
     small, large = min(shape), max(shape)
-    few = [jnp.zeros((small, large), jnp.float32).at[:, : d.shape[1]].set(d[:small]) for d in (draw.T, draw)]
+    tall_rows, wide_rows = (
+        jnp.zeros((small, large), jnp.float32).at[:, : part.shape[1]].set(part[:small])
+        for part in (draw.T, draw)
+    )
     is_tall = fan_out >= fan_in
-    rows = _orthonormal_rows(jnp.where(is_tall, *few))
+    rows = _orthonormal_rows(jnp.where(is_tall, tall_rows, wide_rows))
     tall = jnp.zeros(shape, jnp.float32).at[:, :small].set(rows[:, : shape[0]].T)
     wide = jnp.zeros(shape, jnp.float32).at[:small, :].set(rows[:, : shape[1]])
     return jnp.where(is_tall, tall, wide)

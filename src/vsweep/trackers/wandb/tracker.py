@@ -8,7 +8,7 @@ from typing import Any
 
 from vsweep.analysis.labels import format_count
 from vsweep.store.reader import StoredSweep
-from vsweep.trackers.console import Bar, stderr_console
+from vsweep.trackers.console import Bar, print_line, stderr_console
 from vsweep.trackers.wandb.options import OFFLINE, WHERE, Options, plan_runs, tracker_mode, tracker_options
 from vsweep.trackers.wandb.runs import Runs
 from vsweep.trackers.wandb.upload_log import FOLDER, UploadLog
@@ -96,7 +96,7 @@ class WandbTracker:
         line, complete = describe_result(report, self._directory, self._arguments)
         self.where, self.unsent = report.where, "" if complete else line
         if complete or not self._sync:
-            self._console.print(line, soft_wrap=True, markup=False)
+            print_line(self._console, line)
 
 
 def describe_result(report: Report, directory: Path, arguments: Mapping[str, str]) -> tuple[str, bool]:
