@@ -16,7 +16,9 @@ import vsweep
 from vsweep.analysis.convergence import downsample_steps
 from vsweep.analysis.marginals import effects, pairs
 from vsweep.analysis.report_data import ReportData
+from vsweep.reports.blocks import Rows
 from vsweep.reports.page import page
+from vsweep.reports.sections import sensitivity
 
 LR, WIDTH = "optimizer.lr", "model.width"
 
@@ -352,6 +354,19 @@ def test_a_metric_that_is_no_loss_has_lines_and_no_sensitivity(tmp_path):
     assert "grad_norm against the learning rate, by model.width" in said
     assert ReportData(made, "grad_norm").loss is None
     assert ReportData(made, "val_accuracy").loss == "val_loss"
+
+
+@pytest.mark.parametrize("axis", [{"loss": ["huber", "squared_error"]}, {"loss.delta": [0.1, 1.0]}])
+def test_losses_that_differ_have_sensitivities_of_their_own(tmp_path, axis):
+    """The cells are ranked by accuracy, which all losses share."""
+    (name,) = axis
+    made = made_up(tmp_path / "kept", {**axis, LR: [0.1, 1.0], "model.width": [4, 8]}, peaked)
+    (rows,) = (block for block in sensitivity(ReportData(made)) if isinstance(block, Rows))
+    known = {row[0].split(" = ")[0]: bool(row[4]) for row in rows.rows}
+    assert known == {name.split(".")[-1]: True, "width": False, "any values": False}
+    assert "rows that mix them have no sensitivity." in text_of(page(made))
+    with pytest.raises(KeyError, match=re.escape(f"sweep.where({axis | {name: axis[name][0]}})")):
+        made.tables.lr_sensitivity("model.width")
 
 
 def test_an_axis_of_one_learning_rate_leaves_the_others_their_lines(tmp_path):

@@ -213,6 +213,10 @@ def sensitivity(data: ReportData) -> Iterator[Content]:
             yield "No cell has finite values at several learning rates."
         return
     yield Choice(("by",), rates)
+    if data.loss and (apart := strata(data.trials, data.loss)):
+        names = " and ".join(data.names.get(path, path) for path in apart)
+        mixed = "rows that mix them have no sensitivity"
+        yield f"{data.loss} is another quantity for each value of {names}: {mixed}."
     columns = ["cells with", "best lr", "tied with it (95 %)", data.metric]
     columns += [f"lr sensitivity ({data.loss})", "range of lr"]
     yield Rows("The best learning rate, and the sensitivity to it", columns, rows, cells, _NOTE)
