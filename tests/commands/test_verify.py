@@ -985,6 +985,9 @@ def test_the_command_confirms(cli, made, copied):
     assert last.startswith(
         f"val_loss of the best cell: {first['mean']:.4g} in the sweep, {first['confirmed']:.4g} on fresh"
     )
+    change = cells["shrinkage"].mean()
+    word = "worse" if change > 0 else "better"
+    assert last.endswith(f"; these cells are {word} by {abs(change):.4g} on average")
     (head,) = [line for line in done.err.splitlines() if "shrinkage " in line]
     assert head.split() == ["width", "in", "the", "sweep", "on", "fresh", "seeds", "shrinkage", "rank"]
 

@@ -51,10 +51,11 @@ def print_confirmation(cells: pd.DataFrame, metric: str) -> None:
         return
     best, shrinkage = cells.iloc[0], float(cells["shrinkage"].mean())
     rank = "still rank 1" if best["rank"] == 1 else f"now rank {int(best['rank'])}"
+    change = "worse" if shrinkage > 0 else "better"
     summary = (
         f"{metric} of the best cell: {format_value(best['mean'])} in the sweep,"
         f" {format_value(best['confirmed'])} on fresh seeds, {rank} of {len(cells)};"
-        f" these cells shrank by {format_value(shrinkage)} on average"
+        f" these cells are {change} by {format_value(abs(shrinkage))} on average"
     )
     print_line(console, summary)
 
