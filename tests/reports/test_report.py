@@ -133,7 +133,7 @@ def test_it_says_what_is_best_and_what_that_rests_on(sweep):
     first = means.loc[sweep.cells()["cell"].iloc[0]]
     assert f"width=8 lr=0.1: val_accuracy {first['mean']:.4g} ± {first['sem']:.2g} at the last step" in said
     assert "the mean ± standard error over 4 seeds" in said
-    assert "6 of 48 trials diverged (12%)." in said
+    assert "6 of 48 trials diverged (12 %)." in said
     assert "lr matters most" in said
 
 
@@ -354,6 +354,13 @@ def test_a_metric_that_is_no_loss_has_lines_and_no_sensitivity(tmp_path):
     assert "grad_norm against the learning rate, by model.width" in said
     assert ReportData(made, "grad_norm").loss is None
     assert ReportData(made, "val_accuracy").loss == "val_loss"
+
+
+def test_a_single_cell_needs_no_median_and_no_range(tmp_path):
+    said = page(made_up(tmp_path / "two", {LR: [0.1, 1.0], "model.width": [4, 8]}, peaked))
+    assert "best of 1 cells" not in said
+    assert "\u2013 stands for" not in said
+    assert "0.1 to 0.1" not in text_of(said)
 
 
 @pytest.mark.parametrize("axis", [{"loss": ["huber", "squared_error"]}, {"loss.delta": [0.1, 1.0]}])

@@ -55,8 +55,9 @@ def effect(data: ReportData, axis: str) -> Chart:
     drawn = figure([box, best], xaxis=category_axis(axis, table["value"].tolist()), yaxis=yaxis)
     note = (
         "Each box is the middle half of all trials with a value; its line is their median, and its whiskers "
-        "end at 5 % and 95 %. Diverged trials are left out. – stands for the cells that lack the field."
+        "end at 5 % and 95 %. Diverged trials are left out."
     )
+    note += " – stands for the cells that lack the field." if table["value"].isna().any() else ""
     return Chart(f"{data.metric} at the last step by {axis}", drawn, note)
 
 
@@ -86,9 +87,9 @@ def importance_bars(importance: Importance, names: Mapping[str, str]) -> Chart:
         bars.append((name, row["share"], row["sem"], PALETTE[len(row["axes"]) - 1]))
     others = effects.drop(shown.index)
     if len(others):
-        bars.append((f"the other {len(others)}", others["share"].sum(), np.nan, GREY))
+        bars.append((f"other effects ({len(others)})", others["share"].sum(), np.nan, GREY))
     if len(names) > 2:
-        bars.append(("three or more", importance.rest, np.nan, GREY))
+        bars.append(("three or more axes", importance.rest, np.nan, GREY))
     if not np.isnan(importance.seed):
         bars.append(("luck: the seed", importance.seed, np.nan, GREY))
     bar_names, shares, errors, bar_colors = zip(*bars, strict=True)

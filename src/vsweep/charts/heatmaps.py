@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from vsweep.analysis.axis_scale import scale
-from vsweep.analysis.cells import rows_of
+from vsweep.analysis.cells import Row, rows_of
 from vsweep.analysis.labels import format_value, format_with_error
 from vsweep.analysis.marginals import HeatMap
 from vsweep.charts.style import Chart, category_axis, cell_points, compact, figure, metric_axis, plain
@@ -68,11 +68,18 @@ def _map(heat_map: HeatMap, show: str) -> Chart:
 def _hover_texts(table: pd.DataFrame, x: str, y: str, metric: str) -> list[str]:
     return [
         f"{x} = {plain(format_value(row['x']))}<br>{y} = {plain(format_value(row['y']))}"
-        f"<br>{metric}, best of {row['cells']:,} cells: {format_with_error(row['best'], row['sem'])}"
-        f"<br>median over them: {format_value(row['median'])}"
+        f"<br>{_best_and_median(row, metric)}"
         f"<br>{row['diverged']:.0%} of {row['trials']:,} trials diverged"
         for row in rows_of(table)
     ]
+
+
+def _best_and_median(row: Row, metric: str) -> str:
+    best = format_with_error(row["best"], row["sem"])
+    if row["cells"] == 1:
+        return f"{metric}: {best}"
+    median = format_value(row["median"])
+    return f"{metric}, best of {row['cells']:,} cells: {best}<br>median over them: {median}"
 
 
 def _colors(values: np.ndarray, metric: str, *, share: bool) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def page(sweep: StoredSweep, metric: str | None = None) -> str:
         title=", ".join(filter(None, (sweep.plan["name"], sweep.only))),
         summary=_summary(subject),
         written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-        best="the best cell" if subject.cells["mean"].notna().any() else "the first cell",
+        best=_first_cell(subject),
         warnings=warnings(sweep),
         sections=contents,
         happened=sweep_facts(sweep),
@@ -90,6 +90,14 @@ def page(sweep: StoredSweep, metric: str | None = None) -> str:
         ),
         plotly=Markup(get_plotlyjs()),
     )
+
+
+def _first_cell(subject: ReportData) -> str:
+    """Name the cell whose command the report shows."""
+    cells = subject.cells
+    if cells["mean"].isna().all():
+        return "the first cell"
+    return "the best cell" if (cells["rank"] == 1).sum() == 1 else "the first of these cells"
 
 
 def _summary(subject: ReportData) -> str:
@@ -196,12 +204,13 @@ def sweep_facts(sweep: StoredSweep) -> list[tuple[str, str]]:
     cells, seeds = trials["cell"].nunique(), trials["seed"].nunique()
     devices = plan["devices"]
     device = f"{devices['devices']} × {devices['kind']} ({devices['platform']})"
+    found = f"{format_count(cells, 'cell')}, {format_count(seeds, 'seed')}"
     # Directories of earlier versions do not record the commit.
     commit = [("commit", plan["commit"] or "not in a git repository")] if "commit" in plan else []
     return [
         ("command", plan["command"]),
         ("started", plan["started"]),
-        ("trials", f"{len(trials):,} finished of {plan['trials']:,}: {cells:,} cells, {seeds:,} seeds"),
+        ("trials", f"{len(trials):,} finished of {plan['trials']:,}: {found}"),
         *_performance(plan),
         ("devices", f"{device}, {format_count(len(plan['programs']), 'compiled program')}"),
         ("versions", ", ".join(f"{name} {number}" for name, number in plan["versions"].items())),
@@ -216,7 +225,10 @@ def sweep_facts(sweep: StoredSweep) -> list[tuple[str, str]]:
 def warnings(sweep: StoredSweep) -> list[str]:
     """Return the warnings that readers should know before they rely on a number."""
     plan, trials = sweep.plan, sweep.trials
-    texts = [f"{name}: {record['note']}" for name, record in plan["data"].items() if record.get("note")]
+    # The name of a single data set is a long list of its fields, which the note does not need.
+    named = len(plan["data"]) > 1
+    notes = {name: record["note"] for name, record in plan["data"].items() if record.get("note")}
+    texts = [f"{name}: {note}" if named else note for name, note in notes.items()]
     missing = plan["trials"] - len(trials)
     if missing > 0 and not sweep.only:
         texts.append(f"{missing:,} of {plan['trials']:,} trials are not finished; the report leaves them out")
@@ -251,7 +263,7 @@ def _performance(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _data(name: str, record: Mapping[str, Any]) -> str:
     rows = {part: record.get(f"{part}_rows") for part in ("train", "val", "test")}
     parts = [f"{count:,} {part}" for part, count in rows.items() if count]
-    parts += [f"{len(record['features'])} features"] if record.get("features") else []
+    parts += [format_count(len(record["features"]), "feature")] if record.get("features") else []
     # Directories of earlier versions lack the description of the targets.
     classes = f"{len(record['classes'])} classes" if record.get("classes") else ""
     parts += filter(None, [record.get("target", classes)])

@@ -150,7 +150,11 @@ def _sentence(text: str, names: Iterable[str] = ()) -> str:
 def good_region(data: ReportData) -> Iterator[Content]:
     """Answer the third question: maps over two axes."""
     count, size = data.diverged, len(data.trials)
-    yield f"{count:,} of {size:,} trials diverged ({count / size:.0%})." if count else "No trial diverged."
+    yield (
+        f"{count:,} of {size:,} trials diverged ({100 * count / size:.0f} %)."
+        if count
+        else "No trial diverged."
+    )
     place = data.by_importance.index
     pairs = sorted(heatmap_pairs(data.trials, data.metric), key=lambda pair: place(pair[0]) + place(pair[1]))
     total = len(data.axes) * (len(data.axes) - 1) // 2
@@ -260,7 +264,8 @@ def _rows(data: ReportData, by: str | None, best: pd.DataFrame) -> list[list[str
 
 
 def _range(row: Mapping[str, Any]) -> str:
-    return f"{format_value(row['low'])} to {format_value(row['high'])}"
+    low, high = format_value(row["low"]), format_value(row["high"])
+    return low if low == high else f"{low} to {high}"
 
 
 _QUESTIONS: dict[str, tuple[str, Callable[[ReportData], Iterator[Content]]]] = {
