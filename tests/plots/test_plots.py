@@ -14,7 +14,7 @@ from vsweep.analysis.convergence import CurveLine, Curves, curves_by
 from vsweep.analysis.marginals import heat_map
 from vsweep.figures import requested_pictures, write_pictures
 from vsweep.metrics import default_metric
-from vsweep.plots.style import LIGHT, PAGE_DARK, draw
+from vsweep.plots.style import LIGHT, PAGE_DARK, draw, grid_shape
 from vsweep.plots.tables import draw_curves, draw_heat_map
 
 LR, WIDTH = "optimizer.lr", "model.width"
@@ -36,6 +36,23 @@ def tiles(figure):
     axes = figure.axes[0]
     texts = {tuple(map(round, text.get_position())): text.get_text() for text in axes.texts}
     return np.ma.filled(axes.images[0].get_array().astype(float), np.nan), texts
+
+
+@pytest.mark.parametrize(
+    ("count", "shape"),
+    [(1, (1, 1)), (2, (1, 2)), (4, (2, 2)), (5, (2, 3)), (7, (2, 4)), (8, (2, 4)), (9, (3, 3)), (12, (4, 3))],
+)
+def test_panels_leave_few_gaps(count, shape):
+    assert grid_shape(count) == shape
+
+
+def test_a_heat_map_of_all_axes_has_no_others(tmp_path):
+    axes = {LR: [0.1, 1.0], WIDTH: [4, 8]}
+    two = made_up(tmp_path / "two", axes, lambda row: row["cell"] / 9)
+    assert heat_map_figure(two, LR, WIDTH).get_suptitle() == "val_accuracy at the last step"
+    three = made_up(tmp_path / "three", {**axes, "model.depth": [1, 2]}, lambda row: row["cell"] / 9)
+    title = heat_map_figure(three, LR, WIDTH).get_suptitle().replace("\n", " ")
+    assert title == "val_accuracy at the last step, best over all other axes"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from vsweep.analysis.labels import COLORS
 from vsweep.store.atomic import write_whole
 
 _DPI = 120
-_MOST_COLUMNS = 3
 Data = TypeVar("Data")
 
 
@@ -99,6 +98,16 @@ def picture(width: float, height: float) -> Picture:
     return Picture(figsize=(width, height), layout="constrained")
 
 
+def grid_shape(count: int) -> tuple[int, int]:
+    """Return the rows and columns of some panels: three columns, or four where these leave fewer gaps."""
+    shapes = []
+    for most in (3, 4):
+        # The number of rows is the least possible, and the panels are spread over them evenly.
+        down = -(-count // most)
+        shapes.append((down, -(-count // down)))
+    return min(shapes, key=lambda shape: shape[0] * shape[1])
+
+
 def draw_panels(
     data: Any,
     style: Style,
@@ -106,7 +115,7 @@ def draw_panels(
     size: tuple[float, float],
     entries: Mapping[str, Any] | None = None,
 ) -> Picture:
-    """Draw the panels of some data in rows of up to three, with titles and a legend.
+    """Draw the panels of some data in rows of up to three or four, with titles and a legend.
 
     Args:
         data: The data, with `title`, `caption` and `panels`, each with a `title` in lines.
@@ -116,9 +125,7 @@ def draw_panels(
         entries: The legend's entries; by default the labeled artists.
     """
     count = len(data.panels)
-    # The number of rows is the least possible, and the panels are spread over them evenly.
-    down = -(-count // _MOST_COLUMNS)
-    across = -(-count // down)
+    down, across = grid_shape(count)
     width, height = (length * (1.5 if count == 1 else 1.0) for length in size)
     figure = picture(width * across + 0.6, height * down + 0.6)
     # The space separates a label from its neighbor's.

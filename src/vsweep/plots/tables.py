@@ -41,7 +41,8 @@ def draw_heat_map(heat_map: HeatMap, style: Style) -> Figure:
         axes.text(column, row, text, ha="center", va="center", color=color, fontsize=8)
     if not np.isnan(values).all():
         figure.colorbar(image, label="mean over seeds")
-    set_title(figure, style, f"{heat_map.metric} at the last step, best over all other axes")
+    choice = ", best over all other axes" if (heat_map.table["cells"] > 1).any() else ""
+    set_title(figure, style, f"{heat_map.metric} at the last step{choice}")
     return figure
 
 
