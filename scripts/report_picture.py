@@ -9,6 +9,8 @@ import vsweep
 
 DOCS = Path(__file__).parents[1] / "docs"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+# The height of a picture in pixels, at most, and the space below its last block.
+HIGHEST, MARGIN = 1350, 4
 # Some relu networks with momentum diverge, which the pictures show.
 WORDS = [
     "data=spirals",
@@ -46,11 +48,13 @@ def main() -> None:
 
 
 def around(tab: Any, sections: tuple[str, ...]) -> dict[str, float]:
-    """Return the rectangle of some sections of a page, cut to a height that fits a README."""
-    boxes = [tab.locator(f"#{name}").bounding_box() for name in sections]
+    """Return the rectangle of some sections of a page, to the end of the last block that fits a README."""
+    ids = ", ".join(f"#{name}, #{name} > *" for name in sections)
+    boxes = [block.bounding_box() for block in tab.locator(ids).all()]
     top = boxes[0]["y"]
-    height = boxes[-1]["y"] + boxes[-1]["height"] - top
-    return {"x": 0, "y": top, "width": tab.viewport_size["width"], "height": min(height, 1150)}
+    ends = [box["y"] + box["height"] - top for box in boxes]
+    height = max(end for end in ends if end <= HIGHEST) + MARGIN
+    return {"x": 0, "y": top, "width": tab.viewport_size["width"], "height": height}
 
 
 if __name__ == "__main__":
