@@ -300,6 +300,8 @@ def test_a_cell_of_which_more_seeds_diverged_is_another():
 
 def test_what_is_said_of_cells_that_are_told_apart():
     assert describe_lead(ranked(0.98765, 0.999)) == "the best cell beats the second with probability 0.988"
+    sure = describe_lead(ranked(0.9999, 1.0))
+    assert sure == "the best cell beats the second with probability above 0.999"
 
 
 def test_what_is_said_of_cells_that_are_not():

@@ -128,7 +128,10 @@ def describe_lead(cells: pd.DataFrame) -> str:
         return "too few seeds to show whether the best cell is better or lucky: set seeds=8"
     count = int(cells["tied"].sum())
     if not count:
-        return f"the best cell beats the second with probability {second['chance']:.3g}"
+        chance = second["chance"]
+        # A probability that is rounded to 1 would be a certainty.
+        text = f"{chance:.3g}" if chance <= 0.999 else "above 0.999"
+        return f"the best cell beats the second with probability {text}"
     text = f"{count:,} of {len(cells):,} cells are statistically tied with the best (≈, 95 %)"
     if pd.notna(second["more_seeds"]) and second["more_seeds"] > 0:
         seeds = format_count(int(second["more_seeds"]), "more seed")
