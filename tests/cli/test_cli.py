@@ -424,7 +424,7 @@ def test_an_installed_wheel_works_from_anywhere(environment, installed, tmp_path
         (None, [], "data.path: no file at 'own.csv'"),
         ("a,y\n1,x\n2,z\n", ["data.target=why"], "data.target: no column 'why'; it takes one of a, y"),
         ("a,y\n1,x\ntwo,z\n", [], "data.features: column 'a' holds text"),
-        ("a,y\n1,x\n,z\n", [], "data.features: column 'a' has 1 missing values (first in row 1)"),
+        ("a,y\n1,x\n,z\n", [], "data.features: column 'a' has 1 missing value (first in row 1, "),
         ("a,y\n1,x\n2,x\n", [], "data.target: one class only ('x')"),
         ("y\nx\nz\n", [], "data.features: no column beside 'y'"),
         (

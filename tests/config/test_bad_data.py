@@ -66,11 +66,15 @@ CSV = {
     "two without a name": (GOOD.replace("a,b", ",", 1), READ + "two columns are called '')"),
     "longer rows": (GOOD.replace("\n", ",9\n").replace(",9", "", 1), READ + "rows have more columns than"),
     "one longer row": (with_cell("1,2,3"), READ),
-    "one shorter row": (GOOD + "3,4\n", "data.target: column 'y' has 1 missing values (first in row 20)"),
-    "an empty cell": (with_cell(""), "data.features: column 'a' has 1 missing values (first in row 4)"),
-    "an empty target": (with_cell("", 5, 2), "data.target: column 'y' has 1 missing values"),
-    "NA": (with_cell("NA"), "data.features: column 'a' has 1 missing values"),
-    "text": (with_cell("two"), "data.features: column 'a' holds text or dates, such as 'two' in row 4; it"),
+    "one shorter row": (GOOD + "3,4\n", "data.target: column 'y' has 1 missing value (first in row 20, "),
+    "an empty cell": (with_cell(""), "data.features: column 'a' has 1 missing value (first in row 4, "),
+    "an empty target": (with_cell("", 5, 2), "data.target: column 'y' has 1 missing value"),
+    "NA": (with_cell("NA"), "data.features: column 'a' has 1 missing value"),
+    "text": (
+        with_cell("two"),
+        "data.features: column 'a' holds text or dates, such as 'two' in row 4; it takes columns of numbers,"
+        " here b",
+    ),
     "a question mark": (
         with_cell("?"),
         "data.features: column 'a' holds text or dates, such as '?' in row 4",
@@ -78,6 +82,10 @@ CSV = {
     "a number with its unit": (
         with_cell("5 kg"),
         "data.features: column 'a' holds text or dates, such as '5 kg'",
+    ),
+    "two columns of text": (
+        "a,b,y\ns,t,x\nu,v,z\n",
+        "data.features: column 'a' holds text or dates, such as 's' in row 0, and likewise 'b'; it takes",
     ),
     "a comma for a point": (with_cell('"1,5"'), "data.features: column 'a' holds text"),
     "a date": (with_cell("2026-01-01"), "data.features: column 'a' holds text or dates"),

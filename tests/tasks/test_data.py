@@ -157,7 +157,7 @@ def test_the_mapping_of_labels_is_kept_with_the_sweep(here):
         (
             {"kind": ["a", None, "b", "a"]},
             {},
-            "data.target: column 'kind' has 1 missing values (first in row 1)",
+            "data.target: column 'kind' has 1 missing value (first in row 1, ",
         ),
         ({}, {"target": "kind", "targets": "numbers"}, "data.target: column 'kind' holds text"),
         ({}, {"features": ["kind", "width"]}, "data.features: 'kind' is the target too"),

@@ -18,6 +18,8 @@ from vsweep.errors import ConfigError, short_repr, suggest
 from vsweep.tasks.data.dataset import RawDataset, repeated
 
 _TAKES = "it takes a file's path or URL"
+# The number of columns that a message lists, at most.
+_MOST_LISTED = 12
 _SCHEMES = ("http://", "https://", "ftp://", "file://")
 
 
@@ -129,21 +131,28 @@ def _table(frame: Any, target: str, features: Sequence[str] | None) -> RawDatase
     for field, name in used:
         missing = frame[name].isna().to_numpy()
         if missing.any():
-            got = f"column {name!r} has {missing.sum()} missing values (first in row {missing.argmax()})"
-            raise ConfigError(field, got, "fill or drop them")
+            count = f"{missing.sum()} missing value{'' if missing.sum() == 1 else 's'}"
+            where = f"first in row {missing.argmax()}, counted from 0 below the header"
+            raise ConfigError(field, f"column {name!r} has {count} ({where})", "fill or drop them")
     if not names:
         raise ConfigError("data.features", f"no column beside {target!r}", "it takes at least one column")
-    x = np.stack([_numbers(frame[name], name) for name in names], axis=1)
+    _check_numbers(frame[names])
+    x = np.stack([frame[name].to_numpy(np.float64) for name in names], axis=1)
     return RawDataset(x, frame[target], tuple(names), "data.target", f"column {target!r}")
 
 
-def _numbers(column: Any, name: str) -> np.ndarray:
+def _check_numbers(columns: Any) -> None:
+    """Check that columns hold numbers. Raises `ConfigError` with the ones that do, if these are few."""
     import pandas as pd
     from pandas.api.types import is_numeric_dtype
 
-    if not is_numeric_dtype(column.dtype):
-        text = column.map(str)
-        row = int(pd.to_numeric(text, errors="coerce").isna().to_numpy().argmax())
-        got = f"column {name!r} holds text or dates, such as {short_repr(text.iloc[row])} in row {row}"
-        raise ConfigError("data.features", got, "it takes columns of numbers")
-    return column.to_numpy(np.float64)
+    usable = [name for name in columns if is_numeric_dtype(columns[name].dtype)]
+    text = [name for name in columns if name not in usable]
+    if text:
+        values = columns[text[0]].map(str)
+        row = int(pd.to_numeric(values, errors="coerce").isna().to_numpy().argmax())
+        others = f", and likewise {', '.join(map(repr, text[1:]))}" if 1 < len(text) <= _MOST_LISTED else ""
+        odd = f"such as {short_repr(values.iloc[row])} in row {row}"
+        listed = f", here {', '.join(usable)}" if 0 < len(usable) <= _MOST_LISTED else ""
+        got = f"column {text[0]!r} holds text or dates, {odd}{others}"
+        raise ConfigError("data.features", got, f"it takes columns of numbers{listed}")
