@@ -147,6 +147,8 @@ def test_a_sweep_that_was_verified_says_so(shown, monkeypatch):
         "verified: 2 of 14 trials retrained alone; their curves differ by at most 2e-07, and their twins' by"
         " 4e-06; the verdict changed for trial 5; chaotic, so that rounding decides the curve: trial 5"
     )
+    exact = describe_verification({**found, "trials": [{**steady, "difference": 0.0}, chaotic]})
+    assert "their curves differ by at most 0, and" in exact
 
 
 def test_of_one_seed_and_no_test_nothing_is_claimed(shown, monkeypatch):

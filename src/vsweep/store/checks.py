@@ -21,7 +21,7 @@ def describe_verification(record: Mapping[str, Any]) -> str:
     line = f"verified: {record['checked']} of {record['of']:,} trials retrained alone"
     if steady:
         difference, twin = (max(trial[key] for trial in steady) for key in ("difference", "twin"))
-        line += f"; their curves differ by at most {difference:.0e}, and their twins' by {twin:.0e}"
+        line += f"; their curves differ by at most {difference:.1g}, and their twins' by {twin:.1g}"
     # Records of earlier versions do not have it.
     if record.get("wrong"):
         line += (
