@@ -178,7 +178,7 @@ def test_the_constant_guess_is_that_of_scikit_learn(tmp_path, data):
         }
     for name, value in want.items():
         assert made.baseline[f"val_{name}"] == pytest.approx(value)
-    assert "No cell is better than a constant guess" in made.report().read_text()
+    assert "The best cell is no better than a constant guess" in made.report().read_text()
 
 
 def test_a_target_far_from_zero_keeps_its_digits(tmp_path):
@@ -336,6 +336,17 @@ def test_the_constant_guess_of_each_data_set_stands_beside_its_best_cell(tmp_pat
         assert f" {record['val_accuracy']:.4g} for data={row['data']}" in text
     assert made.baseline == {}
     assert "onstant guess" in made.report().read_text()
+
+
+def test_where_a_loss_ranks_the_constant_guess_is_compared_by_a_score(tmp_path):
+    """The losses of two data sets have nothing in common, and a guess has scores alone."""
+    made = sweep(tmp_path, "grid.data=[iris,diabetes]", "model=mlp", "model.width=4", "steps=20")
+    text = describe_baseline(made, made.metric, made.cells())
+    guesses = [data["baseline"] for data in made.plan["data"].values()]
+    want = {name: guess[name] for guess in guesses for name in ("val_accuracy", "val_rmse") if name in guess}
+    assert made.metric == "val_loss"
+    for name, value in want.items():
+        assert f"{name} {value:.4g} for data=" in text
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,13 @@ def test_a_record_keeps_the_keys_that_older_directories_have():
     assert record["padding_waste"] == round(program.padding_fraction, 4)
 
 
+def test_a_plan_says_that_classes_are_not_scaled():
+    words = ["grid.data=[iris,diabetes]", "data.standardize_target=true"]
+    note = "note: data.standardize_target=true changes nothing, since data=iris has classes"
+    assert [line for line in as_text("x", plan(*words)).splitlines() if line.startswith("note:")] == [note]
+    assert "note:" not in as_text("x", plan("data=iris"))
+
+
 def test_a_plan_says_what_targets_are(here):
     assert "\n  data iris: 3 classes: setosa 50, versicolor 50, virginica 50\n" in as_text(
         "x", plan("data=iris")

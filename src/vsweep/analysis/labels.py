@@ -50,6 +50,13 @@ def format_with_error(mean: float, sem: float) -> str:
     return format_value(mean) + ("" if pd.isna(sem) else f" ± {sem:.2g}")
 
 
+def format_bytes(n: float) -> str:
+    """Format a number of bytes in KiB, MiB or GiB."""
+    power = min(3, max(1, int(np.log2(max(n, 1)) // 10)))
+    n /= 2 ** (10 * power)
+    return f"{n:.{0 if n >= 9.5 else 1}f} {('KiB', 'MiB', 'GiB')[power - 1]}"
+
+
 def format_count(count: int, noun: str) -> str:
     """Format a number of things, as in `1 run` and `1,200 runs`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

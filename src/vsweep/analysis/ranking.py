@@ -17,6 +17,7 @@ from vsweep.metrics import (
     higher_is_better,
     is_parameter,
     is_share,
+    preferred_metric,
     strata,
     stratum_of,
 )
@@ -271,31 +272,45 @@ def describe_divergence(trials: pd.DataFrame, limit: float | None) -> str:
 def describe_baseline(sweep: StoredSweep, metric: str, cells: pd.DataFrame) -> str:
     """Compare the best cell of each stratum with a constant guess; return nothing if no guess is known.
 
+    Where a guess has no value of the metric, as of a loss, both are compared by the preferred metric that
+    the guess and the cell have.
+
     Args:
         sweep: The sweep.
         metric: The metric that ranks.
         cells: The cells, ranked by the metric.
     """
     guesses, beaten = [], []
-    firsts = cells[(cells["rank"] == 1) & cells["mean"].notna()]
     apart = strata(sweep.trials, metric)
-    rows: Any = firsts.to_dict("records")
+    rows: Any = cells[(cells["rank"] == 1) & cells["mean"].notna()].to_dict("records")
     for row in rows:
-        guess = sweep.baseline_of(int(row["cell"])).get(metric, np.nan)
+        own = sweep.trials[sweep.trials["cell"] == row["cell"]]
+        baseline = sweep.baseline_of(int(row["cell"]))
+        name = metric if metric in baseline else _preferred_of_both(own, baseline)
+        guess = baseline.get(name, np.nan)
         if pd.isna(guess):
             continue
-        name = cell_label(row, [axis for axis in apart if axis in row])
-        guesses.append(format_value(guess) + (f" for {name}" if name else ""))
-        ahead = row["mean"] - guess if higher_is_better(metric) else guess - row["mean"]
+        mean = final_values(own, name).mean()
+        label = cell_label(row, [axis for axis in apart if axis in row])
+        where = f" for {label}" if label else ""
+        guesses.append(f"{name} {format_value(guess)}{where}")
+        ahead = mean - guess if higher_is_better(name) else guess - mean
         # A model that is the constant guess differs from it by rounding.
         if ahead <= _ROUNDING * abs(guess):
-            beaten.append(f" for {name}" if name else "")
+            beaten.append(where)
     if not guesses:
         return ""
     more = [f"{len(guesses) - _MOST_GUESSES} more"] if len(guesses) > _MOST_GUESSES else []
     listed = ", ".join([*guesses[:_MOST_GUESSES], *more])
-    text = f"a constant guess (the most frequent class, or the mean) has {metric} {listed}"
-    return f"no cell is better than a constant guess{','.join(beaten)}: {text}" if beaten else text
+    text = f"a constant guess (the most frequent class, or the mean) has {listed}"
+    return f"the best cell is no better than a constant guess{','.join(beaten)}: {text}" if beaten else text
+
+
+def _preferred_of_both(trials: pd.DataFrame, baseline: Mapping[str, float]) -> str:
+    """Return the preferred metric that these trials and their constant guess have."""
+    return preferred_metric(
+        name for name in baseline if f"final_{name}" in trials and final_values(trials, name).notna().any()
+    )
 
 
 def recorded_parameters(trials: pd.DataFrame) -> list[str]:

@@ -15,6 +15,7 @@ from vsweep.config.spec import make_spec
 from vsweep.config.to_overrides import cell_values
 from vsweep.config.user_input import UserConfig
 from vsweep.errors import ConfigError
+from vsweep.metrics import chosen_metric
 from vsweep.results import Sweep
 
 
@@ -45,7 +46,9 @@ def _fields(
         got = f"no trial {trial} in {str(directory)!r}"
         raise ConfigError("trial", got, f"it has {len(number):,} trials, numbered up to {number[-1]}")
     cell = spec.cell(int(spec.grid.cells[row[position]]))
-    return cell_values(cell) | {"seeds": [int(seeds[position])]}
+    metric = chosen_metric(spec.raw)
+    chosen = {} if metric is None else {"metric": metric}
+    return cell_values(cell) | {"seeds": [int(seeds[position])]} | chosen
 
 
 class Reproduced(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vsweep.analysis.labels import describe_target_scales, format_count
+from vsweep.analysis.labels import describe_target_scales, format_bytes, format_count
 from vsweep.config.validate import as_dict, leaves
 from vsweep.engine.inputs import Inputs
 from vsweep.engine.plan import Plan, Program
@@ -240,7 +240,7 @@ def as_text(name: str, plan: Plan) -> str:
         if i in grid.followers:
             note = f", follows {' and '.join(grid.follows[grid.followers.index(i)])}{note}"
         lines.append(f"  {axis.path}: {', '.join(shown)} ({len(values)}){note}")
-    notes = [*plan.notes, *(split.dataset.note for split in plan.splits.values())]
+    notes = [*plan.notes, *_notes_on_classes(plan), *(split.dataset.note for split in plan.splits.values())]
     lines = [*(f"note: {note}" for note in reversed(notes) if note), *lines]
     lines += _data_lines(plan)
     scales = describe_target_scales(program.inputs.target.scale for program in plan.programs)
@@ -249,6 +249,15 @@ def as_text(name: str, plan: Plan) -> str:
     lines += [f"  program {i}: {_program_text(program)}" for i, program in enumerate(plan.programs, 1)]
     lines.append(f"  predicted: {_prediction(plan)}")
     return "\n".join(lines)
+
+
+def _notes_on_classes(plan: Plan) -> list[str]:
+    """Return a note for each data set of classes whose targets a config asks to scale."""
+    asked = [p.inputs for p in plan.programs if p.inputs.config.standardize_target is True]
+    names = {inputs.config.data.label for inputs in asked if inputs.split.dataset.classes}
+    return [
+        f"data.standardize_target=true changes nothing, since data={n} has classes" for n in sorted(names)
+    ]
 
 
 def _baseline_text(split: Split) -> str:
@@ -285,7 +294,7 @@ def _program_text(program: Program) -> str:
         parts.append(f"padded to width {program.width}: {waste}")
     parts.append(
         f"{_seconds(program.compile_s)} to compile and {_seconds(program.train_s)} to train,"
-        f" {_bytes(program.device_bytes)} of memory per device"
+        f" {format_bytes(program.device_bytes)} of memory per device"
     )
     return ", ".join(parts)
 
@@ -295,12 +304,6 @@ def _seconds(s: float) -> str:
         if s >= 2 * length:
             return f"{s / length:.1f} {unit}"
     return "under 0.1 s" if s < 0.1 else f"{s:.0f} s" if s >= 9.5 else f"{s:.1f} s"
-
-
-def _bytes(n: float) -> str:
-    power = min(3, max(1, int(np.log2(max(n, 1)) // 10)))
-    n /= 2 ** (10 * power)
-    return f"{n:.{0 if n >= 9.5 else 1}f} {('KiB', 'MiB', 'GiB')[power - 1]}"
 
 
 def _value_text(value: Any) -> str:

@@ -17,6 +17,7 @@ from plotly.offline import get_plotlyjs
 
 from vsweep.analysis.labels import (
     describe_target_scales,
+    format_bytes,
     format_count,
     format_distinct_values,
     short_axis_names,
@@ -252,11 +253,11 @@ def _performance(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
         for name, spent in seconds.items()
     ]
     speed, total = record["trials"] / seconds["total"], seconds["total"]
-    used, predicted_bytes = (record[name] / 2**20 for name in ("device_bytes", "predicted_device_bytes"))
+    used, expected = (format_bytes(record[name]) for name in ("device_bytes", "predicted_device_bytes"))
     return [
         ("time", ", ".join(parts) + "; these overlap in part"),
         ("speed", f"{speed:,.3g} trials per second: {record['trials']:,} in {total:.1f} s"),
-        ("memory", f"{used:.1f} MiB per device (predicted {predicted_bytes:.1f})"),
+        ("memory", f"{used} per device (predicted {expected})"),
     ]
 
 

@@ -76,8 +76,9 @@ def extend(
         raise ConfigError(
             "dir",
             f"{str(directory)!r} holds {len(unknown):,} trials that are not in this sweep",
-            f"it takes the same sweep, or one with more seeds, values or steps; give another dir, or"
-            f" continue with the sweep that it holds: vsweep resume {shlex.quote(str(directory))}",
+            "it takes the same sweep, or one with more seeds, values or steps; give another dir, or continue"
+            f" with the sweep that it holds: vsweep resume {shlex.quote(str(directory))}, followed by the"
+            " overrides that change",
         )
     folder = directory / _NEW_FILES
     if folder.exists():

@@ -22,7 +22,13 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from vsweep.analysis.labels import format_count, format_value, format_with_error, short_axis_names
+from vsweep.analysis.labels import (
+    format_bytes,
+    format_count,
+    format_value,
+    format_with_error,
+    short_axis_names,
+)
 from vsweep.analysis.minima import describe_ends
 from vsweep.analysis.ranking import (
     describe_baseline,
@@ -255,9 +261,9 @@ def _describe_time(record: Mapping[str, Any]) -> str:
         for name, spent in seconds.items()
         if name != "total"
     )
-    used, expected = (record[name] / 2**20 for name in ("device_bytes", "predicted_device_bytes"))
+    used, expected = (format_bytes(record[name]) for name in ("device_bytes", "predicted_device_bytes"))
     total = f"{seconds['total']:.1f} s (predicted {predicted['total']:.1f})"
-    return f"trained in {total}: {parts}; {used:.0f} MiB per device ({expected:.0f})"
+    return f"trained in {total}: {parts}; {used} per device ({expected})"
 
 
 def _pictures(sweep: StoredSweep) -> list[str]:

@@ -17,7 +17,7 @@ from vsweep.analysis.cells import rows_of
 from vsweep.analysis.convergence import aggregate_seeds, cell_summary, downsample
 from vsweep.analysis.labels import cell_label
 from vsweep.analysis.ranking import rank_cells
-from vsweep.metrics import axes_of, followers_of, higher_is_better, preferred_metric
+from vsweep.metrics import axes_of, chosen_metric, followers_of, higher_is_better, preferred_metric
 from vsweep.store.reader import StoredSweep
 from vsweep.store.writer import read_curves
 
@@ -116,9 +116,10 @@ class Runs:
             curves = aggregate_seeds(trials, curves).reset_index()
         by_number = dict(iter(curves.groupby(self.level)))
         parts: Any = trials.groupby(self.level)
+        chosen = chosen_metric(self.sweep.config)
         for number, part in parts:
             run = self._trial_run(part) if self.level == "trial" else self._cell_run(part)
-            rows = _rows(by_number[number].drop(columns=self.level), part["diverged_at"], most_rows)
+            rows = _rows(by_number[number].drop(columns=self.level), part["diverged_at"], most_rows, chosen)
             yield self._finish(run._replace(id=self._hash(self.level, *part["identity"]), rows=rows))
 
     def _trial_run(self, trials: pd.DataFrame) -> Run:
@@ -208,12 +209,20 @@ def config_path(sweep: StoredSweep, axis: str) -> str:
     return f"{axis}.name" if isinstance(sweep.config.get(axis), dict) else axis
 
 
-def _rows(curve: pd.DataFrame, diverged_at: Iterable[Any], most: int) -> Rows:
-    """Return at most `most` rows of a curve, the best one and those of the divergence among them."""
+def _rows(curve: pd.DataFrame, diverged_at: Iterable[Any], most: int, chosen: str | None) -> Rows:
+    """Return at most `most` rows of a curve, the best one and those of the divergence among them.
+
+    Args:
+        curve: A row per recorded step.
+        diverged_at: The steps of the divergence.
+        most: The number of rows.
+        chosen: The metric that the config names; None for the preferred one of the curve.
+    """
     steps = curve["step"].to_numpy()
     keep = [int(np.searchsorted(steps, step)) for step in diverged_at if pd.notna(step)]
     # The choice depends only on this curve, so its rows do not change if more trials are trained.
-    metric = preferred_metric(str(name) for name in curve if curve[name].notna().any())
+    preferred = preferred_metric(str(name) for name in curve if curve[name].notna().any())
+    metric = chosen if chosen is not None and chosen in curve else preferred
     if metric in curve and curve[metric].notna().any():
         values = curve[metric].to_numpy(float)
         keep.insert(0, int(np.nanargmax(values if higher_is_better(metric) else -values)))
