@@ -353,7 +353,7 @@ def test_a_directory_of_before_keeps_its_targets_its_split_and_its_trials(here, 
     kept = {path: path.read_bytes() for path in (here / "old" / "curves").iterdir()}
     as_of_0_1(here / "old")
     # No field of the names that the data have in `plan.json` is newer.
-    assert "stratify" not in str(before.plan["data"])
+    assert "stratify" not in str([*before.plan["data"]])
     old = vsweep.load("old", **own)
     pd.testing.assert_frame_equal(old.trials, before.trials)
     labels = old.predictor(0)(x if source != "bundled" else np.zeros((3, 4)))

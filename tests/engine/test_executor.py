@@ -81,7 +81,7 @@ def test_any_segment_gives_the_same_curves_and_its_rest_to_the_bit(uncut, segmen
         *later, again = list(executor.train(planned, trial_mesh(), underway=[moment]))
         assert [each.records for each in later] == list(range(moment.records + size, 6, size))
         assert again.rows.tolist() == last.rows.tolist()
-        for kind in ("metrics", "test"):
+        for kind in ("metrics", "final"):
             for name, values in getattr(last, kind).items():
                 assert getattr(again, kind)[name].tobytes() == values.tobytes(), name
 

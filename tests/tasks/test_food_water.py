@@ -112,9 +112,9 @@ def test_a_path_that_is_wrong_is_refused(here, cache, path):
         ({"Label": ["food", "fire", "water", "food"]}, "column 'Label' holds 'fire'"),
         ({"Label": [0, 1, 2, 0]}, "column 'Label' holds '2'"),
         ({"Label": [0, 1, 0.5, 0]}, "column 'Label' holds '0.5'"),
-        ({"Label": ["food", None, "water", "food"]}, "column 'Label' has 1 missing values"),
+        ({"Label": ["food", None, "water", "food"]}, "column 'Label' has 1 missing value ("),
         ({"Embedding_dim_1": list("abcd")}, "column 'Embedding_dim_1' holds text"),
-        ({"Embedding_dim_2": [1.0, None, 2.0, 3.0]}, "column 'Embedding_dim_2' has 1 missing values"),
+        ({"Embedding_dim_2": [1.0, None, 2.0, 3.0]}, "column 'Embedding_dim_2' has 1 missing value ("),
     ],
 )
 def test_a_file_that_holds_something_else_is_refused(here, change, message):
