@@ -21,7 +21,7 @@ _HIGHER = ("_accuracy", "_f1", "_auc", f"_{R2}")
 # The scores that have the same definition whatever the loss is.
 _SCORES = (*_HIGHER, "_rmse", "_mae")
 # Fields of the data that change neither the examples nor the meaning of a score.
-_SAME_EXAMPLES = (
+SAME_EXAMPLES = (
     "batch_size",
     "val_fraction",
     "test_fraction",
@@ -30,7 +30,8 @@ _SAME_EXAMPLES = (
     "standardize_target",
     "stratify",
 )
-_OWN = "own"
+# The choice of a group that is a function of the user's own.
+OWN = "own"
 
 
 def higher_is_better(metric: str) -> bool:
@@ -111,11 +112,11 @@ def strata(trials: pd.DataFrame, metric: str) -> list[str]:
         if group == "loss":
             return not is_score
         if axis == "model":
-            names = trials[axis] == _OWN
+            names = trials[axis] == OWN
             return bool(scaled and names.any() and not names.all())
         if group != "data" or field == "batch_size":
             return False
-        return scaled or field not in _SAME_EXAMPLES
+        return scaled or field not in SAME_EXAMPLES
 
     fields = [*axes_of(trials), *followers_of(trials)]
     return [path for path in fields if differs(path) and trials[path].nunique(dropna=False) > 1]

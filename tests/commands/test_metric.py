@@ -403,3 +403,10 @@ def test_the_leading_cells_are_some_of_each_that_can_be_compared():
     assert leading_cells(cells, 6)["rank"].tolist() == [1, 2, 3, 1, 2, 3]
     assert leading_cells(cells.head(10), 6)["rank"].tolist() == [1, 2, 3, 4, 5, 6]
     assert leading_cells(pd.DataFrame({"rank": [1] * 9}), 4)["rank"].tolist() == [1] * 4
+
+
+def test_a_trial_that_is_trained_again_keeps_the_metric(tmp_path):
+    made = sweep(tmp_path, "data=iris", "model=logistic", "metric=val_f1", "steps=2")
+    again = vsweep.reproduce(made.directory, 0, to=tmp_path / "again")
+    assert again.sweep.metric == "val_f1"
+    assert "metric=val_f1" in again.overrides

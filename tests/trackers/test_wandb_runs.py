@@ -311,3 +311,13 @@ def test_a_cell_has_a_run_once_all_its_seeds_are_there(long):
     cells = long.trials["cell"].drop_duplicates().tolist()
     assert list(runs.ids.values()) == cells[:-1]
     assert not runs.complete
+
+
+def test_the_row_of_the_best_is_that_of_the_metric_that_ranks(tmp_path):
+    words = ["data=iris", "model=mlp", "model.width=4", "optimizer.lr=1.0", "steps=60", "record_every=1"]
+    words += ["metric=train_accuracy", "tracker=none", "verify=false", f"dir={tmp_path / 'kept'}"]
+    curves = vsweep.sweep(words, quiet=True).curves.set_index("step")
+    best, other = (int(curves[f"{part}_accuracy"].idxmax()) for part in ("train", "val"))
+    assert 0 < best != other
+    (run,) = Runs(tmp_path / "kept", "trial").build([0], 3)
+    assert [step for step, _ in run.rows] == [0, best, 60]

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from vsweep.errors import ConfigError, short_repr
-from vsweep.metrics import R2
+from vsweep.metrics import OWN as OWN
+from vsweep.metrics import R2, SAME_EXAMPLES
 from vsweep.tasks.data.builtin import DATASETS
 from vsweep.tasks.data.targets import BY_TYPE, KINDS
 from vsweep.tasks.initializers import INITIALIZERS
@@ -214,7 +215,6 @@ METRICS = (
     *(f"{part}_{name}" for part in ("val", "train") for name in ("loss", *CLASS_SCORES, *NUMBER_SCORES, R2)),
 )
 
-OWN = "own"
 AUTO = "auto"
 # A free point in place of a model: its coordinates are the parameters, and the loss is a function of them.
 POINT = "point"
@@ -300,16 +300,7 @@ SWEEP_FIELDS: dict[str, Constraint] = {
     "tracker.wandb.entity": PROJECT.or_null(),
 }
 # Every data set has these fields.
-EVERY_DATASET = (
-    "targets",
-    "batch_size",
-    "val_fraction",
-    "test_fraction",
-    "split_seed",
-    "standardize",
-    "standardize_target",
-    "stratify",
-)
+EVERY_DATASET = ("targets", *SAME_EXAMPLES)
 # Directories of earlier versions lack these fields; with these values a sweep is what it was then.
 BEFORE: dict[str, Any] = {
     "data.targets": BY_TYPE,
