@@ -527,6 +527,14 @@ def test_a_sweep_file_may_name_its_groups(here, groups):
     ]
 
 
+def test_the_name_in_a_mapping_of_a_sweep_file_chooses_the_group_with_its_fields(here):
+    (here / "sweeps").mkdir()
+    (here / "sweeps" / "named.yaml").write_text("data: {name: spirals, rows: 50}\nmodel: {name: logistic}\n")
+    (config,) = study(["sweep=named", "tracker=none"]).variants.values()
+    assert (config.data.name, config.data.fields["rows"], config.data.fields["arms"]) == ("spirals", 50, 4)
+    assert (config.model.name, "width" in config.model.fields) == ("logistic", False)
+
+
 def test_a_sweep_file_replaces_what_those_in_its_defaults_say(here):
     (here / "sweeps").mkdir()
     files = {
