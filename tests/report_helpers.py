@@ -60,7 +60,7 @@ def written(folder, trials, curves, **plan):
     """A directory of these tables."""
     (folder / "curves").mkdir(parents=True)
     trials.to_parquet(folder / "trials.parquet", index=False)
-    curves.to_parquet(folder / "curves" / "0.parquet", index=False)
+    curves.to_parquet(folder / "curves" / "part-000000.parquet", index=False)
     data = {
         "features": ["a", "b", "c"],
         "classes": ["0", "1"],

@@ -21,6 +21,10 @@ class StoreError(OSError):
     """A sweep's directory can no longer be written; the message says what is kept, and how to continue."""
 
 
+class DamagedError(StoreError):
+    """A file of a sweep's directory is damaged or lost; the message says how to restore it."""
+
+
 class ServiceError(RuntimeError):
     """A service on the network failed; the message says why."""
 

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from vsweep.plots.style import draw, save_figure
 from vsweep.plots.tables import draw_curves, draw_heat_map
 from vsweep.plots.task import TASK_PICTURES
 from vsweep.store.atomic import write_whole
-from vsweep.store.reader import PICTURES, StoredSweep
+from vsweep.store.files import PICTURES
+from vsweep.store.reader import StoredSweep
 
 # The argument that restricts any picture to some cells, and the arguments that are axes.
 _WHERE, _AXES = "where", ("x", "y", "by", "axis")
@@ -356,7 +358,10 @@ def write_pictures(sweep: StoredSweep, pictures: Sequence[tuple[str, Mapping[str
         file = "-".join(parts).replace("=_", "=")[:120] + _ending(name, options)
         try:
             plots = Plots(restrict(sweep, where) if where else sweep)
-            getattr(plots, name)(**options, path=sweep.directory / PICTURES / file)
+            # A picture is drawn elsewhere, since only the store opens files in the directory.
+            with tempfile.TemporaryDirectory() as folder:
+                getattr(plots, name)(**options, path=Path(folder, file))
+                sweep.files.write_bytes(f"{PICTURES}/{file}", Path(folder, file).read_bytes())
             reasons[file] = ""
         except OSError:
             raise

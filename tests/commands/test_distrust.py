@@ -9,12 +9,13 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from store_helpers import forge
 
 import vsweep
 from vsweep.engine.trial_id import fingerprint
 from vsweep.errors import ConfigError, ServiceError
-from vsweep.store import writer
-from vsweep.store.atomic import write_yaml
+from vsweep.store.atomic import encode_line
+from vsweep.store.files import Files
 from vsweep.store.writer import FORMAT, Store
 from vsweep.tasks.models import Model
 from vsweep.training.vectorize import NUMERICS
@@ -38,6 +39,7 @@ def trained(tmp_path_factory):
 def kept(here, trained):
     """A copy of the sweep, in `kept`."""
     shutil.copytree(trained, here, dirs_exist_ok=True)
+    shutil.copytree("kept", "trained")
     return Path("kept")
 
 
@@ -51,18 +53,20 @@ def test_dying_while_it_is_extended_to_more_steps_loses_no_trial(here, monkeypat
     vsweep.sweep([*words, "keep.state=true", "segment=2"], quiet=True)
     texts = []
 
-    def write(path, config):
-        texts.append(path)
+    write_yaml = Files.write_yaml
+
+    def write(files, name, config):
+        texts.append(name)
         if len(texts) == 2 and not after:
             raise Died
-        write_yaml(path, config)
+        write_yaml(files, name, config)
 
     def die(self):
         raise Died
 
     with monkeypatch.context() as patch:
         # The config is written with the new numbers, and again when the directory is open.
-        patch.setattr(writer, "write_yaml", write)
+        patch.setattr(Files, "write_yaml", write)
         patch.setattr(Store, "underway", die)
         with pytest.raises(Died):
             vsweep.resume("kept", ["steps=8"], quiet=True)
@@ -122,6 +126,7 @@ def test_pictures_that_a_plan_notes_are_taken_away_in_the_directory_alone(here, 
     (kept / "pictures" / "old.png").write_bytes(b"old")
     plan = json.loads((kept / "plan.json").read_text()) | {"pictures": noted}
     (kept / "plan.json").write_text(json.dumps(plan))
+    forge(kept)
     done = cli("resume", "kept", "seeds=3")
     assert done.status == 0, done.err
     assert (here / "mine.png").read_bytes() == b"mine"
@@ -161,6 +166,7 @@ def test_a_directory_that_one_stands_in_runs_no_code(here, kept, cli, monkeypatc
     plan["study"]["variants"][0]["config"]["model"] = {"name": "own", "_target_": "theirs.line"}
     plan["trials"] = 3
     (kept / "plan.json").write_text(json.dumps(plan))
+    forge(kept)
     monkeypatch.chdir(kept)
     done = cli(command, ".")
     assert done.status == 2, done.err
@@ -174,8 +180,10 @@ def test_a_recorded_function_is_asked_for_by_allow_targets(here, kept, cli):
     plan = json.loads((kept / "plan.json").read_text())
     plan["study"]["variants"][0]["config"]["model"] = {"name": "own", "_target_": "os.getcwd"}
     (kept / "plan.json").write_text(json.dumps(plan))
+    forge(kept)
     config = (kept / "config.yaml").read_text().replace("allow_targets: []", "allow_targets: [os, posix]")
     (kept / "config.yaml").write_text(config)
+    forge(kept)
     done = cli("resume", "kept")
     assert done.status == 2
     assert "give allow_targets=[os] on the command line" in done.err
@@ -186,14 +194,11 @@ def test_a_recorded_function_is_asked_for_by_allow_targets(here, kept, cli):
     [
         {},
         {"format": 2},
-        {"format": FORMAT},
-        {"format": FORMAT, "numerics": NUMERICS},
-        {"format": FORMAT, "numerics": NUMERICS, "versions": 3},
-        [],
     ],
 )
-def test_a_plan_that_says_too_little_is_one_message(kept, cli, plan):
+def test_a_plan_of_another_version_is_one_message(kept, cli, plan):
     (kept / "plan.json").write_text(json.dumps(plan))
+    forge(kept)
     before = {path: path.read_bytes() for path in kept.rglob("*.parquet")}
     for words in (["resume", "kept"], ["resume", "kept", "seeds=3"], ["verify", "kept"]):
         done = cli(*words)
@@ -201,6 +206,63 @@ def test_a_plan_that_says_too_little_is_one_message(kept, cli, plan):
         assert done.err.startswith("vsweep: dir: ")
         assert done.err.count("\n") == 1
     assert {path: path.read_bytes() for path in kept.rglob("*.parquet")} == before
+
+
+DEEP = 100_000
+GARBAGE = {
+    "plan.json": [
+        "null",
+        "[]",
+        "3",
+        "[" * DEEP,
+        "\0\1\2",
+        "",
+        json.dumps({"format": FORMAT}),
+        json.dumps({"format": FORMAT, "numerics": NUMERICS}),
+        json.dumps({"format": FORMAT, "numerics": NUMERICS, "versions": 3}),
+    ],
+    "config.yaml": [
+        "null",
+        "[]",
+        "3",
+        "[" * 5000,
+        "\0\1",
+        "",
+        "a: [",
+        "model: 3",
+        "&a [*a]",
+        "data: &a {b: *a}",
+    ],
+    "verify.json": ["null", "[]", "{}", "[" * DEEP, '{"checked": "x", "of": 1, "trials": []}'],
+    "trials.parquet": ["", "PAR1", "null", "x" * 1000],
+    "curves/part-000000.parquet": ["", "PAR1", "x" * 1000],
+    "ledger/log.jsonl": ["", "null", encode_line({"part": "x"}).decode(), encode_line({"part": -1}).decode()],
+    "examples/0.parquet": ["", "x" * 1000],
+}
+COMMANDS = [["report", "kept"], ["resume", "kept"], ["resume", "kept", "seeds=3"], ["verify", "kept", "k=1"]]
+
+
+@pytest.mark.parametrize("name", GARBAGE)
+def test_garbage_is_one_message_or_is_mended(here, kept, cli, name):
+    """A person can take the checksums away, and an earlier version wrote none."""
+    for text in GARBAGE[name]:
+        for words in COMMANDS:
+            shutil.rmtree("kept")
+            shutil.copytree(here / "trained", "kept")
+            (kept / name).parent.mkdir(exist_ok=True)
+            (kept / name).write_text(text)
+            forge(kept)
+            done = cli(*words)
+            assert done.status in (0, 1, 2), (words, text[:80], done.err)
+            assert "Traceback" not in done.err
+            if done.status:
+                # A finished sweep is shown first.
+                *shown, message = done.err.splitlines()
+                assert message.startswith("vsweep: ")
+                assert "kept" in message
+                assert not shown or (name, words[0]) == ("verify.json", "resume")
+            elif words[0] == "resume":
+                assert len(vsweep.load("kept").curves) >= 6
 
 
 def make(factor, table=(1, 2)):

@@ -11,6 +11,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import f1_score, r2_score, root_mean_squared_error
+from store_helpers import forge
 
 import vsweep
 from vsweep.analysis.ranking import describe_baseline, is_seedless, leading_cells
@@ -379,9 +380,11 @@ def test_a_directory_of_before_these_metrics_goes_on_as_it_was(tmp_path):
     text = (made.directory / "config.yaml").read_text()
     lines = [line for line in text.splitlines() if "metric:" not in line and "standardize_target" not in line]
     (made.directory / "config.yaml").write_text("\n".join(lines) + "\n")
+    forge(made.directory)
     plan = json.loads((made.directory / "plan.json").read_text())
     plan["study"]["words"] = [word for word in plan["study"]["words"] if word not in later]
     (made.directory / "plan.json").write_text(json.dumps(plan))
+    forge(made.directory)
     more = vsweep.resume(made.directory, ["seeds=2"], quiet=True)
     assert len(more.trials) == 2
     assert more.trials["identity"][0] == "9d074497a99f1b3a79c0292d931b6def"

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from fault_helpers import contents, same
 from jax import random
+from store_helpers import forge
 
 import vsweep
 from vsweep.config.spec import make_spec
@@ -332,7 +333,9 @@ def as_of_0_1(directory):
         for name in ("labels", "label_type", "target"):
             data.pop(name, None)
     (directory / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    forge(directory)
     (directory / "plan.json").write_text(json.dumps(plan))
+    forge(directory)
 
 
 RULES_OF_0_1 = ["data.targets=by_type", "data.stratify=false"]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from fault_helpers import WORDS, parts, same, when
+from store_helpers import forge
 
 import vsweep
 
@@ -151,6 +152,7 @@ def test_a_finished_sweep_trains_nothing(zygote, undisturbed, kept, tmp_path):
 def test_a_directory_of_another_version_is_refused(kept, cli, change):
     plan = json.loads((kept / "plan.json").read_text()) | change
     (kept / "plan.json").write_text(json.dumps(plan))
+    forge(kept)
     before = {path: path.read_bytes() for path in kept.rglob("*.parquet")}
     for words in (["resume", "kept"], ["run", *WORDS, "dir=kept", "seeds=13"]):
         done = cli(*words)

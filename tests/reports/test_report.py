@@ -11,6 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 from report_helpers import made_up, written
+from store_helpers import forge
 
 import vsweep
 from vsweep.analysis.convergence import downsample_steps
@@ -185,6 +186,7 @@ def test_a_sweep_that_is_not_finished_is_reported_as_far_as_it_is(tmp_path, swee
     made = written(tmp_path / "kept", some, sweep.curves[sweep.curves["trial"].isin(some["trial"])])
     record = json.loads((made.directory / "plan.json").read_text()) | {"trials": 48}
     (made.directory / "plan.json").write_text(json.dumps(record))
+    forge(made.directory)
     said = text_of(page(vsweep.Sweep(made.directory)))
     assert "13 of 48 trials are not finished; the report leaves them out" in said
     assert "35 trials: " in said
@@ -416,8 +418,10 @@ def test_a_verdict_that_changed_is_warned_of(sweep, tmp_path):
     found = {"checked": 2, "of": 48, "chaotic": [], "changed": [3]}
     found["trials"] = [{"chaotic": False, "difference": 0.1, "twin": 1e-6}]
     (made.directory / "verify.json").write_text(json.dumps(found))
+    forge(made.directory)
     assert text_of(page(made)).count("the verdict changed for trial 3") == 2
     (made.directory / "verify.json").write_text(json.dumps({"failed": "RuntimeError: no"}))
+    forge(made.directory)
     assert text_of(page(made)).count("verification failed (RuntimeError: no)") == 2
 
 

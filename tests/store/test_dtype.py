@@ -11,6 +11,7 @@ import vsweep
 from vsweep.charts.style import compact
 from vsweep.commands import directory
 from vsweep.store.blocks import read_params, write_params
+from vsweep.store.files import Files
 
 # The function is quadratic, so that a descent is a product: x + 3/2 shrinks by 1 - 2 lr a step.
 WORDS = ["data=none", "model=point", "loss=parabola", "model.x=1.0", "steps=40", "record_every=10"]
@@ -84,8 +85,9 @@ def test_a_table_takes_the_widest_dtype(tmp_path):
 
 def test_parameters_of_two_dtypes_share_a_file(tmp_path):
     params = [("a", {"w": np.float32([1.5])}), ("b", {"w": np.float64([0.1])})]
-    write_params(tmp_path / "kept.npz", params)
-    read = {name: leaves["w"] for name, leaves in read_params(tmp_path / "kept.npz")}
+    files = Files(tmp_path)
+    write_params(files, "params/best.npz", params)
+    read = {name: leaves["w"] for name, leaves in read_params(files, "params/best.npz").items()}
     for name, leaves in params:
         np.testing.assert_array_equal(read[name], leaves["w"], strict=True)
 

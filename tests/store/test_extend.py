@@ -1,12 +1,13 @@
 """A directory that is extended has one numbering, wherever a process dies in between."""
 
+import os
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from store_helpers import PLAN
 
 from vsweep.errors import ConfigError
 from vsweep.results import Sweep
@@ -15,7 +16,6 @@ from vsweep.store.trial_table import Table
 from vsweep.store.writer import Store, read_curves, read_trials
 
 STEPS = np.array([0, 1])
-PLAN = {"programs": [{"steps": 1}], "versions": {}}
 
 
 def table(seeds):
@@ -71,11 +71,12 @@ def dying(monkeypatch, at):
         return call
 
     for name in ("replace", "unlink", "rename"):
-        monkeypatch.setattr(Path, name, watched(getattr(Path, name)))
+        monkeypatch.setattr(os, name, watched(getattr(os, name)))
     return changes
 
 
 def test_wherever_it_dies_both_configs_find_one_numbering(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
     at = 0
     while True:
         for seeds in ([1, 2], [0, 1, 2]):

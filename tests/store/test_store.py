@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from store_helpers import PLAN
 
 import vsweep
 from vsweep.engine.devices import trial_mesh
@@ -38,7 +39,7 @@ def table(trials):
 
 def open_store(directory, trials, config=None, record=None):
     options = {"keep": 0, "numerics": 0, "at_steps": lambda steps: np.full(trials, "")}
-    return Store(directory, table(trials), config or {}, record or {}, **options)
+    return Store(directory, table(trials), config or {}, {**PLAN, **(record or {})}, **options)
 
 
 @pytest.fixture
@@ -87,8 +88,9 @@ def assert_holds(store, *blocks):
     if blocks:
         assert_reads(store, rows, *blocks)
     parts = [{p.name for p in (store.directory / folder).iterdir()} for folder in ("curves", "ledger")]
-    assert parts[1] - parts[0] <= {"log.jsonl"}
-    assert parts[0] == parts[1] - {"log.jsonl"}
+    logs = {"log.jsonl", "files.jsonl"}
+    assert parts[1] - parts[0] <= logs
+    assert parts[0] == parts[1] - logs
     assert len(parts[0]) == len(blocks)
     log = store.directory / "ledger" / "log.jsonl"
     body = log.read_bytes() if log.exists() else b""
@@ -430,14 +432,15 @@ def test_a_reader_in_the_middle_sees_whole_parts_alone(store, monkeypatch):
     store.write_trials()
     whole, looks = pq.write_table, []
 
-    def slow(written, where, *rest, **options):
-        whole(written, where, *rest, **options)
-        if not isinstance(where, str | Path):
-            return
-        body = Path(where).read_bytes()
-        Path(where).write_bytes(body[:40])
+    def slow(written, file, *rest, **options):
+        whole(written, file, *rest, **options)
+        file.seek(40)
+        body = file.read()
+        file.truncate(40)
+        file.flush()
         looks.append(seen(store.directory))
-        Path(where).write_bytes(body)
+        file.seek(40)
+        file.write(body)
 
     monkeypatch.setattr(pq, "write_table", slow)
     store.add(finished([1]))
@@ -453,7 +456,7 @@ def test_nothing_of_the_writing_is_left(store):
     store.add(finished([0]))
     store.write_trials()
     parts = {f"{folder}/part-000000.parquet" for folder in ("curves", "ledger")}
-    ours = {"config.yaml", "plan.json", "trials.parquet", "ledger/log.jsonl", ".lock"}
+    ours = {"config.yaml", "plan.json", "trials.parquet", "ledger/log.jsonl", "ledger/files.jsonl", ".lock"}
     assert names(store.directory) == ours | parts
 
 

@@ -7,6 +7,7 @@ import pytest
 import wandb
 import yaml
 from dashboard_helpers import Server
+from store_helpers import forge
 from wandb.errors import AuthenticationError, CommError
 
 import vsweep
@@ -88,6 +89,7 @@ def test_project_and_entity_are_those_of_the_sweeps_config(server, kept):
     config = vsweep.load(kept).config
     config["tracker"]["wandb"] |= {"project": "mine", "entity": "team"}
     (kept / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    forge(kept)
     assert vsweep.dashboard(kept, quiet=True).startswith("https://wandb.test/team/mine?nw=")
 
 
@@ -207,5 +209,6 @@ def test_bad_words_are_refused_before_anything_is_asked(cli, server, kept, words
 
 def test_a_directory_without_a_finished_trial_has_nothing_to_show(server, tmp_path):
     (tmp_path / "plan.json").write_text("{}")
+    forge(tmp_path)
     with pytest.raises(ConfigError, match="no trial was finished in"):
         vsweep.dashboard(tmp_path)

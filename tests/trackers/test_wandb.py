@@ -15,6 +15,7 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import yaml
+from store_helpers import forge
 
 import vsweep
 from vsweep.trackers.wandb import client, server, upload
@@ -141,6 +142,7 @@ def set_tracker(directory, **options):
     config = vsweep.load(directory).config
     config["tracker"] = {"wandb": options}
     (directory / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    forge(directory)
 
 
 @pytest.mark.parametrize("level", ["cell", pytest.param("sweep", marks=pytest.mark.tail)])

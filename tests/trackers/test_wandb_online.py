@@ -18,6 +18,7 @@ from types import SimpleNamespace
 import pytest
 from fault_helpers import when
 from stand_in import StandIn
+from store_helpers import forge
 
 import vsweep
 from vsweep.errors import ServiceError
@@ -70,6 +71,7 @@ def kept(trained, tmp_path):
     directory = shutil.copytree(trained, tmp_path / "kept")
     config = (directory / "config.yaml").read_text()
     (directory / "config.yaml").write_text(config.replace("mode: disabled", "mode: online"))
+    forge(directory)
     return directory
 
 
@@ -331,6 +333,7 @@ def test_the_commands_that_go_on_say_where_too(server, kept, monkeypatch, capsys
 def test_the_bar_of_a_sweep_that_was_stopped_comes_to_its_end(server, kept, monkeypatch):
     plan = json.loads((kept / "plan.json").read_text())
     (kept / "plan.json").write_text(json.dumps({**plan, "trials": 24, "cells": 6}))
+    forge(kept)
     totals = []
     add_task = Bar.add_task
 

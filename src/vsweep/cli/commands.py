@@ -27,7 +27,7 @@ from vsweep.config.overrides import is_hydra_override
 from vsweep.config.sweep_file import sweep_overrides
 from vsweep.config.user_input import as_overrides
 from vsweep.errors import ConfigError, printable, show_message
-from vsweep.store.reader import VERIFIED
+from vsweep.store.files import VERIFIED
 from vsweep.trackers.check_tables import (
     describe_gradient_check,
     print_confirmation,

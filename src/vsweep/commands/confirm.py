@@ -12,15 +12,14 @@ import numpy as np
 import pandas as pd
 
 from vsweep.analysis.ranking import leading_cells, rank_cells
-from vsweep.commands.directory import plan_again, recorded_spec
+from vsweep.commands.directory import explained_failures, plan_again, recorded_spec
 from vsweep.commands.train import train_sweep
 from vsweep.config.spec import SweepSpec
 from vsweep.errors import ConfigError
 from vsweep.metrics import axes_of, higher_is_better
 from vsweep.results import Sweep
-from vsweep.store.atomic import write_json
+from vsweep.store.files import CONFIRMATIONS, CONFIRMED
 from vsweep.store.lock import Lock
-from vsweep.store.reader import CONFIRMED
 
 
 class Confirmed(NamedTuple):
@@ -75,13 +74,14 @@ def confirm(
     # The folder is named by the trials' identities: their numbers change when the sweep is extended.
     trials = sweep.trials[sweep.trials["cell"].isin(before["cell"])]
     name = sha256(f"{trials['identity'].tolist()} {fresh.grid.seeds}".encode()).hexdigest()[:12]
-    with closing(Lock(sweep.directory)):
-        after = rank_cells(train_sweep(fresh, sweep.directory / "confirm" / name, quiet=quiet).trials, metric)
+    kept = f"the sweep in {directory} is as it was"
+    with closing(Lock(sweep.directory)), explained_failures(sweep.directory, lambda: kept):
+        folder = sweep.files.nested(f"{CONFIRMATIONS}/{name}", make=True).path()
+        after = rank_cells(train_sweep(fresh, folder, quiet=quiet).trials, metric)
         table = shrinkage(before, after, axes_of(sweep.trials), metric)
         rows = json.loads(table.to_json(orient="records", double_precision=15))
-        write_json(
-            sweep.directory / CONFIRMED, {"metric": metric, "seeds": list(fresh.grid.seeds), "cells": rows}
-        )
+        seeds_of = list(fresh.grid.seeds)
+        sweep.files.write_json(CONFIRMED, {"metric": metric, "seeds": seeds_of, "cells": rows})
     return Confirmed(table, metric)
 
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from vsweep.config.choices import qualified_name
 from vsweep.config.overrides import spell
@@ -35,11 +34,10 @@ from vsweep.engine.trial_id import identities
 from vsweep.engine.tuning.timings import TimingCache, load_timings
 from vsweep.errors import ConfigError, Interrupted, StoreError
 from vsweep.results import Sweep
-from vsweep.store.atomic import read_yaml
 from vsweep.store.cell_overrides import CellOverrides
-from vsweep.store.lock import check_inside, check_no_links
+from vsweep.store.lock import check_inside
 from vsweep.store.trial_table import Table
-from vsweep.store.writer import Store, check_format, read_plan
+from vsweep.store.writer import Store, check_format, read_config, read_plan
 from vsweep.trackers.wandb.options import tracker_options
 from vsweep.training.vectorize import NUMERICS
 
@@ -165,7 +163,7 @@ def load(directory: str | Path, *, allow_targets: Sequence[str] = (), **own: Any
 def open_untrusted(directory: str | Path) -> Sweep:
     """Load a sweep from a directory that may come from someone else. Raises `ConfigError`."""
     sweep = Sweep(directory)
-    check_no_links(sweep.directory)
+    sweep.files.refuse_links()
     check_inside(sweep.directory)
     return sweep
 
@@ -214,7 +212,7 @@ def recorded_spec(
     check_format(directory, record, NUMERICS)
     check_inside(directory)
     with _readable(directory):
-        raw = read_yaml(directory / "config.yaml")
+        raw = read_config(directory)
         raw["tracker"] = {"wandb": tracker_options(raw)}
         # Directories of an earlier version have no such field.
         raw.setdefault("report", False)
@@ -227,7 +225,7 @@ def recorded_overrides(directory: Path, record: Mapping[str, Any]) -> list[str]:
     Fields that are newer than the directory keep the values that leave its trials as they are.
     """
     with _readable(directory):
-        words, config = list(map(str, record["study"]["words"])), read_yaml(directory / "config.yaml")
+        words, config = record["study"]["words"], read_config(directory)
         variants = record["study"]["variants"]
         if not any("followers" in variant for variant in variants):
             # An earlier version trained all cells with one value of an interpolation, which the config has.
@@ -254,7 +252,9 @@ def _readable(directory: Path) -> Iterator[None]:
     """Turn the errors of missing or malformed fields of a directory's files into a `ConfigError`."""
     try:
         yield
-    except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
+    except StoreError:
+        raise
+    except (OSError, KeyError, TypeError, AttributeError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         got = f"cannot read the sweep in {str(directory)!r} ({reason})"
         raise ConfigError("dir", got, "it takes a sweep's directory") from error
@@ -281,6 +281,8 @@ def explained_failures(directory: Path, kept: Callable[[], str]) -> Iterator[Non
         yield
     except KeyboardInterrupt as stop:
         raise Interrupted(f"stopped; {kept()}", getattr(stop, "status", 130)) from None
+    except StoreError:
+        raise
     except OSError as error:
         raise StoreError(f"cannot write in {directory} ({os_error_text(error)}); {kept()}") from error
     except Exception as error:

@@ -41,5 +41,7 @@ def report(
         raise ConfigError("metric", str(error.args[0]), "") from error
     try:
         return sweep.report(path, metric)
+    except StoreError:
+        raise
     except OSError as error:
         raise StoreError(f"cannot write {path or sweep.directory} ({os_error_text(error)})") from error

@@ -8,7 +8,7 @@ from vsweep.commands.directory import explained_failures, open_untrusted
 from vsweep.config.schema import parse_field
 from vsweep.errors import ConfigError, ServiceError
 from vsweep.results import Sweep
-from vsweep.store.writer import FORMAT
+from vsweep.store.writer import FORMATS
 from vsweep.trackers.wandb.options import WHERE, tracker_options
 from vsweep.trackers.wandb.tracker import WandbTracker
 
@@ -38,7 +38,7 @@ def sync(directory: str | Path, *, quiet: bool = False, **options: Any) -> str:
         if name not in SYNC:
             raise ConfigError("sync", f"got {name}", f"it takes {', '.join(f'{key}=…' for key in SYNC)}")
     sweep = open_untrusted(directory)
-    if sweep.plan.get("format") != FORMAT:
+    if sweep.plan.get("format") not in FORMATS:
         raise ConfigError("dir", f"{str(directory)!r} was made by another version", "sync with that version")
     fields = wandb_options(sweep, {"mode": "online", **options}, SYNC)
     if fields["mode"] in ("auto", "disabled"):

@@ -23,7 +23,8 @@ from vsweep.engine.tuning.timings import TimingCache, load_timings
 from vsweep.errors import show_message
 from vsweep.results import Sweep
 from vsweep.store.blocks import PartialBlock
-from vsweep.store.reader import CONFIRMED, REPORT, VERIFIED, clear_pictures
+from vsweep.store.files import CONFIRMED, REPORT, VERIFIED
+from vsweep.store.reader import clear_pictures
 from vsweep.store.writer import Store, is_complete, read_plan
 from vsweep.trackers.console import ConsoleTracker
 from vsweep.trackers.tracker import Tracker, Trackers
@@ -172,10 +173,11 @@ def record(prepared: Prepared) -> Prepared:
     if not store.done.any():
         plan = autotune(plan, prepared.mesh, prepared.timings)
         store.note(**as_record(plan))
-    # The trials that are added were neither verified nor confirmed.
-    for name in (VERIFIED, CONFIRMED) if prepared.missing else ():
-        (store.directory / name).unlink(missing_ok=True)
-    clear_pictures(store.directory, prepared.earlier.get("pictures"))
+    # The trials that are added were neither verified nor confirmed, and a damaged result is found again.
+    for name in (VERIFIED, CONFIRMED):
+        if prepared.missing or not store.files.is_intact(name):
+            store.files.delete(name)
+    clear_pictures(store.files, prepared.earlier.get("pictures"))
     for number, frame in examples(plan).items():
         store.write_examples(number, frame)
     return replace(prepared, plan=plan)
@@ -223,7 +225,7 @@ def publish(prepared: Prepared, sweep: Sweep, trackers: Trackers) -> None:
         # The sweep was read before its plan named the pictures.
         sweep.plan["pictures"] = drawn
     # An existing report describes the old trials.
-    if parse_field("report", prepared.spec.raw.get("report", False)) or (sweep.directory / REPORT).exists():
+    if parse_field("report", prepared.spec.raw.get("report", False)) or sweep.files.exists(REPORT):
         _write_report(sweep)
     trackers.end(sweep)
     sweep.unsent = trackers.unsent

@@ -8,15 +8,14 @@ from typing import Any
 
 from jax.sharding import Mesh
 
-from vsweep.commands.directory import plan_again, recorded_spec
+from vsweep.commands.directory import explained_failures, plan_again, recorded_spec
 from vsweep.engine.checks.verify import choose_trials_to_verify, summarize, within_budget
 from vsweep.engine.checks.verify import verify as verify_trials
 from vsweep.engine.plan import Plan
 from vsweep.engine.tuning.timings import TimingCache
 from vsweep.results import Sweep
-from vsweep.store.atomic import write_json
+from vsweep.store.files import VERIFIED
 from vsweep.store.lock import Lock
-from vsweep.store.reader import VERIFIED
 from vsweep.store.writer import read_curves
 
 # A sweep's own verification may take this share of its time, and draws this many trials at random.
@@ -55,10 +54,11 @@ def verify(
     sweep = Sweep(directory)
     plan, mesh, timings = plan_again(recorded_spec(sweep.directory, own, allow_targets), sweep)
     chosen = choose_trials_to_verify(plan, sweep.trials, k, seed)
-    with closing(Lock(sweep.directory)):
+    kept = f"the sweep in {directory} is as it was"
+    with closing(Lock(sweep.directory)), explained_failures(sweep.directory, lambda: kept):
         curves_of = partial(read_curves, sweep.directory)
         result = verify_trials(plan, mesh, timings, sweep.trials, curves_of, chosen)
-        write_json(sweep.directory / VERIFIED, result)
+        sweep.files.write_json(VERIFIED, result)
     return result
 
 
@@ -82,4 +82,4 @@ def verify_some(sweep: Sweep, plan: Plan, mesh: Mesh, timings: TimingCache, elap
     except Exception as error:
         # The trained trials are in the store, and a failed verification must not hide them.
         result |= {"failed": " ".join(f"{type(error).__name__}: {error}".split())}
-    write_json(sweep.directory / VERIFIED, result)
+    sweep.files.write_json(VERIFIED, result)

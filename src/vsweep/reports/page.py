@@ -32,7 +32,8 @@ from vsweep.reports.sections import sections
 from vsweep.reports.task_section import task_sections
 from vsweep.store.atomic import write_whole
 from vsweep.store.checks import describe_verification
-from vsweep.store.reader import REPORT, StoredSweep
+from vsweep.store.files import REPORT
+from vsweep.store.reader import StoredSweep
 
 # The number of cells whose curves are drawn before the reader chooses others.
 _DRAWN = 3
@@ -51,8 +52,11 @@ def write_report(sweep: StoredSweep, path: str | Path | None = None, metric: str
         KeyError: If the metric was not recorded.
         OSError: If the file cannot be written.
     """
-    target = Path(path) if path is not None else sweep.directory / REPORT
     text = page(sweep, metric)
+    if path is None:
+        sweep.files.write_bytes(REPORT, text.encode())
+        return sweep.files.path(REPORT)
+    target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     write_whole(target, lambda part: part.write_text(text, encoding="utf-8"))
     return target

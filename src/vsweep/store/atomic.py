@@ -1,11 +1,11 @@
-"""Write files so that each appears whole or not at all, and compute their checksums."""
+"""Write files so that each appears whole or not at all, and the formats of those that people can read."""
 
-import hashlib
 import json
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -33,32 +33,44 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     sync_directory(path.parent)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write text as UTF-8, whole or not at all."""
-    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
-
-
-def write_json(path: Path, record: Any) -> None:
-    """Write plain values as JSON, whole or not at all."""
-    write_text(path, json.dumps(record, indent=1, ensure_ascii=False))
-
-
-def write_yaml(path: Path, record: Any) -> None:
-    """Write plain values as YAML, whole or not at all."""
+def yaml_text(record: Any) -> str:
+    """Return plain values as YAML."""
     # The engine writes files too, and runs where YAML is not installed.
     import yaml
 
     # The code in C, where YAML was built with it, is ten times as fast on a hundred thousand values.
     dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    write_text(path, yaml.dump(record, Dumper=dumper, sort_keys=False))
+    return yaml.dump(record, Dumper=dumper, sort_keys=False)
 
 
-def read_yaml(path: Path) -> Any:
-    """Return the plain values in a YAML file. Raises `OSError` and `yaml.YAMLError`."""
+def parse_yaml(text: str) -> Any:
+    """Return the plain values of YAML. Raises `yaml.YAMLError`."""
     import yaml
 
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return yaml.load(path.read_text(encoding="utf-8"), loader)
+    return yaml.load(text, loader)
+
+
+def encode_line(record: Mapping[str, Any]) -> bytes:
+    """Return a record as a line with a checksum, for a file that is appended to."""
+    text = json.dumps(record)
+    return f"{zlib.crc32(text.encode()):08x} {text}\n".encode()
+
+
+def decode_lines(content: bytes) -> tuple[list[dict[str, Any]], list[bytes]]:
+    """Return the records of a file's valid lines, and the lines that are not valid."""
+    records: list[dict[str, Any]] = []
+    invalid = []
+    for line in content.splitlines(keepends=True):
+        crc, _, text = line.rstrip(b"\n").partition(b" ")
+        if line.endswith(b"\n") and crc == b"%08x" % zlib.crc32(text):
+            with suppress(ValueError, RecursionError):
+                record = json.loads(text)
+                if isinstance(record, dict):
+                    records.append(record)
+                    continue
+        invalid.append(line)
+    return records, invalid
 
 
 def sync_directory(directory: Path) -> None:
@@ -69,12 +81,6 @@ def sync_directory(directory: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def checksum(path: Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

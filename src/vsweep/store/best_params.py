@@ -2,35 +2,50 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from vsweep.errors import DamagedError
 from vsweep.metrics import higher_is_better
 from vsweep.store.blocks import Params, TrainedBlock, read_params, write_params
+from vsweep.store.files import PARAMS, Files
+from vsweep.store.manifest import Block
 
 ALL = "all"
-_FOLDER = "params"
+_BEST = f"{PARAMS}/best.npz"
 
 
 class ParamsWriter:
     """Keeps the best trials' parameters in one file, or those of every block in a file of its own."""
 
-    def __init__(self, directory: Path, keep: int | str, metric: str, strata: Mapping[str, int]) -> None:
+    def __init__(self, files: Files, keep: int | str, metric: str, strata: Mapping[str, int]) -> None:
         """Choose the trials to keep.
 
         Args:
-            directory: The sweep's directory.
+            files: The files of the sweep's directory.
             keep: The number of best trials whose parameters are kept, or "all".
             metric: The metric that ranks.
             strata: The number of each trial's stratum, by its identity: the best trials of each are kept.
         """
-        self._folder, self._keep = directory / _FOLDER, keep
-        self._file = self._folder / "best.npz"
+        self._files, self._keep = files, keep
         self._metric, self._strata = metric, strata
         # Scores are losses or negated accuracies, in ascending order.
         self._best: list[tuple[float, str, Params]] = []
+
+    def lost(self, summaries: Mapping[Block, pd.DataFrame]) -> list[Block]:
+        """Return the blocks of trials whose parameters were kept, and are damaged or lost.
+
+        Args:
+            summaries: The blocks in the store, with the summaries of their trials, indexed by `identity`.
+        """
+        if self._keep == ALL:
+            return [b for b in summaries if not self._files.is_intact(f"{PARAMS}/{b.stem}.npz")]
+        if self._files.is_intact(_BEST) or not summaries:
+            return []
+        summary = pd.concat(summaries.values())
+        best = {identity for _, identity, _ in self._ranked(summary.index.to_numpy(), summary)}
+        return [block for block, rows in summaries.items() if rows.index.isin(best).any()]
 
     def open(self, identities: np.ndarray, summary: pd.DataFrame) -> int:
         """Read the parameters kept by an earlier process.
@@ -44,11 +59,17 @@ class ParamsWriter:
         """
         if self._keep == ALL:
             return 0
-        stored = dict(read_params(self._file)) if self._file.is_file() else {}
-        scores = zip(self._scores(summary), identities.tolist(), strict=True)
-        ranking = self._first([(score, name, -1) for score, name in scores if np.isfinite(score)])
+        stored = {}
+        if self._files.exists(_BEST) and self._files.is_intact(_BEST):
+            stored = read_params(self._files, _BEST)
+        ranking = self._ranked(identities, summary)
         self._best = [(score, name, stored.get(name, {})) for score, name, _ in ranking]
         return sum(not params for *_, params in self._best)
+
+    def _ranked(self, identities: np.ndarray, summary: pd.DataFrame) -> list[tuple[float, str, int]]:
+        """Return the best of all trials in the store, as `_first` does."""
+        scores = zip(self._scores(summary), identities.tolist(), strict=True)
+        return self._first([(score, name, -1) for score, name in scores if np.isfinite(score)])
 
     def _first(self, trials: list[tuple[float, str, int]]) -> list[tuple[float, str, int]]:
         """Return the best of some trials `(score, name, place)`, as many of each stratum as are kept."""
@@ -80,7 +101,8 @@ class ParamsWriter:
         """
         if self._keep == ALL:
             params = block.params(np.arange(len(identities)))
-            write_params(self._folder / f"{part}.npz", list(zip(identities.tolist(), params, strict=True)))
+            pairs = list(zip(identities.tolist(), params, strict=True))
+            write_params(self._files, f"{PARAMS}/{part}.npz", pairs)
             return
         stored = [(score, identity, -1) for score, identity, _ in self._best]
         scores = zip(self._scores(summary), identities.tolist(), range(len(identities)), strict=True)
@@ -91,13 +113,24 @@ class ParamsWriter:
         by_identity = {identity: params for _, identity, params in self._best}
         by_identity |= dict(zip(identities[places].tolist(), block.params(np.asarray(places)), strict=True))
         self._best = [(score, identity, by_identity[identity]) for score, identity, _ in ranking]
-        write_params(self._file, [(identity, params) for _, identity, params in self._best if params])
+        write_params(self._files, _BEST, [(identity, params) for _, identity, params in self._best if params])
 
 
-def read_trial_params(directory: Path, identity: str) -> Params | None:
-    """Return a trial's parameters, or None if they were not kept."""
-    for path in sorted((directory / _FOLDER).glob("*.npz")):
-        for stored, params in read_params(path):
-            if stored == identity:
+def read_trial_params(files: Files, identity: str) -> Params | None:
+    """Return a trial's parameters, or None if they were not kept.
+
+    Raises:
+        DamagedError: If they are in no intact file, and there is a damaged one.
+    """
+    damaged = None
+    for name in dict.fromkeys([*files.names(PARAMS), *files.lost(PARAMS)]):
+        try:
+            params = read_params(files, name).get(identity)
+        except DamagedError as error:
+            damaged = error
+        else:
+            if params is not None:
                 return params
+    if damaged is not None:
+        raise damaged
     return None

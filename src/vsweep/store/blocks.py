@@ -1,15 +1,14 @@
 """Blocks of trials that pass from the devices to the store, and the npz files of unfinished ones."""
 
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
+from io import BytesIO
 from typing import NamedTuple
 
 import numpy as np
 
-from vsweep.store.atomic import write_whole
+from vsweep.errors import DamagedError
+from vsweep.store.files import Files
 
 Params = dict[str, np.ndarray]
 
@@ -65,68 +64,76 @@ class PartialBlock(NamedTuple):
         return PartialBlock(self.rows[mask], self.records, metrics, [leaf[mask] for leaf in self.state])
 
 
-# NumPy raises one of these for an incomplete file.
-_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
-
-
-def write_checkpoint(path: Path, block: PartialBlock, identities: np.ndarray) -> None:
+def write_checkpoint(files: Files, name: str, block: PartialBlock, identities: np.ndarray) -> None:
     """Write a block between two segments; identities: those of all trials of the sweep, by their rows."""
-    arrays = {f"metric/{name}": values for name, values in block.metrics.items()}
+    arrays = {f"metric/{metric}": values for metric, values in block.metrics.items()}
     arrays |= {f"state/{i:04d}": leaf for i, leaf in enumerate(block.state)}
     arrays["identities"] = identities[block.rows].astype("S")
     arrays["records"] = np.asarray(block.records)
-    _write(path, arrays)
+    _write(files, name, arrays)
 
 
-def read_checkpoints(folder: Path, identities: np.ndarray) -> Iterator[PartialBlock]:
+def read_checkpoints(files: Files, folder: str, identities: np.ndarray) -> Iterator[PartialBlock]:
     """Yield the blocks in a folder's files, without damaged files and without unknown trials.
 
     Args:
+        files: The files of the directory.
         folder: The folder, which need not exist.
         identities: Text `(trials,)`, the identities that the files may hold, by the trials' rows.
     """
     rows = {identity: row for row, identity in enumerate(identities.tolist()) if identity}
-    for path in sorted(folder.glob("*.npz")):
-        with suppress(*_DAMAGED), np.load(path, allow_pickle=False) as file:
-            places = np.asarray([rows.get(identity, -1) for identity in file["identities"].astype(str)])
-            metrics = {
-                name.removeprefix("metric/"): file[name] for name in file if name.startswith("metric/")
-            }
-            state = [file[name] for name in sorted(file) if name.startswith("state/")]
-            yield PartialBlock(places, int(file["records"]), metrics, state).select(places >= 0)
+    for name in files.names(folder):
+        # The trials of a damaged file are trained from their start.
+        with suppress(DamagedError):
+            arrays = _read(files, name)
+            with files.parsing(name):
+                places = np.asarray([rows.get(one, -1) for one in arrays["identities"].astype(str)])
+                metrics = {
+                    key.removeprefix("metric/"): arrays[key] for key in arrays if key.startswith("metric/")
+                }
+                state = [arrays[key] for key in sorted(arrays) if key.startswith("state/")]
+                block = PartialBlock(places, int(arrays["records"]), metrics, state).select(places >= 0)
+            yield block
 
 
-def write_params(path: Path, params: Sequence[tuple[str, Params]]) -> None:
+def write_params(files: Files, name: str, params: Sequence[tuple[str, Params]]) -> None:
     """Write the parameters of trials, given with their identities.
 
     Trials whose parameters have the same shapes and dtypes are stacked in one array per parameter.
     """
     groups: dict[tuple[tuple[str, tuple[int, ...], np.dtype], ...], list[tuple[str, Params]]] = {}
     for identity, leaves in params:
-        shapes = tuple((name, leaf.shape, leaf.dtype) for name, leaf in leaves.items())
+        shapes = tuple((key, leaf.shape, leaf.dtype) for key, leaf in leaves.items())
         groups.setdefault(shapes, []).append((identity, leaves))
     arrays = {}
     for i, (shapes, members) in enumerate(groups.items()):
         arrays[f"{i}/identities"] = np.asarray([identity for identity, _ in members], "S")
-        arrays |= {f"{i}/{name}": np.stack([leaves[name] for _, leaves in members]) for name, *_ in shapes}
-    _write(path, arrays)
+        arrays |= {f"{i}/{key}": np.stack([leaves[key] for _, leaves in members]) for key, *_ in shapes}
+    _write(files, name, arrays)
 
 
-def read_params(path: Path) -> Iterator[tuple[str, Params]]:
-    """Yield each identity in a file and its parameters; nothing if the file is damaged."""
-    with suppress(*_DAMAGED), np.load(path, allow_pickle=False) as file:
-        for key in [name for name in file if name.endswith("/identities")]:
+def read_params(files: Files, name: str) -> dict[str, Params]:
+    """Return the parameters in a file by the identity of their trial.
+
+    Raises:
+        DamagedError: If the file is damaged.
+    """
+    arrays, params = _read(files, name), {}
+    with files.parsing(name):
+        for key in [key for key in arrays if key.endswith("/identities")]:
             group = key.removesuffix("identities")
-            names = [name for name in file if name.startswith(group) and name != key]
-            leaves = {name.removeprefix(group): file[name] for name in names}
-            for i, identity in enumerate(file[key].astype(str).tolist()):
-                yield identity, {name: leaf[i] for name, leaf in leaves.items()}
+            leaves = {k.removeprefix(group): arrays[k] for k in arrays if k.startswith(group) and k != key}
+            for i, identity in enumerate(arrays[key].astype(str).tolist()):
+                params[identity] = {leaf: values[i] for leaf, values in leaves.items()}
+    return params
 
 
-def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    def write(part: Path) -> None:
-        with part.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+def _write(files: Files, name: str, arrays: Mapping[str, np.ndarray]) -> None:
+    files.write(name, lambda file: np.savez(file, allow_pickle=False, **arrays))
 
-    path.parent.mkdir(exist_ok=True)
-    write_whole(path, write)
+
+def _read(files: Files, name: str) -> dict[str, np.ndarray]:
+    """Return the arrays of a file by name. Raises `DamagedError`."""
+    content = files.read(name)
+    with files.parsing(name), np.load(BytesIO(content), allow_pickle=False) as arrays:
+        return dict(arrays)

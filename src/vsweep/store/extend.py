@@ -5,10 +5,8 @@ the process dies in between, the next one finishes the replacement or discards t
 """
 
 import shlex
-import shutil
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,35 +14,45 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from vsweep.errors import ConfigError
-from vsweep.store.atomic import checksum, write_text, write_whole
-from vsweep.store.manifest import CURVES, ROWS, Block, Ledger
+from vsweep.store.files import (
+    CURVES,
+    EARLIER,
+    NEW_FILES,
+    OBSOLETE,
+    READY,
+    ROWS,
+    STATES,
+    TRIALS,
+    Files,
+    check_names,
+)
+from vsweep.store.manifest import Block, Ledger
 from vsweep.store.trial_table import Table
 
-TRIALS = "trials.parquet"
-STATES = "states"
-EARLIER = "earlier"
-_NEW_FILES, _READY, _OBSOLETE = ".extended", "ready", "gone"
 
-
-def has_pending_extension(directory: Path) -> bool:
+def has_pending_extension(files: Files) -> bool:
     """Return whether files numbered for two different sweeps may be in a directory."""
-    return (directory / _NEW_FILES / _READY).exists()
+    return files.exists(READY)
 
 
-def finish_extension(directory: Path) -> None:
+def finish_extension(files: Files) -> None:
     """Move complete new files into place, and discard incomplete ones."""
-    folder = directory / _NEW_FILES
-    if has_pending_extension(directory):
-        obsolete = folder / _OBSOLETE
-        for name in obsolete.read_text(encoding="utf-8").split() if obsolete.exists() else []:
-            (directory / name).unlink(missing_ok=True)
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and path.name not in (_READY, _OBSOLETE):
-                target = directory / path.relative_to(folder)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                path.replace(target)
-    if folder.exists():
-        shutil.rmtree(folder)
+    if has_pending_extension(files):
+        obsolete = files.read(OBSOLETE).decode().split() if files.exists(OBSOLETE) else []
+        for name in check_names(obsolete):
+            files.delete(name)
+        _adopt(files.nested(NEW_FILES), files, ("", CURVES, ROWS))
+        for steps in files.nested(NEW_FILES).folders(EARLIER):
+            earlier = files.nested(NEW_FILES).nested(steps)
+            _adopt(earlier, files.nested(steps, make=True), (CURVES, ROWS, STATES))
+    files.clear(NEW_FILES)
+
+
+def _adopt(new: Files, files: Files, folders: tuple[str, ...]) -> None:
+    """Move new files in place of old ones."""
+    for folder in folders:
+        for name in new.names(folder):
+            new.move(name, name, files)
 
 
 def extend(
@@ -52,7 +60,7 @@ def extend(
     table: Table,
     plan: Mapping[str, Any],
     at_steps: Callable[[int], np.ndarray],
-    write_description: Callable[[Path], Any],
+    write_description: Callable[[Files], Any],
 ) -> None:
     """Renumber the trials in a directory to match a table, and move trials with fewer steps aside.
 
@@ -62,12 +70,12 @@ def extend(
         plan: The `plan.json` of the old sweep.
         at_steps: Function that returns the identities the table's trials would have with another number of
             steps.
-        write_description: Function that writes `config.yaml` and `plan.json` of the new sweep to a folder.
+        write_description: Function that writes `config.yaml` and `plan.json` of the new sweep.
 
     Raises:
         ConfigError: If the directory holds a trial that the table does not have with any number of steps.
     """
-    directory = ledger.directory
+    files = ledger.files
     summaries = {block: ledger.read_rows(block) for block in ledger.blocks}
     places = pd.Index(table.identities)
     unknown = pd.concat(summaries.values()).index.difference(places)
@@ -75,45 +83,38 @@ def extend(
     if len(unknown) and not (len(steps) == 1 and unknown.isin(at_steps(min(steps))).all()):
         raise ConfigError(
             "dir",
-            f"{str(directory)!r} holds {len(unknown):,} trials that are not in this sweep",
+            f"{str(files.root)!r} holds {len(unknown):,} trials that are not in this sweep",
             "it takes the same sweep, or one with more seeds, values or steps; give another dir, or continue"
-            f" with the sweep that it holds: vsweep resume {shlex.quote(str(directory))}, followed by the"
+            f" with the sweep that it holds: vsweep resume {shlex.quote(str(files.root))}, followed by the"
             " overrides that change",
         )
-    folder = directory / _NEW_FILES
-    if folder.exists():
-        shutil.rmtree(folder)
-    (folder / CURVES).mkdir(parents=True)
-    (folder / ROWS).mkdir()
+    files.clear(NEW_FILES)
+    new = files.nested(NEW_FILES, make=True)
     parts, blocks, obsolete = [], [], []
     for block, summary in summaries.items():
         if summary.index.isin(unknown).any():
-            obsolete += _copy_shorter(ledger, block, folder / EARLIER / f"steps-{min(steps)}")
+            obsolete += _copy_shorter(files, block, new.nested(f"{EARLIER}/steps-{min(steps)}", make=True))
             continue
-        rows, path = places.get_indexer(summary.index), ledger.paths(block)[0]
+        rows = places.get_indexer(summary.index)
         parts.append(summary.set_axis(rows, axis=0))
-        curves = table.renumbered(pq.read_table(path), rows)
-        path = folder / CURVES / path.name
-        write_whole(path, partial(pq.write_table, curves))
-        blocks.append(block._replace(curves=checksum(path)))
+        curves = table.renumbered(ledger.read_curves(block), rows)
+        blocks.append(block._replace(curves=new.write(block.names[0], partial(pq.write_table, curves))))
     if parts:
         summary = pd.concat(parts).sort_index()
-        write_whole(folder / TRIALS, lambda part: table.write(part, summary))
+        new.write(TRIALS, lambda file: table.write(file, summary))
     else:
         obsolete.append(TRIALS)
-    ledger.write_log(folder / ROWS, blocks)
+    ledger.write_log(new, blocks)
     # The files and their description change together, for whoever opens the directory next.
-    write_description(folder)
-    write_text(folder / _OBSOLETE, "\n".join(obsolete))
-    write_whole(folder / _READY, lambda part: part.touch())
-    finish_extension(directory)
+    write_description(new)
+    files.write_bytes(OBSOLETE, "\n".join(obsolete).encode())
+    files.write_bytes(READY, b"")
+    finish_extension(files)
 
 
-def _copy_shorter(ledger: Ledger, block: Block, target: Path) -> list[str]:
+def _copy_shorter(files: Files, block: Block, target: Files) -> list[str]:
     """Copy a block to the folder of shorter trainings; return the names of its old files."""
-    files = [*ledger.paths(block), ledger.directory / STATES / f"{block.stem}.npz"]
-    names = [str(path.relative_to(ledger.directory)) for path in files if path.exists()]
+    names = [name for name in [*block.names, f"{STATES}/{block.stem}.npz"] if files.exists(name)]
     for name in names:
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ledger.directory / name, target / name)
+        target.write_bytes(name, files.read(name))
     return names

@@ -10,16 +10,15 @@ from pathlib import Path
 from filelock import BaseFileLock, FileLock, OwnerRecord, SoftFileLease, Timeout
 
 from vsweep.errors import ConfigError, show_message
+from vsweep.store.files import LOCK_FILES, Files
 
 # The file that the system locks, and the marker that stands for it on a file system without locks.
-_NAME, _LEASE = LOCK_FILES = ".lock", ".lock-lease"
+_NAME, _LEASE = LOCK_FILES
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 # A marker without a heartbeat for so long was left by a dead process. NFS shows a heartbeat after seconds.
 _LEASE_S, _HEARTBEAT_S = 60.0, 15.0
 # A marker of a dead process on this host is taken over within this time.
 _TAKE_OVER_S = 0.5
-# These folders are searched for links, since their files are written or sent elsewhere.
-_FOLDERS = "ledger", "curves", "pictures"
 
 
 class Lock:
@@ -40,7 +39,7 @@ class Lock:
         Raises:
             ConfigError: If another process holds the lock, or the directory cannot be written.
         """
-        check_no_links(directory)
+        Files(directory).refuse_links()
         try:
             self._lock = _acquire(directory)
         except Timeout as error:
@@ -109,15 +108,6 @@ def _holder(path: Path) -> str:
         return f"process {holder['pid']} on {holder['host']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"
-
-
-def check_no_links(directory: Path) -> None:
-    """Raise `ConfigError` if a sweep's directory, which may come from someone else, has a symbolic link."""
-    folders = (directory, *(directory / name for name in _FOLDERS))
-    for path in (path for folder in folders for path in folder.glob("*")):
-        if path.is_symlink():
-            got = f"{str(path)!r} is a link, through which files elsewhere would be read or written"
-            raise ConfigError("dir", got, "it takes a directory that holds its own files")
 
 
 def check_inside(directory: Path) -> None:

@@ -5,24 +5,22 @@ its summary), and a line of `ledger/log.jsonl` with the checksums of both. A blo
 the store. A block whose files do not match its line is damaged and is moved to `damaged/`.
 """
 
-import json
-import os
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
-from typing import NamedTuple
+from hashlib import sha256
+from pathlib import PurePosixPath
+from typing import Any, NamedTuple, Self
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vsweep.store.atomic import checksum, sync_directory, write_whole
+from vsweep.errors import DamagedError
+from vsweep.store.atomic import decode_lines, encode_line
+from vsweep.store.files import CURVES, DAMAGED, PARAMS, ROWS, STATES, Files
 
-CURVES = "curves"
-ROWS = "ledger"
-_DAMAGED = "damaged"
-_LOG = "log.jsonl"
+_LOG = f"{ROWS}/log.jsonl"
 
 
 class Block(NamedTuple):
@@ -40,19 +38,36 @@ class Block(NamedTuple):
     curves: str
     rows: str
 
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self | None:
+        """Return the block of a line; None if the line has other fields."""
+        kinds = {"part": int, "trials": int, "curves": str, "rows": str}
+        if record.keys() != kinds.keys() or not all(type(record[key]) is kinds[key] for key in kinds):
+            return None
+        return cls(**record) if record["part"] >= 0 else None
+
     @property
     def stem(self) -> str:
         """The name of its files, without a suffix."""
         return f"part-{self.part:06d}"
 
+    @property
+    def checksums(self) -> dict[str, str]:
+        """The checksum of each of its files by name: its curves, and its rows."""
+        return {f"{CURVES}/{self.stem}.parquet": self.curves, f"{ROWS}/{self.stem}.parquet": self.rows}
+
+    @property
+    def names(self) -> list[str]:
+        """The names of its files: its curves, and its rows."""
+        return list(self.checksums)
+
 
 class Ledger:
     """The log of a directory; read once and appended to."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, files: Files) -> None:
+        self.files = files
         self.blocks: list[Block] = []
-        self._log = directory / ROWS / _LOG
 
     def open(self) -> list[str]:
         """Read the log, move damaged files to `damaged/` and delete incomplete ones.
@@ -60,34 +75,53 @@ class Ledger:
         Returns:
             The new names of the damaged files.
         """
-        for folder in (CURVES, ROWS):
-            (self.directory / folder).mkdir(exist_ok=True)
-        lines, invalid = _read(self._log)
-        blocks = {block.part: block for block in lines}.values()
+        self.files.make(CURVES, ROWS)
+        lines, invalid = _read(self.files)
+        blocks = _unique(lines)
         damaged = [block for block in blocks if not self._is_intact(block)]
         self.blocks = [block for block in blocks if block not in damaged]
         if damaged or invalid or len(blocks) < len(lines):
-            self.write_log(self.directory / ROWS, self.blocks)
-        moved = [self._move_aside(path) for block in damaged for path in self.paths(block) if path.exists()]
-        known = {path.name for block in self.blocks for path in self.paths(block)}
-        stray = [path for path in self._files() if path.name not in known]
+            self.write_log(self.files, self.blocks)
+        moved = [
+            self._move_aside(name) for block in damaged for name in block.names if self.files.exists(name)
+        ]
+        known = {name for block in self.blocks for name in block.names}
+        stray = [name for name in self._files() if name not in known]
         # A process that dies leaves at most an incomplete last line, and one block without a line.
-        complete = {path.name for path in stray if path.suffix != ".part"}
-        lines_lost = len(complete) > 1 or any(line.endswith(b"\n") for line in invalid)
-        for path in stray:
-            if lines_lost and path.name in complete:
-                moved.append(self._move_aside(path))
+        stems = {PurePosixPath(name).stem for name in stray}
+        lines_lost = len(stems) > 1 or any(line.endswith(b"\n") for line in invalid)
+        for name in stray:
+            if lines_lost:
+                moved.append(self._move_aside(name))
             else:
-                path.unlink()
+                self.files.delete(name)
+        self.files.clear_unfinished(CURVES, ROWS)
         return moved
 
-    def paths(self, block: Block) -> list[Path]:
-        """Return the files of a block: its curves, and its rows."""
-        return [self.directory / folder / f"{block.stem}.parquet" for folder in (CURVES, ROWS)]
+    def set_aside(self, blocks: Sequence[Block]) -> list[str]:
+        """Drop blocks, whose trials are to be trained again, and return the new names of all their files."""
+        self.blocks = [block for block in self.blocks if block not in blocks]
+        if blocks:
+            self.write_log(self.files, self.blocks)
+        others = [f"{folder}/{block.stem}.npz" for block in blocks for folder in (PARAMS, STATES)]
+        names = [name for block in blocks for name in block.names] + others
+        return [self._move_aside(name) for name in names if self.files.exists(name)]
 
     def read_rows(self, block: Block) -> pd.DataFrame:
-        """Return the summaries of a block's trials, indexed by `identity`."""
-        return pq.read_table(self.paths(block)[1]).to_pandas().set_index("identity")
+        """Return the summaries of a block's trials, indexed by `identity`. Raises `DamagedError`."""
+        name = block.names[1]
+        rows = _parsed(self.files, name, self._read(block, name))
+        with self.files.parsing(name):
+            return rows.to_pandas().set_index("identity")
+
+    def read_curves(self, block: Block, **options: Any) -> pa.Table:
+        """Return the curves of a block; options: those of `pyarrow.parquet.read_table`.
+
+        Raises:
+            DamagedError: If the file is not what was written, or is missing.
+        """
+        name = block.names[0]
+        return _parsed(self.files, name, self._read(block, name), **options)
 
     def intact_rows(self) -> pd.DataFrame:
         """Return the summaries of all trials, indexed by `identity`; change nothing.
@@ -95,7 +129,7 @@ class Ledger:
         Raises:
             ValueError: If a block is damaged, or there is none.
         """
-        blocks, invalid = _read(self._log)
+        blocks, invalid = _read(self.files)
         if invalid or not all(map(self._is_intact, blocks)):
             raise ValueError("a block is damaged")
         return pd.concat(map(self.read_rows, blocks))
@@ -112,66 +146,92 @@ class Ledger:
             curves: The curves of the block's trials.
             rows: The trials' summaries, with their `identity`.
         """
-        paths = self.paths(self.next)
         tables = curves, pa.Table.from_pandas(rows, preserve_index=False)
-        for path, table in zip(paths, tables, strict=True):
-            write_whole(path, partial(pq.write_table, table))
-        block = Block(self.next.part, len(rows), *map(checksum, paths))
-        new = not self._log.exists()
-        size = 0 if new else self._log.stat().st_size
-        with self._log.open("ab") as file:
-            try:
-                file.write(_line(block))
-                file.flush()
-                os.fsync(file.fileno())
-            except OSError:
-                # The next line must not be appended to an incomplete one.
-                os.truncate(self._log, size)
-                raise
-        if new:
-            sync_directory(self._log.parent)
+        writers = [partial(pq.write_table, table) for table in tables]
+        block = Block(self.next.part, len(rows), *map(self.files.write, self.next.names, writers))
+        self.files.append(_LOG, encode_line(block._asdict()))
         self.blocks.append(block)
 
     @staticmethod
-    def write_log(folder: Path, blocks: Sequence[Block]) -> None:
-        """Write a complete log to a folder."""
-        write_whole(folder / _LOG, lambda path: path.write_bytes(b"".join(map(_line, blocks))))
+    def write_log(files: Files, blocks: Sequence[Block]) -> None:
+        """Write a complete log."""
+        files.write_bytes(_LOG, b"".join(encode_line(block._asdict()) for block in blocks))
+
+    def _read(self, block: Block, name: str) -> bytes:
+        """Return the content of one of a block's files. Raises `DamagedError`."""
+        try:
+            content = self.files.read(name)
+        except FileNotFoundError as error:
+            raise self.files.damaged(name, "it is missing") from error
+        if sha256(content).hexdigest() != block.checksums[name]:
+            raise self.files.damaged(name, "its checksum differs")
+        return content
 
     def _is_intact(self, block: Block) -> bool:
         try:
-            return [checksum(path) for path in self.paths(block)] == [block.curves, block.rows]
-        except OSError:
+            for name in block.names:
+                self._read(block, name)
+        except DamagedError:
             return False
+        return True
 
-    def _files(self) -> Iterator[Path]:
-        """Yield the files of blocks and their incomplete versions; other files are not the ledger's."""
+    def _files(self) -> Iterator[str]:
+        """Yield the names of files of blocks; other files are not the ledger's."""
         for folder in (CURVES, ROWS):
-            for pattern in ("part-*.parquet", ".*.part"):
-                yield from (self.directory / folder).glob(pattern)
+            yield from (name for name in self.files.names(folder) if name.endswith(".parquet"))
 
-    def _move_aside(self, path: Path) -> str:
-        folder = self.directory / _DAMAGED
-        folder.mkdir(exist_ok=True)
-        number, target = 1, folder / f"{path.parent.name}-{path.name}"
-        while target.exists():
+    def _move_aside(self, name: str) -> str:
+        path = PurePosixPath(name)
+        number, target = 1, f"{DAMAGED}/{path.parent.name}-{path.name}"
+        while self.files.exists(target):
             number += 1
-            target = folder / f"{path.parent.name}-{path.stem}_{number}{path.suffix}"
-        path.rename(target)
-        return f"{_DAMAGED}/{target.name}"
+            target = f"{DAMAGED}/{path.parent.name}-{path.stem}_{number}{path.suffix}"
+        self.files.move(name, target)
+        return target
 
 
-def _line(block: Block) -> bytes:
-    text = json.dumps(block._asdict())
-    return f"{zlib.crc32(text.encode()):08x} {text}\n".encode()
+def read_curves(files: Files, **options: Any) -> pa.Table:
+    """Return the curves of all blocks; options: those of `pyarrow.parquet.read_table`.
 
-
-def _read(log: Path) -> tuple[list[Block], list[bytes]]:
-    """Read the blocks of the log's valid lines, and the lines that are not valid."""
-    blocks, invalid = [], []
-    for line in log.read_bytes().splitlines(keepends=True) if log.exists() else ():
-        crc, _, text = line.rstrip(b"\n").partition(b" ")
-        if line.endswith(b"\n") and crc == b"%08x" % zlib.crc32(text):
-            blocks.append(Block(**json.loads(text)))
+    Raises:
+        DamagedError: If a block is damaged, or there is none.
+    """
+    while True:
+        ledger = Ledger(files)
+        blocks = _unique(_read(files)[0])
+        try:
+            with ThreadPoolExecutor() as pool:
+                tables = list(pool.map(partial(ledger.read_curves, **options), blocks))
+        except DamagedError:
+            # A process that extends the sweep replaces blocks and the log together.
+            if blocks == _unique(_read(files)[0]):
+                raise
         else:
-            invalid.append(line)
-    return blocks, invalid
+            break
+    if not files.exists(_LOG):
+        # An early version kept no log.
+        tables = [_parsed(files, name, files.read(name), **options) for name in files.names(CURVES)]
+    if not tables:
+        raise files.damaged(_LOG, "no block is in it")
+    return pa.concat_tables(tables, promote_options="default")
+
+
+def _parsed(files: Files, name: str, content: bytes, **options: Any) -> pa.Table:
+    with files.parsing(name):
+        return pq.read_table(pa.BufferReader(content), **options)
+
+
+def _unique(blocks: Sequence[Block]) -> list[Block]:
+    """Return the last block of each number."""
+    return list({block.part: block for block in blocks}.values())
+
+
+def _read(files: Files) -> tuple[list[Block], list[bytes]]:
+    """Read the blocks of the log's valid lines, and the lines that are not valid."""
+    try:
+        records, invalid = decode_lines(files.read(_LOG))
+    except FileNotFoundError:
+        return [], []
+    blocks = list(map(Block.from_record, records))
+    odd = [encode_line(record) for record, block in zip(records, blocks, strict=True) if block is None]
+    return [block for block in blocks if block is not None], [*invalid, *odd]

@@ -1,9 +1,9 @@
 """Read a sweep's directory: its config, its plan, its tables, and the stored parameters."""
 
-import json
 from collections.abc import Callable
 from copy import copy
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,23 +12,20 @@ import pandas as pd
 
 from vsweep.errors import ConfigError
 from vsweep.metrics import chosen_metric, default_metric
-from vsweep.store.atomic import read_yaml
 from vsweep.store.best_params import read_trial_params
 from vsweep.store.cell_overrides import CellOverrides
 from vsweep.store.extend import has_pending_extension
-from vsweep.store.writer import EXAMPLES, read_curves, read_trials
+from vsweep.store.files import EXAMPLES, PICTURES, PLAN, TRIALS, VERIFIED, Files
+from vsweep.store.records import check_verification
+from vsweep.store.writer import read_config, read_curves, read_plan, read_trials
 
-VERIFIED, CONFIRMED, PICTURES, REPORT = "verify.json", "confirm.json", "pictures", "report.html"
 
-
-def clear_pictures(directory: Path, noted: Any) -> None:
-    """Delete the pictures that `plan.json` lists.
-
-    A directory may come from someone else, so names that lead out of the pictures' folder are ignored.
-    """
+def clear_pictures(files: Files, noted: Any) -> None:
+    """Delete the pictures that `plan.json` lists."""
+    present = files.names(PICTURES)
     for name in noted if isinstance(noted, dict) else ():
-        if Path(name).name == name:
-            (directory / PICTURES / name).unlink(missing_ok=True)
+        if f"{PICTURES}/{name}" in present:
+            files.delete(f"{PICTURES}/{name}")
 
 
 def _is_same(one: Any, other: Any) -> bool:
@@ -52,24 +49,24 @@ class StoredSweep:
         self.unsent = ""
         # The restriction to some trials, as text.
         self.only = ""
-        self.directory = Path(directory)
-        if has_pending_extension(self.directory):
+        self.directory, self.files = Path(directory), Files(directory)
+        if self.directory.is_dir() and has_pending_extension(self.files):
             got = f"an extension of {str(directory)!r} was interrupted"
             raise ConfigError("dir", got, f"run `vsweep resume {directory}`")
-        if not (self.directory / "trials.parquet").is_file():
-            started = (self.directory / "plan.json").is_file()
+        if not (self.directory.is_dir() and self.files.exists(TRIALS)):
+            started = self.directory.is_dir() and self.files.exists(PLAN)
             got = "no trial was finished in" if started else "no sweep in"
             raise ConfigError("dir", f"{got} {str(directory)!r}", "it takes a sweep's directory")
 
     @cached_property
     def config(self) -> dict[str, Any]:
         """The resolved config as nested dictionaries, such as `sweep.config["optimizer"]["name"]`."""
-        return read_yaml(self.directory / "config.yaml")
+        return read_config(self.directory)
 
     @cached_property
     def plan(self) -> dict[str, Any]:
         """The content of `plan.json`: programs, blocks, devices, versions and data."""
-        return json.loads((self.directory / "plan.json").read_text(encoding="utf-8"))
+        return read_plan(self.directory)
 
     @cached_property
     def trials(self) -> pd.DataFrame:
@@ -140,10 +137,14 @@ class StoredSweep:
         Raises:
             KeyError: If the examples have more than two features, or there are none.
         """
-        path = self.directory / EXAMPLES / "0.parquet"
-        if not path.is_file():
-            raise KeyError("no examples are stored: the data has more than two features, or there is none")
-        return pd.read_parquet(path)
+        name = f"{EXAMPLES}/0.parquet"
+        try:
+            content = self.files.read(name)
+        except FileNotFoundError:
+            reason = "no examples are stored: the data has more than two features, or there is none"
+            raise KeyError(reason) from None
+        with self.files.parsing(name):
+            return pd.read_parquet(BytesIO(content))
 
     def restricted(self, trials: pd.DataFrame, only: str) -> Self:
         """Return the same sweep with only some of its trials.
@@ -170,7 +171,7 @@ class StoredSweep:
         Raises:
             KeyError: If there is no such trial, or its parameters were not kept.
         """
-        params = read_trial_params(self.directory, self._trial(trial)["identity"])
+        params = read_trial_params(self.files, self._trial(trial)["identity"])
         if params is None:
             raise KeyError(f"the parameters of trial {trial} were not kept; vsweep.reproduce retrains it")
         return params
@@ -244,15 +245,21 @@ class StoredSweep:
     @property
     def verified(self) -> dict[str, Any] | None:
         """The result of `vsweep verify`, or None before it was run."""
-        path = self.directory / VERIFIED
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        try:
+            record = self.files.read_json(VERIFIED)
+        except FileNotFoundError:
+            return None
+        with self.files.parsing(VERIFIED):
+            check_verification(record)
+        return record
 
     @property
     def lacks_pictures(self) -> bool:
         """True if pictures that the config asks for were not drawn, or were deleted."""
         reasons = self.plan.get("pictures")
         drawn = [name for name, reason in reasons.items() if not reason] if isinstance(reasons, dict) else []
-        complete = reasons and all((self.directory / PICTURES / name).is_file() for name in drawn)
+        present = self.files.names(PICTURES)
+        complete = reasons and all(f"{PICTURES}/{name}" in present for name in drawn)
         return bool(self.config.get("pictures")) and not complete
 
     def __repr__(self) -> str:

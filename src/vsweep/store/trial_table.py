@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -98,9 +97,9 @@ class Table(NamedTuple):
             columns[name] = pd.array(values, "str") if values.dtype == object else values.astype(np.float64)
         return pd.DataFrame(columns, index=block.rows)
 
-    def write(self, path: Path, summary: pd.DataFrame) -> None:
+    def write(self, file: BinaryIO, summary: pd.DataFrame) -> None:
         """Write `trials.parquet`; summary: the finished trials, as `summarize` returns them."""
         table = self.rows.iloc[summary.index].reset_index(drop=True)
         table = pd.concat([table, summary.reset_index(drop=True)], axis=1)
         table["identity"] = self.identities[summary.index]
-        table.to_parquet(path, index=False)
+        table.to_parquet(file, index=False)

@@ -1,10 +1,9 @@
 """Write a sweep's directory block by block during training, and open it again to continue."""
 
-import json
 import os
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +11,40 @@ import numpy as np
 import pandas as pd
 
 from vsweep.errors import ConfigError
-from vsweep.store.atomic import uninterrupted, write_json, write_whole, write_yaml
+from vsweep.store import manifest
+from vsweep.store.atomic import uninterrupted
 from vsweep.store.best_params import ParamsWriter
 from vsweep.store.blocks import PartialBlock, TrainedBlock, read_checkpoints, write_checkpoint
-from vsweep.store.extend import EARLIER, STATES, TRIALS, extend, finish_extension, has_pending_extension
-from vsweep.store.lock import LOCK_FILES, Lock
-from vsweep.store.manifest import CURVES, ROWS, Ledger
+from vsweep.store.extend import extend, finish_extension, has_pending_extension
+from vsweep.store.files import (
+    CONFIG,
+    CURVES,
+    EARLIER,
+    EXAMPLES,
+    LOCK_FILES,
+    PARAMS,
+    PLAN,
+    ROWS,
+    STATES,
+    TRIALS,
+    UNDERWAY,
+    Files,
+)
+from vsweep.store.lock import Lock
+from vsweep.store.manifest import Ledger
+from vsweep.store.records import check_config, check_plan
 from vsweep.store.trial_table import Table
 
-EXAMPLES = "examples"
-# The version of the directory's layout; raise it when older directories can no longer be continued.
-FORMAT = 3
+# The version of the directory's layout; raise it when older versions could damage newer directories.
+FORMAT = 4
+# The versions that can be continued. The first of these has no checksums of files other than the blocks'.
+FORMATS = 3, FORMAT
 # Rows of `trials.parquet` are written at most this often while blocks come in.
 _TRIALS_EVERY_S = 5.0
-_CONFIG, _PLAN, _UNDERWAY = "config.yaml", "plan.json", "underway"
 # The entries of `plan.json` on how the trials were trained, which stay when no trial is left to train.
 _TRAINED_BY = ("versions", "python", "commit", "devices", "asked", "programs")
 # The files that a sweep creates before its plan.
-_FIRST_FILES = {*LOCK_FILES, _CONFIG, CURVES, ROWS}
+_FIRST_FILES = {*LOCK_FILES, CONFIG, CURVES, ROWS}
 
 
 class Store:
@@ -67,8 +82,9 @@ class Store:
         self.notes: list[str] = []
         self._at_steps, self._config = at_steps, config
         self._record = {**record, "format": FORMAT, "numerics": numerics, "table": table.digest()}
-        self._ledger = Ledger(directory)
-        self._params = ParamsWriter(directory, keep, table.metric, table.strata())
+        self.files = Files(directory)
+        self._ledger = Ledger(self.files)
+        self._params = ParamsWriter(self.files, keep, table.metric, table.strata())
         self._written = time.monotonic()
         _create(directory)
         self._lock = Lock(directory)
@@ -80,12 +96,15 @@ class Store:
 
     def _open(self, numerics: int) -> None:
         check_format(self.directory, read_plan(self.directory), numerics)
-        finish_extension(self.directory)
+        finish_extension(self.files)
         earlier = read_plan(self.directory)
         # The start of the first trial and the id that W&B knows the sweep by do not change.
         constant = {key: earlier[key] for key in ("started", "id") if key in earlier}
         self._record = earlier | self._record | constant
         damaged = self._ledger.open()
+        # Blocks whose parameters are lost are trained again, although their curves are intact.
+        lost = self._params.lost({block: self._ledger.read_rows(block) for block in self._ledger.blocks})
+        damaged += self._ledger.set_aside(lost)
         if damaged:
             self.notes.append(f"damaged files were set aside and are trained again: {', '.join(damaged)}")
         if self._ledger.blocks and earlier.get("table") != self._record["table"]:
@@ -107,32 +126,31 @@ class Store:
         self._pending = bool(self._summaries)
         if damaged:
             # The old table lists trials that are no longer in the store.
-            (self.directory / TRIALS).unlink(missing_ok=True)
+            self.files.delete(TRIALS)
             self.write_trials()
-        for folder in (".", "params", STATES, _UNDERWAY):
-            for part in (self.directory / folder).glob(".*.part"):
-                part.unlink()
+        self.files.clear_unfinished("", PARAMS, STATES, UNDERWAY)
         if self.done.all() and earlier.get("table") == self._record["table"]:
             self._record |= {key: earlier[key] for key in _TRAINED_BY if key in earlier}
-        self._describe(self.directory)
+        self.files.compact()
+        self._describe(self.files)
 
-    def _describe(self, folder: Path) -> None:
-        write_yaml(folder / _CONFIG, self._config)
-        write_json(folder / _PLAN, self._record)
+    def _describe(self, files: Files) -> None:
+        files.write_yaml(CONFIG, self._config)
+        files.write_json(PLAN, self._record)
 
     def note(self, **record: Any) -> None:
         """Add entries to `plan.json`."""
         self._lock.check()
         self._record |= record
-        write_json(self.directory / _PLAN, self._record)
+        self.files.write_json(PLAN, self._record)
 
     def underway(self) -> list[PartialBlock]:
         """Return stored blocks of unfinished trials, from which training can continue."""
-        blocks = [*read_checkpoints(self.directory / _UNDERWAY, self.table.identities)]
+        blocks = [*read_checkpoints(self.files, UNDERWAY, self.table.identities)]
         # Shorter trainings of the same trials end in states from which these trials continue.
-        for folder in sorted((self.directory / EARLIER).glob("steps-*")):
-            identities = self._at_steps(int(folder.name.removeprefix("steps-")))
-            blocks += read_checkpoints(folder / STATES, identities)
+        for folder in self.files.folders(EARLIER):
+            identities = self._at_steps(int(folder.rpartition("-")[2]))
+            blocks += read_checkpoints(self.files.nested(folder), STATES, identities)
         unfinished, taken = [], self.done.copy()
         for block in sorted(blocks, key=lambda block: -block.records):
             available = ~taken[block.rows]
@@ -144,13 +162,11 @@ class Store:
     def save(self, block: PartialBlock) -> None:
         """Keep a block between two segments."""
         self._lock.check()
-        write_checkpoint(self._underway_path(block.rows), block, self.table.identities)
+        write_checkpoint(self.files, self._underway_name(block.rows), block, self.table.identities)
 
     def write_examples(self, number: int, examples: pd.DataFrame) -> None:
         """Keep the examples of a data set; number: its index in the plan."""
-        folder = self.directory / EXAMPLES
-        folder.mkdir(exist_ok=True)
-        write_whole(folder / f"{number}.parquet", lambda part: examples.to_parquet(part, index=False))
+        self.files.write(f"{EXAMPLES}/{number}.parquet", lambda file: examples.to_parquet(file, index=False))
 
     def add(self, done: TrainedBlock) -> None:
         """Write finished trials; their rows of `trials.parquet` follow within seconds."""
@@ -161,10 +177,9 @@ class Store:
             stem = self._ledger.next.stem
             self._params.add(done, identities, summary, stem)
             if done.state is not None:
-                path = self.directory / STATES / f"{stem}.npz"
-                write_checkpoint(path, done.state, self.table.identities)
+                write_checkpoint(self.files, f"{STATES}/{stem}.npz", done.state, self.table.identities)
             self._ledger.add(curves, summary.assign(identity=identities))
-            self._underway_path(done.rows).unlink(missing_ok=True)
+            self.files.delete(self._underway_name(done.rows))
             self._summaries.append(summary)
             self.done[done.rows] = True
             self._pending = True
@@ -182,18 +197,22 @@ class Store:
             return
         self._lock.check()
         summary = pd.concat(self._summaries).sort_index()
-        write_whole(self.directory / TRIALS, lambda path: self.table.write(path, summary))
+        self.files.write(TRIALS, lambda file: self.table.write(file, summary))
         self._summaries = [summary]
         self._written, self._pending = time.monotonic(), False
         if self.done.all():
-            shutil.rmtree(self.directory / _UNDERWAY, ignore_errors=True)
+            self.files.clear(UNDERWAY)
 
     def close(self) -> None:
         """Release the lock, so that another process can write the directory."""
         self._lock.close()
 
-    def _underway_path(self, rows: np.ndarray) -> Path:
-        return self.directory / _UNDERWAY / f"{self.table.identities[rows[0]]}.npz"
+    def _underway_name(self, rows: np.ndarray) -> str:
+        return f"{UNDERWAY}/{self.table.identities[rows[0]]}.npz"
+
+
+# The columns that every table of trials has.
+_COLUMNS = {"trial": "i", "cell": "i", "seed": "i", "status": "O"}
 
 
 def read_trials(directory: Path) -> pd.DataFrame:
@@ -201,21 +220,57 @@ def read_trials(directory: Path) -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: If no trial is finished.
+        DamagedError: If the file is damaged.
     """
-    return pd.read_parquet(directory / TRIALS)
+    files = Files(directory)
+    content = files.read(TRIALS)
+    with files.parsing(TRIALS):
+        trials = pd.read_parquet(BytesIO(content))
+        for name, kind in _COLUMNS.items():
+            if trials[name].dtype.kind != kind or trials[name].isna().any():
+                raise TypeError(f"column {name!r} has the type {trials[name].dtype}")
+        return trials
 
 
 def read_curves(directory: Path, trials: Sequence[int] | None = None) -> pd.DataFrame:
-    """Read curves, sorted by trial and step; trials: numbers of the trials to read, by default all."""
+    """Read curves, sorted by trial and step.
+
+    Args:
+        directory: The sweep's directory.
+        trials: Numbers of the trials to read, by default all.
+
+    Raises:
+        DamagedError: If a block is damaged.
+    """
     filters = None if trials is None else [("trial", "in", list(trials))]
-    curves = pd.read_parquet(directory / CURVES, filters=filters)
+    curves = _curves(directory, _finished(directory) if trials is None else trials, filters=filters)
     return curves.sort_values(["trial", "step"], kind="stable", ignore_index=True)
 
 
 def initial_values(directory: Path, metric: str) -> pd.Series:
-    """Read a metric of every trial at step 0, float64, indexed by the trial's number."""
-    curves = pd.read_parquet(directory / CURVES, columns=["trial", metric], filters=[("step", "==", 0)])
+    """Read a metric of every trial at step 0, float64, indexed by the number; raise as `read_curves`."""
+    first = [("step", "==", 0)]
+    curves = _curves(directory, _finished(directory), columns=["trial", metric], filters=first)
     return curves.set_index("trial")[metric].astype(np.float64)
+
+
+def _finished(directory: Path) -> Sequence[int]:
+    """Return the numbers of the trials in `trials.parquet`; the ledger may have more."""
+    files = Files(directory)
+    if not files.exists(TRIALS):
+        return ()
+    content = files.read(TRIALS)
+    with files.parsing(TRIALS):
+        return pd.read_parquet(BytesIO(content), columns=["trial"])["trial"].tolist()
+
+
+def _curves(directory: Path, expected: Sequence[int], **options: Any) -> pd.DataFrame:
+    """Read curves; expected: trials that must be there; options: those of `pyarrow.parquet.read_table`."""
+    files = Files(directory)
+    curves = manifest.read_curves(files, **options).to_pandas()
+    if set(expected) - set(curves["trial"].unique()):
+        raise files.damaged(f"{ROWS}/log.jsonl", "it lacks blocks of trials.parquet")
+    return curves
 
 
 def is_complete(directory: Path, plan: Mapping[str, Any]) -> bool:
@@ -224,13 +279,14 @@ def is_complete(directory: Path, plan: Mapping[str, Any]) -> bool:
     Raises:
         ConfigError: If another process is writing the directory.
     """
-    if plan.get("format") != FORMAT or has_pending_extension(directory):
+    files = Files(directory)
+    if plan.get("format") not in FORMATS or has_pending_extension(files):
         return False
     lock = Lock(directory)
     try:
-        rows, trials = Ledger(directory).intact_rows(), read_trials(directory)
+        rows, trials = Ledger(files).intact_rows(), read_trials(directory)
         same = rows.loc[trials["identity"]].reset_index(drop=True).equals(trials[rows.columns])
-        return same and len(rows) == plan.get("trials")
+        return same and len(rows) == plan.get("trials") and not files.lost()
     except (OSError, ValueError, KeyError):
         return False
     finally:
@@ -241,17 +297,28 @@ def read_plan(directory: Path) -> dict[str, Any]:
     """Read `plan.json`; return an empty dictionary if there is none.
 
     Raises:
-        ConfigError: If the file cannot be read as JSON.
+        DamagedError: If the file is damaged.
     """
-    # `Path.is_file` raises for a name that is too long.
-    if not os.path.isfile(directory / _PLAN):  # noqa: PTH113
+    # `Path.is_dir` raises for a name that is too long.
+    if not os.path.isdir(directory):  # noqa: PTH112
         return {}
+    files = Files(directory)
     try:
-        plan = json.loads((directory / _PLAN).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        got = f"cannot read {str(directory / _PLAN)!r} ({' '.join(str(error).split())})"
-        raise ConfigError("dir", got, "give another dir") from error
-    return plan if isinstance(plan, dict) else {}
+        plan = files.read_json(PLAN)
+    except FileNotFoundError:
+        return {}
+    with files.parsing(PLAN):
+        check_plan(plan, FORMATS)
+    return plan
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+    """Read `config.yaml`. Raises `FileNotFoundError` and `DamagedError`."""
+    files = Files(directory)
+    config = files.read_yaml(CONFIG)
+    with files.parsing(CONFIG):
+        check_config(config)
+    return config
 
 
 def _create(directory: Path) -> None:
@@ -261,7 +328,7 @@ def _create(directory: Path) -> None:
     except OSError as error:
         got = f"cannot make {str(directory)!r} ({error.strerror})"
         raise ConfigError("dir", got, "it takes a directory that can be written") from error
-    if _PLAN not in names and not names <= _FIRST_FILES:
+    if PLAN not in names and not names <= _FIRST_FILES:
         got = f"{str(directory)!r} is not empty"
         raise ConfigError("dir", got, "it takes a new directory, or that of a sweep")
 
@@ -272,12 +339,12 @@ def check_format(directory: Path, plan: Mapping[str, Any], numerics: int) -> Non
     Raises:
         ConfigError: If the sweep was made by an incompatible version.
     """
-    if not plan and not (directory / ROWS / "log.jsonl").exists():
+    if not plan and not Files(directory).exists(f"{ROWS}/log.jsonl"):
         return
     if not plan or not isinstance(plan.get("versions", {}), Mapping):
         got = f"{str(directory)!r} holds trials, but its plan.json does not describe them"
         raise ConfigError("dir", got, "give another dir")
-    if (plan.get("format"), plan.get("numerics")) != (FORMAT, numerics):
+    if plan.get("format") not in FORMATS or plan.get("numerics") != numerics:
         made_by = f"was made by vsweep {plan.get('versions', {}).get('vsweep', '(unknown)')}"
         got = f"{str(directory)!r} {made_by}, whose sweeps this version can read but not add to"
         raise ConfigError("dir", got, "give another dir, or continue with that version")

@@ -44,7 +44,8 @@ from vsweep.analysis.ranking import (
 from vsweep.analysis.significance import describe_lead
 from vsweep.errors import printable
 from vsweep.store.checks import describe_verification
-from vsweep.store.reader import PICTURES, REPORT, StoredSweep
+from vsweep.store.files import PICTURES, REPORT
+from vsweep.store.reader import StoredSweep
 
 # A table shows this many of the best cells, or all of at most `_ALL` cells.
 _ROWS, _ALL = 5, 16

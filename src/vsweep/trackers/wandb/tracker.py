@@ -7,11 +7,12 @@ from types import MappingProxyType
 from typing import Any
 
 from vsweep.analysis.labels import format_count
+from vsweep.store.files import WANDB
 from vsweep.store.reader import StoredSweep
 from vsweep.trackers.console import Bar, print_line, stderr_console
 from vsweep.trackers.wandb.options import OFFLINE, WHERE, Options, plan_runs, tracker_mode, tracker_options
 from vsweep.trackers.wandb.runs import Runs
-from vsweep.trackers.wandb.upload_log import FOLDER, UploadLog
+from vsweep.trackers.wandb.upload_log import UploadLog
 from vsweep.trackers.wandb.worker_process import Report, WorkerProcess
 
 # The arguments to repeat in a suggested command.
@@ -109,7 +110,7 @@ def describe_result(report: Report, directory: Path, arguments: Mapping[str, str
     """
     command, runs = _command("sync", directory, arguments), format_count(report.total, "run")
     complete, offline = report.complete == report.total, report.mode == OFFLINE
-    where = report.where or (str(directory / FOLDER) if offline else "W&B")
+    where = report.where or (str(directory / WANDB) if offline else "W&B")
     why = f" ({report.why})" if report.why else ""
     if complete and offline:
         return f"W&B: {runs} in {where}{why}; to upload them: {command}", not why

@@ -1,14 +1,15 @@
 """Record which W&B runs of a sweep are complete, in `wandb/runs.jsonl`."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-FOLDER = "wandb"
+from vsweep.store.files import WANDB, Files
+
+_LOG = f"{WANDB}/runs.jsonl"
 
 
 class UploadLog:
@@ -22,14 +23,14 @@ class UploadLog:
 
     def __init__(self, directory: Path) -> None:
         """Read the log; nothing is written before `add`."""
-        self.folder = directory / FOLDER
-        self._file = self.folder / "runs.jsonl"
+        self._files = Files(directory)
+        self.folder = self._files.path(WANDB)
         self._levels: dict[tuple[str, str], str] = {}
-        if not self._file.exists():
+        if not self._files.exists(_LOG):
             return
-        for line in self._file.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in self._files.read(_LOG).decode(errors="replace").splitlines():
             # A killed process may have left an incomplete line, and an earlier version had other records.
-            with suppress(ValueError, KeyError, TypeError):
+            with suppress(ValueError, KeyError, TypeError, RecursionError):
                 self._apply(json.loads(line))
 
     def ids(self, place: str) -> dict[str, str]:
@@ -57,12 +58,7 @@ class UploadLog:
             self._levels[key] = str(record["level"])
 
     def _append(self, records: Iterable[Mapping[str, Any]]) -> None:
-        self.folder.mkdir(exist_ok=True)
-        with self._file.open("ab") as file:
-            if file.tell() and self._file.read_bytes()[-1:] != b"\n":
-                file.write(b"\n")
-            for record in records:
-                file.write(json.dumps(record).encode() + b"\n")
-                self._apply(record)
-            file.flush()
-            os.fsync(file.fileno())
+        records = list(records)
+        self._files.append(_LOG, b"".join(json.dumps(record).encode() + b"\n" for record in records))
+        for record in records:
+            self._apply(record)

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from vsweep.errors import ConfigError
+from vsweep.store.files import WANDB, Files
 from vsweep.store.lock import Lock
 from vsweep.trackers.wandb import client
 from vsweep.trackers.wandb.options import OFFLINE, Options
 from vsweep.trackers.wandb.runs import Runs
 from vsweep.trackers.wandb.upload import Upload
-from vsweep.trackers.wandb.upload_log import FOLDER
 
 # The store is checked this often during training, in seconds.
 _EVERY_S = 1.0
@@ -81,8 +81,8 @@ def main() -> None:
 
     directory, options = Path(arguments["directory"]), Options(**arguments["options"])
     try:
-        (directory / FOLDER).mkdir(exist_ok=True)
-        with closing(Lock(directory / FOLDER, "makes W&B runs in")), tempfile.TemporaryDirectory() as folder:
+        Files(directory).make(WANDB)
+        with closing(Lock(directory / WANDB, "makes W&B runs in")), tempfile.TemporaryDirectory() as folder:
             # W&B leaves files of artifacts behind.
             tempfile.tempdir = os.environ["TMPDIR"] = folder
             make_runs(directory, options, commands, tell, sync=arguments["sync"])

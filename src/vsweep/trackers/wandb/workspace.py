@@ -1,15 +1,13 @@
 """Save the dashboard of a sweep in W&B."""
 
-import json
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import wandb
 
 from vsweep.errors import ConfigError, ServiceError, show_message
-from vsweep.store.atomic import write_json
+from vsweep.store.files import WANDB, Files
 from vsweep.store.reader import StoredSweep
 from vsweep.trackers.wandb.client import describe_missing_login, is_logged_in, redact_key
 from vsweep.trackers.wandb.dashboard import build_workspace, ws
@@ -17,7 +15,7 @@ from vsweep.trackers.wandb.options import Level
 from vsweep.trackers.wandb.runs import sweep_id
 
 # The file in the sweep's directory with the URL of its dashboard in each `entity/project`.
-WORKSPACE_FILE = Path("wandb") / "workspace.json"
+WORKSPACE_FILE = f"{WANDB}/workspace.json"
 
 
 @contextmanager
@@ -58,16 +56,14 @@ def save_workspace(sweep: StoredSweep, *, project: str, entity: str | None, leve
     if not len(api.runs(path, filters={"tags": {"$in": [sweep_id(sweep.plan)]}}, per_page=1)):
         command = f"vsweep sync {shlex.quote(str(sweep.directory))}"
         show_message(f"{path} has no runs of this sweep yet; to upload them: {command}")
-    file = sweep.directory / WORKSPACE_FILE
-    urls = _read_urls(file)
+    urls = _read_urls(sweep.files)
     view = _updated(build_workspace(sweep, level, entity, project), urls.get(path))
     view.save()
     try:
-        file.parent.mkdir(exist_ok=True)
-        write_json(file, {**urls, path: str(view.url)})
+        sweep.files.write_json(WORKSPACE_FILE, {**urls, path: str(view.url)})
     except OSError as error:
         effect = "the next vsweep dashboard will create another view"
-        show_message(f"cannot write {file} ({error.strerror}): {effect}")
+        show_message(f"cannot write {sweep.files.path(WORKSPACE_FILE)} ({error.strerror}): {effect}")
     return str(view.url)
 
 
@@ -90,11 +86,11 @@ def _updated(new: ws.Workspace, url: str | None) -> ws.Workspace:
     return view
 
 
-def _read_urls(file: Path) -> dict[str, str]:
+def _read_urls(files: Files) -> dict[str, str]:
     """Read the URLs of saved dashboards; the file may come from someone else."""
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        record = files.read_json(WORKSPACE_FILE)
+    except OSError:
         return {}
     pairs = record.items() if isinstance(record, dict) else ()
     return {path: url for path, url in pairs if isinstance(url, str) and f"/{path}?nw=" in url}

@@ -5,7 +5,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
@@ -17,7 +17,8 @@ from vsweep.analysis.marginals import heat_map
 from vsweep.analysis.ranking import rank_cells
 from vsweep.plots.style import draw, save_figure
 from vsweep.plots.tables import draw_curves, draw_heat_map
-from vsweep.store.reader import PICTURES, StoredSweep
+from vsweep.store.files import CURVES, PICTURES, TRIALS
+from vsweep.store.reader import StoredSweep
 from vsweep.store.writer import read_curves
 from vsweep.trackers.wandb.options import Options
 from vsweep.trackers.wandb.runs import Run, curves_key, heatmap_key, sweep_id
@@ -118,9 +119,9 @@ def _artifact(sweep: StoredSweep) -> Any:
     artifact: Any = wandb.Artifact(
         f"{name}-{sweep_id(sweep.plan)}", type="sweep", description=sweep.plan["command"]
     )
-    for path in [*sorted((sweep.directory / "curves").glob("*.parquet")), sweep.directory / "trials.parquet"]:
+    for name in (*sweep.files.names(CURVES), TRIALS):
         # W&B reads an immutable file in place and makes no copy.
-        artifact.add_file(str(path), name=str(path.relative_to(sweep.directory)), policy="immutable")
+        artifact.add_file(str(sweep.files.path(name)), name=name, policy="immutable")
     return artifact
 
 
@@ -140,5 +141,8 @@ def draw_pictures(sweep: StoredSweep, folder: Path) -> Iterator[tuple[str, Path]
         path = folder / f"curves-{i}.png"
         save_figure(draw(draw_curves, curves_by(trials, curves, metric, axis)), path)
         yield curves_key(axis), path
-    for path in sorted((sweep.directory / PICTURES).glob("*.png")):
-        yield f"{PICTURES}/{path.stem}", path
+    for name in sweep.files.names(PICTURES):
+        if name.endswith(".png"):
+            path = folder / f"own-{PurePosixPath(name).name}"
+            path.write_bytes(sweep.files.read(name))
+            yield name.removesuffix(".png"), path

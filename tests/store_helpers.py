@@ -1,0 +1,31 @@
+"""What tests of the store share: a record that a sweep's plan could have, and changes by somebody's hand."""
+
+PROGRAM = {
+    "name": "one",
+    "steps": 1,
+    "record_every": 1,
+    "trials": 6,
+    "blocks": 1,
+    "block": 6,
+    "lanes": 1,
+    "segment": 0,
+    "predicted": {},
+}
+PLAN = {
+    "name": "tested",
+    "command": "vsweep run",
+    "started": "2026-01-01T00:00:00+00:00",
+    "python": "3.11",
+    "versions": {"vsweep": "0"},
+    "trials": 6,
+    "cells": 6,
+    "study": {"name": "tested", "words": [], "variants": []},
+    "devices": {"platform": "cpu", "devices": 1, "kind": "cpu"},
+    "programs": [PROGRAM],
+    "data": {},
+}
+
+
+def forge(directory):
+    """Take a directory's checksums away, as somebody can who changes its files on purpose."""
+    (directory / "ledger" / "files.jsonl").unlink(missing_ok=True)
