@@ -5,10 +5,10 @@ Modules that need JAX, Hydra or pandas are imported on first use: the command li
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
-from vsweep.errors import ConfigError as ConfigError
-
+# `python -m vsweep` runs this file before it leaves out a current folder that may be somebody else's, so only
+# what Python has imported itself is imported here.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from vsweep.commands.check import check as check
     from vsweep.commands.confirm import confirm as confirm
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vsweep.commands.sync import sync as sync
     from vsweep.commands.verify import verify as verify
     from vsweep.engine.devices import devices as devices
+    from vsweep.errors import ConfigError as ConfigError
     from vsweep.results import Sweep as Sweep
     from vsweep.tasks.data.dataset import Dataset as Dataset
     from vsweep.tasks.models import Model as Model
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 # The command functions have the names of their modules; `_MODULES` maps each public name to its module.
 _NAMES = ["check", "confirm", "dashboard", "plan", "report", "reproduce", "resume", "sweep", "sync", "verify"]
 _MODULES = {name: f"vsweep.commands.{name}" for name in _NAMES} | {
+    "ConfigError": "vsweep.errors",
     "Dataset": "vsweep.tasks.data.dataset",
     "Model": "vsweep.tasks.models",
     "Sweep": "vsweep.results",
@@ -37,10 +39,10 @@ _MODULES = {name: f"vsweep.commands.{name}" for name in _NAMES} | {
     "load": "vsweep.commands.directory",
     "overrides": "vsweep.commands.reproduce",
 }
-__all__ = ["ConfigError", *_MODULES]
+__all__ = [*_MODULES]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _MODULES:
         raise AttributeError(f"module 'vsweep' has no attribute {name!r}")
     return getattr(import_module(_MODULES[name]), name)

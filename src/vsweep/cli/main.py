@@ -10,13 +10,13 @@ from typing import Any
 
 from vsweep.cli.arguments import COMMANDS, parser
 from vsweep.errors import ConfigError, ServiceError, StoreError, Terminated, show_message, suggest
+from vsweep.store.enclosing import enclosing_sweep
 
 
 def main() -> None:
     """Run the command line; the exit status is 0, 1, 2 (config), 130 (Ctrl-C) or 143 (SIGTERM)."""
     command, *words = sys.argv[1:] or ["--help"]
-    # The user's own functions are imported from the working directory, as with `python -m`.
-    sys.path.insert(0, str(Path.cwd()))
+    _import_from_current_folder()
     try:
         if command in ("-h", "--help", "help"):
             print(parser()[0].format_help(), end="")
@@ -46,6 +46,18 @@ def main() -> None:
             sys.stdout.flush()
         # A normal exit of the interpreter would wait for a running compilation or block.
         os._exit(getattr(stop, "status", 130))
+
+
+def _import_from_current_folder() -> None:
+    """Let the user's own modules be imported from the current folder, as with `python -m`.
+
+    A sweep's directory may come from someone else, so nothing is imported from there.
+    """
+    folder = Path.cwd()
+    if enclosing_sweep(folder) is None:
+        sys.path.insert(0, str(folder))
+    else:
+        sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != folder.resolve()]
 
 
 def _terminated(number: int, frame: Any) -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from matplotlib import colormaps, rc_context
+from matplotlib import colormaps, matplotlib_fname, rc_context, rcdefaults
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vsweep.analysis.labels import COLORS
 from vsweep.store.atomic import write_whole
+from vsweep.store.enclosing import enclosing_sweep
 
 _DPI = 120
 Data = TypeVar("Data")
@@ -71,6 +72,11 @@ PAGE_DARK = PAGE_LIGHT._replace(
     heights=("#20262e", "#8d96a1"),
     ramp=(0.2, 1.0),
 )
+
+
+# Matplotlib reads its settings in the current folder, which may be a sweep's directory from someone else.
+if enclosing_sweep(matplotlib_fname()) is not None:
+    rcdefaults()
 
 
 class Picture(Figure):

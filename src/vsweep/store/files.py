@@ -164,12 +164,9 @@ class Files:
 
     def damaged(self, name: str, reason: str) -> DamagedError:
         """Return the error for a damaged file, with the way to restore it."""
-        cure = (
-            _MOVE
-            if reason == _ODD
-            else _CURES.get(name, _CURES.get(name.partition("/")[0], _RESUME)).format(self.root)
-        )
-        return DamagedError(f"{str(self.path(name))!r} is damaged ({reason[:300]}); {cure}")
+        cure = _MOVE if reason == _ODD else _CURES.get(name) or _CURES.get(name.partition("/")[0], _RESUME)
+        file = str(self.path(name))
+        return DamagedError(f"{file!r} is damaged ({reason[:300]}); {cure.format(self.root)}")
 
     def lost(self, folder: str = "") -> list[str]:
         """Return the names of recorded files, or of those in a folder, that are damaged or missing."""
@@ -331,12 +328,13 @@ class Files:
 
     def _read_log(self) -> dict[str, list[str | None]]:
         if self._log is None:
-            self._log = {}
-            with suppress(FileNotFoundError):
-                for record in decode_lines(self.read(_LOG))[0]:
-                    name, digest = record.get("name"), record.get("sha256")
-                    if isinstance(name, str) and _RECORDED.fullmatch(name):
-                        self._log.setdefault(name, []).append(digest if isinstance(digest, str) else None)
+            content = self.read(_LOG) if self.exists(_LOG) else b""
+            log: dict[str, list[str | None]] = {}
+            for record in decode_lines(content)[0]:
+                name, digest = record.get("name"), record.get("sha256")
+                if isinstance(name, str) and _RECORDED.fullmatch(name):
+                    log.setdefault(name, []).append(digest if isinstance(digest, str) else None)
+            self._log = log
         return self._log
 
     def _record(self, name: str, digest: str | None) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from filelock import BaseFileLock, FileLock, OwnerRecord, SoftFileLease, Timeout
 
 from vsweep.errors import ConfigError, show_message
+from vsweep.store.enclosing import enclosing_sweep
 from vsweep.store.files import LOCK_FILES, Files
 
 # The file that the system locks, and the marker that stands for it on a file system without locks.
@@ -113,9 +114,12 @@ def _holder(path: Path) -> str:
 def check_inside(directory: Path) -> None:
     """Raise `ConfigError` if the working directory is in a sweep's directory, which others may have made.
 
-    Functions are imported from the working directory, and W&B's client reads there which server gets the key.
+    W&B's client reads in the working directory which server gets the key.
     """
     if Path.cwd().resolve().is_relative_to(directory.resolve()):
         raise ConfigError(
             "dir", "the working directory is the sweep's own directory", "leave it first: cd .."
         )
+    if (other := enclosing_sweep(Path.cwd())) is not None:
+        got = f"the working directory lies in another sweep's directory, {str(other)!r}"
+        raise ConfigError("dir", got, "leave it first: cd ..")
