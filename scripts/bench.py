@@ -63,6 +63,7 @@ def program_of(case: tuple[str, str, int], trials: int, steps: int, devices: int
         "tracker": {"wandb": {**tracker_options({}), "mode": "disabled"}},
         "keep": {"params": 0, "state": False},
         "allow_targets": [],
+        "allow_urls": [],
         "verify": False,
         "report": False,
         "pictures": [],

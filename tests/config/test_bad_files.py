@@ -59,6 +59,7 @@ PERSONS = {
     "dir: !!python/object/apply:pathlib.Path [/tmp/x]\n": "sweep: cannot read sweeps/odd.yaml (the tag",
     "allow_targets: [os]\n": "allow_targets: in sweeps/odd.yaml: a sweep file cannot allow modules",
     "allow_targets: []\n": "allow_targets: in sweeps/odd.yaml: a sweep file cannot",
+    "allow_urls: ['http://x/y']\n": "allow_urls: in sweeps/odd.yaml: a sweep file cannot allow URLs",
     "hydra: {run: {dir: /tmp/x}}\n": "hydra: in sweeps/odd.yaml: a sweep file cannot configure Hydra",
     "hydra: {callbacks: {x: {_target_: os.system}}}\n": "hydra: in sweeps/odd.yaml",
     "hydra.run.dir: /tmp/x\n": "hydra.run.dir: in sweeps/odd.yaml",

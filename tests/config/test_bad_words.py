@@ -320,9 +320,13 @@ TARGETS = {
     "vsweep.sweep": "'vsweep.sweep' is in the module vsweep",
     "vsweep.cli.main.main": "'vsweep.cli.main.main' is in the module vsweep.cli.main",
     "vsweep.__main__.main": "'vsweep.__main__.main' is in the module vsweep.__main__",
-    "vsweep.tasks.data.tabular.os.system": (
-        "'vsweep.tasks.data.tabular.os.system' is a function of the module posix"
+    "vsweep.tasks.task.inspect.getsource": (
+        "'vsweep.tasks.task.inspect.getsource' is a function of the module inspect"
     ),
+    "vsweep.tasks.data.tabular._fetched": (
+        "'vsweep.tasks.data.tabular._fetched' is in the module vsweep.tasks.data.tabular"
+    ),
+    "vsweep.tasks.data.builtin.csv": "'vsweep.tasks.data.builtin.csv' is a function of the module vsweep",
     "vsweep.tasks.nosuch": "cannot import 'vsweep.tasks.nosuch'",
     "nosuch.line": "there is no module nosuch; it takes a function's dotted path",
     "os": "got 'os'; it takes a function's dotted path",

@@ -1,6 +1,7 @@
 """The arguments of every command, and their help. All imports of this module are quick."""
 
 import argparse
+import csv
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
@@ -47,17 +48,18 @@ class Command(NamedTuple):
     epilog: str = "An option can be written as --name VALUE or as name=VALUE."
 
 
+_PERMISSIONS = "allow_targets", "allow_urls"
 # `vsweep run` retrains one trial where these options are given; no word of a command line has this name.
 REPRODUCE = "run trial"
-_REPRODUCE = Command("train one trial again", "", ("trial", "from", "dir", "allow_targets"))
+_REPRODUCE = Command("train one trial again", "", ("trial", "from", "dir", *_PERMISSIONS))
 _FIELDS = "FIELD=VALUE"
 COMMANDS = {
     "run": Command("train a sweep; the last line printed is its directory", _FIELDS, epilog=_RUN),
     "plan": Command("print what would run, and train nothing", _FIELDS, epilog=_AXES),
     "resume": Command("train a sweep's missing trials, or extend it: DIR seeds=32", f"DIR {_FIELDS}"),
-    "verify": Command("train some trials again, alone", options=("k", "seed", "allow_targets")),
+    "verify": Command("train some trials again, alone", options=("k", "seed", *_PERMISSIONS)),
     "confirm": Command(
-        "train the best cells again on fresh seeds", options=("top", "seeds", "metric", "allow_targets")
+        "train the best cells again on fresh seeds", options=("top", "seeds", "metric", *_PERMISSIONS)
     ),
     "check": Command("check gradients against central differences", _FIELDS, epilog=_AXES),
     "sync": Command("upload the runs that W&B lacks", options=(*WHERE, "rows", "mode", "patience")),
@@ -85,13 +87,17 @@ _OPTIONS: dict[str, tuple[str, str, int | None]] = {
     "from": ("DIR", "the sweep's directory", None),
     "dir": ("DIR", "the new directory", None),
     "allow_targets": ("MODULES", "modules whose functions the sweep's config may name: a,b", None),
+    "allow_urls": ("URLS", "URLs that the sweep's config may name as data.path: a,b", None),
 }
 
 
 def _parse_option(name: str, value: str) -> Any:
     least = _OPTIONS[name][2]
-    if name == "allow_targets":
-        return [module for module in value.strip("[]").split(",") if module]
+    if name in _PERMISSIONS:
+        # A list as in the words of `vsweep run`, whose items may be quoted.
+        text = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+        (items,) = csv.reader([text], quotechar="'", escapechar="\\", skipinitialspace=True)
+        return [item for item in items if item]
     if least is None:
         return value
     if not value.isdecimal() or int(value) < least:

@@ -15,6 +15,7 @@ from vsweep.analysis.ranking import leading_cells, rank_cells
 from vsweep.commands.directory import explained_failures, plan_again, recorded_spec
 from vsweep.commands.train import train_sweep
 from vsweep.config.spec import SweepSpec
+from vsweep.config.trust import of_record
 from vsweep.errors import ConfigError
 from vsweep.metrics import axes_of, higher_is_better
 from vsweep.results import Sweep
@@ -37,6 +38,7 @@ def confirm(
     metric: str | None = None,
     own: Mapping[str, Any] | None = None,
     allow_targets: Sequence[str] = (),
+    allow_urls: Sequence[str] = (),
     quiet: bool = False,
 ) -> Confirmed:
     """Train the best cells of a sweep again on fresh seeds, which shows how much of their lead was luck.
@@ -51,6 +53,7 @@ def confirm(
         metric: The metric that ranks the cells; by default the sweep's own.
         own: Your own `model`, `loss` and `data`, as they were given to `vsweep.sweep`.
         allow_targets: Modules whose functions the sweep's config may name.
+        allow_urls: URLs that the sweep's config may name as `data.path`.
         quiet: Show nothing while the cells train.
 
     Returns:
@@ -63,14 +66,14 @@ def confirm(
         ConfigError: If there is no sweep, no such metric, or the data or functions have changed.
     """
     sweep = Sweep(directory)
-    spec = recorded_spec(sweep.directory, own, allow_targets)
+    spec = recorded_spec(sweep.directory, own, of_record(allow_targets, allow_urls))
     metric = metric or sweep.metric
     try:
         before = leading_cells(rank_cells(sweep.trials, metric), top)
     except KeyError as error:
         raise ConfigError("metric", str(error.args[0]), "") from error
     fresh = _on_fresh_seeds(spec, before["cell"].to_numpy(np.int64), seeds)
-    plan_again(spec, sweep)
+    plan_again(spec, sweep, quiet=quiet)
     # The folder is named by the trials' identities: their numbers change when the sweep is extended.
     trials = sweep.trials[sweep.trials["cell"].isin(before["cell"])]
     name = sha256(f"{trials['identity'].tolist()} {fresh.grid.seeds}".encode()).hexdigest()[:12]

@@ -5,6 +5,7 @@ import platform
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
 from importlib.metadata import version
@@ -17,14 +18,16 @@ import numpy as np
 import pandas as pd
 
 from vsweep.config.choices import qualified_name
-from vsweep.config.overrides import spell
-from vsweep.config.schema import parse_field
+from vsweep.config.overrides import Override, spell
+from vsweep.config.schema import PERMISSIONS, parse_field
 from vsweep.config.spec import SweepSpec, spec_from_record, user_functions
 from vsweep.config.sweep_file import sweep_overrides
 from vsweep.config.to_overrides import cell_overrides
+from vsweep.config.trust import READ_ONLY, Trust, of_record
 from vsweep.config.user_input import as_overrides
 from vsweep.config.validate import values_before
 from vsweep.config.values import is_final, select
+from vsweep.config.wandb.translate import is_about_file
 from vsweep.engine.executor import out_of_memory
 from vsweep.engine.git import commit
 from vsweep.engine.plan import Plan, plan_sweep
@@ -32,7 +35,7 @@ from vsweep.engine.plan_record import as_record, column_names, final_names, metr
 from vsweep.engine.predictor import Predictor
 from vsweep.engine.trial_id import identities
 from vsweep.engine.tuning.timings import TimingCache, load_timings
-from vsweep.errors import ConfigError, Interrupted, StoreError
+from vsweep.errors import ConfigError, Interrupted, StoreError, short_repr, show_message
 from vsweep.results import Sweep
 from vsweep.store.cell_overrides import CellOverrides
 from vsweep.store.lock import check_inside
@@ -40,6 +43,11 @@ from vsweep.store.trial_table import Table
 from vsweep.store.writer import Store, check_format, read_config, read_plan
 from vsweep.trackers.wandb.options import tracker_options
 from vsweep.training.vectorize import NUMERICS
+
+# The fields of one command, which a record has but does not give to the next.
+_OF_ONE_COMMAND = ("dir", *PERMISSIONS)
+# A message names this many data files at most.
+_MOST_FILES = 3
 
 
 def open_store(spec: SweepSpec, plan: Plan, directory: Path | None) -> Store:
@@ -127,14 +135,14 @@ def _new_directory(name: str) -> Path:
 class RecordedSweep(Sweep):
     """A sweep that rebuilds its models and its cells' overrides from its recorded config."""
 
-    def __init__(self, directory: str | Path, own: Mapping[str, Any], allow_targets: Sequence[str]) -> None:
-        """Open a directory; own, allow_targets: as in `recorded_spec`. Raises `ConfigError`."""
+    def __init__(self, directory: str | Path, own: Mapping[str, Any], trust: Trust) -> None:
+        """Open a directory; own, trust: as in `recorded_spec`. Raises `ConfigError`."""
         super().__init__(directory)
-        self._own, self._allow_targets = own, allow_targets
+        self._own, self._trust = own, replace(trust, trains=False)
 
     @cached_property
     def _spec(self) -> SweepSpec:
-        return recorded_spec(self.directory, self._own, self._allow_targets)
+        return recorded_spec(self.directory, self._own, self._trust)
 
     @cached_property
     def cell_overrides(self) -> CellOverrides:
@@ -150,14 +158,15 @@ def load(directory: str | Path, *, allow_targets: Sequence[str] = (), **own: Any
 
     Args:
         directory: The sweep's directory.
-        allow_targets: Modules whose functions the sweep's config may name.
+        allow_targets: Modules whose functions the sweep's config may name; only `Sweep.predictor` imports
+            them.
         **own: Your own `model`, `loss` and `data`, as in `vsweep.sweep`; only `Sweep.predictor`
             needs them.
 
     Raises:
         ConfigError: If there is no sweep.
     """
-    return RecordedSweep(directory, user_functions(**own), allow_targets)
+    return RecordedSweep(directory, user_functions(**own), of_record(allow_targets))
 
 
 def open_untrusted(directory: str | Path) -> Sweep:
@@ -168,13 +177,16 @@ def open_untrusted(directory: str | Path) -> Sweep:
     return sweep
 
 
-def plan_again(spec: SweepSpec, sweep: Sweep, only: int | None = None) -> tuple[Plan, Any, TimingCache]:
+def plan_again(
+    spec: SweepSpec, sweep: Sweep, only: int | None = None, *, quiet: bool
+) -> tuple[Plan, Any, TimingCache]:
     """Plan a sweep that was trained.
 
     Args:
         spec: The config of the sweep, or of one of its trials.
         sweep: The sweep.
         only: The number of the one trial in the config; None for all trials.
+        quiet: Do not announce data files.
 
     Returns:
         The plan, the mesh of the devices, and the measurements of earlier sweeps.
@@ -183,6 +195,7 @@ def plan_again(spec: SweepSpec, sweep: Sweep, only: int | None = None) -> tuple[
         ConfigError: If the plan's trials are not those that the sweep trained.
     """
     timings = load_timings()
+    announce_data(spec, sweep.directory, quiet=quiet)
     plan, mesh = plan_sweep(spec, timings, sweep.plan if only is None else {})
     numbers = plan.grid.trials()[0] if only is None else [only]
     planned, recorded = pd.Series(identities(plan), numbers), sweep.trials.set_index("trial")["identity"]
@@ -194,48 +207,59 @@ def plan_again(spec: SweepSpec, sweep: Sweep, only: int | None = None) -> tuple[
     return plan, mesh, timings
 
 
+def announce_data(spec: SweepSpec, directory: Path, *, quiet: bool) -> None:
+    """Announce the data files and URLs that a directory names, before they are read."""
+    files = spec.recorded_files
+    if files and not quiet:
+        what = "the data file" if len(files) == 1 else "the data files"
+        more = f" and {len(files) - _MOST_FILES:,} more" if len(files) > _MOST_FILES else ""
+        names = ", ".join(map(short_repr, files[:_MOST_FILES]))
+        show_message(f"note: reading {what} {names}{more}, named by {short_repr(str(directory))}")
+
+
 def recorded_spec(
-    directory: Path, own: Mapping[str, Any] | None = None, allow_targets: Sequence[str] = ()
+    directory: Path, own: Mapping[str, Any] | None = None, trust: Trust = READ_ONLY
 ) -> SweepSpec:
     """Return the config that a directory's sweep was trained with.
 
     Args:
         directory: The sweep's directory.
         own: The user's own functions by group: `model`, `loss`, `data`.
-        allow_targets: Modules that the user trusts. The directory may come from someone else, so the modules
-            that its own config allows are ignored.
+        trust: The permissions of the command; by default those to read the record. The directory may come
+            from someone else, so its own config gives none.
 
     Raises:
         ConfigError: If there is no sweep, or it cannot be read.
     """
     record = read_plan(directory)
     check_format(directory, record, NUMERICS)
-    check_inside(directory)
+    if trust.trains:
+        check_inside(directory)
     with _readable(directory):
         raw = read_config(directory)
         raw["tracker"] = {"wandb": tracker_options(raw)}
         # Directories of an earlier version have no such field.
         raw.setdefault("report", False)
-        return spec_from_record({**raw, "allow_targets": list(allow_targets)}, record["study"], own)
+        return spec_from_record(raw, record["study"], own, trust)
 
 
-def recorded_overrides(directory: Path, record: Mapping[str, Any]) -> list[str]:
+def recorded_overrides(directory: Path, record: Mapping[str, Any]) -> list[Override]:
     """Return the overrides that a directory's sweep was composed from. Raises `ConfigError`.
 
     Fields that are newer than the directory keep the values that leave its trials as they are.
     """
     with _readable(directory):
-        words, config = record["study"]["words"], read_config(directory)
+        words, config = list(record["study"]["words"]), read_config(directory)
         variants = record["study"]["variants"]
         if not any("followers" in variant for variant in variants):
             # An earlier version trained all cells with one value of an interpolation, which the config has.
             words += _as_trained(words, [config, *({**config, **part["config"]} for part in variants)])
-        return [*words, *starmap(spell, values_before(config).items())]
+        return _recorded([*words, *starmap(spell, values_before(config).items())])
 
 
 def _as_trained(words: Sequence[str], configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return words with the values that interpolations of words, and of the sweep file, had in all cells."""
-    overrides = as_overrides(words).overrides
+    overrides = _recorded(words)
     # Later overrides of a field replace earlier ones.
     values = {change.key: change.value for change in [*sweep_overrides(overrides), *overrides]}
     fixed = []
@@ -245,6 +269,14 @@ def _as_trained(words: Sequence[str], configs: Sequence[Mapping[str, Any]]) -> l
         if not is_final(value) and not path.startswith(("grid", "draws")) and is_one_value:
             fixed.append(spell(path, trained[0]))
     return fixed
+
+
+def _recorded(words: Sequence[str]) -> list[Override]:
+    """Return recorded words as overrides, without the fields of one command. Raises `ConfigError`."""
+    for word in filter(is_about_file, words):
+        got = f"its record reads a file, by {short_repr(word)}"
+        raise ConfigError("dir", got, "it takes a sweep's directory")
+    return [override for override in as_overrides(words).overrides if override.key not in _OF_ONE_COMMAND]
 
 
 @contextmanager

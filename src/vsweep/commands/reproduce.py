@@ -24,22 +24,22 @@ def overrides(
 ) -> list[str]:
     """Return the exact config of a trial of a sweep as overrides: all of its fields, and its seed.
 
+    Nothing is imported.
+
     Args:
         directory: The sweep's directory.
         trial: The trial's number.
         own: Your own `model`, `loss` and `data`, as they were given to `vsweep.sweep`.
-        allow_targets: Modules whose functions the sweep's config may name.
+        allow_targets: Without effect, as the config is read from the sweep's record.
 
     Raises:
         ConfigError: If there is no such trial.
     """
-    return list(starmap(spell, _fields(directory, trial, own, allow_targets).items()))
+    return list(starmap(spell, _fields(directory, trial, own).items()))
 
 
-def _fields(
-    directory: str | Path, trial: int, own: Mapping[str, Any] | None, allow_targets: Sequence[str]
-) -> dict[str, Any]:
-    spec = recorded_spec(Path(directory), own, allow_targets)
+def _fields(directory: str | Path, trial: int, own: Mapping[str, Any] | None) -> dict[str, Any]:
+    spec = recorded_spec(Path(directory), own)
     number, row, seeds = spec.grid.trials()
     position = int(np.searchsorted(number, trial))
     if position == len(number) or number[position] != trial:
@@ -75,6 +75,7 @@ def reproduce(
     to: str | Path | None = None,
     own: Mapping[str, Any] | None = None,
     allow_targets: Sequence[str] = (),
+    allow_urls: Sequence[str] = (),
     quiet: bool = True,
 ) -> Reproduced:
     """Train a trial of a sweep again, alone, and keep its parameters.
@@ -85,17 +86,18 @@ def reproduce(
         to: The new directory; by default `outputs/trial-NUMBER/TIME`.
         own: Your own `model`, `loss` and `data`, as they were given to `vsweep.sweep`.
         allow_targets: Modules whose functions the sweep's config may name.
+        allow_urls: URLs that the sweep's config may name as `data.path`.
         quiet: Show nothing while the trial trains.
 
     Raises:
         ConfigError: If there is no such trial, or the data or functions have changed.
     """
-    fields = _fields(directory, trial, own, allow_targets)
-    more = {"keep.params": "all", "verify": False, "tracker": "none", "allow_targets": list(allow_targets)}
-    spec = replace(
-        make_spec(UserConfig(list(starmap(from_value, (fields | more).items()))), own), name=f"trial-{trial}"
-    )
-    plan_again(spec, Sweep(directory), trial)
+    fields = _fields(directory, trial, own)
+    more = {"keep.params": "all", "verify": False, "tracker": "none"}
+    more |= {"allow_targets": list(allow_targets), "allow_urls": list(allow_urls)}
+    recorded, given = (list(starmap(from_value, part.items())) for part in (fields, more))
+    spec = replace(make_spec(UserConfig(given, recorded=recorded), own), name=f"trial-{trial}")
+    plan_again(spec, Sweep(directory), trial, quiet=quiet)
     sweep = train_sweep(spec, None if to is None else Path(to), quiet=quiet)
     (number,) = sweep.trials["trial"]
     return Reproduced(

@@ -11,8 +11,9 @@ from typing import Any
 from vsweep.commands.directory import RecordedSweep, explained_failures, open_store, trial_table
 from vsweep.commands.plan import describe
 from vsweep.commands.verify import verify_some
-from vsweep.config.schema import SWEEP_FIELDS, parse_field
+from vsweep.config.schema import PERMISSIONS, SWEEP_FIELDS, parse_field
 from vsweep.config.spec import SweepSpec
+from vsweep.config.trust import Trust
 from vsweep.config.validate import leaves
 from vsweep.config.values import select
 from vsweep.engine.autotune import autotune, save_timings
@@ -97,8 +98,7 @@ def train_sweep(spec: SweepSpec, directory: Path | None = None, *, quiet: bool) 
         with closing(Trackers(_trackers(prepared, quiet=quiet))) as trackers:
             _announce(prepared, trackers)
             train_missing(prepared, trackers)
-            allow_targets = spec.raw.get("allow_targets") or ()
-            sweep = RecordedSweep(prepared.store.directory, spec.own, allow_targets)
+            sweep = RecordedSweep(prepared.store.directory, spec.own, spec.trust)
             if parse_field("verify", spec.raw.get("verify")) and sweep.verified is None:
                 verify_some(sweep, prepared.plan, prepared.mesh, prepared.timings, prepared.elapsed)
             publish(prepared, sweep, trackers)
@@ -118,7 +118,7 @@ def prepare(spec: SweepSpec, directory: Path | None) -> Prepared | Sweep:
     earlier = read_plan(directory) if directory else {}
     plan, mesh = plan_sweep(spec, timings, earlier)
     if directory and earlier.get("table") == trial_table(plan).digest():
-        sweep = finished(directory, earlier, spec.own, spec.raw.get("allow_targets") or ())
+        sweep = finished(directory, earlier, spec.own, spec.trust)
         config = sweep.config if sweep else {}
         if sweep and all(not spec.raw.get(key) or spec.raw[key] == config.get(key) for key in _AFTERWARDS):
             return sweep
@@ -128,7 +128,7 @@ def prepare(spec: SweepSpec, directory: Path | None) -> Prepared | Sweep:
 
 
 def finished(
-    directory: Path, record: Mapping[str, Any], own: Mapping[str, Any], allow_targets: Sequence[str] = ()
+    directory: Path, record: Mapping[str, Any], own: Mapping[str, Any], trust: Trust
 ) -> Sweep | None:
     """Return the sweep in a directory if it lacks no trial and no picture; change nothing.
 
@@ -136,14 +136,14 @@ def finished(
         directory: The sweep's directory.
         record: The content of its `plan.json`.
         own: The user's own functions by group.
-        allow_targets: Modules whose functions the sweep's config may name.
+        trust: The permissions of the command.
 
     Raises:
         ConfigError: If another process is writing the directory.
     """
     if not is_complete(directory, record):
         return None
-    sweep = RecordedSweep(directory, own, allow_targets)
+    sweep = RecordedSweep(directory, own, trust)
     return None if sweep.lacks_pictures else sweep
 
 
@@ -161,7 +161,7 @@ def show_finished(sweep: Sweep, unused: Sequence[str] = (), *, quiet: bool) -> S
 
 def _unused(spec: SweepSpec, sweep: Sweep) -> list[str]:
     """Return the fields of the sweep as a whole that differ from those of a finished sweep, in vain."""
-    fields = [path for path in SWEEP_FIELDS if path not in (*_AFTERWARDS, "dir", "allow_targets")]
+    fields = [path for path in SWEEP_FIELDS if path not in (*_AFTERWARDS, "dir", *PERMISSIONS)]
     # Directories of an earlier version lack some of the fields.
     recorded = dict(leaves(sweep.config))
     return [path for path in fields if path in recorded and select(spec.raw, path) != recorded[path]]

@@ -9,6 +9,7 @@ from typing import Any
 from jax.sharding import Mesh
 
 from vsweep.commands.directory import explained_failures, plan_again, recorded_spec
+from vsweep.config.trust import of_record
 from vsweep.engine.checks.verify import choose_trials_to_verify, summarize, within_budget
 from vsweep.engine.checks.verify import verify as verify_trials
 from vsweep.engine.plan import Plan
@@ -29,6 +30,8 @@ def verify(
     seed: int = 0,
     own: Mapping[str, Any] | None = None,
     allow_targets: Sequence[str] = (),
+    allow_urls: Sequence[str] = (),
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Train some trials of a sweep again, each alone, and compare their curves with the sweep's.
 
@@ -44,6 +47,8 @@ def verify(
         seed: The seed that draws them.
         own: Your own `model`, `loss` and `data`, as they were given to `vsweep.sweep`.
         allow_targets: Modules whose functions the sweep's config may name.
+        allow_urls: URLs that the sweep's config may name as `data.path`.
+        quiet: Show nothing.
 
     Returns:
         The content of `verify.json`; `wrong` lists the numbers of the trials whose curves are wrong.
@@ -52,7 +57,8 @@ def verify(
         ConfigError: If there is no sweep, or its data or functions have changed.
     """
     sweep = Sweep(directory)
-    plan, mesh, timings = plan_again(recorded_spec(sweep.directory, own, allow_targets), sweep)
+    spec = recorded_spec(sweep.directory, own, of_record(allow_targets, allow_urls))
+    plan, mesh, timings = plan_again(spec, sweep, quiet=quiet)
     chosen = choose_trials_to_verify(plan, sweep.trials, k, seed)
     kept = f"the sweep in {directory} is as it was"
     with closing(Lock(sweep.directory)), explained_failures(sweep.directory, lambda: kept):

@@ -58,7 +58,11 @@ class Override(NamedTuple):
 
     def paths(self) -> list[str]:
         """Return the paths of the fields that an override concerns, those of a mapping that it assigns."""
-        return list(self._nested() or [self.key])
+        return list(self.fields())
+
+    def fields(self) -> dict[str, Any]:
+        """Return the value of each field that an override concerns, by its path."""
+        return self._nested() or {self.key: self.value}
 
     def word_of(self, path: str) -> str:
         """Return the word that gives one of these fields its value, for messages, without a long value."""

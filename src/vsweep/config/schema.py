@@ -199,6 +199,10 @@ MODULES = Constraint(
     "a list of modules' names",
     Annotated[list[Annotated[str, Field(pattern=_MODULE)]], AfterValidator(tuple)],
 )
+URLS = Constraint(
+    "a list of URLs: http://…, https://…, ftp://… or file://…",
+    Annotated[list[Annotated[str, Field(pattern=r"^(https?|ftp|file)://")]], AfterValidator(tuple)],
+)
 PICTURES = Constraint(
     "a list of pictures' names, or of {name: {argument: value}}",
     Annotated[list[_PICTURE], BeforeValidator(_with_arguments), AfterValidator(tuple)],
@@ -285,6 +289,7 @@ SWEEP_FIELDS: dict[str, Constraint] = {
     "dir": DIRECTORY.or_null(),
     "metric": one_of(METRICS).or_null(),
     "allow_targets": MODULES,
+    "allow_urls": URLS,
     "block": integer(1).or_null(),
     "segment": integer(1).or_null(),
     "keep.params": integer(0).or_word("all"),
@@ -299,6 +304,8 @@ SWEEP_FIELDS: dict[str, Constraint] = {
     "tracker.wandb.project": PROJECT,
     "tracker.wandb.entity": PROJECT.or_null(),
 }
+# These fields are permissions of one command, so a recorded value of them is ignored.
+PERMISSIONS = ("allow_targets", "allow_urls")
 # Every data set has these fields.
 EVERY_DATASET = ("targets", *SAME_EXAMPLES)
 # Directories of earlier versions lack these fields; with these values a sweep is what it was then.

@@ -1,8 +1,9 @@
 """The specification of a sweep: its cells, and the checked config of each."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from vsweep.config.hydra_compose import compose
 from vsweep.config.overrides import Override, from_value
 from vsweep.config.schema import GROUPS, OWN
 from vsweep.config.sweep_file import sweep_overrides
+from vsweep.config.trust import DATA_FILE, READ_ONLY, Trust, of_record, own_words
 from vsweep.config.unused import (
     notes_on_replaced,
     notes_on_unused,
@@ -42,7 +44,7 @@ from vsweep.config.validate import (
     values_before,
     with_values,
 )
-from vsweep.config.values import assign, resolve_parts, select
+from vsweep.config.values import assign, only_plain_resolvers, resolve_parts, select
 from vsweep.errors import ConfigError
 
 _INIT, _INIT_SCALE = "model.init", "model.init_scale"
@@ -60,7 +62,9 @@ class SweepSpec:
         grid: The sweep's cells.
         variants: The config of the cells, by their choices on the axes over groups, in axis order.
         own: The user's own functions by group.
+        trust: The permissions of the command.
         followers: The fields that follow axes, by the choice of the cells.
+        recorded_files: The data files and URLs that only the record of a sweep names.
         notes: Remarks on the overrides, for the user.
     """
 
@@ -70,7 +74,9 @@ class SweepSpec:
     grid: Grid
     variants: Mapping[Choice, Config]
     own: Mapping[str, Any]
+    trust: Trust
     followers: Mapping[Choice, Sequence[Follower]]
+    recorded_files: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
     @property
@@ -124,26 +130,39 @@ def make_spec(config: ConfigInput | UserConfig, own: Mapping[str, Any] | None = 
     defaults = sweep_overrides(overrides)
     changes = [*defaults, *overrides]
     tree = compose(changes)
-    tree |= resolve_parts(tree, VARY)
-    axes = read_axes(tree)
-    refuse_unused_functions(own, given, axes)
-    # The choice of a group whose function is given in Python is no word of the user's.
-    refuse_replaced(
-        defaults, recorded, [override for override in given if override.key not in own], axes.fields()
-    )
-    cells = _cells(changes, tree, axes)
-    variants = _variants(cells, own, axes)
-    raw = _raw(tree, next(iter(cells.values())).first, axes)
+    # A recorded interpolation must not call a function that the user's program has registered.
+    with only_plain_resolvers() if recorded else nullcontext():
+        tree |= resolve_parts(tree, VARY)
+        axes = read_axes(tree)
+        refuse_unused_functions(own, given, axes)
+        # The choice of a group whose function is given in Python is no word of the user's.
+        refuse_replaced(
+            defaults, recorded, [override for override in given if override.key not in own], axes.fields()
+        )
+        cells = _cells(changes, tree, axes)
+        raw = _raw(tree, next(iter(cells.values())).first, axes)
+    names_file = any(override.key == "sweep" for override in given)
+    trust = _trust([*defaults * names_file, *given]) if recorded else own_words(raw)
+    variants = _variants(cells, own, trust, axes)
     followers = {choice: part.followers for choice, part in cells.items()}
     sweeps = [override.value for override in overrides if override.key == "sweep"]
     name = sweeps[-1] if sweeps else _default_name(variants.values())
-    spec = _spec(name, overrides, raw, axes, variants, own, followers)
+    spec = _spec(name, overrides, raw, axes, variants, own, trust, followers)
     unused = notes_on_unused(changes, spec.grid.axes, list(variants.values()))
     return replace(spec, notes=(*notes, *notes_on_replaced(given), *unused))
 
 
+def _trust(words: Iterable[Override]) -> Trust:
+    """Return the permissions of a command on a recorded sweep, from its own overrides."""
+    fields = {path: value for word in words if word.kind == "assign" for path, value in word.fields().items()}
+    return of_record(**fields)
+
+
 def spec_from_record(
-    raw: Mapping[str, Any], record: Mapping[str, Any], own: Mapping[str, Any] | None = None
+    raw: Mapping[str, Any],
+    record: Mapping[str, Any],
+    own: Mapping[str, Any] | None = None,
+    trust: Trust = READ_ONLY,
 ) -> SweepSpec:
     """Return the sweep of a directory without composing it: defaults and sweep files may have changed.
 
@@ -151,13 +170,15 @@ def spec_from_record(
         raw: The content of the directory's `config.yaml`.
         record: The result of `SweepSpec.record`.
         own: The user's own functions, as in `make_spec`.
+        trust: The permissions of the command; by default those to read the record.
 
     Raises:
         ConfigError: If a field does not accept its value.
     """
     own, raw = dict(own or {}), _with_missing_fields(raw)
+    raw |= {"allow_targets": list(trust.targets), "allow_urls": list(trust.urls)}
     variants = {
-        tuple(variant["choice"]): check_config(_with_missing_fields({**raw, **variant["config"]}), own)
+        tuple(variant["choice"]): check_config(_with_missing_fields(raw | variant["config"]), own, trust)
         for variant in record["variants"]
     }
     # Directories of an earlier version have no followers: their cells were trained with one value.
@@ -165,7 +186,7 @@ def spec_from_record(
         tuple(variant["choice"]): [Follower(**follower) for follower in variant.get("followers", ())]
         for variant in record["variants"]
     }
-    return _spec(record["name"], record["words"], raw, read_axes(raw), variants, own, followers)
+    return _spec(record["name"], record["words"], raw, read_axes(raw), variants, own, trust, followers)
 
 
 def _with_missing_fields(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,6 +204,7 @@ def _spec(
     raw_axes: RawAxes,
     variants: Mapping[Choice, Config],
     own: Mapping[str, Any],
+    trust: Trust,
     followers: Mapping[Choice, Sequence[Follower]],
 ) -> SweepSpec:
     axes = raw_axes.parse(variants.values())
@@ -191,7 +213,16 @@ def _spec(
     selectors, has = _field_selectors(every, raw_axes.groups, variants)
     seeds = seed_list(raw.get("seeds"))
     grid = expand(axes, seeds, selectors, has, draws=raw_axes.draws, followers=following)
-    return SweepSpec(name, tuple(overrides), raw, grid, variants, own, followers)
+    files = trust.check_data(_data_files(every, variants.values()))
+    return SweepSpec(name, tuple(overrides), raw, grid, variants, own, trust, followers, files)
+
+
+def _data_files(axes: Iterable[Axis], variants: Iterable[Config]) -> Iterator[str]:
+    """Yield the data files and URLs of a sweep: the values of an axis, or else of the configs."""
+    values = [axis.values for axis in axes if axis.path == DATA_FILE]
+    for value in chain(*values) if values else (config.data.fields.get("path") for config in variants):
+        if isinstance(value, str):
+            yield value
 
 
 def user_functions(*, model: Any = None, loss: Any = None, data: Any = None) -> dict[str, Any]:
@@ -252,11 +283,11 @@ def _raw(tree: dict[str, Any], first: Mapping[str, Any], axes: RawAxes) -> dict[
 
 
 def _variants(
-    cells: Mapping[Choice, ResolvedCells], own: Mapping[str, Any], axes: RawAxes
+    cells: Mapping[Choice, ResolvedCells], own: Mapping[str, Any], trust: Trust, axes: RawAxes
 ) -> dict[Choice, Config]:
     """Return the checked config of the cells, by their choices on the axes over groups."""
     with axes.naming_axes():
-        variants = {choice: parse_config(part.first, own) for choice, part in cells.items()}
+        variants = {choice: parse_config(part.first, own, trust) for choice, part in cells.items()}
     refuse_unused([part.first for part in cells.values()], list(variants.values()))
     return variants
 

@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from vsweep.config.grid import axis_nodes, is_space
 from vsweep.config.groups import CHOICES, check_choice, sweep_files
 from vsweep.config.overrides import Override, assignment
+from vsweep.config.schema import PERMISSIONS
 from vsweep.config.values import set_aside
 from vsweep.errors import ConfigError, short_repr
 
@@ -185,9 +186,10 @@ def _refuse_fields(tree: Mapping[str, Any]) -> None:
         name = str(key)
         if re.split(r"[./@]", name)[0] == "hydra":
             raise ConfigError(name, "a sweep file cannot configure Hydra", "give it on the command line")
-    if "allow_targets" in tree:
-        got = "a sweep file cannot allow modules for itself"
-        raise ConfigError("allow_targets", got, "give allow_targets=[…] on the command line")
+    for field in PERMISSIONS:
+        if field in tree:
+            got = f"a sweep file cannot allow {'modules' if field == 'allow_targets' else 'URLs'} for itself"
+            raise ConfigError(field, got, f"give {field}=[…] on the command line")
     if "sweep" in tree:
         raise ConfigError("sweep", "no field of a sweep file", "name the other sweep in its defaults")
     path = tree.get("dir")

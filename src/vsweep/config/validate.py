@@ -30,12 +30,13 @@ from vsweep.config.schema import (
     TOP,
     parse_field,
 )
-from vsweep.config.targets import resolve
+from vsweep.config.targets import RecordedFunction, recorded_object, resolve
+from vsweep.config.trust import Trust, own_words
 from vsweep.config.values import select
 from vsweep.errors import ConfigError, short_repr, suggest
 from vsweep.tasks.data.targets import BY_TYPE
 from vsweep.tasks.losses import Loss
-from vsweep.tasks.minimize import FUNCTIONS, coordinates
+from vsweep.tasks.minimize import FUNCTIONS, coordinates, point
 from vsweep.tasks.task import fields
 
 # The class of each group's choice: for registered entries, and for a user's function if the group accepts it.
@@ -85,25 +86,25 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield f"{prefix}{key}", value
 
 
-def check_config(raw: Mapping[str, Any], own: Mapping[str, Any]) -> Config:
+def check_config(raw: Mapping[str, Any], own: Mapping[str, Any], trust: Trust | None = None) -> Config:
     """Return the frozen values of a composed config.
 
     Args:
         raw: Nested plain mappings, with `grid` and the fields of the sweep as a whole.
         own: The user's functions by group, for groups that set no `_target_`.
+        trust: The permissions of the command; by default those of the config, as the command's own words.
 
     Raises:
         ConfigError: If a field is unknown, or does not accept its value.
     """
-    config = parse_config(raw, own)
+    config = parse_config(raw, own, trust)
     refuse_unused([raw], [config])
     return config
 
 
-def parse_config(raw: Mapping[str, Any], own: Mapping[str, Any]) -> Config:
+def parse_config(raw: Mapping[str, Any], own: Mapping[str, Any], trust: Trust | None = None) -> Config:
     """Return the frozen values of a config, and leave out unused fields of groups; see `check_config`."""
-    allowed = parse_field("allow_targets", raw.get("allow_targets", []))
-    parts = _parse_choices(raw, own, allowed)
+    parts = _parse_choices(raw, own, trust or own_words(raw))
     common = {name: parse_field(f"data.{name}", raw["data"].get(name)) for name in EVERY_DATASET}
     for path, _ in leaves({key: value for key, value in raw.items() if key not in GROUPS}):
         if path not in _KNOWN and not path.startswith(("grid.", "draws.")):
@@ -115,13 +116,13 @@ def parse_config(raw: Mapping[str, Any], own: Mapping[str, Any]) -> Config:
     return Config(**values)
 
 
-def _parse_choices(raw: Mapping[str, Any], own: Mapping[str, Any], allowed: Sequence[str]) -> dict[str, Any]:
+def _parse_choices(raw: Mapping[str, Any], own: Mapping[str, Any], trust: Trust) -> dict[str, Any]:
     """Parse the choice of every group, without the fields that it does not take.
 
     Args:
         raw: The composed config.
         own: The user's functions by group, for groups that set no `_target_`.
-        allowed: The modules that `_target_` may name beside those in the current folder.
+        trust: The permissions of the command.
 
     Returns:
         The choice of each group.
@@ -139,7 +140,8 @@ def _parse_choices(raw: Mapping[str, Any], own: Mapping[str, Any], allowed: Sequ
             takes = f"it takes one of {', '.join(GROUPS[group])}"
             raise ConfigError(group, f"got {short_repr(part)}", takes)
         if part.get("name") == OWN and group in USER_KINDS:
-            function = _own_function(group, part.get("_target_"), own.get(group), allowed)
+            function = own.get(group)
+            function = _own_function(group, raw, trust) if function is None else function
             choices[group] = _parse_user_function(group, part, function, minimizes=minimizes)
         else:
             choices[group] = _parse_registered(group, part)
@@ -184,18 +186,31 @@ def _parse_point(point: GroupChoice, raw: Mapping[str, Any], loss: GroupChoice) 
     return PointChoice(POINT, point.function, {**point.fields, **starts})
 
 
-def _own_function(group: str, target: Any, own: Any, allowed: Sequence[str]) -> Any:
-    if own is None and target is None:
-        raise ConfigError(f"{group}._target_", "got nothing", "it takes a function's dotted path")
-    return own if own is not None else resolve(f"{group}._target_", target, allowed)
+def _own_function(group: str, raw: Mapping[str, Any], trust: Trust) -> Any:
+    field, target = f"{group}._target_", raw[group].get("_target_")
+    if target is None:
+        raise ConfigError(field, "got nothing", "it takes a function's dotted path")
+    if trust.trains or not isinstance(target, str):
+        return resolve(field, target, trust)
+    if target.isidentifier():
+        return recorded_object(target)
+    values = {key: value for key, value in raw[group].items() if key not in _common(group)}
+    model = raw["model"]
+    coordinates = [key for key in model if key not in ("name", *fields(point))] * (model["name"] == POINT)
+    arguments = (coordinates or ["outputs", "targets"]) if group == "loss" else []
+    return RecordedFunction(field, target, trust, arguments, values)
+
+
+def _common(group: str) -> set[str]:
+    """Return the fields of a group that are no parameters of a user's function."""
+    return {"name", "_target_", *(EVERY_DATASET if group == "data" else ())}
 
 
 def _parse_user_function(
     group: str, raw: Mapping[str, Any], function: Any, *, minimizes: bool
 ) -> UserFunction:
     """Parse the fields of a user's function, or of a pair of arrays as data, which has no fields."""
-    common = {"name", "_target_", *(EVERY_DATASET if group == "data" else ())}
-    values = {key: value for key, value in raw.items() if key not in common}
+    values = {key: value for key, value in raw.items() if key not in _common(group)}
     if not callable(function):
         if group == "data" and not values:
             return UserData(OWN, function, {})

@@ -127,6 +127,20 @@ def interpolation() -> Iterator[None]:
         OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)
 
 
+@contextmanager
+def only_plain_resolvers() -> Iterator[None]:
+    """Let interpolations call the resolvers of OmegaConf alone, not those of Hydra or of the program."""
+    from omegaconf import OmegaConf
+    from omegaconf.basecontainer import BaseContainer
+
+    registered = BaseContainer._resolvers
+    OmegaConf.clear_resolvers()
+    try:
+        yield
+    finally:
+        BaseContainer._resolvers = registered
+
+
 def select(tree: Any, path: str) -> Any:
     """Return the value at a dotted path, None where there is none."""
     for key in path.split("."):

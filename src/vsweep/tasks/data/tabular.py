@@ -46,22 +46,13 @@ def local_copy(path: str) -> Path:
         ConfigError: If there is no such file.
         FetchError: If the URL cannot be fetched.
     """
-    if not path.startswith(_SCHEMES):
+    copy = cached_copy(path)
+    if copy is None:
         # These errors mean that no file can have this name, or that the home directory is unknown.
         with suppress(OSError, ValueError, RuntimeError):
             if (file := Path(path).expanduser()).is_file():
                 return file
         raise ConfigError("data.path", f"no file at {short_repr(path)}", _TAKES)
-    from platformdirs import user_cache_path
-
-    try:
-        # The copy keeps the suffixes, by which pandas recognizes compressed files.
-        endings = Path(urlparse(path).path).suffixes[-2:]
-    except ValueError as error:
-        raise ConfigError("data.path", f"not a URL: {short_repr(path)} ({error})", _TAKES) from error
-    suffixes = "".join(suffix for suffix in endings if re.fullmatch(r"\.\w{1,9}", suffix))
-    digest = hashlib.sha256(path.encode()).hexdigest()[:32]
-    copy = user_cache_path("vsweep") / "data" / f"{digest}{suffixes}"
     if not copy.exists():
         body = _fetched(path)
         part = copy.with_name(f".{copy.name}.{os.getpid()}.part")
@@ -73,6 +64,26 @@ def local_copy(path: str) -> Path:
             got = f"could not keep {short_repr(path)} in {str(copy.parent)!r} ({error})"
             raise ConfigError("data.path", got, "make that folder writable, or give a local file") from error
     return copy
+
+
+def cached_copy(path: str) -> Path | None:
+    """Return the place of a URL's copy in the user's cache; None for the path of a file.
+
+    Raises:
+        ConfigError: If the URL is malformed.
+    """
+    if not path.startswith(_SCHEMES):
+        return None
+    from platformdirs import user_cache_path
+
+    try:
+        # The copy keeps the suffixes, by which pandas recognizes compressed files.
+        endings = Path(urlparse(path).path).suffixes[-2:]
+    except ValueError as error:
+        raise ConfigError("data.path", f"not a URL: {short_repr(path)} ({error})", _TAKES) from error
+    suffixes = "".join(suffix for suffix in endings if re.fullmatch(r"\.\w{1,9}", suffix))
+    digest = hashlib.sha256(path.encode()).hexdigest()[:32]
+    return user_cache_path("vsweep") / "data" / f"{digest}{suffixes}"
 
 
 def _fetched(url: str) -> bytes:
