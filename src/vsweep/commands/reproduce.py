@@ -17,6 +17,7 @@ from vsweep.config.user_input import UserConfig
 from vsweep.errors import ConfigError
 from vsweep.metrics import chosen_metric
 from vsweep.results import Sweep
+from vsweep.store.lock import check_inside
 
 
 def overrides(
@@ -92,6 +93,7 @@ def reproduce(
     Raises:
         ConfigError: If there is no such trial, or the data or functions have changed.
     """
+    check_inside(Path(directory))
     fields = _fields(directory, trial, own)
     more = {"keep.params": "all", "verify": False, "tracker": "none"}
     more |= {"allow_targets": list(allow_targets), "allow_urls": list(allow_urls)}

@@ -141,7 +141,7 @@ def make_spec(config: ConfigInput | UserConfig, own: Mapping[str, Any] | None = 
         )
         cells = _cells(changes, tree, axes)
         raw = _raw(tree, next(iter(cells.values())).first, axes)
-    names_file = any(override.key == "sweep" for override in given)
+    names_file = any((o.kind, o.key) == ("choose", "sweep") for o in given)
     trust = _trust([*defaults * names_file, *given]) if recorded else own_words(raw)
     variants = _variants(cells, own, trust, axes)
     followers = {choice: part.followers for choice, part in cells.items()}
