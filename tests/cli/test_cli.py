@@ -232,7 +232,8 @@ def test_bash_completes_commands_flags_choices_and_sweep_files(cli, here):
         return ran.stdout.split()
 
     assert complete("vsweep ") == list(COMMANDS)
-    assert complete("vsweep confirm x --") == ["--help", "--top", "--seeds", "--metric", "--allow-targets"]
+    flags = ["--help", "--top", "--seeds", "--metric", "--allow-targets", "--allow-urls"]
+    assert complete("vsweep confirm x --") == flags
     # Bash takes what is behind "=" for a word of its own.
     assert complete("vsweep run data=ir") == ["iris"]
     assert complete("vsweep plan seeds=3 sweep=mi") == ["mine"]

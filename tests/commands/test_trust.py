@@ -134,8 +134,10 @@ def test_reading_a_directory_imports_nothing(here, ones_own, canary, cli):
 FUNCTIONS = """
 def bowl(x, y, power=2.0):
     return abs(x) ** power + y**2
-def rows(count=12, *, shift=0.0):
-    return [[i + shift] for i in range(count)], [float(i) for i in range(count)]
+class Rows:
+    @staticmethod
+    def few(count=12, *, shift=0.0):
+        return [[i + shift] for i in range(count)], [float(i) for i in range(count)]
 """
 
 
@@ -146,7 +148,7 @@ def test_the_words_of_every_kind_of_own_function_are_in_the_record(here, monkeyp
     point = ["data=none", "model=point", "loss=own", "loss._target_=mine.bowl", "loss.power=4.0"]
     starts = ["grid.model.x=[1.0,2.0]", "model.y=3.0"]
     vsweep.sweep([*common, *point, *starts, "dir=point"], quiet=True)
-    data = ["data=own", "data._target_=mine.rows", "data.shift=1.0", "grid.data.count=[12,15]"]
+    data = ["data=own", "data._target_=mine.Rows.few", "data.shift=1.0", "grid.data.count=[12,15]"]
     vsweep.sweep([*common, *data, "model=linear", "dir=data"], quiet=True)
     before = [vsweep.load(directory).overrides(1) for directory in ("point", "data")]
     (here / "mine.py").unlink()
@@ -154,8 +156,9 @@ def test_the_words_of_every_kind_of_own_function_are_in_the_record(here, monkeyp
     words = [vsweep.load(directory).overrides(1) for directory in ("point", "data")]
     assert words == before
     assert {"loss._target_='mine.bowl'", "loss.power=4.0", "model.x=2.0", "model.y=3.0"} <= {*words[0]}
-    assert {"data._target_='mine.rows'", "data.shift=1.0", "data.count=15"} <= {*words[1]}
-    # The data were own, and the model was not: it predicts without them.
+    assert {"data._target_='mine.Rows.few'", "data.shift=1.0", "data.count=15"} <= {*words[1]}
+    # The model is a shipped one, and predicts without the data.
+    assert vsweep.load("data").predictor(0)([[1.0], [2.0]]).shape == (2,)
     assert not is_imported("mine")
 
 

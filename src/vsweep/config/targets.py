@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from vsweep.config.trust import Trust, allow, module_of
+from vsweep.config.trust import Trust, allow, module_of, prefixes
 from vsweep.errors import ConfigError, short_repr, suggest
 from vsweep.store.enclosing import enclosing_sweep
 
@@ -114,10 +114,9 @@ def _not_allowed(field: str, got: str, module: str, trust: Trust) -> ConfigError
 
 
 def _is_allowed(module: str, trust: Trust) -> bool:
-    parts = module.split(".")
-    packages = {".".join(parts[: i + 1]) for i in range(len(parts))}
+    packages = set(prefixes(module))
     shipped = packages & {*_SHIPPED} and not packages & {*_READERS}
-    own = trust.is_named(module) and _is_in_current_folder(parts[0])
+    own = trust.is_named(module) and _is_in_current_folder(module.partition(".")[0])
     return bool(shipped or own or packages & {*trust.targets})
 
 
@@ -150,8 +149,7 @@ def _loaded(path: str) -> Iterator[tuple[str, ModuleSpec]]:
     The last part of `module.function` is among them if it is a module.
     """
     folders: Sequence[str] | None = None
-    parts = path.split(".")
-    for name in (".".join(parts[: i + 1]) for i in range(len(parts))):
+    for name in prefixes(path):
         module = sys.modules.get(name)
         spec = _find_part(name, folders) if module is None else _spec_of(module)
         if spec is None:

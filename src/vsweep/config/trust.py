@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -103,13 +104,19 @@ def module_of(target: str) -> str:
     return target.partition(":")[0] if ":" in target else target.rpartition(".")[0]
 
 
+def prefixes(path: str) -> Iterator[str]:
+    """Yield `a`, `a.b` and `a.b.c` of a dotted path `a.b.c`."""
+    return accumulate(path.split("."), "{}.{}".format)
+
+
 def _names(fields: Mapping[str, Any]) -> Iterator[str]:
     """Yield the modules and data files that fields name, the values of axes among them."""
     for path, value in fields.items():
         field = re.sub(r"^(grid|draws)\.", "", path)
         for text in value if isinstance(value, list) else [value]:
             if isinstance(text, str) and field.endswith("._target_"):
-                yield module_of(text)
+                # Importing a module imports its packages, and `module.Class.method` is of `module`.
+                yield from prefixes(module_of(text))
             elif isinstance(text, str) and field == DATA_FILE:
                 yield text
 

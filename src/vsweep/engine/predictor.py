@@ -40,10 +40,7 @@ class Predictor:
         Raises:
             ConfigError: If the plan has no record of the data.
         """
-        try:
-            data = record["data"][data_key(config)]
-        except KeyError as error:
-            raise ConfigError("data", "plan.json has no record of them", "train the sweep again") from error
+        data = _data_record(config, record)
         model, n_classes = config.model, len(data["classes"])
         self._target = target_of(config, data.get("is_table", False), data.get("moments", ()))
         self._data, self._loss = data, model.make_loss(config.loss, config.data, n_classes)
@@ -149,6 +146,16 @@ class Predictor:
             raise ValueError(f"no class: {why}; use outputs(x)")
         with precision_context(self._static):
             return self.classes[np.asarray(self._loss.classify(jnp.asarray(outputs.T)))]
+
+
+def _data_record(config: Config, record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the record of a config's data in `plan.json`. Raises `ConfigError`."""
+    key = data_key(config)
+    for name, data in record.get("data", {}).items():
+        # The record has the name of a method with its class, and a function that is not imported has its own.
+        if name == key or (config.data.is_user_function and name.endswith(f".{key}")):
+            return data
+    raise ConfigError("data", "plan.json has no record of them", "train the sweep again")
 
 
 def _aligned(x: Any, names: list[str]) -> list[Any]:
