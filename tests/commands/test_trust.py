@@ -298,6 +298,15 @@ def test_a_report_in_the_directory_itself_imports_nothing_from_there(here, kept,
     assert "cannot be drawn" not in (kept / "report.html").read_text()
 
 
+def test_a_function_in_the_directory_that_one_stands_in_is_not_imported(kept, canary, cli, monkeypatch):
+    (kept / "mine.py").write_text(MINE.format(canary=str(canary)))
+    monkeypatch.chdir(kept)
+    done = cli("plan", "data=iris", "tracker=none", "model=own", "model._target_=mine.line")
+    assert done.status == 2
+    assert "the module mine lies in a sweep's directory" in done.err
+    assert not canary.exists()
+
+
 INSIDE = ["verify ../kept", "resume ../kept seeds=3", "sync ../kept", "run trial=0 from=../kept"]
 
 

@@ -41,7 +41,7 @@ def resolve(field: str, target: Any, trust: Trust) -> Any:
     module = module_of(target)
     if not _is_allowed(module, trust):
         top = module.partition(".")[0]
-        if trust.named is None and top not in sys.modules and _find_spec(top) is None:
+        if trust.named is None and top not in sys.modules and _find_part(top, None) is None:
             stems = [file.stem for file in sorted(Path.cwd().glob("*.py"))]
             raise ConfigError(field, f"there is no module {top}", suggest(top, stems) if stems else _TAKES)
         raise _not_allowed(field, f"{target!r} is in the module {module}", module, trust)
@@ -161,9 +161,9 @@ def _loaded(path: str) -> Iterator[tuple[str, ModuleSpec]]:
 
 
 def _find_part(name: str, folders: Sequence[str] | None) -> ModuleSpec | None:
-    """Return the spec of a module in the folders of its package, which need not be imported.
+    """Return the spec of a module in the folders of its package; `importlib.util.find_spec` would import that.
 
-    `importlib.util.find_spec` would import the package.
+    A module without a package is looked for on the import path, and then in the current folder.
     """
     for finder in sys.meta_path:
         # The path finder itself looks for the package of a name with dots among the imported modules.
@@ -172,7 +172,7 @@ def _find_part(name: str, folders: Sequence[str] | None) -> ModuleSpec | None:
         with suppress(ImportError, KeyError, ValueError, AttributeError):
             if (spec := finder.find_spec(wanted, folders)) is not None:
                 return spec
-    return None
+    return None if folders is not None else PathFinder.find_spec(name, [str(Path.cwd())])
 
 
 def _spec_of(module: ModuleType) -> ModuleSpec:
@@ -188,14 +188,6 @@ def _places(spec: ModuleSpec) -> list[str]:
     """Return a module's file, and the folders of a package."""
     files = [spec.origin] if spec.has_location and spec.origin else []
     return [*files, *(spec.submodule_search_locations or ())]
-
-
-def _find_spec(top: str) -> ModuleSpec | None:
-    """Return the spec of a top-level module, on the import path or in the current folder."""
-    try:
-        return find_spec(top) or PathFinder.find_spec(top, [str(Path.cwd())])
-    except (ImportError, ValueError):
-        return None
 
 
 def _files(spec: ModuleSpec | None) -> set[Path]:

@@ -231,7 +231,7 @@ class StoredSweep:
         Raises:
             KeyError: If there is no such cell.
             ConfigError: If the overrides cannot be reconstructed, because the sweep was made by another
-                version, or uses functions of your own that cannot be imported.
+                version, or got functions of your own as Python objects.
         """
         seeds = sorted(self.trials["seed"].unique().tolist())
         return [*self.cell_overrides.of_cell(cell), f"seeds=[{','.join(map(str, seeds))}]"]
