@@ -161,7 +161,7 @@ def _loaded(path: str) -> Iterator[tuple[str, ModuleSpec]]:
 
 
 def _find_part(name: str, folders: Sequence[str] | None) -> ModuleSpec | None:
-    """Return the spec of a module in the folders of its package; `importlib.util.find_spec` would import that.
+    """Return the spec of a module in the folders of its package, without importing the package.
 
     A module without a package is looked for on the import path, and then in the current folder.
     """
