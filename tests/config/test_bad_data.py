@@ -54,7 +54,7 @@ READ = "data.path: cannot read 'own.csv' ("
 Y = ["x", "z"] * 10
 # The content of `own.csv`, and the start of the message.
 CSV = {
-    "empty": ("", READ + "No columns to parse from file); it takes a CSV file in UTF-8, with a header"),
+    "empty": ("", READ + "it is empty, or not a file on a disk); it takes a CSV file in UTF-8"),
     "blank lines": ("\n\n\n", READ),
     "no rows": ("a,b,y\n", "data.path: the table has no rows; it takes at least two"),
     "one row": ("a,b,y\n1,2,x\n", "data.target: one class only"),
@@ -158,9 +158,9 @@ OPTIONS = {
     "data.batch_size=17": "data.batch_size: got 17, and there are 14 training rows",
     "model=linear": "model: got linear, and data=csv has 2 classes",
     "loss=huber": "loss: got huber, and data=csv has 2 classes",
-    "data.path=.": "data.path: no file at '.'; it takes a file's path or URL",
+    "data.path=.": "data.path: no file at '.', but a directory; it takes a file's path or URL",
     "data.path=nosuch.csv": "data.path: no file at 'nosuch.csv'",
-    "data.path=/dev/zero": "data.path: no file at '/dev/zero'",
+    "data.path=/dev/zero": "data.path: no file at '/dev/zero', but a pipe or a device",
     "data.path='~nobody_of_this_name/x'": "data.path: no file at '~nobody",
     f"data.path={'x' * 5000}": "data.path: no file at 'xxx",
     "data.path='a\x00b'": "data.path: no file at 'a",
@@ -173,8 +173,8 @@ OPTIONS = {
     "data.path='http://127.0.0.1:1/x y'": "data.path: could not fetch",
     "data.path=http://127.0.0.1:1/own.csv": "data.path: could not fetch 'http://127.0.0.1:1/own.csv'",
     "data.path=http://127.0.0.1:99999/own.csv": "data.path: could not fetch",
-    "data.path=file:///nosuch/own.csv": "data.path: could not fetch 'file:///nosuch/own.csv'",
-    "data.path=file://nosuch.invalid/own.csv": "data.path: could not fetch",
+    "data.path=file:///nosuch/own.csv": "data.path: no file at 'file:///nosuch/own.csv'; it takes",
+    "data.path=file://nosuch.invalid/own.csv": "data.path: no file at 'file://nosuch.invalid/own.csv'; it",
 }
 
 

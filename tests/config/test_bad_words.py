@@ -184,7 +184,7 @@ FIELDS = {
     "data=food_water data.path=''": "data.path: got ''; it takes text, or null",
     "data=food_water data.path=[a.csv]": "data.path: got ['a.csv']; it takes text, or null",
     "data=food_water data.path=nosuch.csv": "data.path: no file at 'nosuch.csv'; it takes a file's",
-    "data=food_water data.path=file:///nosuch.csv": "data.path: could not fetch 'file:///nosuch.csv'",
+    "data=food_water data.path=file:///nosuch.csv": "data.path: no file at 'file:///nosuch.csv'",
     "data=food_water data.path='http://[bad'": "data.path: not a URL: 'http://[bad'",
     "data=food_water data.rows=1": "data.rows: got 1; it takes an integer from 2 to",
     "data=food_water data.target=y": "data.target: data=food_water has no such field",

@@ -240,7 +240,7 @@ def test_a_url_that_cannot_be_fetched_is_told_and_nothing_is_kept(cache, server)
     server.stop()
     with pytest.raises(ConfigError, match=r"^data\.path: could not fetch .*gone\.csv"):
         local_copy(gone)
-    with pytest.raises(ConfigError, match=r"^data\.path: could not fetch"):
+    with pytest.raises(ConfigError, match=r"^data\.path: no file at 'file:///nowhere/at/all\.csv'"):
         local_copy("file:///nowhere/at/all.csv")
     assert not any(file.is_file() for file in cache.rglob("*"))
 

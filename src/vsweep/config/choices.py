@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
-from vsweep.config.schema import AUTO, OWN, POINT
+from vsweep.config.schema import AUTO, LIMITS, OWN, POINT
 from vsweep.errors import ConfigError
 from vsweep.tasks.data.builtin import NO_DATA
 from vsweep.tasks.data.dataset import Dataset, own_dataset
@@ -133,6 +133,11 @@ class DataChoice(GroupChoice):
     def key_name(self) -> str:
         """Return the name by which a plan knows the data."""
         return self.name
+
+    @property
+    def limits(self) -> set[str]:
+        """Return the paths of the fields that bound what is read, and change nothing in the data."""
+        return set() if self.is_user_function else LIMITS.keys() & {f"data.{name}" for name in self.fields}
 
     def is_traced(self, key: str, values: Sequence[Any]) -> bool:
         """Return False: a program is compiled for the shapes of its data."""

@@ -16,6 +16,7 @@ from vsweep.errors import ConfigError, short_repr
 from vsweep.metrics import OWN as OWN
 from vsweep.metrics import R2, SAME_EXAMPLES
 from vsweep.tasks.data.builtin import DATASETS
+from vsweep.tasks.data.streams import MAX_BYTES
 from vsweep.tasks.data.targets import BY_TYPE, KINDS
 from vsweep.tasks.initializers import INITIALIZERS
 from vsweep.tasks.losses import LOSSES
@@ -235,6 +236,7 @@ FIELDS: dict[str, Constraint] = {
     "data.path": TEXT,
     "data.target": Constraint("a column's name", TEXT.type),
     "data.features": NAMES.or_null(),
+    "data.max_bytes": Constraint("an integer of at least 1", integer(1, 2**63 - 1).type),
     "data.targets": one_of(KINDS),
     "data.rows": integer(2, 10_000_000),
     "data.x": EXAMPLES,
@@ -315,6 +317,9 @@ BEFORE: dict[str, Any] = {
     "data.standardize_target": False,
     "metric": None,
 }
+# These fields bound what a choice may read, and change nothing in a trial. A directory may come from someone
+# else, so the bound that it records does not count.
+LIMITS: dict[str, Any] = {"data.max_bytes": MAX_BYTES}
 TOP = [path for path in FIELDS if "." not in path]
 
 

@@ -24,6 +24,7 @@ from vsweep.config.schema import (
     EVERY_DATASET,
     FIELDS,
     GROUPS,
+    LIMITS,
     OWN,
     POINT,
     SWEEP_FIELDS,
@@ -294,6 +295,8 @@ def parse_values(
         return tuple(values)
     if takers and all(choice.is_coordinate(key) for choice in takers):
         return tuple(COORDINATE.parse(value, field) for value in values)
+    if path in LIMITS:
+        raise ConfigError(field, "not an axis", f"give one value of {path} for all cells")
     if path not in FIELDS:
         raise ConfigError(field, "no such field", suggest_field(path, [*FIELDS, *GROUPS]))
     parsed = tuple(values)
@@ -333,12 +336,22 @@ def as_dict(config: Config) -> dict[str, Any]:
 
 
 def values_before(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields, by path, that a recorded config lacks because it is older than they are."""
+    """Return the fields, by path, that a recorded config does not decide.
+
+    It lacks some because it is older than they are, and no directory raises a bound on what is read.
+    """
     values = {path: value for path, value in BEFORE.items() if select(raw, path) is None}
     if "data.stratify" in values and select(raw, "data.targets") == AUTO:
         # Tables had this field before other data sets, and `auto` means something else since.
         values["data.targets"] = BY_TYPE
-    return values
+    return values | {path: bound for path, bound in LIMITS.items() if _has_field(raw, path)}
+
+
+def _has_field(raw: Mapping[str, Any], path: str) -> bool:
+    """Return whether a recorded config chooses an entry of a group's registry that has a field."""
+    group, _, key = path.partition(".")
+    name = select(raw, f"{group}.name")
+    return isinstance(name, str) and name in GROUPS[group] and key in fields(GROUPS[group][name])
 
 
 def fields_before(fields: Mapping[str, Any]) -> dict[str, Any]:

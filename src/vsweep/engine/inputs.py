@@ -249,5 +249,6 @@ def data_key(config: Config) -> str:
     """Return the name of a config's data, the same for the same data."""
     common = {name: getattr(config, name) for name in EVERY_DATASET if name != "batch_size"}
     fields = {f"data.{name}": value for name, value in {**config.data.fields, **common}.items()}
+    fields = {path: value for path, value in fields.items() if path not in config.data.limits}
     values = {path.removeprefix("data."): value for path, value in fields_before(fields).items()}
     return f"{config.data.key_name}({', '.join(f'{k}={v!r}' for k, v in values.items())})"

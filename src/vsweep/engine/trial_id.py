@@ -64,7 +64,8 @@ def _cell_digests(grid: Grid, cells: np.ndarray, program: Program, config: Confi
     """Return the digest of each cell of a program, from its fields in order."""
     fields = dict(leaves(as_dict(config)))
     # Data are identified by their contents, so only tables have these fields, as they always had.
-    fields.pop("data.path", None)
+    for path in ("data.path", *config.data.limits):
+        fields.pop(path, None)
     if "data.target" not in fields:
         del fields["data.targets"]
     # A split of numbers is the same either way, and targets are scaled or not, whoever decided it.

@@ -1,5 +1,6 @@
 """Data sets as they are loaded."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -166,7 +167,7 @@ def is_masked(values: Any) -> bool:
 
 def repeated(names: Sequence[str]) -> str | None:
     """Return the first name that occurs twice, None if there is none."""
-    return next((name for name in names if names.count(name) > 1), None)
+    return next((name for name, count in Counter(names).items() if count > 1), None)
 
 
 def check_dataset(dataset: Dataset) -> None:
