@@ -10,8 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from store_helpers import forge
+import yaml
 
 import vsweep
+from vsweep.commands.directory import recorded_spec
 from vsweep.engine.trial_id import fingerprint
 from vsweep.errors import ConfigError, ServiceError
 from vsweep.store.atomic import encode_line
@@ -88,6 +90,34 @@ def test_other_data_are_not_taken_for_those_of_the_sweep(here, kept):
     ):
         with pytest.raises(ConfigError, match=r"^dir: the data, or your own functions, are not those that"):
             prove()
+
+
+@pytest.mark.parametrize("recorded", [10**18, 10, None])
+def test_a_directory_does_not_say_how_much_is_read(here, kept, recorded):
+    """A directory of an earlier version says nothing, and one from someone else may say anything."""
+    config = yaml.safe_load((kept / "config.yaml").read_text())
+    plan = json.loads((kept / "plan.json").read_text())
+    for data in (config["data"], plan["study"]["variants"][0]["config"]["data"]):
+        assert data.pop("max_bytes") == 4_000_000_000
+        if recorded is not None:
+            data["max_bytes"] = recorded
+    plan["study"]["words"] += [f"data.max_bytes={recorded}"] if recorded is not None else []
+    (kept / "config.yaml").write_text(yaml.safe_dump(config))
+    (kept / "plan.json").write_text(json.dumps(plan))
+    assert recorded_spec(kept).cell(0).data.fields["max_bytes"] == 4_000_000_000
+    assert vsweep.verify(kept)["wrong"] == []
+    more = vsweep.resume(kept, ["seeds=3"], quiet=True)
+    assert (len(more.trials), more.config["data"]["max_bytes"]) == (3, 4_000_000_000)
+
+
+def test_a_larger_bound_of_ones_own_resumes_the_same_trials(kept, cli):
+    done = cli("resume", "kept", "data.max_bytes=10")
+    assert done.status == 2
+    assert done.err.startswith("vsweep: data.max_bytes: 'own.csv' has ")
+    done = cli("resume", "kept", "data.max_bytes=1e10", "seeds=3")
+    assert done.status == 0, done.err
+    sweep = vsweep.load(kept)
+    assert (len(sweep.trials), sweep.config["data"]["max_bytes"]) == (3, 10**10)
 
 
 @pytest.mark.parametrize("name", [".lock", "curves", "plan.json", "params", "ledger/log.jsonl"])

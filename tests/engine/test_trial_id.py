@@ -127,6 +127,31 @@ def test_trials_that_no_newer_field_changes_keep_their_identities(targets):
         assert identities(old) == identities(new)
 
 
+def test_a_bound_on_what_is_read_is_no_part_of_a_trial(here):
+    frame = pd.DataFrame({"a": np.arange(20.0), "y": ["p", "q"] * 10})
+    frame.to_csv("t.csv", index=False)
+    frame.to_parquet("t.parquet")
+    for kind in ("csv", "parquet"):
+        table = [f"data={kind}", f"data.path=t.{kind}", "data.target=y"]
+        plans = [planned(*table, *more) for more in ([], ["data.max_bytes=100_000"], ["data.max_bytes=1e10"])]
+        one, *others = [identities(plan).tolist() for plan in plans]
+        assert others == [one, one]
+        names = [list(plan.splits) for plan in plans]
+        assert names == [names[0]] * 3
+        assert "max_bytes" not in names[0][0]
+
+
+def sized(max_bytes=3):
+    x = np.arange(float(max_bytes * 10))
+    return x, 2 * x
+
+
+def test_a_function_of_ones_own_may_call_a_field_like_the_bound():
+    plan = planned("model=linear", "model.init=zeros", "grid.data.max_bytes=[3,4]", data=sized)
+    assert len(plan.splits) == 2
+    assert len(set(identities(plan))) == 2
+
+
 def test_a_table_is_known_by_the_field_that_it_always_had(here):
     pd.DataFrame({"a": np.arange(20.0), "y": ["p", "q"] * 10}).to_csv("t.csv", index=False)
     table = ["data=csv", "data.path=t.csv", "data.target=y", "data.features=[a]", "data.stratify=false"]

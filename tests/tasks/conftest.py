@@ -17,12 +17,18 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def server():
-    """Serves what is in `.files`, and notes what was asked for in `.asked`; `.stop()` ends it."""
+    """Serves what is in `.files`, and notes what was asked for in `.asked`; `.stop()` ends it.
+
+    A file is its bytes, or a function of the handler that sends the whole answer.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             self.server.asked.append(self.path)
             body = self.server.files.get(self.path)
+            if callable(body):
+                body(self)
+                return
             self.send_response(404 if body is None else 200)
             self.end_headers()
             self.wfile.write(body or b"")

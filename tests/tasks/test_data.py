@@ -1,9 +1,21 @@
 """Data sets: where they come from, and how they are split and standardized."""
 
+import bz2
+import gzip
+import io
 import json
+import lzma
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +26,7 @@ from vsweep.errors import ConfigError
 from vsweep.tasks.data.builtin import DATASETS, points
 from vsweep.tasks.data.dataset import Dataset, own_dataset
 from vsweep.tasks.data.splits import split
-from vsweep.tasks.data.tabular import csv, local_copy, parquet
+from vsweep.tasks.data.tabular import FetchError, _parquet_frame, csv, local_copy, parquet
 
 BUNDLED = ["digits", "breast_cancer", "iris", "wine", "diabetes"]
 
@@ -252,6 +264,350 @@ def test_a_cache_that_cannot_be_written_is_told(cache, server):
         ConfigError, match=r"^data\.path: could not keep 'http.*t\.csv' in '.*cache/vsweep/data'"
     ):
         local_copy(f"{server.url}/t.csv")
+
+
+# The bound on what is read, fetched and unpacked.
+
+MOST = 200_000
+# A table of 800 kB, which is far smaller when it is packed.
+TEXT = b"width,kind\n" + b"0.000000,1\n" * 72_000
+
+
+def packed(name):
+    """The table, packed as the ending of its name says."""
+    if name.endswith(".zip"):
+        kept = io.BytesIO()
+        with zipfile.ZipFile(kept, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("t.csv", TEXT)
+        return kept.getvalue()
+    if name.endswith(".zst"):
+        return pa.Codec("zstd").compress(TEXT, asbytes=True)
+    pack = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
+    return pack.get(name.rpartition(".")[2], bytes)(TEXT)
+
+
+def refusal(reader, path, most=MOST, **fields):
+    with pytest.raises(ConfigError) as error:
+        reader(**{"path": path, "target": "kind", "features": None, "max_bytes": most, **fields})
+    return error.value
+
+
+PACKED = [f"t.csv{ending}" for ending in ("", ".gz", ".bz2", ".xz", ".zip", ".zst")]
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_what_a_file_unpacks_to_is_bounded(here, name):
+    (here / name).write_bytes(packed(name))
+    made = csv(path=name, target="kind", features=None, max_bytes=2_000_000)
+    assert made.x.shape == (72_000, 1)
+    error = refusal(csv, name)
+    assert error.field == "data.max_bytes"
+    assert error.got.startswith(f"'{name}' {'has 792,011 bytes' if name == 't.csv' else 'holds'}")
+    assert error.got.endswith("and at most 200,000 are taken")
+    assert error.takes == "give a larger value if you trust the file"
+
+
+@pytest.mark.parametrize(
+    ("text", "most"),
+    [
+        # Each row is filled up to the header, and to the first row.
+        (",".join(f"c{i}" for i in range(5000)) + "\n" + "1\n" * 5000, 10**8),
+        ("a,kind\n" + "1\n" * 100_000, 10**6),
+        ("a,kind\r" + "1\r" * 100_000, 10**6),
+    ],
+)
+def test_the_values_of_a_table_are_counted_as_it_is_read(here, text, most):
+    (here / "t.csv").write_text(text, newline="")
+    error = refusal(csv, "t.csv", most)
+    assert error.field == "data.max_bytes"
+    assert "rows or more of" in error.got
+    assert "(8 bytes a value)" in error.got
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (",".join(map(str, range(1_000_000))), "columns, and at most 100,000 are read"),
+        ('"' + "a" * 5_000_000, "its first two rows take more than 4,194,304 bytes"),
+        ("a,kind\n" + "1," * 3_000_000 + "\n" + "1\n" * 100_000, "its first two rows take more than"),
+        ("a,kind\n" + "1," * 100_000 + "\n" + "1\n" * 100_000, "rows have more columns than the header"),
+    ],
+)
+def test_a_row_that_is_too_wide_is_one_message(here, text, message):
+    (here / "t.csv").write_text(text)
+    error = refusal(csv, "t.csv", 10**9)
+    assert error.field == "data.path"
+    assert message in error.got
+
+
+def test_a_message_does_not_list_thousands_of_columns(here):
+    (here / "t.csv").write_text(",".join(f"c{i}" for i in range(5000)) + "\n" + ",".join("1" * 5000) + "\n")
+    error = refusal(csv, "t.csv", 10**9, target="x" * 500)
+    assert error.field == "data.target"
+    assert error.takes == "it takes one of 5,000 columns, from 'c0' on"
+    assert len(error.got) < 300
+
+
+ROWS = 50_000
+LONG = "x" * 10_000
+TABLES = {
+    "a constant": ({"width": np.zeros(ROWS)}, {}),
+    "small numbers": ({"width": np.zeros(ROWS, np.int8)}, {}),
+    "flags": ({"width": np.zeros(ROWS, bool)}, {}),
+    "nulls": ({"width": pa.nulls(ROWS)}, {}),
+    "many columns": ({f"w{i}": np.zeros(1000) for i in range(40)}, {}),
+    "lists": ({"width": [[0] * 10] * ROWS}, {}),
+    "long text": ({"width": [LONG] * 50}, {}),
+    "long bytes": ({"width": [LONG.encode()] * 50}, {}),
+    "a category": ({"width": pa.array([LONG] * 50).dictionary_encode()}, {}),
+    "long text without pages of version 1": ({"width": [LONG] * 50}, {"data_page_version": "2.0"}),
+    "shared prefixes": (
+        {"width": [f"{LONG}{i}" for i in range(50)]},
+        {"use_dictionary": False, "column_encoding": {"width": "DELTA_BYTE_ARRAY"}},
+    ),
+    "plain text": ({"width": [LONG] * 50}, {"use_dictionary": False}),
+}
+
+
+@pytest.mark.parametrize("case", TABLES)
+def test_what_a_parquet_file_decodes_to_is_bounded(here, case):
+    columns, options = TABLES[case]
+    rows = len(next(iter(columns.values())))
+    table = pa.table({**columns, "kind": np.zeros(rows, np.int8)})
+    pq.write_table(table, "t.parquet", compression="zstd", **options)
+    assert (here / "t.parquet").stat().st_size < MOST
+    error = refusal(parquet, "t.parquet")
+    assert error.field == "data.max_bytes", error
+    assert error.got.startswith("'t.parquet' holds ")
+    # The same table is read where the bound is larger.
+    (here / "t.parquet").rename("again.parquet")
+    frame = _parquet_frame(here / "again.parquet", "again.parquet", 10**8)
+    if case != "lists":
+        pd.testing.assert_frame_equal(frame, pd.read_parquet("again.parquet"))
+
+
+def test_a_file_of_every_type_is_the_table_that_pandas_reads(here):
+    rng = np.random.default_rng(0)
+    words = np.array(["u", "vv", "", None], object)[rng.integers(0, 4, 200)]
+    frame = pd.DataFrame(
+        {"number": rng.normal(size=200), "word": words, "id": [f"id{i}" for i in range(200)]}
+    )
+    frame["order"] = pd.Categorical(rng.choice(["p", "q"], 200), categories=["q", "p"], ordered=True)
+    frame["whole"] = pd.array(rng.integers(0, 9, 200), dtype="Int64")
+    frame["when"] = pd.date_range("2026", periods=200, tz="UTC")
+    frame["a.b"] = rng.random(200) > 0.5
+    frame["bytes"] = [b"x%d" % (i % 7) for i in range(200)]
+    for i, (table, options) in enumerate(
+        [
+            (frame, {}),
+            (frame.set_index("id"), {"row_group_size": 70}),
+            (frame, {"use_dictionary": False}),
+            (frame, {"use_dictionary": False, "column_encoding": {"word": "DELTA_LENGTH_BYTE_ARRAY"}}),
+        ]
+    ):
+        pq.write_table(pa.Table.from_pandas(table), f"{i}.parquet", **options)
+        made = _parquet_frame(here / f"{i}.parquet", "", 10**7)
+        pd.testing.assert_frame_equal(made, pd.read_parquet(f"{i}.parquet"))
+
+
+def test_a_footer_is_bounded(here):
+    table = pa.table({"kind": [0, 1]}).replace_schema_metadata({"note": "x" * 10_000})
+    pq.write_table(table, "t.parquet")
+    error = refusal(parquet, "t.parquet", 30_000)
+    assert error.field == "data.max_bytes"
+    assert "has a footer of" in error.got
+
+
+BOMBS = """
+import gzip, resource, sys, time
+import numpy as np, pyarrow as pa, pyarrow.parquet as pq
+from vsweep.errors import ConfigError
+from vsweep.tasks.data.tabular import csv, parquet
+
+with gzip.open("t.csv.gz", "wb", compresslevel=1) as file:
+    file.write(b"a,kind\\n")
+    for _ in range(10):
+        file.write(b"0,1\\n" * 1_000_000)
+constant = pa.table({"a": np.zeros(2_000_000), "kind": np.zeros(2_000_000, np.int8)})
+with pq.ParquetWriter("constant.parquet", constant.schema) as writer:
+    for _ in range(10):
+        writer.write_table(constant)
+places = pa.array(np.zeros(100_000, np.int32))
+text = pa.DictionaryArray.from_arrays(places, pa.array(["x" * 1_000_000]))
+pq.write_table(pa.table({"kind": text}), "text.parquet", store_schema=False, compression="zstd")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for reader, path in ((csv, "t.csv.gz"), (parquet, "constant.parquet"), (parquet, "text.parquet")):
+    start = time.perf_counter()
+    try:
+        reader(path=path, target="kind", features=None, max_bytes=20_000_000)
+    except ConfigError as error:
+        print(path, error.field, time.perf_counter() - start)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_bombs_end_in_seconds_and_in_little_memory(here, environment):
+    """Tables of 160 MB, 320 MB and 100 GB, in a process of its own, with a bound of 20 MB."""
+    ran = subprocess.run(
+        [sys.executable, "-c", BOMBS], cwd=here, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert ran.returncode == 0, ran.stderr
+    *lines, grown = ran.stdout.splitlines()
+    assert [line.split()[1] for line in lines] == ["data.max_bytes"] * 3
+    assert max(float(line.split()[2]) for line in lines) < 20
+    # Kilobytes, beyond the peak at which the files were written.
+    assert int(grown) < 5 * 20_000
+
+
+@pytest.mark.parametrize("kind", [csv, parquet])
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [("pipe", "a pipe or a device"), ("/dev/zero", "a pipe or a device"), (".", "a directory")],
+)
+def test_a_data_file_is_a_regular_file(here, kind, path, what):
+    os.mkfifo("pipe")
+    for name in (path, (here / path).resolve().as_uri()):
+        error = refusal(kind, name)
+        assert (error.field, error.got) == ("data.path", f"no file at {name!r}, but {what}")
+
+
+@pytest.mark.parametrize("kind", [csv, parquet])
+@pytest.mark.parametrize("path", ["/proc/self/status", "/proc/kmsg"])
+def test_a_file_of_the_kernel_is_not_read(kind, path):
+    error = refusal(kind, path)
+    assert error.field == "data.path"
+    assert "it is empty, or not a file on a disk" in error.got
+
+
+def tarred():
+    kept = io.BytesIO()
+    with tarfile.open(fileobj=kept, mode="w") as archive:
+        member = tarfile.TarInfo("t.csv")
+        member.size = len(TEXT)
+        archive.addfile(member, io.BytesIO(TEXT))
+    return kept.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("t.tar", tarred, ".tar is not unpacked"),
+        ("t.tar.gz", lambda: gzip.compress(tarred()), ".tar is not unpacked"),
+        ("t.tgz", lambda: gzip.compress(tarred()), ".tgz is not unpacked"),
+        ("t.7z", lambda: b"7z\xbc\xaf\x27\x1c", ".7z is not unpacked"),
+        ("t.csv", tarred, "it holds an archive"),
+        ("t.gz", lambda: gzip.compress(tarred()), "it holds an archive"),
+        ("t.csv.gz", lambda: gzip.compress(gzip.compress(TEXT)), "it holds an archive, or compressed data"),
+        (
+            "t.csv",
+            lambda: gzip.compress(TEXT),
+            "it holds an archive, or compressed data without such an ending",
+        ),
+    ],
+)
+def test_an_archive_or_another_compression_is_one_message(here, name, content, why):
+    (here / name).write_bytes(content())
+    error = refusal(csv, name, 10**9)
+    assert error.got.startswith(f"cannot read '{name}' ({why}")
+    assert "it takes a file as it is, or as .gz .bz2 .xz .zip .zst" in error.got
+
+
+def test_a_name_with_a_dot_is_no_ending(here):
+    TABLE.to_csv("my.tar.csv", index=False)
+    assert read(csv, "my.tar.csv").x.shape == (4, 1)
+
+
+def answer(*chunks, **headers):
+    """A function that sends these headers and chunks."""
+
+    def send(handler):
+        handler.send_response(200)
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        # The client ends the connection when it has enough.
+        with suppress(OSError):
+            for chunk in chunks:
+                handler.wfile.write(chunk)
+
+    return send
+
+
+def kept_in(cache):
+    return [file for file in cache.rglob("*") if file.is_file()]
+
+
+def test_a_download_that_says_that_it_is_too_large_is_not_fetched(cache, server):
+    server.files = {"/t.csv": answer(Content_Length=str(10**12))}
+    error = refusal(csv, f"{server.url}/t.csv")
+    assert (error.field, error.got.split("' ")[1]) == (
+        "data.max_bytes",
+        "has 1,000,000,000,000 bytes, and at most 200,000 are taken",
+    )
+    assert not kept_in(cache)
+
+
+def test_a_download_without_an_end_ends_at_the_bound(cache, server):
+    sent = []
+
+    def endless(handler):
+        handler.send_response(200)
+        handler.end_headers()
+        with suppress(OSError):
+            for _ in range(10_000):
+                handler.wfile.write(bytes(100_000))
+                sent.append(100_000)
+
+    server.files = {"/t.csv": endless}
+    error = refusal(csv, f"{server.url}/t.csv")
+    assert error.field == "data.max_bytes"
+    assert " sends " in error.got
+    assert not kept_in(cache)
+    server.stop()
+    # The sockets hold some megabytes beside the chunk that was read last.
+    assert sum(sent) < 10**8
+
+
+def test_a_download_that_is_cut_off_is_no_file(cache, server):
+    body = TABLE.to_csv(index=False).encode()
+    server.files = {"/t.csv": answer(body, Content_Length=str(len(body) + 5))}
+    with pytest.raises(FetchError) as error:
+        read(csv, f"{server.url}/t.csv")
+    assert f"(it ended after {len(body)} of {len(body) + 5} bytes)" in error.value.got
+    assert not kept_in(cache)
+    server.files = {"/t.csv": answer(body, Content_Length=str(len(body)))}
+    assert read(csv, f"{server.url}/t.csv").x.shape == (4, 1)
+
+
+def test_the_copy_in_the_cache_is_bounded_too(cache, server):
+    server.files = {"/t.csv": TEXT}
+    assert csv(path=f"{server.url}/t.csv", target="kind", features=None).x.shape == (72_000, 1)
+    assert refusal(csv, f"{server.url}/t.csv").field == "data.max_bytes"
+
+
+@pytest.mark.parametrize("scheme", ["file://", "ftp://127.0.0.1:1", "FILE://"])
+def test_a_redirect_leads_to_the_web_alone(here, cache, server, scheme):
+    TABLE.to_csv("mine.csv", index=False)
+
+    def redirect(handler):
+        handler.send_response(302)
+        handler.send_header("Location", f"{scheme}{here / 'mine.csv'}")
+        handler.end_headers()
+
+    server.files = {"/t.csv": redirect}
+    with pytest.raises(FetchError, match=r"^data\.path: could not fetch .*[Rr]edirect"):
+        read(csv, f"{server.url}/t.csv")
+    assert not kept_in(cache)
+
+
+def test_a_redirect_to_the_web_is_followed(cache, server):
+    def redirect(handler):
+        handler.send_response(302)
+        handler.send_header("Location", f"{server.url}/new.csv")
+        handler.end_headers()
+
+    server.files = {"/t.csv": redirect, "/new.csv": TABLE.to_csv(index=False).encode()}
+    assert read(csv, f"{server.url}/t.csv").x.shape == (4, 1)
 
 
 # Splitting and standardizing.

@@ -246,7 +246,8 @@ def recorded_spec(
 def recorded_overrides(directory: Path, record: Mapping[str, Any]) -> list[Override]:
     """Return the overrides that a directory's sweep was composed from. Raises `ConfigError`.
 
-    Fields that are newer than the directory keep the values that leave its trials as they are.
+    Fields that are newer than the directory keep the values that leave its trials as they are, and its
+    bounds on what is read do not count.
     """
     with _readable(directory):
         words, config = list(record["study"]["words"]), read_config(directory)
@@ -254,7 +255,9 @@ def recorded_overrides(directory: Path, record: Mapping[str, Any]) -> list[Overr
         if not any("followers" in variant for variant in variants):
             # An earlier version trained all cells with one value of an interpolation, which the config has.
             words += _as_trained(words, [config, *({**config, **part["config"]} for part in variants)])
-        return _recorded([*words, *starmap(spell, values_before(config).items())])
+        configs = [config, *({**config, **part["config"]} for part in variants)]
+        values = {path: value for one in configs for path, value in values_before(one).items()}
+        return _recorded([*words, *starmap(spell, values.items())])
 
 
 def _as_trained(words: Sequence[str], configs: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -69,7 +69,7 @@ def opened(file: Path, name: str, most: int) -> Iterator[BinaryIO]:
         ConfigError: If the file is larger.
         ValueError: If it is empty, as the files of `/proc` seem to be, whose reads may never end.
     """
-    with file.open("rb", buffering=0) as stream:
+    with file.open("rb", buffering=1 << 17) as stream:
         size = os.fstat(stream.fileno()).st_size
         if size > most:
             raise too_large(name, f"has {size:,} bytes", most)

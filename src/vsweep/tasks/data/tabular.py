@@ -180,7 +180,7 @@ def _first_rows(head: bytes) -> tuple[list[str], list[str]]:
 
     pandas fills up all rows to the length of either, so both are counted before it reads them.
     """
-    text = io.StringIO(head.decode("utf-8-sig", errors="replace"), newline="")
+    text = io.TextIOWrapper(io.BytesIO(head), "utf-8-sig", errors="replace", newline="")
     limit = csv_rows.field_size_limit(len(head) + 1)
     try:
         # pandas leaves out lines that are blank.
@@ -219,18 +219,22 @@ def _table(frame: Any, target: str, features: Sequence[str] | None) -> RawDatase
     if (name := repeated(columns)) is not None:
         raise ConfigError("data.path", f"two columns are called {name!r}", "it takes distinct names")
     used = [("data.target", target), *(("data.features", name) for name in names)]
+    known = set(columns)
     for field, name in used:
-        if name not in columns:
-            raise ConfigError(field, f"no column {name!r}", suggest(name, columns))
+        if name not in known:
+            takes = suggest(name, columns)
+            many = f"it takes one of {len(columns):,} columns, from {short_repr(columns[0])} on"
+            raise ConfigError(field, f"no column {short_repr(name)}", takes if len(takes) < 1000 else many)
     if (name := repeated(names)) is not None:
         raise ConfigError("data.features", f"{name!r} is named twice", "it takes distinct names")
     if target in names:
         raise ConfigError("data.features", f"{target!r} is the target too", "leave it out")
     if not len(frame):
         raise ConfigError("data.path", "the table has no rows", "it takes at least two rows")
+    gaps = dict(zip(columns, frame.isna().any().to_numpy(), strict=True))
     for field, name in used:
-        missing = frame[name].isna().to_numpy()
-        if missing.any():
+        if gaps[name]:
+            missing = frame[name].isna().to_numpy()
             count = f"{missing.sum()} missing value{'' if missing.sum() == 1 else 's'}"
             where = f"first in row {missing.argmax()}, counted from 0 below the header"
             raise ConfigError(field, f"column {name!r} has {count} ({where})", "fill or drop them")
@@ -246,8 +250,8 @@ def _check_numbers(columns: Any) -> None:
     import pandas as pd
     from pandas.api.types import is_numeric_dtype
 
-    usable = [name for name in columns if is_numeric_dtype(columns[name].dtype)]
-    text = [name for name in columns if name not in usable]
+    numeric = {name: is_numeric_dtype(kind) for name, kind in columns.dtypes.items()}
+    usable, text = ([name for name in numeric if numeric[name] is is_number] for is_number in (True, False))
     if text:
         values = columns[text[0]].map(str)
         row = int(pd.to_numeric(values, errors="coerce").isna().to_numpy().argmax())
