@@ -56,26 +56,37 @@ def local_copy(path: str, most: int = MAX_BYTES) -> Path:
         ConfigError: If there is no such file, or that at the URL is larger.
         FetchError: If the URL cannot be fetched.
     """
-    if not path.startswith(_SCHEMES):
+    copy = cached_copy(path)
+    if copy is None:
         return _regular_file(path, path)
-    from platformdirs import user_cache_path
-
-    try:
-        parts = urlparse(path)
-        # The copy keeps the suffixes, by which compressed files are recognized.
-        endings = Path(parts.path).suffixes[-2:]
-    except ValueError as error:
-        raise ConfigError("data.path", f"not a URL: {short_repr(path)} ({error})", _TAKES) from error
     if path.startswith(_FILE):
-        # No file of another host has a name with a null character.
-        return _regular_file(url2pathname(parts.path) if parts.netloc in ("", "localhost") else "\0", path)
-    suffixes = "".join(suffix for suffix in endings if re.fullmatch(r"\.\w{1,9}", suffix))
-    digest = hashlib.sha256(path.encode()).hexdigest()[:32]
-    copy = user_cache_path("vsweep") / "data" / f"{digest}{suffixes}"
+        host, file = urlparse(path).netloc, url2pathname(urlparse(path).path)
+        # No file of this machine has a name with a null character.
+        return _regular_file(file if host in ("", "localhost") else "\0", path)
     if not copy.exists():
         with _fetched(path, most) as chunks:
             _keep(chunks, copy, path)
     return copy
+
+
+def cached_copy(path: str) -> Path | None:
+    """Return the place of a URL's copy in the user's cache; None for the path of a file.
+
+    Raises:
+        ConfigError: If the URL is malformed.
+    """
+    if not path.startswith(_SCHEMES):
+        return None
+    from platformdirs import user_cache_path
+
+    try:
+        # The copy keeps the suffixes, by which compressed files are recognized.
+        endings = Path(urlparse(path).path).suffixes[-2:]
+    except ValueError as error:
+        raise ConfigError("data.path", f"not a URL: {short_repr(path)} ({error})", _TAKES) from error
+    suffixes = "".join(suffix for suffix in endings if re.fullmatch(r"\.\w{1,9}", suffix))
+    digest = hashlib.sha256(path.encode()).hexdigest()[:32]
+    return user_cache_path("vsweep") / "data" / f"{digest}{suffixes}"
 
 
 def _regular_file(path: str, name: str) -> Path:
