@@ -113,9 +113,13 @@ class Artifact:
     files: dict[str, bytes] = field(default_factory=dict)
 
 
+# What a server may do in place of an answer.
+MISBEHAVIOURS = ("hang", "hang after the headers", "close in the body", "redirect", "garbage", "endless body")
+
+
 @dataclass
 class Fault:
-    """An error or a delay that some requests get."""
+    """An error, a delay or a misbehaviour that some requests get."""
 
     status: int | None
     where: str | None
@@ -124,6 +128,7 @@ class Fault:
     times: int | None
     retry_after: float | None
     seconds: float
+    misbehaviour: str = ""
     seen: int = 0
     hits: int = 0
 
@@ -231,6 +236,12 @@ class StandIn:
         """Make requests wait for their answers."""
         return self._add(Fault(None, where, operation, after, times, None, seconds))
 
+    def misbehave(self, how: str, *, where: str | None = None, operation: str | None = None) -> Fault:
+        """Make requests meet one of `MISBEHAVIOURS`."""
+        if how not in MISBEHAVIOURS:
+            raise ValueError(how)
+        return self._add(Fault(None, where, operation, 0, None, None, 0.0, how))
+
     def heal(self) -> None:
         """Take every fault away."""
         with self.lock:
@@ -241,13 +252,18 @@ class StandIn:
             self.faults.append(fault)
         return fault
 
-    def strike(self, where: str, operation: str | None) -> tuple[int | None, float | None]:
-        """Wait for the delays of all faults, and return the first status with its Retry-After."""
+    def strike(self, where: str, operation: str | None) -> tuple[int | None, float | None, str]:
+        """Wait for the delays of all faults; return the first status, its Retry-After, and a misbehaviour."""
         with self.lock:
             struck = [fault for fault in self.faults if fault.strikes(where, operation)]
         self._down.wait(sum(fault.seconds for fault in struck))
         failing = next((fault for fault in struck if fault.status is not None), None)
-        return (failing.status, failing.retry_after) if failing else (None, None)
+        misbehaviour = next((fault.misbehaviour for fault in struck if fault.misbehaviour), "")
+        return (failing.status, failing.retry_after, "") if failing else (None, None, misbehaviour)
+
+    def wait_until_down(self, seconds: float) -> bool:
+        """Return whether the server was stopped meanwhile."""
+        return self._down.wait(seconds)
 
     def graphql(self, query: str, variables: dict[str, Any]) -> tuple[int, Any]:
         operation = operation_of(query)
@@ -378,7 +394,10 @@ class _Handler(BaseHTTPRequestHandler):
                 operation = operation_of(asked["query"])
             elif path.endswith("/file_stream"):
                 where, asked = "file_stream", json.loads(body)
-            failing, retry_after = stand_in.strike(where, operation)
+            failing, retry_after, misbehaviour = stand_in.strike(where, operation)
+            if misbehaviour:
+                self._misbehave(misbehaviour)
+                return
             if failing is not None:
                 status, said = failing, {"errors": [{"message": f"status {failing}"}], "error": "a fault"}
             elif where == "telemetry":
@@ -411,6 +430,30 @@ class _Handler(BaseHTTPRequestHandler):
             return self.server.stand_in.put(kind, owner, name, body), {}
         found = self.server.stand_in.get(kind, owner, name)
         return (404, {}) if found is None else (200, found)
+
+    def _misbehave(self, how: str) -> None:
+        """Do one of `MISBEHAVIOURS`, until the server is stopped if it has no end."""
+        self.close_connection = True
+        if how == "hang":
+            self.server.stand_in.wait_until_down(60)
+            return
+        self.send_response(302 if how == "redirect" else 200)
+        self.send_header("Location", f"{self.server.stand_in.url}{self.path}")
+        self.send_header("Content-Type", "application/json")
+        if how != "endless body":
+            self.send_header("Content-Length", "4000")
+        self.end_headers()
+        self.wfile.flush()
+        if how == "hang after the headers":
+            self.server.stand_in.wait_until_down(60)
+        elif how == "close in the body":
+            self.wfile.write(b'{"data": {')
+        elif how == "endless body":
+            while not self.server.stand_in.wait_until_down(0.01):
+                self.wfile.write(b" " * 100_000)
+                self.wfile.flush()
+        else:
+            self.wfile.write(bytes(range(250)) * 16)
 
     def _send(self, status: int, said: Any, retry_after: float | None) -> None:
         data = said if isinstance(said, bytes) else json.dumps(said).encode()

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import threading
+from types import SimpleNamespace
 
 import pytest
 import wandb
@@ -11,8 +13,9 @@ from store_helpers import forge
 from wandb.errors import AuthenticationError, CommError
 
 import vsweep
+from vsweep.commands import dashboard as command
 from vsweep.errors import ConfigError, ServiceError
-from vsweep.trackers.wandb import workspace
+from vsweep.trackers.wandb import worker, workspace
 from vsweep.trackers.wandb.dashboard import describe_panels
 from vsweep.trackers.wandb.runs import sweep_id
 
@@ -26,7 +29,27 @@ def server(monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setattr(wandb, "login", lambda **given: given == {"prompt": False, "verify": False})
     monkeypatch.setattr(wandb, "Api", made.client)
+    monkeypatch.setattr(command, "WorkerProcess", InThisProcess)
     return made
+
+
+class InThisProcess:
+    """The worker's task without a process, in which W&B's client would not be the stand-in."""
+
+    def __init__(self, directory, options, report, show, *, task):
+        self.arguments, self.report, self.task = (directory, options), report, worker.TASKS[task]
+
+    def finish(self):
+        events = SimpleNamespace(ended=threading.Event(), stop=threading.Event())
+        worker.perform(self.task, *self.arguments, events, self.tell)
+        return self.report
+
+    def tell(self, **changes):
+        changes = {name: value for name, value in changes.items() if name in self.report._fields}
+        self.report = self.report._replace(**changes)
+
+    def close(self):
+        pass
 
 
 @pytest.fixture
@@ -170,7 +193,7 @@ def test_who_is_not_logged_in_is_not_asked_for_a_key(cli, server, kept, monkeypa
     monkeypatch.setattr(wandb, "Api", lambda: pytest.fail("it would ask"))
     done = cli("dashboard", str(kept))
     assert (done.status, done.out) == (1, "")
-    assert done.err == "vsweep: W&B: not logged in: wandb login\n"
+    assert done.err == "vsweep: W&B saved no dashboard (not logged in: wandb login)\n"
 
 
 def test_without_an_entity_it_asks_for_one(server, kept):

@@ -179,7 +179,7 @@ def test_what_is_there_is_not_made_again(trained, capsys):
 def test_auto_is_offline_without_a_login(here, monkeypatch):
     monkeypatch.setenv("HOME", str(here))
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    assert not client.is_logged_in()
+    assert client.login_problem() == "not logged in: wandb login"
 
 
 def test_online_without_a_login_is_said_and_is_no_success(here, monkeypatch, cli):

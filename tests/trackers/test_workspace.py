@@ -1,15 +1,16 @@
 """A dashboard is sent to W&B's server in this form."""
 
 import json
+import re
 import sys
 from itertools import chain
 
 import pytest
 from dashboard_helpers import made_up
 
-import vsweep
-from vsweep.errors import ServiceError
+from vsweep.trackers.wandb import worker
 from vsweep.trackers.wandb.dashboard import build_workspace, dashboard_sections, describe_panels
+from vsweep.trackers.wandb.options import Options
 
 KINDS = {
     "LinePlot": "Run History Line Plot",
@@ -181,7 +182,6 @@ def test_without_the_library_one_sentence_says_so(monkeypatch, small):
     monkeypatch.setitem(sys.modules, "wandb_workspaces.workspaces", None)
     for module in ("dashboard", "workspace"):
         monkeypatch.delitem(sys.modules, f"vsweep.trackers.wandb.{module}", raising=False)
-    with pytest.raises(
-        ServiceError, match=r"wandb-workspaces cannot be imported .*pip install wandb-workspaces"
-    ):
-        vsweep.dashboard(small.directory)
+    told = {}
+    worker.perform(worker.TASKS["dashboard"], small.directory, Options(), None, told.update)
+    assert re.fullmatch("wandb-workspaces cannot be imported .*: pip install wandb-workspaces", told["why"])

@@ -41,7 +41,7 @@ from vsweep.store.cell_overrides import CellOverrides
 from vsweep.store.lock import check_inside
 from vsweep.store.trial_table import Table
 from vsweep.store.writer import Store, check_format, read_config, read_plan
-from vsweep.trackers.wandb.options import tracker_options
+from vsweep.trackers.wandb.options import DEFAULT_PROJECT, tracker_options
 from vsweep.training.vectorize import NUMERICS
 
 # The fields of one command, which a record has but does not give to the next.
@@ -255,6 +255,9 @@ def recorded_overrides(directory: Path, record: Mapping[str, Any]) -> list[Overr
         if not any("followers" in variant for variant in variants):
             # An earlier version trained all cells with one value of an interpolation, which the config has.
             words += _as_trained(words, [config, *({**config, **part["config"]} for part in variants)])
+        if (project := select(config, "tracker.wandb.project")) == DEFAULT_PROJECT:
+            # An earlier version had this default, which the environment did not replace.
+            words.append(spell("tracker.wandb.project", project))
         configs = [config, *({**config, **part["config"]} for part in variants)]
         values = {path: value for one in configs for path, value in values_before(one).items()}
         return _recorded([*words, *starmap(spell, values.items())])

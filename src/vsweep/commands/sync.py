@@ -1,15 +1,14 @@
 """Upload a sweep to Weights & Biases, using only its directory."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vsweep.commands.directory import explained_failures, open_untrusted
-from vsweep.config.schema import parse_field
-from vsweep.errors import ConfigError, ServiceError
-from vsweep.results import Sweep
+from vsweep.commands.tracker import wandb_options
+from vsweep.errors import ConfigError, ServiceError, show_message
 from vsweep.store.writer import FORMATS
-from vsweep.trackers.wandb.options import WHERE, tracker_options
+from vsweep.trackers.wandb.environment import describe_environment
+from vsweep.trackers.wandb.options import WHERE
 from vsweep.trackers.wandb.tracker import WandbTracker
 
 SYNC = (*WHERE, "rows", "mode", "patience")
@@ -43,6 +42,9 @@ def sync(directory: str | Path, *, quiet: bool = False, **options: Any) -> str:
     fields = wandb_options(sweep, {"mode": "online", **options}, SYNC)
     if fields["mode"] in ("auto", "disabled"):
         raise ConfigError("mode", f"got {fields['mode']!r}", "it takes online or offline")
+    if not quiet:
+        for line in describe_environment(fields):
+            show_message(line)
     arguments = {name: str(value) for name, value in options.items() if value is not None}
     counts = sweep.plan["trials"], sweep.plan["cells"]
     tracker = WandbTracker(sweep.directory, fields, *counts, sync=True, quiet=quiet, arguments=arguments)
@@ -56,18 +58,3 @@ def sync(directory: str | Path, *, quiet: bool = False, **options: Any) -> str:
     if tracker.unsent:
         raise ServiceError(tracker.unsent)
     return tracker.where
-
-
-def wandb_options(sweep: Sweep, options: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """Return fields of `tracker.wandb`.
-
-    Args:
-        sweep: The sweep, whose config has the default values.
-        options: Values that replace those of the config.
-        names: The names of the fields.
-
-    Raises:
-        ConfigError: If a field does not accept its value.
-    """
-    values = {**tracker_options(sweep.config), **options}
-    return {name: parse_field(f"tracker.wandb.{name}", values[name], name) for name in names}

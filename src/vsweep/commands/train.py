@@ -10,6 +10,7 @@ from typing import Any
 
 from vsweep.commands.directory import RecordedSweep, explained_failures, open_store, trial_table
 from vsweep.commands.plan import describe
+from vsweep.commands.tracker import check_environment
 from vsweep.commands.verify import verify_some
 from vsweep.config.schema import PERMISSIONS, SWEEP_FIELDS, parse_field
 from vsweep.config.spec import SweepSpec
@@ -29,11 +30,12 @@ from vsweep.store.reader import clear_pictures
 from vsweep.store.writer import Store, is_complete, read_plan
 from vsweep.trackers.console import ConsoleTracker
 from vsweep.trackers.tracker import Tracker, Trackers
-from vsweep.trackers.wandb.options import tracker_mode
+from vsweep.trackers.wandb.options import DEFAULT_PROJECT, tracker_mode
 from vsweep.trackers.wandb.tracker import WandbTracker, missing_runs_message
 
 # Fields on what is done when all trials are trained; a finished sweep can have them done later.
 _AFTERWARDS = ("pictures", "report", "verify")
+_PROJECT = "tracker.wandb.project"
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ def prepare(spec: SweepSpec, directory: Path | None) -> Prepared | Sweep:
     Raises as `train_sweep` does.
     """
     started, timings = time.perf_counter(), load_timings()
+    check_environment(spec.raw["tracker"]["wandb"])
     directory = directory or (Path(spec.raw["dir"]) if spec.raw["dir"] else None)
     pictures = _requested_pictures(spec)
     earlier = read_plan(directory) if directory else {}
@@ -164,6 +167,9 @@ def _unused(spec: SweepSpec, sweep: Sweep) -> list[str]:
     fields = [path for path in SWEEP_FIELDS if path not in (*_AFTERWARDS, "dir", *PERMISSIONS)]
     # Directories of an earlier version lack some of the fields.
     recorded = dict(leaves(sweep.config))
+    if recorded.get(_PROJECT) == DEFAULT_PROJECT and select(spec.raw, _PROJECT) is None:
+        # An earlier version wrote the default project down.
+        fields.remove(_PROJECT)
     return [path for path in fields if path in recorded and select(spec.raw, path) != recorded[path]]
 
 

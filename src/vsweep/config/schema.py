@@ -213,6 +213,11 @@ PROJECT = Constraint(
     "up to 128 characters, none of them / \\ # ? % :",
     Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^/\\#?%:\x00-\x1f\x7f]+$")],
 )
+# W&B's own rule for the tags in WANDB_TAGS, which commas separate.
+TAGS = Constraint(
+    "tags of 1 to 64 characters, separated by commas",
+    list[Annotated[str, Field(min_length=1, max_length=64)]],
+)
 
 # The metrics that can rank cells: those on the test examples have no part in choosing.
 METRICS = (
@@ -303,7 +308,7 @@ SWEEP_FIELDS: dict[str, Constraint] = {
     "tracker.wandb.level": one_of(["auto", "trial", "cell", "sweep"]),
     "tracker.wandb.rows": integer(2, 100_000),
     "tracker.wandb.patience": NOT_NEGATIVE,
-    "tracker.wandb.project": PROJECT,
+    "tracker.wandb.project": PROJECT.or_null(),
     "tracker.wandb.entity": PROJECT.or_null(),
 }
 # These fields are permissions of one command, so a recorded value of them is ignored.

@@ -50,6 +50,10 @@ _FOLDERS = re.compile(
     rf"{CURVES}|{ROWS}|{PARAMS}|{STATES}|{EXAMPLES}|{UNDERWAY}|{DAMAGED}|{PICTURES}|{WANDB}|{CONFIRMATIONS}"
     rf"|{EARLIER}|{EARLIER}/steps-\d+|{NEW_FILES}|{CONFIRMATIONS}/[0-9a-f]+"
 )
+_SEARCHED = re.compile(
+    rf"{CURVES}|{ROWS}|{PARAMS}|{STATES}|{EXAMPLES}|{UNDERWAY}|{DAMAGED}|{PICTURES}|{CONFIRMATIONS}|{EARLIER}"
+    rf"|{re.escape(NEW_FILES)}|steps-\d+|[0-9a-f]+"
+)
 _TEMPORARY = re.compile(r"\..+\.part")
 _RESUME = "run `vsweep resume {0}`, which restores it"
 _CURES = {
@@ -291,14 +295,14 @@ class Files:
                         os.unlink(PurePosixPath(name).name, dir_fd=handle)
 
     def refuse_links(self) -> None:
-        """Raise `ConfigError` for a link anywhere in the directory, so that a command stops at its start."""
+        """Raise `ConfigError` for a link where files are opened, so that a command stops at its start."""
         for folder, names, files in os.walk(self.path()):
             for path in (Path(folder, name) for name in (*names, *files)):
                 has_other_name = path.name in LOCK_FILES and path.lstat().st_nlink > 1
                 if path.is_symlink() or (has_other_name and path.is_file()):
                     raise _is_link(path)
-            # W&B's client makes links in its folder, and opens its files itself.
-            names[:] = [name for name in names if name != WANDB]
+            # Other folders, such as those of W&B's runs, have links that their makers follow.
+            names[:] = [name for name in names if _SEARCHED.fullmatch(name)]
 
     def compact(self) -> None:
         """Replace the log of checksums by one with a line for each file."""

@@ -1,31 +1,59 @@
-"""The client of W&B: its login, its errors without the API key, and when to ask a failed server again."""
+"""The client of W&B: its settings and login, its errors without the API key, and when to try again."""
 
 import os
 import re
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import wandb
 
+from vsweep.errors import ServiceError
+from vsweep.trackers.wandb.options import DEFAULT_PROJECT, MODES, OFFLINE, Options
+
 _LONG_WORD = re.compile(r"[A-Za-z0-9_-]{40,}")
+NOT_LOGGED_IN = "not logged in: wandb login"
 
 
-def is_logged_in() -> bool:
-    """Return whether W&B has an API key for the user, without asking for one."""
-    with suppress(Exception):
-        return bool(wandb.login(prompt=False, verify=False))
-    return False
+def complete_options(options: Options) -> Options:
+    """Return options with the project and entity of the client's settings, if the config has none.
+
+    The client reads its settings from the environment and from files. Where a file turns W&B off, and the
+    mode is `auto`, the runs stay offline.
+
+    Raises:
+        ServiceError: If the client refuses the value of a variable.
+    """
+    for name, value in os.environ.items():
+        if name.startswith("WANDB_"):
+            try:
+                wandb.Settings().update_from_env_vars({name: value})
+            except Exception as error:
+                raise ServiceError(f"{name} has a value that W&B's client does not accept") from error
+    settings = wandb.setup().settings
+    mode = OFFLINE if options.mode == "auto" and MODES[settings.mode] != "online" else options.mode
+    project, entity = options.project or settings.project, options.entity or settings.entity
+    return options._replace(mode=mode, project=project or DEFAULT_PROJECT, entity=entity or None)
 
 
-def describe_missing_login() -> str:
-    """Describe why the user is not logged in."""
-    return "WANDB_API_KEY is not a valid API key" if has_api_key() else "not logged in: wandb login"
+def login_problem() -> str:
+    """Return why W&B has no login for the user, or ""; neither the user nor the server is asked."""
+    problem = "WANDB_API_KEY is not a valid API key" if os.environ.get("WANDB_API_KEY") else NOT_LOGGED_IN
+    try:
+        return "" if wandb.login(prompt=False, verify=False) else problem
+    except Exception as error:
+        return problem if "WANDB_API_KEY invalid" in str(error) else redact_key(error)
 
 
-def has_api_key() -> bool:
-    """Return whether the environment has an API key, which the client ignores if its length is wrong."""
-    return bool(os.environ.get("WANDB_API_KEY"))
+@contextmanager
+def alone(tell: Callable[..., None], name: str) -> Iterator[None]:
+    """Tell the parent that a step needs no server, so that it does not count as waiting."""
+    tell(begin=name)
+    try:
+        yield
+    finally:
+        tell(end=name)
 
 
 def redact_key(text: object) -> str:
@@ -42,23 +70,22 @@ _FINAL = re.compile(r"\b40[134]\b|unauthori[sz]ed|forbidden|permission|not found
 
 
 class Backoff:
-    """The waiting times of one upload.
+    """The waiting times of one upload; the parent process bounds their sum at the end.
 
     Attributes:
         why: The last error, without an API key.
         last: Whether all trials are trained, so that the user waits for the upload only.
     """
 
-    def __init__(self, patience: float, stop: threading.Event, *, last: bool = False) -> None:
+    def __init__(self, stop: threading.Event, *, last: bool = False) -> None:
         """Start without a wait.
 
         Args:
-            patience: The time to keep trying without success after training, in seconds.
             stop: Event that ends a wait.
             last: Whether all trials are trained.
         """
         self.why, self.last = "", last
-        self._patience, self._stop, self._not_before = patience, stop, 0.0
+        self._stop, self._not_before = stop, 0.0
         self.came_through()
 
     def waits(self) -> bool:
@@ -68,13 +95,12 @@ class Backoff:
 
     def came_through(self) -> None:
         """Note that the server accepted a run."""
-        self._reached, self._wait, self._refused = time.monotonic(), _FIRST_WAIT_S, 0
+        self._wait, self._refused = _FIRST_WAIT_S, 0
 
     def failed(self, error: object) -> bool:
         """Note a failure and return whether to try again."""
         self.why = redact_key(error) or type(error).__name__
-        now = time.monotonic()
-        self._not_before = now + self._wait
+        self._not_before = time.monotonic() + self._wait
         self._wait = min(2 * self._wait, _LONGEST_WAIT_S)
         self._refused += bool(_FINAL.search(self.why))
-        return not self.last or (self._refused < 2 and now - self._reached < self._patience)
+        return not self.last or self._refused < 2

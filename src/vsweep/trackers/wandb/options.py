@@ -10,7 +10,16 @@ Level = Literal["trial", "cell", "sweep"]
 LEVELS: tuple[Level, ...] = ("trial", "cell", "sweep")
 # The fields that say where a sweep is in W&B, and what its runs stand for.
 WHERE = "project", "entity", "level"
-_MODES = "online", OFFLINE, "disabled"
+# W&B's names of modes in the environment, with its synonyms.
+MODES = {
+    **dict.fromkeys(("online", "run", "shared"), "online"),
+    **dict.fromkeys((OFFLINE, "dryrun"), OFFLINE),
+    "disabled": "disabled",
+}
+# Values of WANDB_DISABLED, as other libraries read it; W&B's client itself has given this variable up.
+_TRUE = "1", "on", "yes", "true"
+# The project if neither the config nor W&B's own settings name one.
+DEFAULT_PROJECT = "vsweep"
 # Up to these numbers, `auto` makes a run per trial or per cell.
 _MOST_TRIALS, _MOST_CELLS = 300, 500
 # Time per run and per row of six metrics in seconds, measured on two slow cores and with a remote server.
@@ -28,7 +37,7 @@ class Options(NamedTuple):
         level: `auto`, or one of `LEVELS`.
         rows: The largest number of rows of a run.
         patience: The time to wait for a server that does not answer, in seconds.
-        project: W&B's project.
+        project: W&B's project; None is the client's own, or `DEFAULT_PROJECT`.
         entity: W&B's entity; None is the user's default.
     """
 
@@ -36,7 +45,7 @@ class Options(NamedTuple):
     level: str = "auto"
     rows: int = 200
     patience: float = 45.0
-    project: str = "vsweep"
+    project: str | None = None
     entity: str | None = None
 
     @property
@@ -60,9 +69,15 @@ def tracker_options(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tracker_mode(options: Mapping[str, Any]) -> str:
-    """Return the configured mode; `auto` is replaced by the variable WANDB_MODE, if it is set."""
-    variable = os.environ.get("WANDB_MODE", "")
-    return variable if options["mode"] == "auto" and variable in _MODES else str(options["mode"])
+    """Return the configured mode; `auto` is replaced by WANDB_DISABLED or WANDB_MODE, if one is set.
+
+    A value of WANDB_MODE that W&B does not know is refused by `vsweep.commands.tracker` beforehand.
+    """
+    if options["mode"] != "auto":
+        return str(options["mode"])
+    if os.environ.get("WANDB_DISABLED", "").lower() in _TRUE:
+        return "disabled"
+    return MODES.get(os.environ.get("WANDB_MODE", ""), "auto")
 
 
 class RunPlan(NamedTuple):

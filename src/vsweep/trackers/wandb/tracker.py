@@ -10,6 +10,7 @@ from vsweep.analysis.labels import format_count
 from vsweep.store.files import WANDB
 from vsweep.store.reader import StoredSweep
 from vsweep.trackers.console import Bar, print_line, stderr_console
+from vsweep.trackers.wandb.environment import replaced_fields
 from vsweep.trackers.wandb.options import OFFLINE, WHERE, Options, plan_runs, tracker_mode, tracker_options
 from vsweep.trackers.wandb.runs import Runs
 from vsweep.trackers.wandb.upload_log import UploadLog
@@ -53,7 +54,9 @@ class WandbTracker:
             arguments: Arguments of `vsweep sync` that differ from the config, for suggested commands.
             bar: The progress bar of training.
         """
-        self._directory, self._arguments, self._bar, self._sync = directory, arguments, bar, sync
+        self._directory, self._bar, self._sync = directory, bar, sync
+        # A suggested command does the same where the environment is another.
+        self._arguments = {**replaced_fields(options), **arguments}
         level, total = plan_runs(options["level"], trials, cells)
         self._options = Options(**options)._replace(mode=tracker_mode(options), level=level)
         # A sweep that was stopped has fewer runs than planned.
@@ -70,8 +73,8 @@ class WandbTracker:
         self._process = self._start()
 
     def _start(self) -> WorkerProcess:
-        report = Report(self._options.mode, self._total)
-        return WorkerProcess(self._directory, self._options, report, lambda n: self._show(n), sync=self._sync)
+        report, task = Report(self._options.mode, self._total), "sync" if self._sync else "train"
+        return WorkerProcess(self._directory, self._options, report, lambda n: self._show(n), task=task)
 
     def trained(self, trials: int) -> None:
         """Do nothing, because the process reads the store."""
@@ -81,8 +84,7 @@ class WandbTracker:
         self._process = self._process or self._start()
         with Bar(self._console) as bar:
             self._show = bar.add("W&B", "runs", self._total, self._process.report.complete)
-            self._process.end()
-            report = self._process.wait()
+            report = self._process.finish()
         self._process = None
         self._describe(report)
 
@@ -124,13 +126,14 @@ def describe_result(report: Report, directory: Path, arguments: Mapping[str, str
 def missing_runs_message(sweep: StoredSweep) -> str:
     """Say which runs of a trained sweep are missing according to its directory; "" if none are."""
     options, plan = tracker_options(sweep.config), sweep.plan
+    arguments = replaced_fields(options)
     if tracker_mode(options) == "disabled":
         return ""
     level = plan_runs(options["level"], plan["trials"], plan["cells"]).level
     expected = Runs(sweep.directory, level).all_ids
     place, complete = UploadLog(sweep.directory).best_place(expected)
     report = Report(place, len(expected), complete)
-    return "" if complete == len(expected) else describe_result(report, sweep.directory, {})[0]
+    return "" if complete == len(expected) else describe_result(report, sweep.directory, arguments)[0]
 
 
 def _command(name: str, directory: Path, arguments: Mapping[str, str]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import wandb
 
-from vsweep.trackers.wandb.client import Backoff, redact_key
+from vsweep.trackers.wandb.client import Backoff, alone, redact_key
 from vsweep.trackers.wandb.options import OFFLINE, Options
 from vsweep.trackers.wandb.runs import OVERVIEW, Run, Runs, sweep_id
 from vsweep.trackers.wandb.server import Server
@@ -21,6 +21,8 @@ from vsweep.trackers.wandb.write_run import write_run
 _BATCH_ONLINE, _BATCH_OFFLINE = 45, 250
 # Online uploads mostly wait; a single offline thread keeps W&B busy.
 _THREADS_ONLINE, _THREADS_OFFLINE = 8, 1
+# The folders of tables and logs to which offline runs refer begin with this.
+CLIENT_FILES = "client-"
 # A run that fails this often is given up if others succeed.
 _TRIES = 3
 
@@ -41,10 +43,10 @@ class Upload:
             directory: The sweep's directory.
             options: The options of the tracker, with the mode `online` or `offline`.
             stop: Event that ends the upload soon.
-            tell: Callback that gets the number of complete runs as `complete`.
+            tell: Callback that gets steps for `Waiting`, and changes of the `Report`.
         """
         self._directory, self._options, self._stop, self._tell = directory, options, stop, tell
-        self._log, self._backoff = UploadLog(directory), Backoff(options.patience, stop)
+        self._log, self._backoff = UploadLog(directory), Backoff(stop)
         self._batch = _BATCH_ONLINE if options.online else _BATCH_OFFLINE
         self._threads = _THREADS_ONLINE if options.online else _THREADS_OFFLINE
         self._server: Server | None = None
@@ -73,7 +75,7 @@ class Upload:
         """
         self._runs = runs
         if last and not self._backoff.last:
-            self._backoff = Backoff(self._options.patience, self._stop, last=True)
+            self._backoff = Backoff(self._stop, last=True)
             self._tries.clear()
         if self._backoff.waits():
             return True
@@ -84,12 +86,14 @@ class Upload:
         except Exception as error:
             self._server = None
             more = self._backoff.failed(error)
+            self._tell(why=self._backoff.why)
         return more and not self._stop.is_set()
 
     def _make_batch(self, runs: Runs, *, last: bool) -> bool:
         if self._options.online and self._server is None:
             self._server = Server(self._options)
             self._place, self.url = self._server.place, self._server.url
+            self._tell(reach="server", where=self.url)
         complete = self._log.ids(self._place)
         ids = [*runs.ids, *([runs.overview_id] if last else [])]
         missing = [run_id for run_id in ids if run_id not in complete and self._tries[run_id] < _TRIES]
@@ -101,13 +105,14 @@ class Upload:
 
     def _make_runs(self, runs: Runs, ids: Sequence[str]) -> None:
         """Make some runs, except those that the server already has, and raise an error if all fail."""
-        batch = list(
-            runs.build([runs.ids[run_id] for run_id in ids if run_id in runs.ids], self._options.rows)
-        )
-        if runs.overview_id in ids:
-            batch.append(runs.overview())
+        with alone(self._tell, f"build {ids[0]}"):
+            numbers = [runs.ids[run_id] for run_id in ids if run_id in runs.ids]
+            batch = list(runs.build(numbers, self._options.rows))
+            if runs.overview_id in ids:
+                batch.append(runs.overview())
         if self._server:
             ready = self._server.complete_runs(batch)
+            self._tell(reach=f"look up {ids[0]}")
             self._note(run for run in batch if run.id in ready)
             batch = [run for run in batch if run.id not in ready]
         if not batch:
@@ -115,6 +120,7 @@ class Upload:
         finished, failed = self._write_all(runs, batch)
         # The service completes all files when it ends.
         wandb.teardown()
+        self._tell(reach=f"close {ids[0]}")
         complete = self._server.wait_for(finished) if self._server else {run.id for run in finished}
         self._note(run for run in finished if run.id in complete)
         failed |= {run.id: "the server lacks rows or files" for run in finished if run.id not in complete}
@@ -137,10 +143,11 @@ class Upload:
             if self._stop.is_set():
                 raise InterruptedError("the upload was stopped")
             overview = runs.sweep if run.job_type == OVERVIEW else None
-            write_run(run, self._options, self._directory, overview)
+            write_run(run, self._options, self._directory, overview, self._tell)
 
         # W&B's service must run before several threads start runs at once.
-        wandb.setup()
+        with alone(self._tell, "service"):
+            wandb.setup()
         with ThreadPoolExecutor(self._threads) as pool:
             futures = {pool.submit(write, run): run for run in batch}
             for future in as_completed(futures):
@@ -157,7 +164,9 @@ class Upload:
         self._log.add(levels, self._place)
         if self._options.online:
             self._clear(levels)
-        self._tell(complete=self.complete)
+            for path in self._log.folder.glob(f"{CLIENT_FILES}*") if OVERVIEW in levels.values() else ():
+                shutil.rmtree(path, ignore_errors=True)
+        self._tell(complete=self.complete, reach=f"{self.complete} complete")
 
     def _delete_stale(self, runs: Runs) -> None:
         """Delete runs of this level that showed the sweep before it was extended."""

@@ -1,17 +1,17 @@
 """Save the dashboard of a sweep in W&B."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import wandb
 
-from vsweep.errors import ConfigError, ServiceError, show_message
+from vsweep.errors import ServiceError
 from vsweep.store.files import WANDB, Files
 from vsweep.store.reader import StoredSweep
-from vsweep.trackers.wandb.client import describe_missing_login, is_logged_in, redact_key
+from vsweep.trackers.wandb.client import alone, login_problem, redact_key
 from vsweep.trackers.wandb.dashboard import build_workspace, ws
-from vsweep.trackers.wandb.options import Level
+from vsweep.trackers.wandb.options import Level, Options
 from vsweep.trackers.wandb.runs import sweep_id
 
 # The file in the sweep's directory with the URL of its dashboard in each `entity/project`.
@@ -23,14 +23,14 @@ def _client_errors() -> Iterator[None]:
     """Convert errors of W&B's client to a sentence without the API key."""
     try:
         yield
-    except (ConfigError, ServiceError):
+    except ServiceError:
         raise
     except Exception as error:
-        raise ServiceError(f"W&B saved no dashboard ({redact_key(error) or type(error).__name__})") from None
+        raise ServiceError(redact_key(error) or type(error).__name__) from None
 
 
 @_client_errors()
-def save_workspace(sweep: StoredSweep, *, project: str, entity: str | None, level: Level) -> str:
+def save_workspace(sweep: StoredSweep, options: Options, level: Level, tell: Callable[..., None]) -> str:
     """Save a sweep's dashboard, and return its URL.
 
     A view that was saved before, according to `wandb/workspace.json` in the sweep's directory, is updated:
@@ -38,32 +38,39 @@ def save_workspace(sweep: StoredSweep, *, project: str, entity: str | None, leve
 
     Args:
         sweep: The sweep.
-        project: W&B's project.
-        entity: W&B's entity; None is the user's default.
+        options: The options of the tracker, with a project; without an entity it is the user's default.
         level: The level of the sweep's runs.
+        tell: Callback that gets steps for `Waiting`, and `notes` for the user.
 
     Raises:
         ServiceError: If the dashboard cannot be saved.
     """
     # The client would ask for a key if the user were not logged in.
-    if not is_logged_in():
-        raise ServiceError(f"W&B: {describe_missing_login()}")
+    if problem := login_problem():
+        raise ServiceError(problem)
+    tell(end="start")
     api = wandb.Api()
-    entity = entity or api.default_entity
+    entity = options.entity or api.default_entity
     if not entity:
-        raise ServiceError("W&B has no default entity for you: give entity=NAME")
-    path = f"{entity}/{project}"
+        raise ServiceError("you have no default entity: give entity=NAME")
+    tell(reach="server")
+    path, notes = f"{entity}/{options.project}", []
     if not len(api.runs(path, filters={"tags": {"$in": [sweep_id(sweep.plan)]}}, per_page=1)):
         command = f"vsweep sync {shlex.quote(str(sweep.directory))}"
-        show_message(f"{path} has no runs of this sweep yet; to upload them: {command}")
+        notes.append(f"{path} has no runs of this sweep yet; to upload them: {command}")
+    tell(reach="look up", notes=notes)
     urls = _read_urls(sweep.files)
-    view = _updated(build_workspace(sweep, level, entity, project), urls.get(path))
+    with alone(tell, "build"):
+        workspace = build_workspace(sweep, level, entity, str(options.project))
+    view = _updated(workspace, urls.get(path))
+    tell(reach="read")
     view.save()
     try:
         sweep.files.write_json(WORKSPACE_FILE, {**urls, path: str(view.url)})
     except OSError as error:
         effect = "the next vsweep dashboard will create another view"
-        show_message(f"cannot write {sweep.files.path(WORKSPACE_FILE)} ({error.strerror}): {effect}")
+        file = sweep.files.path(WORKSPACE_FILE)
+        tell(notes=[*notes, f"cannot write {file} ({error.strerror}): {effect}"])
     return str(view.url)
 
 

@@ -3,7 +3,7 @@
 import math
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,6 +20,7 @@ from vsweep.plots.tables import draw_curves, draw_heat_map
 from vsweep.store.files import CURVES, PICTURES, TRIALS
 from vsweep.store.reader import StoredSweep
 from vsweep.store.writer import read_curves
+from vsweep.trackers.wandb.client import alone
 from vsweep.trackers.wandb.options import Options
 from vsweep.trackers.wandb.runs import Run, curves_key, heatmap_key, sweep_id
 
@@ -31,7 +32,9 @@ _LONGEST_NAME = 100
 _SLOWEST_UPLOAD = 250_000
 
 
-def write_run(run: Run, options: Options, directory: Path, overview: StoredSweep | None) -> None:
+def write_run(
+    run: Run, options: Options, directory: Path, overview: StoredSweep | None, tell: Callable[..., None]
+) -> None:
     """Make a complete run; errors of W&B's client are raised.
 
     Args:
@@ -39,7 +42,13 @@ def write_run(run: Run, options: Options, directory: Path, overview: StoredSweep
         options: The options of the tracker.
         directory: The sweep's directory.
         overview: The sweep whose tables, pictures and files the run shows, if it is an overview.
+        tell: Callback that gets steps for `Waiting`.
     """
+    user = wandb.setup().settings
+    # The environment may put all runs into a group, and add tags.
+    run = run._replace(
+        group=user.run_group or run.group, tags=tuple(dict.fromkeys((*run.tags, *(user.run_tags or ()))))
+    )
     client_run = wandb.init(
         **{key: value for key, value in run._asdict().items() if key not in ("rows", "summary")},
         project=options.project,
@@ -51,19 +60,21 @@ def write_run(run: Run, options: Options, directory: Path, overview: StoredSweep
         resume="allow" if options.online else None,
         settings=_settings(options),
     )
+    tell(reach=f"start {run.id}")
     try:
         # The server told the client at the start which step comes next.
         for step, values in run.rows:
             if step >= client_run.starting_step:
                 client_run.log(values, step=step)
         if overview:
-            _log_overview(client_run, overview, options)
+            _log_overview(client_run, overview, options, tell)
         client_run.summary.update(run.summary)
     except BaseException:
         with suppress(Exception):
             client_run.finish(exit_code=1)
         raise
     client_run.finish()
+    tell(reach=f"finish {run.id}")
 
 
 def _settings(options: Options) -> wandb.Settings:
@@ -91,21 +102,27 @@ def _settings(options: Options) -> wandb.Settings:
     )
 
 
-def _log_overview(client_run: wandb.Run, sweep: StoredSweep, options: Options) -> None:
+def _log_overview(
+    client_run: wandb.Run, sweep: StoredSweep, options: Options, tell: Callable[..., None]
+) -> None:
     """Log the overview as one row and an artifact; a row whose pictures did not arrive is logged again."""
-    row: dict[str, Any] = {
-        "trials": wandb.Table(dataframe=_plain_rows(sweep.trials.drop(columns="identity"))),
-        "cells": wandb.Table(dataframe=_plain_rows(rank_cells(sweep.trials, sweep.metric))),
-    }
     with tempfile.TemporaryDirectory() as folder:
-        for key, path in draw_pictures(sweep, Path(folder)):
-            row[key] = wandb.Image(str(path))
+        with alone(tell, "draw"):
+            row: dict[str, Any] = {
+                "trials": wandb.Table(dataframe=_plain_rows(sweep.trials.drop(columns="identity"))),
+                "cells": wandb.Table(dataframe=_plain_rows(rank_cells(sweep.trials, sweep.metric))),
+            }
+            for key, path in draw_pictures(sweep, Path(folder)):
+                row[key] = wandb.Image(str(path))
+            artifact = _artifact(sweep)
         client_run.log(row, step=client_run.starting_step)
-    artifact = _artifact(sweep)
     logged = client_run.log_artifact(artifact)
     if options.online:
         # Finishing the run does not report a failed upload, which the client retries for days.
-        logged.wait(timeout=math.ceil(options.waits + artifact.size / _SLOWEST_UPLOAD))
+        slowest = artifact.size / _SLOWEST_UPLOAD
+        tell(reach="send files", allow=slowest)
+        logged.wait(timeout=math.ceil(options.waits + slowest))
+        tell(reach="sent files", allow=0)
 
 
 def _plain_rows(table: pd.DataFrame) -> pd.DataFrame:
