@@ -53,13 +53,9 @@ def describe_environment(options: Mapping[str, Any]) -> list[str]:
         return []
     if tracker_mode(options) == "disabled":
         return ["W&B: disabled in the environment (WANDB_MODE or WANDB_DISABLED)"]
-    folders = ", ".join(name for name in _FOLDERS if os.environ.get(name))
-    single = ", ".join(name for name in _OF_ONE_RUN if os.environ.get(name))
-    return [
-        *([f"W&B: its files stay in the sweep's wandb/, so {folders} has no effect"] if folders else []),
-        *(
-            [f"W&B: the runs are many and have their own names and ids, so {single} has no effect"]
-            if single
-            else []
-        ),
-    ]
+    ignored = {
+        "its files stay in the sweep's wandb/": _FOLDERS,
+        "the names and ids of the runs follow from the sweep": _OF_ONE_RUN,
+    }
+    lines = {reason: [name for name in names if os.environ.get(name)] for reason, names in ignored.items()}
+    return [f"W&B: {reason}; no effect: {', '.join(names)}" for reason, names in lines.items() if names]
