@@ -9,8 +9,8 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from store_helpers import forge
 import yaml
+from store_helpers import forge
 
 import vsweep
 from vsweep.commands.directory import recorded_spec

@@ -149,6 +149,6 @@ def test_a_process_that_does_not_stop_is_killed_and_leaves_nothing(tmp_path, wai
     assert temporary.is_dir()
     report = process.finish()
     assert soon(waits)
-    assert report == Report("online", 3, complete=1, why="no answer for 0.5 s")
+    assert report == Report("online", 3, complete=1, why="no progress for 0.5 s")
     assert process._process.returncode
     assert not temporary.exists()

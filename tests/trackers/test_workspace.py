@@ -155,6 +155,12 @@ def test_runs_of_one_seed_are_not_grouped():
     assert runs(made_up({"model.width": [8, 16]}, seeds=1))["grouping"] == []
 
 
+def test_cells_of_one_group_are_told_apart_by_their_config():
+    view = build_workspace(grid(), "trial", "someone", "trained", one_group=True)._to_model()
+    (only,) = json.loads(view.spec.model_dump_json(by_alias=True, exclude_none=True))["section"]["runSets"]
+    assert only["grouping"] == [{"section": "config", "name": "cell.value"}]
+
+
 def test_the_best_runs_are_on_top():
     (key,) = runs(grid())["sort"]["keys"]
     assert key == {"key": {"section": "summary", "name": "final_val_accuracy"}, "ascending": False}

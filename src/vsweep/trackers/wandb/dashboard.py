@@ -48,12 +48,23 @@ class _Field(NamedTuple):
     log: bool
 
 
-def build_workspace(sweep: StoredSweep, level: Level, entity: str, project: str) -> ws.Workspace:
-    """Build a sweep's dashboard without saving it; it has only runs that are tagged with the sweep's id."""
+def build_workspace(
+    sweep: StoredSweep, level: Level, entity: str, project: str, *, one_group: bool = False
+) -> ws.Workspace:
+    """Build a sweep's dashboard without saving it; it has only runs that are tagged with the sweep's id.
+
+    Args:
+        sweep: The sweep.
+        level: The level of the sweep's runs.
+        entity: W&B's entity.
+        project: W&B's project.
+        one_group: Whether the user has put all runs into one group, so that only their config has the cell.
+    """
     uid = sweep_id(sweep.plan)
     kinds = [OVERVIEW] if level == "sweep" else [level, OVERVIEW]
     trials, ranking = sweep.trials, sweep.metric
     final = ws.Summary(f"final_{ranking}")
+    cell = ws.Config("cell") if one_group else ws.Metric("Group")
     name = str(sweep.plan.get("name", "sweep"))
     allowed = ["-" if unicodedata.category(char) in _FORBIDDEN_CATEGORIES else char for char in name]
     return ws.Workspace(
@@ -65,7 +76,7 @@ def build_workspace(sweep: StoredSweep, level: Level, entity: str, project: str)
         runset_settings=ws.RunsetSettings(
             filters=ws.And(ws.Tags().isin([uid]), ws.Metric("JobType").isin(kinds)),
             # A group is a cell, so with one seed it adds nothing to a run's name.
-            groupby=[ws.Metric("Group")] if level == "trial" and trials["seed"].nunique() > 1 else [],
+            groupby=[cell] if level == "trial" and trials["seed"].nunique() > 1 else [],
             order=[ws.Ordering(final, ascending=not higher_is_better(ranking))],
             pinned_columns=[f"summary:{final.name}"] if final.name in trials else [],
         ),

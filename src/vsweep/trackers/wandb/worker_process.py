@@ -142,7 +142,7 @@ class WorkerProcess:
                 self._process.wait(_EVERY_S)
                 return self.wait()
         self.stop()
-        return self.wait(_STOP_S, f"no answer for {self._patience:g} s")
+        return self.wait(_STOP_S, f"no progress for {self._patience:g} s")
 
     def stop(self) -> None:
         """Tell the process to end soon, with the runs that are complete by then."""

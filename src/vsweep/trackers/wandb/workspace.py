@@ -61,7 +61,8 @@ def save_workspace(sweep: StoredSweep, options: Options, level: Level, tell: Cal
     tell(reach="look up", notes=notes)
     urls = _read_urls(sweep.files)
     with alone(tell, "build"):
-        workspace = build_workspace(sweep, level, entity, str(options.project))
+        group = wandb.setup().settings.run_group
+        workspace = build_workspace(sweep, level, entity, str(options.project), one_group=bool(group))
     view = _updated(workspace, urls.get(path))
     tell(reach="read")
     view.save()
