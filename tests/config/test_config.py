@@ -102,7 +102,7 @@ REFUSED = {
     "tracker.wandb.level": ["run", True, None],
     "tracker.wandb.rows": [*NOT_WHOLE, 1, -1],
     "tracker.wandb.patience": ["long", -1, True, None],
-    "tracker.wandb.project": NOT_TEXT,
+    "tracker.wandb.project": [value for value in NOT_TEXT if value is not None],
     "tracker.wandb.entity": [3, "", True],
 }
 EVERY_DATASET = (
@@ -507,6 +507,7 @@ OF_THE_SWEEP = {
     "tracker.wandb.level": ["auto", "trial", "cell", "sweep"],
     "tracker.wandb.rows": [2, 100_000],
     "tracker.wandb.patience": [0.0, 45.0],
+    "tracker.wandb.project": ["p", None],
 }
 
 
