@@ -81,7 +81,7 @@ def main() -> None:
     directory, options = Path(arguments["directory"]), Options(**arguments["options"])
     perform(TASKS[arguments["task"]], directory, options, commands, tell)
     # Threads of W&B's client may never end, and the parent may not be there to clear up.
-    shutil.rmtree(tempfile.gettempdir(), ignore_errors=True)
+    shutil.rmtree(arguments["temporary"], ignore_errors=True)
     out.close()
     os._exit(0)
 

@@ -111,10 +111,10 @@ class WorkerProcess:
         self._patience = options.waits
         # A worker that is killed leaves its temporary files behind.
         self._folder = tempfile.mkdtemp(prefix="vsweep-")
-        message = json.dumps({"directory": str(directory), "options": options._asdict(), "task": task})
+        message = {"directory": str(directory), "options": options._asdict(), "task": task}
         self._process = subprocess.Popen(
             # With -P, modules are not imported from the working directory, which may be anybody's.
-            [sys.executable, "-P", "-m", _WORKER, message],
+            [sys.executable, "-P", "-m", _WORKER, json.dumps({**message, "temporary": self._folder})],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
