@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -35,25 +35,40 @@ LOCK_FILES = ".lock", ".lock-lease"
 _LOG = "ledger/files.jsonl"
 
 _PART = r"part-\d{6,}"
+
+
+def _names(fixed: Sequence[str], *patterns: str) -> re.Pattern[str]:
+    return re.compile("|".join([*map(re.escape, fixed), *patterns]))
+
+
 # These files are replaced as a whole under the directory's lock, so their checksums are recorded.
-_RECORDED = re.compile(
-    rf"{CONFIG}|{PLAN}|{TRIALS}|{VERIFIED}|{CONFIRMED}|{EXAMPLES}/\d+\.parquet"
-    rf"|{PARAMS}/best\.npz|({PARAMS}|{STATES})/{_PART}\.npz"
+_RECORDED = _names(
+    (CONFIG, PLAN, TRIALS, VERIFIED, CONFIRMED, f"{PARAMS}/best.npz"),
+    rf"{EXAMPLES}/\d+\.parquet",
+    rf"({PARAMS}|{STATES})/{_PART}\.npz",
 )
 # The blocks have their checksums in the ledger's own log; the others are read by no command, or are replaced
 # where they are damaged.
-_OTHERS = re.compile(
-    rf"({CURVES}|{ROWS})/{_PART}\.parquet|{ROWS}/log\.jsonl|{_LOG}|{UNDERWAY}/[\w-]+\.npz|{READY}|{OBSOLETE}"
-    rf"|{DAMAGED}/[\w-][\w.-]*|{PICTURES}/[^/.][^/]*|{REPORT}|{STUCK}|{WANDB}/(runs\.jsonl|workspace\.json)"
+_OTHERS = _names(
+    (
+        f"{ROWS}/log.jsonl",
+        _LOG,
+        READY,
+        OBSOLETE,
+        REPORT,
+        STUCK,
+        f"{WANDB}/runs.jsonl",
+        f"{WANDB}/workspace.json",
+    ),
+    rf"({CURVES}|{ROWS})/{_PART}\.parquet",
+    rf"{UNDERWAY}/[\w-]+\.npz",
+    rf"{DAMAGED}/[\w-][\w.-]*",
+    rf"{PICTURES}/[^/.][^/]*",
 )
-_FOLDERS = re.compile(
-    rf"{CURVES}|{ROWS}|{PARAMS}|{STATES}|{EXAMPLES}|{UNDERWAY}|{DAMAGED}|{PICTURES}|{WANDB}|{CONFIRMATIONS}"
-    rf"|{EARLIER}|{EARLIER}/steps-\d+|{NEW_FILES}|{CONFIRMATIONS}/[0-9a-f]+"
-)
-_SEARCHED = re.compile(
-    rf"{CURVES}|{ROWS}|{PARAMS}|{STATES}|{EXAMPLES}|{UNDERWAY}|{DAMAGED}|{PICTURES}|{CONFIRMATIONS}|{EARLIER}"
-    rf"|{re.escape(NEW_FILES)}|steps-\d+|[0-9a-f]+"
-)
+_FLAT = CURVES, ROWS, PARAMS, STATES, EXAMPLES, UNDERWAY, DAMAGED, PICTURES, CONFIRMATIONS, EARLIER, NEW_FILES
+_FOLDERS = _names((*_FLAT, WANDB), rf"{EARLIER}/steps-\d+", rf"{CONFIRMATIONS}/[0-9a-f]+")
+# Names of folders that are searched for links. W&B's client makes links in folders of its own.
+_SEARCHED = _names(_FLAT, r"steps-\d+", "[0-9a-f]+")
 _TEMPORARY = re.compile(r"\..+\.part")
 _RESUME = "run `vsweep resume {0}`, which restores it"
 _CURES = {
@@ -301,7 +316,6 @@ class Files:
                 has_other_name = path.name in LOCK_FILES and path.lstat().st_nlink > 1
                 if path.is_symlink() or (has_other_name and path.is_file()):
                     raise _is_link(path)
-            # Other folders, such as those of W&B's runs, have links that their makers follow.
             names[:] = [name for name in names if _SEARCHED.fullmatch(name)]
 
     def compact(self) -> None:
