@@ -104,6 +104,7 @@ def test_a_directory_does_not_say_how_much_is_read(here, kept, recorded):
     plan["study"]["words"] += [f"data.max_bytes={recorded}"] if recorded is not None else []
     (kept / "config.yaml").write_text(yaml.safe_dump(config))
     (kept / "plan.json").write_text(json.dumps(plan))
+    forge(kept)
     assert recorded_spec(kept).cell(0).data.fields["max_bytes"] == 4_000_000_000
     assert vsweep.verify(kept)["wrong"] == []
     more = vsweep.resume(kept, ["seeds=3"], quiet=True)
@@ -288,10 +289,11 @@ def test_garbage_is_one_message_or_is_mended(here, kept, cli, name):
             assert done.status in (0, 1, 2), (words, text[:80], done.err)
             assert "Traceback" not in done.err
             if done.status:
-                # A finished sweep is shown first.
+                # A finished sweep is shown first, and a data file is announced.
                 *shown, message = done.err.splitlines()
                 assert message.startswith("vsweep: ")
                 assert "kept" in message
+                shown = [line for line in shown if not line.startswith("note: reading the data file")]
                 assert not shown or (name, words[0]) == ("verify.json", "resume")
             elif words[0] == "resume":
                 assert len(vsweep.load("kept").curves) >= 6

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from omegaconf import OmegaConf
+from store_helpers import forge
 
 import vsweep
 from vsweep.cli.arguments import REPRODUCE, parse
@@ -101,6 +102,7 @@ def change(directory, old, new):
     for name in ("plan.json", "config.yaml"):
         file = directory / name
         file.write_text(file.read_text().replace(old, new))
+    forge(directory)
 
 
 def unfinish(directory):
@@ -205,6 +207,7 @@ def test_a_sweep_file_that_the_command_names_may_name_functions_and_one_of_the_r
     words = [word for word in plan["study"]["words"] if not word.startswith("model")]
     plan["study"]["words"] = ["sweep=theirs", *words]
     (ones_own / "plan.json").write_text(json.dumps(plan))
+    forge(ones_own)
     done = cli("resume", "kept", "seeds=3")
     assert (done.status, "allow_targets=[mine]" in done.err) == (2, True), done.err
     done = cli("resume", "kept", "seeds=3", "sweep=theirs")
@@ -420,6 +423,7 @@ def with_words(directory, *words):
     plan = json.loads((directory / "plan.json").read_text())
     plan["study"]["words"] += words
     (directory / "plan.json").write_text(json.dumps(plan))
+    forge(directory)
 
 
 @pytest.mark.parametrize(

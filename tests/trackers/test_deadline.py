@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from stand_in import MISBEHAVIOURS, StandIn
+from store_helpers import forge
 
 import vsweep
 from vsweep.errors import ServiceError
@@ -114,6 +115,7 @@ def test_a_fault_in_the_middle_loses_nothing(kept, waits, monkeypatch, fault, wh
 def test_a_dashboard_ends(kept, waits, monkeypatch, fault):
     config = (kept / "config.yaml").read_text()
     (kept / "config.yaml").write_text(config.replace("patience: 45", f"patience: {PATIENCE_S}"))
+    forge(kept)
     with faulty(fault, monkeypatch), pytest.raises(ServiceError, match=r"^W&B saved no dashboard \("):
         vsweep.dashboard(kept, quiet=True)
     assert soon(waits)

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 from stand_in import StandIn
+from store_helpers import forge
 
 import vsweep
 from vsweep.errors import ServiceError
@@ -228,6 +229,7 @@ def record_project(directory, project):
     config = yaml.safe_load((directory / "config.yaml").read_text())
     config["tracker"]["wandb"]["project"] = project
     (directory / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    forge(directory)
 
 
 def test_a_suggested_command_names_what_the_environment_said(kept, started, monkeypatch):

@@ -64,6 +64,7 @@ _OTHERS = _names(
     rf"{UNDERWAY}/[\w-]+\.npz",
     rf"{DAMAGED}/[\w-][\w.-]*",
     rf"{PICTURES}/[^/.][^/]*",
+    rf"{WANDB}/(runs\.jsonl|workspace\.json)",
 )
 _FLAT = CURVES, ROWS, PARAMS, STATES, EXAMPLES, UNDERWAY, DAMAGED, PICTURES, CONFIRMATIONS, EARLIER, NEW_FILES
 _FOLDERS = _names((*_FLAT, WANDB), rf"{EARLIER}/steps-\d+", rf"{CONFIRMATIONS}/[0-9a-f]+")
