@@ -114,7 +114,7 @@ def test_a_directory_does_not_say_how_much_is_read(here, kept, recorded):
 def test_a_larger_bound_of_ones_own_resumes_the_same_trials(kept, cli):
     done = cli("resume", "kept", "data.max_bytes=10")
     assert done.status == 2
-    assert done.err.startswith("vsweep: data.max_bytes: 'own.csv' has ")
+    assert done.err.splitlines()[-1].startswith("vsweep: data.max_bytes: 'own.csv' has ")
     done = cli("resume", "kept", "data.max_bytes=1e10", "seeds=3")
     assert done.status == 0, done.err
     sweep = vsweep.load(kept)

@@ -6,9 +6,9 @@ import random
 import shutil
 import socket
 import sys
-import urllib.request
 from contextlib import suppress
 from pathlib import Path
+from urllib.request import OpenerDirector
 
 import pytest
 import yaml
@@ -237,7 +237,7 @@ def test_a_changed_directory_does_nothing_outside(given, here, cli, monkeypatch,
     def refuse(*arguments, **options):
         raise AssertionError("something was fetched")
 
-    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    monkeypatch.setattr(OpenerDirector, "open", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
     # Each number stands for four changes.
     for seed in range(4 * number, 4 * number + 4):
