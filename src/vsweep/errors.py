@@ -25,6 +25,10 @@ class DamagedError(StoreError):
     """A file of a sweep's directory is damaged or lost; the message says how to restore it."""
 
 
+class StuckError(RuntimeError):
+    """A compilation or a block has stopped for ever; the message says what to try, and what is kept."""
+
+
 class ServiceError(RuntimeError):
     """A service on the network failed; the message says why."""
 

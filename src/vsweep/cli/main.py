@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from vsweep.cli.arguments import COMMANDS, parser
-from vsweep.errors import ConfigError, ServiceError, StoreError, Terminated, show_message, suggest
+from vsweep.errors import (
+    ConfigError,
+    ServiceError,
+    StoreError,
+    StuckError,
+    Terminated,
+    show_message,
+    suggest,
+)
 from vsweep.store.enclosing import enclosing_sweep
 
 
@@ -37,7 +45,7 @@ def main() -> None:
     except ConfigError as error:
         show_message(f"vsweep: {error}")
         raise SystemExit(2) from error
-    except (StoreError, ServiceError) as error:
+    except (StoreError, StuckError, ServiceError) as error:
         show_message(f"vsweep: {error}")
         raise SystemExit(1) from error
     except KeyboardInterrupt as stop:

@@ -35,12 +35,20 @@ from vsweep.engine.plan_record import as_record, column_names, final_names, metr
 from vsweep.engine.predictor import Predictor
 from vsweep.engine.trial_id import identities
 from vsweep.engine.tuning.timings import TimingCache, load_timings
-from vsweep.errors import ConfigError, Interrupted, StoreError, short_repr, show_message
+from vsweep.errors import (
+    ConfigError,
+    Interrupted,
+    StoreError,
+    StuckError,
+    short_repr,
+    show_message,
+)
 from vsweep.results import Sweep
 from vsweep.store.cell_overrides import CellOverrides
 from vsweep.store.lock import check_inside
 from vsweep.store.trial_table import Table
-from vsweep.store.writer import Store, check_format, read_config, read_plan
+from vsweep.store.files import STUCK
+from vsweep.store.writer import Store, check_format, read_config, read_plan, write_stacks
 from vsweep.trackers.wandb.options import DEFAULT_PROJECT, tracker_options
 from vsweep.training.vectorize import NUMERICS
 
@@ -314,9 +322,17 @@ def explained_failures(directory: Path, kept: Callable[[], str]) -> Iterator[Non
     Raises:
         Interrupted: In place of `KeyboardInterrupt`, with its exit status.
         StoreError: In place of `OSError`, or where one trial does not fit in memory.
+        StuckError: Where a block has stopped for ever, after writing the stacks of all threads.
     """
     try:
         yield
+    except StuckError as error:
+        stacks = f"the stacks of all threads are in {directory / STUCK}"
+        try:
+            write_stacks(directory)
+        except OSError as failure:
+            stacks = f"{directory / STUCK} cannot be written ({os_error_text(failure)})"
+        raise StuckError(f"{error}; {stacks}; {kept()}") from error
     except KeyboardInterrupt as stop:
         raise Interrupted(f"stopped; {kept()}", getattr(stop, "status", 130)) from None
     except StoreError:

@@ -40,6 +40,7 @@ def resume(
     Raises:
         ConfigError: If there is no sweep, or it cannot be run; nothing was written.
         StoreError: As in `vsweep.sweep`.
+        StuckError: As in `vsweep.sweep`.
         Interrupted: As in `vsweep.sweep`.
     """
     directory = Path(directory)

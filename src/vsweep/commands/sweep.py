@@ -33,6 +33,7 @@ def sweep(
     Raises:
         ConfigError: If the sweep cannot be run; nothing was written.
         StoreError: If the directory can no longer be written, or one trial does not fit in memory.
+        StuckError: If a block makes no progress for 20 times its predicted time, and for 10 minutes.
         Interrupted: On Ctrl-C (it is a `KeyboardInterrupt`); finished trials are kept.
     """
     own = user_functions(model=model, loss=loss, data=data)

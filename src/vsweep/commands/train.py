@@ -90,6 +90,7 @@ def train_sweep(spec: SweepSpec, directory: Path | None = None, *, quiet: bool) 
     Raises:
         ConfigError: If the sweep cannot be run; nothing was written.
         StoreError: If the directory can no longer be written, or one trial does not fit in memory.
+        StuckError: If a block makes no progress for 20 times its predicted time, and for 10 minutes.
         Interrupted: On Ctrl-C or SIGTERM; finished trials are kept.
     """
     prepared = prepare(spec, directory)

@@ -14,6 +14,7 @@ from vsweep.engine.checks.verify import choose_trials_to_verify, summarize, with
 from vsweep.engine.checks.verify import verify as verify_trials
 from vsweep.engine.plan import Plan
 from vsweep.engine.tuning.timings import TimingCache
+from vsweep.errors import StuckError
 from vsweep.results import Sweep
 from vsweep.store.files import VERIFIED
 from vsweep.store.lock import Lock
@@ -55,6 +56,8 @@ def verify(
 
     Raises:
         ConfigError: If there is no sweep, or its data or functions have changed.
+        StoreError: If `verify.json` cannot be written.
+        StuckError: As in `vsweep.sweep`.
     """
     sweep = Sweep(directory)
     spec = recorded_spec(sweep.directory, own, of_record(allow_targets, allow_urls))
@@ -85,6 +88,8 @@ def verify_some(sweep: Sweep, plan: Plan, mesh: Mesh, timings: TimingCache, elap
         if chosen:
             curves_of = partial(read_curves, sweep.directory)
             result = verify_trials(plan, mesh, timings, sweep.trials, curves_of, chosen)
+    except StuckError:
+        raise
     except Exception as error:
         # The trained trials are in the store, and a failed verification must not hide them.
         result |= {"failed": " ".join(f"{type(error).__name__}: {error}".split())}

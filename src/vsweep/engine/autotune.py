@@ -1,7 +1,7 @@
 """Find the fastest arrangement of a program here, by training a few of them for a few steps."""
 
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -10,10 +10,12 @@ import numpy as np
 from jax.sharding import Mesh
 
 from vsweep.engine.compiler import CompiledProgram, Compiler, block_hparams
-from vsweep.engine.executor import TrainingStats
+from vsweep.engine.executor import TrainingStats, call_s
 from vsweep.engine.plan import Plan, Program
 from vsweep.engine.tuning.cost_model import Arrangement, Costs
 from vsweep.engine.tuning.timings import TimingCache
+from vsweep.engine.watchdog import Task, call_watched
+from vsweep.errors import StuckError
 from vsweep.training.vectorize import Static
 
 # A program is tuned if its training takes this many times as long as the tuning.
@@ -22,6 +24,8 @@ _WORTH = 20
 _CANDIDATE_S = 1.5
 # The seconds that a candidate is run for.
 _RUN_S = 0.1
+# The number of times that a candidate is run.
+_CALLS = 3
 _VMAP_SIZES = {"cpu": (1, 8, 32), "gpu": (64, 512, 4096), "tpu": (64, 512, 4096)}
 
 
@@ -78,12 +82,27 @@ def _fastest(
     with closing(Compiler(mesh)) as compiler:
         for arrangement in arrangements:
             short = _shorten(program, arrangement)
-            # A candidate that fails is not chosen. If the sweep has to use it after all, training raises.
-            with suppress(Exception):
-                ready = compiler.compile(short, arrangement)
-                steps = ready.arrangement.block * short.static.length.steps
-                results.append((_run_s(short, ready, mesh) / steps, ready.arrangement))
+            name = f"trying blocks of {arrangement.block} for program {program.number + 1}"
+            predicted_s = _CANDIDATE_S + program.compile_s + _CALLS * call_s(short, arrangement.block)
+            # With a block of the user's, nothing is tried.
+            task = Task(name, predicted_s, on_host=True, block=program.arrangement.block)
+            try:
+                results.append(call_watched(task, _try, short, arrangement, compiler, mesh))
+            except StuckError:
+                raise
+            except Exception:
+                # A candidate that fails is not chosen. If the sweep has to use it after all, training raises.
+                continue
     return min(results, default=None)
+
+
+def _try(
+    program: Program, arrangement: Arrangement, compiler: Compiler, mesh: Mesh
+) -> tuple[float, Arrangement]:
+    """Return the seconds per step and trial, and the arrangement that fits in memory."""
+    ready = compiler.compile(program, arrangement)
+    steps = ready.arrangement.block * program.static.length.steps
+    return _run_s(program, ready, mesh) / steps, ready.arrangement
 
 
 def _shorten(program: Program, arrangement: Arrangement) -> Program:
@@ -104,7 +123,7 @@ def _run_s(program: Program, ready: CompiledProgram, mesh: Mesh) -> float:
     places = np.resize(np.arange(len(program.rows)), ready.arrangement.block)
     hparams = block_hparams(program, mesh, places)
     seconds = []
-    for _ in range(3):
+    for _ in range(_CALLS):
         start = time.perf_counter()
         jax.block_until_ready(ready.call(hparams, ready.data).metrics)
         seconds.append(time.perf_counter() - start)

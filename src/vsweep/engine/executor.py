@@ -15,6 +15,8 @@ from vsweep.engine.blocks import blocks_to_train, fetch, trained_block
 from vsweep.engine.compiler import CompiledProgram, Compiler, block_hparams, loop_index, on_devices
 from vsweep.engine.plan import Plan, Program
 from vsweep.engine.tuning.cost_model import Arrangement
+from vsweep.engine.watchdog import Task, Watchdog
+from vsweep.errors import StuckError
 from vsweep.store.blocks import PartialBlock, TrainedBlock
 from vsweep.training.loop import TrialResult
 
@@ -112,6 +114,10 @@ class _Run:
         self._compiler = Compiler(mesh, stats.compiled)
         # On a CPU a call returns when it is done: one thread calls while another stores the block before it.
         self._caller = ThreadPoolExecutor(1, "vsweep-train")
+        # The main thread waits in Python alone, where it can notice that nothing happens.
+        self._fetcher = ThreadPoolExecutor(1, "vsweep-fetch")
+        self._watchdog = Watchdog()
+        self._on_cpu = mesh.devices.flat[0].platform == "cpu"
         self._arrangements = [program.arrangement for program in plan.programs]
         self._begun = 0
         self._waiting = deque(waiting)
@@ -121,7 +127,8 @@ class _Run:
     def close(self) -> None:
         """Dispatch no more blocks, and do not wait for those that run."""
         self._compiler.close()
-        self._caller.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._caller, self._fetcher):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def blocks(self) -> Iterator[TrainedBlock | PartialBlock]:
         """Train the blocks and yield each when it is done; raise a failure after yielding those in flight."""
@@ -131,15 +138,19 @@ class _Run:
                 self._dispatch()
             program, block, arrangement, future = self._flight.popleft()
             try:
-                done = self._fetch(program, block, future.result())
+                called = self._watchdog.result(future)
+                done = self._watchdog.result(self._fetcher.submit(self._fetch, program, block, called))
+            except StuckError:
+                # The blocks in flight wait for the same devices.
+                raise
             except Exception as error:
                 if not failure and out_of_memory(error) and self._halve(program, arrangement):
                     self._waiting.appendleft((program, block))
                 else:
                     failure = failure or error
                 continue
-            # The future would keep the block's arrays on the devices.
-            del future
+            # They would keep the block's arrays on the devices.
+            del future, called
             if isinstance(done, PartialBlock):
                 self._waiting.appendleft((program, done))
             yield done
@@ -162,6 +173,7 @@ class _Run:
     def _call(self, program: Program, block: PartialBlock, arrangement: Arrangement) -> _Called:
         """Train a block or its next segment, in the thread that calls."""
         if self._ready is None or self._ready[:2] != (program.number, arrangement):
+            self._watchdog.begin(self._task("compiling", program, program.compile_s, on_host=True))
             self._ready = program.number, arrangement, self._compiler.compile(program, arrangement)
         ready, trials = self._ready[2], len(block.rows)
         size = ready.arrangement.block
@@ -170,11 +182,17 @@ class _Run:
         for i in range(0, trials, size):
             within = np.resize(np.arange(i, min(i + size, trials)), size)
             within[trials - i :] = trials - 1
+            self._watchdog.begin(self._task("training", program, call_s(program, size), on_host=self._on_cpu))
             curves.append(self._call_piece(program, block, ready, within))
-        if self._mesh.devices.flat[0].platform != "cpu":
+        if not self._on_cpu:
             return _Called(curves, ready, start, None)
         jax.block_until_ready(curves)
         return _Called(curves, ready, start, time.perf_counter())
+
+    def _task(self, verb: str, program: Program, predicted_s: float, *, on_host: bool) -> Task:
+        smaller = self._arrangements[program.number].smaller(self._mesh.devices.size)
+        name = f"{verb} program {program.number + 1} ({program.inputs.subject})"
+        return Task(name, predicted_s, on_host, smaller and smaller.block)
 
     def _call_piece(
         self, program: Program, block: PartialBlock, ready: CompiledProgram, within: np.ndarray
@@ -212,6 +230,13 @@ class _Run:
             return False
         self._arrangements[program.number] = smaller
         return True
+
+
+def call_s(program: Program, block: int) -> float:
+    """Predict the seconds of a call that trains a block, or one segment of it."""
+    length = program.static.length
+    steps = min(length.steps, program.segment * length.record_every) if program.segment else length.steps
+    return block * steps * program.step_s
 
 
 def out_of_memory(error: Exception) -> bool:

@@ -1,5 +1,6 @@
 """Write a sweep's directory block by block during training, and open it again to continue."""
 
+import faulthandler
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,7 @@ from vsweep.store.files import (
     PLAN,
     ROWS,
     STATES,
+    STUCK,
     TRIALS,
     UNDERWAY,
     Files,
@@ -319,6 +321,11 @@ def read_config(directory: Path) -> dict[str, Any]:
     with files.parsing(CONFIG):
         check_config(config)
     return config
+
+
+def write_stacks(directory: Path) -> None:
+    """Write the stacks of all threads of this process into a sweep's directory. Raises `OSError`."""
+    Files(directory).write(STUCK, faulthandler.dump_traceback)
 
 
 def _create(directory: Path) -> None:

@@ -1,0 +1,186 @@
+"""A task that has stopped for ever ends the sweep; one that is slow, or was paused, does not."""
+
+import re
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import Future
+from itertools import count
+
+import pandas as pd
+import pytest
+from test_executor import plan_of
+
+from vsweep.engine import autotune, compiler, executor, watchdog
+from vsweep.engine.devices import trial_mesh
+from vsweep.engine.tuning.timings import TimingCache
+from vsweep.engine.watchdog import Task, Watchdog, call_watched
+from vsweep.errors import StuckError
+
+TASK = Task("training program 1", 0.01, on_host=True, block=8)
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Limits of fractions of a second, in a process that goes on."""
+    monkeypatch.setattr(watchdog, "_LEAST_S", 0.4)
+    monkeypatch.setattr(watchdog, "_TIMES", 0.02)
+    monkeypatch.setattr(watchdog, "_exit_without_waiting", lambda: None)
+
+
+@pytest.fixture
+def hung():
+    """A function that waits until the test ends."""
+    released = threading.Event()
+    yield lambda *_, **__: released.wait()
+    released.set()
+
+
+def spin(seconds):
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        pass
+    return "done"
+
+
+def test_a_task_that_stopped_is_named_with_what_to_try(impatient, hung):
+    with pytest.raises(StuckError, match=r"training program 1 made no progress for 0\.\d s, and used no"):
+        call_watched(TASK, hung)
+    with pytest.raises(StuckError, match=r"try a smaller block \(block=8\) or one device"):
+        call_watched(TASK, hung)
+
+
+def test_a_task_that_takes_long_by_its_prediction_is_waited_for(impatient):
+    assert call_watched(TASK._replace(predicted_s=100.0), time.sleep, 0.8) is None
+
+
+def test_a_task_that_takes_the_processors_is_waited_for(impatient):
+    assert call_watched(TASK, spin, 1.0) == "done"
+
+
+def test_an_accelerator_is_not_busy_because_the_host_is(impatient, hung):
+    threading.Thread(target=spin, args=(1.0,), daemon=True).start()
+    with pytest.raises(StuckError, match=r"no progress for 0\.\d s; 0\.0 s were predicted; try a smaller"):
+        call_watched(TASK._replace(on_host=False), hung)
+
+
+def test_a_new_task_is_progress(impatient):
+    watched, future = Watchdog(TASK), Future()
+
+    def begin():
+        for _ in range(8):
+            time.sleep(0.1)
+            watched.begin(TASK)
+        future.set_result("done")
+
+    threading.Thread(target=begin).start()
+    assert watched.result(future) == "done"
+
+
+def test_a_process_that_was_paused_had_no_time_to_make_progress(impatient, monkeypatch):
+    """Each look comes a day after the one before."""
+    days, future = count(step=86400.0), Future()
+    monkeypatch.setattr(watchdog.time, "monotonic", lambda: next(days))
+    looks = []
+
+    def wait(futures, timeout):
+        looks.append(timeout)
+        if len(looks) == watchdog._LOOKS // 3:
+            future.set_result("done")
+        return watchdog_wait(futures, 0.0)
+
+    watchdog_wait = watchdog.wait
+    monkeypatch.setattr(watchdog, "wait", wait)
+    assert Watchdog(TASK).result(future) == "done"
+
+
+@pytest.mark.parametrize("error", [TimeoutError("its own"), MemoryError("its own")])
+def test_an_error_of_the_task_is_its_own(impatient, error):
+    future = Future()
+    future.set_exception(error)
+    with pytest.raises(type(error), match="its own"):
+        Watchdog(TASK).result(future)
+
+
+def test_a_compilation_that_hangs_ends_the_training(impatient, hung, monkeypatch):
+    monkeypatch.setattr(compiler, "compile_block", hung)
+    with pytest.raises(StuckError, match=r"compiling program 1 \(iris logistic\) made no progress"):
+        list(executor.train(plan_of(), trial_mesh()))
+
+
+def test_a_result_that_never_comes_ends_the_training(impatient, hung, monkeypatch):
+    """As on an accelerator, where a call returns before its results are there."""
+    monkeypatch.setattr(executor, "fetch", hung)
+    with pytest.raises(StuckError, match=r"training program 1 \(iris logistic\) made no progress"):
+        list(executor.train(plan_of(), trial_mesh()))
+
+
+def test_a_candidate_that_hangs_ends_the_tuning(impatient, hung, monkeypatch):
+    monkeypatch.setattr(autotune, "_WORTH", 0)
+    monkeypatch.setattr(autotune, "_run_s", hung)
+    planned = plan_of()
+    with pytest.raises(StuckError, match=f"trying blocks .*block={planned.programs[0].arrangement.block}"):
+        autotune.autotune(planned, trial_mesh(), TimingCache())
+
+
+OWN = """
+import os
+import threading
+
+import jax
+import jax.numpy as jnp
+
+from vsweep import Model
+
+
+def wait(offset):
+    if offset > 1.5 and "HANG" in os.environ:
+        threading.Event().wait()
+    return offset
+
+
+def model(offset=1.0):
+    shape = jax.ShapeDtypeStruct((), jnp.float32)
+
+    def init(key, n_features, n_outputs):
+        offset_again = jax.pure_callback(wait, shape, offset, vmap_method="sequential")
+        return {"w": jnp.zeros((n_outputs, n_features)) + 0.0 * offset_again}
+
+    return Model(init, lambda params, x: params["w"] @ x + offset)
+"""
+IMPATIENT = """
+import sys
+from vsweep.cli.main import main
+from vsweep.engine import watchdog
+
+watchdog._LEAST_S = 1.0
+main()
+"""
+
+
+def test_a_block_that_hangs_ends_the_sweep_and_the_process_and_the_rest_is_kept(here, cli, environment):
+    (here / "hanging.py").write_text(OWN)
+    words = ["data=iris", "model=own", "model._target_=hanging.model", "allow_targets=[hanging]", "seeds=2"]
+    words += ["grid.model.offset=[1.0,2.0]", "block=2", "steps=5", "tracker=none", "dir=kept"]
+    # The process ends by itself, although threads of its hang in native code.
+    done = subprocess.run(
+        [sys.executable, "-c", IMPATIENT, "run", *words],
+        env={**environment, "HANG": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    *_, message = done.stderr.splitlines()
+    assert message.startswith("vsweep: training program 1 (iris own) made no progress for 1.")
+    assert "the stacks of all threads are in kept/stuck.txt; 2 of 4 trials are kept in kept" in message
+    stacks = (here / "kept" / "stuck.txt").read_text()
+    assert re.search(r'hanging\.py", line \d+ in wait', stacks)
+    assert "block_until_ready" in stacks
+    assert pd.read_parquet("kept/trials.parquet")["model.offset"].tolist() == [1.0, 1.0]
+    # The lock is free, and the rest is trained.
+    resumed = cli("resume", "kept", "verify=false")
+    assert resumed.status == 0, resumed.err
+    assert len(pd.read_parquet("kept/trials.parquet")) == 4
