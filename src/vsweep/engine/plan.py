@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jax.sharding import Mesh
 
 from vsweep.config.grid import Grid
 from vsweep.config.schema import parse_field
@@ -12,6 +13,7 @@ from vsweep.config.validate import with_values
 from vsweep.engine.devices import prepare, shortcoming, trial_mesh
 from vsweep.engine.hyperparams import bind, is_traced, widths
 from vsweep.engine.inputs import Inputs, load_inputs
+from vsweep.engine.library_calls import library_calls
 from vsweep.engine.tuning.cost_model import LOAD_S, NO_LIMITS, Arrangement, Costs, UserLimits
 from vsweep.engine.tuning.shape import Hardware, ProgramShape, program_shape, step_flops
 from vsweep.engine.tuning.timings import TimingCache
@@ -149,6 +151,7 @@ def plan_sweep(spec: "SweepSpec", known: TimingCache, before: Mapping[str, Any])
         ConfigError: If the sweep cannot be trained.
     """
     mesh = trial_mesh()
+    slow = shortcoming(mesh)
     device = mesh.devices.flat[0]
     hardware = Hardware(device.platform, mesh.devices.size, device.device_kind, prepare())
     limits = UserLimits(
@@ -157,7 +160,20 @@ def plan_sweep(spec: "SweepSpec", known: TimingCache, before: Mapping[str, Any])
         parse_field("keep.state", spec.raw["keep"]["state"]),
     )
     plan = make_plan(spec, hardware, limits, known, before)
-    return replace(plan, notes=(*spec.notes, *filter(None, [shortcoming(mesh)]))), mesh
+    if any(program.shape.library.batched for program in plan.programs) and mesh.devices.size > 1:
+        # Calls of one device after another leave threads that work for them.
+        mesh, hardware = Mesh(mesh.devices[:1], mesh.axis_names), hardware._replace(devices=1)
+        plan = make_plan(spec, hardware, limits, known, before)
+    notes = [*spec.notes, slow, *map(_library_note, plan.programs)]
+    return replace(plan, notes=tuple(dict.fromkeys(filter(None, notes)))), mesh
+
+
+def _library_note(program: Program) -> str:
+    """Say how a program is trained that would wait for ever in a library; "" for others."""
+    if not program.shape.library.any or not program.shape.has_user_function:
+        return ""
+    batched = " on batches of matrices, and run on one device" if program.shape.library.batched else ""
+    return f"your own functions call LAPACK{batched}: trials run one after another on a CPU device"
 
 
 def make_plan(
@@ -208,12 +224,19 @@ def make_plan(
         programs = [
             replace(
                 program,
-                arrangement=Arrangement(record["block"], record["lanes"], record["fused"]),
+                arrangement=_recorded_arrangement(record, program),
                 segment=record["segment"],
             )
             for program, record in zip(programs, earlier, strict=True)
         ]
     return Plan(grid, tuple(programs), splits, hardware, limits, pinned)
+
+
+def _recorded_arrangement(record: Mapping[str, Any], program: Program) -> Arrangement:
+    """Return an arrangement of an earlier plan, unless it would wait for ever."""
+    arrangement = Arrangement(record["block"], record["lanes"], record["fused"])
+    may_wait = arrangement.vmap_size > 1 and program.shape.library.any
+    return program.arrangement if may_wait else arrangement
 
 
 def _earlier_programs(
@@ -245,6 +268,9 @@ def make_program(
     sizes, counts = np.unique(widths(grid, inputs.config, rows), return_counts=True)
     inits = len(dict(static.task.static)["init"]) if inputs.config.model.has_initializer else 1
     shape = program_shape(inputs, int(sizes[-1]), costs.hardware, inits)
+    if costs.hardware.platform == "cpu":
+        library = library_calls(static, hparams, inputs, has_user_function=shape.has_user_function)
+        shape = replace(shape, library=library)
     needed_flops = np.average([step_flops(inputs, width) for width in sizes.tolist()], weights=counts)
     arrangement = costs.arrange(shape, len(rows), limits.block)
     step_s, measured = costs.step_s(shape), costs.measured(shape, arrangement.block)

@@ -243,6 +243,8 @@ class Costs:
     def max_vmap_size(self, shape: ProgramShape, trials: int) -> float:
         """Bound the vmap size by a device's memory, the bytes of the curves, and the number of trials."""
         platform, devices, *_ = self.hardware
+        if shape.library.any:
+            return 1
         bounds = [
             _DEVICE_BYTES / shape.live_bytes,
             _CURVE_BYTES / shape.curve_bytes / devices,

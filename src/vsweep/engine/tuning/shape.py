@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 
 from vsweep.engine.inputs import Inputs
+from vsweep.engine.library_calls import NO_CALLS, LibraryCalls
 from vsweep.engine.tuning.timings import short_name
 
 # The largest number of metrics of a curve, without recorded parameters.
@@ -56,6 +57,7 @@ class ProgramShape:
         curve_bytes: The bytes of the recorded metrics.
         single_kernel: Whether the hardware can run the training as one kernel, without a library's products.
         compile_s: A guess of the seconds that a compilation takes, on a machine without measurements.
+        library: The calls of LAPACK, which a CPU must not make for trials side by side.
     """
 
     key: str
@@ -70,6 +72,7 @@ class ProgramShape:
     curve_bytes: float
     single_kernel: bool
     compile_s: float
+    library: LibraryCalls = NO_CALLS
 
     @property
     def live_bytes(self) -> float:
