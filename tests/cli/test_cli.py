@@ -12,6 +12,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
 
 import vsweep
 from vsweep.cli.arguments import COMMANDS, parse
@@ -495,3 +497,50 @@ def test_flags_and_lists_of_hydra_end_in_an_answer(cli, words, says):
     assert done.status == 2
     (line,) = done.err.splitlines()
     assert line.startswith(f"vsweep: {says}")
+
+
+@pytest.fixture
+def sweepers():
+    """Sweepers of plugins that are installed, by their configs."""
+    store = ConfigStore.instance()
+    names = ["optuna", "ax", "nevergrad", "custom"]
+    for name in names:
+        node = {"_target_": f"hydra_plugins.{name}.Sweeper", "params": None, "study_name": None}
+        store.store(name, OmegaConf.create(node), group="hydra/sweeper", provider="a plugin")
+    yield names
+    for name in names:
+        del store.repo["hydra"]["sweeper"][f"{name}.yaml"]
+
+
+@pytest.mark.parametrize(
+    "word", ["optimizer.lr=choice(0.1,0.2)", "steps=range(1,3)", "optimizer.lr=interval(0.1,1)", "steps=1,2"]
+)
+def test_other_sweepers_are_refused_where_their_plugins_are_installed_too(cli, here, sweepers, word):
+    """They would train every job, and find no value to search by at the end of the first."""
+    for name in sweepers:
+        for choice in (f"hydra/sweeper={name}", f"+hydra/sweeper={name}"):
+            for command in ("run", "plan"):
+                done = cli(command, "-m", choice, word, "data=iris", "model=logistic", "tracker=none")
+                assert done.status == 2
+                assert f"vsweep: hydra/sweeper: got {name}, and jobs are whole sweeps" in done.err
+                assert done.err.count("\n") == 1
+    for target in ("hydra.sweeper._target_=hydra_plugins.optuna.Sweeper", "hydra.sweeper={_target_:x.y}"):
+        done = cli("run", "-m", target, word, "data=iris", "model=logistic", "tracker=none")
+        assert done.status == 2
+        assert "cannot be set here" in done.err
+    with pytest.raises(vsweep.ConfigError, match="hydra/sweeper: got optuna"):
+        vsweep.sweep({"hydra/sweeper": "optuna", "data": "iris"})
+    (here / "sweeps").mkdir()
+    for text in (
+        "defaults: [{override /hydra/sweeper: optuna}]\n",
+        "hydra: {sweeper: {_target_: x.y}}\n",
+        "hydra/sweeper: optuna\n",
+    ):
+        (here / "sweeps" / "odd.yaml").write_text(f"# @package _global_\n{text}")
+        assert cli("run", "sweep=odd", "-m", word).status == 2
+    assert {path.name for path in here.iterdir()} == {"sweeps"}
+
+
+def test_the_sweeper_of_hydra_itself_may_be_named(cli):
+    words = ["hydra/sweeper=basic", "steps=1,2", "data=iris", "model=logistic", "tracker=none", "seeds=1"]
+    assert cli("plan", "-m", *words).status == 0

@@ -24,7 +24,8 @@ _HYDRAS = re.compile(
     r"hydra\.(launcher\.[\w.]+|sweeper\.(?!params)[\w.]+)|hydra\.(run\.dir|sweep\.dir|sweep\.subdir)"
 )
 _LONGEST = 200
-_PLUGINS = ("hydra/launcher", "hydra/sweeper")
+_SWEEPER = "hydra/sweeper"
+_PLUGINS = ("hydra/launcher", _SWEEPER)
 _KEY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 # A list of numbers, names and quoted text without escapes is read here as Hydra's grammar reads it, because
 # the grammar's parser takes time quadratic in the length of a list.
@@ -224,10 +225,15 @@ def _cure(word: str) -> str:
 def _refuse_hydra_fields(parsed: ParsedWord) -> None:
     """Raise `ConfigError` for a field of Hydra's own config that users may not set."""
     key, value = parsed.key_or_group, parsed.value()
+    if key == _SWEEPER and value != "basic":
+        got = (
+            f"got {parsed.get_value_string() or 'nothing'}, and jobs are whole sweeps, which it cannot search"
+        )
+        raise ConfigError(key, got, "leave it out, and list the values: grid.FIELD=[a,b,c]")
     plugin = key in _PLUGINS and isinstance(value, str) and re.fullmatch(r"\w+", value)
     allowed = (plugin or _HYDRAS.fullmatch(key)) and "_target_" not in str(parsed.input_line)
     if is_hydra_override(key) and not allowed:
-        takes = "the fields to set are hydra/launcher, hydra/sweeper, their fields, run.dir and sweep.dir"
+        takes = "the fields to set are hydra/launcher, its fields, run.dir and sweep.dir"
         raise ConfigError(key, "cannot be set here", takes)
 
 

@@ -17,8 +17,8 @@ from vsweep.training.vectorize import HParams, Static, lower_block
 
 _CALL = re.compile(r"custom_call @lapack_\w+\(.*num_batch_dims = \"(\d+)\".* : \((.*)\) -> ")
 _DIMENSIONS = re.compile(r"tensor<((?:\d+x)+)")
-# A batch of at most 32 lanes is not divided if a call has less work, in multiply-adds; an SVD of 10 × 10, which
-# has 1,000, was seen to wait.
+# A batch of at most 32 lanes is not divided if a call has at most this work, in multiply-adds; one SVD of
+# 10 × 10, which has 1,000, was seen to wait.
 _WORK = 100
 
 
