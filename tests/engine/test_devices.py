@@ -3,12 +3,16 @@
 import os
 import subprocess
 import sys
+import time
+import warnings
+import zlib
 from socket import socket
 
 import numpy as np
 import pytest
 
 import vsweep
+from vsweep.engine import devices
 
 CODE = """
 import os, sys
@@ -49,6 +53,66 @@ def test_a_device_per_core_and_no_flag_left_behind(tmp_path, environment):
     assert out == f"{cores} None {tmp_path / 'cache' / 'vsweep' / 'compiled'}"
     assert "cores" not in err
     assert any((tmp_path / "cache" / "vsweep" / "compiled").iterdir())
+
+
+def damage(path, how, age_s=3600.0):
+    """Damage a file that was written so many seconds ago."""
+    data = path.read_bytes()
+    middle = len(data) // 2
+    flipped = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+    path.write_bytes(
+        {"cut": data[:middle], "empty": b"", "garbage": b"\0garbage" * 9, "flipped": flipped}[how]
+    )
+    os.utime(path, (time.time() - age_s, time.time() - age_s))
+
+
+@pytest.fixture
+def warned(tmp_path, monkeypatch):
+    """Warnings that a person sees, where the folder is a cache of programs."""
+    seen = []
+    monkeypatch.setattr(warnings, "showwarning", lambda message, *_: seen.append(str(message)))
+    devices._replace_damaged(tmp_path)
+    monkeypatch.setattr(warnings, "filters", [("default", None, UserWarning, None, 0)])
+    return seen
+
+
+@pytest.mark.parametrize("how", ["cut", "empty", "garbage", "flipped"])
+def test_damaged_programs_of_the_cache_are_deleted_when_one_is_read(tmp_path, warned, how):
+    """JAX writes no program whose file exists, so that a damaged one would be compiled at every start."""
+    good = zlib.compress(bytes(range(256)) * 9)
+    for name in ("good", "old", "future", "young"):
+        (tmp_path / f"{name}-cache").write_bytes(good)
+    damage(tmp_path / "old-cache", how)
+    # The clock was set back.
+    damage(tmp_path / "future-cache", how, -3600.0)
+    # Another process may be writing this one.
+    damage(tmp_path / "young-cache", how, 0.0)
+    warnings.warn("something else", UserWarning, stacklevel=1)
+    assert len(list(tmp_path.iterdir())) == 4
+    warnings.warn("Error reading persistent compilation cache entry for 'jit_f'", UserWarning, stacklevel=1)
+    assert {path.name for path in tmp_path.iterdir()} == {"good-cache", "young-cache"}
+    assert warned == ["something else"]
+
+
+@pytest.mark.tail
+def test_a_damaged_cache_of_programs_is_replaced(tmp_path, environment):
+    kept = {k: v for k, v in environment.items() if k != "JAX_COMPILATION_CACHE_DIR"}
+    kept |= {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    programs = tmp_path / "cache" / "vsweep" / "compiled"
+
+    def train(name):
+        _, err = run(tmp_path, kept, f"dir={name}")
+        assert "Error reading" not in err
+        return {path.name: path.read_bytes() for path in programs.glob("*-cache")}
+
+    before = train("first")
+    for path in programs.glob("*-cache"):
+        damage(path, "cut")
+    damaged = {path.name: path.read_bytes() for path in programs.glob("*-cache")}
+    after = train("second")
+    assert before.keys() == after.keys()
+    assert not any(after[name] == damaged[name] for name in after)
+    assert train("third") == after
 
 
 def test_where_jax_runs_already_it_is_said(tmp_path, environment):

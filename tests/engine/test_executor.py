@@ -1,6 +1,8 @@
 """Blocks that do not fit are halved and nothing is lost; what is learned changes no curve."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import jax
@@ -11,6 +13,7 @@ from vsweep.config.spec import make_spec
 from vsweep.engine import autotune, compiler, executor
 from vsweep.engine.devices import trial_mesh
 from vsweep.engine.plan import make_plan
+from vsweep.engine.tuning import timings
 from vsweep.engine.tuning.cost_model import Arrangement, UserLimits
 from vsweep.engine.tuning.shape import Hardware
 from vsweep.engine.tuning.timings import TimingCache
@@ -165,15 +168,51 @@ def test_the_fastest_arrangement_is_kept_and_not_tried_again(monkeypatch, tmp_pa
     assert (tried, planned.programs[0].arrangement.vmap_size) == ([], 4)
 
 
-@pytest.mark.parametrize("text", ["", "[1]", "{", '{"a": 1}', None])
-def test_a_table_that_cannot_be_read_is_begun_anew(tmp_path, text):
+ODD_TABLES = {
+    "empty": b"",
+    "a list": b"[1]",
+    "cut": b'{"a": {"lanes": 4}',
+    "null": b"null",
+    "no entry": b'{"a": 1}',
+    "nested": b"[" * 100_000,
+    "nested objects": b'{"a":' * 100_000,
+    "not UTF-8": b"\xff\xfe\x00",
+    "NaN": b'{"b": {"lanes": NaN}, "c": {"lanes": Infinity}}',
+    "a huge integer": b'{"b": {"lanes": ' + b"9" * 6000 + b"}}",
+    "too large": b'{"b": {"lanes": 1e13}, "c": {"lanes": -1}, "d": {"lanes": "4"}}',
+}
+
+
+@pytest.mark.parametrize("odd", [*ODD_TABLES, "missing", "a directory"])
+def test_a_table_that_cannot_be_read_is_begun_anew(tmp_path, odd):
     path = tmp_path / "measured.json"
-    if text is not None:
-        path.write_text(text)
+    if odd in ODD_TABLES:
+        path.write_bytes(ODD_TABLES[odd])
+    elif odd == "a directory":
+        path.mkdir()
     known = TimingCache(path)
     known.note("a", lanes=2)
     known.save()
     assert json.loads(path.read_text()) == {"a": {"lanes": 2}}
+
+
+def test_processes_that_share_a_table_lose_no_measurement(tmp_path, monkeypatch):
+    path, write = tmp_path / "measured.json", timings.write_whole
+
+    def write_slowly(*arguments):
+        time.sleep(0.02)
+        write(*arguments)
+
+    def measure(name):
+        for i in range(5):
+            known = TimingCache(path)
+            known.note(f"{name}{i}", lanes=i)
+            known.save()
+
+    monkeypatch.setattr(timings, "write_whole", write_slowly)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(measure, "abcd"))
+    assert len(json.loads(path.read_text())) == 20
 
 
 def test_a_table_that_cannot_be_written_is_no_error(tmp_path):

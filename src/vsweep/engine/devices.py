@@ -1,9 +1,12 @@
 """Set up the devices that trials are spread over, before JAX starts."""
 
 import os
+import time
+import warnings
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -65,8 +68,47 @@ def _keep_compiled() -> None:
     if not os.access(directory, os.W_OK):
         return
     jax.config.update("jax_compilation_cache_dir", str(directory / "compiled"))
+    _replace_damaged(directory / "compiled")
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+# An entry that is younger may be one that another process is writing.
+_WRITTEN_S = 60.0
+
+
+def _replace_damaged(directory: Path) -> None:
+    """Delete damaged programs of the cache when JAX warns of one; it compiles them, but replaces no file."""
+    show = warnings.showwarning
+
+    def show_others(message: Warning | str, *more: Any, **named: Any) -> None:
+        is_damaged = str(message).startswith("Error reading persistent compilation cache entry")
+        if not is_damaged or not _drop_damaged(directory):
+            show(message, *more, **named)
+
+    warnings.showwarning = show_others
+
+
+def _drop_damaged(directory: Path) -> int:
+    """Delete the programs that cannot be decompressed, and return their number."""
+    try:
+        # This is no public name of JAX, but only it knows the compression.
+        from jax._src.compilation_cache import decompress_executable
+    except ImportError:
+        return 0
+    dropped = 0
+    for path in directory.glob("*-cache"):
+        with suppress(OSError):
+            if abs(time.time() - path.stat().st_mtime) < _WRITTEN_S:
+                continue
+            try:
+                decompress_executable(path.read_bytes())
+            except OSError:
+                raise
+            except Exception:
+                path.unlink()
+                dropped += 1
+    return dropped
 
 
 def devices() -> list[jax.Device]:

@@ -4,12 +4,14 @@ They decide how fast a sweep is trained, and never what it computes beyond round
 """
 
 import json
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from statistics import median_low
 from typing import Any
+
+from filelock import FileLock
 
 from vsweep.store.atomic import write_whole
 
@@ -17,6 +19,8 @@ from vsweep.store.atomic import write_whole
 _MAX_ENTRIES = 2000
 # The number of measurements whose median counts.
 _SAMPLES = 5
+# A process that writes the table takes milliseconds.
+_WAIT_S = 2.0
 # Every measurement is below this, seconds since 1970 too.
 _LARGEST = 1e12
 
@@ -34,7 +38,8 @@ class TimingCache:
         self._noted: set[str] = set()
         self._table: dict[str, dict[str, Any]] = {}
         if path is not None:
-            with suppress(OSError, ValueError):
+            # A text of many brackets is too deep for the parser.
+            with suppress(OSError, ValueError, RecursionError):
                 self._table = _checked(json.loads(path.read_text(encoding="utf-8")))
 
     def get(self, name: str) -> Mapping[str, Any]:
@@ -63,13 +68,28 @@ class TimingCache:
         """Merge the new measurements into the file, which another process may have changed."""
         if self.path is None:
             return
-        stored = TimingCache(self.path)._table
         noted = {name: entry for name, entry in self._table.items() if name in self._noted}
-        table = {name: entry for name, entry in stored.items() if name not in noted} | noted
-        text = json.dumps(dict(list(table.items())[-_MAX_ENTRIES:]), indent=0)
-        with suppress(OSError):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError), self._alone(self.path):
+            stored = TimingCache(self.path)._table
+            table = {name: entry for name, entry in stored.items() if name not in noted} | noted
+            text = json.dumps(dict(list(table.items())[-_MAX_ENTRIES:]), indent=0)
+            if self.path.is_dir():
+                self.path.rmdir()
             write_whole(self.path, lambda part: part.write_text(text, encoding="utf-8"))
+
+    @staticmethod
+    @contextmanager
+    def _alone(path: Path) -> Iterator[None]:
+        """Let other processes wait for a moment, so that none overwrites what this one writes."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=_WAIT_S)
+        # Without a lock, measurements may be lost, and are made again.
+        with suppress(OSError, NotImplementedError):
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
 
 def _checked(table: Any) -> dict[str, dict[str, Any]]:
