@@ -159,6 +159,24 @@ main()
 """
 
 
+@pytest.mark.tail
+def test_no_job_follows_one_that_hangs(here, environment):
+    (here / "hanging.py").write_text(OWN)
+    words = ["-m", "data=iris", "model=own", "model._target_=hanging.model", "allow_targets=[hanging]"]
+    words += ["model.offset=2.0", "seeds=2", "steps=5,6", "tracker=none", "hydra.sweep.dir=jobs"]
+    done = subprocess.run(
+        [sys.executable, "-c", IMPATIENT, "run", *words],
+        env={**environment, "HANG": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.count("made no progress") == 1
+    assert (here / "jobs" / "0" / "stuck.txt").exists()
+    assert not (here / "jobs" / "1" / "plan.json").exists()
+
+
 def test_a_block_that_hangs_ends_the_sweep_and_the_process_and_the_rest_is_kept(here, cli, environment):
     (here / "hanging.py").write_text(OWN)
     words = ["data=iris", "model=own", "model._target_=hanging.model", "allow_targets=[hanging]", "seeds=2"]

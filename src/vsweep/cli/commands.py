@@ -26,7 +26,7 @@ from vsweep.config.hydra_compose import as_config_error, jobs, register_sweeps
 from vsweep.config.overrides import is_hydra_override
 from vsweep.config.sweep_file import sweep_overrides
 from vsweep.config.user_input import as_overrides
-from vsweep.errors import ConfigError, printable, show_message
+from vsweep.errors import ConfigError, StuckError, printable, show_message
 from vsweep.store.files import VERIFIED
 from vsweep.trackers.check_tables import (
     describe_gradient_check,
@@ -146,6 +146,10 @@ def _job(command: str) -> None:
         # An error that reaches Hydra is printed with a traceback.
         show_message(f"vsweep: {error}")
         raise SystemExit(2) from error
+    except StuckError as error:
+        # Later jobs would wait for the same devices.
+        show_message(f"vsweep: {error}")
+        raise SystemExit(1) from error
 
 
 # Hydra's launchers send these functions to other processes by name.
