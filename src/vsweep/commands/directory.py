@@ -45,9 +45,9 @@ from vsweep.errors import (
 )
 from vsweep.results import Sweep
 from vsweep.store.cell_overrides import CellOverrides
+from vsweep.store.files import STUCK
 from vsweep.store.lock import check_inside
 from vsweep.store.trial_table import Table
-from vsweep.store.files import STUCK
 from vsweep.store.writer import Store, check_format, read_config, read_plan, write_stacks
 from vsweep.trackers.wandb.options import DEFAULT_PROJECT, tracker_options
 from vsweep.training.vectorize import NUMERICS
