@@ -42,5 +42,17 @@ def test_links_lead_somewhere(page):
             assert parts.fragment in anchors(file), target
 
 
+def test_each_promise_of_security_names_the_tests_that_hold_it():
+    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    promises = re.findall(
+        r"^- \*\*.*?(?=^- |^## |^$)", text.partition("## What is not")[0], re.MULTILINE | re.DOTALL
+    )
+    assert len(promises) >= 10
+    for promise in promises:
+        tests = re.findall(r"`(tests/[\w/]+\.py)`", promise.partition("*Tests:")[2])
+        assert tests, promise
+        assert all((ROOT / test).is_file() for test in tests), promise
+
+
 def test_the_readme_is_short():
     assert len(Path(ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 200

@@ -39,7 +39,9 @@ def finish_extension(files: Files) -> None:
     """Move complete new files into place, and discard incomplete ones."""
     if has_pending_extension(files):
         obsolete = files.read(OBSOLETE).decode().split() if files.exists(OBSOLETE) else []
-        for name in check_names(obsolete):
+        # A directory may come from somebody else, so nothing is deleted before all names are checked.
+        check_names(obsolete)
+        for name in obsolete:
             files.delete(name)
         _adopt(files.nested(NEW_FILES), files, ("", CURVES, ROWS))
         for steps in files.nested(NEW_FILES).folders(EARLIER):

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from secrets import token_hex
 from typing import Any, BinaryIO, Self
 
-from vsweep.errors import ConfigError, DamagedError
+from vsweep.errors import ConfigError, DamagedError, StoreError
 from vsweep.store.atomic import decode_lines, encode_line, parse_yaml, yaml_text
 
 CONFIG, PLAN, TRIALS = "config.yaml", "plan.json", "trials.parquet"
@@ -50,16 +50,7 @@ _RECORDED = _names(
 # The blocks have their checksums in the ledger's own log; the others are read by no command, or are replaced
 # where they are damaged.
 _OTHERS = _names(
-    (
-        f"{ROWS}/log.jsonl",
-        _LOG,
-        READY,
-        OBSOLETE,
-        REPORT,
-        STUCK,
-        f"{WANDB}/runs.jsonl",
-        f"{WANDB}/workspace.json",
-    ),
+    (f"{ROWS}/log.jsonl", _LOG, READY, OBSOLETE, REPORT, STUCK),
     rf"({CURVES}|{ROWS})/{_PART}\.parquet",
     rf"{UNDERWAY}/[\w-]+\.npz",
     rf"{DAMAGED}/[\w-][\w.-]*",
@@ -129,9 +120,7 @@ class Files:
 
     def names(self, folder: str = "") -> list[str]:
         """Return the names of a folder's files that the store writes, sorted; none if there is no folder."""
-        known = [
-            name for name in self._entries(folder) if _RECORDED.fullmatch(name) or _OTHERS.fullmatch(name)
-        ]
+        known = filter(_is_known, self._entries(folder))
         return [name for name in known if name != _LOG]
 
     def folders(self, folder: str) -> list[str]:
@@ -144,6 +133,7 @@ class Files:
         Raises:
             FileNotFoundError: If there is no such file, and none was written.
             DamagedError: If the bytes are not those that were written, or the file is lost.
+            StoreError: If the file cannot be read.
             ConfigError: If the file is a link.
         """
         try:
@@ -153,19 +143,25 @@ class Files:
             if _RECORDED.fullmatch(name) and self._expected(name)[-1]:
                 raise self.damaged(name, "it is missing") from error
             raise
+        except StoreError:
+            raise
+        except OSError as error:
+            raise StoreError(f"cannot read {str(self.path(name))!r} ({error.strerror})") from error
         if _RECORDED.fullmatch(name) and not self._is_expected(name, content):
             raise self.damaged(name, "its checksum differs")
         return content
 
     def read_json(self, name: str) -> Any:
         """Return the plain values of a JSON file; raise as `read` does."""
+        content = self.read(name)
         with self.parsing(name):
-            return json.loads(self.read(name))
+            return json.loads(content)
 
     def read_yaml(self, name: str) -> Any:
         """Return the plain values of a YAML file; raise as `read` does."""
+        content = self.read(name)
         with self.parsing(name):
-            values = parse_yaml(self.read(name).decode())
+            values = parse_yaml(content.decode())
             if _count_nodes(values) > _MOST_NODES:
                 raise ValueError("it has too many values")
         return values
@@ -175,7 +171,7 @@ class Files:
         """Turn errors of a file's content into a `DamagedError`."""
         try:
             yield
-        except (DamagedError, ConfigError, FileNotFoundError):
+        except (DamagedError, ConfigError):
             raise
         # A parser raises errors of many kinds for bytes at random, Arrow's and YAML's own among them.
         except Exception as error:
@@ -190,10 +186,8 @@ class Files:
 
     def lost(self, folder: str = "") -> list[str]:
         """Return the names of recorded files, or of those in a folder, that are damaged or missing."""
-        names = [
-            name for name, digests in self._read_log().items() if digests[-1] and name.startswith(folder)
-        ]
-        return [name for name in names if not self.is_intact(name)]
+        written = [name for name, digests in self._read_log().items() if digests[-1]]
+        return [name for name in written if name.startswith(folder) and not self.is_intact(name)]
 
     def is_intact(self, name: str) -> bool:
         """Return whether a file has the bytes that were recorded for it; True if it was never written."""
@@ -307,7 +301,7 @@ class Files:
         for folder in folders:
             for name in self._entries(folder):
                 if _TEMPORARY.fullmatch(PurePosixPath(name).name):
-                    with self._folder(folder) as handle:
+                    with self._folder(folder) as handle, self._explained(name):
                         os.unlink(PurePosixPath(name).name, dir_fd=handle)
 
     def refuse_links(self) -> None:
@@ -430,11 +424,14 @@ def _parts(name: str, *patterns: re.Pattern[str]) -> list[str]:
     return name.split("/")
 
 
-def check_names(names: list[str]) -> list[str]:
-    """Return names. Raises `ConfigError` for one that the store does not write."""
+def check_names(names: Sequence[str]) -> None:
+    """Raise `ConfigError` if the store does not write one of some names."""
     for name in names:
         _parts(name, _RECORDED, _OTHERS)
-    return names
+
+
+def _is_known(name: str) -> bool:
+    return bool(_RECORDED.fullmatch(name) or _OTHERS.fullmatch(name))
 
 
 def _is_link(path: Path) -> ConfigError:
