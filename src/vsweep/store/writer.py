@@ -33,7 +33,7 @@ from vsweep.store.files import (
     Files,
 )
 from vsweep.store.lock import Lock
-from vsweep.store.manifest import Ledger
+from vsweep.store.manifest import Ledger, Part
 from vsweep.store.records import check_config, check_plan
 from vsweep.store.trial_table import Table
 
@@ -244,33 +244,32 @@ def read_curves(directory: Path, trials: Sequence[int] | None = None) -> pd.Data
     Raises:
         DamagedError: If a block is damaged.
     """
-    filters = None if trials is None else [("trial", "in", list(trials))]
-    curves = _curves(directory, _finished(directory) if trials is None else trials, filters=filters)
+    curves = _curves(directory, _finished(directory) if trials is None else trials, Part(trials))
     return curves.sort_values(["trial", "step"], kind="stable", ignore_index=True)
 
 
 def initial_values(directory: Path, metric: str) -> pd.Series:
     """Read a metric of every trial at step 0, float64, indexed by the number; raise as `read_curves`."""
-    first = [("step", "==", 0)]
-    curves = _curves(directory, _finished(directory), columns=["trial", metric], filters=first)
+    part = Part(step=0, columns=["trial", "step", metric])
+    curves = _curves(directory, _finished(directory), part)
     return curves.set_index("trial")[metric].astype(np.float64)
 
 
-def _finished(directory: Path) -> Sequence[int]:
-    """Return the numbers of the trials in `trials.parquet`; the ledger may have more."""
+def _finished(directory: Path) -> np.ndarray:
+    """Return the numbers of the trials in `trials.parquet`, int64 `(trials,)`; the ledger may have more."""
     files = Files(directory)
     if not files.exists(TRIALS):
-        return ()
+        return np.zeros(0, np.int64)
     content = files.read(TRIALS)
     with files.parsing(TRIALS):
-        return pd.read_parquet(BytesIO(content), columns=["trial"])["trial"].tolist()
+        return pd.read_parquet(BytesIO(content), columns=["trial"])["trial"].to_numpy()
 
 
-def _curves(directory: Path, expected: Sequence[int], **options: Any) -> pd.DataFrame:
-    """Read curves; expected: trials that must be there; options: those of `pyarrow.parquet.read_table`."""
+def _curves(directory: Path, expected: Sequence[int] | np.ndarray, part: Part) -> pd.DataFrame:
+    """Read a part of the curves; expected: the numbers of trials that have to be there."""
     files = Files(directory)
-    curves = manifest.read_curves(files, **options).to_pandas()
-    if set(expected) - set(curves["trial"].unique()):
+    curves = manifest.read_curves(files, part).to_pandas()
+    if not np.isin(expected, curves["trial"].unique()).all():
         raise files.damaged(f"{ROWS}/log.jsonl", "it lacks blocks of trials.parquet")
     return curves
 
