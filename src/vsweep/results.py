@@ -58,7 +58,8 @@ class Tables:
         loss = matching_loss(trials, metric)
         if loss is None:
             raise KeyError(f"no loss matches the metric {metric}")
-        return lr_sensitivity.lr_sensitivity(trials, initial_values(self._sweep.directory, loss), loss, by)
+        first = initial_values(self._sweep.directory, loss, trials["trial"].to_numpy())
+        return lr_sensitivity.lr_sensitivity(trials, first, loss, by)
 
     def _data(self, metric: str | None) -> tuple[pd.DataFrame, str]:
         return self._sweep.trials, metric or self._sweep.metric

@@ -312,6 +312,7 @@ def test_started_is_when_the_first_trial_was(tmp_path):
     plan = tmp_path / "kept" / "plan.json"
     record = json.loads(plan.read_text()) | {"started": "2001-01-01T00:00:00+00:00"}
     plan.write_text(json.dumps(record))
+    forge(made.directory)
     assert sweep("seeds=2", f"dir='{made.directory}'").plan["started"] == record["started"]
 
 

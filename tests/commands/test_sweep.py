@@ -2,7 +2,6 @@
 
 import inspect
 import textwrap
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +12,7 @@ import vsweep
 from vsweep.commands.sweep import sweep
 from vsweep.engine import compiler
 from vsweep.errors import ConfigError
+from vsweep.store.files import Files
 from vsweep.tasks.models import Model
 
 X = np.linspace(-1.0, 2.0, 12)
@@ -377,15 +377,13 @@ def test_no_cell_has_a_collapsed_number():
 
 def test_a_sweep_with_pictures_and_a_report_reads_its_trials_once(here, monkeypatch):
     """`trials.parquet` grows with the sweep, and the plan changes when the pictures are drawn."""
-    read, paths = pd.read_parquet, []
-    monkeypatch.setattr(
-        pd, "read_parquet", lambda path, **more: paths.append(Path(path).name) or read(path, **more)
-    )
+    read, names = Files.read, []
+    monkeypatch.setattr(Files, "read", lambda files, name: names.append(name) or read(files, name))
     words = ["data=iris", "model=logistic", "steps=2", "seeds=2", "tracker=none", "dir=kept", "report=true"]
     sweep = vsweep.sweep(
         [*words, "pictures=[{curves: {by: optimizer.lr}}]", "grid.optimizer.lr=[0.1,0.3]"], quiet=True
     )
-    assert paths.count("trials.parquet") == 1
+    assert names.count("trials.parquet") == 1
     ((name, reason),) = sweep.plan["pictures"].items()
     assert reason == ""
     assert sweep.plan == vsweep.load("kept").plan

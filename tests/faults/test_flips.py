@@ -63,7 +63,8 @@ def checkpoints(directory, folder):
 
 
 def everything(sweep):
-    return [frame(sweep.trials), frame(sweep.curves), initial_values(sweep.directory, "val_loss").to_dict()]
+    first = initial_values(sweep.directory, "val_loss", sweep.trials["trial"])
+    return [frame(sweep.trials), frame(sweep.curves), first.to_dict()]
 
 
 # What is read of each kind of file, by the directory's name and the file's.

@@ -420,7 +420,7 @@ def test_a_verdict_that_changed_is_warned_of(sweep, tmp_path):
     (made.directory / "verify.json").write_text(json.dumps(found))
     forge(made.directory)
     assert text_of(page(made)).count("the verdict changed for trial 3") == 2
-    (made.directory / "verify.json").write_text(json.dumps({"failed": "RuntimeError: no"}))
+    (made.directory / "verify.json").write_text(json.dumps({**found, "failed": "RuntimeError: no"}))
     forge(made.directory)
     assert text_of(page(made)).count("verification failed (RuntimeError: no)") == 2
 

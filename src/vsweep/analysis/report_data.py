@@ -98,4 +98,6 @@ class ReportData:
     @cached_property
     def start(self) -> pd.Series:
         """The loss of every trial at step 0, by its number; empty if no loss matches the metric."""
-        return initial_values(self.sweep.directory, self.loss) if self.loss else pd.Series(dtype=np.float64)
+        if not self.loss:
+            return pd.Series(dtype=np.float64)
+        return initial_values(self.sweep.directory, self.loss, self.trials["trial"].to_numpy())

@@ -90,7 +90,7 @@ class StoredSweep:
 
             sweep.curves.query("trial == 3").plot("step", "val_loss")
         """
-        return read_curves(self.directory)
+        return read_curves(self.directory, finished=self.trials["trial"].to_numpy())
 
     @property
     def metric(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from vsweep.errors import ConfigError
 from vsweep.store import manifest
@@ -234,38 +235,30 @@ def read_trials(directory: Path) -> pd.DataFrame:
         return trials
 
 
-def read_curves(directory: Path, trials: Sequence[int] | None = None) -> pd.DataFrame:
+def read_curves(
+    directory: Path, trials: Sequence[int] | None = None, finished: ArrayLike = ()
+) -> pd.DataFrame:
     """Read curves, sorted by trial and step.
 
     Args:
         directory: The sweep's directory.
         trials: Numbers of the trials to read, by default all.
+        finished: Numbers of trials that have to be there, if all are read.
 
     Raises:
-        DamagedError: If a block is damaged.
+        DamagedError: If a block is damaged, or a trial is lost.
     """
-    curves = _curves(directory, _finished(directory) if trials is None else trials, Part(trials))
+    curves = _curves(directory, Part(trials), finished if trials is None else trials)
     return curves.sort_values(["trial", "step"], kind="stable", ignore_index=True)
 
 
-def initial_values(directory: Path, metric: str) -> pd.Series:
-    """Read a metric of every trial at step 0, float64, indexed by the number; raise as `read_curves`."""
-    part = Part(step=0, columns=["trial", "step", metric])
-    curves = _curves(directory, _finished(directory), part)
+def initial_values(directory: Path, metric: str, finished: ArrayLike = ()) -> pd.Series:
+    """Read a metric of every trial at step 0, float64, indexed by the number; see `read_curves`."""
+    curves = _curves(directory, Part(step=0, columns=["trial", "step", metric]), finished)
     return curves.set_index("trial")[metric].astype(np.float64)
 
 
-def _finished(directory: Path) -> np.ndarray:
-    """Return the numbers of the trials in `trials.parquet`, int64 `(trials,)`; the ledger may have more."""
-    files = Files(directory)
-    if not files.exists(TRIALS):
-        return np.zeros(0, np.int64)
-    content = files.read(TRIALS)
-    with files.parsing(TRIALS):
-        return pd.read_parquet(BytesIO(content), columns=["trial"])["trial"].to_numpy()
-
-
-def _curves(directory: Path, expected: Sequence[int] | np.ndarray, part: Part) -> pd.DataFrame:
+def _curves(directory: Path, part: Part, expected: ArrayLike) -> pd.DataFrame:
     """Read a part of the curves; expected: the numbers of trials that have to be there."""
     files = Files(directory)
     curves = manifest.read_curves(files, part).to_pandas()
