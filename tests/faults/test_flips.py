@@ -138,8 +138,20 @@ def test_a_flipped_bit_of_a_checkpoint_drops_it(trained, kept, key):
 @pytest.mark.parametrize("key", [key for key in READS if "ledger" not in key[1]], ids="/".join)
 def test_a_lost_file_is_told(kept, key):
     (kept / key[0] / key[1]).unlink()
-    with pytest.raises((DamagedError, ConfigError), match=r"is missing|no trial was finished"):
+    with pytest.raises(DamagedError, match=r"is missing"):
         READS[key](kept / key[0])
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "plan.json"])
+@pytest.mark.parametrize("words", [["report", "best"], ["resume", "best"], ["verify", "best"]])
+def test_a_lost_record_is_told_where_no_checksum_is_known(kept, cli, monkeypatch, name, words):
+    monkeypatch.chdir(kept)
+    (kept / "best" / "ledger" / "files.jsonl").unlink()
+    (kept / "best" / name).unlink()
+    done = cli(*words)
+    assert done.status == 1, done.err
+    assert done.err.startswith(f"vsweep: 'best/{name}' is damaged (it is missing); ")
+    assert done.err.count("\n") == 1
 
 
 MENDED = ["trials.parquet", "curves/part-000001.parquet", "ledger/part-000001.parquet", "ledger/log.jsonl"]

@@ -3,6 +3,8 @@
 import os
 import pickle
 import shutil
+from contextlib import suppress
+from functools import partial
 from io import BytesIO
 
 import numpy as np
@@ -214,3 +216,70 @@ def test_nothing_is_unpickled(files):
     assert opened == []
     write_params(files, "params/best.npz", [("a", {"w": np.float32([1.5])})])
     assert read_params(files, "params/best.npz")["a"]["w"].tolist() == [1.5]
+
+
+class Died(BaseException):
+    pass
+
+
+def _set(*names):
+    def write(files):
+        for name in names:
+            files.write_bytes(name, name.encode())
+
+    return write
+
+
+# What is there before, and what a process does then.
+CHANGES = {
+    "a new file": (_set(), lambda files: files.write_bytes("plan.json", b"new")),
+    "a file replaced": (_set("plan.json"), lambda files: files.write_bytes("plan.json", b"new")),
+    "a file deleted": (_set("plan.json"), lambda files: files.delete("plan.json")),
+    "a file moved": (_set("plan.json"), lambda files: files.move("plan.json", "verify.json")),
+    "a file moved in place of another": (
+        _set("plan.json", "verify.json"),
+        lambda files: files.move("plan.json", "verify.json"),
+    ),
+    "the log compacted": (_set("plan.json", "verify.json", "plan.json"), Files.compact),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_no_moment_of_a_change_looks_like_damage(tmp_path, monkeypatch, change):
+    """Neither to a process that reads meanwhile, nor after the one that writes has died at that moment."""
+    before, act = CHANGES[change]
+
+    def look(files):
+        for name in ("plan.json", "verify.json"):
+            with suppress(FileNotFoundError):
+                files.read(name)
+        assert not files.lost()
+
+    for dies in range(-1, 100):
+        root = tmp_path / str(dies)
+        root.mkdir()
+        before(Files(root))
+        reader, moment, looks = Files(root), 0, False
+
+        def at(call, *arguments, dies=dies, reader=reader, root=root, **options):
+            nonlocal moment, looks
+            if not looks:
+                looks = True
+                if moment == dies:
+                    raise Died
+                for files in (reader, Files(root)) if dies < 0 else ():
+                    look(files)
+                moment, looks = moment + 1, False
+            return call(*arguments, **options)
+
+        died = False
+        with monkeypatch.context() as patch:
+            for name in ("open", "replace", "fsync", "unlink"):
+                patch.setattr(os, name, partial(at, getattr(os, name)))
+            with suppress(Died):
+                act(Files(root))
+                died = dies >= 0 and moment <= dies
+        look(Files(root))
+        if died:
+            break
+    assert 5 < dies < 99

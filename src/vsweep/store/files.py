@@ -140,6 +140,8 @@ class Files:
             with self._opened(name) as file:
                 content = file.read()
         except FileNotFoundError as error:
+            # Another process may have deleted the file since the log was read.
+            self._log = None
             if _RECORDED.fullmatch(name) and self._expected(name)[-1]:
                 raise self.damaged(name, "it is missing") from error
             raise
@@ -220,10 +222,7 @@ class Files:
                     file.flush()
                     os.fsync(file.fileno())
                     digest = _digest(file)
-                # The checksum is recorded first: the file that is replaced is known as well, whereas a file
-                # that is not known yet would look damaged.
-                self._record(name, digest)
-                with self._explained(name):
+                with self._recorded(name, digest), self._explained(name):
                     os.replace(part, last, src_dir_fd=handle, dst_dir_fd=handle)
             except BaseException:
                 with suppress(OSError):
@@ -279,10 +278,10 @@ class Files:
         *target_folder, target_last = _parts(target, _RECORDED, _OTHERS)
         to = to or self
         with self._folder("/".join(folder)) as source, to._folder("/".join(target_folder), make=True) as goal:
-            to._record(target, self._expected(name)[-1])
-            if to is self:
-                self._record(name, None)
-            os.replace(last, target_last, src_dir_fd=source, dst_dir_fd=goal)
+            with to._recorded(target, self._expected(name)[-1]):
+                if to is self:
+                    self._record(name, None)
+                os.replace(last, target_last, src_dir_fd=source, dst_dir_fd=goal)
             os.fsync(goal)
 
     def make(self, *folders: str) -> None:
@@ -349,6 +348,21 @@ class Files:
                     log.setdefault(name, []).append(digest if isinstance(digest, str) else None)
             self._log = log
         return self._log
+
+    @contextmanager
+    def _recorded(self, name: str, digest: str | None) -> Iterator[None]:
+        """Record the checksum of a file that is put in place meanwhile.
+
+        A process that reads at any moment, or after this one has died at any moment, finds no damage.
+        """
+        # The checksum of a file that is replaced is known as well. A new file has none until it is there, since
+        # a file with a checksum would look lost.
+        is_new = self._expected(name)[-1] is None
+        if not is_new:
+            self._record(name, digest)
+        yield
+        if is_new:
+            self._record(name, digest)
 
     def _record(self, name: str, digest: str | None) -> None:
         """Record the checksum that a file is about to have; None: it is about to be deleted."""

@@ -44,6 +44,7 @@ class StoredSweep:
 
         Raises:
             ConfigError: If the directory has no sweep with a finished trial.
+            DamagedError: If the table of its trials is lost.
         """
         # The process that trains the sweep sets this to a message on results that W&B did not get.
         self.unsent = ""
@@ -54,9 +55,12 @@ class StoredSweep:
             got = f"an extension of {str(directory)!r} was interrupted"
             raise ConfigError("dir", got, f"run `vsweep resume {directory}`")
         if not (self.directory.is_dir() and self.files.exists(TRIALS)):
+            if self.directory.is_dir() and self.files.lost(TRIALS):
+                raise self.files.damaged(TRIALS, "it is missing")
             started = self.directory.is_dir() and self.files.exists(PLAN)
             got = "no trial was finished in" if started else "no sweep in"
-            raise ConfigError("dir", f"{got} {str(directory)!r}", "it takes a sweep's directory")
+            takes = f"run `vsweep resume {directory}`" if started else "it takes a sweep's directory"
+            raise ConfigError("dir", f"{got} {str(directory)!r}", takes)
 
     @cached_property
     def config(self) -> dict[str, Any]:

@@ -288,10 +288,10 @@ def is_complete(directory: Path, plan: Mapping[str, Any]) -> bool:
 
 
 def read_plan(directory: Path) -> dict[str, Any]:
-    """Read `plan.json`; return an empty dictionary if there is none.
+    """Read `plan.json`; return an empty dictionary if there is no sweep.
 
     Raises:
-        DamagedError: If the file is damaged.
+        DamagedError: If the file is damaged, or is missing beside finished trials.
     """
     # `Path.is_dir` raises for a name that is too long.
     if not os.path.isdir(directory):  # noqa: PTH112
@@ -299,7 +299,9 @@ def read_plan(directory: Path) -> dict[str, Any]:
     files = Files(directory)
     try:
         plan = files.read_json(PLAN)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if files.exists(f"{ROWS}/log.jsonl") or files.exists(TRIALS):
+            raise files.damaged(PLAN, "it is missing") from error
         return {}
     with files.parsing(PLAN):
         check_plan(plan, FORMATS)
@@ -307,9 +309,12 @@ def read_plan(directory: Path) -> dict[str, Any]:
 
 
 def read_config(directory: Path) -> dict[str, Any]:
-    """Read `config.yaml`. Raises `FileNotFoundError` and `DamagedError`."""
+    """Read `config.yaml`. Raises `DamagedError` if it is damaged or missing."""
     files = Files(directory)
-    config = files.read_yaml(CONFIG)
+    try:
+        config = files.read_yaml(CONFIG)
+    except FileNotFoundError as error:
+        raise files.damaged(CONFIG, "it is missing") from error
     with files.parsing(CONFIG):
         check_config(config)
     return config
@@ -338,9 +343,9 @@ def check_format(directory: Path, plan: Mapping[str, Any], numerics: int) -> Non
     Raises:
         ConfigError: If the sweep was made by an incompatible version.
     """
-    if not plan and not Files(directory).exists(f"{ROWS}/log.jsonl"):
+    if not plan:
         return
-    if not plan or not isinstance(plan.get("versions", {}), Mapping):
+    if not isinstance(plan.get("versions", {}), Mapping):
         got = f"{str(directory)!r} holds trials, but its plan.json does not describe them"
         raise ConfigError("dir", got, "give another dir")
     if plan.get("format") not in FORMATS or plan.get("numerics") != numerics:
