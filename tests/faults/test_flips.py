@@ -120,8 +120,9 @@ def test_a_flipped_bit_is_told_or_changes_nothing(trained, kept, key):
             message = str(error)
         told += bool(message)
         assert not message or ("\n" not in message and "kept" in message)
-    # A flip in the log of checksums leaves the files as they are, and only a process that resumes reads rows.
+    # A flip in the log of checksums is no damage of a file, and only a process that resumes reads rows.
     assert told == TRIES or key[1] in ("ledger/files.jsonl", "ledger/log.jsonl", "ledger/part-000001.parquet")
+    assert not told or key[1] != "ledger/files.jsonl"
 
 
 @pytest.mark.parametrize("key", DROPPED, ids="/".join)
@@ -152,6 +153,11 @@ def test_a_lost_record_is_told_where_no_checksum_is_known(kept, cli, monkeypatch
     assert done.status == 1, done.err
     assert done.err.startswith(f"vsweep: 'best/{name}' is damaged (it is missing); ")
     assert done.err.count("\n") == 1
+    if name == "config.yaml":
+        # The message names this cure.
+        done = cli("run", *WORDS, "keep.params=1", "dir=best")
+        assert done.status == 0, done.err
+        assert cli(*words).status == 0
 
 
 MENDED = ["trials.parquet", "curves/part-000001.parquet", "ledger/part-000001.parquet", "ledger/log.jsonl"]

@@ -280,7 +280,8 @@ def is_complete(directory: Path, plan: Mapping[str, Any]) -> bool:
     try:
         rows, trials = Ledger(files).intact_rows(), read_trials(directory)
         same = rows.loc[trials["identity"]].reset_index(drop=True).equals(trials[rows.columns])
-        return same and len(rows) == plan.get("trials") and not files.lost()
+        # Only training writes the config again, so that it must not be damaged either.
+        return same and len(rows) == plan.get("trials") and not files.lost() and bool(read_config(directory))
     except (OSError, ValueError, KeyError):
         return False
     finally:
