@@ -81,6 +81,20 @@ def test_dying_while_it_is_extended_to_more_steps_loses_no_trial(here, monkeypat
     assert not (here / "kept" / "damaged").exists()
 
 
+def test_dying_before_the_table_of_an_extension_is_written_loses_no_trial(here, monkeypatch):
+    vsweep.sweep(["data=iris", *WORDS, "dir=kept"], quiet=True)
+
+    def die(self):
+        raise Died
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "write_trials", die)
+        with pytest.raises(Died):
+            vsweep.resume("kept", ["seeds=3"], quiet=True)
+    assert len(vsweep.load("kept").trials) == 2
+    assert len(vsweep.resume("kept", quiet=True).trials) == 3
+
+
 def test_other_data_are_not_taken_for_those_of_the_sweep(here, kept):
     (here / "own.csv").write_text(ROWS.replace("6,", "9,"))
     for prove in (

@@ -281,7 +281,9 @@ def is_complete(directory: Path, plan: Mapping[str, Any]) -> bool:
         rows, trials = Ledger(files).intact_rows(), read_trials(directory)
         same = rows.loc[trials["identity"]].reset_index(drop=True).equals(trials[rows.columns])
         # Only training writes the config again, so that it must not be damaged either.
-        return same and len(rows) == plan.get("trials") and not files.lost() and bool(read_config(directory))
+        # A process may have died between the last block and the table of trials.
+        same = same and len(rows) == len(trials) == plan.get("trials")
+        return same and not files.lost() and bool(read_config(directory))
     except (OSError, ValueError, KeyError):
         return False
     finally:
