@@ -160,6 +160,17 @@ def test_a_lost_record_is_told_where_no_checksum_is_known(kept, cli, monkeypatch
         assert cli(*words).status == 0
 
 
+@pytest.mark.parametrize("name", ["plan.json", "config.yaml", "curves/part-000000.parquet"])
+def test_a_damaged_confirmation_is_mended_as_its_message_says(kept, name):
+    (folder,) = (kept / "best" / "confirm").iterdir()
+    (folder / name).unlink()
+    with pytest.raises(DamagedError, match=f"delete '{folder}', and run `vsweep confirm {kept / 'best'}`"):
+        [Sweep(folder).plan, Sweep(folder).config, Sweep(folder).curves]
+    shutil.rmtree(folder)
+    vsweep.confirm(kept / "best", top=1, seeds=1, quiet=True)
+    assert len(Sweep(folder).curves) == 4
+
+
 MENDED = ["trials.parquet", "curves/part-000001.parquet", "ledger/part-000001.parquet", "ledger/log.jsonl"]
 MENDED += ["examples/0.parquet", "params/best.npz", "params/part-000001.npz", "ledger/files.jsonl"]
 

@@ -184,6 +184,9 @@ class Files:
     def damaged(self, name: str, reason: str) -> DamagedError:
         """Return the error for a damaged file, with the way to restore it."""
         cure = _MOVE if reason == _ODD else _CURES.get(name) or _CURES.get(name.partition("/")[0], _RESUME)
+        if self.root.parent.name == CONFIRMATIONS:
+            # Its sweep was started by no words of a person's.
+            cure = f"delete {str(self.root)!r}, and run `vsweep confirm {self.root.parents[1]}`"
         file = str(self.path(name))
         return DamagedError(f"{file!r} is damaged ({reason[:300]}); {cure.format(self.root)}")
 
