@@ -136,7 +136,7 @@ def stuck(tmp_path, monkeypatch):
     (tmp_path / "stuck.py").write_text(
         "import signal, time\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-        'print(\'{"end": "start", "complete": 1}\', flush=True)\n'
+        'print(\'{"end": "start", "complete": 1}\\n{"sent": 3}\\n{"reach": "finish"}\', flush=True)\n'
         "time.sleep(60)\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -144,13 +144,15 @@ def stuck(tmp_path, monkeypatch):
 
 
 def test_a_process_that_does_not_stop_is_killed_and_leaves_nothing(tmp_path, waits, stuck):
+    shown = []
     process = WorkerProcess(
-        tmp_path, Options(patience=PATIENCE_S), Report("online", 3), lambda complete: None, task="sync"
+        tmp_path, Options(patience=PATIENCE_S), Report("online", 3), shown.append, task="sync"
     )
     temporary = Path(process._folder)
     assert temporary.is_dir()
     report = process.finish()
     assert soon(waits)
     assert report == Report("online", 3, complete=1, why="no progress for 0.5 s")
+    assert shown == [1, 3], "the bar shows runs that were sent and not confirmed"
     assert process._process.returncode
     assert not temporary.exists()

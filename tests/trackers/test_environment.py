@@ -11,7 +11,7 @@ from store_helpers import forge
 
 import vsweep
 from vsweep.errors import ServiceError
-from vsweep.trackers.wandb import client
+from vsweep.trackers.wandb import client, worker
 from vsweep.trackers.wandb import tracker as tracker_module
 from vsweep.trackers.wandb.environment import client_environment
 from vsweep.trackers.wandb.options import Options, tracker_mode
@@ -159,6 +159,8 @@ def server(home, monkeypatch):
 
 
 def test_variables_say_where_runs_go_and_netrc_logs_in(server, home, kept, tmp_path, monkeypatch):
+    theirs = tmp_path / "theirs.yaml"
+    theirs.write_text("their_field: {value: 3}")
     variables = {
         "WANDB_PROJECT": "their project",
         "WANDB_ENTITY": "team",
@@ -169,6 +171,11 @@ def test_variables_say_where_runs_go_and_netrc_logs_in(server, home, kept, tmp_p
         "WANDB_DISABLED": "true",
         "WANDB_SWEEP_ID": "theirs",
         "WANDB_RUN_ID": "another",
+        # The client would add the values of these files to the configs.
+        "WANDB_SWEEP_PARAM_PATH": str(theirs),
+        "WANDB_CONFIG_PATHS": str(theirs),
+        "WANDB_SYNC_TENSORBOARD": "true",
+        "WANDB__UPDATE_FINISH_STATE": "false",
         **{f"WANDB_{name}_DIR": str(tmp_path / "elsewhere") for name in ("DATA", "CACHE")},
         "WANDB_DIR": str(tmp_path / "elsewhere"),
     }
@@ -179,6 +186,7 @@ def test_variables_say_where_runs_go_and_netrc_logs_in(server, home, kept, tmp_p
         ("team", "their project", "together")
     }
     assert len(server.runs) == 2
+    assert not any("their_field" in run.config for run in server.runs.values())
     assert all(run.tags[-2:] == ["one", "two"] for run in server.runs.values())
     assert not (tmp_path / "elsewhere").exists()
     assert {path.name for path in home.iterdir()} <= {".netrc", ".config", ".cache"}
@@ -190,11 +198,13 @@ def test_variables_say_where_runs_go_and_netrc_logs_in(server, home, kept, tmp_p
 
 
 def test_offline_files_stay_in_the_sweep(kept, home, tmp_path, monkeypatch):
-    for name in ("WANDB_DIR", "WANDB_DATA_DIR", "WANDB_CACHE_DIR"):
+    for name in ("WANDB_DIR", "WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB__FILES_DIR"):
         monkeypatch.setenv(name, str(tmp_path / "elsewhere"))
+    (kept / ".wandb").mkdir()
     vsweep.sync(kept, mode="offline", quiet=True)
     assert not (tmp_path / "elsewhere").exists()
     assert len(list((kept / "wandb").glob("offline-run-*"))) == 2
+    assert not list((kept / ".wandb").iterdir())
     links = [path for path in (kept / "wandb").rglob("*") if path.is_symlink()]
     assert all(path.resolve().is_relative_to(kept.resolve()) and path.exists() for path in links)
     assert not (home / ".cache" / "wandb").exists()
@@ -262,3 +272,15 @@ def test_a_variable_that_only_the_client_knows_is_named(monkeypatch, name):
     monkeypatch.setenv(name, "strange")
     with pytest.raises(ServiceError, match=f"{name} has a value that W&B's client does not accept"):
         client.complete_options(Options())
+
+
+def test_a_worker_that_fails_leaves_no_files_of_the_client(kept, monkeypatch):
+    def fail(*arguments, **options):
+        assert list((kept / "wandb").glob("client-*"))
+        raise ServiceError("a variable is strange")
+
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    monkeypatch.setattr(worker, "make_runs", fail)
+    with pytest.raises(ServiceError, match="a variable is strange"):
+        worker.TASKS["sync"](kept, Options(), None, None)
+    assert not list((kept / "wandb").glob("client-*"))

@@ -9,11 +9,16 @@ from vsweep.trackers.wandb.options import Options, tracker_mode
 # The variables that stand for fields of `tracker.wandb` that are null.
 VARIABLES = {"project": "WANDB_PROJECT", "entity": "WANDB_ENTITY"}
 # W&B's files stay in the sweep's `wandb/` folder, so that a directory can be moved and deleted as a whole.
-_FOLDERS = "WANDB_DIR", "WANDB_DATA_DIR", "WANDB_CACHE_DIR"
-# These describe a single run, and a sweep has many. Within a W&B sweep, the client would replace the ids.
+_FOLDERS = (
+    *("WANDB_DIR", "WANDB_DATA_DIR", "WANDB_CACHE_DIR"),
+    *("WANDB_USE_DOT_WANDB", "WANDB__FILES_DIR", "WANDB__SYNC_DIR_SUFFIX"),
+)
+# These describe a single run, and a sweep has many. Within a W&B sweep, the client would replace these.
 _OF_ONE_RUN = (
     *("WANDB_NAME", "WANDB_NOTES", "WANDB_JOB_TYPE", "WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_LAUNCH"),
     *("WANDB_RESUME", "WANDB_RESUME_FROM", "WANDB_FORK_FROM"),
+    *("WANDB_SWEEP_PARAM_PATH", "WANDB_CONFIG_PATHS", "WANDB_SYNC_TENSORBOARD"),
+    *("WANDB__LABEL", "WANDB__PRIMARY", "WANDB__UPDATE_FINISH_STATE"),
 )
 # A notebook's own service must not be used: it would keep the runs of a worker that was killed.
 _SERVICE = "WANDB_SERVICE"
@@ -55,7 +60,7 @@ def describe_environment(options: Mapping[str, Any]) -> list[str]:
         return ["W&B: disabled in the environment (WANDB_MODE or WANDB_DISABLED)"]
     ignored = {
         "its files stay in the sweep's wandb/": _FOLDERS,
-        "the names and ids of the runs follow from the sweep": _OF_ONE_RUN,
+        "the names, ids and configs of the runs follow from the sweep": _OF_ONE_RUN,
     }
     lines = {reason: [name for name in names if os.environ.get(name)] for reason, names in ignored.items()}
     return [f"W&B: {reason}; no effect: {', '.join(names)}" for reason, names in lines.items() if names]

@@ -155,7 +155,7 @@ class Upload:
                     failed[futures[future].id] = error
                 else:
                     finished.append(futures[future])
-                    self._tell(complete=count + len(finished))
+                    self._tell(sent=count + len(finished))
         return finished, failed
 
     def _note(self, runs: Iterable[Run]) -> None:

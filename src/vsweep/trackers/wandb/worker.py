@@ -3,7 +3,8 @@
 It only reads the store, so that training never waits for it and each process survives the other. Its first
 argument is a JSON object of options. On standard input it gets the line `end` when training has ended, and it
 stops if the input is closed before that. On standard output it reports its progress as JSON lines, as
-`vsweep.trackers.wandb.worker_process` reads them: steps for `Waiting`, and changes of the `Report`.
+`vsweep.trackers.wandb.worker_process` reads them: steps for `Waiting`, the number of runs that were sent, and
+changes of the `Report`.
 """
 
 import json
@@ -14,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -109,8 +110,15 @@ def _make_runs(
         # The folder is new: one that a directory came with might hold links to other places.
         files = tempfile.mkdtemp(prefix=CLIENT_FILES, dir=(directory / WANDB).absolute())
         os.environ |= dict.fromkeys(("WANDB_DATA_DIR", "WANDB_CACHE_DIR"), files)
-        if make_runs(directory, options, commands, tell, sync=sync) != OFFLINE:
-            shutil.rmtree(files, ignore_errors=True)
+        mode = OFFLINE
+        try:
+            mode = make_runs(directory, options, commands, tell, sync=sync)
+        finally:
+            # Offline runs refer to their files.
+            if mode != OFFLINE:
+                shutil.rmtree(files, ignore_errors=True)
+            with suppress(OSError):
+                Path(files).rmdir()
 
 
 def make_runs(

@@ -104,7 +104,7 @@ class WorkerProcess:
             directory: The sweep's directory.
             options: The options of the tracker, with `level` chosen.
             report: The result before the first run.
-            show: Callback that gets the number of complete runs, in another thread.
+            show: Callback that gets the number of runs that were sent, in another thread.
             task: A name in `vsweep.trackers.wandb.worker.TASKS`.
         """
         self.report, self._show, self._waiting = report, show, Waiting()
@@ -179,7 +179,7 @@ class WorkerProcess:
         return self.report._replace(why=self.report.why or why)
 
     def _listen(self) -> None:
-        """Receive messages, a JSON object in each line: a step, or changes of the report."""
+        """Receive messages, a JSON object in each line: a step, the runs sent, or changes of the report."""
         assert self._process.stdout
         with self._process.stdout as lines:
             for line in lines:
@@ -194,5 +194,8 @@ class WorkerProcess:
             self._waiting.begin(message.pop("begin"))
         if "end" in message:
             self._waiting.end(message.pop("end"))
+        # A run that was sent counts for the progress bar; it is complete when the server confirms it.
+        sent = message.pop("sent", None)
         self.report = self.report._replace(**message)
-        self._show(self.report.complete)
+        if sent is not None or "complete" in message:
+            self._show(self.report.complete if sent is None else sent)

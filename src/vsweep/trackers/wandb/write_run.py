@@ -93,6 +93,8 @@ def _settings(options: Options) -> wandb.Settings:
         disable_git=True,
         save_code=False,
         symlink=False,
+        # Otherwise the files would go to a folder `.wandb` where there is one.
+        use_dot_wandb=False,
         x_disable_machine_info=True,
         x_disable_meta=True,
         x_disable_stats=True,
