@@ -234,7 +234,7 @@ def test_bash_completes_commands_flags_choices_and_sweep_files(cli, here):
         return ran.stdout.split()
 
     assert complete("vsweep ") == list(COMMANDS)
-    flags = ["--help", "--top", "--seeds", "--metric", "--allow-targets", "--allow-urls"]
+    flags = ["--help", "--top", "--seeds", "--metric", "--allow-targets", "--allow-urls", "--max-bytes"]
     assert complete("vsweep confirm x --") == flags
     # Bash takes what is behind "=" for a word of its own.
     assert complete("vsweep run data=ir") == ["iris"]

@@ -125,6 +125,29 @@ def test_a_directory_does_not_say_how_much_is_read(here, kept, recorded):
     assert (len(more.trials), more.config["data"]["max_bytes"]) == (3, 4_000_000_000)
 
 
+@pytest.mark.parametrize(
+    "command", [["verify", "kept"], ["confirm", "kept", "seeds=2"], ["run", "trial=0", "from=kept"]]
+)
+def test_a_bound_of_ones_own_counts_in_every_command_that_trains(kept, cli, command):
+    done = cli(*command, "max_bytes=10")
+    assert done.status == 2
+    assert done.err.splitlines()[-1].startswith("vsweep: data.max_bytes: 'own.csv' has ")
+    for word in ("max_bytes=10000000000", "max_bytes=20000000000"):
+        done = cli(*command, word)
+        assert done.status == 0, done.err
+
+
+def test_a_bound_is_a_whole_number_and_of_a_table(here):
+    sweep = vsweep.sweep(["data=iris", "model=logistic", "steps=2", "tracker=none"], quiet=True)
+    for command in (vsweep.verify, vsweep.confirm):
+        with pytest.raises(ConfigError, match=r"^max_bytes: the sweep reads no table; leave it out"):
+            command(sweep.directory, max_bytes=10, quiet=True)
+        with pytest.raises(ConfigError, match=r"^max_bytes: got 'a'; it takes an integer of at least 1"):
+            command(sweep.directory, max_bytes="a", quiet=True)
+    with pytest.raises(ConfigError, match=r"^data\.max_bytes: data=iris has no such field"):
+        vsweep.reproduce(sweep.directory, 0, max_bytes=10)
+
+
 def test_a_larger_bound_of_ones_own_resumes_the_same_trials(kept, cli):
     done = cli("resume", "kept", "data.max_bytes=10")
     assert done.status == 2

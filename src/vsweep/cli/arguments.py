@@ -49,17 +49,19 @@ class Command(NamedTuple):
 
 
 _PERMISSIONS = "allow_targets", "allow_urls"
+# The options of commands that train from a sweep's record.
+_TRUST = (*_PERMISSIONS, "max_bytes")
 # `vsweep run` retrains one trial where these options are given; no word of a command line has this name.
 REPRODUCE = "run trial"
-_REPRODUCE = Command("train one trial again", "", ("trial", "from", "dir", *_PERMISSIONS))
+_REPRODUCE = Command("train one trial again", "", ("trial", "from", "dir", *_TRUST))
 _FIELDS = "FIELD=VALUE"
 COMMANDS = {
     "run": Command("train a sweep; the last line printed is its directory", _FIELDS, epilog=_RUN),
     "plan": Command("print what would run, and train nothing", _FIELDS, epilog=_AXES),
     "resume": Command("train a sweep's missing trials, or extend it: DIR seeds=32", f"DIR {_FIELDS}"),
-    "verify": Command("train some trials again, alone", options=("k", "seed", *_PERMISSIONS)),
+    "verify": Command("train some trials again, alone", options=("k", "seed", *_TRUST)),
     "confirm": Command(
-        "train the best cells again on fresh seeds", options=("top", "seeds", "metric", *_PERMISSIONS)
+        "train the best cells again on fresh seeds", options=("top", "seeds", "metric", *_TRUST)
     ),
     "check": Command("check gradients against central differences", _FIELDS, epilog=_AXES),
     "sync": Command("upload the runs that W&B lacks", options=(*WHERE, "rows", "mode", "patience")),
@@ -88,6 +90,7 @@ _OPTIONS: dict[str, tuple[str, str, int | None]] = {
     "dir": ("DIR", "the new directory", None),
     "allow_targets": ("MODULES", "modules whose functions the sweep's config may name: a,b", None),
     "allow_urls": ("URLS", "URLs that the sweep's config may name as data.path: a,b", None),
+    "max_bytes": ("N", "the largest number of bytes of a table to read (4 GB)", 1),
 }
 
 

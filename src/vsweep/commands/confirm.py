@@ -39,6 +39,7 @@ def confirm(
     own: Mapping[str, Any] | None = None,
     allow_targets: Sequence[str] = (),
     allow_urls: Sequence[str] = (),
+    max_bytes: int | None = None,
     quiet: bool = False,
 ) -> Confirmed:
     """Train the best cells of a sweep again on fresh seeds, which shows how much of their lead was luck.
@@ -54,6 +55,7 @@ def confirm(
         own: Your own `model`, `loss` and `data`, as they were given to `vsweep.sweep`.
         allow_targets: Modules whose functions the sweep's config may name.
         allow_urls: URLs that the sweep's config may name as `data.path`.
+        max_bytes: The bound on what is read of a table, `data.max_bytes`; by default 4 GB.
         quiet: Show nothing while the cells train.
 
     Returns:
@@ -66,7 +68,7 @@ def confirm(
         ConfigError: If there is no sweep, no such metric, or the data or functions have changed.
     """
     sweep = Sweep(directory)
-    spec = recorded_spec(sweep.directory, own, of_record(allow_targets, allow_urls))
+    spec = recorded_spec(sweep.directory, own, of_record(allow_targets, allow_urls, max_bytes))
     metric = metric or sweep.metric
     try:
         before = leading_cells(rank_cells(sweep.trials, metric), top)

@@ -77,6 +77,7 @@ def reproduce(
     own: Mapping[str, Any] | None = None,
     allow_targets: Sequence[str] = (),
     allow_urls: Sequence[str] = (),
+    max_bytes: int | None = None,
     quiet: bool = True,
 ) -> Reproduced:
     """Train a trial of a sweep again, alone, and keep its parameters.
@@ -88,6 +89,7 @@ def reproduce(
         own: Your own `model`, `loss` and `data`, as they were given to `vsweep.sweep`.
         allow_targets: Modules whose functions the sweep's config may name.
         allow_urls: URLs that the sweep's config may name as `data.path`.
+        max_bytes: The bound on what is read of a table, `data.max_bytes`; by default 4 GB.
         quiet: Show nothing while the trial trains.
 
     Raises:
@@ -97,6 +99,7 @@ def reproduce(
     fields = _fields(directory, trial, own)
     more = {"keep.params": "all", "verify": False, "tracker": "none"}
     more |= {"allow_targets": list(allow_targets), "allow_urls": list(allow_urls)}
+    more |= {} if max_bytes is None else {"data.max_bytes": max_bytes}
     recorded, given = (list(starmap(from_value, part.items())) for part in (fields, more))
     spec = replace(make_spec(UserConfig(given, recorded=recorded), own), name=f"trial-{trial}")
     plan_again(spec, Sweep(directory), trial, quiet=quiet)

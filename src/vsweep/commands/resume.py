@@ -50,7 +50,7 @@ def resume(
     check_format(directory, record, NUMERICS)
     own = user_functions(**own)
     words, notes, _ = as_overrides(config)
-    permissions = {"allow_targets": allow_targets, "allow_urls": allow_urls}
+    permissions: dict[str, Any] = {"allow_targets": allow_targets, "allow_urls": allow_urls}
     permissions |= {word.key: word.value for word in words if word.key in permissions}
     changes = [word for word in words if word.key not in permissions]
     if changes:

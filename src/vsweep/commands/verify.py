@@ -32,6 +32,7 @@ def verify(
     own: Mapping[str, Any] | None = None,
     allow_targets: Sequence[str] = (),
     allow_urls: Sequence[str] = (),
+    max_bytes: int | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Train some trials of a sweep again, each alone, and compare their curves with the sweep's.
@@ -49,6 +50,7 @@ def verify(
         own: Your own `model`, `loss` and `data`, as they were given to `vsweep.sweep`.
         allow_targets: Modules whose functions the sweep's config may name.
         allow_urls: URLs that the sweep's config may name as `data.path`.
+        max_bytes: The bound on what is read of a table, `data.max_bytes`; by default 4 GB.
         quiet: Show nothing.
 
     Returns:
@@ -60,7 +62,7 @@ def verify(
         StuckError: As in `vsweep.sweep`.
     """
     sweep = Sweep(directory)
-    spec = recorded_spec(sweep.directory, own, of_record(allow_targets, allow_urls))
+    spec = recorded_spec(sweep.directory, own, of_record(allow_targets, allow_urls, max_bytes))
     plan, mesh, timings = plan_again(spec, sweep, quiet=quiet)
     chosen = choose_trials_to_verify(plan, sweep.trials, k, seed)
     kept = f"the sweep in {directory} is as it was"

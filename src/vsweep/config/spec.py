@@ -24,7 +24,7 @@ from vsweep.config.grid import Axis, Grid, expand, seed_list
 from vsweep.config.groups import check_choice
 from vsweep.config.hydra_compose import compose
 from vsweep.config.overrides import Override, from_value
-from vsweep.config.schema import GROUPS, OWN
+from vsweep.config.schema import GROUPS, LIMITS, OWN
 from vsweep.config.sweep_file import sweep_overrides
 from vsweep.config.trust import DATA_FILE, READ_ONLY, Trust, of_record, own_words
 from vsweep.config.unused import (
@@ -175,12 +175,16 @@ def spec_from_record(
     Raises:
         ConfigError: If a field does not accept its value.
     """
-    own, raw = dict(own or {}), _with_missing_fields(raw)
+    own, raw = dict(own or {}), _with_missing_fields(raw, trust)
     raw |= {"allow_targets": list(trust.targets), "allow_urls": list(trust.urls)}
     variants = {
-        tuple(variant["choice"]): check_config(_with_missing_fields(raw | variant["config"]), own, trust)
+        tuple(variant["choice"]): check_config(
+            _with_missing_fields(raw | variant["config"], trust), own, trust
+        )
         for variant in record["variants"]
     }
+    if trust.max_bytes is not None and not any(config.data.limits for config in variants.values()):
+        raise ConfigError("max_bytes", "the sweep reads no table", "leave it out")
     # Directories of an earlier version have no followers: their cells were trained with one value.
     followers = {
         tuple(variant["choice"]): [Follower(**follower) for follower in variant.get("followers", ())]
@@ -189,11 +193,12 @@ def spec_from_record(
     return _spec(record["name"], record["words"], raw, read_axes(raw), variants, own, trust, followers)
 
 
-def _with_missing_fields(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a recorded config with the fields that its version did not have."""
+def _with_missing_fields(raw: Mapping[str, Any], trust: Trust) -> dict[str, Any]:
+    """Return a recorded config with the fields that it does not decide."""
     tree = {key: dict(value) if isinstance(value, dict) else value for key, value in raw.items()}
     for path, value in values_before(raw).items():
-        assign(tree, path, value)
+        own = trust.max_bytes if path in LIMITS else None
+        assign(tree, path, value if own is None else own)
     return tree
 
 

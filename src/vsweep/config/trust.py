@@ -30,6 +30,7 @@ class Trust:
         urls: The URLs of `allow_urls`.
         named: The modules, files and URLs that the command's own words name, of which the modules have to be
             in the current folder; None where the whole config is the command's own words.
+        max_bytes: The bound `data.max_bytes` of the command's own words; None for the default.
         trains: False where a record is only read: its functions are imported when they are called, and its
             data are not opened.
     """
@@ -37,6 +38,7 @@ class Trust:
     targets: tuple[str, ...] = ()
     urls: tuple[str, ...] = ()
     named: frozenset[str] | None = frozenset()
+    max_bytes: int | None = None
     trains: bool = True
 
     def is_named(self, name: str) -> bool:
@@ -73,20 +75,27 @@ def own_words(raw: Mapping[str, Any]) -> Trust:
     return Trust(targets, urls, None)
 
 
-def of_record(allow_targets: Sequence[str] = (), allow_urls: Sequence[str] = (), **fields: Any) -> Trust:
+def of_record(
+    allow_targets: Sequence[str] = (),
+    allow_urls: Sequence[str] = (),
+    max_bytes: int | None = None,
+    **fields: Any,
+) -> Trust:
     """Return the permissions of a command on a sweep's directory.
 
     Args:
         allow_targets: The modules that the user trusts.
         allow_urls: The URLs that the user trusts.
+        max_bytes: The bound `data.max_bytes`; None for the default.
         **fields: The values of the fields in the command's own words, by their dotted paths.
 
     Raises:
-        ConfigError: If `allow_targets` or `allow_urls` does not accept its value.
+        ConfigError: If an argument does not accept its value.
     """
     values = {"allow_targets": allow_targets, "allow_urls": allow_urls}
     lists = {field: list(value) if isinstance(value, tuple) else value for field, value in values.items()}
-    return replace(own_words(lists), named=frozenset(_names(fields)))
+    bound = None if max_bytes is None else parse_field("data.max_bytes", max_bytes, "max_bytes")
+    return replace(own_words(lists), named=frozenset(_names(fields)), max_bytes=bound)
 
 
 def allow(field: str, values: Sequence[str]) -> str:
