@@ -225,7 +225,17 @@ def test_where_jax_runs_already_a_person_is_told(monkeypatch):
     from vsweep.engine import devices
 
     monkeypatch.setattr(devices, "cores", lambda: 64)
+    monkeypatch.setattr(devices, "_is_count_set", lambda: False)
     one = SimpleNamespace(devices=np.array([SimpleNamespace(platform="cpu")]))
     assert "1 of 64 cores" in devices.shortcoming(one)
     monkeypatch.setattr(devices, "cores", lambda: 1)
     assert devices.shortcoming(one) == ""
+
+
+def test_a_number_of_devices_that_a_person_asked_for_is_no_shortcoming(monkeypatch):
+    from vsweep.engine import devices
+
+    monkeypatch.setattr(devices, "cores", lambda: 64)
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=1")
+    one = SimpleNamespace(devices=np.array([SimpleNamespace(platform="cpu")]))
+    assert "64 cores" not in devices.shortcoming(one)

@@ -7,18 +7,21 @@ import threading
 import time
 from concurrent.futures import Future
 from itertools import count
+from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 from test_executor import plan_of
 
+from vsweep.commands.directory import explained_failures
 from vsweep.engine import autotune, compiler, executor, watchdog
 from vsweep.engine.devices import trial_mesh
 from vsweep.engine.tuning.timings import TimingCache
-from vsweep.engine.watchdog import Task, Watchdog, call_watched
+from vsweep.engine.watchdog import Task, Watchdog, ways_out
 from vsweep.errors import StuckError
 
-TASK = Task("training program 1", 0.01, on_host=True, block=8)
+TASK = Task("training program 1", 0.01, on_host=True)
 
 
 @pytest.fixture
@@ -46,23 +49,38 @@ def spin(seconds):
 
 def test_a_task_that_stopped_is_named_with_what_to_try(impatient, hung):
     with pytest.raises(StuckError, match=r"training program 1 made no progress for 0\.\d s, and used no"):
-        call_watched(TASK, hung)
-    with pytest.raises(StuckError, match=r"try a smaller block \(block=8\) or one device"):
-        call_watched(TASK, hung)
+        Watchdog(TASK).call(hung)
+    with pytest.raises(StuckError, match=r"; try this or that$"):
+        Watchdog(TASK._replace(ways=("this", "that"))).call(hung)
+
+
+@pytest.mark.parametrize(
+    ("platform", "devices", "block", "ways"),
+    [
+        ("cpu", 2, 8, ["block=8", "JAX_NUM_CPU_DEVICES=1"]),
+        ("cpu", 2, None, ["JAX_NUM_CPU_DEVICES=1"]),
+        ("cpu", 1, 8, ["block=8"]),
+        ("gpu", 2, 8, ["block=8"]),
+        ("cpu", 1, None, []),
+    ],
+)
+def test_only_what_can_change_is_advised(platform, devices, block, ways):
+    mesh = SimpleNamespace(devices=np.array([SimpleNamespace(platform=platform)] * devices))
+    assert [re.findall(r"\((.*)\)", way) for way in ways_out(mesh, block)] == [[way] for way in ways]
 
 
 def test_a_task_that_takes_long_by_its_prediction_is_waited_for(impatient):
-    assert call_watched(TASK._replace(predicted_s=100.0), time.sleep, 0.8) is None
+    assert Watchdog(TASK._replace(predicted_s=100.0)).call(time.sleep, 0.8) is None
 
 
 def test_a_task_that_takes_the_processors_is_waited_for(impatient):
-    assert call_watched(TASK, spin, 1.0) == "done"
+    assert Watchdog(TASK).call(spin, 1.0) == "done"
 
 
 def test_an_accelerator_is_not_busy_because_the_host_is(impatient, hung):
     threading.Thread(target=spin, args=(1.0,), daemon=True).start()
-    with pytest.raises(StuckError, match=r"no progress for 0\.\d s; 0\.0 s were predicted; try a smaller"):
-        call_watched(TASK._replace(on_host=False), hung)
+    with pytest.raises(StuckError, match=r"no progress for 0\.\d s; 0\.0 s were predicted$"):
+        Watchdog(TASK._replace(on_host=False)).call(hung)
 
 
 def test_a_new_task_is_progress(impatient):
@@ -114,6 +132,44 @@ def test_a_result_that_never_comes_ends_the_training(impatient, hung, monkeypatc
     monkeypatch.setattr(executor, "fetch", hung)
     with pytest.raises(StuckError, match=r"training program 1 \(iris logistic\) made no progress"):
         list(executor.train(plan_of(), trial_mesh()))
+
+
+def test_parameters_that_never_come_end_the_training(impatient, hung, monkeypatch):
+    """As on an accelerator, which copies them after the block that it trains meanwhile."""
+    made = executor.trained_block
+    monkeypatch.setattr(executor, "trained_block", lambda *a, **k: made(*a, **k)._replace(params=hung))
+    block, *_ = executor.train(plan_of(), trial_mesh())
+    with pytest.raises(StuckError, match=r"training program 1 \(iris logistic\) made no progress"):
+        block.params(np.arange(1))
+
+
+def test_a_block_is_waited_for_as_long_as_it_is_predicted_whatever_follows_it(impatient, monkeypatch):
+    """On an accelerator, a short block is dispatched while a long one trains."""
+    watchdogs, fetch, planned = [], executor.fetch, plan_of()
+
+    def late(*arguments):
+        watchdogs[0].begin(TASK)
+        time.sleep(0.8)
+        return fetch(*arguments)
+
+    monkeypatch.setattr(
+        executor, "Watchdog", lambda *task: watchdogs.append(Watchdog(*task)) or watchdogs[-1]
+    )
+    monkeypatch.setattr(executor, "call_s", lambda *_: 100.0)
+    monkeypatch.setattr(executor, "fetch", late)
+    rows = [block.rows for block in executor.train(planned, trial_mesh())]
+    assert len(np.concatenate(rows)) == len(planned.grid)
+
+
+def test_a_sweep_within_another_is_explained_once(tmp_path):
+    inner = tmp_path / "confirm"
+    inner.mkdir()
+    outer = explained_failures(tmp_path, lambda: "2 trials are kept")
+    with pytest.raises(StuckError) as caught, outer, explained_failures(inner, lambda: "1 trial is kept"):
+        raise StuckError("training made no progress")
+    stacks = f"the stacks of all threads are in {inner / 'stuck.txt'}"
+    assert str(caught.value) == f"training made no progress; {stacks}; 1 trial is kept"
+    assert not (tmp_path / "stuck.txt").exists()
 
 
 def test_a_candidate_that_hangs_ends_the_tuning(impatient, hung, monkeypatch):
@@ -199,6 +255,6 @@ def test_a_block_that_hangs_ends_the_sweep_and_the_process_and_the_rest_is_kept(
     assert "block_until_ready" in stacks
     assert pd.read_parquet("kept/trials.parquet")["model.offset"].tolist() == [1.0, 1.0]
     # The lock is free, and the rest is trained.
-    resumed = cli("resume", "kept", "verify=false")
+    resumed = cli("resume", "kept", "verify=false", "allow_targets=[hanging]")
     assert resumed.status == 0, resumed.err
     assert len(pd.read_parquet("kept/trials.parquet")) == 4

@@ -327,6 +327,9 @@ def explained_failures(directory: Path, kept: Callable[[], str]) -> Iterator[Non
     try:
         yield
     except StuckError as error:
+        if isinstance(error.__cause__, StuckError):
+            # The sweep in a folder of this directory has explained it, and wrote the stacks there.
+            raise
         stacks = f"the stacks of all threads are in {directory / STUCK}"
         try:
             write_stacks(directory)

@@ -14,7 +14,7 @@ from vsweep.engine.executor import TrainingStats, call_s
 from vsweep.engine.plan import Plan, Program
 from vsweep.engine.tuning.cost_model import Arrangement, Costs
 from vsweep.engine.tuning.timings import TimingCache
-from vsweep.engine.watchdog import Task, call_watched
+from vsweep.engine.watchdog import Task, Watchdog, ways_out
 from vsweep.errors import StuckError
 from vsweep.training.vectorize import Static
 
@@ -85,9 +85,10 @@ def _fastest(
             name = f"trying blocks of {arrangement.block} for program {program.number + 1}"
             predicted_s = _CANDIDATE_S + program.compile_s + _CALLS * call_s(short, arrangement.block)
             # With a block of the user's, nothing is tried.
-            task = Task(name, predicted_s, on_host=True, block=program.arrangement.block)
+            ways = ways_out(mesh, program.arrangement.block)
+            task = Task(name, predicted_s, on_host=True, ways=ways)
             try:
-                results.append(call_watched(task, _try, short, arrangement, compiler, mesh))
+                results.append(Watchdog(task).call(_try, short, arrangement, compiler, mesh))
             except StuckError:
                 raise
             except Exception:

@@ -39,8 +39,7 @@ def prepare() -> bool:
     _keep_compiled()
     flags = os.environ.get("XLA_FLAGS")
     try:
-        is_user_set = "xla_force_host_platform_device_count" in (flags or "")
-        if jax.config.values["jax_num_cpu_devices"] < 0 and not is_user_set:
+        if not _is_count_set():
             jax.config.update("jax_num_cpu_devices", cores())
     except RuntimeError:
         return False
@@ -56,6 +55,12 @@ def prepare() -> bool:
         else:
             os.environ["XLA_FLAGS"] = flags
     return may_set_flag
+
+
+def _is_count_set() -> bool:
+    """Return whether a number of CPU devices was asked for."""
+    in_flags = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    return in_flags or jax.config.values["jax_num_cpu_devices"] >= 0
 
 
 def _keep_compiled() -> None:
@@ -133,7 +138,7 @@ def trial_mesh() -> Mesh:
 def shortcoming(mesh: Mesh) -> str:
     """Describe in a sentence why the devices run below full speed; return "" if they do not."""
     count = mesh.devices.size
-    if mesh.devices.flat[0].platform != "cpu" or count >= cores():
+    if mesh.devices.flat[0].platform != "cpu" or count >= cores() or _is_count_set():
         if jax.config.values["jax_compilation_cache_dir"] is None and cache_directory() is not None:
             return f"{cache_directory()} cannot be written: programs are compiled anew at every start"
         return ""

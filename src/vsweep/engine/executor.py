@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -15,7 +16,7 @@ from vsweep.engine.blocks import blocks_to_train, fetch, trained_block
 from vsweep.engine.compiler import CompiledProgram, Compiler, block_hparams, loop_index, on_devices
 from vsweep.engine.plan import Plan, Program
 from vsweep.engine.tuning.cost_model import Arrangement
-from vsweep.engine.watchdog import Task, Watchdog
+from vsweep.engine.watchdog import Task, Watchdog, ways_out
 from vsweep.errors import StuckError
 from vsweep.store.blocks import PartialBlock, TrainedBlock
 from vsweep.training.loop import TrialResult
@@ -85,6 +86,7 @@ def train(
     *,
     done: np.ndarray | None = None,
     underway: Sequence[PartialBlock] = (),
+    takes_block: bool = True,
 ) -> Iterator[TrainedBlock | PartialBlock]:
     """Train the trials of a plan and yield blocks as they finish, and between their segments.
 
@@ -97,9 +99,11 @@ def train(
         stats: The record to which the seconds are added.
         done: Bool `(trials,)`, the trials that are not to be trained.
         underway: Blocks to continue with.
+        takes_block: Whether the command takes `block`, which the message on one that hangs then advises.
     """
     done = np.zeros(len(plan.grid), bool) if done is None else done
-    run = _Run(plan, mesh, stats or TrainingStats(), blocks_to_train(plan, done, underway))
+    waiting = blocks_to_train(plan, done, underway)
+    run = _Run(plan, mesh, stats or TrainingStats(), waiting, takes_block=takes_block)
     try:
         yield from run.blocks()
     finally:
@@ -108,14 +112,19 @@ def train(
 
 class _Run:
     def __init__(
-        self, plan: Plan, mesh: Mesh, stats: TrainingStats, waiting: Iterable[tuple[Program, PartialBlock]]
+        self,
+        plan: Plan,
+        mesh: Mesh,
+        stats: TrainingStats,
+        waiting: Iterable[tuple[Program, PartialBlock]],
+        *,
+        takes_block: bool,
     ) -> None:
-        self._plan, self._mesh, self._stats = plan, mesh, stats
+        self._plan, self._mesh, self._stats, self._takes_block = plan, mesh, stats, takes_block
         self._compiler = Compiler(mesh, stats.compiled)
         # On a CPU a call returns when it is done: one thread calls while another stores the block before it.
         self._caller = ThreadPoolExecutor(1, "vsweep-train")
         # The main thread waits in Python alone, where it can notice that nothing happens.
-        self._fetcher = ThreadPoolExecutor(1, "vsweep-fetch")
         self._watchdog = Watchdog()
         self._on_cpu = mesh.devices.flat[0].platform == "cpu"
         self._arrangements = [program.arrangement for program in plan.programs]
@@ -127,8 +136,7 @@ class _Run:
     def close(self) -> None:
         """Dispatch no more blocks, and do not wait for those that run."""
         self._compiler.close()
-        for pool in (self._caller, self._fetcher):
-            pool.shutdown(wait=False, cancel_futures=True)
+        self._caller.shutdown(wait=False, cancel_futures=True)
 
     def blocks(self) -> Iterator[TrainedBlock | PartialBlock]:
         """Train the blocks and yield each when it is done; raise a failure after yielding those in flight."""
@@ -139,7 +147,8 @@ class _Run:
             program, block, arrangement, future = self._flight.popleft()
             try:
                 called = self._watchdog.result(future)
-                done = self._watchdog.result(self._fetcher.submit(self._fetch, program, block, called))
+                task = self._training(program, called.ready.arrangement.block, len(called.curves))
+                done = Watchdog(task).call(self._fetch, program, block, called)
             except StuckError:
                 # The blocks in flight wait for the same devices.
                 raise
@@ -153,6 +162,9 @@ class _Run:
             del future, called
             if isinstance(done, PartialBlock):
                 self._waiting.appendleft((program, done))
+            else:
+                # Accelerators copy parameters after the block that they train meanwhile.
+                done = done._replace(params=partial(self._watchdog.call, done.params))
             yield done
             # The block would keep its parameters on the devices.
             del done
@@ -182,17 +194,21 @@ class _Run:
         for i in range(0, trials, size):
             within = np.resize(np.arange(i, min(i + size, trials)), size)
             within[trials - i :] = trials - 1
-            self._watchdog.begin(self._task("training", program, call_s(program, size), on_host=self._on_cpu))
+            self._watchdog.begin(self._training(program, size))
             curves.append(self._call_piece(program, block, ready, within))
         if not self._on_cpu:
             return _Called(curves, ready, start, None)
         jax.block_until_ready(curves)
         return _Called(curves, ready, start, time.perf_counter())
 
+    def _training(self, program: Program, block: int, calls: int = 1) -> Task:
+        return self._task("training", program, calls * call_s(program, block), on_host=self._on_cpu)
+
     def _task(self, verb: str, program: Program, predicted_s: float, *, on_host: bool) -> Task:
         smaller = self._arrangements[program.number].smaller(self._mesh.devices.size)
+        block = smaller.block if smaller and self._takes_block else None
         name = f"{verb} program {program.number + 1} ({program.inputs.subject})"
-        return Task(name, predicted_s, on_host, smaller and smaller.block)
+        return Task(name, predicted_s, on_host, ways_out(self._mesh, block))
 
     def _call_piece(
         self, program: Program, block: PartialBlock, ready: CompiledProgram, within: np.ndarray

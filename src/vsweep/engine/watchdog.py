@@ -8,6 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, NamedTuple, TypeVar
 
+from jax.sharding import Mesh
+
 from vsweep.errors import StuckError
 
 # A task is stuck after this many times its predicted seconds, and after at least so many seconds.
@@ -27,13 +29,26 @@ class Task(NamedTuple):
         name: The name of the task in the message.
         predicted_s: The predicted seconds.
         on_host: Whether the work takes the processors of this host, as a compilation does.
-        block: The size of a smaller block, with which another try may succeed; None if there is none.
+        ways: Changes with which another try may succeed, as `ways_out` returns them.
     """
 
     name: str
     predicted_s: float
     on_host: bool
-    block: int | None = None
+    ways: tuple[str, ...] = ()
+
+
+def ways_out(mesh: Mesh, block: int | None) -> tuple[str, ...]:
+    """Return changes with which a task that has stopped may succeed.
+
+    Args:
+        mesh: The devices of the task.
+        block: The size of a smaller block; None if there is none, or if the command takes no `block`.
+    """
+    smaller = (f"a smaller block (block={block})",) if block else ()
+    # Devices of a CPU wait for one another in libraries, since they share a pool of threads.
+    several = mesh.devices.size > 1 and mesh.devices.flat[0].platform == "cpu"
+    return (*smaller, "one device (JAX_NUM_CPU_DEVICES=1)") if several else smaller
 
 
 class Watchdog:
@@ -76,13 +91,12 @@ class Watchdog:
                 quiet_s = busy_s = 0.0
         return future.result()
 
-
-def call_watched(task: Task, function: Callable[..., T], *arguments: Any) -> T:
-    """Call a function in a thread of its own, and return its result. Raises as `Watchdog.result` does."""
-    pool = ThreadPoolExecutor(1, "vsweep-call")
-    future = pool.submit(function, *arguments)
-    pool.shutdown(wait=False)
-    return Watchdog(task).result(future)
+    def call(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call a function in a thread of its own, and return its result. Raises as `result` does."""
+        pool = ThreadPoolExecutor(1, "vsweep-call")
+        future = pool.submit(function, *arguments)
+        pool.shutdown(wait=False)
+        return self.result(future)
 
 
 def _stuck(task: Task, quiet_s: float) -> StuckError:
@@ -90,9 +104,7 @@ def _stuck(task: Task, quiet_s: float) -> StuckError:
     got = f"{task.name} made no progress for {_duration(quiet_s)}"
     if task.on_host:
         got += ", and used no processor time"
-    ways = [f"a smaller block (block={task.block})"] if task.block else []
-    ways += ["one device (JAX_NUM_CPU_DEVICES=1)"] if task.on_host else []
-    advice = f"; try {' or '.join(ways)}" if ways else ""
+    advice = f"; try {' or '.join(task.ways)}" if task.ways else ""
     return StuckError(f"{got}; {_duration(task.predicted_s)} were predicted{advice}")
 
 

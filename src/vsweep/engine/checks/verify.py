@@ -222,7 +222,7 @@ def train_alone(
     results: dict[int, Retrained] = {}
     trials = len(plan.grid)
     lone = replace(plan, programs=tuple(programs), limits=NO_LIMITS)
-    for block in train(lone, mesh, stats, done=np.zeros(2 * trials, bool)):
+    for block in train(lone, mesh, stats, done=np.zeros(2 * trials, bool), takes_block=False):
         assert isinstance(block, TrainedBlock)
         for i, row in enumerate(block.rows.tolist()):
             metrics = {name: values[i] for name, values in block.metrics.items()}
