@@ -18,7 +18,7 @@ class ConfigError(ValueError):
 
 
 class StoreError(OSError):
-    """A sweep's directory can no longer be written; the message says what is kept, and how to continue."""
+    """A sweep's directory can no longer be used; the message says what is kept, and how to continue."""
 
 
 class DamagedError(StoreError):

@@ -1,6 +1,8 @@
 """Directories that come from others, data that changed since, and processes that die between two configs."""
 
+import errno
 import json
+import os
 import shutil
 from contextlib import chdir
 from functools import partial
@@ -384,3 +386,23 @@ def test_a_trial_that_does_not_fit_the_memory_is_one_message(here, cli, monkeypa
     last = done.err.splitlines()[-1]
     assert last.startswith("vsweep: a block of one trial per device does not fit in memory; 0 of 2 trials")
     assert (here / "kept").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("words", "file"),
+    [(["verify", "kept", "k=1"], "verify.json"), (["confirm", "kept", "top=1"], "confirm.json")],
+)
+def test_a_full_disk_at_the_end_is_one_message(kept, cli, monkeypatch, words, file):
+    write = Files.write
+
+    def full(files, name, content):
+        if name == file:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(files, name, content)
+
+    monkeypatch.setattr(Files, "write", full)
+    done = cli(*words)
+    assert done.status == 1
+    assert done.err.splitlines()[-1].startswith("vsweep: cannot write in kept (No space left on device); ")
+    assert not (kept / file).exists()
+    assert vsweep.load(kept).curves["trial"].nunique() == 2

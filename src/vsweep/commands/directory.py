@@ -48,7 +48,7 @@ from vsweep.store.cell_overrides import CellOverrides
 from vsweep.store.files import STUCK
 from vsweep.store.lock import check_inside
 from vsweep.store.trial_table import Table
-from vsweep.store.writer import Store, check_format, read_config, read_plan, write_stacks
+from vsweep.store.writer import FORMAT, Store, check_format, read_config, read_plan, write_stacks
 from vsweep.trackers.wandb.options import DEFAULT_PROJECT, tracker_options
 from vsweep.training.vectorize import NUMERICS
 
@@ -248,7 +248,11 @@ def recorded_spec(
         raw["tracker"] = {"wandb": tracker_options(raw)}
         # Directories of an earlier version have no such field.
         raw.setdefault("report", False)
-        return spec_from_record(raw, record["study"], own, trust)
+        spec = spec_from_record(raw, record["study"], own, trust)
+    if record["format"] == FORMAT:
+        return spec
+    # The record will be written in this version's format, which has all fields.
+    return replace(spec, overrides=tuple(recorded_overrides(directory, record)))
 
 
 def recorded_overrides(directory: Path, record: Mapping[str, Any]) -> list[Override]:

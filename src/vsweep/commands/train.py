@@ -25,7 +25,7 @@ from vsweep.engine.tuning.timings import TimingCache, load_timings
 from vsweep.errors import show_message
 from vsweep.results import Sweep
 from vsweep.store.blocks import PartialBlock
-from vsweep.store.files import CONFIRMED, REPORT, VERIFIED
+from vsweep.store.files import CONFIRMED, REPORT, STUCK, VERIFIED
 from vsweep.store.reader import clear_pictures
 from vsweep.store.writer import Store, is_complete, read_plan
 from vsweep.trackers.console import ConsoleTracker
@@ -234,6 +234,8 @@ def publish(prepared: Prepared, sweep: Sweep, trackers: Trackers) -> None:
     # An existing report describes the old trials.
     if parse_field("report", prepared.spec.raw.get("report", False)) or sweep.files.exists(REPORT):
         _write_report(sweep)
+    # The stacks of a process that had stopped say nothing of a sweep that is complete.
+    prepared.store.files.delete(STUCK)
     trackers.end(sweep)
     sweep.unsent = trackers.unsent
 

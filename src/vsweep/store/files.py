@@ -183,12 +183,17 @@ class Files:
 
     def damaged(self, name: str, reason: str) -> DamagedError:
         """Return the error for a damaged file, with the way to restore it."""
-        cure = _MOVE if reason == _ODD else _CURES.get(name) or _CURES.get(name.partition("/")[0], _RESUME)
-        if self.root.parent.name == CONFIRMATIONS:
+        folder, file = name.partition("/")[0], str(self.path(name))
+        cure = (_CURES.get(name) or _CURES.get(folder, _RESUME)).format(self.root)
+        if reason == _ODD:
+            cure = _MOVE.format(self.root)
+        elif self.root.parent.name == CONFIRMATIONS:
             # Its sweep was started by no words of a person's.
             cure = f"delete {str(self.root)!r}, and run `vsweep confirm {self.root.parents[1]}`"
-        file = str(self.path(name))
-        return DamagedError(f"{file!r} is damaged ({reason[:300]}); {cure.format(self.root)}")
+        elif folder == PARAMS and name not in self._read_log():
+            # An earlier version wrote the file, and did not record which trials it has.
+            cure = f"run `vsweep run trial=N from={self.root}`, which trains trial N again"
+        return DamagedError(f"{file!r} is damaged ({reason[:300]}); {cure}")
 
     def lost(self, folder: str = "") -> list[str]:
         """Return the names of recorded files, or of those in a folder, that are damaged or missing."""
