@@ -9,7 +9,6 @@ import pandas as pd
 from vsweep.analysis import importance, lr_sensitivity, marginals, ranking
 from vsweep.analysis.ranking import matching_loss, rank_cells
 from vsweep.store.reader import StoredSweep
-from vsweep.store.writer import initial_values
 
 if TYPE_CHECKING:
     from vsweep.figures import Plots
@@ -58,8 +57,7 @@ class Tables:
         loss = matching_loss(trials, metric)
         if loss is None:
             raise KeyError(f"no loss matches the metric {metric}")
-        first = initial_values(self._sweep.directory, loss, trials["trial"].to_numpy())
-        return lr_sensitivity.lr_sensitivity(trials, first, loss, by)
+        return lr_sensitivity.lr_sensitivity(trials, self._sweep.initial_values(loss), loss, by)
 
     def _data(self, metric: str | None) -> tuple[pd.DataFrame, str]:
         return self._sweep.trials, metric or self._sweep.metric

@@ -317,8 +317,8 @@ COMMANDS = [["report", "kept"], ["resume", "kept"], ["resume", "kept", "seeds=3"
 @pytest.mark.parametrize("name", GARBAGE)
 def test_garbage_is_one_message_or_is_mended(here, kept, cli, name):
     """A person can take the checksums away, and an earlier version wrote none."""
-    for text in GARBAGE[name]:
-        for words in COMMANDS:
+    for i, text in enumerate(GARBAGE[name]):
+        for words in (COMMANDS[0], COMMANDS[1 + i % 3]):
             shutil.rmtree("kept")
             shutil.copytree(here / "trained", "kept")
             (kept / name).parent.mkdir(exist_ok=True)

@@ -114,6 +114,10 @@ def test_draws_are_trained_kept_and_grown(here):
     both = grown.merge(table, on=["cell", "seed"], suffixes=("", "_before"))
     assert both["identity"].tolist() == both["identity_before"].tolist() == table["identity"].tolist()
     assert both["final_train_loss"].tolist() == table["final_train_loss"].tolist()
+    # The trials have other numbers now.
+    with pytest.raises(vsweep.ConfigError, match=r"was extended since it was opened; load it again"):
+        sweep.plot.curves("optimizer.lr")
+    sweep = vsweep.load("kept")
     sweep.plot.heatmap("optimizer.lr", "model.width", path=here / "map.png")
     sweep.plot.curves("optimizer.lr", path=here / "curves.png")
 

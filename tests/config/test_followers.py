@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from store_helpers import forge
 
 import vsweep
 from vsweep.commands.reproduce import overrides
@@ -166,6 +167,7 @@ def test_a_directory_of_before_grows_as_it_was_trained(tmp_path):
     words = [word.replace("decay=0.1", "decay=${optimizer.lr}") for word in record["study"]["words"]]
     variants = [{k: v for k, v in old.items() if k != "followers"} for old in record["study"]["variants"]]
     path.write_text(json.dumps(record | {"study": record["study"] | {"words": words, "variants": variants}}))
+    forge(tmp_path / "kept")
     grown = vsweep.resume(tmp_path / "kept", ["seeds=2"], quiet=True)
     assert before < set(grown.trials["identity"])
     assert all("optimizer.weight_decay=0.1" in grown.overrides(cell) for cell in (0, 1))
@@ -185,6 +187,7 @@ def test_a_directory_of_before_grows_with_the_interpolation_of_its_sweep_file(he
     for variant in record["study"]["variants"]:
         del variant["followers"]
     path.write_text(json.dumps(record))
+    forge(here / "kept")
     grown = vsweep.resume(here / "kept", ["seeds=2"], quiet=True)
     assert before < set(grown.trials["identity"])
     assert all("optimizer.weight_decay=0.1" in grown.overrides(cell) for cell in (0, 1))

@@ -231,7 +231,7 @@ def told():
 
 
 @pytest.mark.parametrize(
-    "number", [pytest.param(i, marks=() if i < TRIES // 10 else pytest.mark.tail) for i in range(TRIES // 4)]
+    "number", [pytest.param(i, marks=() if i < TRIES // 25 else pytest.mark.tail) for i in range(TRIES // 4)]
 )
 def test_a_changed_directory_does_nothing_outside(given, here, cli, monkeypatch, number):
     def refuse(*arguments, **options):

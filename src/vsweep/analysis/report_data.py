@@ -12,7 +12,6 @@ from vsweep.analysis.ranking import is_seedless, matching_loss, rank_cells, samp
 from vsweep.analysis.response import label_nulls
 from vsweep.metrics import is_parameter
 from vsweep.store.reader import StoredSweep
-from vsweep.store.writer import initial_values, read_curves
 
 # The page has the curves of this many best cells, and of as many others spread over all places.
 _BEST, _SPREAD = 40, 40
@@ -87,7 +86,7 @@ class ReportData:
         needed = self.trials["cell"].isin(cells) | self.trials["trial"].isin(self.faint_trials)
         if needed.all() and not self.sweep.only:
             return self.sweep.curves
-        return read_curves(self.sweep.directory, self.trials.loc[needed, "trial"].tolist())
+        return self.sweep.curves_of(self.trials.loc[needed, "trial"].tolist())
 
     @property
     def metrics(self) -> list[str]:
@@ -98,6 +97,4 @@ class ReportData:
     @cached_property
     def start(self) -> pd.Series:
         """The loss of every trial at step 0, by its number; empty if no loss matches the metric."""
-        if not self.loss:
-            return pd.Series(dtype=np.float64)
-        return initial_values(self.sweep.directory, self.loss, self.trials["trial"].to_numpy())
+        return self.sweep.initial_values(self.loss) if self.loss else pd.Series(dtype=np.float64)

@@ -241,6 +241,8 @@ def recorded_spec(
     """
     record = read_plan(directory)
     check_format(directory, record, NUMERICS)
+    if not record:
+        raise ConfigError("dir", f"no sweep in {str(directory)!r}", "it takes a sweep's directory")
     if trust.trains:
         check_inside(directory)
     with _readable(directory):

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from vsweep.errors import StuckError
 from vsweep.results import Sweep
 from vsweep.store.files import VERIFIED
 from vsweep.store.lock import Lock
-from vsweep.store.writer import read_curves
 
 # A sweep's own verification may take this share of its time, and draws this many trials at random.
 _SHARE, _AT_RANDOM = 0.05, 2
@@ -67,8 +65,7 @@ def verify(
     chosen = choose_trials_to_verify(plan, sweep.trials, k, seed)
     kept = f"the sweep in {directory} is as it was"
     with closing(Lock(sweep.directory)), explained_failures(sweep.directory, lambda: kept):
-        curves_of = partial(read_curves, sweep.directory)
-        result = verify_trials(plan, mesh, timings, sweep.trials, curves_of, chosen)
+        result = verify_trials(plan, mesh, timings, sweep.trials, sweep.curves_of, chosen)
         sweep.files.write_json(VERIFIED, result)
     return result
 
@@ -88,8 +85,7 @@ def verify_some(sweep: Sweep, plan: Plan, mesh: Mesh, timings: TimingCache, elap
         candidates = choose_trials_to_verify(plan, sweep.trials, _AT_RANDOM)
         chosen = within_budget(plan, timings, candidates, _SHARE * elapsed_s)
         if chosen:
-            curves_of = partial(read_curves, sweep.directory)
-            result = verify_trials(plan, mesh, timings, sweep.trials, curves_of, chosen)
+            result = verify_trials(plan, mesh, timings, sweep.trials, sweep.curves_of, chosen)
     except StuckError:
         raise
     except Exception as error:

@@ -1,6 +1,6 @@
 """Read a sweep's directory: its config, its plan, its tables, and the stored parameters."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from functools import cached_property
 from io import BytesIO
@@ -17,7 +17,7 @@ from vsweep.store.cell_overrides import CellOverrides
 from vsweep.store.extend import has_pending_extension
 from vsweep.store.files import EXAMPLES, PICTURES, PLAN, TRIALS, VERIFIED, Files
 from vsweep.store.records import check_verification
-from vsweep.store.writer import read_config, read_curves, read_plan, read_trials
+from vsweep.store.writer import initial_values, read_config, read_curves, read_plan, read_trials
 
 
 def clear_pictures(files: Files, noted: Any) -> None:
@@ -48,6 +48,7 @@ class StoredSweep:
         """
         # The process that trains the sweep sets this to a message on results that W&B did not get.
         self.unsent = ""
+        self._numbering: str | None = None
         # The restriction to some trials, as text.
         self.only = ""
         self.directory, self.files = Path(directory), Files(directory)
@@ -83,6 +84,7 @@ class StoredSweep:
 
             sweep.trials.groupby("optimizer.lr")["final_val_loss"].mean()
         """
+        self._numbering = read_plan(self.directory).get("table")
         return read_trials(self.directory)
 
     @cached_property
@@ -94,7 +96,24 @@ class StoredSweep:
 
             sweep.curves.query("trial == 3").plot("step", "val_loss")
         """
+        self._check_numbering()
         return read_curves(self.directory, finished=self.trials["trial"].to_numpy())
+
+    def curves_of(self, trials: Sequence[int]) -> pd.DataFrame:
+        """Return the curves of some trials, which need less memory than those of all."""
+        self._check_numbering()
+        return read_curves(self.directory, list(trials))
+
+    def initial_values(self, metric: str) -> pd.Series:
+        """Return a metric of every trial at step 0, float64, indexed by the trial's number."""
+        self._check_numbering()
+        return initial_values(self.directory, metric, self.trials["trial"].to_numpy())
+
+    def _check_numbering(self) -> None:
+        """Raise `ConfigError` if the trials have other numbers since the table of trials was read."""
+        if len(self.trials) and read_plan(self.directory).get("table") != self._numbering:
+            got = f"{str(self.directory)!r} was extended since it was opened"
+            raise ConfigError("dir", got, "load it again")
 
     @property
     def metric(self) -> str:

@@ -19,7 +19,6 @@ from vsweep.analysis.labels import cell_label
 from vsweep.analysis.ranking import rank_cells
 from vsweep.metrics import axes_of, chosen_metric, followers_of, higher_is_better, preferred_metric
 from vsweep.store.reader import StoredSweep
-from vsweep.store.writer import read_curves
 
 # W&B's limits.
 _LONGEST_TAG, _LONGEST_NAME = 64, 128
@@ -111,7 +110,7 @@ class Runs:
         if not numbers:
             return
         trials = self.sweep.trials[self.sweep.trials[self.level].isin(numbers)]
-        curves = read_curves(self.sweep.directory, trials["trial"].tolist())
+        curves = self.sweep.curves_of(trials["trial"].tolist())
         if self.level == "cell":
             curves = aggregate_seeds(trials, curves).reset_index()
         by_number = dict(iter(curves.groupby(self.level)))

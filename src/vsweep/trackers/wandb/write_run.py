@@ -19,7 +19,6 @@ from vsweep.plots.style import draw, save_figure
 from vsweep.plots.tables import draw_curves, draw_heat_map
 from vsweep.store.files import CURVES, PICTURES, TRIALS
 from vsweep.store.reader import StoredSweep
-from vsweep.store.writer import read_curves
 from vsweep.trackers.wandb.client import alone
 from vsweep.trackers.wandb.options import Options
 from vsweep.trackers.wandb.runs import Run, curves_key, heatmap_key, sweep_id
@@ -155,7 +154,7 @@ def draw_pictures(sweep: StoredSweep, folder: Path) -> Iterator[tuple[str, Path]
     axes = plottable_axes(trials, metric)
     best = {cell for axis in axes for cell in best_cells(trials, metric, axis)["cell"]}
     # The curves of many cells do not all fit in memory.
-    curves = read_curves(sweep.directory, trials.loc[trials["cell"].isin(best), "trial"].tolist())
+    curves = sweep.curves_of(trials.loc[trials["cell"].isin(best), "trial"].tolist())
     for i, axis in enumerate(axes):
         path = folder / f"curves-{i}.png"
         save_figure(draw(draw_curves, curves_by(trials, curves, metric, axis)), path)
