@@ -71,8 +71,8 @@ _CURES = {
     WANDB: "delete it, and run `vsweep sync {0}`",
 }
 _ODD, _MOVE = "it is no regular file or folder", "move it away, and run `vsweep resume {0}`"
-# The most nodes of a YAML file: nested aliases make a few lines stand for billions.
-_MOST_NODES = 20_000_000
+# The most values of a YAML file, of any size and per byte: aliases make a few lines stand for billions.
+_MOST_VALUES, _MOST_PER_BYTE = 10_000, 20
 
 
 class Files:
@@ -165,7 +165,7 @@ class Files:
         content = self.read(name)
         with self.parsing(name):
             values = parse_yaml(content.decode())
-            if _count_nodes(values) > _MOST_NODES:
+            if _has_more(values, _MOST_VALUES + _MOST_PER_BYTE * len(content)):
                 raise ValueError("it has too many values")
         return values
 
@@ -476,14 +476,14 @@ def _digest(file: BinaryIO) -> str:
     return digest.hexdigest()
 
 
-def _count_nodes(values: Any) -> int:
-    """Count the values in nested lists and mappings, repeated ones again, up to the largest number taken."""
+def _has_more(values: Any, most: int) -> bool:
+    """Return whether nested lists and mappings have more values than `most`, repeated ones counted again."""
     count, stack = 0, [values]
-    while stack and count <= _MOST_NODES:
+    while stack and count <= most:
         value = stack.pop()
         count += 1
         if isinstance(value, dict):
             stack += value.values()
         elif isinstance(value, list):
             stack += value
-    return count
+    return count > most
