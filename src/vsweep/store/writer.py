@@ -4,12 +4,12 @@ import faulthandler
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import ArrayLike
 
 from vsweep.errors import ConfigError
@@ -228,7 +228,8 @@ def read_trials(directory: Path) -> pd.DataFrame:
     files = Files(directory)
     content = files.read(TRIALS)
     with files.parsing(TRIALS):
-        trials = pd.read_parquet(BytesIO(content))
+        # Arrow's reader makes no copy of the content.
+        trials = pd.read_parquet(pa.BufferReader(content))
         for name, kind in _COLUMNS.items():
             if trials[name].dtype.kind != kind or trials[name].isna().any():
                 raise TypeError(f"column {name!r} has the type {trials[name].dtype}")
