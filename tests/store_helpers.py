@@ -1,4 +1,4 @@
-"""What tests of the store share: a record that a sweep's plan could have, and changes by somebody's hand."""
+"""Give tests of the store a record that a plan could have, and a change by somebody's hand."""
 
 PROGRAM = {
     "name": "one",

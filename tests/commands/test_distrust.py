@@ -310,6 +310,7 @@ GARBAGE = {
     "curves/part-000000.parquet": ["", "PAR1", "x" * 1000],
     "ledger/log.jsonl": ["", "null", encode_line({"part": "x"}).decode(), encode_line({"part": -1}).decode()],
     "examples/0.parquet": ["", "x" * 1000],
+    "params/best.npz": ["", "x" * 1000, "PK"],
 }
 COMMANDS = [["report", "kept"], ["resume", "kept"], ["resume", "kept", "seeds=3"], ["verify", "kept", "k=1"]]
 
@@ -327,6 +328,8 @@ def test_garbage_is_one_message_or_is_mended(here, kept, cli, name):
             done = cli(*words)
             assert done.status in (0, 1, 2), (words, text[:80], done.err)
             assert "Traceback" not in done.err
+            # Parameters that cannot be read stand in the way of no training.
+            assert not done.status or name != "params/best.npz", done.err
             if done.status:
                 # A finished sweep is shown first, and a data file is announced.
                 *shown, message = done.err.splitlines()

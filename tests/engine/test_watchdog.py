@@ -215,18 +215,23 @@ main()
 """
 
 
-@pytest.mark.tail
-def test_no_job_follows_one_that_hangs(here, environment):
-    (here / "hanging.py").write_text(OWN)
-    words = ["-m", "data=iris", "model=own", "model._target_=hanging.model", "allow_targets=[hanging]"]
-    words += ["model.offset=2.0", "seeds=2", "steps=5,6", "tracker=none", "hydra.sweep.dir=jobs"]
-    done = subprocess.run(
+def run_impatiently(environment, *words):
+    """Run a sweep whose first block hangs, in a process of its own that waits for a second."""
+    return subprocess.run(
         [sys.executable, "-c", IMPATIENT, "run", *words],
         env={**environment, "HANG": "1"},
         capture_output=True,
         text=True,
         timeout=120,
     )
+
+
+@pytest.mark.tail
+def test_no_job_follows_one_that_hangs(here, environment):
+    (here / "hanging.py").write_text(OWN)
+    words = ["-m", "data=iris", "model=own", "model._target_=hanging.model", "allow_targets=[hanging]"]
+    words += ["model.offset=2.0", "seeds=2", "steps=5,6", "tracker=none", "hydra.sweep.dir=jobs"]
+    done = run_impatiently(environment, *words)
     assert done.returncode == 1, done.stderr
     assert done.stderr.count("made no progress") == 1
     assert (here / "jobs" / "0" / "stuck.txt").exists()
@@ -238,13 +243,7 @@ def test_a_block_that_hangs_ends_the_sweep_and_the_process_and_the_rest_is_kept(
     words = ["data=iris", "model=own", "model._target_=hanging.model", "allow_targets=[hanging]", "seeds=2"]
     words += ["grid.model.offset=[1.0,2.0]", "block=2", "steps=5", "tracker=none", "dir=kept"]
     # The process ends by itself, although threads of its hang in native code.
-    done = subprocess.run(
-        [sys.executable, "-c", IMPATIENT, "run", *words],
-        env={**environment, "HANG": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = run_impatiently(environment, *words)
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     *_, message = done.stderr.splitlines()

@@ -67,7 +67,7 @@ def everything(sweep):
     return [frame(sweep.trials), frame(sweep.curves), first.to_dict()]
 
 
-# What is read of each kind of file, by the directory's name and the file's.
+# These functions read each kind of file, by the name of the directory and of the file.
 READS = {
     ("best", "config.yaml"): lambda d: Sweep(d).config,
     ("best", "plan.json"): lambda d: Sweep(d).plan,

@@ -77,7 +77,7 @@ def test_no_link_in_a_files_place_is_followed(files, name):
         if name.endswith("jsonl"):
             with pytest.raises(ConfigError, match="is a link"):
                 files.append(name, b"theirs\n")
-        # What is written or deleted is the link, and not the file that it leads to.
+        # Writing and deleting concern the link, and not the file that it leads to.
         files.write_bytes(name, b"theirs")
         assert not path.is_symlink()
         path.unlink()
@@ -230,7 +230,7 @@ def _set(*names):
     return write
 
 
-# What is there before, and what a process does then.
+# Each change has the state before it, and the act of a process.
 CHANGES = {
     "a new file": (_set(), lambda files: files.write_bytes("plan.json", b"new")),
     "a file replaced": (_set("plan.json"), lambda files: files.write_bytes("plan.json", b"new")),

@@ -113,7 +113,7 @@ class Artifact:
     files: dict[str, bytes] = field(default_factory=dict)
 
 
-# What a server may do in place of an answer.
+# A server may do one of these in place of an answer.
 MISBEHAVIOURS = ("hang", "hang after the headers", "close in the body", "redirect", "garbage", "endless body")
 
 

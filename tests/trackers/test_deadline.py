@@ -80,7 +80,7 @@ def faulty(fault, monkeypatch, **where):
 
 
 def soon(times):
-    """Whether the last wait was no longer than the patience and the moment that a stop takes."""
+    """Return whether the last wait took no longer than the patience and the moment of a stop."""
     return time.monotonic() - times[-1] < PATIENCE_S + STOP_S + 1.5
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
@@ -59,8 +60,9 @@ class ParamsWriter:
         """
         if self._keep == ALL:
             return 0
-        stored = {}
-        if self._files.exists(_BEST) and self._files.is_intact(_BEST):
+        stored: dict[str, Params] = {}
+        # A damaged file without a checksum, of an earlier version, has no parameters of any trial.
+        with suppress(DamagedError, FileNotFoundError):
             stored = read_params(self._files, _BEST)
         ranking = self._ranked(identities, summary)
         self._best = [(score, name, stored.get(name, {})) for score, name, _ in ranking]

@@ -135,5 +135,8 @@ def _write(files: Files, name: str, arrays: Mapping[str, np.ndarray]) -> None:
 def _read(files: Files, name: str) -> dict[str, np.ndarray]:
     """Return the arrays of a file by name. Raises `DamagedError`."""
     content = files.read(name)
+    if not content.startswith(b"PK"):
+        # NumPy would take it for a pickle, and advise to load it all the same.
+        raise files.damaged(name, "it is no file of arrays")
     with files.parsing(name), np.load(BytesIO(content), allow_pickle=False) as arrays:
         return dict(arrays)
