@@ -113,10 +113,14 @@ def test_narrower_draw_is_a_prefix_of_the_wider(name):
     np.testing.assert_array_equal(draw(name, (4, 7)), draw(name, PADDED)[:4])
 
 
-@pytest.mark.parametrize("true", TRUE)
-@pytest.mark.parametrize("padded", [False, True])
-def test_orthogonal_is_orthonormal(true, padded):
-    weights = draw("orthogonal", PADDED if padded else true, true).astype(np.float64)
+@pytest.mark.parametrize(
+    ("true", "shape"),
+    [(true, shape) for true in TRUE for shape in (true, PADDED)]
+    + [((100, 100), (130, 100)), ((60, 200), (60, 200)), ((200, 60), (256, 100))],
+)
+def test_orthogonal_is_orthonormal(true, shape):
+    weights = draw("orthogonal", shape, true).astype(np.float64)
+    np.testing.assert_array_equal(weights[: true[0], : true[1]], draw("orthogonal", true, true))
     inside = weights[: true[0], : true[1]]
     product = inside.T @ inside if true[0] >= true[1] else inside @ inside.T
     np.testing.assert_allclose(product, np.eye(min(true)), atol=1e-6)
@@ -124,7 +128,9 @@ def test_orthogonal_is_orthonormal(true, padded):
     normal = draw("normal", true).astype(np.float64)
     q, r = np.linalg.qr(normal if true[0] >= true[1] else normal.T)
     q *= np.sign(np.diagonal(r))
-    np.testing.assert_allclose(inside, q if true[0] >= true[1] else q.T, atol=2e-6)
+    # The last rows of a large square draw are nearly dependent on the others.
+    atol = 1e-4 if min(true) > 60 else 2e-6
+    np.testing.assert_allclose(inside, q if true[0] >= true[1] else q.T, atol=atol)
 
 
 def test_orthogonal_has_the_law_of_jax():

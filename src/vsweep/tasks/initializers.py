@@ -98,43 +98,41 @@ def _orthonormal_rows(matrix: Array) -> Array:
     positive diagonal of R. A library's factorization would wait for threads that all CPU devices of the
     process share, and all of them can wait at the same time.
     """
-    # It is 0, but no compiler can know that.
-    zero = jnp.isnan(matrix[0, 0]).astype(jnp.int32)
+    # Rows of a length of about 1 keep every sum below within its bounds.
+    matrix = jax.vmap(_roughly_unit)(matrix)
+
+    def rest(row: Array, rows: Array) -> Array:
+        shares = _float(_fixed(rows * row[None, :]).sum(1))
+        return _float(_fixed(row) - _fixed(rows * shares[:, None]).sum(0))
 
     def add(i: Array, rows: Array) -> Array:
-        row = matrix[i]
-        for _ in range(2):
-            shares = _sum((rows * row[None, :]).T, zero)
-            row = row - _sum(rows * shares[:, None], zero)
-        norm = _rounded(jnp.sqrt(_sum(row * row, zero)), zero)
-        return rows.at[i].set(row / jnp.where(norm > 0.0, norm, 1.0))
+        row = rest(_roughly_unit(rest(matrix[i], rows)), rows)
+        return rows.at[i].set(row * _inverse(jnp.sqrt(_float(_fixed(row * row).sum()))))
 
     return lax.fori_loop(0, len(matrix), add, jnp.zeros_like(matrix))
 
 
-def _sum(products: Array, zero: Array) -> Array:
-    """Sum over the first axis, in an order to which zeros at its end make no difference.
+def _roughly_unit(row: Array) -> Array:
+    """Scale a row of up to 2^20 numbers, none far above the others, to a length near 1; zeros stay."""
+    row = row * _inverse(jnp.abs(row).max())
+    return row * _inverse(jnp.sqrt(_float(_fixed(row * row * 2.0**-20).sum()) * 2.0**20))
 
-    Args:
-        products: Float32 of any shape.
-        zero: Int32 scalar, a 0 that is not known to be one while the program is compiled.
+
+def _inverse(value: Array) -> Array:
+    return 1.0 / jnp.where(value > 0.0, value, 1.0)
+
+
+def _fixed(values: Array) -> Array:
+    """Return numbers between -2 and 2 in units of 2^-30, int32.
+
+    Sums of integers are the same in any order, so neither padding nor the compiler's choices change them. A
+    product whose sum would be one of floats could also become a fused multiply-add, which rounds otherwise.
     """
-    products = _rounded(products, zero)
-    missing = (1 << (len(products) - 1).bit_length()) - len(products)
-    products = jnp.pad(products, [(0, missing)] + [(0, 0)] * (products.ndim - 1))
-    while len(products) > 1:
-        half = len(products) // 2
-        products = products[:half] + products[half:]
-    return products[0]
+    return jnp.round(values * 2.0**30).astype(jnp.int32)
 
 
-def _rounded(values: Array, zero: Array) -> Array:
-    """Return values whose computation no compiler can fuse with what follows.
-
-    Fused products are not rounded, and other ones are fused in another shape. The exclusive or of the bits
-    with a number that the compiler does not know stands between both.
-    """
-    return lax.bitcast_convert_type(lax.bitcast_convert_type(values, jnp.int32) ^ zero, jnp.float32)
+def _float(fixed: Array) -> Array:
+    return fixed.astype(jnp.float32) * 2.0**-30
 
 
 def _by_fan_in(gain: float, fan_out: Array, fan_in: Array) -> Array:
