@@ -125,6 +125,25 @@ def test_a_flipped_bit_is_told_or_changes_nothing(trained, kept, key):
     assert not told or key[1] != "ledger/files.jsonl"
 
 
+def test_a_flipped_bit_of_curves_is_told_where_their_trials_are_read(trained, kept):
+    """A read of a few trials passes over the blocks that say they have none of them."""
+    path = kept / "best" / "curves" / "part-000001.parquet"
+    right = {trial: frame(Sweep(trained / "best").curves_of([trial])) for trial in range(4)}
+    body, told = path.read_bytes(), dict.fromkeys(range(4), 0)
+    for flipped in flips(body, TRIES):
+        path.write_bytes(flipped)
+        for trial in range(4):
+            message = ""
+            try:
+                assert frame(Sweep(kept / "best").curves_of([trial])) == right[trial]
+            except DamagedError as error:
+                message = str(error)
+            told[trial] += bool(message)
+            assert not message or "part-000001.parquet" in message
+    assert [told[2], told[3]] == [TRIES, TRIES]
+    assert max(told[0], told[1]) < TRIES
+
+
 @pytest.mark.parametrize("key", DROPPED, ids="/".join)
 def test_a_flipped_bit_of_a_checkpoint_drops_it(trained, kept, key):
     path, read, dropped = kept / key[0] / key[1], DROPPED[key], 0

@@ -154,6 +154,12 @@ class Files:
             raise self.damaged(name, "its checksum differs")
         return content
 
+    def read_end(self, name: str, size: int) -> bytes:
+        """Return the last bytes of a file, at most `size`; no checksum is held against them."""
+        with self._opened(name) as file:
+            file.seek(max(file.seek(0, os.SEEK_END) - size, 0))
+            return file.read(size)
+
     def read_json(self, name: str) -> Any:
         """Return the plain values of a JSON file; raise as `read` does."""
         content = self.read(name)

@@ -7,6 +7,7 @@ the store. A block whose files do not match its line is damaged and is moved to 
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 from pathlib import PurePosixPath
@@ -22,6 +23,8 @@ from vsweep.store.atomic import decode_lines, encode_line
 from vsweep.store.files import CURVES, DAMAGED, PARAMS, ROWS, STATES, Files
 
 _LOG = f"{ROWS}/log.jsonl"
+# The bytes at the end of a file of curves in which its footer lies, unless it has hundreds of columns.
+_END = 2**16
 
 
 class Block(NamedTuple):
@@ -141,6 +144,18 @@ class Ledger:
         name = block.names[0]
         return _parsed(self.files, name, self._read(block, name), part)
 
+    def may_have(self, block: Block, trials: Sequence[int]) -> bool:
+        """Return False if a block's curves say that they are of none of some trials; no checksum is read."""
+        name = block.names[0]
+        # A file whose end cannot be read is damaged or lost, and `read_curves` says so.
+        with suppress(DamagedError, OSError), self.files.parsing(name):
+            metadata = pq.read_metadata(pa.BufferReader(self.files.read_end(name, _END)))
+            column = metadata.schema.names.index("trial")
+            groups = (metadata.row_group(i).column(column) for i in range(metadata.num_row_groups))
+            limits = [group.statistics for group in groups]
+            return any(limit is None or limit.min <= t <= limit.max for limit in limits for t in trials)
+        return True
+
     def intact_rows(self) -> pd.DataFrame:
         """Return the summaries of all trials, indexed by `identity`; change nothing.
 
@@ -211,15 +226,21 @@ class Ledger:
 def read_curves(files: Files, part: Part) -> pa.Table:
     """Return the curves of all blocks, or a part of them.
 
+    Blocks that say they have none of the trials are not held against their checksums. A caller that asks for
+    trials has to look for each of them.
+
     Raises:
-        DamagedError: If a block is damaged, or there is none.
+        DamagedError: If a block that is read is damaged, or there is none.
     """
     while True:
         ledger = Ledger(files)
-        blocks = _unique(_read(files)[0])
+        blocks = read = _unique(_read(files)[0])
+        if part.trials is not None:
+            # One block is always read, for its columns.
+            read = [block for block in blocks if ledger.may_have(block, part.trials)] or blocks[:1]
         try:
             with ThreadPoolExecutor() as pool:
-                tables = list(pool.map(partial(ledger.read_curves, part=part), blocks))
+                tables = list(pool.map(partial(ledger.read_curves, part=part), read))
         except DamagedError:
             # A process that extends the sweep replaces blocks and the log together.
             if blocks == _unique(_read(files)[0]):
@@ -237,22 +258,10 @@ def read_curves(files: Files, part: Part) -> pa.Table:
 def _parsed(files: Files, name: str, content: bytes, part: Part) -> pa.Table:
     """Return a part of the table in a file; Arrow's function for filters takes ten times as long."""
     with files.parsing(name):
-        file = pq.ParquetFile(pa.BufferReader(content))
-        if part.trials is not None and not _may_have(file, part.trials):
-            return file.schema_arrow.empty_table()
-        table = file.read(part.columns)
+        table = pq.ParquetFile(pa.BufferReader(content)).read(part.columns)
         if part.trials is not None:
             table = table.filter(pc.field("trial").isin(part.trials))
         return table if part.step is None else table.filter(pc.field("step") == part.step)
-
-
-def _may_have(file: pq.ParquetFile, trials: Sequence[int]) -> bool:
-    """Return False if the least and the largest trial of a file show that it has none of some trials."""
-    for i in range(file.num_row_groups):
-        limits = file.metadata.row_group(i).column(file.schema_arrow.get_field_index("trial")).statistics
-        if limits is None or any(limits.min <= trial <= limits.max for trial in trials):
-            return True
-    return False
 
 
 def _unique(blocks: Sequence[Block]) -> list[Block]:
