@@ -102,12 +102,12 @@ def _orthonormal_rows(matrix: Array) -> Array:
     matrix = jax.vmap(_roughly_unit)(matrix)
 
     def rest(row: Array, rows: Array) -> Array:
-        shares = _float(_fixed(rows * row[None, :]).sum(1))
-        return _float(_fixed(row) - _fixed(rows * shares[:, None]).sum(0))
+        shares = _float(_sum(_fixed(rows * row[None, :]), 1))
+        return _float(_fixed(row) - _sum(_fixed(rows * shares[:, None]), 0))
 
     def add(i: Array, rows: Array) -> Array:
         row = rest(_roughly_unit(rest(matrix[i], rows)), rows)
-        return rows.at[i].set(row * _inverse(jnp.sqrt(_float(_fixed(row * row).sum()))))
+        return rows.at[i].set(row * _inverse(jnp.sqrt(_float(_sum(_fixed(row * row), 0)))))
 
     return lax.fori_loop(0, len(matrix), add, jnp.zeros_like(matrix))
 
@@ -115,7 +115,7 @@ def _orthonormal_rows(matrix: Array) -> Array:
 def _roughly_unit(row: Array) -> Array:
     """Scale a row of up to 2^20 numbers, none far above the others, to a length near 1; zeros stay."""
     row = row * _inverse(jnp.abs(row).max())
-    return row * _inverse(jnp.sqrt(_float(_fixed(row * row * 2.0**-20).sum()) * 2.0**20))
+    return row * _inverse(jnp.sqrt(_float(_sum(_fixed(row * row * 2.0**-20), 0)) * 2.0**20))
 
 
 def _inverse(value: Array) -> Array:
@@ -129,6 +129,11 @@ def _fixed(values: Array) -> Array:
     product whose sum would be one of floats could also become a fused multiply-add, which rounds otherwise.
     """
     return jnp.round(values * 2.0**30).astype(jnp.int32)
+
+
+def _sum(fixed: Array, axis: int) -> Array:
+    # By default a sum of int32 is of int64 where a program has float64.
+    return fixed.sum(axis, dtype=jnp.int32)
 
 
 def _float(fixed: Array) -> Array:
