@@ -140,3 +140,8 @@ def final_values(trials: pd.DataFrame, metric: str) -> pd.Series:
         recorded = [c.removeprefix("final_") for c in map(str, trials) if c.startswith("final_")]
         raise KeyError(f"no metric {metric!r}: this sweep recorded {', '.join(recorded)}")
     return trials[column].where(trials["status"] == "ok").astype(float)
+
+
+def part_values(trials: pd.DataFrame, metric: str) -> np.ndarray | None:
+    """Return a metric without each group of held-out examples, float64 `(trials, groups)`."""
+    return None

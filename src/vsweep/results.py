@@ -100,10 +100,12 @@ class Sweep(StoredSweep):
             report: Another metric, whose mean and standard error are added.
 
         Returns:
-            A row per cell with the columns `cell`, the axes, `mean`, `std` (over seeds), `sem` (the standard
-            error of the mean), `seeds`, `diverged`, `rank` (among the cells that the metric can compare),
-            `chance` (the probability that the first of these is better than this one), `more_seeds` (the
-            number of further seeds that would separate them), and `tied` (with the first).
+            A row per cell with the columns `cell`, the axes, `mean`, `std` (over seeds), `sem` and
+            `examples_sem` (the standard errors over seeds and over held-out examples), `error` (that of
+            both), `low` and `high` (a 95 % interval), `seeds`, `diverged`, `rank` (among the cells that the
+            metric can compare), `p` (the p-value of the hypothesis that the cell is the best of these),
+            `more_seeds` (the number of further seeds that would separate it from the first), and `tied`
+            (whether the cell may be the best, with 95 % confidence).
 
         Raises:
             KeyError: If a metric was not recorded.
@@ -119,8 +121,7 @@ class Sweep(StoredSweep):
                 part in choosing the cell.
 
         Returns:
-            The first row of `cells`, except that `chance` is the probability that the cell is better than
-            the second one.
+            The first row of `cells`, except that `p` and `more_seeds` are those of the second one.
 
         Raises:
             KeyError: If a metric was not recorded.

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from vsweep.analysis.labels import cell_label
 from vsweep.analysis.ranking import rank_cells
 from vsweep.analysis.ranking import test_metric as of_the_test
-from vsweep.analysis.significance import describe_lead, required_confidence, tied_with_best
+from vsweep.analysis.significance import describe_lead
 from vsweep.metrics import axes_of, default_metric
 
 
@@ -45,8 +45,8 @@ ROWS = [
 def test_ranked_by_the_mean_over_seeds():
     cells = rank_cells(frame(ROWS), "val_loss")
     assert list(cells.columns) == [
-        "cell", "optimizer.lr", "mean", "std", "sem",
-        "seeds", "diverged", "rank", "chance", "more_seeds", "tied"
+        "cell", "optimizer.lr", "mean", "std", "sem", "examples_sem", "error", "low", "high",
+        "seeds", "diverged", "rank", "p", "more_seeds", "tied"
     ]  # fmt: skip
     assert cells["cell"].tolist() == [5, 0, 2, 7]
     assert cells["optimizer.lr"].tolist() == [0.3, 0.1, 0.2, 0.4]
@@ -55,10 +55,8 @@ def test_ranked_by_the_mean_over_seeds():
     np.testing.assert_allclose(cells["sem"], [0.25, 1.0, np.nan, np.nan])
     assert cells["seeds"].tolist() == [2, 2, 2, 2]
     assert cells["diverged"].tolist() == [0, 0, 1, 2]
-    # No two of these cells share a seed.
-    assert cells["chance"].isna().all()
+    assert cells["p"].between(0.0, 1.0).all()
     assert cells["more_seeds"].dtype == "Int64"
-    assert cells["more_seeds"].isna().all()
 
 
 def test_another_metric_is_reported_and_ranks_nothing():
@@ -66,10 +64,10 @@ def test_another_metric_is_reported_and_ranks_nothing():
     plain = rank_cells(trials, "val_loss")
     other = np.float32([8, 4, 7, np.nan, 1, 2, np.nan, np.nan])
     cells = rank_cells(trials.assign(final_test_loss=other), "val_loss", report="test_loss")
-    assert list(cells.columns) == [*plain.columns, "test_loss", "test_loss_sem"]
+    assert list(cells.columns) == [*plain.columns, "test_loss", "test_loss_error"]
     pd.testing.assert_frame_equal(cells[plain.columns], plain)
     np.testing.assert_allclose(cells["test_loss"], [1.5, 6.0, 7.0, np.nan])
-    np.testing.assert_allclose(cells["test_loss_sem"], [0.5, 2.0, np.nan, np.nan])
+    np.testing.assert_allclose(cells["test_loss_error"], [0.5, 2.0, np.nan, np.nan])
     with pytest.raises(KeyError, match=r"no metric 'test_accuracy': this sweep recorded val_loss"):
         rank_cells(trials, "val_loss", report="test_accuracy")
 
@@ -82,9 +80,9 @@ def test_more_accuracy_is_better():
 def test_a_metric_that_counts_no_examples_has_no_step(metric, tied):
     """Two values are a step of an accuracy apart, which may be one example's; R2 has no such step."""
     rows = [(cell, 0.1, "ok", value) for cell, value in ((0, 0.5), (0, 0.5), (1, 0.1), (1, 0.1))]
-    cells = rank_cells(frame(rows, metric).assign(seed=[0, 1, 0, 1]), metric)
+    others = {"seed": [0, 1, 0, 1], "final_train_loss": [0.1, 0.2, 0.3, 0.4]}
+    cells = rank_cells(frame(rows, metric).assign(**others), metric)
     assert cells["tied"].tolist() == [tied, tied]
-    assert cells["chance"].iloc[1] == (pytest.approx(0.91, abs=0.01) if tied else 1.0)
 
 
 def test_equal_cells_stay_in_order():
@@ -124,14 +122,13 @@ def test_no_cell_makes_the_columns_of_luck_fail(drawn, metric):
     trials = frame([(cell, cell / 10, status, value) for cell, status, value in drawn], metric)
     trials["seed"] = trials.groupby("cell").cumcount()
     cells = rank_cells(trials, metric)
-    assert np.isnan(cells["chance"].iloc[0])
-    assert cells["chance"].dropna().between(0.0, 1.0).all()
+    assert cells["p"].dropna().between(0.0, 1.0).all()
     assert (cells["more_seeds"].dropna() >= 0).all()
-    told = cells["chance"] >= required_confidence(len(cells))
+    told = cells["p"] <= 0.05
     assert (cells.loc[told, "more_seeds"] == 0).all()
     assert not (cells.loc[~told, "more_seeds"] == 0).fillna(False).any()
     assert isinstance(describe_lead(cells), str)
-    assert tied_with_best(cells).dtype == bool
+    assert cells["tied"].dtype == bool
 
 
 def test_one_trial_and_no_axes():

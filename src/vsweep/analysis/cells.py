@@ -56,11 +56,11 @@ def rows_of(cells: pd.DataFrame) -> list[Row]:
 
 
 def score(row: Row, metric: str) -> str:
-    """Describe a cell's metric, mean ± standard error over its seeds, and how many seeds diverged."""
+    """Describe a cell's metric, mean ± standard error, and how many seeds diverged."""
     seeds, diverged = int(row["seeds"]), int(row["diverged"])
     if diverged == seeds:
         return "the seed diverges" if seeds == 1 else f"all {seeds} seeds diverge"
-    text = f"{metric} {format_with_error(row['mean'], row['sem'])}"
+    text = f"{metric} {format_with_error(row['mean'], row['error'])}"
     return f"{text}, {diverged}/{seeds} diverge" if diverged else text
 
 

@@ -50,6 +50,13 @@ def format_with_error(mean: float, sem: float) -> str:
     return format_value(mean) + ("" if pd.isna(sem) else f" ± {sem:.2g}")
 
 
+def format_p(value: float) -> str:
+    """Format a p-value to two decimals, or a smaller one as a bound."""
+    if pd.isna(value):
+        return "–"
+    return "<0.001" if value < 0.001 else f"{value:.3f}" if value < 0.095 else f"{value:.2f}"
+
+
 def format_bytes(n: float) -> str:
     """Format a number of bytes in KiB, MiB or GiB."""
     power = min(3, max(1, int(np.log2(max(n, 1)) // 10)))

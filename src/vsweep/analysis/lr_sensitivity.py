@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from vsweep.analysis.ranking import check_axis, check_comparable, rank_cells
-from vsweep.analysis.significance import prob_first_better, required_confidence, values_by_seed
-from vsweep.metrics import LR, axes_of, default_metric, final_values, higher_is_better, is_share
+from vsweep.analysis.ranking import arrange, check_axis, check_comparable, rank_cells
+from vsweep.analysis.significance import ALPHA, Results, compare, values_by_seed
+from vsweep.metrics import LR, axes_of, default_metric, final_values
 
 _LINES = ["by", "lr", "cell", "mean", "sem", "seeds", "diverged", "best", "same"]
 
@@ -21,9 +21,9 @@ def lr_lines(trials: pd.DataFrame, metric: str | None = None, by: str | None = N
     Returns:
         A row per cell of a line, sorted by `by` (the value, or "") and `lr`. `cell`, `mean`, `sem`, `seeds`
         and `diverged` are those of `rank_cells`. `best` is whether the cell is its line's best; no cell is if
-        all diverged. `same` is nullable boolean: whether the cell cannot be distinguished from its line's
-        best by the paired t-test (see `prob_first_better`), False if more of its seeds diverged, NA if fewer
-        than two seeds are shared. Values with fewer than two positive learning rates are left out.
+        all diverged. `same` is nullable boolean: whether the cell may be the truly best one of its line (see
+        `vsweep.analysis.significance`), NA if there are too few seeds to say. Values with fewer than two
+        positive learning rates are left out.
 
     Raises:
         KeyError: If there is no such axis or metric, or the learning rate does not vary.
@@ -49,27 +49,18 @@ def lr_lines(trials: pd.DataFrame, metric: str | None = None, by: str | None = N
     lines = cells[cells["line"].isin(best["line"])]
     lines = lines[lines.groupby("line")["lr"].transform("size") > 1]
     lines = lines.assign(best=lines["cell"].isin(best["cell"]) & lines["mean"].notna())
-    values = values_by_seed(trials, final_values(trials, metric), lines["cell"].tolist())
-    lines = lines.assign(same=_same_as_best(lines, values, metric))
+    lines = lines.assign(same=_same_as_best(lines, arrange(trials, lines, metric)))
     return lines.sort_values(["by", "lr"], ignore_index=True)[_LINES]
 
 
-def _same_as_best(lines: pd.DataFrame, values: np.ndarray, metric: str) -> pd.Series:
-    """Return which cells cannot be distinguished from their line's best, nullable boolean.
-
-    Args:
-        lines: Cells, the best of each line before the others.
-        values: Float64 `(cells, seeds)`, NaN where a trial diverged.
-        metric: The metric.
-    """
+def _same_as_best(lines: pd.DataFrame, results: Results) -> pd.Series:
+    """Return which cells may be the truly best ones of their lines, nullable boolean; results: the cells'."""
     same = pd.array([pd.NA] * len(lines), "boolean")
-    diverged, best = lines["diverged"].to_numpy(), lines["best"].to_numpy()
-    higher = higher_is_better(metric)
-    for rows in lines.groupby("line").indices.values():
-        chance, _ = prob_first_better(values[rows], higher=higher, counts=is_share(metric))
-        known = ~np.isnan(chance)
-        same[rows[known]] = chance[known] < required_confidence(len(rows))
-        same[rows[diverged[rows] > diverged[rows[0]]]] = False
+    best = lines["best"].to_numpy()
+    for rows in map(np.asarray, lines.groupby("line").indices.values()):
+        p = compare(results.of(rows)).p
+        known = ~np.isnan(p)
+        same[rows[known]] = p[known] > ALPHA
     same[best] = True
     return pd.Series(same, lines.index)
 

@@ -125,7 +125,7 @@ def pairs(trials: pd.DataFrame, cells: pd.DataFrame, x: str, y: str, metric: str
         metric: The metric that ranks.
 
     Returns:
-        `x` and `y`; of the best cell `best` (its mean over seeds), `sem`, `cell` and `best_diverged` (the
+        `x` and `y`; of the best cell `best` (its mean over seeds), `error`, `cell` and `best_diverged` (the
         number of its diverged seeds); `median`, over cells, of their means, where a cell whose seeds all
         diverged is worse than any other, NaN if that is the median; `cells` and `trials`, their numbers; and
         `diverged`, the share of the trials that did.
@@ -138,7 +138,9 @@ def pairs(trials: pd.DataFrame, cells: pd.DataFrame, x: str, y: str, metric: str
     check_comparable(trials, metric, x, y)
     worst = -np.inf if higher_is_better(metric) else np.inf
     ranked = cells.dropna(subset=[x, y]).assign(_mean=lambda table: table["mean"].fillna(worst))
-    table = ranked.drop_duplicates([x, y]).set_index([x, y])[["mean", "sem", "cell", "diverged"]].sort_index()
+    table = (
+        ranked.drop_duplicates([x, y]).set_index([x, y])[["mean", "error", "cell", "diverged"]].sort_index()
+    )
     table = table.rename(columns={"mean": "best", "diverged": "best_diverged"})
     grouped = ranked.groupby([x, y])
     median = grouped["_mean"].median()

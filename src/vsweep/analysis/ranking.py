@@ -8,7 +8,14 @@ import pandas as pd
 
 from vsweep.analysis.labels import cell_label, format_value, format_with_error
 from vsweep.analysis.minima import is_function
-from vsweep.analysis.significance import prob_first_better, tied_with_best, values_by_seed
+from vsweep.analysis.significance import (
+    ALPHA,
+    Results,
+    compare,
+    interval,
+    smallest_step,
+    values_by_seed,
+)
 from vsweep.metrics import (
     axes_of,
     default_metric,
@@ -17,6 +24,7 @@ from vsweep.metrics import (
     higher_is_better,
     is_parameter,
     is_share,
+    part_values,
     preferred_metric,
     strata,
     stratum_of,
@@ -86,11 +94,13 @@ def rank_cells(trials: pd.DataFrame, metric: str | None = None, report: str | No
 
     Returns:
         A row per cell with the columns `cell`, the axes, `mean`, `std` (over seeds, n - 1; NaN for one seed),
-        `sem` (the standard error of the mean, `std / sqrt n`), `seeds`, `diverged`, `rank` (from 1, among the
-        cells that can be compared), `chance` (the probability that the first of these is better than this
-        one), `more_seeds` (the number of further seeds that would separate them; 0 where they are separated),
-        see `prob_first_better`, and `tied` (see `tied_with_best`). `report` adds a column of its name and
-        `<report>_sem`.
+        `sem` (the standard error over seeds, `std / sqrt n`; NaN where seeds cannot differ), `examples_sem`
+        (the standard error over the held-out examples; NaN where it is not known), `error` (the standard
+        error of both), `low` and `high` (a 95 % interval), `seeds`, `diverged`, `rank` (from 1, among the
+        cells that can be compared), `p` (the p-value of the hypothesis that the cell is the best of these,
+        see `vsweep.analysis.significance`), `more_seeds` (the number of further seeds that would separate it
+        from the first; 0 where it is separated), and `tied` (whether the cell may be the best: `p` above
+        0.05, or the first). `report` adds a column of its name and `<report>_error`.
 
     Raises:
         KeyError: If a metric was not recorded.
@@ -100,6 +110,9 @@ def rank_cells(trials: pd.DataFrame, metric: str | None = None, report: str | No
     grouped = trials.assign(_value=values, _diverged=trials["status"] == "diverged").groupby("cell")
     cells = grouped[axes_of(trials)].first() if axes_of(trials) else pd.DataFrame(index=grouped.size().index)
     cells[["mean", "std", "sem"]] = grouped["_value"].agg(["mean", "std", "sem"])
+    fixed = fixed_cells(trials)
+    cells["sem"] = cells["sem"].mask(cells.index.isin(fixed))
+    cells = cells.join(errors(trials, metric, fixed))
     cells["seeds"], cells["diverged"] = grouped.size(), grouped["_diverged"].sum()
     higher = higher_is_better(metric)
     cells = cells.reset_index()
@@ -112,30 +125,127 @@ def rank_cells(trials: pd.DataFrame, metric: str | None = None, report: str | No
         ignore_index=True,
         kind="stable",
     )
-    by_seed = values_by_seed(trials, values, cells["cell"].tolist())
-    parts = [_compare(part, by_seed[part.index], metric) for _, part in cells.groupby("_stratum")]
+    results = arrange(trials, cells, metric)
+    parts = [_compare(part, results.of(part.index)) for _, part in cells.groupby("_stratum")]
     cells = pd.concat(parts).drop(columns="_stratum")
     if report is not None:
         other = trials.assign(_value=final_values(trials, report)).groupby("cell")["_value"]
-        cells[[report, f"{report}_sem"]] = other.agg(["mean", "sem"]).loc[cells["cell"]].to_numpy()
+        cells[report] = other.mean().loc[cells["cell"]].to_numpy()
+        error = errors(trials, report, fixed)["error"]
+        cells[f"{report}_error"] = error.loc[cells["cell"]].to_numpy()
     return cells
 
 
-def _compare(cells: pd.DataFrame, by_seed: np.ndarray, metric: str) -> pd.DataFrame:
-    """Compare ranked cells with the first of them, by their values `(cells, seeds)`."""
-    higher, counts = higher_is_better(metric), is_share(metric)
-    chance, more = prob_first_better(by_seed, higher=higher, counts=counts)
-    numbers = pd.array(more, "Float64").astype("Int64")
-    compared = cells.assign(rank=np.arange(1, len(cells) + 1), chance=chance, more_seeds=numbers)
-    return compared.assign(tied=tied_with_best(compared))
+def _compare(cells: pd.DataFrame, results: Results) -> pd.DataFrame:
+    """Compare ranked cells with the best of them."""
+    p, more = compare(results)
+    more_seeds = pd.array(more, "Float64").astype("Int64")
+    tied = p > ALPHA
+    # The first is among those that may be the best, if there are others.
+    tied[0] = tied[1:].any()
+    return cells.assign(rank=np.arange(1, len(cells) + 1), p=p, more_seeds=more_seeds, tied=tied)
+
+
+def arrange(trials: pd.DataFrame, cells: pd.DataFrame, metric: str) -> Results:
+    """Return the results of cells, with `cell`, `seeds` and `diverged`, for tests."""
+    sign = 1.0 if higher_is_better(metric) else -1.0
+    numbers = cells["cell"].tolist()
+    by_seed = values_by_seed(trials, final_values(trials, metric), numbers)
+    parts = _mean_parts(trials, metric)
+    return Results(
+        sign * by_seed,
+        cells["seeds"].to_numpy(np.int64),
+        cells["diverged"].to_numpy(np.int64),
+        None if parts is None else sign * parts.reindex(numbers).to_numpy(np.float64),
+        smallest_step(by_seed) if is_share(metric) else 0.0,
+        np.isin(numbers, fixed_cells(trials)),
+    )
+
+
+def _mean_parts(trials: pd.DataFrame, metric: str) -> pd.DataFrame | None:
+    """Return the mean over seeds of each cell's values without each group of held-out examples."""
+    parts = part_values(trials, metric)
+    if parts is None:
+        return None
+    return pd.DataFrame(parts, trials.index).where(trials["status"] == "ok").groupby(trials["cell"]).mean()
+
+
+def fixed_cells(trials: pd.DataFrame) -> np.ndarray:
+    """Return the numbers of the cells whose seeds cannot differ: all their final values are the same."""
+    names = [name for name in map(str, trials) if name.startswith("final_")]
+    grouped = trials.groupby("cell")
+    least, most = grouped[names].min(), grouped[names].max()
+    same = ((least == most) | least.isna()).all(axis=1)
+    several = (grouped.size() > 1) & (trials["status"] == "ok").groupby(trials["cell"]).all()
+    return np.asarray(same.index[same & several])
+
+
+def errors(trials: pd.DataFrame, metric: str, fixed: np.ndarray) -> pd.DataFrame:
+    """Return how sure the mean of each cell is, indexed by `cell`.
+
+    Seeds and held-out examples are two random factors that cross, so the variance of a mean over both is the
+    sum of those over each, less that of their interaction, which both include (Searle, Casella and McCulloch
+    1992). The variances over examples are the jackknife's, which leaves out one group at a time.
+
+    Returns:
+        `examples_sem`, `error`, `low` and `high`, see `rank_cells`.
+    """
+    values = final_values(trials, metric)
+    grouped = values.groupby(trials["cell"])
+    mean, count = grouped.mean(), grouped.count()
+    over_seeds = (grouped.var() / count).mask(mean.index.isin(fixed), 0.0)
+    step = smallest_step(values.to_numpy()) if is_share(metric) else 0.0
+    parts = part_values(trials, metric)
+    dofs = (count - 1.0).clip(lower=1.0)
+    if parts is None:
+        over_examples, total = pd.Series(np.nan, mean.index), over_seeds
+    else:
+        own = pd.DataFrame(parts, trials.index).where(values.notna())
+        groups = parts.shape[1]
+        of_cells = own.groupby(trials["cell"]).mean()
+        over_examples = (groups - 1) * of_cells.var(axis=1, ddof=0)
+        apart = own - of_cells.loc[trials["cell"]].to_numpy()
+        both = ((groups - 1) * apart.var(axis=1, ddof=0)).groupby(trials["cell"]).sum()
+        both = both / ((count - 1.0).clip(lower=1.0) * count)
+        known = over_seeds.fillna(0.0)
+        total = (known + over_examples - both).clip(lower=np.fmax(known, over_examples))
+        dofs = total**2 / (known**2 / dofs + over_examples**2 / (groups - 1))
+    error = pd.Series(np.sqrt(total))
+    if parts is None:
+        error = error.mask(error == 0.0)
+    low, high = interval(mean.to_numpy(), error.to_numpy(), pd.Series(dofs).to_numpy(), step)
+    if parts is not None and step:
+        # Examples that all have the same outcome have an error, too (Agresti and Coull 1998).
+        share = (mean + 2.0 * step) / (1.0 + 4.0 * step)
+        least = share * (1.0 - share) * step
+        over_examples = over_examples.clip(lower=least)
+        error = pd.Series(np.sqrt(total.clip(lower=least)))
+    examples = np.sqrt(over_examples)
+    return pd.DataFrame({"examples_sem": examples, "error": error, "low": low, "high": high}, mean.index)
 
 
 def is_seedless(trials: pd.DataFrame, cells: pd.DataFrame) -> bool:
     """Return whether all seeds of every cell give the same result, as where training starts from zeros."""
     known = cells["std"].dropna()
     partly = (cells["diverged"] > 0) & (cells["diverged"] < cells["seeds"])
+    alike = np.isin(cells.loc[known.index, "cell"], fixed_cells(trials)).all()
     # Descents of a function that have no deviation are of one seed, or all diverge.
-    return not known.any() and not partly.any() and (not known.empty or is_function(trials))
+    return bool(alike) and not partly.any() and (not known.empty or is_function(trials))
+
+
+def describe_errors(cells: pd.DataFrame) -> str:
+    """Say what the standard errors of cells cover; return nothing where none is known."""
+    known = cells[cells["error"].notna() & cells["mean"].notna()]
+    if known.empty:
+        return ""
+    first = known.iloc[0]
+    sources = [
+        (f"seeds ({first['sem']:.2g} for the best cell)", pd.notna(first["sem"])),
+        (f"held-out examples ({first['examples_sem']:.2g})", pd.notna(first["examples_sem"])),
+    ]
+    named = " and over ".join(source for source, is_known in sources if is_known)
+    missing = "" if sources[1][1] else ", not over held-out examples"
+    return f"± is the standard error over {named}{missing}" if named else ""
 
 
 def describe_seedless(trials: pd.DataFrame) -> str:
@@ -195,8 +305,8 @@ def best_cell(trials: pd.DataFrame, metric: str | None = None, report: str | Non
             which have no part in choosing.
 
     Returns:
-        The first row of `rank_cells`, except that `chance` is the probability that the cell is really better
-        than the second one; NaN where there is no second cell, or one seed.
+        The first row of `rank_cells`, except that `p` and `more_seeds` are those of the second cell: the
+        p-value of the hypothesis that it is the best; NaN where there is no second cell, or one seed.
 
     Raises:
         KeyError: If a metric was not recorded.
@@ -211,7 +321,7 @@ def best_cell(trials: pd.DataFrame, metric: str | None = None, report: str | Non
     cells = rank_cells(trials, metric, report or test_metric(trials, metric))
     first = cells.astype(object).iloc[0].copy()
     several = len(cells) > 1
-    first["chance"] = cells["chance"].iloc[1] if several else np.nan
+    first["p"] = cells["p"].iloc[1] if several else np.nan
     first["more_seeds"] = cells["more_seeds"].iloc[1] if several else pd.NA
     return first
 
@@ -240,7 +350,7 @@ def describe_test(trials: pd.DataFrame, metric: str) -> str:
     best = best_cell(trials, metric)
     if name is None or pd.isna(best[name]):
         return ""
-    value = format_with_error(best[name], best[f"{name}_sem"])
+    value = format_with_error(best[name], best[f"{name}_error"])
     return f"test set: the best cell has {name} {value}; these examples had no part in choosing it"
 
 

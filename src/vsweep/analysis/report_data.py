@@ -39,6 +39,8 @@ class ReportData:
         self.axes = varied_axes(self.trials)
         self.names = short_axis_names(self.axes)
         self.is_seedless = is_seedless(self.trials, self.cells)
+        # Cells without luck are compared over the held-out examples, where these are known.
+        self.is_compared = bool(self.cells["p"].notna().any())
         self.diverged = int((self.trials["status"] == "diverged").sum())
 
     @cached_property

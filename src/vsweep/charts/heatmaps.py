@@ -75,7 +75,7 @@ def _hover_texts(table: pd.DataFrame, x: str, y: str, metric: str) -> list[str]:
 
 
 def _best_and_median(row: Row, metric: str) -> str:
-    best = format_with_error(row["best"], row["sem"])
+    best = format_with_error(row["best"], row["error"])
     if row["cells"] == 1:
         return f"{metric}: {best}"
     median = format_value(row["median"])

@@ -8,7 +8,7 @@
     return new bytes[kind](raw.buffer);
   };
   const cells = {
-    number: unpacked(data.cell), mean: unpacked(data.mean), sem: unpacked(data.sem),
+    number: unpacked(data.cell), mean: unpacked(data.mean), error: unpacked(data.error),
     seeds: unpacked(data.seeds), diverged: unpacked(data.diverged),
     rank: unpacked(data.rank), ranked: unpacked(data.ranked),
     axes: data.axes.map((axis) => ({ ...axis, place: unpacked(axis.place) })),
@@ -39,7 +39,7 @@
   const nameOf = (row) => varied.filter((axis) => axis.values[axis.place[row]] !== "–")
     .map((axis) => `${axis.name}=${axis.values[axis.place[row]]}`).join(" ") || "the one cell";
   const scoreOf = (row) => {
-    const error = Number.isNaN(cells.sem[row]) ? "" : ` ± ${Number(cells.sem[row].toPrecision(2))}`;
+    const error = Number.isNaN(cells.error[row]) ? "" : ` ± ${Number(cells.error[row].toPrecision(2))}`;
     const value = Number.isNaN(cells.mean[row]) ? "no value" : short(cells.mean[row]) + error;
     return `place ${cells.rank[row]} of ${cells.ranked[row]}: ${data.metric} ${value}, ${cells.diverged[row]} of ${cells.seeds[row]} seeds diverged`;
   };

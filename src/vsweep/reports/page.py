@@ -162,7 +162,8 @@ def cell_data(sweep: StoredSweep, cells: pd.DataFrame) -> dict[str, Any]:
     """
     # The number of cells that each is ranked among.
     cells = cells.assign(ranked=cells.groupby((cells["rank"] == 1).cumsum())["rank"].transform("size"))
-    kinds = dict.fromkeys(["cell", "seeds", "diverged", "rank", "ranked"], "i4") | {"mean": "f8", "sem": "f8"}
+    kinds = dict.fromkeys(["cell", "seeds", "diverged", "rank", "ranked"], "i4")
+    kinds |= {"mean": "f8", "error": "f8"}
     names = short_axis_names(axes_of(sweep.trials))
     return {
         **{column: packed(cells[column], kind) for column, kind in kinds.items()},

@@ -11,12 +11,13 @@ from vsweep.analysis.axis_scale import heatmap_pairs, plottable_axes
 from vsweep.analysis.cells import Row, rows_of
 from vsweep.analysis.convergence import curves_of, downsample_steps
 from vsweep.analysis.importance import describe
-from vsweep.analysis.labels import cell_label, format_value, format_with_error
+from vsweep.analysis.labels import cell_label, format_p, format_value, format_with_error
 from vsweep.analysis.lr_sensitivity import best_lr, lr_lines, lr_sensitivity
 from vsweep.analysis.marginals import heat_map
 from vsweep.analysis.ranking import (
     describe_baseline,
     describe_divergence,
+    describe_errors,
     describe_seedless,
     describe_strata,
     describe_test,
@@ -62,6 +63,7 @@ def best(data: ReportData) -> Iterator[Content]:
         texts = (
             _sentence(describe_strata(data.trials, metric), [metric]),
             _describe_lead(data) if len(firsts) == 1 else "",
+            _sentence(describe_errors(data.cells)),
             _sentence(describe_baseline(data.sweep, metric, cells)),
             _sentence(describe_test(data.sweep.trials, metric)),
         )
@@ -73,8 +75,9 @@ def _describe_first(data: ReportData, first: Row) -> Iterator[str]:
     name = cell_label(first, data.axes) or "The one cell"
     own = data.trials[data.trials["cell"] == first["cell"]]
     n = int(final_values(own, data.metric).notna().sum())
-    over = f"the mean ± standard error over {n} seeds" if n > 1 else "for one seed"
-    yield f"{name}: {data.metric} {format_with_error(first['mean'], first['sem'])} at the last step, {over}."
+    over = f"the mean over {n} seeds" if n > 1 else "for one seed"
+    value = format_with_error(first["mean"], first["error"])
+    yield f"{name}: {data.metric} {value} at the last step, {over}."
     if first["diverged"]:
         yield f"{first['diverged']} of its {first['seeds']} seeds diverged."
 
@@ -86,7 +89,8 @@ def _describe_lead(data: ReportData) -> str:
     if data.is_seedless:
         ties = int((data.cells["mean"] == data.cells["mean"].iloc[0]).sum())
         shared = f", and {ties:,} cells share the best value" if ties > 1 else ""
-        return _sentence(describe_seedless(data.trials) + shared)
+        text = _sentence(describe_seedless(data.trials) + shared)
+        return f"{text} {_sentence(significance.describe_lead(data.cells))}" if data.is_compared else text
     return _sentence(significance.describe_lead(data.cells))
 
 
@@ -96,27 +100,24 @@ def _table(data: ReportData) -> Rows:
         [
             str(row["rank"]),
             *(format_value(row[axis]) for axis in data.axes),
-            format_with_error(row["mean"], row["sem"]),
+            format_with_error(row["mean"], row["error"]),
             f"{row['diverged']}/{row['seeds']}",
-            "" if data.is_seedless or pd.isna(row["chance"]) else _probability(row["chance"]),
-            "≈" if row["tied"] and not data.is_seedless else "",
+            "" if row["rank"] == 1 or pd.isna(row["p"]) else format_p(row["p"]),
+            "≈" if row["tied"] else "",
         ]
         for row in rows_of(shown)
     ]
     cells = f"{len(data.cells):,} cells"
     title = f"The best {len(shown)} of {cells}" if len(data.cells) > len(shown) else "All cells"
     note = (
-        "P(worse) is the probability that a cell is really worse than the first, by the paired t-test over "
-        "seeds; ≈ marks the cells that are statistically tied with the first, allowing for its choice among "
-        "all (Bonferroni, 95 %). A cell of which fewer seeds diverged comes first."
+        "p is the p-value of the hypothesis that a cell is the best, for all cells together (Bonferroni): "
+        "it is worse than another in mean, in mean seed by seed, or in how often it diverges. ≈ marks the "
+        "cells that may be the best: the truly best one is among them with 95 % confidence. A cell of which "
+        "fewer seeds diverged comes first."
     )
     axes = [data.names[axis] for axis in data.axes]
-    columns = ["", *axes, f"{data.metric}, mean ± se", "diverged", "P(worse)", "≈"]
+    columns = ["", *axes, f"{data.metric}, mean ± se", "diverged", "p", "≈"]
     return Rows(title, columns, rows, shown["cell"].tolist(), note)
-
-
-def _probability(chance: float) -> str:
-    return "> 0.999" if chance > 0.999 else f"{chance:.3f}"
 
 
 def matters(data: ReportData) -> Iterator[Content]:

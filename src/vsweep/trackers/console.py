@@ -25,6 +25,7 @@ from rich.text import Text
 from vsweep.analysis.labels import (
     format_bytes,
     format_count,
+    format_p,
     format_value,
     format_with_error,
     short_axis_names,
@@ -33,6 +34,7 @@ from vsweep.analysis.minima import describe_ends
 from vsweep.analysis.ranking import (
     describe_baseline,
     describe_divergence,
+    describe_errors,
     describe_seedless,
     describe_strata,
     describe_test,
@@ -52,7 +54,7 @@ _ROWS, _ALL = 5, 16
 _WIDTH = 110
 # A longer name or value is cut.
 _MOST_CHARACTERS = 120
-_CELL_COLUMNS = "mean ± se", "diverged", "P(worse)"
+_CELL_COLUMNS = "mean ± se", "diverged", "p"
 # A terminal that cannot redraw the bar gets a line this often.
 _LINE_EVERY_S = 10.0
 _REDRAW_EVERY_S = 0.5
@@ -189,7 +191,8 @@ class ConsoleTracker:
         lead = describe_lead(cells)
         if is_seedless(trials, cells):
             # A descent of one seed has no other to be compared with.
-            lead = describe_seedless(trials) if len(cells) < len(trials) else ""
+            seedless = describe_seedless(trials) if len(cells) < len(trials) else ""
+            lead = f"{seedless}; {lead}" if seedless and cells["p"].notna().any() else seedless
         for line in (
             # The origin of the data comes first.
             *(f"note: {data['note']}" for data in sweep.plan["data"].values() if data.get("note")),
@@ -200,6 +203,7 @@ class ConsoleTracker:
             "" if divergence or cells["mean"].notna().any() else f"no cell has a finite {metric}",
             describe_strata(trials, metric),
             lead,
+            describe_errors(cells),
             describe_baseline(sweep, metric, cells),
             describe_test(trials, metric),
             describe_verification(sweep.verified) if sweep.verified is not None else "",
@@ -209,28 +213,23 @@ class ConsoleTracker:
                 print_line(self.console, line)
 
     def _show_cells(self, sweep: StoredSweep, cells: pd.DataFrame) -> None:
-        """Show a table of the best cells: the metric's mean and standard error over seeds, and the ties."""
+        """Show a table of the best cells: the metric's mean and standard error, and which may be the best."""
         axes = varied_axes(sweep.trials)
         seedless = is_seedless(sweep.trials, cells)
-        tied, checked = (
-            (cells["tied"] & (not seedless)).tolist(),
-            (sweep.verified or {"trials": []})["trials"],
-        )
+        checked = (sweep.verified or {"trials": []})["trials"]
         chaotic = {trial["cell"] for trial in checked if trial["chaotic"]}
         columns = [*short_axis_names(axes).values(), *_CELL_COLUMNS]
         rows = []
-        for i, row in enumerate(cells.to_dict("records")):
+        for row in cells.to_dict("records"):
             mark = " chaotic" if row["cell"] in chaotic else ""
-            chance = (
-                ""
-                if row["rank"] == 1 or seedless
-                else "–"
-                if pd.isna(row["chance"])
-                else f"{row['chance']:.2f}"
-            )
+            is_told = row["rank"] > 1 and not (seedless and pd.isna(row["p"]))
+            p_value = format_p(row["p"]) if is_told else ""
             values = [format_value(row[axis]) for axis in axes]
-            values += [format_with_error(row["mean"], row["sem"]), f"{row['diverged']}/{row['seeds']}{mark}"]
-            rows.append([*values, chance + (" ≈" if tied[i] else "")])
+            values += [
+                format_with_error(row["mean"], row["error"]),
+                f"{row['diverged']}/{row['seeds']}{mark}",
+            ]
+            rows.append([*values, p_value + (" ≈" if row["tied"] else "")])
         if len(cells) == 1:
             # A single cell has no other to be compared with, so the last column is dropped.
             columns, rows = columns[:-1], [row[:-1] for row in rows]
