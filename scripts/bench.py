@@ -53,6 +53,7 @@ def program_of(case: tuple[str, str, int], trials: int, steps: int, devices: int
     spirals = {"rows": 400, "arms": 4, "noise": 0.05, "seed": 0} if data == "spirals" else {}
     fractions = {"val_fraction": 0.0, "test_fraction": 0.0}
     common = {"targets": "auto", "batch_size": None, **fractions, "split_seed": 0}
+    common |= {"splits": 1, "folds": None, "fold": None}
     common |= {"standardize": True, "stratify": False, "standardize_target": False}
     raw = {
         "data": {"name": data, **spirals, **common},

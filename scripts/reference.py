@@ -13,7 +13,7 @@ import yaml
 
 import vsweep
 from vsweep.config.choices import DataChoice, GroupChoice, ModelChoice
-from vsweep.config.schema import CHOICE_FIELDS, EVERY_DATASET, FIELDS, GROUPS, LIMITS, SWEEP_FIELDS
+from vsweep.config.schema import CHOICE_FIELDS, EVERY_DATASET, FIELDS, GROUPS, LIMITS, OF_SPLITS, SWEEP_FIELDS
 from vsweep.figures import Plots
 from vsweep.results import Tables
 
@@ -151,7 +151,7 @@ def _table(prefix: str, entries: list[tuple[str, Any, str]], *, choice: str = ""
 
 def _kind(path: str) -> str:
     """Say how the values of an axis over a field are compiled."""
-    if path not in FIELDS or path in LIMITS:
+    if path not in FIELDS or path in (*LIMITS, *OF_SPLITS):
         return ""
     group, _, key = path.partition(".")
     if group == "data" and key in EVERY_DATASET:

@@ -29,6 +29,9 @@ SAME_EXAMPLES = (
     "standardize",
     "standardize_target",
     "stratify",
+    "splits",
+    "folds",
+    "fold",
 )
 # The choice of a group that is a function of the user's own.
 OWN = "own"
@@ -78,6 +81,16 @@ def followers_of(trials: pd.DataFrame) -> list[str]:
     """Return the fields that follow axes in a table of trials, its columns between `cell` and `seed`."""
     columns = list(trials.columns)
     return [name for name in columns[columns.index("cell") + 1 : columns.index("seed")] if name != "split"]
+
+
+def replicates(trials: pd.DataFrame) -> pd.Series:
+    """Return the replicate of each trial in its cell, its split and seed, int64 numbers that rise with both.
+
+    The trials of one replicate are comparable between cells: they have the same examples and draws.
+    """
+    if "split" not in trials:
+        return trials["seed"]
+    return trials.groupby(["split", "seed"]).ngroup().rename("seed")
 
 
 def default_metric(trials: pd.DataFrame) -> str:

@@ -239,13 +239,14 @@ def test_own_functions_have_the_targets_as_they_are_beside_others_that_scale_the
 
 
 @pytest.mark.parametrize(
-    "axis", ["data.standardize=[true,false]", "data.val_fraction=[0.2,0.4]", "data.split_seed=[0,1]"]
+    "axis",
+    ["grid.data.standardize=[true,false]", "grid.data.val_fraction=[0.2,0.4]", "draws.data.split_seed=[0,1]"],
 )
 def test_losses_in_units_of_other_deviations_are_not_compared(tmp_path, axis):
     words = [
         "data=diabetes",
         "model=linear",
-        f"grid.{axis}",
+        axis,
         "metric=val_loss",
         "grid.optimizer.lr=[0.1,0.01]",
     ]
@@ -279,7 +280,7 @@ def test_seeds_of_which_some_diverge_differ():
 
 
 def test_losses_of_classes_are_compared_over_splits_and_models(tmp_path):
-    words = ["data=iris", "grid.data.split_seed=[0,1]", "metric=val_loss", "steps=3"]
+    words = ["data=iris", "draws.data.split_seed=[0,1]", "metric=val_loss", "steps=3"]
     made = sweep(tmp_path, *words, "grid.model=[logistic,own]", model=line)
     assert made.cells()["rank"].tolist() == [1, 2, 3, 4]
 
@@ -352,7 +353,7 @@ def test_where_a_loss_ranks_the_constant_guess_is_compared_by_a_score(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "axes", [["grid.data.split_seed=[0,1]", "steps=3"], ["grid.steps=[2,3]", "data.split_seed=${steps}"]]
+    "axes", [["draws.data.split_seed=[0,1]", "steps=3"], ["grid.steps=[2,3]", "data.split_seed=${steps}"]]
 )
 def test_splits_of_one_data_set_have_a_constant_guess(tmp_path, axes):
     made = sweep(tmp_path, "data=diabetes", "model=linear", *axes)

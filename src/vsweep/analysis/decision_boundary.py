@@ -11,7 +11,12 @@ import pandas as pd
 from scipy.special import expit
 
 from vsweep.analysis.cells import Row, ranked_trials, rows_of, score
-from vsweep.analysis.labels import cell_label, evenly_spaced_indices, format_with_error
+from vsweep.analysis.labels import (
+    cell_label,
+    evenly_spaced_indices,
+    format_with_error,
+    replicate_label,
+)
 from vsweep.analysis.predictions import ExampleData, ExamplePanels, Limits, example_data_for
 from vsweep.analysis.ranking import rank_cells, varied_axes
 from vsweep.metrics import LR, axes_of
@@ -68,7 +73,8 @@ def boundaries_of(sweep: StoredSweep) -> ExamplePanels[Boundary]:
         for (place, row), known in zip(places, logits, strict=True)
     ]
     caption = f"The color behind the examples is the probability of {examples.classes[1]}."
-    return ExamplePanels("Logistic regression: where the probability is 1/2", caption, panels, examples)
+    title = "Logistic regression: where the probability is 1/2"
+    return ExamplePanels(title, caption + examples.note, panels, examples)
 
 
 def _boundary(
@@ -114,15 +120,15 @@ def first_steps_of(sweep: StoredSweep, steps: int = 10) -> ExamplePanels[Steps]:
         if logits is None or len(curve) <= min(steps, records["step"].max()):
             needs = "train the sweep with record_params=true and record_every=1"
             raise KeyError(f"the parameters of every step were not recorded: {needs}")
-        logits = _on_raw_features(logits, examples)
-        name = f"{cell_label(trial, varied_axes(trials))} seed={trial['seed']}".strip()
+        logits = _on_raw_features(logits, examples, np.full(len(logits), trial.get("split", 0)))
+        name = f"{cell_label(trial, varied_axes(trials))} {replicate_label(trial)}".strip()
         diverged = "" if trial["status"] == "ok" else f"diverges at step {trial['diverged_at']}"
         lines = [name, diverged, *describe_hidden(logits, examples.limits, "step")]
         panels.append(Steps(lines, [line_ends(logit, examples.limits) for logit in logits]))
     rates = " for each learning rate" if len(cells) > 1 else ""
     choice = f"The best seed of the best cell{rates} is shown. " if len(trials) > 1 else ""
     title = "Logistic regression: where the probability is 1/2 after each of the first steps"
-    return ExamplePanels(title, f"{choice}Step 0 is before any update.", panels, examples)
+    return ExamplePanels(title, f"{choice}Step 0 is before any update.{examples.note}", panels, examples)
 
 
 def _logistic(sweep: StoredSweep, name: str) -> tuple[ExampleData, pd.DataFrame, pd.DataFrame]:
@@ -148,12 +154,13 @@ def _final_logits(
     Returns:
         The logits, `(known, 3)`, and whether each trial did not diverge, bool `(known,)`.
     """
-    ok, logits = (trials["status"] == "ok").to_numpy(), _recorded_logits(trials, "final_param.")
+    logits = _recorded_logits(trials, "final_param.")
     if logits is None:
         stored = [_kept_logit(sweep, int(trial)) for trial in trials["trial"]]
-        ok = ok[[logit is not None for logit in stored]]
+        trials = trials[[logit is not None for logit in stored]]
         logits = np.reshape([logit for logit in stored if logit is not None], (-1, 3))
-    return _on_raw_features(logits, examples), ok
+    splits = trials["split"].to_numpy() if "split" in trials else np.zeros(len(trials), np.int64)
+    return _on_raw_features(logits, examples, splits), (trials["status"] == "ok").to_numpy()
 
 
 def _kept_logit(sweep: StoredSweep, trial: int) -> np.ndarray | None:
@@ -182,11 +189,18 @@ def _recorded_logits(frame: pd.DataFrame, prefix: str) -> np.ndarray | None:
         return values if len(names) == 3 else values[:, 3:] - values[:, :3]
 
 
-def _on_raw_features(logits: np.ndarray, examples: ExampleData) -> np.ndarray:
-    """Convert logits for standardized features, `(rows, 3)`, to logits for the original features."""
+def _on_raw_features(logits: np.ndarray, examples: ExampleData, splits: np.ndarray) -> np.ndarray:
+    """Convert logits for standardized features, `(rows, 3)`, to logits for the original features.
+
+    Args:
+        logits: Float64 `(rows, 3)`.
+        examples: The data.
+        splits: Int64 `(rows,)`, the split by which features were standardized.
+    """
+    moments = np.asarray([examples.moments[split] for split in splits.tolist()]).reshape(-1, 2, 2)
     with np.errstate(invalid="ignore", over="ignore"):
-        w = logits[:, :2] / examples.std
-        return np.column_stack([w, logits[:, 2] - w @ examples.mean])
+        w = logits[:, :2] / moments[:, 1]
+        return np.column_stack([w, logits[:, 2] - (w * moments[:, 0]).sum(axis=1)])
 
 
 def line_ends(logit: np.ndarray, limits: Sequence[Limits]) -> np.ndarray | None:

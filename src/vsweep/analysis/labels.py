@@ -21,6 +21,11 @@ def cell_label(row: Mapping[str, Any], axes: Sequence[str]) -> str:
     return " ".join(f"{names[axis]}={format_value(row[axis])}" for axis in axes if pd.notna(row[axis]))
 
 
+def replicate_label(row: Mapping[str, Any]) -> str:
+    """Label a trial of a cell by its seed, and by its split if there are several: `split=1 seed=3`."""
+    return " ".join(f"{name}={row[name]}" for name in ("split", "seed") if name in row)
+
+
 def short_axis_names(axes: Sequence[str]) -> dict[str, str]:
     """Name each axis by the last part of its path, or by its path if two axes share the last part."""
     last = [axis.rpartition(".")[2] for axis in axes]

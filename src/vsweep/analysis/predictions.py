@@ -27,8 +27,8 @@ class ExampleData:
         columns: The columns of the features in this table.
         features: The names of the features.
         classes: The names of the classes; none for numbers.
-        mean: The mean by which each feature is standardized.
-        std: The standard deviation by which it is standardized.
+        moments: The mean and the standard deviation by which each feature is standardized, float64
+            `(2, features)`, by the number of the split.
         fresh: Whether each step draws examples of its own.
     """
 
@@ -36,14 +36,19 @@ class ExampleData:
     columns: tuple[str, ...]
     features: tuple[str, ...]
     classes: tuple[str, ...]
-    mean: np.ndarray
-    std: np.ndarray
+    moments: dict[int, np.ndarray]
     fresh: bool = False
 
     @cached_property
     def limits(self) -> tuple[Limits, ...]:
         """The range of each feature in a picture: all examples, and a margin."""
         return tuple(with_margin(self.examples[name].to_numpy(float)) for name in self.columns)
+
+    @property
+    def note(self) -> str:
+        """The sentence of a caption on splits, if there are several."""
+        text = " The examples are held out as in split 0, and each model as its own split has it."
+        return text if len(self.moments) > 1 else ""
 
     def part(self, *, train: bool) -> pd.DataFrame:
         """Return the examples that are trained on, or those that are held out."""
@@ -78,9 +83,10 @@ def example_data_for(sweep: StoredSweep, name: str, features: int, targets: str)
     Raises:
         KeyError: If the sweep has other data, or several data sets.
     """
-    record, *others = sweep.plan["data"].values()
+    splits, *others = sweep.data_sets
     if others:
         raise KeyError(f"{name} shows one data set, and this sweep has {1 + len(others)}")
+    record = splits[0]
     names, classes = tuple(record["features"]), tuple(record["classes"])
     suitable = {"numbers": not classes, "classes": bool(classes), "two classes": len(classes) == 2}
     if len(names) != features or not suitable[targets]:
@@ -88,10 +94,10 @@ def example_data_for(sweep: StoredSweep, name: str, features: int, targets: str)
         has = f"{has} over {format_count(len(names), 'feature')}"
         takes = f"{targets} over {format_count(features, 'feature')}"
         raise KeyError(f"{name} shows {takes}, and this sweep's data are {has}")
-    mean, std = np.asarray(record["mean"], float), np.asarray(record["std"], float)
+    moments = {one.get("split", 0): np.asarray([one["mean"], one["std"]], float) for one in splits}
     examples = sweep.examples
     columns = tuple(map(str, examples.columns[:features]))
-    return ExampleData(examples, columns, names, classes, mean, std, bool(record.get("fresh")))
+    return ExampleData(examples, columns, names, classes, moments, bool(record.get("fresh")))
 
 
 # The points along a single feature, and along each of two, at which a model is evaluated.
@@ -152,7 +158,7 @@ def fits_of(sweep: StoredSweep, by: str | None = None) -> ExamplePanels[FitPanel
         line = _least_squares(examples, trials[trials["cell"] == cell.row["cell"]], x)
         panels.append(FitPanel(cell.title, x, [predict(x[:, None]) for predict in cell.predictors], line))
     panels = panels or [FitPanel([], x, [], _least_squares(examples, trials, x))]
-    return ExamplePanels(title, caption, panels, examples)
+    return ExamplePanels(title, caption + examples.note, panels, examples)
 
 
 def regions_of(sweep: StoredSweep, by: str | None = None) -> ExamplePanels[RegionPanel]:
@@ -164,7 +170,7 @@ def regions_of(sweep: StoredSweep, by: str | None = None) -> ExamplePanels[Regio
     examples = example_data_for(sweep, "regions", 2, "classes")
     cells, title, caption = _select(sweep, "Decision regions", by, 1)
     panels = [RegionPanel(cell.title, _classes(examples, cell.predictors[0])) for cell in cells]
-    return ExamplePanels(title, caption, panels or [RegionPanel([], None)], examples)
+    return ExamplePanels(title, caption + examples.note, panels or [RegionPanel([], None)], examples)
 
 
 def _select(
@@ -231,7 +237,8 @@ def _least_squares(examples: ExampleData, trials: pd.DataFrame, x: np.ndarray) -
     if not {"least_squares_w", "least_squares_b"} <= set(trials):
         return None
     w, b = trials[["least_squares_w", "least_squares_b"]].iloc[0].to_numpy(float)
-    return w * (x - examples.mean[0]) / examples.std[0] + b
+    mean, std = examples.moments[int(trials["split"].iloc[0]) if "split" in trials else 0]
+    return w * (x - mean[0]) / std[0] + b
 
 
 class ParameterPanel(NamedTuple):

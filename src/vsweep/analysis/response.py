@@ -9,7 +9,7 @@ import pandas as pd
 
 from vsweep.analysis.labels import format_value
 from vsweep.analysis.ranking import varied_axes
-from vsweep.metrics import final_values, higher_is_better, strata, stratum_of
+from vsweep.metrics import final_values, higher_is_better, replicates, strata, stratum_of
 
 # The largest tensor.
 _MOST_ENTRIES = 2_000_000
@@ -68,14 +68,14 @@ def rank_response(trials: pd.DataFrame, metric: str) -> Response:
         raise KeyError("no axis varies")
     if np.ptp(ranks) == 0.0:
         raise KeyError("all trials have the same rank")
-    has_enough = 2 * trials.groupby("seed")["trial"].transform("size") >= trials["cell"].nunique()
+    has_enough = 2 * trials.groupby(replicates(trials))["trial"].transform("size") >= trials["cell"].nunique()
     trials, ranks = trials[has_enough], ranks[has_enough]
     if not varied_axes(trials):
         raise KeyError("too few cells are done with any one seed")
     codes, binned, drawn = _place(trials)
     if codes.empty:
         raise KeyError("no axis varies")
-    values = _scatter(codes, pd.factorize(trials["seed"], sort=True)[0], ranks)
+    values = _scatter(codes, pd.factorize(replicates(trials), sort=True)[0], ranks)
     missing = np.isnan(values).reshape(-1, values.shape[-1])
     usable = (missing.mean(axis=0) == 0.0) | ((~missing).sum(axis=0) >= _FEWEST_ENTRIES)
     if not usable.any():
@@ -114,7 +114,7 @@ def _place(trials: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...], bool]:
     Raises:
         KeyError: If too few combinations were trained, or there are too many.
     """
-    seeds, cells = trials["seed"].nunique(), trials["cell"].nunique()
+    seeds, cells = replicates(trials).nunique(), trials["cell"].nunique()
     drawn = False
     for bins in (None, *_BINS):
         codes, binned = _encode(trials, bins)

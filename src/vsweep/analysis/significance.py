@@ -26,6 +26,7 @@ from scipy.special import chdtrc, digamma, ndtri, polygamma, stdtr, stdtrit
 from scipy.stats import hypergeom
 
 from vsweep.analysis.labels import format_count
+from vsweep.metrics import replicates
 
 ALPHA = 0.05
 # The shares of the error that the tests of divergence, of means, and of paired means may make.
@@ -90,8 +91,8 @@ class Comparison(NamedTuple):
 
 
 def values_by_seed(trials: pd.DataFrame, values: pd.Series, cells: Sequence[int]) -> np.ndarray:
-    """Arrange the values of trials as float64 `(cells, seeds)`; NaN where a trial is missing."""
-    table = trials[["cell", "seed"]].assign(value=values.astype(float))
+    """Arrange the values of trials as float64 `(cells, replicates)`; NaN where a trial is missing."""
+    table = trials[["cell"]].assign(seed=replicates(trials), value=values.astype(float))
     wide = table[table["cell"].isin(cells)].pivot(index="cell", columns="seed", values="value")
     return wide.reindex(list(cells)).to_numpy(np.float64)
 

@@ -234,14 +234,19 @@ def loss_surface_of(sweep: StoredSweep) -> Panels[Landscape]:
     names = recorded_parameters(sweep.trials)
     if names != ["param.b", "param.w"] or "least_squares_w" not in sweep.trials:
         raise KeyError("expected a line of one feature: model=linear record_params=true, squared error")
-    if sweep.trials["least_squares_w"].nunique(dropna=False) > 1:
+    trials = sweep.trials
+    # Each split has training examples of its own, and so a surface of its own.
+    several = "split" in trials
+    trials = trials[trials["split"] == 0] if several else trials
+    if trials["least_squares_w"].nunique(dropna=False) > 1:
         raise KeyError("expected squared error on one data set, and some trials have others")
-    trials = sweep.trials[sweep.trials["status"] == "ok"]
+    trials = trials[trials["status"] == "ok"]
     if trials.empty:
         raise KeyError("all trials diverged")
     examples = example_data_for(sweep, "loss_surface", 1, "numbers")
     train = examples.part(train=True)
-    x = (train[examples.columns[0]].to_numpy() - examples.mean[0]) / examples.std[0]
+    mean, std = examples.moments[0]
+    x = (train[examples.columns[0]].to_numpy() - mean[0]) / std[0]
     best = trials[["least_squares_b", "least_squares_w"]].iloc[0].to_numpy(float)
 
     def value(points: np.ndarray) -> np.ndarray:
@@ -250,7 +255,8 @@ def loss_surface_of(sweep: StoredSweep) -> Panels[Landscape]:
 
     panels = [_loss_surface(sweep, title, part, best, value) for title, part in split_trials(trials, [LR])]
     title = "The squared error of a line on the training examples, and the descents on it"
-    return Panels(title, "Trials that diverged have no path.", panels)
+    caption = "Trials that diverged have no path." + " Split 0 is shown." * several
+    return Panels(title, caption, panels)
 
 
 def _loss_surface(

@@ -88,7 +88,8 @@ def trial_table(plan: Plan) -> Table:
     values = {axis.path: _column(grid.column(i))[row] for i, axis in enumerate(grid.axes)}
     # Columns behind the seed are axes, so the fields that follow axes come before it.
     followers = [grid.axes[i].path for i in grid.followers]
-    columns |= {path: values.pop(path) for path in followers} | {"seed": seed} | values
+    splits = {"split": grid.split_of_trial()} if grid.splits > 1 else {}
+    columns |= {path: values.pop(path) for path in followers} | splits | {"seed": seed} | values
     names = metric_names(plan), final_names(plan), column_names(plan)
     widest = str(np.result_type(*(program.inputs.stored_dtype for program in plan.programs)))
     return Table(pd.DataFrame(columns), identities(plan), *names, widest, ranking_metric(plan))
@@ -157,8 +158,10 @@ class RecordedSweep(Sweep):
         """The overrides of all cells. Raises `ConfigError`."""
         return cell_overrides(self._spec)
 
-    def _make_predictor(self, cell: int, params: dict[str, np.ndarray] | None) -> Callable[[Any], np.ndarray]:
-        return Predictor(self._spec.cell(cell), self.plan, params)
+    def _make_predictor(
+        self, cell: int, split: int, params: dict[str, np.ndarray] | None
+    ) -> Callable[[Any], np.ndarray]:
+        return Predictor(self._spec.cell(cell).of_split(split), self.plan, params)
 
 
 def load(directory: str | Path, *, allow_targets: Sequence[str] = (), **own: Any) -> Sweep:

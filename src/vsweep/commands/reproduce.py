@@ -46,7 +46,7 @@ def _fields(directory: str | Path, trial: int, own: Mapping[str, Any] | None) ->
     if position == len(number) or number[position] != trial:
         got = f"no trial {trial} in {str(directory)!r}"
         raise ConfigError("trial", got, f"it has {len(number):,} trials, numbered up to {number[-1]}")
-    cell = spec.cell(int(spec.grid.cells[row[position]]))
+    cell = spec.cell(int(spec.grid.cells[row[position]])).of_split(int(spec.grid.split_of_trial()[position]))
     metric = chosen_metric(spec.raw)
     chosen = {} if metric is None else {"metric": metric}
     return cell_values(cell) | {"seeds": [int(seeds[position])]} | chosen

@@ -98,7 +98,7 @@ class GroupChoice:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the choice as plain values."""
-        return {"name": self.name, **{key: _plain(value) for key, value in self.fields.items()}}
+        return {"name": self.name, **{key: plain(value) for key, value in self.fields.items()}}
 
     def is_coordinate(self, key: str) -> bool:
         """Return whether a field is the start of a coordinate of a function to minimize."""
@@ -405,8 +405,8 @@ def _have_one_shape(values: Sequence[Any]) -> bool:
     return None not in values and len({np.shape(value) for value in values}) == 1
 
 
-def _plain(value: Any) -> Any:
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+def plain(value: Any) -> Any:
+    return [plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _hashable(value: Any) -> Any:

@@ -1,9 +1,9 @@
-"""The grid of a sweep: axes × seeds → cells → trials, as integers and arrays.
+"""The grid of a sweep: axes × splits × seeds → cells → trials, as integers and arrays.
 
 A cell's number is its row-major position in the full product of the axes, in which all drawn axes count as
-one, the first. A trial's number is `cell * len(seeds) + position of its seed`. Cells that cannot be told
-apart are trained once, under the lowest of their numbers, so that collapsing cells does not change the
-numbers of others.
+one, the first. A trial's number is `(cell * splits + split) * len(seeds) + position of its seed`. Cells that
+cannot be told apart are trained once, under the lowest of their numbers, so that collapsing cells does not
+change the numbers of others.
 """
 
 import math
@@ -62,6 +62,7 @@ class Grid:
         collapsed: The number of cells that are trained under another cell's number.
         drawn: The number of drawn axes.
         follows: The axes that each field at the end of `axes` follows.
+        splits: The number of splits of the data that each cell is trained on.
     """
 
     axes: tuple[Axis, ...]
@@ -71,10 +72,11 @@ class Grid:
     collapsed: int
     drawn: int = 0
     follows: tuple[tuple[str, ...], ...] = ()
+    splits: int = 1
 
     def __len__(self) -> int:
         """Return the number of trials."""
-        return len(self.cells) * len(self.seeds)
+        return len(self.cells) * self.splits * len(self.seeds)
 
     @property
     def followers(self) -> range:
@@ -89,10 +91,14 @@ class Grid:
 
     def trials(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return every trial's number, the row of its cell in `cells`, and its seed; int64 `(trials,)`."""
-        n = len(self.seeds)
+        n = self.splits * len(self.seeds)
         number = (self.cells[:, None] * n + np.arange(n)[None, :]).ravel()
         row = np.repeat(np.arange(len(self.cells)), n)
-        return number, row, np.tile(np.asarray(self.seeds, np.int64), len(self.cells))
+        return number, row, np.tile(np.asarray(self.seeds, np.int64), len(self.cells) * self.splits)
+
+    def split_of_trial(self) -> np.ndarray:
+        """Return the number of every trial's split, int64 `(trials,)`, in the order of `trials`."""
+        return np.tile(np.repeat(np.arange(self.splits), len(self.seeds)), len(self.cells))
 
 
 def expand(
@@ -103,6 +109,7 @@ def expand(
     *,
     draws: np.ndarray | None = None,
     followers: Sequence[FollowerAxis] = (),
+    splits: int = 1,
 ) -> Grid:
     """Return all cells of the axes, in the file's order, with cells that cannot be told apart collapsed.
 
@@ -114,6 +121,7 @@ def expand(
         draws: The indices of the values of every draw on the first k axes, int64 `(draws, k)`; these axes
             have no other combinations.
         followers: The fields that follow axes.
+        splits: The number of splits of the data that each cell is trained on.
 
     Raises:
         ConfigError: If there are too many trials.
@@ -121,7 +129,7 @@ def expand(
     draws = np.zeros((1, 0), np.int64) if draws is None else draws
     drawn = draws.shape[1]
     shape = [len(axis.values) for axis in axes[drawn:]]
-    count = len(draws) * math.prod(shape) * len(seeds)
+    count = len(draws) * math.prod(shape) * splits * len(seeds)
     if count > _MOST:
         raise ConfigError("grid", f"{count:,} trials", f"it takes up to {_MOST:,}")
     rest = np.indices(shape, np.int64).reshape(len(shape), math.prod(shape)).T
@@ -140,7 +148,7 @@ def expand(
     first = np.sort(np.unique(index, axis=0, return_index=True)[1])
     cells, collapsed = first.astype(np.int64), len(index) - len(first)
     follows = tuple(follower.on for follower in followers)
-    return Grid(tuple(axes), cells, index[first], tuple(seeds), collapsed, drawn, follows)
+    return Grid(tuple(axes), cells, index[first], tuple(seeds), collapsed, drawn, follows, splits)
 
 
 def axis_values(path: str, node: Any) -> tuple[Any, ...]:

@@ -36,6 +36,8 @@ COMMON = {
     **dict.fromkeys(("batch", "bs", "minibatch", "mini_batch_size"), "data.batch_size"),
     **dict.fromkeys(("validation_split", "val_split", "val_size"), "data.val_fraction"),
     **dict.fromkeys(("test_split", "test_size"), "data.test_fraction"),
+    **dict.fromkeys(("n_splits", "num_splits"), "data.splits"),
+    **dict.fromkeys(("cv", "kfold", "k_folds", "n_folds", "num_folds"), "data.folds"),
     **dict.fromkeys(("label", "target_column", "label_column"), "data.target"),
     **dict.fromkeys(("file", "csv_path", "data_path", "filename", "csv"), "data.path"),
     **dict.fromkeys(("normalize", "standardise", "scale"), "data.standardize"),

@@ -142,8 +142,8 @@ def _require(condition: Callable[[Any], bool]) -> AfterValidator:
     return AfterValidator(validate)
 
 
-def _distinct(names: tuple[str, ...]) -> bool:
-    return len(set(names)) == len(names)
+def _distinct(values: tuple[Any, ...]) -> bool:
+    return len(set(values)) == len(values)
 
 
 def _as_rows(values: Any) -> Any:
@@ -204,6 +204,16 @@ URLS = Constraint(
     "a list of URLs: http://…, https://…, ftp://… or file://…",
     Annotated[list[Annotated[str, Field(pattern=r"^(https?|ftp|file)://")]], AfterValidator(tuple)],
 )
+SPLITS = Constraint(
+    "the number of splits, or a list of their seeds, integers of at least 0, all different",
+    Annotated[int, Field(ge=1), BeforeValidator(_without_fraction)]
+    | Annotated[
+        list[Annotated[int, Field(ge=0, le=2**31 - 1), BeforeValidator(_without_fraction)]],
+        Field(min_length=1),
+        AfterValidator(tuple),
+        _require(_distinct),
+    ],
+)
 PICTURES = Constraint(
     "a list of pictures' names, or of {name: {argument: value}}",
     Annotated[list[_PICTURE], BeforeValidator(_with_arguments), AfterValidator(tuple)],
@@ -254,12 +264,15 @@ FIELDS: dict[str, Constraint] = {
     "data.fresh": FLAG,
     "data.seed": integer(0),
     "data.batch_size": integer(1).or_null(),
-    "data.val_fraction": UNIT,
+    "data.val_fraction": UNIT.or_null(),
     "data.test_fraction": UNIT.or_word("auto"),
     "data.split_seed": integer(0),
     "data.standardize": FLAG,
     "data.standardize_target": FLAG.or_word("auto"),
     "data.stratify": FLAG,
+    "data.splits": SPLITS,
+    "data.folds": integer(2).or_null(),
+    "data.fold": integer(0).or_null(),
     "model.width": integer(1, 65536),
     "model.depth": integer(1, 4),
     "model.activation": one_of(ACTIVATIONS),
@@ -320,11 +333,17 @@ BEFORE: dict[str, Any] = {
     "data.targets": BY_TYPE,
     "data.stratify": False,
     "data.standardize_target": False,
+    "data.splits": 1,
+    "data.folds": None,
+    "data.fold": None,
     "metric": None,
 }
 # These fields bound what a choice may read, and change nothing in a trial. A directory may come from someone
 # else, so the bound that it records does not count.
 LIMITS: dict[str, Any] = {"data.max_bytes": MAX_BYTES}
+# All cells are trained on the same number of splits.
+OF_SPLITS = ("data.splits", "data.folds", "data.fold")
+SPLIT_SEED = "data.split_seed"
 TOP = [path for path in FIELDS if "." not in path]
 
 
@@ -344,7 +363,8 @@ def parse_field(path: str, value: Any, field: str | None = None, choice: str = "
     try:
         return constraint.parse(value, field or path)
     except ConfigError as error:
-        if field in (None, path) and path in FIELDS and constraint.accepts_each(value):
+        is_axis = path in FIELDS and path not in (*LIMITS, *OF_SPLITS)
+        if field in (None, path) and is_axis and constraint.accepts_each(value):
             takes = f"{error.takes}; for an axis give grid.{path}=[…]"
             raise ConfigError(error.field, error.got, takes) from None
         raise

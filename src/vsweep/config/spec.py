@@ -24,7 +24,8 @@ from vsweep.config.grid import Axis, Grid, expand, seed_list
 from vsweep.config.groups import check_choice
 from vsweep.config.hydra_compose import compose
 from vsweep.config.overrides import Override, from_value
-from vsweep.config.schema import GROUPS, LIMITS, OWN
+from vsweep.config.schema import GROUPS, LIMITS, OF_SPLITS, OWN, SPLIT_SEED
+from vsweep.config.split_overrides import split_overrides
 from vsweep.config.sweep_file import sweep_overrides
 from vsweep.config.trust import DATA_FILE, READ_ONLY, Trust, of_record, own_words
 from vsweep.config.unused import (
@@ -38,6 +39,7 @@ from vsweep.config.validate import (
     Config,
     as_dict,
     check_config,
+    field_of,
     fields_of,
     parse_config,
     refuse_unused,
@@ -140,6 +142,12 @@ def make_spec(config: ConfigInput | UserConfig, own: Mapping[str, Any] | None = 
             defaults, recorded, [override for override in given if override.key not in own], axes.fields()
         )
         cells = _cells(changes, tree, axes)
+        if of_splits := split_overrides(changes, tree, axes, cells):
+            changes += of_splits
+            tree = compose(changes)
+            tree |= resolve_parts(tree, VARY)
+            axes = read_axes(tree)
+            cells = _cells(changes, tree, axes)
         raw = _raw(tree, next(iter(cells.values())).first, axes)
     names_file = any((o.kind, o.key) == ("choose", "sweep") for o in given)
     trust = _trust([*defaults * names_file, *given]) if recorded else own_words(raw)
@@ -216,10 +224,22 @@ def _spec(
     following = follower_axes(followers, variants, raw_axes)
     every = [*axes, *(follower.axis for follower in following)]
     selectors, has = _field_selectors(every, raw_axes.groups, variants)
-    seeds = seed_list(raw.get("seeds"))
-    grid = expand(axes, seeds, selectors, has, draws=raw_axes.draws, followers=following)
+    seeds, splits = seed_list(raw.get("seeds")), _split_count(variants.values(), every)
+    grid = expand(axes, seeds, selectors, has, draws=raw_axes.draws, followers=following, splits=splits)
     files = trust.check_data(_data_files(every, variants.values()))
     return SweepSpec(name, tuple(overrides), raw, grid, variants, own, trust, followers, files)
+
+
+def _split_count(variants: Iterable[Config], axes: Iterable[Axis]) -> int:
+    """Return the number of splits of every cell. Raises `ConfigError` if cells differ in their splits."""
+    configs = list(variants)
+    for path in OF_SPLITS:
+        check_shared(path, [field_of(config, path) for config in configs])
+    count = configs[0].split_count
+    if count > 1 and any(axis.path == SPLIT_SEED for axis in axes):
+        got = f"got values that differ between cells, which are trained on {count} splits each"
+        raise ConfigError(SPLIT_SEED, got, "give one value, or no splits")
+    return count
 
 
 def _data_files(axes: Iterable[Axis], variants: Iterable[Config]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from vsweep.config.choices import (
     UserFunction,
     UserModel,
     parameters,
+    plain,
 )
 from vsweep.config.grid import distinct
 from vsweep.config.names import suggest_choice, suggest_field
@@ -25,10 +26,12 @@ from vsweep.config.schema import (
     FIELDS,
     GROUPS,
     LIMITS,
+    OF_SPLITS,
     OWN,
     POINT,
     SWEEP_FIELDS,
     TOP,
+    UNIT,
     parse_field,
 )
 from vsweep.config.targets import RecordedFunction, recorded_object, resolve
@@ -53,12 +56,15 @@ class Config:
     data: DataChoice
     targets: str
     batch_size: int | None
-    val_fraction: float
+    val_fraction: float | None
     test_fraction: float | str
     split_seed: int
     standardize: bool
     standardize_target: bool | str
     stratify: bool
+    splits: int | tuple[int, ...]
+    folds: int | None
+    fold: int | None
     model: ModelChoice
     loss: GroupChoice
     optimizer: GroupChoice
@@ -71,11 +77,52 @@ class Config:
     precision: str
     metric: str | None = None
 
+    def __post_init__(self) -> None:
+        """Raise `ConfigError` for fields of the data that describe different splits."""
+        if self.folds is None:
+            self._check_repeated()
+            return
+        if self.splits != 1:
+            shown = self.splits if isinstance(self.splits, int) else list(self.splits)
+            takes = "give either repeated splits or folds, and leave the other out"
+            raise ConfigError("data.splits", f"got {shown}, and data.folds={self.folds}", takes)
+        if self.val_fraction is not None:
+            got = f"got {self.val_fraction}, and data.folds={self.folds}, whose validation part is a fold"
+            raise ConfigError("data.val_fraction", got, "leave one of them out")
+        if self.fold is not None and self.fold >= self.folds:
+            takes = f"it takes an integer from 0 to {self.folds - 1}, or null"
+            raise ConfigError("data.fold", f"got {self.fold} of {self.folds} folds", takes)
+
+    def _check_repeated(self) -> None:
+        if self.val_fraction is None:
+            got = "got null, and no data.folds"
+            raise ConfigError("data.val_fraction", got, f"it takes {UNIT.text}, or data.folds in its place")
+        if self.fold is not None:
+            takes = "give data.folds=… with it, or leave it out"
+            raise ConfigError("data.fold", f"got {self.fold}, and no data.folds", takes)
+        if isinstance(self.splits, int) and self.split_seed + self.splits > 2**31:
+            got = f"got {self.splits:,} from data.split_seed={self.split_seed} on"
+            raise ConfigError("data.splits", got, "seeds of splits are below 2147483648")
+
     @property
     def user_functions(self) -> dict[str, Any]:
         """The user's model and loss, by group."""
         choices = {"model": self.model, "loss": self.loss}
         return {group: choice.function for group, choice in choices.items() if choice.is_user_function}
+
+    @property
+    def split_count(self) -> int:
+        """The number of splits that a cell is trained on."""
+        if self.folds is not None:
+            return self.folds if self.fold is None else 1
+        return self.splits if isinstance(self.splits, int) else len(self.splits)
+
+    def of_split(self, number: int) -> "Config":
+        """Return the config of one of the splits alone, whose number counts from 0."""
+        if self.folds is not None:
+            return replace(self, fold=number if self.fold is None else self.fold)
+        seed = self.split_seed + number if isinstance(self.splits, int) else self.splits[number]
+        return replace(self, split_seed=seed, splits=1)
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -295,7 +342,7 @@ def parse_values(
         return tuple(values)
     if takers and all(choice.is_coordinate(key) for choice in takers):
         return tuple(COORDINATE.parse(value, field) for value in values)
-    if path in LIMITS:
+    if path in LIMITS or path in OF_SPLITS:
         raise ConfigError(field, "not an axis", f"give one value of {path} for all cells")
     if path not in FIELDS:
         raise ConfigError(field, "no such field", suggest_field(path, [*FIELDS, *GROUPS]))
@@ -331,7 +378,7 @@ def field_of(config: Config, path: str) -> Any:
 def as_dict(config: Config) -> dict[str, Any]:
     """Return the config as nested plain values: the choice of each group with its fields."""
     nested: dict[str, Any] = {group: getattr(config, group).as_dict() for group in GROUPS}
-    nested["data"] |= {name: getattr(config, name) for name in EVERY_DATASET}
+    nested["data"] |= {name: plain(getattr(config, name)) for name in EVERY_DATASET}
     return nested | {name: getattr(config, name) for name in TOP}
 
 
@@ -340,7 +387,8 @@ def values_before(raw: Mapping[str, Any]) -> dict[str, Any]:
 
     It lacks some because it is older than they are, and no directory raises a bound on what is read.
     """
-    values = {path: value for path, value in BEFORE.items() if select(raw, path) is None}
+    recorded = set(dict(leaves(raw)))
+    values = {path: value for path, value in BEFORE.items() if path not in recorded}
     if "data.stratify" in values and select(raw, "data.targets") == AUTO:
         # Tables had this field before other data sets, and `auto` means something else since.
         values["data.targets"] = BY_TYPE

@@ -41,6 +41,7 @@ def autotune(plan: Plan, mesh: Mesh, known: TimingCache) -> Plan:
         return plan
     costs = Costs(plan.hardware, known)
     programs = []
+    tuned: dict[str, float] = {}
     for program in plan.programs:
         shape, trials = program.shape, len(program.rows)
         arrangements = candidates(program, costs)
@@ -56,8 +57,11 @@ def autotune(plan: Plan, mesh: Mesh, known: TimingCache) -> Plan:
             )
             known.sample(program.name, step_s=step_s)
             known.save()
+            tuned[program.name] = step_s
+        if program.name in tuned:
+            # Programs of other splits share the executable, so they need the same arrangement.
             # The block depends on the sweep's length.
-            arrangement = costs.arrange(shape, trials, None)
+            step_s, arrangement = tuned[program.name], costs.arrange(shape, trials, None)
             segment = plan.limits.segment_records(program.inputs.config, arrangement.block * step_s)
             program = replace(program, arrangement=arrangement, step_s=step_s, segment=segment)
         programs.append(program)

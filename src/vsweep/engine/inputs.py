@@ -23,16 +23,18 @@ class Inputs:
     """A config with its data and its loss.
 
     Attributes:
-        config: The config of the cells.
+        config: The config of the cells on this split alone.
         key: The name of the split, the same for the same data.
         split: The data.
         loss: The loss for these data.
+        number: The number of the split among those of the cells.
     """
 
     config: Config
     key: str
     split: Split
     loss: Loss
+    number: int = 0
 
     @property
     def subject(self) -> str:
@@ -173,28 +175,38 @@ class _StandardizedDraw:
         return (x - mean) / std, y
 
 
-def load_inputs(config: Config, loaded: dict[str, Split]) -> Inputs:
+def load_inputs(config: Config, loaded: dict[str, Split], number: int = 0) -> Inputs:
     """Load the data of a config.
 
     Args:
         config: The config of the cells.
         loaded: The splits that are loaded already, by key; a new one is added.
+        number: The number of the split to train on.
 
     Raises:
         ConfigError: If data cannot be loaded, or do not fit the model, the loss or the batch size.
     """
     config.model.check_data(config.data, config.loss)
+    count, first, config = config.split_count, config.of_split(0), config.of_split(number)
     key = data_key(config)
     if key not in loaded:
+        # All splits are of the same data set, which is read once.
+        read = loaded.get(data_key(first))
         loaded[key] = split(
-            config.data.load(config.targets),
+            config.data.load(config.targets) if read is None else read.dataset,
             config.val_fraction,
             config.split_seed,
             test_fraction=config.test_fraction,
             standardize=config.standardize,
             stratify=config.stratify,
+            folds=config.folds,
+            fold=config.fold,
         )
     data = loaded[key]
+    if (config.folds or count > 1) and data.x[1] is data.x[2] is None:
+        field, value = ("data.folds", config.folds) if config.folds else ("data.splits", count)
+        got = f"got {value}, and data={config.data.name} holds no examples out, so all splits are the same"
+        raise ConfigError(field, got, "leave it out, or hold examples out with data.val_fraction=…")
     _check_guess(config, data)
     _check_range(data, config.dtype)
     rows, is_drawn = data.x[0].shape[1], data.dataset.draw is not None
@@ -204,7 +216,7 @@ def load_inputs(config: Config, loaded: dict[str, Split]) -> Inputs:
         got = f"got {config.batch_size}, and there are {rows} training rows"
         raise ConfigError("data.batch_size", got, f"it takes an integer up to {rows}, or null")
     loss = config.model.make_loss(config.loss, config.data, len(data.dataset.classes))
-    inputs = Inputs(config, key, data, loss)
+    inputs = Inputs(config, key, data, loss, number)
     _check_metric(inputs)
     return inputs
 

@@ -117,6 +117,11 @@ class Plan:
     notes: tuple[str, ...] = ()
 
     @property
+    def compilations(self) -> int:
+        """The number of programs that do not take the executable of another."""
+        return sum(program.compile_s > 0.0 for program in self.programs)
+
+    @property
     def compiling_s(self) -> float:
         """The predicted seconds of all compilations, one after another."""
         return sum(program.compile_s for program in self.programs)
@@ -199,7 +204,10 @@ def make_plan(
     grid, variants = spec.grid, spec.variants
     static_axes = [i for i, axis in enumerate(grid.axes) if not is_traced(axis, variants.values())]
     combinations, combination_of_cell = np.unique(grid.index[:, static_axes], axis=0, return_inverse=True)
-    combination_of_trial = combination_of_cell.ravel()[grid.trials()[1]]
+    combination_of_trial, split_of_trial = (
+        combination_of_cell.ravel()[grid.trials()[1]],
+        grid.split_of_trial(),
+    )
     earlier = _earlier_programs(before or {}, limits, len(grid))
     costs = Costs(hardware, known or TimingCache(), earlier)
     splits: dict[str, Split] = {}
@@ -208,15 +216,16 @@ def make_plan(
         axes = [grid.axes[a] for a in static_axes]
         values = {axis.path: axis.values[v] for axis, v in zip(axes, combination, strict=True) if v >= 0}
         variant = variants[tuple(values[grid.axes[a].path] for a in spec.group_axes)]
-        inputs = load_inputs(with_values(variant, values), splits)
-        rows = np.flatnonzero(combination_of_trial == i)
-        trial_widths, family, bounds = widths(grid, inputs.config, rows), "", [0]
-        if inputs.config.model.is_padded:
-            family, bounds = costs.split(inputs, *np.unique(trial_widths, return_counts=True))
-        part_of_trial = np.searchsorted(bounds, trial_widths)
-        for part in range(len(bounds)):
-            program = make_program(grid, inputs, rows[part_of_trial == part], costs, limits)
-            programs.append(replace(program, number=len(programs), family=family))
+        for number in range(grid.splits):
+            inputs = load_inputs(with_values(variant, values), splits, number)
+            rows = np.flatnonzero((combination_of_trial == i) & (split_of_trial == number))
+            trial_widths, family, bounds = widths(grid, inputs.config, rows), "", [0]
+            if inputs.config.model.is_padded:
+                family, bounds = costs.split(inputs, *np.unique(trial_widths, return_counts=True))
+            part_of_trial = np.searchsorted(bounds, trial_widths)
+            for part in range(len(bounds)):
+                program = make_program(grid, inputs, rows[part_of_trial == part], costs, limits)
+                programs.append(replace(program, number=len(programs), family=family))
     pinned = bool(earlier) and [(program.name, len(program.rows)) for program in programs] == [
         (record["name"], record["trials"]) for record in earlier
     ]
@@ -229,7 +238,17 @@ def make_plan(
             )
             for program, record in zip(programs, earlier, strict=True)
         ]
-    return Plan(grid, tuple(programs), splits, hardware, limits, pinned)
+    return Plan(grid, _without_shared_compilations(programs), splits, hardware, limits, pinned)
+
+
+def _without_shared_compilations(programs: Sequence[Program]) -> tuple[Program, ...]:
+    """Return programs that take no time to compile where an earlier one has their executable."""
+    compiled, kept = set(), []
+    for program in programs:
+        executable = program.static, program.name, program.arrangement, program.segment
+        kept.append(replace(program, compile_s=0.0) if executable in compiled else program)
+        compiled.add(executable)
+    return tuple(kept)
 
 
 def _recorded_arrangement(record: Mapping[str, Any], program: Program) -> Arrangement:

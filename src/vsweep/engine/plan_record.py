@@ -1,6 +1,6 @@
 """Describe a plan: as plain values for `plan.json` and the store, and as text for the user."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,10 @@ def as_record(plan: Plan) -> dict[str, Any]:
         "devices": plan.hardware._asdict(),
         "asked": list(plan.limits),
         "programs": [_program_record(program) for program in plan.programs],
-        "data": {key: _data_record(inputs[key]) for key in plan.splits},
+        "data": {
+            key: _data_record(inputs[key]) | ({"split": inputs[key].number} if plan.grid.splits > 1 else {})
+            for key in plan.splits
+        },
     }
 
 
@@ -227,7 +230,8 @@ def as_text(name: str, plan: Plan) -> str:
     same = f" ({total:,} combinations, {grid.collapsed:,} of them repetitions)" * bool(grid.collapsed)
     lines = [
         f"{name}: {format_count(len(grid), 'trial')} = {format_count(len(grid.cells), 'cell')}{same}"
-        f" × {format_count(len(grid.seeds), 'seed')}, in {format_count(len(plan.programs), 'program')}"
+        f"{_times_splits(plan)} × {format_count(len(grid.seeds), 'seed')}"
+        f", in {format_count(len(plan.programs), 'program')}{_compilations(plan)}"
         f" on {format_count(hardware.devices, hardware.platform.upper() + ' device')}"
     ]
     for i, axis in enumerate(grid.axes):
@@ -240,15 +244,29 @@ def as_text(name: str, plan: Plan) -> str:
         if i in grid.followers:
             note = f", follows {' and '.join(grid.follows[grid.followers.index(i)])}{note}"
         lines.append(f"  {axis.path}: {', '.join(shown)} ({len(values)}){note}")
-    notes = [*plan.notes, *_notes_on_classes(plan), *(split.dataset.note for split in plan.splits.values())]
+    notes = [*plan.notes, *_notes_on_classes(plan), *(splits[0].dataset.note for splits in _by_dataset(plan))]
     lines = [*(f"note: {note}" for note in reversed(notes) if note), *lines]
     lines += _data_lines(plan)
     scales = describe_target_scales(program.inputs.target.scale for program in plan.programs)
-    notes = [*map(_baseline_text, plan.splits.values()), scales]
+    notes = [*map(_baseline_text, _by_dataset(plan)), scales]
     lines += [f"  {note}" for note in notes if note]
     lines += [f"  program {i}: {_program_text(program)}" for i, program in enumerate(plan.programs, 1)]
     lines.append(f"  predicted: {_prediction(plan)}")
     return "\n".join(lines)
+
+
+def _times_splits(plan: Plan) -> str:
+    """Describe the splits that every cell is trained on, if there are several."""
+    folds = plan.programs[0].inputs.config.folds
+    return (
+        f" × {format_count(plan.grid.splits, 'fold' if folds else 'split')}" if plan.grid.splits > 1 else ""
+    )
+
+
+def _compilations(plan: Plan) -> str:
+    """Describe how many times programs of several splits are compiled."""
+    count = plan.compilations
+    return f" that share {format_count(count, 'compilation')}" if count < len(plan.programs) else ""
 
 
 def _notes_on_classes(plan: Plan) -> list[str]:
@@ -260,14 +278,25 @@ def _notes_on_classes(plan: Plan) -> list[str]:
     ]
 
 
-def _baseline_text(split: Split) -> str:
-    """Describe the constant guess, which every model should beat."""
-    if split.dataset is NOTHING:
+def _by_dataset(plan: Plan) -> list[list[Split]]:
+    """Return the splits of each data set."""
+    groups: dict[int, list[Split]] = {}
+    for split in plan.splits.values():
+        groups.setdefault(id(split.dataset), []).append(split)
+    return list(groups.values())
+
+
+def _baseline_text(splits: Sequence[Split]) -> str:
+    """Describe the constant guess on a data set, the mean over its splits; every model should beat it."""
+    dataset = splits[0].dataset
+    if dataset is NOTHING:
         return ""
-    metrics = constant_guess(split)
-    metric = preferred_metric(metrics)
-    guess = "the most frequent class" if split.dataset.classes else "the mean"
-    return f"baseline: guessing {guess} gives {metric} {metrics[metric]:.4g}"
+    guesses = [constant_guess(split) for split in splits]
+    metric = preferred_metric(guesses[0])
+    value = np.mean([metrics[metric] for metrics in guesses])
+    guess = "the most frequent class" if dataset.classes else "the mean"
+    over = f", the mean over {len(splits)} splits" if len(splits) > 1 else ""
+    return f"baseline: guessing {guess} gives {metric} {value:.4g}{over}"
 
 
 def _prediction(plan: Plan) -> str:

@@ -19,6 +19,9 @@ from vsweep.store.files import EXAMPLES, PICTURES, PLAN, TRIALS, VERIFIED, Files
 from vsweep.store.records import check_verification
 from vsweep.store.writer import initial_values, read_config, read_curves, read_plan, read_trials
 
+# The fields of the data in which the splits of one data set differ.
+_OF_SPLIT = ("data.split_seed", "data.fold")
+
 
 def clear_pictures(files: Files, noted: Any) -> None:
     """Delete the pictures that `plan.json` lists."""
@@ -31,6 +34,13 @@ def clear_pictures(files: Files, noted: Any) -> None:
 def _is_same(one: Any, other: Any) -> bool:
     """Return whether the value of an axis in a table is that of a field."""
     return bool(pd.isna(one)) if other is None else str(one) == str(other) or one == other
+
+
+def mean_baseline(records: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Return the mean of the constant guess's metrics over records of data, by name."""
+    guesses = [record.get("baseline", {}) for record in records]
+    known = [name for name in guesses[0] if all(name in guess for guess in guesses)] if guesses else []
+    return {name: float(np.mean([guess[name] for guess in guesses])) for name in known}
 
 
 class StoredSweep:
@@ -77,10 +87,10 @@ class StoredSweep:
     def trials(self) -> pd.DataFrame:
         """The table of trials, a row per finished trial.
 
-        The columns are `trial`, `cell`, a column per field that follows axes, `seed`, a column per axis by
-        its dotted path, `status` (`ok` or `diverged`), `diverged_at` (a step, or missing), and
-        `final_<metric>` and `best_<metric>` for every
-        metric. For example, the mean over the seeds::
+        The columns are `trial`, `cell`, a column per field that follows axes, `split` where there are several
+        splits of the data, `seed`, a column per axis by its dotted path, `status` (`ok` or `diverged`),
+        `diverged_at` (a step, or missing), and `final_<metric>` and `best_<metric>` for every
+        metric. For example, the mean over the splits and seeds::
 
             sweep.trials.groupby("optimizer.lr")["final_val_loss"].mean()
         """
@@ -127,9 +137,23 @@ class StoredSweep:
 
     @property
     def baseline(self) -> dict[str, float]:
-        """The metrics of a constant guess, by name; empty for several data sets, for none, or if unknown."""
-        records = [data.get("baseline", {}) for data in self.plan["data"].values()]
-        return records[0] if len(records) == 1 else {}
+        """The metrics of a constant guess, by name, the mean over the splits of the data.
+
+        It is empty for several data sets, for none, or if unknown.
+        """
+        records = self.data_sets
+        return mean_baseline(records[0]) if len(records) == 1 else {}
+
+    @property
+    def data_sets(self) -> list[list[dict[str, Any]]]:
+        """The records of each data set in `plan.json`, one for each of its splits."""
+        groups: dict[str, list[dict[str, Any]]] = {}
+        for data in self.plan["data"].values():
+            fields = {path: v for path, v in data.get("fields", {}).items() if path not in _OF_SPLIT}
+            # Where cells have one split each, another split is another data set, as for another axis.
+            key = repr(fields) if "split" in data else repr(len(groups))
+            groups.setdefault(key, []).append(data)
+        return list(groups.values())
 
     def baseline_of(self, cell: int) -> dict[str, float]:
         """Return the metrics of a constant guess on a cell's data, the mean over its splits, by name.
@@ -141,17 +165,16 @@ class StoredSweep:
             return self.baseline
         row = self.trials[self.trials["cell"] == cell].iloc[0]
         records = [
-            data["baseline"]
+            data
             for data in self.plan["data"].values()
             if "fields" in data
             and all(_is_same(row[path], value) for path, value in data["fields"].items() if path in row)
         ]
-        known = set.intersection(*map(set, records)) if records else set()
-        return {name: float(np.mean([record[name] for record in records])) for name in known}
+        return mean_baseline(records)
 
     @property
     def examples(self) -> pd.DataFrame:
-        """The examples of the first data set, if they have at most two features.
+        """The examples of the first data set, if they have at most two features, as its first split has them.
 
         There is a column per feature, `target`, `part` and `truth`. `target` is a number, or the index of a
         class among the labels; `part` is `train`, `val` or `test`; `truth` is the number without noise, where
@@ -213,7 +236,8 @@ class StoredSweep:
         Raises:
             KeyError: If there is no such trial, or its parameters were not kept.
         """
-        return self._make_predictor(int(self._trial(trial)["cell"]), self.params(trial))
+        row = self._trial(trial)
+        return self._make_predictor(int(row["cell"]), int(row.get("split", 0)), self.params(trial))
 
     def landscape(self, trial: int) -> Callable[[Any], np.ndarray]:
         """Return the function that a trial minimized.
@@ -227,13 +251,18 @@ class StoredSweep:
         Raises:
             KeyError: If there is no such trial, or it minimized no function.
         """
-        cell = int(self._trial(trial)["cell"])
+        row = self._trial(trial)
         if "kind" not in self.trials.columns:
             raise KeyError("landscape: expected a sweep of functions to minimize: model=point")
-        return self._make_predictor(cell, None)
+        return self._make_predictor(int(row["cell"]), int(row.get("split", 0)), None)
 
-    def _make_predictor(self, cell: int, params: dict[str, np.ndarray] | None) -> Callable[[Any], np.ndarray]:  # noqa: ARG002
-        """Build the predictor of a cell's trial; params: None where the predictor does not depend on them."""
+    def _make_predictor(
+        self,
+        cell: int,  # noqa: ARG002
+        split: int,  # noqa: ARG002
+        params: dict[str, np.ndarray] | None,  # noqa: ARG002
+    ) -> Callable[[Any], np.ndarray]:
+        """Build the predictor of a trial, by its cell and split; params: None where it does not need them."""
         raise RuntimeError("this sweep cannot predict; open it with vsweep.load(directory)")
 
     @cached_property

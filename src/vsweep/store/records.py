@@ -82,6 +82,7 @@ _PLAN = {
             "target?": str,
             "moments?": _NUMBERS,
             "fields?": dict,
+            "split?": _COUNT,
             "baseline?": _Each(_ANY_NUMBER),
             "note?": str,
         }

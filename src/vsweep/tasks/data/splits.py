@@ -46,25 +46,31 @@ class Split:
 
 def split(
     dataset: Dataset,
-    val_fraction: float,
+    val_fraction: float | None,
     split_seed: int,
     *,
     test_fraction: float | str = 0.0,
     standardize: bool,
     stratify: bool = False,
+    folds: int | None = None,
+    fold: int | None = None,
 ) -> Split:
     """Hold out examples for validation and for the test, and standardize all parts.
 
-    The validation examples do not depend on how many are held out for the test.
+    The validation examples do not depend on how many are held out for the test. With folds, the test
+    examples are set aside first, and are the same for all folds.
 
     Args:
         dataset: The data set to split.
-        val_fraction: The share for validation.
+        val_fraction: The share for validation; None with folds.
         split_seed: The seed of the draw.
         test_fraction: The share for the test; `auto` is a tenth if there are validation examples, else none.
         standardize: Whether features are scaled by the mean and deviation of the training examples.
         stratify: Whether each part gets its share of every class. A class keeps an example for training as
             long as there are others to hold out.
+        folds: The number of folds, one of which is the validation part; their sizes, and their numbers of
+            examples of a class where they are stratified, differ by at most 1.
+        fold: The number of this fold, from 0.
 
     Raises:
         ConfigError: If a part would be empty, or the data cannot be trained on.
@@ -75,9 +81,15 @@ def split(
         return Split((dataset.x.T, None, None), (dataset.y, None, None), none, none, dataset, places)
     check_dataset(dataset)
     rows, features = dataset.x.shape
-    n_val, n_test = round(rows * val_fraction), _test_rows(rows, val_fraction, test_fraction)
+    val_share = 1.0 / folds if folds else val_fraction or 0.0
+    n_val, n_test = round(rows * val_share), _test_rows(rows, val_share, test_fraction)
+    if folds:
+        if folds > rows - n_test:
+            got = f"got {folds}, and there are {rows - n_test} rows without the test's"
+            raise ConfigError("data.folds", got, f"it takes an integer from 2 to {rows - n_test}")
+        n_val = len(range(fold or 0, rows - n_test, folds))
     shares = [
-        ("data.val_fraction", val_fraction, n_val, n_val, "held-out"),
+        ("data.val_fraction", val_share, n_val, n_val, "held-out"),
         ("data.test_fraction", test_fraction, n_test, n_val + n_test, "test"),
     ]
     for field, share, held_out, total, part in shares:
@@ -86,8 +98,11 @@ def split(
             raise ConfigError(field, got, "it takes a share that leaves rows for both, or 0")
     rng = np.random.default_rng(split_seed)
     order, stratified = rng.permutation(rows), stratify and bool(dataset.classes) and n_val + n_test > 0
+    sizes = (n_test,) if folds else (n_val, n_test)
     if stratified:
-        order = _stratified(order, dataset, (n_val, n_test), rng)
+        order = _stratified(order, dataset, sizes, rng)
+    if folds:
+        order = _with_fold_first(order, dataset.y if stratified else None, n_test, fold or 0, folds)
     val, test, train = (np.sort(part) for part in np.split(order, [n_val, n_val + n_test]))
     mean, std = _moments(dataset, train) if standardize else (np.zeros(features), np.ones(features))
     x = (dataset.x - mean) / std
@@ -136,6 +151,28 @@ def _stratified(
         parts.append(order[chosen])
         order = order[~chosen]
     return np.concatenate([*parts, order])
+
+
+def _with_fold_first(
+    order: np.ndarray, y: np.ndarray | None, n_test: int, fold: int, folds: int
+) -> np.ndarray:
+    """Return an order that starts with a fold, and goes on with the test examples, which are the first now.
+
+    The other examples are dealt to the folds in turn, those of one class after those of another where folds
+    are stratified.
+
+    Args:
+        order: Int64 `(examples,)`, a permutation.
+        y: The class of each example; None where folds are not stratified.
+        n_test: The number of test examples.
+        fold: The number of the fold.
+        folds: The number of folds.
+    """
+    test, rest = order[:n_test], order[n_test:]
+    if y is not None:
+        rest = rest[np.argsort(y[rest], kind="stable")]
+    own = np.arange(len(rest)) % folds == fold
+    return np.concatenate([rest[own], test, rest[~own]])
 
 
 def _shares(counts: np.ndarray, size: int, ties: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from vsweep.analysis.axis_scale import heatmap_pairs, is_log_spaced, plottable_a
 from vsweep.analysis.labels import short_axis_names
 from vsweep.analysis.ranking import varied_axes
 from vsweep.errors import ServiceError
-from vsweep.metrics import LR, higher_is_better, is_parameter
+from vsweep.metrics import LR, higher_is_better, is_parameter, replicates
 from vsweep.store.reader import StoredSweep
 from vsweep.trackers.wandb.options import Level
 from vsweep.trackers.wandb.runs import OVERVIEW, config_path, curves_key, heatmap_key, sweep_id
@@ -75,8 +75,8 @@ def build_workspace(
         settings=ws.WorkspaceSettings(max_runs=_MOST_LINES),
         runset_settings=ws.RunsetSettings(
             filters=ws.And(ws.Tags().isin([uid]), ws.Metric("JobType").isin(kinds)),
-            # A group is a cell, so with one seed it adds nothing to a run's name.
-            groupby=[cell] if level == "trial" and trials["seed"].nunique() > 1 else [],
+            # A group is a cell, so with one trial it adds nothing to a run's name.
+            groupby=[cell] if level == "trial" and replicates(trials).nunique() > 1 else [],
             order=[ws.Ordering(final, ascending=not higher_is_better(ranking))],
             pinned_columns=[f"summary:{final.name}"] if final.name in trials else [],
         ),
@@ -173,7 +173,7 @@ def _curves(sweep: StoredSweep, level: Level, metric: str, axis: str | None) -> 
     spread = "minmax" if log_y else "stddev"
     metrics, shown = [metric], f"mean and {_SPREADS[spread]} of the runs"
     # A line of a single run shows no spread, so the spread over a cell's seeds is drawn as lines.
-    if level == "cell" and len(varied_axes(trials)) <= 1 and trials["seed"].nunique() > 1:
+    if level == "cell" and len(varied_axes(trials)) <= 1 and replicates(trials).nunique() > 1:
         metrics += [f"{metric}_min", f"{metric}_max"]
         shown = "mean, minimum and maximum over seeds"
     field = _axis_fields(sweep)[axis] if axis else None

@@ -15,7 +15,7 @@ import pandas as pd
 
 from vsweep.analysis.cells import rows_of
 from vsweep.analysis.convergence import aggregate_seeds, cell_summary, downsample
-from vsweep.analysis.labels import cell_label
+from vsweep.analysis.labels import cell_label, replicate_label
 from vsweep.analysis.ranking import rank_cells
 from vsweep.metrics import axes_of, chosen_metric, followers_of, higher_is_better, preferred_metric
 from vsweep.store.reader import StoredSweep
@@ -127,10 +127,20 @@ class Runs:
         cell = self._cell_names[row["cell"]]
         group = truncate_name(f"{cell} [{self._uid}]", f"{self._uid} {row['cell']}")
         config = cell_config(self.sweep.plan, row, axes)
-        config |= {name: row[name] for name in ("seed", "trial", "cell")}
-        summary = {k: v for k, v in row.items() if k not in ("trial", "cell", "seed", "identity", *axes)}
+        numbers = [name for name in ("split", "seed", "trial", "cell") if name in row]
+        config |= {name: row[name] for name in numbers}
+        config["data"] = {**config["data"], **self._split_fields(row)}
+        summary = {k: v for k, v in row.items() if k not in (*numbers, "identity", *axes)}
         note = f"trial {row['trial']}: vsweep run trial={row['trial']} from=DIR trains it again"
-        return Run("", f"{cell} seed={row['seed']}", group, "trial", config, summary, note)
+        return Run("", f"{cell} {replicate_label(row)}", group, "trial", config, summary, note)
+
+    def _split_fields(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields of the data on which a trial's split depends; none where there is one split."""
+        for data in self.sweep.plan["data"].values():
+            if "split" in data and data["split"] == row.get("split"):
+                fields = ((path.removeprefix("data."), value) for path, value in data["fields"].items())
+                return {name: value for name, value in fields if name in ("split_seed", "splits", "fold")}
+        return {}
 
     def _cell_run(self, trials: pd.DataFrame) -> Run:
         row: Any = trials.astype(object).iloc[0].to_dict()
