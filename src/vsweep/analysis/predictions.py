@@ -47,7 +47,7 @@ class ExampleData:
     @property
     def note(self) -> str:
         """The sentence of a caption on splits, if there are several."""
-        text = " The examples are held out as in split 0, and each model as its own split has it."
+        text = " Held-out examples are those of split 0; each model was trained on its own split."
         return text if len(self.moments) > 1 else ""
 
     def part(self, *, train: bool) -> pd.DataFrame:

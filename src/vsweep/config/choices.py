@@ -406,6 +406,7 @@ def _have_one_shape(values: Sequence[Any]) -> bool:
 
 
 def plain(value: Any) -> Any:
+    """Return a field's value with lists in place of tuples."""
     return [plain(item) for item in value] if isinstance(value, tuple) else value
 
 

@@ -56,7 +56,7 @@ def _check_axis(axis: Axis, tree: Mapping[str, Any], cells: Mapping[tuple[str, .
     for path, default in (("data.splits", 1), ("data.folds", None)):
         if (value := select(tree, path)) != default:
             got = f"got {short_repr(list(axis.values))}, each a split of every cell, and {path}={value}"
-            raise ConfigError(_AXIS, got, "leave one of them out")
+            raise ConfigError(_AXIS, got, f"leave one of them out; ~{_AXIS} removes the axis")
     for part in cells.values():
         for follower in part.followers:
             if axis.path in follower.on:
