@@ -31,7 +31,7 @@ def resume(
 
     Args:
         directory: The sweep's directory.
-        config: Changes to the sweep's config: more seeds, values or steps.
+        config: Changes to the sweep's config: more seeds, splits, values or steps.
         allow_targets: Modules whose functions the sweep's config may name.
         allow_urls: URLs that the sweep's config may name as `data.path`.
         quiet: Show nothing while the sweep trains.

@@ -23,6 +23,8 @@ _SHARE = 0.9
 # At most this many executables are kept: a sweep may have thousands of programs, and memory does not hold an
 # executable for each.
 _KEPT = 16
+# The examples of so many splits stay on the devices: those that train, and those of programs compiled ahead.
+_KEPT_DATA = 4
 
 
 class CompiledProgram(NamedTuple):
@@ -119,6 +121,8 @@ class Compiler:
                 with precision_context(program.static):
                     everywhere = NamedSharding(self._mesh, PartitionSpec())
                     self._data[key] = jax.device_put(program.inputs.arrays, everywhere)
+            while len(self._data) > _KEPT_DATA:
+                del self._data[next(iter(self._data))]
             return self._data[key]
 
 

@@ -86,7 +86,7 @@ def extend(
         raise ConfigError(
             "dir",
             f"{str(files.root)!r} holds {len(unknown):,} trials that are not in this sweep",
-            "it takes the same sweep, or one with more seeds, values or steps; give another dir, or continue"
+            "it takes the same sweep, or one with more seeds, splits, values or steps; give another dir, or continue"
             f" with the sweep that it holds: vsweep resume {shlex.quote(str(files.root))}, followed by the"
             " overrides that change",
         )
