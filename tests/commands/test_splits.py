@@ -14,8 +14,9 @@ from vsweep.analysis.response import rank_response
 from vsweep.analysis.significance import values_by_seed
 from vsweep.config import spec as specs
 from vsweep.config.spec import make_spec
-from vsweep.engine import compiler, executor
+from vsweep.engine import autotune, compiler, executor
 from vsweep.engine import plan as plans
+from vsweep.engine.tuning.timings import TimingCache
 from vsweep.errors import ConfigError
 from vsweep.metrics import axes_of, followers_of, replicates
 from vsweep.tasks.data.splits import split
@@ -188,6 +189,22 @@ def test_splits_of_one_shape_share_one_compilation(tmp_path, monkeypatch, words,
     assert planned.compilations == compilations
     sweep(tmp_path / "counted", *words)
     assert len(seen) == compilations
+
+
+def test_the_fastest_arrangement_is_that_of_all_splits(monkeypatch):
+    tried = []
+
+    def fastest(program, arrangements, _):
+        tried.append(program.number)
+        return 1e-9, arrangements[-1]
+
+    monkeypatch.setattr(autotune, "_WORTH", 0)
+    monkeypatch.setattr(autotune, "_fastest", fastest)
+    planned = plans.make_plan(make_spec([*WORDS, "data.splits=3", "seeds=200"]), plans.Hardware("cpu", 1))
+    tuned = autotune.autotune(planned, None, TimingCache())
+    assert tried == [0]
+    assert planned.programs[0].arrangement != tuned.programs[0].arrangement
+    assert len({(program.arrangement, program.segment) for program in tuned.programs}) == 1
 
 
 def test_the_data_are_read_once(monkeypatch):

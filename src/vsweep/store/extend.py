@@ -86,8 +86,8 @@ def extend(
         raise ConfigError(
             "dir",
             f"{str(files.root)!r} holds {len(unknown):,} trials that are not in this sweep",
-            "it takes the same sweep, or one with more seeds, splits, values or steps; give another dir, or continue"
-            f" with the sweep that it holds: vsweep resume {shlex.quote(str(files.root))}, followed by the"
+            "it takes the same sweep, or one with more seeds, splits, values or steps; give another dir, or"
+            f" continue with the sweep that it holds: vsweep resume {shlex.quote(str(files.root))}, followed by the"
             " overrides that change",
         )
     files.clear(NEW_FILES)
