@@ -183,7 +183,8 @@ def test_what_would_lose_trials_is_refused(finished, words, count):
     before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
     takes = (
         "it takes the same sweep, or one with more seeds, splits, values or steps; give another dir, or"
-        f" continue with the sweep that it holds: vsweep resume {directory}, followed by the overrides that change"
+        f" continue with the sweep that it holds: vsweep resume {directory}, followed by the overrides"
+        " that change"
     )
     with pytest.raises(ConfigError) as refused:
         sweep(*words, f"dir='{directory}'")

@@ -87,8 +87,8 @@ def extend(
             "dir",
             f"{str(files.root)!r} holds {len(unknown):,} trials that are not in this sweep",
             "it takes the same sweep, or one with more seeds, splits, values or steps; give another dir, or"
-            f" continue with the sweep that it holds: vsweep resume {shlex.quote(str(files.root))}, followed by the"
-            " overrides that change",
+            " continue with the sweep that it holds:"
+            f" vsweep resume {shlex.quote(str(files.root))}, followed by the overrides that change",
         )
     files.clear(NEW_FILES)
     new = files.nested(NEW_FILES, make=True)
