@@ -12,6 +12,7 @@ import vsweep
 from vsweep.analysis.decision_boundary import boundaries_of
 from vsweep.analysis.response import rank_response
 from vsweep.analysis.significance import values_by_seed
+from vsweep.commands.directory import trial_table
 from vsweep.config import spec as specs
 from vsweep.config.spec import make_spec
 from vsweep.engine import autotune, compiler, executor
@@ -89,6 +90,19 @@ def test_trials_go_by_axes_then_splits_then_seeds(held_out):
     assert trials["trial"].tolist() == list(range(12))
     assert trials["cell"].tolist() == [0] * 6 + [1] * 6
     assert held_out.cells()["seeds"].tolist() == [6, 6]
+
+
+def test_splits_stand_between_followers_and_seeds_whatever_cells_are_collapsed():
+    words = ["data=iris", "grid.model.name=[logistic,mlp]", "grid.model.width=[2,3]", "seeds=[7,3]"]
+    words += ["grid.optimizer.lr=[0.1,1.0]", "optimizer.weight_decay=${optimizer.lr}", "data.splits=3"]
+    rows = trial_table(vsweep.plan([*words, "tracker=none"])[1]).rows
+    assert rows.columns[:5].tolist() == ["trial", "cell", "optimizer.weight_decay", "split", "seed"]
+    assert followers_of(rows) == ["optimizer.weight_decay"]
+    assert rows["cell"].unique().tolist() == [0, 1, 4, 5, 6, 7]
+    place = rows["seed"].map({7: 0, 3: 1})
+    assert rows["trial"].tolist() == ((rows["cell"] * 3 + rows["split"]) * 2 + place).tolist()
+    assert rows["trial"].is_monotonic_increasing
+    assert len(rows) == 6 * 3 * 2
 
 
 @pytest.mark.parametrize("number", range(3))
@@ -325,6 +339,10 @@ def test_pictures_and_the_report_show_each_model_as_its_split_has_it(tmp_path):
 def test_python_and_sweep_files_of_wandb_give_splits(tmp_path):
     made = make_spec({"data": {"name": "iris", "splits": 3}, "tracker": "none"})
     assert made.grid.splits == 3
+    axis = make_spec({"grid": {"data": {"split_seed": {"range": [3, 6]}}}, "tracker": "none"})
+    assert axis.grid.splits == 3
+    assert not axis.grid.axes
+    assert axis.cell(0).of_split(2).split_seed == 5
     assert make_spec({"data": {"name": "iris", "splits": [4, 7]}}).cell(0).of_split(1).split_seed == 7
     content = {"method": "grid", "parameters": {"data.split_seed": {"values": [0, 1]}}}
     assert make_spec({"wandb_sweep": content, "tracker": "none"}).grid.splits == 2
@@ -424,3 +442,11 @@ def test_what_describes_no_splits_is_refused(words, message):
     with pytest.raises(ConfigError) as error:
         vsweep.plan(["data=iris", "model=logistic", "tracker=none", *words])
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize("word", ["data.splits=2", "data.folds=2"])
+def test_a_function_to_minimize_has_no_splits(word):
+    with pytest.raises(
+        ConfigError, match=f"{word.partition('=')[0]}: got 2, and data=none holds no examples"
+    ):
+        vsweep.plan(["model=point", "data=none", "loss=quartic", "model.x=1.0", "tracker=none", word])
