@@ -45,7 +45,7 @@ ROWS = [
 def test_ranked_by_the_mean_over_seeds():
     cells = rank_cells(frame(ROWS), "val_loss")
     assert list(cells.columns) == [
-        "cell", "optimizer.lr", "mean", "std", "sem", "examples_sem", "error", "low", "high",
+        "cell", "optimizer.lr", "mean", "std", "sem", "examples_sem", "splits_sem", "error", "low", "high",
         "seeds", "diverged", "rank", "p", "more_seeds", "tied"
     ]  # fmt: skip
     assert cells["cell"].tolist() == [5, 0, 2, 7]

@@ -34,6 +34,8 @@ from vsweep.store.reader import StoredSweep
 # At most this many constant guesses are listed.
 _MOST_GUESSES = 5
 _SURE = ", so they do not show how sure the order is"
+# The number of held-out examples of a split for each one that it trains on, as by default.
+_HELD_OUT = 0.2 / 0.7
 # Means that differ by less, relative to their size, are equal in float32.
 _ROUNDING = 1e-5
 
@@ -93,14 +95,14 @@ def rank_cells(trials: pd.DataFrame, metric: str | None = None, report: str | No
         report: Another metric, whose mean and standard error are included.
 
     Returns:
-        A row per cell with the columns `cell`, the axes, `mean`, `std` (over seeds, n - 1; NaN for one seed),
-        `sem` (the standard error over seeds, `std / sqrt n`; NaN where seeds cannot differ), `examples_sem`
-        (the standard error over the held-out examples; NaN where it is not known), `error` (the standard
-        error of both), `low` and `high` (a 95 % interval), `seeds`, `diverged`, `rank` (from 1, among the
-        cells that can be compared), `p` (the p-value of the hypothesis that the cell is the best of these,
-        see `vsweep.analysis.significance`), `more_seeds` (the number of further seeds that would separate it
-        from the first; 0 where it is separated), and `tied` (whether the cell may be the best: `p` above
-        0.05, or the first). `report` adds a column of its name and `<report>_error`.
+        A row per cell with the columns `cell`, the axes, `mean`, `std` (over seeds, n - 1; NaN for one seed);
+        the standard errors `sem` (over seeds; NaN where seeds cannot differ), `examples_sem` (over the
+        held-out examples; NaN where it is not known), `splits_sem` (over splits, where there are several) and
+        `error` (over all of these); `low` and `high` (a 95 % interval), `seeds`, `diverged`, `rank` (from 1,
+        among the cells that can be compared), `p` (the p-value of the hypothesis that the cell is the best of
+        these, see `vsweep.analysis.significance`), `more_seeds` (the number of further seeds that would
+        separate it from the first; 0 where it is separated), and `tied` (whether the cell may be the best:
+        `p` above 0.05, or the first). `report` adds a column of its name and `<report>_error`.
 
     Raises:
         KeyError: If a metric was not recorded.
@@ -109,10 +111,8 @@ def rank_cells(trials: pd.DataFrame, metric: str | None = None, report: str | No
     values = final_values(trials, metric)
     grouped = trials.assign(_value=values, _diverged=trials["status"] == "diverged").groupby("cell")
     cells = grouped[axes_of(trials)].first() if axes_of(trials) else pd.DataFrame(index=grouped.size().index)
-    cells[["mean", "std", "sem"]] = grouped["_value"].agg(["mean", "std", "sem"])
-    fixed = fixed_cells(trials)
-    cells["sem"] = cells["sem"].mask(cells.index.isin(fixed))
-    cells = cells.join(errors(trials, metric, fixed))
+    cells[["mean", "std"]] = grouped["_value"].agg(["mean", "std"])
+    cells = cells.join(errors(trials, metric))
     cells["seeds"], cells["diverged"] = grouped.size(), grouped["_diverged"].sum()
     higher = higher_is_better(metric)
     cells = cells.reset_index()
@@ -131,7 +131,7 @@ def rank_cells(trials: pd.DataFrame, metric: str | None = None, report: str | No
     if report is not None:
         other = trials.assign(_value=final_values(trials, report)).groupby("cell")["_value"]
         cells[report] = other.mean().loc[cells["cell"]].to_numpy()
-        error = errors(trials, report, fixed)["error"]
+        error = errors(trials, report)["error"]
         cells[f"{report}_error"] = error.loc[cells["cell"]].to_numpy()
     return cells
 
@@ -150,12 +150,16 @@ def arrange(trials: pd.DataFrame, cells: pd.DataFrame, metric: str) -> Results:
     """Return the results of cells, with `cell`, `seeds` and `diverged`, for tests."""
     sign = 1.0 if higher_is_better(metric) else -1.0
     numbers = cells["cell"].tolist()
+    counts = cells["seeds"].to_numpy(np.int64), cells["diverged"].to_numpy(np.int64)
+    if splits := split_count(trials):
+        # The spread over splits includes that over seeds and over held-out examples.
+        by_split = means_by_split(trials, metric).reindex(numbers).to_numpy(np.float64)
+        return Results(sign * by_split, *counts, overlap=_overlap(splits))
     by_seed = values_by_seed(trials, final_values(trials, metric), numbers)
     parts = _mean_parts(trials, metric)
     return Results(
         sign * by_seed,
-        cells["seeds"].to_numpy(np.int64),
-        cells["diverged"].to_numpy(np.int64),
+        *counts,
         None if parts is None else sign * parts.reindex(numbers).to_numpy(np.float64),
         smallest_step(by_seed) if is_share(metric) else 0.0,
         np.isin(numbers, fixed_cells(trials)),
@@ -173,27 +177,57 @@ def _mean_parts(trials: pd.DataFrame, metric: str) -> pd.DataFrame | None:
 def fixed_cells(trials: pd.DataFrame) -> np.ndarray:
     """Return the numbers of the cells whose seeds cannot differ: all their final values are the same."""
     names = [name for name in map(str, trials) if name.startswith("final_")]
-    grouped = trials.groupby("cell")
+    split = trials["split"] if "split" in trials else pd.Series(0, trials.index)
+    grouped = trials.groupby([trials["cell"], split.rename("split")])
     least, most = grouped[names].min(), grouped[names].max()
-    same = ((least == most) | least.isna()).all(axis=1)
-    several = (grouped.size() > 1) & (trials["status"] == "ok").groupby(trials["cell"]).all()
-    return np.asarray(same.index[same & several])
+    same = ((least == most) | least.isna()).all(axis=1) & (grouped.size() > 1)
+    ok = (trials["status"] == "ok").groupby(trials["cell"]).all()
+    return np.asarray(ok.index[same.groupby(level="cell").all() & ok])
 
 
-def errors(trials: pd.DataFrame, metric: str, fixed: np.ndarray) -> pd.DataFrame:
+def split_count(trials: pd.DataFrame) -> int:
+    """Return the number of splits; 0 for one."""
+    splits = trials["split"].nunique() if "split" in trials else 1
+    return splits if splits > 1 else 0
+
+
+def means_by_split(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return the mean over seeds of each cell and split, `(cells, splits)`."""
+    return final_values(trials, metric).groupby([trials["cell"], trials["split"]]).mean().unstack()
+
+
+def _overlap(splits: int) -> float:
+    """Return the factor on the variance of a mean over splits (Nadeau and Bengio 2003)."""
+    return 1.0 + splits * _HELD_OUT
+
+
+def errors(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Return how sure the mean of each cell is, indexed by `cell`.
 
     Seeds and held-out examples are two random factors that cross, so the variance of a mean over both is the
     sum of those over each, less that of their interaction, which both include (Searle, Casella and McCulloch
-    1992). The variances over examples are the jackknife's, which leaves out one group at a time.
+    1992). The variances over examples are the jackknife's, which leaves out one group at a time. Several
+    splits differ in both and in the training examples, so the variance over splits covers all.
 
     Returns:
-        `examples_sem`, `error`, `low` and `high`, see `rank_cells`.
+        `sem`, `examples_sem`, `splits_sem`, `error`, `low` and `high`, see `rank_cells`.
     """
+    fixed = fixed_cells(trials)
     values = final_values(trials, metric)
     grouped = values.groupby(trials["cell"])
     mean, count = grouped.mean(), grouped.count()
-    over_seeds = (grouped.var() / count).mask(mean.index.isin(fixed), 0.0)
+    is_fixed = mean.index.isin(fixed)
+    if splits := split_count(trials):
+        means = means_by_split(trials, metric)
+        known = means.count(axis=1).astype(float)
+        within = values.groupby([trials["cell"], trials["split"]])
+        of_splits = (within.var() / within.count()).unstack()
+        sem = pd.Series(np.sqrt(of_splits.sum(axis=1, min_count=1)) / known).mask(is_fixed)
+        error = pd.Series(np.sqrt(_overlap(splits) * means.var(axis=1) / known))
+        low, high = interval(mean.to_numpy(), error.to_numpy(), (known - 1.0).to_numpy(), 0.0)
+        columns = {"sem": sem, "examples_sem": np.nan, "splits_sem": error, "error": error}
+        return pd.DataFrame(columns | {"low": low, "high": high}, mean.index)
+    over_seeds = (grouped.var() / count).mask(is_fixed, 0.0)
     step = smallest_step(values.to_numpy()) if is_share(metric) else 0.0
     parts = part_values(trials, metric)
     dofs = (count - 1.0).clip(lower=1.0)
@@ -220,8 +254,17 @@ def errors(trials: pd.DataFrame, metric: str, fixed: np.ndarray) -> pd.DataFrame
         least = share * (1.0 - share) * step
         over_examples = over_examples.clip(lower=least)
         error = pd.Series(np.sqrt(total.clip(lower=least)))
-    examples = np.sqrt(over_examples)
-    return pd.DataFrame({"examples_sem": examples, "error": error, "low": low, "high": high}, mean.index)
+    return pd.DataFrame(
+        {
+            "sem": pd.Series(np.sqrt(over_seeds)).mask(is_fixed),
+            "examples_sem": np.sqrt(over_examples),
+            "splits_sem": np.nan,
+            "error": error,
+            "low": low,
+            "high": high,
+        },
+        mean.index,
+    )
 
 
 def is_seedless(trials: pd.DataFrame, cells: pd.DataFrame) -> bool:
@@ -243,6 +286,9 @@ def describe_errors(cells: pd.DataFrame) -> str:
         (f"seeds ({first['sem']:.2g} for the best cell)", pd.notna(first["sem"])),
         (f"held-out examples ({first['examples_sem']:.2g})", pd.notna(first["examples_sem"])),
     ]
+    if pd.notna(first["splits_sem"]):
+        part = f", of which seeds make {first['sem']:.2g}" if pd.notna(first["sem"]) else ""
+        return f"± is the standard error over splits ({first['splits_sem']:.2g} for the best cell){part}"
     named = " and over ".join(source for source, is_known in sources if is_known)
     missing = "" if sources[1][1] else ", not over held-out examples"
     return f"± is the standard error over {named}{missing}" if named else ""

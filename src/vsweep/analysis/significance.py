@@ -56,6 +56,8 @@ class Results(NamedTuple):
             where it is not known.
         step: The least step between two values, of shares of examples; 0 for other metrics.
         fixed: Bool `(cells,)`, whether all seeds of a cell give the same; None where those of no cell do.
+        overlap: The factor on the variance of a mean over splits, whose training examples overlap; 1 where
+            the values are those of seeds.
     """
 
     values: np.ndarray
@@ -64,6 +66,7 @@ class Results(NamedTuple):
     parts: np.ndarray | None = None
     step: float = 0.0
     fixed: np.ndarray | None = None
+    overlap: float = 1.0
 
     def of(self, cells: Any) -> "Results":
         """Return the results of some cells, by their places."""
@@ -118,8 +121,9 @@ def compare(results: Results) -> Comparison:
     variances, dofs = np.where(fixed, 0.0, variances), np.where(fixed, np.inf, dofs)
     ahead = means[rivals][None, :] - means[:, None]
     examples = _example_variances(results, rivals, ahead)
+    variances = variances * results.overlap
     by_means = _p_of_means(ahead, variances / np.maximum(counts, 1), dofs, rivals, examples)
-    by_pairs = _p_of_pairs(values, rivals, examples, results.step)
+    by_pairs = _p_of_pairs(values, rivals, examples, results)
     by_divergence, rival_diverges = _p_of_divergence(results, rivals)
     # A rival that diverges more often is not better for its higher mean.
     by_value = np.where(rival_diverges < ALPHA, 1.0, np.fmin(by_means / _MEANS, by_pairs / _PAIRS))
@@ -233,7 +237,7 @@ def _p_of_means(
     return _one_sided(ahead, variance, np.minimum(dofs[rivals][None, :], dofs[:, None]), examples)
 
 
-def _p_of_pairs(values: np.ndarray, rivals: np.ndarray, examples: _Examples, step: float) -> np.ndarray:
+def _p_of_pairs(values: np.ndarray, rivals: np.ndarray, examples: _Examples, results: Results) -> np.ndarray:
     """Return the p-value of the paired t-test for each pair over the seeds that both have."""
     p = np.ones((len(values), len(rivals)))
     for place, rival in enumerate(rivals.tolist()):
@@ -243,7 +247,7 @@ def _p_of_pairs(values: np.ndarray, rivals: np.ndarray, examples: _Examples, ste
         squares = np.nansum((difference - mean[:, None]) ** 2, axis=1)
         variance = np.divide(squares, counts - 1, out=np.full(len(values), np.nan), where=counts > 1)
         # Equal differences of shares may hide the rounding of both.
-        variance = np.maximum(variance, step**2 / 6.0) / np.maximum(counts, 1)
+        variance = results.overlap * np.maximum(variance, results.step**2 / 6.0) / np.maximum(counts, 1)
         p[:, place] = _one_sided(mean, variance, counts - 1.0, examples.of(place))
     return p
 
