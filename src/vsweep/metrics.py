@@ -33,6 +33,8 @@ SAME_EXAMPLES = (
     "folds",
     "fold",
 )
+# The columns of a table of trials that hold leave-out values.
+PARTS = "parts_"
 # The choice of a group that is a function of the user's own.
 OWN = "own"
 
@@ -156,5 +158,25 @@ def final_values(trials: pd.DataFrame, metric: str) -> pd.Series:
 
 
 def part_values(trials: pd.DataFrame, metric: str) -> np.ndarray | None:
-    """Return a metric without each group of held-out examples, float64 `(trials, groups)`."""
-    return None
+    """Return the leave-out values of a metric, which the error of the held-out examples is computed from.
+
+    Args:
+        trials: The table of trials.
+        metric: A metric of held-out examples, such as `val_accuracy`.
+
+    Returns:
+        Float64 `(trials, groups)`, the final value without the examples of each group; NaN for a trial that
+        diverged or has none. None if no trial has any, or trials have different numbers of groups.
+    """
+    column = f"{PARTS}{metric}"
+    values = trials[column].tolist() if column in trials else []
+    known = [group for group in values if group is not None]
+    if len({len(group) for group in known}) != 1:
+        return None
+    missing = np.full(len(known[0]), np.nan)
+    return np.asarray([missing if group is None else group for group in values], np.float64)
+
+
+def without_parts(trials: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of trials without the leave-out values, as it is shown to people."""
+    return trials[[name for name in trials if not str(name).startswith(PARTS)]]

@@ -175,10 +175,11 @@ def test_columns_are_those_of_the_contract(small):
     assert list(trials.columns[: len(head)]) == head
     tests = [f"final_{name}" for name in ("test_loss", "test_accuracy", *SCORES)]
     expected = {f"{kind}_{name}" for kind in ("final", "best") for name in metrics}
-    more = len(tests) + 1
+    parts = [f"parts_{part}_{name}" for part in ("val", "test") for name in ("loss", "accuracy")]
+    more = len(tests) + len(parts) + 1
     assert set(trials.columns[len(head) : -more]) == expected
     assert trials.columns[len(head) :].is_unique
-    assert list(trials.columns[-more:]) == [*tests, "identity"]
+    assert list(trials.columns[-more:]) == [*tests, *parts, "identity"]
     types = trials.dtypes.astype(str)
     assert types[["trial", "cell", "seed"]].tolist() == ["int64"] * 3
     assert (types["optimizer.lr"], types["model.width"], types["diverged_at"]) == (
@@ -187,6 +188,7 @@ def test_columns_are_those_of_the_contract(small):
         "Int64",
     )
     assert {types[name] for name in expected | set(tests)} == {"float32"}
+    assert {types[name] for name in parts} == {"object"}
     assert types["identity"] == types["status"] == "str"
     assert trials["identity"].str.fullmatch("[0-9a-f]{32}").all()
     assert trials["identity"].is_unique

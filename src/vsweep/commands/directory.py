@@ -31,7 +31,14 @@ from vsweep.config.wandb.translate import is_about_file
 from vsweep.engine.executor import out_of_memory
 from vsweep.engine.git import commit
 from vsweep.engine.plan import Plan, plan_sweep
-from vsweep.engine.plan_record import as_record, column_names, final_names, metric_names, ranking_metric
+from vsweep.engine.plan_record import (
+    as_record,
+    column_names,
+    final_names,
+    metric_names,
+    part_names,
+    ranking_metric,
+)
 from vsweep.engine.predictor import Predictor
 from vsweep.engine.trial_id import identities
 from vsweep.engine.tuning.timings import TimingCache, load_timings
@@ -92,7 +99,9 @@ def trial_table(plan: Plan) -> Table:
     columns |= {path: values.pop(path) for path in followers} | splits | {"seed": seed} | values
     names = metric_names(plan), final_names(plan), column_names(plan)
     widest = str(np.result_type(*(program.inputs.stored_dtype for program in plan.programs)))
-    return Table(pd.DataFrame(columns), identities(plan), *names, widest, ranking_metric(plan))
+    return Table(
+        pd.DataFrame(columns), identities(plan), *names, widest, ranking_metric(plan), part_names(plan)
+    )
 
 
 def _column(values: np.ndarray) -> Any:

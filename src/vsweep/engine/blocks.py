@@ -79,8 +79,8 @@ def trained_block(
 ) -> TrainedBlock:
     """Return a block after its last record; `keep_state` keeps the state, so that more steps can follow."""
     trials, length, split = len(block.rows), program.static.length, program.inputs.split
-    parts: Any = jax.device_get([(curve.diverged_at, curve.final, curve.end) for curve in curves])
-    diverged_at, final, end = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:trials], *parts)
+    fetched: Any = jax.device_get([(c.diverged_at, c.final, c.parts, c.end) for c in curves])
+    diverged_at, final, parts, end = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:trials], *fetched)
     state = None
     # A longer training repeats these curves to the bit only if it has a record at this step, too.
     if keep_state and length.steps % length.record_every == 0:
@@ -93,6 +93,7 @@ def trained_block(
         block.metrics,
         diverged_at,
         in_own_dtype(program, program.inputs.in_target_units(final)),
+        in_own_dtype(program, program.inputs.in_target_units(parts)),
         program.static.task.conclude(end, Examples(split.x[0], split.y[0]), trials),
         partial(params_of, program, np.searchsorted(program.rows, block.rows), curves),
         state,

@@ -13,7 +13,7 @@ from vsweep.engine.plan import Plan, Program
 from vsweep.metrics import chosen_metric, preferred_metric, with_derived
 from vsweep.tasks.data.dataset import NOTHING
 from vsweep.tasks.data.splits import Split, constant_guess, deviation
-from vsweep.training.loop import curve_metrics, scored_parts
+from vsweep.training.loop import curve_metrics, part_metrics, scored_parts
 
 _PARTS = ("train", "val", "test")
 
@@ -211,6 +211,16 @@ def column_names(plan: Plan) -> list[str]:
 def final_names(plan: Plan) -> list[str]:
     """Return the metrics that any program of the plan computes after the last step alone."""
     return _distinct(name for program in plan.programs for name in _final_metrics(program))
+
+
+def part_names(plan: Plan) -> list[str]:
+    """Return the metrics of which any program of the plan computes leave-out values."""
+    return _distinct(name for program in plan.programs for name in _part_metrics(program))
+
+
+def _part_metrics(program: Program) -> list[str]:
+    targets = dict(zip(_PARTS, program.inputs.split.y, strict=True))
+    return with_derived(part_metrics(program.static.task, targets))
 
 
 def _final_metrics(program: Program) -> list[str]:

@@ -27,6 +27,7 @@ class TrainedBlock(NamedTuple):
         metrics: Floating `(trials, records)` for each metric.
         diverged_at: Int32 `(trials,)`, -1 for a trial that did not diverge.
         final: Metrics after the last step alone, as those on the test examples, floating `(trials,)` each.
+        parts: The leave-out values of metrics, floating `(trials, groups)` each.
         columns: Further columns of the table of trials, numbers or text `(trials,)` each.
         params: Function that returns the parameters of the trials at some places in `rows`, as arrays of
             their true shapes by name.
@@ -38,6 +39,7 @@ class TrainedBlock(NamedTuple):
     metrics: Mapping[str, np.ndarray]
     diverged_at: np.ndarray
     final: Mapping[str, np.ndarray] = {}
+    parts: Mapping[str, np.ndarray] = {}
     columns: Mapping[str, np.ndarray] = {}
     params: Callable[[np.ndarray], list[Params]] = empty_params
     state: "PartialBlock | None" = None

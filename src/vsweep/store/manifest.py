@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from vsweep.errors import DamagedError
 from vsweep.store.atomic import decode_lines, encode_line
 from vsweep.store.files import CURVES, DAMAGED, PARAMS, ROWS, STATES, Files
+from vsweep.store.trial_table import as_arrow, as_frame
 
 _LOG = f"{ROWS}/log.jsonl"
 # The bytes at the end of a file of curves in which its footer lies, unless it has hundreds of columns.
@@ -133,7 +134,7 @@ class Ledger:
         name = block.names[1]
         rows = _parsed(self.files, name, self._read(block, name), ALL)
         with self.files.parsing(name):
-            return rows.to_pandas().set_index("identity")
+            return as_frame(rows).set_index("identity")
 
     def read_curves(self, block: Block, part: Part = ALL) -> pa.Table:
         """Return the curves of a block, or a part of them.
@@ -179,7 +180,7 @@ class Ledger:
             curves: The curves of the block's trials.
             rows: The trials' summaries, with their `identity`.
         """
-        tables = curves, pa.Table.from_pandas(rows, preserve_index=False)
+        tables = curves, as_arrow(rows)
         writers = [partial(pq.write_table, table) for table in tables]
         block = Block(self.next.part, len(rows), *map(self.files.write, self.next.names, writers))
         self.files.append(_LOG, encode_line(block._asdict()))

@@ -7,8 +7,9 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from vsweep.metrics import higher_is_better, is_parameter, strata, stratum_of
+from vsweep.metrics import PARTS, higher_is_better, is_parameter, strata, stratum_of
 from vsweep.store.blocks import TrainedBlock
 
 
@@ -23,6 +24,7 @@ class Table(NamedTuple):
         more: Further columns of the table of trials.
         dtype: The dtype of metrics, the widest of all programs.
         metric: The metric that ranks.
+        parts: Metrics that have leave-out values.
     """
 
     rows: pd.DataFrame
@@ -32,6 +34,7 @@ class Table(NamedTuple):
     more: Sequence[str] = ()
     dtype: str = "float32"
     metric: str = "train_loss"
+    parts: Sequence[str] = ()
 
     def strata(self) -> dict[str, int]:
         """Return the number of each trial's stratum, by its identity: see `vsweep.metrics.strata`."""
@@ -48,7 +51,8 @@ class Table(NamedTuple):
     def digest(self) -> str:
         """Return a SHA-256 of the numbers, axes and columns, which fix the content of the files.
 
-        Earlier versions stored float32 only, and did not name it.
+        Earlier versions stored float32 only, and did not name it. They stored no leave-out values, which are
+        null in their trials, so that these do not count.
         """
         names = [*self.rows.columns, "", *self.metrics, "", *self.final, "", *self.more]
         names += [] if self.dtype == "float32" else ["", self.dtype]
@@ -92,6 +96,8 @@ class Table(NamedTuple):
                 columns[f"best_{name}"] = best.reduce(np.where(alive, values, np.nan), axis=1)
         for name in self.final:
             columns[f"final_{name}"] = np.asarray(block.final.get(name, np.nan), self.dtype)
+        for name in self.parts:
+            columns[f"{PARTS}{name}"] = _lists(block.parts.get(name), len(block.rows), self.dtype)
         for name in self.more:
             values = block.columns.get(name, np.full(len(block.rows), np.nan))
             columns[name] = pd.array(values, "str") if values.dtype == object else values.astype(np.float64)
@@ -102,4 +108,31 @@ class Table(NamedTuple):
         table = self.rows.iloc[summary.index].reset_index(drop=True)
         table = pd.concat([table, summary.reset_index(drop=True)], axis=1)
         table["identity"] = self.identities[summary.index]
-        table.to_parquet(file, index=False)
+        pq.write_table(as_arrow(table), file)
+
+
+def _lists(values: np.ndarray | None, rows: int, dtype: str) -> pd.arrays.ArrowExtensionArray:
+    """Return a column of lists from an array `(rows, groups)`, or of nulls if there is none."""
+    kind = pa.list_(pa.from_numpy_dtype(np.dtype(dtype)))
+    if values is None:
+        return pd.arrays.ArrowExtensionArray(pa.nulls(rows, kind))
+    ends = np.arange(rows + 1, dtype=np.int32) * values.shape[1]
+    numbers = pa.array(values.astype(dtype, copy=False).ravel())
+    return pd.arrays.ArrowExtensionArray(pa.ListArray.from_arrays(ends, numbers, type=kind))
+
+
+def as_arrow(table: pd.DataFrame) -> pa.Table:
+    """Return a table of trials as Arrow's.
+
+    Its lists are plain ones for pandas, whose versions cannot all read the name that it has for their type.
+    """
+    lists = [name for name in table if isinstance(table[name].dtype, pd.ArrowDtype)]
+    arrow = pa.Table.from_pandas(table.drop(columns=lists), preserve_index=False)
+    for name in lists:
+        arrow = arrow.append_column(name, pa.chunked_array(table[name].array.__arrow_array__()))
+    return arrow.select(list(table.columns))
+
+
+def as_frame(table: pa.Table) -> pd.DataFrame:
+    """Return summaries of trials as pandas', with lists that stay Arrow's, as `summarize` has them."""
+    return table.to_pandas(types_mapper=lambda kind: pd.ArrowDtype(kind) if pa.types.is_list(kind) else None)

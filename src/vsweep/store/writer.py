@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import ArrayLike
 
 from vsweep.errors import ConfigError
+from vsweep.metrics import without_parts
 from vsweep.store import manifest
 from vsweep.store.atomic import uninterrupted
 from vsweep.store.best_params import ParamsWriter
@@ -282,7 +283,7 @@ def is_complete(directory: Path, plan: Mapping[str, Any]) -> bool:
         return False
     lock = Lock(directory)
     try:
-        rows, trials = Ledger(files).intact_rows(), read_trials(directory)
+        rows, trials = without_parts(Ledger(files).intact_rows()), read_trials(directory)
         same = rows.loc[trials["identity"]].reset_index(drop=True).equals(trials[rows.columns])
         # Only training writes the config again, so that it must not be damaged either.
         # A process may have died between the last block and the table of trials.

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from vsweep.tasks.leave_out import without_groups
 from vsweep.tasks.losses import Loss, squared_error
 from vsweep.tasks.models import Model, Params, Within, logistic
-from vsweep.tasks.scores import CLASS_SCORES, NUMBER_SCORES
+from vsweep.tasks.scores import ALL, CLASS_SCORES, NUMBER_SCORES, Reduction
 
 Metrics = dict[str, Array]
 # NumPy arrays by name.
@@ -69,6 +70,8 @@ class Task(NamedTuple):
         path: `params -> scalars`, by name, the values that are recorded of the parameters at each record.
         end: `params -> arrays`, by name, the results for the parameters after the last step.
         scores: `(params, examples) -> scalars`, by name, further metrics after the last step.
+        leave_out: The results of `loss` without each group of the examples, floating `(groups,)`; None where
+            there are no held-out examples.
         unit: The least value that stands for the first loss when later losses are compared with it; 0 for
             losses that are never negative.
         dtype: The dtype of the products; None for that of the parameters.
@@ -80,6 +83,7 @@ class Task(NamedTuple):
     path: Callable[[Params], Metrics] = nothing
     end: Callable[[Params], Metrics] = nothing
     scores: Callable[[Params, Examples], Metrics] = no_scores
+    leave_out: Callable[[Params, Examples], tuple[Array, Metrics]] | None = None
     unit: float = 0.0
     dtype: str | None = None
 
@@ -223,19 +227,25 @@ class Supervised:
             _expect("the model", outputs, (self.n_outputs, x.shape[1]))
             return outputs
 
-        def loss(params: Params, examples: Examples) -> tuple[Array, Metrics]:
+        def evaluate(params: Params, examples: Examples, over: Reduction) -> tuple[Array, Metrics]:
             outputs = apply(params, examples.x)
             losses = self.loss.value(outputs, examples.y, **loss_fields)
             _expect("the loss", losses, (examples.x.shape[1],))
-            return jnp.mean(losses), measure(self.scores, outputs, examples.y)
+            return over.mean(losses), measure(self.scores, outputs, examples.y, over)
 
-        def measure(names: tuple[str, ...], outputs: Array, targets: Array) -> Metrics:
+        def loss(params: Params, examples: Examples) -> tuple[Array, Metrics]:
+            return evaluate(params, examples, ALL)
+
+        def leave_out(params: Params, examples: Examples) -> tuple[Array, Metrics]:
+            return evaluate(params, examples, without_groups(examples.x.shape[1]))
+
+        def measure(names: tuple[str, ...], outputs: Array, targets: Array, over: Reduction = ALL) -> Metrics:
             if self.loss.classify is None:
-                return {name: NUMBER_SCORES[name](outputs, targets) for name in names}
+                return {name: NUMBER_SCORES[name](outputs, targets, over) for name in names}
             predicted = self.loss.classify(outputs)
             # Finite weights may have outputs that overflow, and argmax finds a class among NaN and infinity.
             finite = jnp.isfinite(outputs).all()
-            values = {name: CLASS_SCORES[name](outputs, targets, predicted) for name in names}
+            values = {name: CLASS_SCORES[name](outputs, targets, predicted, over) for name in names}
             return {name: jnp.where(finite, value, jnp.nan) for name, value in values.items()}
 
         def scores(params: Params, examples: Examples) -> Metrics:
@@ -246,7 +256,7 @@ class Supervised:
         def path(params: Params) -> Metrics:
             return scalars(params) if self.recorded else {}
 
-        return Task(init, loss, apply, path, scores=scores, dtype=self.dtype)
+        return Task(init, loss, apply, path, scores=scores, leave_out=leave_out, dtype=self.dtype)
 
 
 def _expect(source: str, x: Array, shape: tuple[int, ...]) -> None:

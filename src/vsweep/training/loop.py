@@ -10,6 +10,7 @@ import numpy as np
 import optax
 from jax import Array, lax, random
 
+from vsweep.tasks.leave_out import count_groups
 from vsweep.tasks.models import Params
 from vsweep.tasks.task import Data, Draw, Examples, MakeTask, Metrics, Task
 from vsweep.training.optimizers import Optimizer
@@ -40,6 +41,8 @@ class TrialResult(NamedTuple):
         params: The parameters after the last step.
         final: The metrics after the last step alone, scalars: all on the test examples, if there are any, and
             the further ones on the parts that `scored_parts` returns.
+        parts: The leave-out values after the last step, `(groups,)` each, by the names that `part_metrics`
+            returns.
         end: The result of `Task.end` on the parameters after the last step.
         state: The state after the last step, to continue from; None for a trial that was trained whole.
     """
@@ -48,6 +51,7 @@ class TrialResult(NamedTuple):
     diverged_at: Array
     params: Any
     final: Metrics
+    parts: Metrics
     end: Metrics
     state: "TrainState | None"
 
@@ -208,8 +212,16 @@ def advance(trial: Trial, state: TrainState, loop_index: Array) -> TrialResult:
     for part in scored_parts(data._asdict()):
         scores = task.scores(state.params, getattr(data, part))
         final |= {f"{part}_{name}": score for name, score in scores.items()}
-    final = _known(final, _finite(state.params))
-    return TrialResult(metrics, state.diverged_at, state.params, final, task.end(state.params), state)
+    finite = _finite(state.params)
+    # A compiler that shared the products with those of the test metrics would round these otherwise.
+    apart, parts = lax.optimization_barrier(state.params), Metrics()
+    targets = {name: None if examples is None else examples.y for name, examples in data._asdict().items()}
+    for part in grouped_parts(targets):
+        if task.leave_out is not None:
+            parts |= _named(part, *task.leave_out(apart, getattr(data, part)))
+    final, parts = _known(final, finite), _known(parts, finite & (state.diverged_at < 0))
+    end = task.end(state.params)
+    return TrialResult(metrics, state.diverged_at, state.params, final, parts, end, state)
 
 
 def scored_parts(parts: Mapping[str, Any]) -> list[str]:
@@ -219,6 +231,21 @@ def scored_parts(parts: Mapping[str, Any]) -> list[str]:
         parts: The data of `train`, `val` and `test`; None for a part without examples.
     """
     return [part for part in ("val", "test") if parts[part] is not None] or ["train"]
+
+
+def grouped_parts(targets: Mapping[str, Any]) -> list[str]:
+    """Return the parts that get leave-out values after the last step: those held out that have groups.
+
+    Args:
+        targets: The targets `(examples,)` of `val` and `test`; None for a part without examples.
+    """
+    held_out = {part: targets[part] for part in ("val", "test") if targets[part] is not None}
+    return [part for part, y in held_out.items() if count_groups(y.shape[0])]
+
+
+def part_metrics(task: MakeTask, targets: Mapping[str, Any]) -> list[str]:
+    """Return the names of the metrics that get leave-out values; targets: as in `grouped_parts`."""
+    return [f"{part}_{name}" for part in grouped_parts(targets) for name in task.metrics]
 
 
 def _named(part: str, loss: Array, more: Metrics) -> Metrics:

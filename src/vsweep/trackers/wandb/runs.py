@@ -17,7 +17,14 @@ from vsweep.analysis.cells import rows_of
 from vsweep.analysis.convergence import aggregate_seeds, cell_summary, downsample
 from vsweep.analysis.labels import cell_label, replicate_label
 from vsweep.analysis.ranking import rank_cells
-from vsweep.metrics import axes_of, chosen_metric, followers_of, higher_is_better, preferred_metric
+from vsweep.metrics import (
+    axes_of,
+    chosen_metric,
+    followers_of,
+    higher_is_better,
+    preferred_metric,
+    without_parts,
+)
 from vsweep.store.reader import StoredSweep
 
 # W&B's limits.
@@ -123,7 +130,7 @@ class Runs:
 
     def _trial_run(self, trials: pd.DataFrame) -> Run:
         axes = [*axes_of(trials), *followers_of(trials)]
-        row: Any = trials.astype(object).iloc[0].to_dict()
+        row: Any = without_parts(trials).astype(object).iloc[0].to_dict()
         cell = self._cell_names[row["cell"]]
         group = truncate_name(f"{cell} [{self._uid}]", f"{self._uid} {row['cell']}")
         config = cell_config(self.sweep.plan, row, axes)

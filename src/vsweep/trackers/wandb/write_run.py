@@ -15,6 +15,7 @@ from vsweep.analysis.axis_scale import heatmap_pairs, plottable_axes
 from vsweep.analysis.convergence import best_cells, curves_by
 from vsweep.analysis.marginals import heat_map
 from vsweep.analysis.ranking import rank_cells
+from vsweep.metrics import without_parts
 from vsweep.plots.style import draw, save_figure
 from vsweep.plots.tables import draw_curves, draw_heat_map
 from vsweep.store.files import CURVES, PICTURES, TRIALS
@@ -128,7 +129,7 @@ def _log_overview(
 
 def _plain_rows(table: pd.DataFrame) -> pd.DataFrame:
     """Return the first rows of a table, with Python's own types."""
-    rows = table.head(_MOST_ROWS).astype(object)
+    rows = without_parts(table).head(_MOST_ROWS).astype(object)
     return rows.where(rows.notna(), None)
 
 
