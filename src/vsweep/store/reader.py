@@ -89,8 +89,9 @@ class StoredSweep:
 
         The columns are `trial`, `cell`, a column per field that follows axes, `split` where there are several
         splits of the data, `seed`, a column per axis by its dotted path, `status` (`ok` or `diverged`),
-        `diverged_at` (a step, or missing), and `final_<metric>` and `best_<metric>` for every
-        metric. For example, the mean over the splits and seeds::
+        `diverged_at` (a step, or missing), `final_<metric>` and `best_<metric>` for every metric, and
+        `parts_<metric>` for metrics of held-out examples, arrays of leave-out values (see
+        `vsweep.metrics.part_values`). For example, the mean over the splits and seeds::
 
             sweep.trials.groupby("optimizer.lr")["final_val_loss"].mean()
         """
