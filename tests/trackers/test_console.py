@@ -120,14 +120,16 @@ def test_below_the_table_is_whether_it_is_luck_and_what_the_test_says(shown):
     assert lines[last - 1] == "targets: 3 classes: setosa 50, versicolor 50, virginica 50"
     assert dict(sweep_facts(sweep))["data"].endswith(lines[last - 1].removeprefix("targets: "))
     best = sweep.best()
-    value = f"{best['test_accuracy']:.4g} ± {best['test_accuracy_sem']:.2g}"
-    assert lines[last + 1] == describe_baseline(sweep, "val_accuracy", sweep.cells())
-    assert lines[last + 1].startswith("a constant guess")
-    assert lines[last + 2] == (
+    value = f"{best['test_accuracy']:.4g} ± {best['test_accuracy_error']:.2g}"
+    assert lines[last + 1].startswith("± is the standard error over seeds (")
+    assert " and over held-out examples (" in lines[last + 1]
+    assert lines[last + 2] == describe_baseline(sweep, "val_accuracy", sweep.cells())
+    assert lines[last + 2].startswith("a constant guess")
+    assert lines[last + 3] == (
         f"test set: the best cell has test_accuracy {value}; these examples had no part in choosing it"
     )
-    assert lines[last + 3] == describe_verification(sweep.verified)
-    assert len(lines) == last + 4
+    assert lines[last + 4] == describe_verification(sweep.verified)
+    assert len(lines) == last + 5
 
 
 def test_a_sweep_that_was_verified_says_so(shown, monkeypatch):
@@ -156,7 +158,7 @@ def test_of_one_seed_and_no_test_nothing_is_claimed(shown, monkeypatch):
     sweep, _ = shown
     monkeypatch.setattr(type(sweep), "verified", None)
     trials = sweep.trials[(sweep.trials["seed"] == 0) & sweep.trials["optimizer.lr"].between(0.05, 1)]
-    trials = trials.drop(columns=[name for name in trials if "test" in name])
+    trials = trials.drop(columns=[name for name in trials if "test" in name or "parts_" in name])
     part = sweep.restricted(trials.reset_index(drop=True), "one seed")
     text = again(part)
     rows = [line.split() for line in text.splitlines() if line.rstrip().endswith("–")]

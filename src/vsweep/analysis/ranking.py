@@ -161,9 +161,20 @@ def arrange(trials: pd.DataFrame, cells: pd.DataFrame, metric: str) -> Results:
         sign * by_seed,
         *counts,
         None if parts is None else sign * parts.reindex(numbers).to_numpy(np.float64),
-        smallest_step(by_seed) if is_share(metric) else 0.0,
+        _example_share(by_seed, part_values(trials, metric), metric),
         np.isin(numbers, fixed_cells(trials)),
     )
+
+
+def _example_share(values: np.ndarray, parts: np.ndarray | None, metric: str) -> float:
+    """Return the share of one example in a metric that counts examples; 0 for other metrics."""
+    if not is_share(metric):
+        return 0.0
+    steps = [smallest_step(values)]
+    if parts is not None:
+        # Few trials may have few values, and each has many without a group of examples.
+        steps.append(smallest_step(parts) * (1.0 - 1.0 / parts.shape[1]))
+    return min((step for step in steps if step > 0.0), default=0.0)
 
 
 def _mean_parts(trials: pd.DataFrame, metric: str) -> pd.DataFrame | None:
@@ -228,8 +239,8 @@ def errors(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
         columns = {"sem": sem, "examples_sem": np.nan, "splits_sem": error, "error": error}
         return pd.DataFrame(columns | {"low": low, "high": high}, mean.index)
     over_seeds = (grouped.var() / count).mask(is_fixed, 0.0)
-    step = smallest_step(values.to_numpy()) if is_share(metric) else 0.0
     parts = part_values(trials, metric)
+    step = _example_share(values.to_numpy(), parts, metric)
     dofs = (count - 1.0).clip(lower=1.0)
     if parts is None:
         over_examples, total = pd.Series(np.nan, mean.index), over_seeds
