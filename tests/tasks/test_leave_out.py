@@ -59,7 +59,7 @@ def test_values_without_a_group_are_those_of_numpy(rows, loss):
     with precision_context(static):
         task = static.task(jax.tree.map(lambda leaf: leaf[0], take(hparams, [0]).task))
         params = task.init(jax.random.key(0))
-        mean_loss, scores = jax.jit(task.leave_out)(params, part)
+        mean_loss, scores = jax.jit(task.leave_out)(params, [part])
     layers = as_layers(jax.tree.map(lambda leaf: np.asarray(leaf)[None], params), 0)
     outputs = np_outputs(layers, part.x, "tanh")
     guess = (outputs[0] > 0) if len(outputs) == 1 else outputs.argmax(axis=0)

@@ -4,7 +4,7 @@ The variance over examples of any statistic T is estimated by `(G - 1) / G * sum
 is the statistic of all examples but those of group g of G (Shao and Tu 1995, The Jackknife and Bootstrap).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -39,7 +39,33 @@ def grouped_order(examples: int) -> np.ndarray:
     return np.random.default_rng(examples).permutation(examples).astype(np.int32)
 
 
-def without_groups(examples: int) -> Reduction:
+def without_groups(sizes: Sequence[int]) -> Reduction:
+    """Return the reductions over parts that follow one another, all examples but those of each group.
+
+    Args:
+        sizes: The number of examples of each part. The results end in the groups of all parts, `(groups,)`.
+    """
+    parts, ends = [_without_groups(size) for size in sizes], np.cumsum(sizes)[:-1].tolist()
+
+    def split(values: Array) -> list[Array]:
+        return jnp.split(values, ends, axis=-1)
+
+    def total(values: Array, dtype: Any = None) -> Array:
+        sums = [part.sum(own, dtype) for part, own in zip(parts, split(values), strict=True)]
+        return jnp.concatenate(sums, axis=-1)
+
+    def mean(values: Array, dtype: Any = None) -> Array:
+        means = [part.mean(own, dtype) for part, own in zip(parts, split(values), strict=True)]
+        return jnp.concatenate(means, axis=-1)
+
+    def each(function: Callable[..., Array], *values: Array) -> Array:
+        own_values = zip(parts, *map(split, values), strict=True)
+        return jnp.concatenate([part.each(function, *own) for part, *own in own_values])
+
+    return Reduction(total, mean, each)
+
+
+def _without_groups(examples: int) -> Reduction:
     """Return the reductions over all examples but those of each group, whose results end in `(groups,)`.
 
     Examples that are left over belong to no group, and are always kept.

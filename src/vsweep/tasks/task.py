@@ -1,7 +1,7 @@
 """The task of one trial: a model, a loss and data as pure functions."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -70,8 +70,8 @@ class Task(NamedTuple):
         path: `params -> scalars`, by name, the values that are recorded of the parameters at each record.
         end: `params -> arrays`, by name, the results for the parameters after the last step.
         scores: `(params, examples) -> scalars`, by name, further metrics after the last step.
-        leave_out: The results of `loss` without each group of the examples, floating `(groups,)`; None where
-            there are no held-out examples.
+        leave_out: `(params, parts) -> (losses, further metrics)`, the results of `loss` without each group of
+            the examples of each part, floating `(groups of all parts,)`; None for a task without examples.
         unit: The least value that stands for the first loss when later losses are compared with it; 0 for
             losses that are never negative.
         dtype: The dtype of the products; None for that of the parameters.
@@ -83,7 +83,7 @@ class Task(NamedTuple):
     path: Callable[[Params], Metrics] = nothing
     end: Callable[[Params], Metrics] = nothing
     scores: Callable[[Params, Examples], Metrics] = no_scores
-    leave_out: Callable[[Params, Examples], tuple[Array, Metrics]] | None = None
+    leave_out: Callable[[Params, Sequence[Examples]], tuple[Array, Metrics]] | None = None
     unit: float = 0.0
     dtype: str | None = None
 
@@ -236,8 +236,9 @@ class Supervised:
         def loss(params: Params, examples: Examples) -> tuple[Array, Metrics]:
             return evaluate(params, examples, ALL)
 
-        def leave_out(params: Params, examples: Examples) -> tuple[Array, Metrics]:
-            return evaluate(params, examples, without_groups(examples.x.shape[1]))
+        def leave_out(params: Params, parts: Sequence[Examples]) -> tuple[Array, Metrics]:
+            joint = Examples(*(jnp.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True)))
+            return evaluate(params, joint, without_groups([part.x.shape[1] for part in parts]))
 
         def measure(names: tuple[str, ...], outputs: Array, targets: Array, over: Reduction = ALL) -> Metrics:
             if self.loss.classify is None:

@@ -213,15 +213,26 @@ def advance(trial: Trial, state: TrainState, loop_index: Array) -> TrialResult:
         scores = task.scores(state.params, getattr(data, part))
         final |= {f"{part}_{name}": score for name, score in scores.items()}
     finite = _finite(state.params)
-    # A compiler that shared the products with those of the test metrics would round these otherwise.
-    apart, parts = lax.optimization_barrier(state.params), Metrics()
-    targets = {name: None if examples is None else examples.y for name, examples in data._asdict().items()}
-    for part in grouped_parts(targets):
-        if task.leave_out is not None:
-            parts |= _named(part, *task.leave_out(apart, getattr(data, part)))
-    final, parts = _known(final, finite), _known(parts, finite & (state.diverged_at < 0))
+    final, parts = _known(final, finite), _known(_parts(task, data, state), finite & (state.diverged_at < 0))
     end = task.end(state.params)
     return TrialResult(metrics, state.diverged_at, state.params, final, parts, end, state)
+
+
+def _parts(task: Task, data: Data, state: TrainState) -> Metrics:
+    """Return the leave-out values, see `TrialResult`."""
+    targets = {name: None if part is None else part.y for name, part in data._asdict().items()}
+    names = grouped_parts(targets)
+    if not names or task.leave_out is None:
+        return {}
+    # A compiler that shared the products with those of the test metrics would round these otherwise.
+    held_out = [getattr(data, name) for name in names]
+    losses, more = task.leave_out(lax.optimization_barrier(state.params), held_out)
+    ends = np.cumsum([count_groups(part.y.shape[0]) for part in held_out])[:-1].tolist()
+    parts: Metrics = {}
+    for metric, values in {"loss": losses, **more}.items():
+        split = jnp.split(values, ends)
+        parts |= {f"{name}_{metric}": own for name, own in zip(names, split, strict=True)}
+    return parts
 
 
 def scored_parts(parts: Mapping[str, Any]) -> list[str]:
