@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from vsweep.analysis.labels import format_value
+from vsweep.analysis.labels import format_distinct_values, format_value
 from vsweep.analysis.ranking import varied_axes
 from vsweep.metrics import final_values, higher_is_better, replicates, strata, stratum_of
 
@@ -43,12 +43,16 @@ class Response(NamedTuple):
 
     Attributes:
         axes: The axes.
+        levels: The labels of each axis's values, in the order of the tensor; a bin has those of its ends.
         values: Float64 `(values of axis 1, …, values of axis k, seeds)`.
+        complete: Bool `(seeds,)`: whether all entries of a seed were trained, so that none is predicted.
         coverage: The part of these values that was trained.
     """
 
     axes: tuple[str, ...]
+    levels: tuple[tuple[str, ...], ...]
     values: np.ndarray
+    complete: np.ndarray
     coverage: Coverage
 
 
@@ -72,7 +76,7 @@ def rank_response(trials: pd.DataFrame, metric: str) -> Response:
     trials, ranks = trials[has_enough], ranks[has_enough]
     if not varied_axes(trials):
         raise KeyError("too few cells are done with any one seed")
-    codes, binned, drawn = _place(trials)
+    codes, levels, binned, drawn = _place(trials)
     if codes.empty:
         raise KeyError("no axis varies")
     values = _scatter(codes, pd.factorize(replicates(trials), sort=True)[0], ranks)
@@ -80,9 +84,11 @@ def rank_response(trials: pd.DataFrame, metric: str) -> Response:
     usable = (missing.mean(axis=0) == 0.0) | ((~missing).sum(axis=0) >= _FEWEST_ENTRIES)
     if not usable.any():
         raise KeyError(f"too few cells are done: {trials['cell'].nunique()}")
-    values, filled = values[..., usable], float(missing[:, usable].mean())
+    values, missing = values[..., usable], missing[:, usable]
+    filled = float(missing.mean())
     fit = _fill(values) if filled else np.nan
-    return Response(tuple(map(str, codes)), values, Coverage(filled, fit, binned, drawn))
+    coverage = Coverage(filled, fit, binned, drawn)
+    return Response(tuple(map(str, codes)), levels, values, ~missing.any(axis=0), coverage)
 
 
 def normalized_ranks(values: pd.Series, *, higher: bool, stratum: np.ndarray | None = None) -> np.ndarray:
@@ -104,12 +110,12 @@ def normalized_ranks(values: pd.Series, *, higher: bool, stratum: np.ndarray | N
     return (losses.rank().to_numpy() - 1.0) / np.maximum(others, 1)
 
 
-def _place(trials: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...], bool]:
+def _place(trials: pd.DataFrame) -> tuple[pd.DataFrame, tuple[tuple[str, ...], ...], tuple[str, ...], bool]:
     """Return the place of each trial's values, in bins if necessary.
 
     Returns:
         A column per axis with the index of each trial's value, -1 if the trial stands for all values; the
-        axes that are in bins; and whether most combinations were not trained.
+        labels of these values; the axes that are in bins; and whether most combinations were not trained.
 
     Raises:
         KeyError: If too few combinations were trained, or there are too many.
@@ -117,7 +123,7 @@ def _place(trials: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...], bool]:
     seeds, cells = replicates(trials).nunique(), trials["cell"].nunique()
     drawn = False
     for bins in (None, *_BINS):
-        codes, binned = _encode(trials, bins)
+        codes, levels, binned = _encode(trials, bins)
         sizes = codes.max().to_numpy(float) + 1.0
         if bins is None:
             stands_for = np.where(codes < 0, sizes, 1.0).prod(axis=1).sum()
@@ -125,24 +131,33 @@ def _place(trials: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...], bool]:
             if drawn and cells < _FEWEST_CELLS:
                 raise KeyError(f"too few cells are done: {cells} of {sizes.prod():,.0f}")
         if sizes.prod() * seeds <= _MOST_ENTRIES and not (drawn and bins is None):
-            return codes, binned, drawn
+            return codes, levels, binned, drawn
     raise KeyError(f"the grid is too large: {sizes.prod():,.0f} combinations")
 
 
-def _encode(trials: pd.DataFrame, bins: int | None) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def _encode(
+    trials: pd.DataFrame, bins: int | None
+) -> tuple[pd.DataFrame, tuple[tuple[str, ...], ...], tuple[str, ...]]:
     """Encode the values of each axis; a numeric axis with more values than `bins` is grouped into bins."""
-    codes, binned = {}, []
+    codes, levels, binned = {}, [], []
     for axis, lacks in _lacking(trials).items():
         code, known = pd.factorize(trials[axis], sort=True)
+        texts = format_distinct_values(known.tolist())
         if bins and len(known) > bins and pd.api.types.is_numeric_dtype(trials[axis]):
             edges = np.quantile(code[code >= 0], np.arange(1, bins) / bins)
-            code[code >= 0] = pd.factorize(np.searchsorted(edges, code[code >= 0]), sort=True)[0]
+            bin_of = pd.factorize(np.searchsorted(edges, np.arange(len(known))), sort=True)[0]
+            code[code >= 0] = bin_of[code[code >= 0]]
+            first, last = (np.searchsorted(bin_of, np.unique(bin_of), side) for side in ("left", "right"))
+            texts = [f"{texts[i]} to {texts[j - 1]}" for i, j in zip(first, last, strict=True)]
             binned.append(axis)
         # A null that is a value comes last.
-        code[(code < 0) & ~lacks] = code.max() + 1
+        if (null := (code < 0) & ~lacks).any():
+            code[null] = code.max() + 1
+            texts.append("null")
         if code.max() > 0:
             codes[axis] = code
-    return pd.DataFrame(codes, trials.index), tuple(binned)
+            levels.append(tuple(texts))
+    return pd.DataFrame(codes, trials.index), tuple(levels), tuple(binned)
 
 
 def _lacking(trials: pd.DataFrame) -> dict[str, np.ndarray]:

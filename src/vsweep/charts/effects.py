@@ -117,9 +117,12 @@ def importance_bars(importance: Importance, names: Mapping[str, str]) -> Chart:
     note = (
         "Functional ANOVA over the grid (Hutter, Hoos and Leyton-Brown 2014), in which all values of an axis "
         "have the same weight. Trials are compared by rank, diverged ones last, so the metric's scale and "
-        "outliers do not matter. A × B is the effect of two axes together beyond the effects of each alone. "
-        "With several seeds, an effect counts only as far as it is repeated with other seeds; the rest is "
-        "luck, and an estimated share may be below 0 by chance. Lines show one standard error, by the "
-        "jackknife over three or more seeds."
+        "outliers do not matter. A × B is the part of two axes beyond the effects of each alone. Ranks bend "
+        "a response that is additive in the metric, so A × B is no sign that the axes interact: they are "
+        "said to only if the order of two values of one changes with the other, which no scale of the metric "
+        "removes (95 %, allowing for all comparisons). With several seeds, an effect counts only as far as "
+        "it is repeated with other seeds; the rest is luck, and an estimated share may be below 0 by chance. "
+        "Lines show one standard error over three or more seeds; the 95 % interval is Student's, with one "
+        "degree of freedom less than seeds."
     )
     return Chart("Share of the differences between trials that each axis explains", drawn, note)
