@@ -1,13 +1,23 @@
 """Measure how results depend on the learning rate, for each value of another axis."""
 
+from itertools import combinations
+from math import comb
+
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 
-from vsweep.analysis.ranking import arrange, check_axis, check_comparable, rank_cells
-from vsweep.analysis.significance import ALPHA, Results, compare, values_by_seed
-from vsweep.metrics import LR, axes_of, default_metric, final_values
+from vsweep.analysis.ranking import check_axis, check_comparable, rank_cells
+from vsweep.analysis.response import normalized_ranks
+from vsweep.analysis.significance import values_by_seed
+from vsweep.metrics import LR, axes_of, default_metric, final_values, higher_is_better
 
 _LINES = ["by", "lr", "cell", "mean", "sem", "seeds", "diverged", "best", "same"]
+_ALPHA = 0.05
+# Ranks that differ by less are equal up to rounding.
+_ROUNDING = 1e-9
+# Halves of the seeds are drawn if there are more than this many.
+_HALVES = 24
 
 
 def lr_lines(trials: pd.DataFrame, metric: str | None = None, by: str | None = None) -> pd.DataFrame:
@@ -21,14 +31,23 @@ def lr_lines(trials: pd.DataFrame, metric: str | None = None, by: str | None = N
     Returns:
         A row per cell of a line, sorted by `by` (the value, or "") and `lr`. `cell`, `mean`, `sem`, `seeds`
         and `diverged` are those of `rank_cells`. `best` is whether the cell is its line's best; no cell is if
-        all diverged. `same` is nullable boolean: whether the cell may be the truly best one of its line (see
-        `vsweep.analysis.significance`), NA if there are too few seeds to say. Values with fewer than two
+        all diverged. `same` is nullable boolean: whether the cell may be the truly best one of its line, see
+        `_may_be_best`; NA if fewer than two seeds have all cells of the line. Values with fewer than two
         positive learning rates are left out.
 
     Raises:
         KeyError: If there is no such axis or metric, or the learning rate does not vary.
     """
     metric = metric or default_metric(trials)
+    lines = _best_lines(_all_lines(trials, metric, by))
+    higher = higher_is_better(metric)
+    values = final_values(trials, metric).fillna(-np.inf if higher else np.inf)
+    same = _same_as_best(lines, values_by_seed(trials, values, lines["cell"].tolist()), higher=higher)
+    return lines.assign(same=same).sort_values(["by", "lr"], ignore_index=True)[_LINES]
+
+
+def _all_lines(trials: pd.DataFrame, metric: str, by: str | None) -> pd.DataFrame:
+    """Rank the cells that have a positive learning rate, with their values `by`, `lr` and `line`."""
     cells = rank_cells(trials, metric)
     if by is not None:
         check_axis(trials, by)
@@ -44,25 +63,56 @@ def lr_lines(trials: pd.DataFrame, metric: str | None = None, by: str | None = N
     if cells["lr"].nunique() < 2:
         raise KeyError("the learning rate does not vary")
     others = [axis for axis in axes_of(trials) if axis != LR]
-    cells = cells.assign(line=cells.groupby(others, dropna=False).ngroup() if others else 0)
+    return cells.assign(line=cells.groupby(others, dropna=False).ngroup() if others else 0)
+
+
+def _best_lines(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return the line of the best cell of each value, with `best`; lines of one cell are left out."""
     best = cells.drop_duplicates("by")
     lines = cells[cells["line"].isin(best["line"])]
     lines = lines[lines.groupby("line")["lr"].transform("size") > 1]
-    lines = lines.assign(best=lines["cell"].isin(best["cell"]) & lines["mean"].notna())
-    lines = lines.assign(same=_same_as_best(lines, arrange(trials, lines, metric)))
-    return lines.sort_values(["by", "lr"], ignore_index=True)[_LINES]
+    return lines.assign(best=lines["cell"].isin(best["cell"]) & lines["mean"].notna())
 
 
-def _same_as_best(lines: pd.DataFrame, results: Results) -> pd.Series:
-    """Return which cells may be the truly best ones of their lines, nullable boolean; results: the cells'."""
-    same = pd.array([pd.NA] * len(lines), "boolean")
+def _same_as_best(lines: pd.DataFrame, values: np.ndarray, *, higher: bool) -> pd.Series:
+    """Return which cells may be the truly best ones of their lines, nullable boolean.
+
+    Args:
+        lines: The cells.
+        values: Float64 `(cells, seeds)`, NaN where a trial is missing, and infinite where it diverged.
+        higher: Whether higher values are better.
+    """
+    same = pd.Series(pd.NA, lines.index, dtype="boolean")
     best = lines["best"].to_numpy()
-    for rows in map(np.asarray, lines.groupby("line").indices.values()):
-        p = compare(results.of(rows)).p
-        known = ~np.isnan(p)
-        same[rows[known]] = p[known] > ALPHA
+    for rows in lines.groupby("line").indices.values():
+        shared = values[rows][:, ~np.isnan(values[rows]).any(axis=0)]
+        if best[rows].any() and shared.shape[1] > 1:
+            ranks = normalized_ranks(pd.Series(shared.ravel()), higher=higher)
+            same.iloc[rows] = _may_be_best(ranks.reshape(shared.shape))
     same[best] = True
-    return pd.Series(same, lines.index)
+    return same
+
+
+def _may_be_best(ranks: np.ndarray) -> np.ndarray:
+    """Return which cells may be the truly best one, which is among them with a probability of 95 %.
+
+    A cell is compared with the one of the best mean rank by the paired t-test, whose variance is that of all
+    pairs of cells, or the pair's own if it is larger. That cell is one of many, so Bonferroni corrects for
+    all with which the truly best cell may be compared. Ranks count a trial that diverged as the worst, and
+    outliers do not matter.
+
+    Args:
+        ranks: Float64 `(cells, seeds)`, the best the lowest.
+
+    Returns:
+        Bool `(cells,)`.
+    """
+    cells, seeds = ranks.shape
+    difference = ranks - ranks[ranks.mean(axis=1).argmin()]
+    pooled = 2.0 * (ranks - ranks.mean(axis=0)).var(axis=1, ddof=1).sum() / (cells - 1)
+    error = np.sqrt(np.maximum(difference.var(axis=1, ddof=1), pooled) / seeds)
+    critical = stdtrit((cells - 1) * (seeds - 1), 1.0 - _ALPHA / (cells - 1))
+    return difference.mean(axis=1) <= np.maximum(critical * error, _ROUNDING)
 
 
 def best_lr(lines: pd.DataFrame) -> pd.DataFrame:
@@ -72,25 +122,20 @@ def best_lr(lines: pd.DataFrame) -> pd.DataFrame:
         lines: Lines as `lr_lines` returns them.
 
     Returns:
-        Columns: `by`, `lr`; `low` and `high`, the range of neighboring learning rates that cannot be
-        distinguished from the best (NaN if the best has no standard error); `at_edge`, whether the best is
-        the smallest or the largest that was tried; `cell`, `mean`, `sem`.
+        Columns: `by`, `lr`; `low` and `high`, the smallest and the largest learning rate that may be the
+        truly best one with 95 % confidence (NaN if the best has no standard error); `at_edge`, whether this
+        range, or the best if there is none, reaches the smallest or the largest rate that was tried, so that
+        a better one may lie beyond; `cell`, `mean`, `sem`.
     """
     lines = lines.sort_values(["by", "lr"])
     groups = lines.groupby("by", sort=False)
     # A cell that was not compared may be as good as the best, so it counts as the same.
-    different = ~lines["same"].fillna(value=True).astype(bool)
-    # Runs of cells that are the same as the best are numbered, to find the run that contains the best cell.
-    run = different.astype(int).groupby(lines["by"], sort=False).cumsum()
-    best_run = run.where(lines["best"]).groupby(lines["by"], sort=False).transform("max")
-    tied = lines["lr"].where((run == best_run) & ~different).groupby(lines["by"], sort=False)
+    tied = lines["lr"].where(lines["same"].fillna(value=True).astype(bool)).groupby(lines["by"], sort=False)
     known = lines["sem"].notna()
+    low, high = (tied.transform(end).where(known) for end in ("min", "max"))
     smallest, largest = (groups["lr"].transform(end) for end in ("min", "max"))
-    lines = lines.assign(
-        low=tied.transform("min").where(known),
-        high=tied.transform("max").where(known),
-        at_edge=(lines["lr"] == smallest) | (lines["lr"] == largest),
-    )
+    at_edge = (low.fillna(lines["lr"]) == smallest) | (high.fillna(lines["lr"]) == largest)
+    lines = lines.assign(low=low, high=high, at_edge=at_edge)
     columns = ["by", "lr", "low", "high", "at_edge", "cell", "mean", "sem"]
     return lines.loc[lines["best"], columns].reset_index(drop=True)
 
@@ -101,9 +146,14 @@ def lr_sensitivity(
     """Compute the learning-rate sensitivity of each line (Wortsman et al. 2023, arXiv:2309.14322).
 
     It is the mean over log-uniform learning rates, from the line's smallest to its largest, of
-    `min(loss(lr), loss at the start) - least loss over the range`, by the trapezoid rule for each seed. A
-    trial that diverged has the loss at the start. Seeds that lack a learning rate or diverged at all of them
-    are left out, and so are lines without a seed.
+    `min(loss(lr), loss at the start)`, by the trapezoid rule, less the least such loss, both in expectation
+    over seeds. A trial that diverged has the loss at the start. Seeds that lack a learning rate or diverged
+    at all of them are left out, and so are lines without a seed.
+
+    The least of several means is too low by luck, and so is the line that was chosen. The cell of the least
+    loss is therefore chosen on half of the seeds and measured on the others, for many halves (cross-fitting);
+    half of the seeds choose worse than all, so two thirds of this estimate are added to a third of the one
+    that chooses and measures on all seeds.
 
     Args:
         trials: The table of trials.
@@ -112,8 +162,8 @@ def lr_sensitivity(
         by: The axis; None for one line, that of the best of all cells.
 
     Returns:
-        Columns: `by`, `sensitivity` (mean over seeds), `sem` (NaN for one seed), `low` and `high` (the
-        smallest and largest learning rate), `rates` (their number) and `seeds`.
+        Columns: `by`, `sensitivity`, `sem` (NaN for one seed, whose sensitivity is too high by luck), `low`
+        and `high` (the smallest and largest learning rate), `rates` (their number) and `seeds`.
 
     Raises:
         KeyError: If there is no such axis or metric, the metric is not a loss, or the learning rate does not
@@ -121,17 +171,68 @@ def lr_sensitivity(
     """
     if not metric.endswith("loss"):
         raise KeyError(f"expected a loss, got {metric!r}")
-    lines = lr_lines(trials, metric, by)
+    cells = _all_lines(trials, metric, by)
+    lines = _best_lines(cells).sort_values(["by", "lr"], ignore_index=True)
+    cells = cells[cells.groupby("line")["lr"].transform("size") > 1].sort_values(["line", "lr"])
     initial = trials["trial"].map(start.astype(float))
     final = final_values(trials, metric)
     clipped = final.where(final < initial, initial)
-    cells = lines["cell"].tolist()
-    loss, trained = (values_by_seed(trials, values, cells) for values in (clipped, final.notna()))
+    numbers = cells["cell"].tolist()
+    loss, trained = (values_by_seed(trials, values, numbers) for values in (clipped, final.notna()))
     rows = []
-    for value, places in lines.groupby("by").indices.items():
-        rates = lines["lr"].to_numpy()[places]
-        mean = np.trapezoid(loss[places], np.log(rates), axis=0) / np.log(rates[-1] / rates[0])
-        excess = pd.Series(mean - loss[places].min(axis=0)).where((trained[places] == 1.0).any(axis=0))
-        rows.append([value, excess.mean(), excess.sem(), rates[0], rates[-1], len(rates), excess.count()])
+    for value, line in lines.groupby("by"):
+        own = cells["line"].isin(line["line"]).to_numpy()
+        rates = line["lr"].to_numpy()
+        seeds = ~np.isnan(loss[own]).any(axis=0) & (trained[own] == 1.0).any(axis=0)
+        if seeds.any():
+            complete = ~np.isnan(loss[:, seeds]).any(axis=1)
+            complete &= (cells["by"] == value).to_numpy()
+            complete = pd.Series(complete).groupby(cells["line"].to_numpy()).transform("all").to_numpy()
+            estimate = _sensitivity(cells[complete], loss[complete][:, seeds], own[complete])
+            rows.append([value, *estimate, rates[0], rates[-1], len(rates), seeds.sum()])
     table = pd.DataFrame(rows, columns=["by", "sensitivity", "sem", "low", "high", "rates", "seeds"])
-    return table[table["seeds"] > 0].astype({"by": lines["by"].dtype}).reset_index(drop=True)
+    return table.astype({"by": lines["by"].dtype})
+
+
+def _sensitivity(cells: pd.DataFrame, loss: np.ndarray, own: np.ndarray) -> tuple[float, float]:
+    """Estimate the sensitivity of a line, and its standard error.
+
+    Args:
+        cells: The cells of the line and of those that might have been chosen in its place, with their `line`
+            and `lr`, sorted by both.
+        loss: Their losses, float64 `(cells, seeds)`.
+        own: Which cells are those of the line, bool `(cells,)`.
+    """
+    line = pd.factorize(cells["line"])[0]
+    gap = np.diff(np.log(cells["lr"].to_numpy())) * (np.diff(line) == 0)
+    weight = (np.append(gap, 0.0) + np.append(0.0, gap)) / 2.0
+    starts = np.flatnonzero(np.diff(line, prepend=-1))
+    mean = np.add.reduceat(weight[:, None] * loss, starts) / np.add.reduceat(weight, starts)[:, None]
+    excess = mean[line] - loss
+    seeds = loss.shape[1]
+    least = np.flatnonzero(own)[loss[own].mean(axis=1).argmin()]
+    whole = excess[least]
+    if seeds == 1:
+        return float(whole[0]), np.nan
+    chosen_on = _halves(seeds)
+    measured_on = 1.0 - chosen_on
+    choices = (loss @ chosen_on.T).argmin(axis=0)
+    crossed = (excess[choices] * measured_on).sum(axis=0) / measured_on.sum(axis=0)
+    error = max(estimate.std(ddof=1) for estimate in (whole, crossed)) / np.sqrt(seeds)
+    # The estimates differ by what the choice is worth, which is as uncertain.
+    error = np.hypot(error, (whole.mean() - crossed.mean()) / 2.0)
+    return float(2.0 * crossed.mean() + whole.mean()) / 3.0, float(error)
+
+
+def _halves(seeds: int) -> np.ndarray:
+    """Return halves of the seeds, float64 `(halves, seeds)`: all of them, or a fixed and balanced draw."""
+    size = seeds // 2
+    if comb(seeds, size) <= _HALVES:
+        members = np.array(list(combinations(range(seeds), size)))
+    else:
+        rng = np.random.default_rng(0)
+        orders = np.array([rng.permutation(seeds) for _ in range(_HALVES // 2)])
+        members = np.concatenate([orders[:, :size], orders[:, -size:]])
+    halves = np.zeros((len(members), seeds))
+    np.put_along_axis(halves, members, 1.0, axis=1)
+    return halves

@@ -37,11 +37,16 @@ _ROWS = 20
 # The number of axes that are shown, at most.
 _MOST_AXES = 4
 _NOTE = (
+    "The truly best of the rates that were tried is in its range with 95 % confidence, by t-tests of "
+    "ranks with a pooled variance and Bonferroni's correction; a diverged trial has the worst rank. (edge) "
+    "marks a range that reaches the smallest or the largest rate, so that a better rate may lie beyond. "
     "Learning-rate sensitivity is the expected loss above the least, E[min(loss(lr), loss at step 0) − least "
-    f"loss], for log-uniform learning rates over the range in the next column ({lr_charts.CITED}), averaged "
-    "over seeds. A trial that diverged counts with its loss at step 0. All other fields are those of the "
-    "cell that is best, by that loss, among the cells with the value. (edge) marks a best learning rate at "
-    f"the edge of the rates that were tried. At most {_MOST_AXES} axes are shown, the most important ones."
+    f"loss], for log-uniform learning rates over the range in the last column ({lr_charts.CITED}). The cell "
+    "of the least loss is chosen on half of the seeds and measured on the others, so that its luck does "
+    "not count; ± is one standard error, and the 95 % interval is Student's, with one degree of freedom "
+    "less than seeds. A trial that diverged counts with its loss at step 0. All other fields are those of "
+    f"the cell that is best, by that loss, among the cells with the value. At most {_MOST_AXES} axes are shown, "
+    "the most important ones."
 )
 
 
@@ -222,7 +227,7 @@ def sensitivity(data: ReportData) -> Iterator[Content]:
         names = " and ".join(data.names.get(path, path) for path in apart)
         mixed = "rows that mix them have no sensitivity"
         yield f"{data.loss} is another quantity for each value of {names}: {mixed}."
-    columns = ["cells with", "best lr", "tied with it (95 %)", data.metric]
+    columns = ["cells with", "best lr", "range of the best (95 %)", data.metric]
     columns += [f"lr sensitivity ({data.loss})", "range of lr"]
     yield Rows("The best learning rate, and the sensitivity to it", columns, rows, cells, _NOTE)
 
@@ -255,8 +260,8 @@ def _rows(data: ReportData, by: str | None, best: pd.DataFrame) -> list[list[str
     return [
         [
             f"{data.names[by]} = {format_value(row['by'])}" if by else "any values",
-            format_value(row["lr"]) + (" (edge)" if row["at_edge"] else ""),
-            "" if pd.isna(row["low"]) else _range(row),
+            format_value(row["lr"]) + (" (edge)" if row["at_edge"] and pd.isna(row["low"]) else ""),
+            "" if pd.isna(row["low"]) else _range(row) + (" (edge)" if row["at_edge"] else ""),
             format_with_error(row["mean"], row["sem"]),
             *sensitivities.get(row["by"], ["", ""]),
         ]
