@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from core_helpers import examples, make_hparams, make_static
 from jax.custom_batching import custom_vmap
+from scipy.stats import sem
+from scipy.stats import t as student
 from store_helpers import forge
 
 import vsweep
@@ -44,6 +46,7 @@ from vsweep.tasks.data.dataset import Dataset
 from vsweep.tasks.data.splits import split
 from vsweep.tasks.models import Model
 from vsweep.tasks.task import Data, param_dtype
+from vsweep.trackers.check_tables import print_confirmation
 from vsweep.training import loop
 from vsweep.training.vectorize import precision_context, start_one
 
@@ -890,7 +893,7 @@ def test_the_cells_that_are_confirmed_are_the_best_in_order(made, confirmed):
     assert found.metric == "val_accuracy"
     assert list(found.cells) == [
         "cell", "model.width", "optimizer.lr", "mean", "sem", "confirmed", "confirmed_sem", "diverged",
-        "rank", "shrinkage",
+        "rank", "confirmed_low", "confirmed_high", "shrinkage",
     ]  # fmt: skip
     pd.testing.assert_frame_equal(
         found.cells[["cell", "model.width", "optimizer.lr", "mean", "sem"]],
@@ -954,20 +957,81 @@ def test_ones_own_functions_are_confirmed(ones_own):
     assert found.cells["confirmed"].notna().all()
 
 
-@pytest.mark.parametrize("metric", ["val_accuracy", "val_loss"])
+def fresh(values, metric, cells):
+    """Trials of `values[cell][seed]` on fresh seeds; NaN is one that diverged."""
+    values = np.asarray(values, float)
+    cell, seed = (place.ravel() for place in np.indices(values.shape))
+    return pd.DataFrame(
+        {
+            "trial": np.arange(values.size), "cell": np.asarray(cells)[cell], "seed": seed,
+            "lr": np.asarray(cells)[cell], "status": np.where(np.isnan(values.ravel()), "diverged", "ok"),
+            f"final_{metric}": values.ravel(),
+        }
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("metric", ["val_r2", "val_loss"])
 def test_shrinkage_is_how_much_worse(metric):
-    higher = metric == "val_accuracy"
-    before = pd.DataFrame({"cell": [4, 7], "lr": [0.1, 0.2], "mean": [0.9, 0.8], "sem": [0.01, 0.02]})
-    after = pd.DataFrame(
-        {"cell": [7, 4], "mean": [0.85, 0.7], "sem": [0.03, 0.04], "diverged": [0, 1], "rank": [1, 2]}
-    )
-    table = shrinkage(before, after, ["lr"], metric)
+    higher = metric == "val_r2"
+    before = pd.DataFrame({"cell": [4, 7], "lr": [4, 7], "mean": [0.9, 0.8], "sem": [0.01, 0.02]})
+    values = [[0.85, 0.95, 0.8], [0.6, 0.8, np.nan]]
+    table = shrinkage(before, fresh(values, metric, [7, 4]), ["lr"], metric)
     sign = 1 if higher else -1
-    np.testing.assert_allclose(table["shrinkage"], [sign * 0.2, sign * -0.05])
+    np.testing.assert_allclose(table["shrinkage"], [sign * 0.2, sign * (0.8 - np.mean(values[0]))])
     assert table["rank"].tolist() == [2, 1]
-    assert table["confirmed"].tolist() == [0.7, 0.85]
-    assert table["confirmed_sem"].tolist() == [0.04, 0.03]
+    np.testing.assert_allclose(table["confirmed"], [0.7, np.mean(values[0])])
+    np.testing.assert_allclose(table["confirmed_sem"], [0.1, sem(values[0])])
     assert table["diverged"].tolist() == [1, 0]
+    for row, known in zip(table.itertuples(), ([0.6, 0.8], values[0]), strict=True):
+        expected = student.interval(0.95, len(known) - 1, np.mean(known), sem(known))
+        np.testing.assert_allclose([row.confirmed_low, row.confirmed_high], expected)
+
+
+def test_equal_accuracies_hide_a_rounding_error_and_one_seed_has_no_interval():
+    before = pd.DataFrame({"cell": [0, 1], "lr": [0, 1], "mean": [0.9, 0.8], "sem": [0.0, 0.0]})
+    table = shrinkage(
+        before, fresh([[0.9] * 4, [0.9, 0.9, 0.9, 0.8]], "val_accuracy", [0, 1]), ["lr"], "val_accuracy"
+    )
+    margin = student.ppf(0.975, 3) * 0.1 / np.sqrt(12) / np.sqrt(4)
+    assert table["confirmed_high"][0] == pytest.approx(0.9 + margin)
+    table = shrinkage(before, fresh([[0.9], [0.8]], "val_loss", [0, 1]), ["lr"], "val_loss")
+    assert table[["confirmed_low", "confirmed_high"]].isna().all(axis=None)
+
+
+def test_a_confirmed_mean_owes_nothing_to_the_choice():
+    """In each of many sweeps, ten cells that are equal but for luck: the best one has a lead that is luck."""
+    rng, sweeps, cells, seeds = np.random.default_rng(0), 200, 10, 4
+
+    def trials():
+        values = rng.standard_normal((sweeps * cells, seeds))
+        return fresh(values, "val_loss", np.arange(sweeps * cells)).assign(
+            data=np.arange(sweeps * cells).repeat(seeds) // cells
+        )[["trial", "cell", "seed", "data", "lr", "status", "final_val_loss"]]
+
+    before = rank_cells(trials(), "val_loss")
+    before = before[before["rank"] == 1]
+    again = trials()
+    table = shrinkage(before, again[again["cell"].isin(before["cell"])], ["data", "lr"], "val_loss")
+    assert table["mean"].mean() < -0.6
+    assert abs(table["confirmed"].mean()) < 3 / np.sqrt(sweeps * seeds)
+    hit = (table["confirmed_low"] <= 0.0) & (table["confirmed_high"] >= 0.0)
+    assert abs(hit.mean() - 0.95) <= 0.02 + 2 * np.sqrt(0.95 * 0.05 / sweeps)
+
+
+def test_a_change_that_may_be_luck_is_said_to_be(capsys):
+    cells = pd.DataFrame(
+        {
+            "cell": [1, 2], "lr": [0.1, 0.2], "mean": [0.5, 0.6], "sem": 0.01, "confirmed": [0.52, 0.63],
+            "confirmed_sem": 0.01, "diverged": 0, "rank": [1, 2], "confirmed_low": [0.49, 0.58],
+            "confirmed_high": [0.55, 0.68], "shrinkage": [0.02, 0.03],
+        }
+    )  # fmt: skip
+    print_confirmation(cells, "val_loss")
+    said = " ".join(capsys.readouterr().err.split())
+    assert "0.52 on fresh seeds (95 %: 0.49 to 0.55), still rank 1 of 2" in said
+    assert said.endswith("these cells are worse by 0.025 on average, which may be luck")
+    print_confirmation(cells.assign(confirmed_low=[0.51, 0.62], confirmed_high=[0.53, 0.64]), "val_loss")
+    assert "luck" not in capsys.readouterr().err
 
 
 # The command line.
@@ -1001,9 +1065,21 @@ def test_the_command_confirms(cli, made, copied):
     )
     change = cells["shrinkage"].mean()
     word = "worse" if change > 0 else "better"
-    assert last.endswith(f"; these cells are {word} by {abs(change):.4g} on average")
+    assert f"; these cells are {word} by {abs(change):.4g} on average" in last
     (head,) = [line for line in done.err.splitlines() if "shrinkage " in line]
-    assert head.split() == ["width", "in", "the", "sweep", "on", "fresh", "seeds", "shrinkage", "rank"]
+    assert head.split() == [
+        "width",
+        "in",
+        "the",
+        "sweep",
+        "on",
+        "fresh",
+        "seeds",
+        "95",
+        "%",
+        "shrinkage",
+        "rank",
+    ]
 
 
 def test_the_command_trains_a_trial_again(cli, made, here):

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 
 from vsweep.analysis.ranking import leading_cells, rank_cells
 from vsweep.commands.directory import explained_failures, plan_again, recorded_spec
@@ -17,7 +18,7 @@ from vsweep.commands.train import train_sweep
 from vsweep.config.spec import SweepSpec
 from vsweep.config.trust import of_record
 from vsweep.errors import ConfigError
-from vsweep.metrics import axes_of, higher_is_better
+from vsweep.metrics import axes_of, final_values, higher_is_better, is_share
 from vsweep.results import Sweep
 from vsweep.store.files import CONFIRMATIONS, CONFIRMED
 from vsweep.store.lock import Lock
@@ -44,7 +45,9 @@ def confirm(
 ) -> Confirmed:
     """Train the best cells of a sweep again on fresh seeds, which shows how much of their lead was luck.
 
-    The new trials are kept in `confirm/` in the sweep's directory, and are not trained twice.
+    The fresh seeds had no part in choosing the cells, so their mean owes nothing to the luck of the seeds
+    that chose. The held-out examples are the same. The new trials are kept in `confirm/` in the sweep's
+    directory, and are not trained twice.
 
     Args:
         directory: The sweep's directory.
@@ -60,9 +63,10 @@ def confirm(
 
     Returns:
         The metric, and a row per cell in the sweep's order: `cell`, the axes, `mean` and `sem` in the sweep;
-        `confirmed`, `confirmed_sem`, `diverged` and `rank` (see `Sweep.cells`) on the fresh seeds; and
-        `shrinkage`, by which the cell is worse than in the sweep (the winner's curse). `confirm.json` holds
-        the same.
+        `confirmed`, `confirmed_sem`, `diverged` and `rank` (see `Sweep.cells`) on the fresh seeds;
+        `confirmed_low` and `confirmed_high`, the 95 % interval of `confirmed` over seeds (Student's t; NaN
+        for fewer than two seeds that did not diverge); and `shrinkage`, by which the cell is worse than in
+        the sweep (the winner's curse). `confirm.json` holds the same.
 
     Raises:
         ConfigError: If there is no sweep, no such metric, or the data or functions have changed.
@@ -82,8 +86,8 @@ def confirm(
     kept = f"the sweep in {directory} is as it was"
     with closing(Lock(sweep.directory)), explained_failures(sweep.directory, lambda: kept):
         folder = sweep.files.nested(f"{CONFIRMATIONS}/{name}", make=True).path()
-        after = rank_cells(train_sweep(fresh, folder, quiet=quiet).trials, metric)
-        table = shrinkage(before, after, axes_of(sweep.trials), metric)
+        again = train_sweep(fresh, folder, quiet=quiet).trials
+        table = shrinkage(before, again, axes_of(sweep.trials), metric)
         rows = json.loads(table.to_json(orient="records", double_precision=15))
         seeds_of = list(fresh.grid.seeds)
         sweep.files.write_json(CONFIRMED, {"metric": metric, "seeds": seeds_of, "cells": rows})
@@ -104,11 +108,33 @@ def _on_fresh_seeds(spec: SweepSpec, cells: np.ndarray, seeds: int | None) -> Sw
     return replace(spec, name=f"{spec.name}, confirmed", raw=raw, grid=part)
 
 
-def shrinkage(before: pd.DataFrame, after: pd.DataFrame, axes: list[str], metric: str) -> pd.DataFrame:
-    """Return the cells as they were ranked, with their results on fresh seeds; see `confirm`."""
+def shrinkage(before: pd.DataFrame, trials: pd.DataFrame, axes: list[str], metric: str) -> pd.DataFrame:
+    """Return cells with their results on fresh seeds; see `confirm`.
+
+    Args:
+        before: The cells as they were ranked in the sweep.
+        trials: Their trials on fresh seeds.
+        axes: The axes.
+        metric: The metric.
+    """
     columns = {"mean": "confirmed", "sem": "confirmed_sem", "diverged": "diverged", "rank": "rank"}
-    fresh = after.set_index("cell")[[*columns]].rename(columns=columns)
-    table = before[["cell", *axes, "mean", "sem"]].reset_index(drop=True).join(fresh, on="cell")
+    after = rank_cells(trials, metric).set_index("cell")
+    table = before[["cell", *axes, "mean", "sem"]].reset_index(drop=True)
+    table = table.join(after[[*columns]].rename(columns=columns), on="cell")
+    margin = _margins(trials, metric).reindex(table["cell"]).to_numpy()
+    table["confirmed_low"], table["confirmed_high"] = table["confirmed"] - margin, table["confirmed"] + margin
     sign = 1.0 if higher_is_better(metric) else -1.0
     table["shrinkage"] = sign * (table["mean"] - table["confirmed"])
     return table
+
+
+def _margins(trials: pd.DataFrame, metric: str) -> pd.Series:
+    """Return half of the width of the 95 % interval of each cell's mean over seeds."""
+    values = final_values(trials, metric)
+    cells = values.groupby(trials["cell"])
+    count, deviation = cells.count(), cells.std()
+    steps = np.diff(np.unique(values.dropna()))
+    if is_share(metric) and len(steps):
+        # An accuracy is a multiple of one example's share, so equal values may hide a rounding error.
+        deviation = deviation.clip(lower=steps.min() / np.sqrt(12.0))
+    return pd.Series(stdtrit(count - 1, 0.975), count.index) * deviation / np.sqrt(count)

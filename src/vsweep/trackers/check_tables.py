@@ -32,12 +32,13 @@ def print_confirmation(cells: pd.DataFrame, metric: str) -> None:
     """Print a table of the cells that were retrained on fresh seeds, and how their mean changed."""
     columns = list(cells.columns)[1 : list(cells.columns).index("mean")]
     axes = [name for name in columns if cells[name].nunique() > 1]
-    names = (*short_axis_names(axes).values(), "in the sweep", "on fresh seeds", "shrinkage", "rank")
+    names = (*short_axis_names(axes).values(), "in the sweep", "on fresh seeds", "95 %", "shrinkage", "rank")
     rows = [
         (
             *(format_value(row[axis]) for axis in axes),
             format_with_error(row["mean"], row["sem"]),
             format_with_error(row["confirmed"], row["confirmed_sem"]),
+            _interval(row),
             format_value(row["shrinkage"]),
             row["rank"],
         )
@@ -49,15 +50,32 @@ def print_confirmation(cells: pd.DataFrame, metric: str) -> None:
         apart = "is another quantity in some of these cells: a rank is among those that can be compared"
         print_line(console, f"{metric} {apart}")
         return
-    best, shrinkage = cells.iloc[0], float(cells["shrinkage"].mean())
+    best = cells.iloc[0].to_dict()
     rank = "still rank 1" if best["rank"] == 1 else f"now rank {int(best['rank'])}"
-    change = "worse" if shrinkage > 0 else "better"
-    summary = (
+    interval = _interval(best)
+    print_line(
+        console,
         f"{metric} of the best cell: {format_value(best['mean'])} in the sweep,"
-        f" {format_value(best['confirmed'])} on fresh seeds, {rank} of {len(cells)};"
-        f" these cells are {change} by {format_value(abs(shrinkage))} on average"
+        f" {format_value(best['confirmed'])} on fresh seeds{f' (95 %: {interval})' if interval else ''},"
+        f" {rank} of {len(cells)}; {_describe_change(cells)}",
     )
-    print_line(console, summary)
+
+
+def _interval(row: Mapping[Any, Any]) -> str:
+    if pd.isna(row["confirmed_low"]):
+        return ""
+    return f"{format_value(row['confirmed_low'])} to {format_value(row['confirmed_high'])}"
+
+
+def _describe_change(cells: pd.DataFrame) -> str:
+    """Describe in a clause how much worse the cells are on fresh seeds, and whether that may be luck."""
+    shrinkage = float(cells["shrinkage"].mean())
+    change = f"{'worse' if shrinkage > 0 else 'better'} by {format_value(abs(shrinkage))} on average"
+    known = cells.dropna(subset=["confirmed_low"])
+    # The error of a mean of cells that share seeds is at most the mean of their errors.
+    low, mean, high = known[["confirmed_low", "mean", "confirmed_high"]].mean()
+    luck = ", which may be luck" if known.empty or low <= mean <= high else ""
+    return f"these cells are {change}{luck}"
 
 
 def describe_gradient_check(check: GradientCheck) -> str:
