@@ -121,7 +121,7 @@ def test_the_page_knows_every_cell(sweep):
     cells = sweep.cells()
     assert unpacked(data["cell"]).tolist() == cells["cell"].tolist()
     np.testing.assert_allclose(unpacked(data["mean"]), cells["mean"], rtol=1e-6)
-    np.testing.assert_allclose(unpacked(data["sem"]), cells["sem"], rtol=1e-6)
+    np.testing.assert_allclose(unpacked(data["error"]), cells["error"], rtol=1e-6)
     assert unpacked(data["diverged"]).tolist() == cells["diverged"].tolist()
     for axis in data["axes"]:
         values = np.asarray(axis["values"])[unpacked(axis["place"])]
@@ -133,7 +133,8 @@ def test_it_says_what_is_best_and_what_that_rests_on(sweep):
     means = sweep.trials.groupby("cell")["final_val_accuracy"].agg(["mean", "sem"])
     first = means.loc[sweep.cells()["cell"].iloc[0]]
     assert f"width=8 lr=0.1: val_accuracy {first['mean']:.4g} ± {first['sem']:.2g} at the last step" in said
-    assert "the mean ± standard error over 4 seeds" in said
+    assert "at the last step, the mean over 4 seeds" in said
+    assert "± is the standard error over seeds" in said
     assert "6 of 48 trials diverged (12 %)." in said
     assert "lr matters most" in said
 
