@@ -45,8 +45,8 @@ _NOTE = (
     "of the least loss is chosen on half of the seeds and measured on the others, so that its luck does "
     "not count; ± is one standard error, and the 95 % interval is Student's, with one degree of freedom "
     "less than seeds. A trial that diverged counts with its loss at step 0. All other fields are those of "
-    f"the cell that is best, by that loss, among the cells with the value. At most {_MOST_AXES} axes are shown, "
-    "the most important ones."
+    "the cell that is best, by that loss, among the cells with the value. At most "
+    f"{_MOST_AXES} axes are shown, the most important ones."
 )
 
 
