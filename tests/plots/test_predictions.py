@@ -72,7 +72,8 @@ def score(sweep, cell, metric):
     """A cell's metric as a title says it, of the seeds that did not diverge."""
     rows = sweep.trials[(sweep.trials["cell"] == cell) & (sweep.trials["status"] == "ok")]
     values = rows[f"final_{metric}"].to_numpy(float)
-    return f"{metric} {values.mean():.4g} ± {values.std(ddof=1) / np.sqrt(len(values)):.2g}"
+    error = sweep.cells(metric).set_index("cell").loc[cell, "error"]
+    return f"{metric} {values.mean():.4g} ± {error:.2g}"
 
 
 def ok_trials(sweep, cell):
@@ -204,13 +205,13 @@ def test_of_many_values_both_ends_are_chosen(curve, monkeypatch):
     assert [name for name, _ in cells_module.best_by(curve.trials, "val_loss", LR)][1] == "lr=0.2"
 
 
-def test_one_seed_has_a_fit_and_no_error(curve):
+def test_one_seed_has_a_fit_and_the_error_of_the_examples(curve):
     sweep = again(curve, data=bend())
     sweep.trials = sweep.trials[sweep.trials["status"] == "ok"].head(1)
     (panel,) = sweep.plot.fits().axes
     assert list(named(panel)[0]) == ["truth", "fit"]
-    value = sweep.trials["final_val_rmse"].iloc[0]
-    assert panel.get_title().splitlines()[1:] == [f"val_rmse {value:.4g}"]
+    value, error = sweep.trials["final_val_rmse"].iloc[0], sweep.cells()["examples_sem"].iloc[0]
+    assert panel.get_title().splitlines()[1:] == [f"val_rmse {value:.4g} ± {error:.2g}"]
 
 
 # regions
