@@ -94,7 +94,7 @@ def says_interaction(trials: pd.DataFrame) -> bool:
 
 
 def additive_rows(rng: np.random.Generator, count: int) -> Rows:
-    """How often an additive truth is said to interact."""
+    """Return how often an additive truth is said to interact."""
     settings = [((5, 5), scale, 0.3, "normal") for scale in SCALES]
     settings += [(sizes, scale, 0.3, "normal") for sizes in ((2, 2), (4, 3, 2)) for scale in [*SCALES][::3]]
     settings += [((5, 5), "the metric itself", sigma, "normal") for sigma in (0.03, 3.0)]
@@ -131,7 +131,7 @@ def crossover(rng: np.random.Generator, sizes: Shape) -> np.ndarray:
 
 
 def crossover_rows(rng: np.random.Generator, count: int) -> Rows:
-    """How often a crossover of the size of the main effects is said to interact."""
+    """Return how often a crossover of the size of the main effects is said to interact."""
     for sizes in ((3, 3), (5, 5), (8, 4), (2, 5)):
         for sigma, kind in ((0.1, "normal"), (0.3, "normal"), (0.5, "normal"), (0.3, "heavy tails")):
             row = {"grid": size_text(sizes), "noise": f"{sigma} {kind}"}
@@ -147,7 +147,7 @@ def crossover_rows(rng: np.random.Generator, count: int) -> Rows:
 
 
 def first_rows(rng: np.random.Generator, count: int) -> Rows:
-    """How often an axis is said to matter most where the largest effects are equal."""
+    """Return how often an axis is said to matter most where the largest effects are equal."""
     for sizes, effects in (
         ((4, 4), (1, 1)),
         ((3, 3, 3), (1, 1, 0.5)),
@@ -183,7 +183,7 @@ def shares_of(
 
 
 def shares_rows(rng: np.random.Generator, count: int) -> Rows:
-    """How often the 95 % interval of each share holds the share over very many seeds."""
+    """Return how often the 95 % interval of each share holds the share over very many seeds."""
     for sizes in ((2, 2), (4, 5)):
         means = sum(
             size * np.linspace(-1.6, 1.6, n).reshape([n if i == axis else 1 for i in range(len(sizes))])
@@ -211,7 +211,7 @@ def shares_rows(rng: np.random.Generator, count: int) -> Rows:
 
 
 def sensitivity_rows(rng: np.random.Generator, count: int) -> Rows:
-    """How the sensitivity's mean and 95 % interval compare with the truth."""
+    """Compare the sensitivity's mean and 95 % interval with the truth."""
     shapes = {"parabola": (1.0, 0.0), "at the edge": (1.0, 2.5), "flat": (0.0, 0.0)}
     settings = [
         ("parabola", lines, n, s, "normal") for lines in (1, 4) for n in (5, 20) for s in (0.02, 0.1, 0.3)
@@ -247,7 +247,7 @@ def sensitivity_rows(rng: np.random.Generator, count: int) -> Rows:
 
 
 def rates_rows(rng: np.random.Generator, count: int) -> Rows:
-    """How often a range holds the truly best rate, all of a table do, and an edge is told."""
+    """Return how often a range holds the truly best rate, all of a table do, and an edge is told."""
     settings = [
         (widths, rates, slope, 0.3, "normal")
         for slope in (0.0, -0.5, -1.0)
@@ -299,7 +299,7 @@ def draw_cells(
 
 
 def confirm_rows(rng: np.random.Generator, count: int) -> Rows:
-    """How the best cell's mean in the sweep and on fresh seeds compare with the truth."""
+    """Compare the best cell's mean in the sweep and on fresh seeds with the truth."""
     kinds = ("heavy tails", "one in ten bad", "accuracy of 100", "20 % diverge")
     settings = [(n, s, "normal") for n in (2, 10, 100) for s in (0.0, 1.0)] + [
         (30, 0.3, kind) for kind in kinds

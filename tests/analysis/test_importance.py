@@ -303,7 +303,7 @@ def test_of_equal_axes_the_first_is_seldom_named():
 
 @pytest.mark.parametrize("size", [3, 10])
 def test_equal_axes_without_luck_are_equal(size):
-    """Whatever is left of rounding."""
+    """Rounding may leave a rest."""
     table = np.indices((size, size, size)).sum(axis=0)
     assert importance(trials_of(np.repeat(table[..., None], 3, axis=3))).first == ""
 

@@ -1,4 +1,4 @@
-"""How a result hangs on the learning rate: against loops, closed forms, and simulation."""
+"""The dependence of results on the learning rate: against loops, closed forms, and simulation."""
 
 from itertools import combinations
 
@@ -99,7 +99,7 @@ def test_more_accuracy_is_better():
 
 
 def same_by_hand(values, higher=False):
-    """Which rates of `values[rate][seed]` are tied with the best, in loops; NaN is a trial that diverged."""
+    """Return the rates of `values[rate][seed]` that are tied with the best, in loops; NaN: it diverged."""
     rates, seeds = np.shape(values)
     worst = np.where(np.isnan(values), np.inf, np.multiply(values, -1.0 if higher else 1.0))
     ranks = ((rankdata(worst) - 1) / (rates * seeds - 1)).reshape(rates, seeds)

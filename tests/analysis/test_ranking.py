@@ -210,3 +210,21 @@ def test_a_cell_in_words(small):
     words = [cell_label(row, axes_of(small.trials)) for _, row in cells.iterrows()]
     assert words[0] == "model=logistic lr=0.1"
     assert words[-1] == "model=mlp width=3 lr=1e+06"
+
+
+@pytest.mark.parametrize(("splits", "factor"), [(2, 3.0), (3, 2.5), (5, 1.0 + 5 / 3.5)])
+def test_the_error_over_splits_knows_that_their_training_examples_overlap(splits, factor):
+    """Two seeds of a split are no two replicates of it."""
+    rng = np.random.default_rng(0)
+    means = rng.standard_normal(splits)
+    rows = [(0, 0.1, "ok", mean + luck) for mean in means for luck in (-0.1, 0.1)]
+    trials = frame(rows).assign(seed=[0, 1] * splits)
+    trials.insert(2, "split", np.repeat(np.arange(splits), 2))
+    (cell,) = rank_cells(trials, "val_loss").to_dict("records")
+    assert (
+        cell["error"]
+        == cell["splits_sem"]
+        == pytest.approx(np.sqrt(factor * means.var(ddof=1) / splits), rel=1e-5)
+    )
+    assert cell["sem"] == pytest.approx(0.1 / np.sqrt(splits), rel=1e-5)
+    assert np.isnan(cell["examples_sem"])

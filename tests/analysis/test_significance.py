@@ -1,4 +1,4 @@
-"""Which cells may be the best, and how sure a mean is: against SciPy's tests, and by simulation."""
+"""The cells that may be the best, and the error of a mean: against SciPy's tests, and by simulation."""
 
 import importlib.util
 from pathlib import Path
@@ -219,7 +219,7 @@ def test_so_many_more_seeds_separate_about_half_of_the_pairs():
 
 @pytest.mark.parametrize("rate", [0.7, 0.97])
 def test_the_interval_of_a_share_covers_it(rate):
-    """Of 200 examples and one model; the exact probabilities of the binomial distribution."""
+    """One model and 200 examples; the exact probabilities of the binomial distribution."""
     right = np.arange(201)
     share = right / 200
     error = np.sqrt(share * (1.0 - share) / 200)

@@ -180,7 +180,7 @@ def by_trial(found):
     [("verify", "verify"), ("overrides", "reproduce"), ("reproduce", "reproduce"), ("confirm", "confirm")],
 )
 def test_each_is_there_by_its_name(name, module):
-    """Whatever was imported before."""
+    """An import before changes nothing."""
     assert getattr(vsweep, name) is getattr(import_module(f"vsweep.commands.{module}"), name)
 
 
