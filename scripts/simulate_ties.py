@@ -6,6 +6,7 @@ simulations a setting take about half an hour on one core.
 
 import sys
 from collections.abc import Callable, Iterator
+from itertools import product
 
 import numpy as np
 
@@ -15,7 +16,6 @@ CELLS = 2, 5, 10, 40, 200
 SEEDS = 2, 3, 4, 8, 16
 # A loser is this many standard errors of the difference behind the best.
 BEHIND = 6.0
-GROUPS = 20
 
 Noise = Callable[[np.random.Generator, int, int], np.ndarray]
 
@@ -94,51 +94,39 @@ def mean_of(values: np.ndarray) -> np.ndarray:
     return np.divide(total, known.sum(axis=1), out=np.full(len(values), np.nan), where=known.any(axis=1))
 
 
-def simulate(
-    truth: np.ndarray, noise: Noise, seeds: int, rng: np.random.Generator, *, held_out: bool = False
-) -> np.ndarray:
+def simulate(truth: np.ndarray, noise: Noise, seeds: int, rng: np.random.Generator) -> np.ndarray:
     """Return which cells of a simulated sweep may be the best, bool `(cells,)`.
 
     Args:
-        truth: Float64 `(cells,)`, the true means in standard errors of a difference over seeds.
+        truth: Float64 `(cells,)`, the true means in standard errors of a difference.
         noise: A draw of the noise over seeds.
         seeds: The number of seeds.
         rng: The generator.
-        held_out: Whether an error over held-out examples, as large as that over seeds, is added.
     """
     values = noise(rng, len(truth), seeds)
     diverged = np.isnan(values)
     values = values + (truth * np.sqrt(2.0 / seeds))[:, None]
-    parts = None
-    if held_out:
-        # Half of the error over examples is shared by all cells.
-        groups = rng.standard_normal((len(truth), GROUPS)) + rng.standard_normal((1, GROUPS))
-        groups *= np.sqrt(GROUPS / seeds / 2.0)
-        values = values + groups.mean(axis=1, keepdims=True)
-        parts = mean_of(values)[:, None] + (groups.mean(axis=1, keepdims=True) - groups) / (GROUPS - 1)
     fixed = np.ptp(values, axis=1) == 0.0
     order = np.lexsort((-np.nan_to_num(mean_of(values), nan=-np.inf), diverged.sum(axis=1)))
     counts = np.full(len(truth), seeds)
-    ordered_parts = None if parts is None else parts[order]
-    results = Results(values[order], counts, diverged.sum(axis=1)[order], ordered_parts, fixed=fixed[order])
-    p = compare(results).p
+    p = compare(Results(values[order], counts, diverged.sum(axis=1)[order], fixed=fixed[order])).p
     kept = np.empty(len(truth), bool)
     kept[order] = np.isnan(p) | (p > ALPHA) | (np.arange(len(truth)) == 0)
     return kept
 
 
-def coverage(kind: str, truth: str, cells: int, seeds: int, simulations: int, **more: bool) -> np.ndarray:
+def coverage(kind: str, truth: str, cells: int, seeds: int, simulations: int) -> np.ndarray:
     """Return the share of sweeps in which the best cell is among those that may be, and their share."""
     rng = np.random.default_rng([cells, seeds, simulations])
-    kept = [simulate(TRUTHS[truth](rng, cells), KINDS[kind], seeds, rng, **more) for _ in range(simulations)]
+    kept = [simulate(TRUTHS[truth](rng, cells), KINDS[kind], seeds, rng) for _ in range(simulations)]
     return np.array([np.mean([k[0] for k in kept]), np.mean(kept)])
 
 
-def power(kind: str, cells: int, seeds: int, simulations: int, **more: bool) -> float:
+def power(kind: str, cells: int, seeds: int, simulations: int) -> float:
     """Return the share of losers that leave; half of the cells are losers."""
     rng = np.random.default_rng([cells, seeds, simulations])
     truth = -BEHIND * (np.arange(cells) >= (cells + 1) // 2)
-    left = [~simulate(truth, KINDS[kind], seeds, rng, **more)[truth < 0.0] for _ in range(simulations)]
+    left = [~simulate(truth, KINDS[kind], seeds, rng)[truth < 0.0] for _ in range(simulations)]
     return float(np.mean(left))
 
 
@@ -148,13 +136,10 @@ def tables(simulations: int) -> Iterator[str]:
     head = " | ".join(f"{cells} × {seeds}" for cells, seeds in places)
     rule = "|".join(["---"] * (len(places) + 2))
     yield f"Coverage / share of cells kept, in %, by cells × seeds\n\n| noise | truth | {head} |\n|{rule}|"
-    settings = [(kind, truth, False) for kind in KINDS for truth in TRUTHS]
-    settings += [(kind, "equal", True) for kind in ("even", "uneven", "10 % diverge")]
-    for kind, truth, held_out in settings:
-        shares = [100.0 * coverage(kind, truth, *at, simulations, held_out=held_out) for at in places]
-        name = f"{kind}, held-out error" if held_out else kind
+    for kind, truth in product(KINDS, TRUTHS):
+        shares = [100.0 * coverage(kind, truth, *at, simulations) for at in places]
         numbers = " | ".join(f"{best:.0f} / {kept:.0f}" for best, kept in shares)
-        yield f"| {name} | {truth} | {numbers} |"
+        yield f"| {kind} | {truth} | {numbers} |"
     places = [(cells, seeds) for cells, seeds in places if seeds >= SEEDS[2]]
     head = " | ".join(f"{cells} × {seeds}" for cells, seeds in places)
     rule = "|".join(["---"] * (len(places) + 1))

@@ -1,6 +1,7 @@
 """The cells that may be the best, and the error of a mean: against SciPy's tests, and by simulation."""
 
 import importlib.util
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,12 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom, fisher_exact, ttest_ind, ttest_rel
+from scipy.stats import binom, fisher_exact, multivariate_normal, norm, ttest_ind, ttest_rel
 
-from vsweep.analysis.ranking import best_cell, fixed_cells, rank_cells
-from vsweep.analysis.significance import Results, compare, describe_lead, interval, values_by_seed
+from vsweep.analysis.errors import fixed_cells, interval
+from vsweep.analysis.ranking import best_cell, rank_cells
+from vsweep.analysis.significance import Results, compare, describe_lead, p_of_smallest, values_by_seed
+from vsweep.analysis.variances import seed_variances
 from vsweep.metrics import axes_of, final_values
 
 NAN, INF = np.nan, np.inf
@@ -56,14 +59,25 @@ def results_of(values, **more):
     return Results(values, np.full(len(values), values.shape[1]), diverged, **more)
 
 
-@pytest.fixture(scope="module")
-def simulation():
-    """The script of the long simulation."""
-    path = Path(__file__).parents[2] / "scripts" / "simulate_ties.py"
-    spec = importlib.util.spec_from_file_location("simulate_ties", path)
+def script(name):
+    """A script as a module."""
+    path = Path(__file__).parents[2] / "scripts" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def simulation():
+    """The long simulation of errors over seeds."""
+    return script("simulate_ties")
+
+
+@pytest.fixture(scope="module")
+def held_out():
+    """The long simulation of held-out examples and splits."""
+    return script("simulate_held_out")
 
 
 # The p-value.
@@ -141,6 +155,7 @@ def test_two_of_thirty_examples_show_nothing():
     right = np.ones((2, 30))
     right[1, :2] = 0.0
     parts = (right.sum(axis=1, keepdims=True) - right.reshape(2, 15, 2).sum(axis=2)) / 28
+    parts = np.repeat(parts[:, None], 4, axis=1)
     values = np.repeat(right.mean(axis=1, keepdims=True), 4, axis=1)
     p = compare(results_of(values, parts=parts, step=1 / 30, fixed=np.ones(2, bool))).p
     assert p[1] > 0.1
@@ -186,9 +201,64 @@ def test_a_clear_loser_leaves(simulation, kind, cells, seeds):
     assert simulation.power(kind, cells, seeds, 40) >= 0.95
 
 
-def test_the_error_over_held_out_examples_counts(simulation):
-    kept, _ = simulation.coverage("even", "equal", 10, 8, 200, held_out=True)
+@pytest.mark.parametrize("kind", ["hard examples", "alike cells", "much luck"])
+@pytest.mark.parametrize("loss", [False, True])
+@pytest.mark.parametrize("size", [(5, 4, 30), (40, 3, 359)])
+def test_the_best_over_all_examples_may_be_the_best(held_out, kind, size, loss):
+    kept = held_out.coverage(partial(held_out.held_out, kind, size, loss=loss), 60)
+    assert kept >= 0.95 - 2 * np.sqrt(0.95 * 0.05 / 60)
+
+
+def test_a_cell_that_is_unlike_the_others_may_be_the_best(held_out):
+    simulate = partial(held_out.held_out, "one unlike cell", (10, 8, 100), loss=False)
+    kept = held_out.coverage(simulate, 200, first_alone=True)
     assert kept >= 0.95 - 2 * np.sqrt(0.95 * 0.05 / 200)
+
+
+def test_a_clear_loser_leaves_in_spite_of_the_error_over_examples(held_out):
+    """A loser that is right on 76 % of the examples, where the others are on 98 %."""
+    simulate = partial(held_out.held_out, "hard examples", (40, 4, 359), loss=False, behind=1.35)
+    may_be = np.mean([simulate(np.random.default_rng(number)) for number in range(20)], axis=0)
+    assert may_be[:20].mean() > 0.95
+    assert may_be[20:].mean() < 0.05
+
+
+@pytest.mark.parametrize("folds", [False, True])
+def test_the_best_over_all_splits_may_be_the_best(held_out, folds):
+    kept = held_out.coverage(lambda rng: held_out.splits(20, 5, rng, folds=folds), 60)
+    assert kept >= 0.95 - 2 * np.sqrt(0.95 * 0.05 / 60)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("p", [0.001, 0.02, 0.3])
+def test_the_smallest_of_correlated_p_values(p, correlation):
+    """Of ten one-sided tests, against SciPy's integral of the multivariate normal distribution."""
+    cov = np.full((10, 10), correlation) + (1.0 - correlation) * np.eye(10)
+    none = multivariate_normal(cov=cov).cdf(np.full(10, norm.isf(p)))
+    found = p_of_smallest(np.array([p]), 10, np.array([correlation]))
+    assert found[0] == pytest.approx(1.0 - none, rel=0.02)
+
+
+def test_no_variance_is_below_the_cells_own():
+    """One cell varies more than all others, which says nothing of it."""
+    rng = np.random.default_rng(0)
+    values = 0.01 * rng.standard_normal((40, 8))
+    values[3] *= 1000.0
+    own = (values - np.median(values - values.mean(axis=1, keepdims=True), axis=0)).var(axis=1, ddof=1)
+    variance, dofs = seed_variances(values, np.arange(40), 0.0)
+    assert (variance >= own * (1.0 - 1e-12)).all()
+    assert (dofs > 7.0).all()
+
+
+def test_one_example_in_each_group_is_not_sure():
+    """The groups all say the same, so the jackknife sees no error; the sign test sees fifteen."""
+    right = np.ones((2, 15, 2))
+    right[1, :, 0] = 0.0
+    parts = (right.sum(axis=(1, 2), keepdims=True)[..., 0] - right.sum(axis=2)) / 28
+    values = np.repeat(right.mean(axis=(1, 2))[:, None], 4, axis=1)
+    parts = np.repeat(parts[:, None], 4, axis=1)
+    p = compare(results_of(values, parts=parts, step=1 / 30, fixed=np.ones(2, bool))).p
+    assert 2.0**-15 < p[1] < 0.05
 
 
 def test_two_cells_without_luck_are_compared_by_the_paired_test_over_groups_of_examples():
@@ -196,7 +266,7 @@ def test_two_cells_without_luck_are_compared_by_the_paired_test_over_groups_of_e
     rng = np.random.default_rng(0)
     groups = rng.standard_normal(20) + 0.5 * rng.standard_normal((2, 20)) + [[0.5], [0.0]]
     values = np.repeat(groups.mean(axis=1, keepdims=True), 4, axis=1)
-    parts = (groups.sum(axis=1, keepdims=True) - groups) / 19
+    parts = np.repeat((groups.sum(axis=1, keepdims=True) - groups)[:, None] / 19, 4, axis=1)
     p = compare(results_of(values, parts=parts, fixed=np.ones(2, bool))).p
     expected = ttest_rel(*groups, alternative="greater").pvalue / 0.5
     assert p[1] == pytest.approx(expected, rel=1e-9)

@@ -14,7 +14,8 @@ from sklearn.metrics import f1_score, r2_score, root_mean_squared_error
 from store_helpers import forge
 
 import vsweep
-from vsweep.analysis.ranking import describe_baseline, is_seedless, leading_cells
+from vsweep.analysis.errors import is_seedless
+from vsweep.analysis.ranking import describe_baseline, leading_cells
 from vsweep.config.spec import make_spec
 from vsweep.engine.plan import make_plan
 from vsweep.engine.tuning.shape import Hardware

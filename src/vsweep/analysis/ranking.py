@@ -6,16 +6,9 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
+from vsweep.analysis.errors import arrange, errors
 from vsweep.analysis.labels import cell_label, format_value, format_with_error
-from vsweep.analysis.minima import is_function
-from vsweep.analysis.significance import (
-    ALPHA,
-    Results,
-    compare,
-    interval,
-    smallest_step,
-    values_by_seed,
-)
+from vsweep.analysis.significance import ALPHA, Results, compare
 from vsweep.metrics import (
     axes_of,
     default_metric,
@@ -23,8 +16,6 @@ from vsweep.metrics import (
     followers_of,
     higher_is_better,
     is_parameter,
-    is_share,
-    part_values,
     preferred_metric,
     strata,
     stratum_of,
@@ -33,9 +24,6 @@ from vsweep.store.reader import StoredSweep
 
 # At most this many constant guesses are listed.
 _MOST_GUESSES = 5
-_SURE = ", so they do not show how sure the order is"
-# The number of held-out examples of a split for each one that it trains on, as by default.
-_HELD_OUT = 0.2 / 0.7
 # Means that differ by less, relative to their size, are equal in float32.
 _ROUNDING = 1e-5
 
@@ -144,174 +132,6 @@ def _compare(cells: pd.DataFrame, results: Results) -> pd.DataFrame:
     # The first is among those that may be the best, if there are others.
     tied[0] = tied[1:].any()
     return cells.assign(rank=np.arange(1, len(cells) + 1), p=p, more_seeds=more_seeds, tied=tied)
-
-
-def arrange(trials: pd.DataFrame, cells: pd.DataFrame, metric: str) -> Results:
-    """Return the results of cells, with `cell`, `seeds` and `diverged`, for tests."""
-    sign = 1.0 if higher_is_better(metric) else -1.0
-    numbers = cells["cell"].tolist()
-    counts = cells["seeds"].to_numpy(np.int64), cells["diverged"].to_numpy(np.int64)
-    if splits := split_count(trials):
-        # The spread over splits includes that over seeds and over held-out examples.
-        by_split = means_by_split(trials, metric).reindex(numbers).to_numpy(np.float64)
-        return Results(sign * by_split, *counts, overlap=_overlap(splits))
-    by_seed = values_by_seed(trials, final_values(trials, metric), numbers)
-    parts = _mean_parts(trials, metric)
-    return Results(
-        sign * by_seed,
-        *counts,
-        None if parts is None else sign * parts.reindex(numbers).to_numpy(np.float64),
-        _example_share(by_seed, part_values(trials, metric), metric),
-        np.isin(numbers, fixed_cells(trials)),
-    )
-
-
-def _example_share(values: np.ndarray, parts: np.ndarray | None, metric: str) -> float:
-    """Return the share of one example in a metric that counts examples; 0 for other metrics."""
-    if not is_share(metric):
-        return 0.0
-    steps = [smallest_step(values)]
-    if parts is not None:
-        # Few trials may have few values, and each has many without a group of examples.
-        steps.append(smallest_step(parts) * (1.0 - 1.0 / parts.shape[1]))
-    return min((step for step in steps if step > 0.0), default=0.0)
-
-
-def _mean_parts(trials: pd.DataFrame, metric: str) -> pd.DataFrame | None:
-    """Return the mean over seeds of each cell's values without each group of held-out examples."""
-    parts = part_values(trials, metric)
-    if parts is None:
-        return None
-    return pd.DataFrame(parts, trials.index).where(trials["status"] == "ok").groupby(trials["cell"]).mean()
-
-
-def fixed_cells(trials: pd.DataFrame) -> np.ndarray:
-    """Return the numbers of the cells whose seeds cannot differ: all their final values are the same."""
-    names = [name for name in map(str, trials) if name.startswith("final_")]
-    split = trials["split"] if "split" in trials else pd.Series(0, trials.index)
-    grouped = trials.groupby([trials["cell"], split.rename("split")])
-    least, most = grouped[names].min(), grouped[names].max()
-    same = ((least == most) | least.isna()).all(axis=1) & (grouped.size() > 1)
-    ok = (trials["status"] == "ok").groupby(trials["cell"]).all()
-    return np.asarray(ok.index[same.groupby(level="cell").all() & ok])
-
-
-def split_count(trials: pd.DataFrame) -> int:
-    """Return the number of splits; 0 for one."""
-    splits = trials["split"].nunique() if "split" in trials else 1
-    return splits if splits > 1 else 0
-
-
-def means_by_split(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Return the mean over seeds of each cell and split, `(cells, splits)`."""
-    return final_values(trials, metric).groupby([trials["cell"], trials["split"]]).mean().unstack()
-
-
-def _overlap(splits: int) -> float:
-    """Return the factor on the variance of a mean over splits (Nadeau and Bengio 2003).
-
-    The table does not say whether the splits are folds, so the larger factor of both counts.
-    """
-    return 1.0 + splits * max(_HELD_OUT, 1.0 / (splits - 1))
-
-
-def errors(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Return how sure the mean of each cell is, indexed by `cell`.
-
-    Seeds and held-out examples are two random factors that cross, so the variance of a mean over both is the
-    sum of those over each, less that of their interaction, which both include (Searle, Casella and McCulloch
-    1992). The variances over examples are the jackknife's, which leaves out one group at a time. Several
-    splits differ in both and in the training examples, so the variance over splits covers all.
-
-    Returns:
-        `sem`, `examples_sem`, `splits_sem`, `error`, `low` and `high`, see `rank_cells`.
-    """
-    fixed = fixed_cells(trials)
-    values = final_values(trials, metric)
-    grouped = values.groupby(trials["cell"])
-    mean, count = grouped.mean(), grouped.count()
-    is_fixed = mean.index.isin(fixed)
-    if splits := split_count(trials):
-        means = means_by_split(trials, metric)
-        known = means.count(axis=1).astype(float)
-        within = values.groupby([trials["cell"], trials["split"]])
-        of_splits = (within.var() / within.count()).unstack()
-        sem = pd.Series(np.sqrt(of_splits.sum(axis=1, min_count=1)) / known).mask(is_fixed)
-        error = pd.Series(np.sqrt(_overlap(splits) * means.var(axis=1) / known))
-        low, high = interval(mean.to_numpy(), error.to_numpy(), (known - 1.0).to_numpy(), 0.0)
-        columns = {"sem": sem, "examples_sem": np.nan, "splits_sem": error, "error": error}
-        return pd.DataFrame(columns | {"low": low, "high": high}, mean.index)
-    over_seeds = (grouped.var() / count).mask(is_fixed, 0.0)
-    parts = part_values(trials, metric)
-    step = _example_share(values.to_numpy(), parts, metric)
-    dofs = (count - 1.0).clip(lower=1.0)
-    if parts is None:
-        over_examples, total = pd.Series(np.nan, mean.index), over_seeds
-    else:
-        own = pd.DataFrame(parts, trials.index).where(values.notna())
-        groups = parts.shape[1]
-        of_cells = own.groupby(trials["cell"]).mean()
-        over_examples = (groups - 1) * of_cells.var(axis=1, ddof=0)
-        apart = own - of_cells.loc[trials["cell"]].to_numpy()
-        both = ((groups - 1) * apart.var(axis=1, ddof=0)).groupby(trials["cell"]).sum()
-        both = both / ((count - 1.0).clip(lower=1.0) * count)
-        known = over_seeds.fillna(0.0)
-        total = (known + over_examples - both).clip(lower=np.fmax(known, over_examples))
-        dofs = total**2 / (known**2 / dofs + over_examples**2 / (groups - 1))
-    error = pd.Series(np.sqrt(total))
-    if parts is None:
-        error = error.mask(error == 0.0)
-    low, high = interval(mean.to_numpy(), error.to_numpy(), pd.Series(dofs).to_numpy(), step)
-    if parts is not None and step:
-        # Examples that all have the same outcome have an error, too (Agresti and Coull 1998).
-        share = (mean + 2.0 * step) / (1.0 + 4.0 * step)
-        least = share * (1.0 - share) * step
-        over_examples = over_examples.clip(lower=least)
-        error = pd.Series(np.sqrt(total.clip(lower=least)))
-    return pd.DataFrame(
-        {
-            "sem": pd.Series(np.sqrt(over_seeds)).mask(is_fixed),
-            "examples_sem": np.sqrt(over_examples),
-            "splits_sem": np.nan,
-            "error": error,
-            "low": low,
-            "high": high,
-        },
-        mean.index,
-    )
-
-
-def is_seedless(trials: pd.DataFrame, cells: pd.DataFrame) -> bool:
-    """Return whether all seeds of every cell give the same result, as where training starts from zeros."""
-    known = cells["std"].dropna()
-    partly = (cells["diverged"] > 0) & (cells["diverged"] < cells["seeds"])
-    alike = np.isin(cells.loc[known.index, "cell"], fixed_cells(trials)).all()
-    # Descents of a function that have no deviation are of one seed, or all diverge.
-    return bool(alike) and not partly.any() and (not known.empty or is_function(trials))
-
-
-def describe_errors(cells: pd.DataFrame) -> str:
-    """Say what the standard errors of cells cover; return nothing where none is known."""
-    known = cells[cells["error"].notna() & cells["mean"].notna()]
-    if known.empty:
-        return ""
-    first = known.iloc[0]
-    sources = [
-        (f"seeds ({first['sem']:.2g} for the best cell)", pd.notna(first["sem"])),
-        (f"held-out examples ({first['examples_sem']:.2g})", pd.notna(first["examples_sem"])),
-    ]
-    if pd.notna(first["splits_sem"]):
-        part = f", of which seeds make {first['sem']:.2g}" if pd.notna(first["sem"]) else ""
-        return f"± is the standard error over splits ({first['splits_sem']:.2g} for the best cell){part}"
-    named = " and over ".join(source for source, is_known in sources if is_known)
-    missing = "" if sources[1][1] else ", not over held-out examples"
-    return f"± is the standard error over {named}{missing}" if named else ""
-
-
-def describe_seedless(trials: pd.DataFrame) -> str:
-    """Say what seeds show that all give the same result."""
-    shown = "; model.spread varies the starting points" if is_function(trials) else _SURE
-    return f"all seeds give the same result{shown}"
 
 
 def leading_cells(cells: pd.DataFrame, most: int) -> pd.DataFrame:

@@ -6,9 +6,10 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from vsweep.analysis.errors import is_seedless
 from vsweep.analysis.importance import Importance, importance
 from vsweep.analysis.labels import short_axis_names
-from vsweep.analysis.ranking import is_seedless, matching_loss, rank_cells, sample_trials, varied_axes
+from vsweep.analysis.ranking import matching_loss, rank_cells, sample_trials, varied_axes
 from vsweep.analysis.response import label_nulls
 from vsweep.metrics import is_parameter
 from vsweep.store.reader import StoredSweep

@@ -12,9 +12,10 @@ tests, each one-sided:
 
 Both t-tests include the error of the finite held-out set, by the delete-a-group jackknife of the pair's
 difference, which compares two cells example by example. A cell's p-value is the smallest of all its tests,
-times the number of tests (Bonferroni, the three kinds with unequal weights). The cell that is truly best has
-a p-value of 0.05 or less in at most 5 % of sweeps, whichever comes first in them, so the cells above 0.05
-include it with a confidence of 95 % (as in Hsu's multiple comparisons with the best, 1984).
+corrected for their number: by Bonferroni between the three kinds, with unequal weights, and between the cells
+as the maximum of normal variables that are correlated (Dunnett 1955). The cell that is truly best has a
+p-value of 0.05 or less in at most 5 % of sweeps, so the cells above 0.05 include it with a confidence of 95 %
+(as in Hsu's multiple comparisons with the best, 1984).
 """
 
 from collections.abc import Sequence
@@ -22,26 +23,34 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.special import chdtrc, digamma, ndtri, polygamma, stdtr, stdtrit
+from scipy.special import chdtrc, log_ndtr, ndtri, stdtr
 from scipy.stats import hypergeom
 
 from vsweep.analysis.labels import format_count
+from vsweep.analysis.variances import (
+    FEWEST_FOR_SEEDS,
+    Examples,
+    correlations,
+    example_variances,
+    mean_over_seeds,
+    seed_variances,
+)
 from vsweep.metrics import replicates
 
 ALPHA = 0.05
-# The shares of the error that the tests of divergence, of means, and of paired means may make.
-_DIVERGENCE, _MEANS, _PAIRS = 0.1, 0.5, 0.4
+# The shares of the error that the tests of divergence and of paired means may make; the rest is that of the
+# test of means. Few cells do not show the effects of seeds, which only their differences are free of.
+_DIVERGENCE, _PAIRS, _PAIRS_OF_FEW = 0.1, 0.2, 0.4
 # Cells are taken to diverge equally often above this p-value.
 _EQUAL = 0.02
 # Each cell is held against this many of the best by their means; others are seldom the ones that exclude it.
 _RIVALS = 16
-# The effect of a seed on all cells is estimated from at least this many cells, and robustly from more.
-_FEWEST_FOR_SEEDS, _FEWEST_FOR_MEDIAN = 5, 8
-# Variances are moderated from this many cells, and by those of about the same rank from more.
-_FEWEST_TO_MODERATE, _FEWEST_BY_RANK = 3, 24
-# The spread of variances is taken to be larger than it seems by so many standard errors of its estimate.
-_CAUTION = 1.5
+# Tests that are more alike than this are few, whose correlation is not known so well.
+_MOST_ALIKE = 0.95
 _MOST_SEEDS = 1_000_000
+# The integral over a normal variable is a sum (Gauss and Hermite).
+_POINTS, _WEIGHTS = np.polynomial.hermite_e.hermegauss(64)
+_WEIGHTS /= _WEIGHTS.sum()
 _MOST_DOFS = 1e6
 
 
@@ -52,8 +61,8 @@ class Results(NamedTuple):
         values: Float64 `(cells, seeds)`, higher is better; NaN where there is no value.
         seeds: Int64 `(cells,)`, the number of trained seeds.
         diverged: Int64 `(cells,)`, the number of them that diverged.
-        parts: Float64 `(cells, groups)`, the mean over seeds without each group of held-out examples; None
-            where it is not known.
+        parts: Float64 `(cells, seeds, groups)`, the value without each group of held-out examples; None where
+            it is not known.
         step: The least step between two values, of shares of examples; 0 for other metrics.
         fixed: Bool `(cells,)`, whether all seeds of a cell give the same; None where those of no cell do.
         overlap: The factor on the variance of a mean over splits, whose training examples overlap; 1 where
@@ -114,136 +123,80 @@ def compare(results: Results) -> Comparison:
     fixed = np.zeros(len(values), bool) if results.fixed is None else results.fixed
     if len(values) < 2 or counts.max() < 2 or (fixed.all() and results.parts is None):
         return Comparison(unknown, unknown)
-    means = _means(values, counts)
+    means = mean_over_seeds(values)
     order = np.argsort(np.argsort(-np.nan_to_num(means, nan=-np.inf), kind="stable"), kind="stable")
     rivals = np.flatnonzero((order < _RIVALS) & (counts > 0))
-    variances, dofs = _seed_variances(values, counts, means, order, results.step)
+    variances, dofs = seed_variances(values, order, results.step)
     variances, dofs = np.where(fixed, 0.0, variances), np.where(fixed, np.inf, dofs)
     ahead = means[rivals][None, :] - means[:, None]
-    examples = _example_variances(results, rivals, ahead)
+    examples = example_variances(results.parts, rivals, ahead, order, fixed, results.step)
     variances = variances * results.overlap
-    by_means = _p_of_means(ahead, variances / np.maximum(counts, 1), dofs, rivals, examples)
+    of_means = variances / np.maximum(counts, 1)
+    by_means = _p_of_means(ahead, of_means, dofs, rivals, examples)
     by_pairs = _p_of_pairs(values, rivals, examples, results)
     by_divergence, rival_diverges = _p_of_divergence(results, rivals)
+    share = _shares(len(values))
     # A rival that diverges more often is not better for its higher mean.
-    by_value = np.where(rival_diverges < ALPHA, 1.0, np.fmin(by_means / _MEANS, by_pairs / _PAIRS))
-    smallest = np.fmin(by_value, by_divergence / _DIVERGENCE)
-    smallest[np.arange(len(values))[:, None] == rivals[None, :]] = 1.0
-    p = np.minimum(smallest.min(axis=1, initial=1.0) * (len(values) - 1), 1.0)
+    by_value = np.where(rival_diverges < ALPHA, 1.0, np.fmin(by_means, by_pairs * share.means / share.pairs))
+    own = np.arange(len(values))[:, None] == rivals[None, :]
+    by_value[own], by_divergence[own] = 1.0, 1.0
+    correlation = correlations(of_means, rivals, examples)
+    others = len(values) - 1
+    p = np.minimum(
+        p_of_smallest(by_value.min(axis=1, initial=1.0), others, correlation) / share.means,
+        by_divergence.min(axis=1, initial=1.0) * others / share.divergence,
+    )
+    p = np.minimum(p, 1.0)
     # A cell without a value has diverged with every seed, which may be chance where all cells diverge alike.
     p = np.where(counts > 0, p, min(_p_of_equal_divergence(results) * ALPHA / _EQUAL, 1.0))
-    first = _against_first(results, means, variances, counts)
-    return Comparison(p, np.where(p <= ALPHA, 0.0, _more_seeds(first, counts, len(values))))
+    first = _against_first(results._replace(values=values), means, variances, order, fixed)
+    return Comparison(p, np.where(p <= ALPHA, 0.0, _more_seeds(first, counts)))
 
 
-def _means(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    total = np.nansum(values, axis=1)
-    return np.divide(total, counts, out=np.full(len(values), np.nan), where=counts > 0)
+class _Shares(NamedTuple):
+    means: float
+    pairs: float
+    divergence: float
 
 
-def _seed_variances(
-    values: np.ndarray, counts: np.ndarray, means: np.ndarray, order: np.ndarray, step: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the moderated variance over seeds of each cell, and its degrees of freedom."""
-    cells = len(values)
-    rest, scale = values - means[:, None], 1.0
-    if cells >= _FEWEST_FOR_SEEDS:
-        known = np.isfinite(rest).any(axis=0)
-        common = np.zeros(values.shape[1])
-        middle = np.nanmedian if cells >= _FEWEST_FOR_MEDIAN else np.nanmean
-        common[known] = middle(rest[:, known], axis=0)
-        rest = rest - common
-        rest = rest - _means(rest, counts)[:, None]
-        scale = cells / (cells - 1)
-    dofs = np.maximum(counts - 1, 0)
-    squares = scale * np.nansum(rest**2, axis=1)
-    own = np.divide(squares, dofs, out=np.full(cells, np.nan), where=dofs > 0)
-    # A value that is a multiple of one example's share is rounded to it.
-    own = np.maximum(own, step**2 / 12.0)
-    moderated, all_dofs = _moderate(own, dofs, order)
-    return np.fmax(moderated, own), all_dofs
+def _shares(cells: int) -> _Shares:
+    """Return the shares of the error that each kind of test may make."""
+    pairs = _PAIRS if cells >= FEWEST_FOR_SEEDS else _PAIRS_OF_FEW
+    return _Shares(1.0 - pairs - _DIVERGENCE, pairs, _DIVERGENCE)
 
 
-def _moderate(own: np.ndarray, dofs: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Draw variances to those of the cells of about the same rank (Smyth 2004, section 6.2).
+def p_of_smallest(p: np.ndarray, tests: int, correlation: np.ndarray) -> np.ndarray:
+    """Return the probability that one of so many tests has such a p-value by chance (Dunnett 1955).
 
     Args:
-        own: Float64 `(cells,)`, NaN where there are no degrees of freedom.
-        dofs: Int64 `(cells,)`, the degrees of freedom.
-        order: Int64 `(cells,)`, the rank of each cell by its mean.
-
-    Returns:
-        The variances and their degrees of freedom.
+        p: Float64 `(cells,)`, the smallest p-value of each cell.
+        tests: The number of tests.
+        correlation: Float64 `(cells,)`, that of two of the tests of a cell.
     """
-    known = np.flatnonzero((dofs > 0) & (own > 0.0))
-    if len(known) < _FEWEST_TO_MODERATE:
-        return own, dofs.astype(float)
-    known = known[np.argsort(order[known])]
-    half, count = dofs[known] / 2.0, len(known)
-    logs = np.log(own[known]) - digamma(half) + np.log(half)
-    # A window has a quarter of the cells.
-    width = max(6, count // 8) if count >= _FEWEST_BY_RANK else count
-    low, high = np.maximum(np.arange(count) - width, 0), np.minimum(np.arange(count) + width + 1, count)
-    sums, size = np.append(0.0, np.cumsum(logs)), high - low
-    center = (sums[high] - sums[low]) / size
-    spread_dofs = max(count - max(count / (2.0 * width), 1.0), 1.0)
-    spread = ((logs - center) ** 2 * size / (size - 1.0)).sum() / spread_dofs
-    if width == count:
-        spread *= (count - 1.0) / count
-    by_chance = polygamma(1, half).mean()
-    error = np.sqrt(polygamma(3, half).mean() / count + 2.0 * by_chance**2 / spread_dofs)
-    prior_dofs = 2.0 * _inverse_trigamma(max(spread + _CAUTION * error - by_chance, 1e-3))
-    prior = np.exp(center + digamma(prior_dofs / 2.0) - np.log(prior_dofs / 2.0))
-    prior = np.interp(order, order[known], prior)
-    total = prior_dofs + dofs
-    return (prior_dofs * prior + np.where(dofs > 0, dofs * own, 0.0)) / total, total
-
-
-def _inverse_trigamma(value: float) -> float:
-    """Solve `trigamma(x) = value` by Newton's method (Smyth 2004, appendix)."""
-    x = 0.5 + 1.0 / value
-    for _ in range(50):
-        trigamma = polygamma(1, x)
-        x += trigamma * (1.0 - trigamma / value) / polygamma(2, x)
-    return float(x)
-
-
-class _Examples(NamedTuple):
-    """The variance of the difference of each pair over held-out examples, `(cells, rivals)`."""
-
-    variance: np.ndarray
-    dofs: float
-
-    def of(self, place: int) -> "_Examples":
-        return self._replace(variance=self.variance[:, place])
-
-
-def _example_variances(results: Results, rivals: np.ndarray, ahead: np.ndarray) -> _Examples:
-    if results.parts is None:
-        return _Examples(np.zeros_like(ahead), np.inf)
-    groups = results.parts.shape[1]
-    difference = results.parts[rivals][None, :, :] - results.parts[:, None, :]
-    variance = (groups - 1) * difference.var(axis=2)
-    # Two shares that differ by d differ on a share d of the examples at least.
-    floor = (np.abs(ahead) + results.step) * results.step
-    return _Examples(np.fmax(variance, floor), groups - 1.0)
+    # Given what all tests have in common, the rest of each is independent.
+    shared = np.clip(correlation, 0.0, _MOST_ALIKE)[:, None]
+    score = -ndtri(np.maximum(p, np.finfo(float).tiny))[:, None]
+    some = -np.expm1(tests * log_ndtr((score - np.sqrt(shared) * _POINTS) / np.sqrt(1.0 - shared)))
+    return np.minimum(some @ _WEIGHTS, np.minimum(tests * p, 1.0))
 
 
 def _p_of_means(
-    ahead: np.ndarray, errors: np.ndarray, dofs: np.ndarray, rivals: np.ndarray, examples: _Examples
+    ahead: np.ndarray, errors: np.ndarray, dofs: np.ndarray, rivals: np.ndarray, examples: Examples
 ) -> np.ndarray:
     """Return the p-value of Welch's t-test for each pair, with the least degrees of freedom of both."""
     variance = errors[rivals][None, :] + errors[:, None]
     return _one_sided(ahead, variance, np.minimum(dofs[rivals][None, :], dofs[:, None]), examples)
 
 
-def _p_of_pairs(values: np.ndarray, rivals: np.ndarray, examples: _Examples, results: Results) -> np.ndarray:
+def _p_of_pairs(values: np.ndarray, rivals: np.ndarray, examples: Examples, results: Results) -> np.ndarray:
     """Return the p-value of the paired t-test for each pair over the seeds that both have."""
     p = np.ones((len(values), len(rivals)))
     for place, rival in enumerate(rivals.tolist()):
         difference = values[rival] - values
         counts = np.isfinite(difference).sum(axis=1)
-        mean = _means(difference, counts)
+        mean = np.divide(
+            np.nansum(difference, axis=1), counts, out=np.full(len(values), np.nan), where=counts > 0
+        )
         squares = np.nansum((difference - mean[:, None]) ** 2, axis=1)
         variance = np.divide(squares, counts - 1, out=np.full(len(values), np.nan), where=counts > 1)
         # Equal differences of shares may hide the rounding of both.
@@ -252,20 +205,21 @@ def _p_of_pairs(values: np.ndarray, rivals: np.ndarray, examples: _Examples, res
     return p
 
 
-def _one_sided(
-    ahead: np.ndarray, variance: np.ndarray, dofs: np.ndarray, examples: "_Examples"
-) -> np.ndarray:
+def _one_sided(ahead: np.ndarray, variance: np.ndarray, dofs: np.ndarray, examples: Examples) -> np.ndarray:
     """Return the probability of a mean that is so far ahead by chance; 1 where it is unknown.
 
     The degrees of freedom of the sum of both variances are those of Welch and Satterthwaite (1946).
     """
-    total = variance + examples.variance
+    separate = np.fmax(variance, examples.variance)
+    total = np.fmax(variance + examples.variance - examples.both, separate)
     error = np.sqrt(total)
     score = np.divide(ahead, error, out=np.where(ahead > 0, np.inf, 0.0), where=error > 0)
     p = np.ones_like(score)
-    known = (dofs > 0) & np.isfinite(total) & np.isfinite(ahead)
-    share = np.divide(variance, total, out=np.zeros_like(score), where=known & (total > 0))
-    reciprocal = share**2 / np.where(dofs > 0, dofs, 1.0) + (1.0 - share) ** 2 / examples.dofs
+    known = (dofs > 0) & (examples.dofs > 0) & np.isfinite(total) & np.isfinite(ahead)
+    reciprocal = np.zeros_like(score)
+    for part, part_dofs in ((variance, dofs), (examples.variance, examples.dofs)):
+        share = np.divide(part, total, out=np.zeros_like(score), where=known & (total > 0))
+        reciprocal += share**2 / np.where(part_dofs > 0, part_dofs, 1.0)
     p[known] = stdtr(1.0 / np.maximum(reciprocal[known], 1.0 / _MOST_DOFS), -score[known])
     return p
 
@@ -303,52 +257,32 @@ class _Lead(NamedTuple):
     examples: np.ndarray
 
 
-def _against_first(results: Results, means: np.ndarray, variances: np.ndarray, counts: np.ndarray) -> _Lead:
+def _against_first(
+    results: Results, means: np.ndarray, variances: np.ndarray, order: np.ndarray, fixed: np.ndarray
+) -> _Lead:
     first = np.zeros(1, np.int64)
     ahead = means[first][None, :] - means[:, None]
-    examples = _example_variances(results, first, ahead).variance[:, 0]
+    examples = example_variances(results.parts, first, ahead, order, fixed, results.step)
+    # The variance over seeds includes the interaction, which vanishes with more seeds.
+    remains = np.nan_to_num(np.maximum(examples.variance - examples.both, 0.0))
+    counts = np.isfinite(results.values).sum(axis=1)
     seed = variances[0] * counts / max(counts[0], 1) + variances
-    return _Lead(ahead[:, 0], seed, examples)
+    return _Lead(ahead[:, 0], seed, remains[:, 0])
 
 
-def _more_seeds(lead: _Lead, counts: np.ndarray, cells: int) -> np.ndarray:
+def _more_seeds(lead: _Lead, counts: np.ndarray) -> np.ndarray:
     """Estimate how many further seeds would separate each cell from the first; NaN where none are known to.
 
     The difference of two means is larger than the true one on average, by its own variance in the square.
     """
     seeds = np.maximum(counts, 1)
     true = np.sqrt(np.maximum(lead.mean**2 - lead.seed / seeds - lead.examples, 0.0))
-    critical = -ndtri(ALPHA * _MEANS / (cells - 1))
+    critical = -ndtri(ALPHA * _shares(len(counts)).means / (len(counts) - 1))
     left = (true / critical) ** 2 - lead.examples
     helps = (left > 0.0) & (lead.mean > 0.0) & (lead.seed > 0.0)
     needed = np.divide(lead.seed, left, out=np.full(len(left), np.nan), where=helps)
     more = np.maximum(np.ceil(needed) - counts, 1.0)
     return np.where(needed < _MOST_SEEDS, more, np.nan)
-
-
-def interval(
-    mean: np.ndarray, error: np.ndarray, dofs: np.ndarray, step: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return 95 % intervals of means; those of shares are Wilson's (1927), which stay between 0 and 1.
-
-    Args:
-        mean: Float64 `(cells,)`.
-        error: Float64 `(cells,)`, the standard errors; NaN where they are unknown.
-        dofs: Float64 `(cells,)`, their degrees of freedom.
-        step: The share of one example; 0 for means that are no shares.
-    """
-    quantile = stdtrit(np.maximum(dofs, 1.0), 1.0 - ALPHA / 2.0)
-    if step <= 0.0:
-        return mean - quantile * error, mean + quantile * error
-    # The number of independent examples that would have this error; no error is no larger set of them.
-    variance = error**2
-    mean = np.clip(mean, 0.0, 1.0)
-    size = np.divide(mean * (1.0 - mean), variance, out=np.full(len(mean), 1.0 / step), where=variance > 0)
-    size = np.where(np.isfinite(variance), np.minimum(np.maximum(size, 1.0), 1.0 / step), np.nan)
-    square = quantile**2 / size
-    center = (mean + square / 2.0) / (1.0 + square)
-    half = quantile / (1.0 + square) * np.sqrt(mean * (1.0 - mean) / size + square / (4.0 * size))
-    return center - half, center + half
 
 
 def describe_lead(cells: pd.DataFrame) -> str:

@@ -10,6 +10,7 @@ from vsweep.analysis import significance
 from vsweep.analysis.axis_scale import heatmap_pairs, plottable_axes
 from vsweep.analysis.cells import Row, rows_of
 from vsweep.analysis.convergence import curves_of, downsample_steps
+from vsweep.analysis.errors import describe_errors, describe_seedless
 from vsweep.analysis.importance import describe
 from vsweep.analysis.labels import cell_label, format_p, format_value, format_with_error
 from vsweep.analysis.lr_sensitivity import best_lr, lr_lines, lr_sensitivity
@@ -17,8 +18,6 @@ from vsweep.analysis.marginals import heat_map
 from vsweep.analysis.ranking import (
     describe_baseline,
     describe_divergence,
-    describe_errors,
-    describe_seedless,
     describe_strata,
     describe_test,
     leading_cells,

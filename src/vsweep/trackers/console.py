@@ -22,6 +22,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from vsweep.analysis.errors import describe_errors, describe_seedless, is_seedless
 from vsweep.analysis.labels import (
     format_bytes,
     format_count,
@@ -34,11 +35,8 @@ from vsweep.analysis.minima import describe_ends
 from vsweep.analysis.ranking import (
     describe_baseline,
     describe_divergence,
-    describe_errors,
-    describe_seedless,
     describe_strata,
     describe_test,
-    is_seedless,
     leading_cells,
     rank_cells,
     varied_axes,

@@ -1,0 +1,201 @@
+"""Arrange the results of cells for tests, and estimate the errors of their means.
+
+A mean has up to three sources of error: the seeds, the held-out examples, and the splits, which include both.
+"""
+
+import numpy as np
+import pandas as pd
+from scipy.special import stdtrit
+
+from vsweep.analysis.minima import is_function
+from vsweep.analysis.significance import ALPHA, Results, smallest_step, values_by_seed
+from vsweep.analysis.variances import group_effects, mean_over_seeds, own_interactions
+from vsweep.metrics import final_values, higher_is_better, is_share, part_values, replicates
+
+_SURE = ", so they do not show how sure the order is"
+# The number of held-out examples of a split for each one that it trains on, as by default.
+_HELD_OUT = 0.2 / 0.7
+
+
+def arrange(trials: pd.DataFrame, cells: pd.DataFrame, metric: str) -> Results:
+    """Return the results of cells, with `cell`, `seeds` and `diverged`, for tests."""
+    sign = 1.0 if higher_is_better(metric) else -1.0
+    numbers = cells["cell"].tolist()
+    counts = cells["seeds"].to_numpy(np.int64), cells["diverged"].to_numpy(np.int64)
+    if splits := split_count(trials):
+        # The spread over splits includes that over seeds and over held-out examples.
+        by_split = means_by_split(trials, metric).reindex(numbers).to_numpy(np.float64)
+        return Results(sign * by_split, *counts, overlap=overlap(splits))
+    by_seed = values_by_seed(trials, final_values(trials, metric), numbers)
+    parts = part_values(trials, metric)
+    return Results(
+        sign * by_seed,
+        *counts,
+        None if parts is None else sign * _parts_by_seed(trials, parts, numbers),
+        _example_share(by_seed, parts, metric),
+        np.isin(numbers, fixed_cells(trials)),
+    )
+
+
+def _example_share(values: np.ndarray, parts: np.ndarray | None, metric: str) -> float:
+    """Return the share of one example in a metric that counts examples; 0 for other metrics."""
+    if not is_share(metric):
+        return 0.0
+    steps = [smallest_step(values)]
+    if parts is not None:
+        # Few trials may have few values, and each has many without a group of examples.
+        steps.append(smallest_step(parts) * (1.0 - 1.0 / parts.shape[1]))
+    return min((step for step in steps if step > 0.0), default=0.0)
+
+
+def _parts_by_seed(trials: pd.DataFrame, parts: np.ndarray, cells: list[int]) -> np.ndarray:
+    """Arrange the values without each group of held-out examples as float64 `(cells, replicates, groups)`."""
+    seed, seeds = pd.factorize(replicates(trials), sort=True)
+    place = pd.Index(cells).get_indexer(pd.Index(trials["cell"]))
+    counted = (place >= 0) & (trials["status"] == "ok").to_numpy()
+    arranged = np.full((len(cells), len(seeds), parts.shape[1]), np.nan)
+    arranged[place[counted], seed[counted]] = parts[counted]
+    return arranged
+
+
+def fixed_cells(trials: pd.DataFrame) -> np.ndarray:
+    """Return the numbers of the cells whose seeds cannot differ: all their final values are the same."""
+    names = [name for name in map(str, trials) if name.startswith("final_")]
+    split = trials["split"] if "split" in trials else pd.Series(0, trials.index)
+    grouped = trials.groupby([trials["cell"], split.rename("split")])
+    least, most = grouped[names].min(), grouped[names].max()
+    same = ((least == most) | least.isna()).all(axis=1) & (grouped.size() > 1)
+    ok = (trials["status"] == "ok").groupby(trials["cell"]).all()
+    return np.asarray(ok.index[same.groupby(level="cell").all() & ok])
+
+
+def split_count(trials: pd.DataFrame) -> int:
+    """Return the number of splits; 0 for one."""
+    splits = trials["split"].nunique() if "split" in trials else 1
+    return splits if splits > 1 else 0
+
+
+def means_by_split(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return the mean over seeds of each cell and split, `(cells, splits)`."""
+    return final_values(trials, metric).groupby([trials["cell"], trials["split"]]).mean().unstack()
+
+
+def overlap(splits: int) -> float:
+    """Return the factor on the variance of a mean over splits (Nadeau and Bengio 2003).
+
+    The table does not say whether the splits are folds, so the larger factor of both counts.
+    """
+    return 1.0 + splits * max(_HELD_OUT, 1.0 / (splits - 1))
+
+
+def errors(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return how sure the mean of each cell is, indexed by `cell`.
+
+    Returns:
+        `sem`, `examples_sem`, `splits_sem`, `error`, `low` and `high`, see `rank_cells`.
+    """
+    found = _errors_of_splits(trials, metric) if split_count(trials) else _errors_of_seeds(trials, metric)
+    return found[["sem", "examples_sem", "splits_sem", "error", "low", "high"]]
+
+
+def _errors_of_splits(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return the errors over splits, which differ in their examples and in their seeds' luck."""
+    values, means = final_values(trials, metric), means_by_split(trials, metric)
+    known = means.count(axis=1).astype(float)
+    within = values.groupby([trials["cell"], trials["split"]])
+    of_seeds = (within.var() / within.count()).unstack().sum(axis=1, min_count=1)
+    fixed = means.index.isin(fixed_cells(trials))
+    error = pd.Series(np.sqrt(overlap(split_count(trials)) * means.var(axis=1) / known))
+    mean = values.groupby(trials["cell"]).mean()
+    low, high = interval(mean.to_numpy(), error.to_numpy(), (known - 1.0).to_numpy(), 0.0)
+    found = pd.DataFrame({"sem": pd.Series(np.sqrt(of_seeds) / known).mask(fixed)})
+    return found.assign(examples_sem=np.nan, splits_sem=error, error=error, low=low, high=high)
+
+
+def _errors_of_seeds(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return the errors over seeds and, where it is known, over the held-out examples."""
+    values = final_values(trials, metric)
+    grouped = values.groupby(trials["cell"])
+    mean, counts = grouped.mean(), grouped.count().to_numpy(np.float64)
+    fixed = mean.index.isin(fixed_cells(trials))
+    of_seeds = np.where(fixed, 0.0, grouped.var().to_numpy() / np.maximum(counts, 1.0))
+    parts = part_values(trials, metric)
+    step = _example_share(values.to_numpy(), parts, metric)
+    total, dofs = of_seeds, np.maximum(counts - 1.0, 1.0)
+    of_examples = np.full(len(mean), np.nan)
+    if parts is not None:
+        effects = group_effects(_parts_by_seed(trials, parts, mean.index.tolist()))
+        of_examples = (mean_over_seeds(effects) ** 2).sum(axis=1)
+        known = np.nan_to_num(of_seeds)
+        total = np.maximum(known + of_examples - own_interactions(effects), np.fmax(known, of_examples))
+        squares = known**2 / dofs + of_examples**2 / (parts.shape[1] - 1)
+        dofs = np.divide(total**2, squares, out=np.ones(len(mean)), where=squares > 0.0)
+    error = np.sqrt(total)
+    if parts is None:
+        error[error == 0.0] = np.nan
+    low, high = interval(mean.to_numpy(), error, dofs, step)
+    if parts is not None and step:
+        # Examples that all have the same outcome have an error, too (Agresti and Coull 1998).
+        share = (mean.to_numpy() + 2.0 * step) / (1.0 + 4.0 * step)
+        least = share * (1.0 - share) * step
+        of_examples, error = np.maximum(of_examples, least), np.sqrt(np.maximum(total, least))
+    found = pd.DataFrame({"sem": pd.Series(np.sqrt(of_seeds), mean.index).mask(fixed)})
+    return found.assign(examples_sem=np.sqrt(of_examples), splits_sem=np.nan, error=error, low=low, high=high)
+
+
+def interval(
+    mean: np.ndarray, error: np.ndarray, dofs: np.ndarray, step: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return 95 % intervals of means; those of shares are Wilson's (1927), which stay between 0 and 1.
+
+    Args:
+        mean: Float64 `(cells,)`.
+        error: Float64 `(cells,)`, the standard errors; NaN where they are unknown.
+        dofs: Float64 `(cells,)`, their degrees of freedom.
+        step: The share of one example; 0 for means that are no shares.
+    """
+    quantile = stdtrit(np.maximum(dofs, 1.0), 1.0 - ALPHA / 2.0)
+    if step <= 0.0:
+        return mean - quantile * error, mean + quantile * error
+    # The number of independent examples that would have this error; no error is no larger set of them.
+    variance = error**2
+    mean = np.clip(mean, 0.0, 1.0)
+    size = np.divide(mean * (1.0 - mean), variance, out=np.full(len(mean), 1.0 / step), where=variance > 0)
+    size = np.where(np.isfinite(variance), np.minimum(np.maximum(size, 1.0), 1.0 / step), np.nan)
+    square = quantile**2 / size
+    center = (mean + square / 2.0) / (1.0 + square)
+    half = quantile / (1.0 + square) * np.sqrt(mean * (1.0 - mean) / size + square / (4.0 * size))
+    return center - half, center + half
+
+
+def is_seedless(trials: pd.DataFrame, cells: pd.DataFrame) -> bool:
+    """Return whether all seeds of every cell give the same result, as where training starts from zeros."""
+    known = cells["std"].dropna()
+    partly = (cells["diverged"] > 0) & (cells["diverged"] < cells["seeds"])
+    alike = np.isin(cells.loc[known.index, "cell"], fixed_cells(trials)).all()
+    # Descents of a function that have no deviation are of one seed, or all diverge.
+    return bool(alike) and not partly.any() and (not known.empty or is_function(trials))
+
+
+def describe_errors(cells: pd.DataFrame) -> str:
+    """Say what the standard errors of cells cover; return nothing where none is known."""
+    known = cells[cells["error"].notna() & cells["mean"].notna()]
+    if known.empty:
+        return ""
+    first = known.iloc[0]
+    sources = [
+        (f"seeds ({first['sem']:.2g} for the best cell)", pd.notna(first["sem"])),
+        (f"held-out examples ({first['examples_sem']:.2g})", pd.notna(first["examples_sem"])),
+    ]
+    if pd.notna(first["splits_sem"]):
+        part = f", of which seeds make {first['sem']:.2g}" if pd.notna(first["sem"]) else ""
+        return f"± is the standard error over splits ({first['splits_sem']:.2g} for the best cell){part}"
+    named = " and over ".join(source for source, is_known in sources if is_known)
+    missing = "" if sources[1][1] else ", not over held-out examples"
+    return f"± is the standard error over {named}{missing}" if named else ""
+
+
+def describe_seedless(trials: pd.DataFrame) -> str:
+    """Say what seeds show that all give the same result."""
+    shown = "; model.spread varies the starting points" if is_function(trials) else _SURE
+    return f"all seeds give the same result{shown}"
