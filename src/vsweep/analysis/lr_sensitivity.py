@@ -5,17 +5,13 @@ from math import comb
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
+from vsweep.analysis.errors import arrange
 from vsweep.analysis.ranking import check_axis, check_comparable, rank_cells
-from vsweep.analysis.response import normalized_ranks
-from vsweep.analysis.significance import values_by_seed
-from vsweep.metrics import LR, axes_of, default_metric, final_values, higher_is_better
+from vsweep.analysis.significance import ALPHA, compare, values_by_seed
+from vsweep.metrics import LR, axes_of, default_metric, final_values
 
-_LINES = ["by", "lr", "cell", "mean", "sem", "seeds", "diverged", "best", "same"]
-_ALPHA = 0.05
-# Ranks that differ by less are equal up to rounding.
-_ROUNDING = 1e-9
+_LINES = ["by", "lr", "cell", "mean", "error", "seeds", "diverged", "best", "same"]
 # Halves of the seeds are drawn if there are more than this many.
 _HALVES = 24
 
@@ -29,21 +25,20 @@ def lr_lines(trials: pd.DataFrame, metric: str | None = None, by: str | None = N
         by: The axis; None for one line, that of the best of all cells.
 
     Returns:
-        A row per cell of a line, sorted by `by` (the value, or "") and `lr`. `cell`, `mean`, `sem`, `seeds`
+        A row per cell of a line, sorted by `by` (the value, or "") and `lr`. `cell`, `mean`, `error`, `seeds`
         and `diverged` are those of `rank_cells`. `best` is whether the cell is its line's best; no cell is if
-        all diverged. `same` is nullable boolean: whether the cell may be the truly best one of its line, see
-        `_may_be_best`; NA if fewer than two seeds have all cells of the line. Values with fewer than two
-        positive learning rates are left out.
+        all diverged. `same` is nullable boolean: whether the cell may be the truly best one of its line, with
+        95 % confidence (see `vsweep.analysis.significance`); NA where no test is possible. Values with fewer
+        than two positive learning rates are left out.
 
     Raises:
         KeyError: If there is no such axis or metric, or the learning rate does not vary.
     """
     metric = metric or default_metric(trials)
     lines = _best_lines(_all_lines(trials, metric, by))
-    higher = higher_is_better(metric)
-    values = final_values(trials, metric).fillna(-np.inf if higher else np.inf)
-    same = _same_as_best(lines, values_by_seed(trials, values, lines["cell"].tolist()), higher=higher)
-    return lines.assign(same=same).sort_values(["by", "lr"], ignore_index=True)[_LINES]
+    return lines.assign(same=_same_as_best(trials, lines, metric)).sort_values(
+        ["by", "lr"], ignore_index=True
+    )[_LINES]
 
 
 def _all_lines(trials: pd.DataFrame, metric: str, by: str | None) -> pd.DataFrame:
@@ -74,45 +69,16 @@ def _best_lines(cells: pd.DataFrame) -> pd.DataFrame:
     return lines.assign(best=lines["cell"].isin(best["cell"]) & lines["mean"].notna())
 
 
-def _same_as_best(lines: pd.DataFrame, values: np.ndarray, *, higher: bool) -> pd.Series:
-    """Return which cells may be the truly best ones of their lines, nullable boolean.
-
-    Args:
-        lines: The cells.
-        values: Float64 `(cells, seeds)`, NaN where a trial is missing, and infinite where it diverged.
-        higher: Whether higher values are better.
-    """
+def _same_as_best(trials: pd.DataFrame, lines: pd.DataFrame, metric: str) -> pd.Series:
+    """Return which of the ranked cells may be the truly best ones of their lines, nullable boolean."""
     same = pd.Series(pd.NA, lines.index, dtype="boolean")
-    best = lines["best"].to_numpy()
+    results = arrange(trials, lines, metric)
     for rows in lines.groupby("line").indices.values():
-        shared = values[rows][:, ~np.isnan(values[rows]).any(axis=0)]
-        if best[rows].any() and shared.shape[1] > 1:
-            ranks = normalized_ranks(pd.Series(shared.ravel()), higher=higher)
-            same.iloc[rows] = _may_be_best(ranks.reshape(shared.shape))
-    same[best] = True
+        p = compare(results.of(rows)).p
+        same.iloc[rows] = pd.array(p > ALPHA, "boolean")
+        same.iloc[rows[np.isnan(p)]] = pd.NA
+    same[lines["best"]] = True
     return same
-
-
-def _may_be_best(ranks: np.ndarray) -> np.ndarray:
-    """Return which cells may be the truly best one, which is among them with a probability of 95 %.
-
-    A cell is compared with the one of the best mean rank by the paired t-test, whose variance is that of all
-    pairs of cells, or the pair's own if it is larger. That cell is one of many, so Bonferroni corrects for
-    all with which the truly best cell may be compared. Ranks count a trial that diverged as the worst, and
-    outliers do not matter.
-
-    Args:
-        ranks: Float64 `(cells, seeds)`, the best the lowest.
-
-    Returns:
-        Bool `(cells,)`.
-    """
-    cells, seeds = ranks.shape
-    difference = ranks - ranks[ranks.mean(axis=1).argmin()]
-    pooled = 2.0 * (ranks - ranks.mean(axis=0)).var(axis=1, ddof=1).sum() / (cells - 1)
-    error = np.sqrt(np.maximum(difference.var(axis=1, ddof=1), pooled) / seeds)
-    critical = stdtrit((cells - 1) * (seeds - 1), 1.0 - _ALPHA / (cells - 1))
-    return difference.mean(axis=1) <= np.maximum(critical * error, _ROUNDING)
 
 
 def best_lr(lines: pd.DataFrame) -> pd.DataFrame:
@@ -123,20 +89,20 @@ def best_lr(lines: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns: `by`, `lr`; `low` and `high`, the smallest and the largest learning rate that may be the
-        truly best one with 95 % confidence (NaN if the best has no standard error); `at_edge`, whether this
+        truly best one with 95 % confidence (NaN where no test is possible); `at_edge`, whether this
         range, or the best if there is none, reaches the smallest or the largest rate that was tried, so that
-        a better one may lie beyond; `cell`, `mean`, `sem`.
+        a better one may lie beyond; `cell`, `mean`, `error`.
     """
     lines = lines.sort_values(["by", "lr"])
     groups = lines.groupby("by", sort=False)
     # A cell that was not compared may be as good as the best, so it counts as the same.
     tied = lines["lr"].where(lines["same"].fillna(value=True).astype(bool)).groupby(lines["by"], sort=False)
-    known = lines["sem"].notna()
+    known = lines["same"].notna().groupby(lines["by"], sort=False).transform("sum") > 1
     low, high = (tied.transform(end).where(known) for end in ("min", "max"))
     smallest, largest = (groups["lr"].transform(end) for end in ("min", "max"))
     at_edge = (low.fillna(lines["lr"]) == smallest) | (high.fillna(lines["lr"]) == largest)
     lines = lines.assign(low=low, high=high, at_edge=at_edge)
-    columns = ["by", "lr", "low", "high", "at_edge", "cell", "mean", "sem"]
+    columns = ["by", "lr", "low", "high", "at_edge", "cell", "mean", "error"]
     return lines.loc[lines["best"], columns].reset_index(drop=True)
 
 

@@ -43,10 +43,10 @@ def rates(lines: pd.DataFrame, metric: str, by: str | None) -> Chart:
 
 def _line(line: pd.DataFrame, metric: str, name: str, color: str) -> list[Any]:
     x, mean = line["lr"].to_numpy(np.float64), line["mean"].to_numpy(np.float64)
-    sem = line["sem"].fillna(0.0).to_numpy(np.float64)
+    error = line["error"].fillna(0.0).to_numpy(np.float64)
     known = np.isfinite(mean)
     texts = [
-        f"{name}<br>lr {format_value(row['lr'])}: {metric} {format_with_error(row['mean'], row['sem'])}"
+        f"{name}<br>lr {format_value(row['lr'])}: {metric} {format_with_error(row['mean'], row['error'])}"
         f"<br>{row['diverged']} of {row['seeds']} seeds diverged"
         for row in rows_of(line)
     ]
@@ -61,4 +61,4 @@ def _line(line: pd.DataFrame, metric: str, name: str, color: str) -> list[Any]:
         marker={"color": color, "size": np.where(best, 13, 7).tolist(), "symbol": symbols},
         **cell_points(line["cell"], texts),
     )
-    return [style.band(x[known], (mean - sem)[known], (mean + sem)[known], color), points]
+    return [style.band(x[known], (mean - error)[known], (mean + error)[known], color), points]

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from vsweep.analysis.ranking import leading_cells, rank_cells
 from vsweep.commands.directory import explained_failures, plan_again, recorded_spec
@@ -18,7 +17,7 @@ from vsweep.commands.train import train_sweep
 from vsweep.config.spec import SweepSpec
 from vsweep.config.trust import of_record
 from vsweep.errors import ConfigError
-from vsweep.metrics import axes_of, final_values, higher_is_better, is_share
+from vsweep.metrics import axes_of, higher_is_better
 from vsweep.results import Sweep
 from vsweep.store.files import CONFIRMATIONS, CONFIRMED
 from vsweep.store.lock import Lock
@@ -62,11 +61,10 @@ def confirm(
         quiet: Show nothing while the cells train.
 
     Returns:
-        The metric, and a row per cell in the sweep's order: `cell`, the axes, `mean` and `sem` in the sweep;
-        `confirmed`, `confirmed_sem`, `diverged` and `rank` (see `Sweep.cells`) on the fresh seeds;
-        `confirmed_low` and `confirmed_high`, the 95 % interval of `confirmed` over seeds (Student's t; NaN
-        for fewer than two seeds that did not diverge); and `shrinkage`, by which the cell is worse than in
-        the sweep (the winner's curse). `confirm.json` holds the same.
+        The metric, and a row per cell in the sweep's order: `cell`, the axes, `mean` and `error` in the
+        sweep; `confirmed`, `confirmed_sem`, `confirmed_error`, `confirmed_low`, `confirmed_high`, `diverged`
+        and `rank` on the fresh seeds (`mean`, `sem` and so on of `Sweep.cells`); and `shrinkage`, by which
+        the cell is worse than in the sweep (the winner's curse). `confirm.json` holds the same.
 
     Raises:
         ConfigError: If there is no sweep, no such metric, or the data or functions have changed.
@@ -117,24 +115,11 @@ def shrinkage(before: pd.DataFrame, trials: pd.DataFrame, axes: list[str], metri
         axes: The axes.
         metric: The metric.
     """
-    columns = {"mean": "confirmed", "sem": "confirmed_sem", "diverged": "diverged", "rank": "rank"}
+    columns = {name: f"confirmed_{name}" for name in ("sem", "error", "low", "high")}
+    columns = {"mean": "confirmed", **columns, "diverged": "diverged", "rank": "rank"}
     after = rank_cells(trials, metric).set_index("cell")
-    table = before[["cell", *axes, "mean", "sem"]].reset_index(drop=True)
+    table = before[["cell", *axes, "mean", "error"]].reset_index(drop=True)
     table = table.join(after[[*columns]].rename(columns=columns), on="cell")
-    margin = _margins(trials, metric).reindex(table["cell"]).to_numpy()
-    table["confirmed_low"], table["confirmed_high"] = table["confirmed"] - margin, table["confirmed"] + margin
     sign = 1.0 if higher_is_better(metric) else -1.0
     table["shrinkage"] = sign * (table["mean"] - table["confirmed"])
     return table
-
-
-def _margins(trials: pd.DataFrame, metric: str) -> pd.Series:
-    """Return half of the width of the 95 % interval of each cell's mean over seeds."""
-    values = final_values(trials, metric)
-    cells = values.groupby(trials["cell"])
-    count, deviation = cells.count(), cells.std()
-    steps = np.diff(np.unique(values.dropna()))
-    if is_share(metric) and len(steps):
-        # An accuracy is a multiple of one example's share, so equal values may hide a rounding error.
-        deviation = deviation.clip(lower=steps.min() / np.sqrt(12.0))
-    return pd.Series(stdtrit(count - 1, 0.975), count.index) * deviation / np.sqrt(count)

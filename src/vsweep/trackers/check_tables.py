@@ -36,8 +36,8 @@ def print_confirmation(cells: pd.DataFrame, metric: str) -> None:
     rows = [
         (
             *(format_value(row[axis]) for axis in axes),
-            format_with_error(row["mean"], row["sem"]),
-            format_with_error(row["confirmed"], row["confirmed_sem"]),
+            format_with_error(row["mean"], row["error"]),
+            format_with_error(row["confirmed"], row["confirmed_error"]),
             _interval(row),
             format_value(row["shrinkage"]),
             row["rank"],
@@ -71,10 +71,10 @@ def _describe_change(cells: pd.DataFrame) -> str:
     """Describe in a clause how much worse the cells are on fresh seeds, and whether that may be luck."""
     shrinkage = float(cells["shrinkage"].mean())
     change = f"{'worse' if shrinkage > 0 else 'better'} by {format_value(abs(shrinkage))} on average"
-    known = cells.dropna(subset=["confirmed_low"])
-    # The error of a mean of cells that share seeds is at most the mean of their errors.
-    low, mean, high = known[["confirmed_low", "mean", "confirmed_high"]].mean()
-    luck = ", which may be luck" if known.empty or low <= mean <= high else ""
+    known = cells["confirmed_sem"].dropna()
+    # The held-out examples are the same as in the sweep, so they are no luck of the change. The error of a
+    # mean of cells that share seeds is at most the mean of their errors.
+    luck = ", which may be luck" if known.empty or abs(shrinkage) <= 2.0 * known.mean() else ""
     return f"these cells are {change}{luck}"
 
 
