@@ -121,12 +121,14 @@ def _errors_of_seeds(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
     of_seeds = np.where(fixed, 0.0, grouped.var().to_numpy() / np.maximum(counts, 1.0))
     parts = part_values(trials, metric)
     step = _example_share(values.to_numpy(), parts, metric)
-    total, dofs = of_seeds, np.maximum(counts - 1.0, 1.0)
+    # Equal shares of seeds that differ hide their rounding to one example.
+    total = np.where(fixed, 0.0, np.maximum(of_seeds, step**2 / 12.0 / np.maximum(counts, 1.0)))
+    dofs = np.maximum(counts - 1.0, 1.0)
     of_examples = np.full(len(mean), np.nan)
     if parts is not None:
         effects = group_effects(_parts_by_seed(trials, parts, mean.index.tolist()))
         of_examples = (mean_over_seeds(effects) ** 2).sum(axis=1)
-        known = np.nan_to_num(of_seeds)
+        known = np.nan_to_num(total)
         total = np.maximum(known + of_examples - own_interactions(effects), np.fmax(known, of_examples))
         squares = known**2 / dofs + of_examples**2 / (parts.shape[1] - 1)
         dofs = np.divide(total**2, squares, out=np.ones(len(mean)), where=squares > 0.0)

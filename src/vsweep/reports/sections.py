@@ -37,14 +37,14 @@ _ROWS = 20
 _MOST_AXES = 4
 _NOTE = (
     "The truly best of the rates that were tried is in its range with 95 % confidence, by the tests that "
-    "tell which cells may be the best. (edge) marks a range that reaches the smallest or the largest rate, "
-    "so that a better rate may lie beyond. Learning-rate sensitivity is the expected loss above the least, "
-    "E[min(loss(lr), loss at step 0) − least loss], for log-uniform learning rates over the range in the "
-    f"last column ({lr_charts.CITED}). The cell of the least loss is chosen on half of the seeds and measured "
-    "on the others, so that its luck does not count; ± is one standard error, and the 95 % interval is "
-    "Student's, with one degree of freedom less than seeds. A trial that diverged counts with its loss at "
-    "step 0. All other fields are those of the cell that is best, by that loss, among the cells with the "
-    "value. At most "
+    "tell which cells may be the best. (edge) marks a range that reaches the smallest or the largest "
+    "rate, so that a better rate may lie beyond. Learning-rate sensitivity is the expected loss above the "
+    "least, E[min(loss(lr), loss at step 0) − least loss], for log-uniform learning rates over the range "
+    f"in the last column ({lr_charts.CITED}). The cell of the least loss is chosen on half of the seeds "
+    "and measured on the others, so that its luck does not count; ± is one standard error, and the 95 % "
+    "interval is Student's, with one degree of freedom less than seeds. A trial that diverged counts with "
+    "its loss at step 0. All other fields are those of the cell that is best, by that loss, among the "
+    "cells with the value. At most "
     f"{_MOST_AXES} axes are shown, the most important ones."
 )
 
