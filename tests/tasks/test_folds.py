@@ -64,3 +64,12 @@ def test_a_fold_of_one_row():
     assert str(error.value) == (
         "data.folds: got 12, and there are 11 rows without the test's; it takes an integer from 2 to 11"
     )
+
+
+@pytest.mark.parametrize("rows", range(30, 90))
+@pytest.mark.parametrize("folds", [2, 3, 5, 7])
+def test_the_share_of_the_test_leaves_equal_folds(rows, folds):
+    """All folds are of one shape, so that one compiled program trains them."""
+    parts = places(labelled([rows - 9, 9]), folds, test_fraction="auto")
+    assert len({(len(train), len(val)) for train, val, _ in parts}) == 1
+    assert abs(len(parts[0][2]) - rows / 10) <= max(folds / 2 + 1, rows / 10)

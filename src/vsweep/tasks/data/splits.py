@@ -65,6 +65,7 @@ def split(
         val_fraction: The share for validation; None with folds.
         split_seed: The seed of the draw.
         test_fraction: The share for the test; `auto` is a tenth if there are validation examples, else none.
+            With folds it is the share next to a tenth, from half to twice of it, that leaves equal folds.
         standardize: Whether features are scaled by the mean and deviation of the training examples.
         stratify: Whether each part gets its share of every class. A class keeps an example for training as
             long as there are others to hold out.
@@ -82,7 +83,7 @@ def split(
     check_dataset(dataset)
     rows, features = dataset.x.shape
     val_share = 1.0 / folds if folds else val_fraction or 0.0
-    n_val, n_test = round(rows * val_share), _test_rows(rows, val_share, test_fraction)
+    n_val, n_test = round(rows * val_share), _test_rows(rows, val_share, test_fraction, folds)
     if folds:
         if folds > rows - n_test:
             got = f"got {folds}, and there are {rows - n_test} rows without the test's"
@@ -234,9 +235,14 @@ def _class_scores(train: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _test_rows(rows: int, val_fraction: float, test_fraction: float | str) -> int:
-    if isinstance(test_fraction, str):
-        # A few examples would leave none to train on.
-        n_test = round(rows * _AUTO_TEST) if val_fraction > 0 else 0
-        return n_test if round(rows * val_fraction) + n_test < rows else 0
-    return round(rows * test_fraction)
+def _test_rows(rows: int, val_fraction: float, test_fraction: float | str, folds: int | None) -> int:
+    if not isinstance(test_fraction, str):
+        return round(rows * test_fraction)
+    # A few examples would leave none to train on.
+    n_test = round(rows * _AUTO_TEST) if val_fraction > 0 else 0
+    n_test = n_test if round(rows * val_fraction) + n_test < rows else 0
+    if not folds:
+        return n_test
+    # Folds of one size share a compiled program.
+    even = [n for n in range(n_test // 2, 2 * n_test + 1) if (rows - n) % folds == 0]
+    return min(even, key=lambda n: abs(n - n_test), default=n_test)
