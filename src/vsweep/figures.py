@@ -189,7 +189,7 @@ class Plots:
 
         Thin lines are the fits of seeds, and the strong line is their mean; seeds that diverged have none.
         Least squares are drawn where the trials record them. The title names the cells that have no fits,
-        because their parameters were not kept or all their seeds diverged.
+        because their parameters were not kept or all their trials diverged.
 
         Args:
             by: An axis: a panel for each of its values (at most 12), of the best cell over all other axes,

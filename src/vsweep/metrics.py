@@ -86,13 +86,18 @@ def followers_of(trials: pd.DataFrame) -> list[str]:
 
 
 def replicates(trials: pd.DataFrame) -> pd.Series:
-    """Return the replicate of each trial in its cell, its split and seed, int64 numbers that rise with both.
+    """Return the number of the replicate that each trial is of: its split, or its seed if there is one split.
 
-    The trials of one replicate are comparable between cells: they have the same examples and draws.
+    Cells are compared replicate by replicate, since they have the same examples there, or the same draws. The
+    seeds of a split have the same examples, so they are no replicates of it.
     """
-    if "split" not in trials:
-        return trials["seed"]
-    return trials.groupby(["split", "seed"]).ngroup().rename("seed")
+    return trials["split" if split_count(trials) else "seed"].rename("seed")
+
+
+def split_count(trials: pd.DataFrame) -> int:
+    """Return the number of splits; 0 for one."""
+    splits = trials["split"].nunique() if "split" in trials else 1
+    return splits if splits > 1 else 0
 
 
 def default_metric(trials: pd.DataFrame) -> str:

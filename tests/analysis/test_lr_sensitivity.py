@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import t as student
 
+from vsweep.analysis.importance import importance
 from vsweep.analysis.lr_sensitivity import best_lr, lr_lines, lr_sensitivity
 from vsweep.analysis.ranking import rank_cells
 from vsweep.metrics import LR
@@ -478,3 +479,20 @@ def test_many_trials_are_no_matter():
     lines = lr_lines(trials, "val_loss", WIDTH)
     assert len(lines) == 25 * 20
     assert (lr_sensitivity(trials, begun(trials, 99.0), "val_loss", WIDTH)["seeds"] == 8).all()
+
+
+def test_the_errors_over_splits_know_that_their_training_examples_overlap():
+    """Splits in place of seeds, of two seeds that are alike, have the same estimates and larger errors."""
+    bowl = parabola()
+    trials = grid(lambda lr, width: bowl(lr, width), np.geomspace(0.1, 10, 5), [1, 2, 3], 5, 0.3)
+    split = trials.rename(columns={"seed": "split"})
+    split.insert(3, "seed", 0)
+    split = pd.concat([split, split.assign(seed=1)]).sort_values(["cell", "split"], ignore_index=True)
+    split["trial"] = np.arange(len(split))
+    factor = np.sqrt(1.0 + 5 / 3.5)
+    one, other = (lr_sensitivity(table, begun(table, 9.0), "val_loss", WIDTH) for table in (trials, split))
+    np.testing.assert_allclose(other["sensitivity"], one["sensitivity"])
+    np.testing.assert_allclose(other["sem"], factor * one["sem"])
+    one, other = (importance(table, "val_loss").effects for table in (trials, split))
+    np.testing.assert_allclose(other["share"], one["share"])
+    np.testing.assert_allclose(other["sem"], factor * one["sem"])

@@ -147,7 +147,7 @@ def caption(figure):
 def test_values_of_which_all_seeds_diverged_are_named(curve):
     figure = curve.plot.fits(LR)
     assert [panel.get_title().splitlines()[0] for panel in figure.axes] == ["lr=0.05", "lr=0.2"]
-    assert caption(figure).endswith(f"Not shown: lr=1e+06 (all {SEEDS} seeds diverge).")
+    assert caption(figure).endswith(f"Not shown: lr=1e+06 (all {SEEDS} trials diverge).")
 
 
 def test_least_squares_are_those_of_the_training_examples(line):
@@ -191,7 +191,7 @@ def test_where_everything_diverged_a_picture_says_so(curve, spiral):
         sweep.trials["status"] = "diverged"
         figure = getattr(sweep.plot, name)(*arguments)
         seeds = len(sweep.trials["seed"].unique())
-        assert caption(figure).endswith(f"(all {seeds} seeds diverge).")
+        assert caption(figure).endswith(f"(all {seeds} trials diverge).")
         (panel,) = figure.axes
         assert not panel.images
         assert len(panel.collections) > 1
@@ -323,7 +323,7 @@ def test_titles_name_the_best_and_the_last_cell(plane):
     best, last = (panel.get_title().splitlines() for panel in plane.plot.boundaries().axes[:2])
     cells = plane.cells()
     assert best[:2] == [f"best: lr={cells[LR].iloc[0]}", score(plane, cells["cell"].iloc[0], "val_accuracy")]
-    assert last[:2] == [f"last of {len(cells)}: lr=1e+05", f"all {SEEDS} seeds diverge"]
+    assert last[:2] == [f"last of {len(cells)}: lr=1e+05", f"all {SEEDS} trials diverge"]
     values = plane.trials.loc[plane.trials["cell"] == cells["cell"].iloc[-1], "final_val_accuracy"]
     assert last[2].startswith(f"val_accuracy at their end {values.mean():.4g} ± ")
 

@@ -131,7 +131,7 @@ def test_a_picture_says_what_it_shows(spiral):
 def test_fits_are_those_of_the_seeds_and_their_least_squares(line):
     fits = fits_of(line, LR)
     assert [panel.title[0] for panel in fits.panels] == ["lr=0.03", "lr=0.1"]
-    assert f"lr=1e+06 (all {SEEDS} seeds diverge)" in fits.caption
+    assert f"lr=1e+06 (all {SEEDS} trials diverge)" in fits.caption
     slope, intercept = np.polyfit(*line.examples.query("part == 'train'")[["x", "target"]].to_numpy().T, 1)
     for panel, rate in zip(fits.panels, (0.03, 0.1), strict=True):
         trials = ok_trials(line, best_cell(line, LR, rate))
@@ -311,7 +311,7 @@ def test_where_all_diverged_nothing_raises(name, request):
     sweep.trials["status"] = "diverged"
     found = drawn(sweep)
     if name in ("spiral", "line"):
-        assert f"all {SEEDS} seeds diverge" in next(iter(found.values()))
+        assert f"all {SEEDS} trials diverge" in next(iter(found.values()))
     if name == "line":
         assert not any(title.startswith("The training loss") for title in found)
     if name in ("quartic", "field"):

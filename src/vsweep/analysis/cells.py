@@ -56,12 +56,12 @@ def rows_of(cells: pd.DataFrame) -> list[Row]:
 
 
 def score(row: Row, metric: str) -> str:
-    """Describe a cell's metric, mean ± standard error, and how many seeds diverged."""
-    seeds, diverged = int(row["seeds"]), int(row["diverged"])
-    if diverged == seeds:
-        return "the seed diverges" if seeds == 1 else f"all {seeds} seeds diverge"
+    """Describe a cell's metric, mean ± standard error, and how many trials diverged."""
+    trials, diverged = int(row["seeds"]), int(row["diverged"])
+    if diverged == trials:
+        return "the trial diverges" if trials == 1 else f"all {trials} trials diverge"
     text = f"{metric} {format_with_error(row['mean'], row['error'])}"
-    return f"{text}, {diverged}/{seeds} diverge" if diverged else text
+    return f"{text}, {diverged}/{trials} diverge" if diverged else text
 
 
 def ranked_trials(trials: pd.DataFrame, cell: int, metric: str) -> pd.DataFrame:

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
+from vsweep.analysis.labels import format_count
 from vsweep.analysis.minima import is_function
 from vsweep.analysis.significance import ALPHA, Results, smallest_step, values_by_seed
 from vsweep.analysis.variances import group_effects, mean_over_seeds, own_interactions
-from vsweep.metrics import final_values, higher_is_better, is_share, part_values, replicates
+from vsweep.metrics import final_values, higher_is_better, is_share, part_values, replicates, split_count
 
 _SURE = ", so they do not show how sure the order is"
 # The number of held-out examples of a split for each one that it trains on, as by default.
@@ -22,17 +23,16 @@ def arrange(trials: pd.DataFrame, cells: pd.DataFrame, metric: str) -> Results:
     sign = 1.0 if higher_is_better(metric) else -1.0
     numbers = cells["cell"].tolist()
     counts = cells["seeds"].to_numpy(np.int64), cells["diverged"].to_numpy(np.int64)
+    values = values_by_seed(trials, final_values(trials, metric), numbers)
     if splits := split_count(trials):
         # The spread over splits includes that over seeds and over held-out examples.
-        by_split = means_by_split(trials, metric).reindex(numbers).to_numpy(np.float64)
-        return Results(sign * by_split, *counts, overlap=overlap(splits))
-    by_seed = values_by_seed(trials, final_values(trials, metric), numbers)
+        return Results(sign * values, *counts, overlap=overlap(splits))
     parts = part_values(trials, metric)
     return Results(
-        sign * by_seed,
+        sign * values,
         *counts,
         None if parts is None else sign * _parts_by_seed(trials, parts, numbers),
-        _example_share(by_seed, parts, metric),
+        _example_share(values, parts, metric),
         np.isin(numbers, fixed_cells(trials)),
     )
 
@@ -69,23 +69,12 @@ def fixed_cells(trials: pd.DataFrame) -> np.ndarray:
     return np.asarray(ok.index[same.groupby(level="cell").all() & ok])
 
 
-def split_count(trials: pd.DataFrame) -> int:
-    """Return the number of splits; 0 for one."""
-    splits = trials["split"].nunique() if "split" in trials else 1
-    return splits if splits > 1 else 0
-
-
-def means_by_split(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Return the mean over seeds of each cell and split, `(cells, splits)`."""
-    return final_values(trials, metric).groupby([trials["cell"], trials["split"]]).mean().unstack()
-
-
 def overlap(splits: int) -> float:
-    """Return the factor on the variance of a mean over splits (Nadeau and Bengio 2003).
+    """Return the factor on the variance of a mean over splits, 1 for one split (Nadeau and Bengio 2003).
 
     The table does not say whether the splits are folds, so the larger factor of both counts.
     """
-    return 1.0 + splits * max(_HELD_OUT, 1.0 / (splits - 1))
+    return 1.0 + splits * max(_HELD_OUT, 1.0 / (splits - 1)) if splits > 1 else 1.0
 
 
 def errors(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -100,9 +89,10 @@ def errors(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 def _errors_of_splits(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Return the errors over splits, which differ in their examples and in their seeds' luck."""
-    values, means = final_values(trials, metric), means_by_split(trials, metric)
-    known = means.count(axis=1).astype(float)
+    values = final_values(trials, metric)
     within = values.groupby([trials["cell"], trials["split"]])
+    means = within.mean().unstack()
+    known = means.count(axis=1).astype(float)
     of_seeds = (within.var() / within.count()).unstack().sum(axis=1, min_count=1)
     fixed = means.index.isin(fixed_cells(trials))
     error = pd.Series(np.sqrt(overlap(split_count(trials)) * means.var(axis=1) / known))
@@ -170,8 +160,18 @@ def interval(
     return center - half, center + half
 
 
+def describe_replicates(trials: pd.DataFrame) -> tuple[str, int]:
+    """Say how often each cell was trained, as in `5 splits × 3 seeds`, and return the number."""
+    seeds, splits = trials["seed"].nunique(), split_count(trials)
+    text = format_count(seeds, "seed")
+    return (f"{splits} splits × {text}", splits * seeds) if splits else (text, seeds)
+
+
 def is_seedless(trials: pd.DataFrame, cells: pd.DataFrame) -> bool:
     """Return whether all seeds of every cell give the same result, as where training starts from zeros."""
+    # The seeds of a split may be alike, but its examples are not those of another.
+    if split_count(trials):
+        return False
     known = cells["std"].dropna()
     partly = (cells["diverged"] > 0) & (cells["diverged"] < cells["seeds"])
     alike = np.isin(cells.loc[known.index, "cell"], fixed_cells(trials)).all()

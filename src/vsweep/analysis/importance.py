@@ -23,9 +23,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
+from vsweep.analysis.errors import overlap
 from vsweep.analysis.labels import short_axis_names
 from vsweep.analysis.response import Coverage, Response, rank_response
-from vsweep.metrics import default_metric
+from vsweep.metrics import default_metric, split_count
 
 # Differences up to this are rounding errors.
 _ROUNDING = 1e-9
@@ -86,7 +87,7 @@ def importance(trials: pd.DataFrame, metric: str | None = None) -> Importance:
     worst rank. All values of an axis have the same weight, and a trial that lacks an axis stands for all its
     values; see `rank_response` for trials that are missing. Standard errors cover only seeds. If most
     combinations were not trained, no axis is named first and no crossing, because the choice of cells adds an
-    error of its own.
+    error of its own. With several splits, splits take the place of seeds.
 
     Args:
         trials: The table of trials.
@@ -109,7 +110,9 @@ def importance(trials: pd.DataFrame, metric: str | None = None) -> Importance:
     shares = np.divide(variances, total, out=np.full(variances.shape, np.nan), where=total > 0.0)
     common = _common_variance(flat - flat.mean(axis=0), counted)[0] / total[0] if seeds > 1 else 1.0
     luck = np.array([_error_of_luck(part) for part in parts.values()]) / total[0]
-    sem = np.hypot(_jackknife(shares), _SKEWNESS * luck)
+    # Splits whose training examples overlap vary less than independent ones.
+    stretch = np.sqrt(overlap(split_count(trials)))
+    sem = stretch * np.hypot(_jackknife(shares), _SKEWNESS * luck)
     effects = pd.DataFrame({"axes": list(parts), "share": shares[:, 0], "sem": sem})
     mains, pairs = np.split(shares, [len(axes)])
     return Importance(
@@ -118,8 +121,8 @@ def importance(trials: pd.DataFrame, metric: str | None = None) -> Importance:
         rest=float(common - shares[:, 0].sum()),
         seed=float(1.0 - common) if seeds > 1 else np.nan,
         seeds=seeds,
-        first="" if coverage.drawn else _first(axes, mains, pairs[:, 0].max(initial=0.0)),
-        crossing=None if coverage.drawn else _crossing(response),
+        first="" if coverage.drawn else _first(axes, mains, pairs[:, 0].max(initial=0.0), stretch),
+        crossing=None if coverage.drawn else _crossing(response, stretch),
     )
 
 
@@ -181,13 +184,14 @@ def _jackknife(estimates: np.ndarray) -> np.ndarray:
     return np.sqrt((without.shape[1] - 1) * without.var(axis=1))
 
 
-def _first(axes: tuple[str, ...], mains: np.ndarray, pair: float) -> str:
+def _first(axes: tuple[str, ...], mains: np.ndarray, pair: float, stretch: float) -> str:
     """Return the axis with the largest share if it exceeds zero and the second axis with 97.5 % confidence.
 
     Args:
         axes: The axes.
         mains: Their shares, as `_common_variance` returns them.
         pair: The largest share of a pair; if it is larger, no axis is first.
+        stretch: The factor on standard errors.
     """
     seeds = mains.shape[1] - 1
     order = np.argsort(-mains[:, 0], kind="stable")
@@ -196,11 +200,11 @@ def _first(axes: tuple[str, ...], mains: np.ndarray, pair: float) -> str:
         return ""
     # Both shares leave out the same seeds, so the jackknife applies to their difference.
     claims = np.stack([best, *(best - mains[i] for i in order[1:2])])
-    least = np.maximum(stdtrit(seeds - 1, 0.975) * _jackknife(claims), _ROUNDING)
+    least = np.maximum(stdtrit(seeds - 1, 0.975) * stretch * _jackknife(claims), _ROUNDING)
     return axes[order[0]] if (claims[:, 0] > least).all() else ""
 
 
-def _crossing(response: Response) -> Crossing | None:
+def _crossing(response: Response, stretch: float) -> Crossing | None:
     """Return the most significant change of order between two axes, from the seeds without predictions.
 
     Two values cross if the first is better at some value of another axis and worse at another one, each by a
@@ -224,7 +228,7 @@ def _crossing(response: Response) -> Crossing | None:
         for i in range(sizes[a] - 1):
             difference = means[i] - means[i + 1 :]
             # A pair that varies more than others has its own variance, as where one value often diverges.
-            error = np.sqrt(np.maximum(difference.var(axis=2, ddof=1), pooled) / seeds)
+            error = stretch * np.sqrt(np.maximum(difference.var(axis=2, ddof=1), pooled) / seeds)
             score = difference.mean(axis=2) / np.maximum(error, _ROUNDING)
             both = np.minimum(score.max(axis=1), -score.min(axis=1)) / critical
             if both.max() > most:

@@ -6,10 +6,10 @@ from math import comb
 import numpy as np
 import pandas as pd
 
-from vsweep.analysis.errors import arrange
+from vsweep.analysis.errors import arrange, overlap
 from vsweep.analysis.ranking import check_axis, check_comparable, rank_cells
 from vsweep.analysis.significance import ALPHA, compare, values_by_seed
-from vsweep.metrics import LR, axes_of, default_metric, final_values
+from vsweep.metrics import LR, axes_of, default_metric, final_values, split_count
 
 _LINES = ["by", "lr", "cell", "mean", "error", "seeds", "diverged", "best", "same"]
 # Halves of the seeds are drawn if there are more than this many.
@@ -114,7 +114,8 @@ def lr_sensitivity(
     It is the mean over log-uniform learning rates, from the line's smallest to its largest, of
     `min(loss(lr), loss at the start)`, by the trapezoid rule, less the least such loss, both in expectation
     over seeds. A trial that diverged has the loss at the start. Seeds that lack a learning rate or diverged
-    at all of them are left out, and so are lines without a seed.
+    at all of them are left out, and so are lines without a seed. With several splits, splits take the place
+    of seeds, and losses are means over the seeds of a split.
 
     The least of several means is too low by luck, and so is the line that was chosen. The cell of the least
     loss is therefore chosen on half of the seeds and measured on the others, for many halves (cross-fitting);
@@ -149,13 +150,14 @@ def lr_sensitivity(
     for value, line in lines.groupby("by"):
         own = cells["line"].isin(line["line"]).to_numpy()
         rates = line["lr"].to_numpy()
-        seeds = ~np.isnan(loss[own]).any(axis=0) & (trained[own] == 1.0).any(axis=0)
+        seeds = ~np.isnan(loss[own]).any(axis=0) & (trained[own] > 0.0).any(axis=0)
         if seeds.any():
             complete = ~np.isnan(loss[:, seeds]).any(axis=1)
             complete &= (cells["by"] == value).to_numpy()
             complete = pd.Series(complete).groupby(cells["line"].to_numpy()).transform("all").to_numpy()
-            estimate = _sensitivity(cells[complete], loss[complete][:, seeds], own[complete])
-            rows.append([value, *estimate, rates[0], rates[-1], len(rates), seeds.sum()])
+            estimate, sem = _sensitivity(cells[complete], loss[complete][:, seeds], own[complete])
+            sem *= np.sqrt(overlap(split_count(trials)))
+            rows.append([value, estimate, sem, rates[0], rates[-1], len(rates), seeds.sum()])
     table = pd.DataFrame(rows, columns=["by", "sensitivity", "sem", "low", "high", "rates", "seeds"])
     return table.astype({"by": lines["by"].dtype})
 

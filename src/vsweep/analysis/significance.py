@@ -103,9 +103,12 @@ class Comparison(NamedTuple):
 
 
 def values_by_seed(trials: pd.DataFrame, values: pd.Series, cells: Sequence[int]) -> np.ndarray:
-    """Arrange the values of trials as float64 `(cells, replicates)`; NaN where a trial is missing."""
+    """Arrange the values of trials as float64 `(cells, replicates)`; NaN where a trial is missing.
+
+    The replicates are seeds, or splits, whose values are the means over seeds.
+    """
     table = trials[["cell"]].assign(seed=replicates(trials), value=values.astype(float))
-    wide = table[table["cell"].isin(cells)].pivot(index="cell", columns="seed", values="value")
+    wide = table[table["cell"].isin(cells)].groupby(["cell", "seed"])["value"].mean().unstack()
     return wide.reindex(list(cells)).to_numpy(np.float64)
 
 
@@ -299,8 +302,9 @@ def describe_lead(cells: pd.DataFrame) -> str:
         return f"the best cell is better than each of the others (p {text}, for all together)"
     text = f"{count:,} of {len(cells):,} cells may be the best (≈, with 95 % confidence)"
     if pd.notna(second["more_seeds"]) and second["more_seeds"] > 0:
-        seeds = format_count(int(second["more_seeds"]), "more seed")
-        text += f"; about {seeds} would separate the first two"
+        has_splits = "splits_sem" in cells and cells["splits_sem"].notna().any()
+        more = format_count(int(second["more_seeds"]), f"more {'split' if has_splits else 'seed'}")
+        text += f"; about {more} would separate the first two"
     elif second["mean"] == cells["mean"].iloc[0]:
         text += "; the first two are equal"
     return text

@@ -39,8 +39,8 @@ def curve_chart(data: ReportData, curves: pd.DataFrame, lines: Curves) -> Chart:
         hovermode="closest",
     )
     note = (
-        "Each line is the median over the seeds of a cell that did not diverge, and its band their middle "
-        "half. A cell whose seeds all diverged is drawn from all of them. Faint lines are "
+        "Each line is the median over the trials of a cell that did not diverge, and its band their middle "
+        "half. A cell whose trials all diverged is drawn from all of them. Faint lines are "
         f"{len(behind):,} of {len(data.trials):,} trials. A log axis begins at step 1. At most {STEPS} "
         "recorded steps are drawn."
     )

@@ -48,7 +48,7 @@ def effect(data: ReportData, axis: str) -> Chart:
         mode="lines+markers",
         line={"color": PALETTE[1], "dash": "dot", "width": 1.5},
         marker={"symbol": "diamond", "size": 9},
-        name="the best cell's mean over seeds",
+        name="the best cell's mean",
         **cell_points(table["cell"], _hover_texts(table, axis)),
     )
     yaxis = metric_axis(data.metric, table[[*ends.values(), "best"]].to_numpy(np.float64))

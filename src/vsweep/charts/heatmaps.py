@@ -17,8 +17,8 @@ BEST, MEDIAN, DIVERGED = "best over the others", "median over the others", "shar
 # The column of each map, and the format of its numbers.
 _SHOWS = {BEST: ("best", ".3g"), MEDIAN: ("median", ".3g"), DIVERGED: ("diverged", ".0%")}
 _MEANINGS = {
-    BEST: "the mean over seeds of the best cell with its two values, where fewer diverged seeds come before "
-    "a better mean; it is grey where all seeds diverged. Lighter is better.",
+    BEST: "the mean of the best cell with its two values, where fewer diverged trials come before "
+    "a better mean; it is grey where all trials diverged. Lighter is better.",
     MEDIAN: "the median over the means of all cells with its two values; it is grey where the median "
     "cell diverged. Lighter is better.",
     DIVERGED: "the share of all trials with its two values that diverged. Darker tiles diverge more often.",

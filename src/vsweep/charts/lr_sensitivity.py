@@ -35,8 +35,8 @@ def rates(lines: pd.DataFrame, metric: str, by: str | None) -> Chart:
     )
     note = (
         "Each line runs through the best cell with its value; the other cells of the line differ from that "
-        "cell in the learning rate alone. Points are means over the seeds that did not diverge, and the band "
-        "is one standard error. A star marks the best learning rate, a hollow point diverged seeds."
+        "cell in the learning rate alone. Points are means over the trials that did not diverge, and the "
+        "band is one standard error. A star marks the best learning rate, a hollow point diverged trials."
     )
     return Chart(f"{metric} against the learning rate" + (f", by {by}" if by else ""), drawn, note)
 
@@ -47,7 +47,7 @@ def _line(line: pd.DataFrame, metric: str, name: str, color: str) -> list[Any]:
     known = np.isfinite(mean)
     texts = [
         f"{name}<br>lr {format_value(row['lr'])}: {metric} {format_with_error(row['mean'], row['error'])}"
-        f"<br>{row['diverged']} of {row['seeds']} seeds diverged"
+        f"<br>{row['diverged']} of {row['seeds']} trials diverged"
         for row in rows_of(line)
     ]
     best, lost = line["best"].to_numpy(bool), line["diverged"].to_numpy() > 0

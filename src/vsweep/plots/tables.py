@@ -40,7 +40,7 @@ def draw_heat_map(heat_map: HeatMap, style: Style) -> Figure:
         color = "black" if np.isnan(value) or (share > 0.5) == higher else "white"
         axes.text(column, row, text, ha="center", va="center", color=color, fontsize=8)
     if not np.isnan(values).all():
-        figure.colorbar(image, label="mean over seeds")
+        figure.colorbar(image, label="mean of the cell")
     choice = ", best over all other axes" if (heat_map.table["cells"] > 1).any() else ""
     set_title(figure, style, f"{heat_map.metric} at the last step{choice}")
     return figure
@@ -68,6 +68,6 @@ def draw_curves(curves: Curves, style: Style) -> Figure:
     axes.margins(x=0.01)
     plain(axes)
     choice = "best over all other axes" if curves.by else "by cell"
-    set_title(figure, style, f"{metric}: median and middle half over seeds, {choice}")
+    set_title(figure, style, f"{metric}: median and middle half of each cell, {choice}")
     figure.legend(title=curves.by, loc="outside right upper", frameon=False, fontsize=8, title_fontsize=8)
     return figure

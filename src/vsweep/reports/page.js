@@ -41,7 +41,7 @@
   const scoreOf = (row) => {
     const error = Number.isNaN(cells.error[row]) ? "" : ` ± ${Number(cells.error[row].toPrecision(2))}`;
     const value = Number.isNaN(cells.mean[row]) ? "no value" : short(cells.mean[row]) + error;
-    return `place ${cells.rank[row]} of ${cells.ranked[row]}: ${data.metric} ${value}, ${cells.diverged[row]} of ${cells.seeds[row]} seeds diverged`;
+    return `place ${cells.rank[row]} of ${cells.ranked[row]}: ${data.metric} ${value}, ${cells.diverged[row]} of ${cells.seeds[row]} trials diverged`;
   };
 
   const coarse = matchMedia("(pointer: coarse)").matches;

@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from vsweep.analysis.errors import describe_replicates
 from vsweep.analysis.labels import (
     describe_target_scales,
     format_bytes,
@@ -107,12 +108,13 @@ def _first_cell(subject: ReportData) -> str:
 
 def _summary(subject: ReportData) -> str:
     """Describe the sweep in a line."""
-    cells, seeds = len(subject.cells), subject.trials["seed"].nunique()
+    cells, trials = len(subject.cells), len(subject.trials)
+    repeated, each = describe_replicates(subject.trials)
     # An axis with one value that some cells lack counts as two.
     counts = {axis: max(2, subject.trials[axis].nunique()) for axis in subject.axes}
     axes = ", ".join(f"{subject.names[axis]} ({count})" for axis, count in counts.items())
-    times = "×" if cells * seeds == len(subject.trials) else "of up to"
-    text = f"{len(subject.trials):,} trials: {cells:,} cells {times} {format_count(seeds, 'seed')}"
+    times = "×" if cells * each == trials else "of up to"
+    text = f"{trials:,} trials: {cells:,} cells {times} {repeated}"
     return f"{text} over {axes}" if axes else text
 
 
@@ -207,10 +209,10 @@ def _spelling(sweep: StoredSweep, cells: pd.DataFrame) -> dict[str, Any] | str:
 def sweep_facts(sweep: StoredSweep) -> list[tuple[str, str]]:
     """Return a row for each fact: the command, time, devices, versions, data, and the verification."""
     plan, trials = sweep.plan, sweep.trials
-    cells, seeds = trials["cell"].nunique(), trials["seed"].nunique()
+    cells = format_count(trials["cell"].nunique(), "cell")
     devices = plan["devices"]
     device = f"{devices['devices']} × {devices['kind']} ({devices['platform']})"
-    found = f"{format_count(cells, 'cell')}, {format_count(seeds, 'seed')}"
+    found = f"{cells} of {describe_replicates(trials)[0]}"
     # Directories of earlier versions do not record the commit.
     commit = [("commit", plan["commit"] or "not in a git repository")] if "commit" in plan else []
     return [
@@ -222,7 +224,7 @@ def sweep_facts(sweep: StoredSweep) -> list[tuple[str, str]]:
         ("versions", ", ".join(f"{name} {number}" for name, number in plan["versions"].items())),
         ("Python", plan["python"]),
         *commit,
-        *(("data", _data(name, record)) for name, record in plan["data"].items()),
+        *(("data", _data(records)) for records in sweep.named_data_sets),
         *([("units", unit)] if (unit := describe_target_scales(sweep.target_scales)) else []),
         ("verified", describe_verification(sweep.verified) if sweep.verified else "not yet: vsweep verify"),
     ]
@@ -266,11 +268,14 @@ def _performance(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _data(name: str, record: Mapping[str, Any]) -> str:
+def _data(records: Mapping[str, Mapping[str, Any]]) -> str:
+    """Describe a data set, by the first of its splits."""
+    name, record = next(iter(records.items()))
     rows = {part: record.get(f"{part}_rows") for part in ("train", "val", "test")}
     parts = [f"{count:,} {part}" for part, count in rows.items() if count]
     parts += [format_count(len(record["features"]), "feature")] if record.get("features") else []
     # Directories of earlier versions lack the description of the targets.
     classes = f"{len(record['classes'])} classes" if record.get("classes") else ""
     parts += filter(None, [record.get("target", classes)])
+    parts += [f"the first of {len(records)} splits"] if len(records) > 1 else []
     return f"{name}: {', '.join(parts)}".removesuffix(": ")

@@ -10,7 +10,7 @@ from vsweep.analysis import significance
 from vsweep.analysis.axis_scale import heatmap_pairs, plottable_axes
 from vsweep.analysis.cells import Row, rows_of
 from vsweep.analysis.convergence import curves_of, downsample_steps
-from vsweep.analysis.errors import describe_errors, describe_seedless
+from vsweep.analysis.errors import describe_errors, describe_replicates, describe_seedless
 from vsweep.analysis.importance import describe
 from vsweep.analysis.labels import cell_label, format_p, format_value, format_with_error
 from vsweep.analysis.lr_sensitivity import best_lr, lr_lines, lr_sensitivity
@@ -28,7 +28,7 @@ from vsweep.charts import curves as curve_charts
 from vsweep.charts import effects as effect_charts
 from vsweep.charts import heatmaps as heatmap_charts
 from vsweep.charts import lr_sensitivity as lr_charts
-from vsweep.metrics import LR, final_values, strata
+from vsweep.metrics import LR, final_values, split_count, strata
 from vsweep.reports.blocks import Charts, Choice, Content, Rows, Section
 
 # The number of cells in the table, at most.
@@ -79,11 +79,12 @@ def _describe_first(data: ReportData, first: Row) -> Iterator[str]:
     name = cell_label(first, data.axes) or "The one cell"
     own = data.trials[data.trials["cell"] == first["cell"]]
     n = int(final_values(own, data.metric).notna().sum())
-    over = f"the mean over {n} seeds" if n > 1 else "for one seed"
+    repeated = describe_replicates(own)[0] if split_count(own) else f"{n} seeds"
+    over = f"the mean over {repeated}" if n > 1 else "for one seed"
     value = format_with_error(first["mean"], first["error"])
     yield f"{name}: {data.metric} {value} at the last step, {over}."
     if first["diverged"]:
-        yield f"{first['diverged']} of its {first['seeds']} seeds diverged."
+        yield f"{first['diverged']} of its {first['seeds']} trials diverged."
 
 
 def _describe_lead(data: ReportData) -> str:
@@ -114,10 +115,10 @@ def _table(data: ReportData) -> Rows:
     cells = f"{len(data.cells):,} cells"
     title = f"The best {len(shown)} of {cells}" if len(data.cells) > len(shown) else "All cells"
     note = (
-        "p is the p-value of the hypothesis that a cell is the best, for all cells together (Bonferroni): "
-        "it is worse than another in mean, in mean seed by seed, or in how often it diverges. ≈ marks the "
-        "cells that may be the best: the truly best one is among them with 95 % confidence. A cell of which "
-        "fewer seeds diverged comes first."
+        "p is the p-value of the hypothesis that a cell is the best, for all cells together: it is "
+        "worse than another in mean, in mean seed by seed (or split by split), or in how often it diverges. "
+        "≈ marks the cells that may be the best: the truly best one is among them with 95 % confidence. A "
+        "cell of which fewer trials diverged comes first."
     )
     axes = [data.names[axis] for axis in data.axes]
     columns = ["", *axes, f"{data.metric}, mean ± se", "diverged", "p", "≈"]

@@ -148,12 +148,17 @@ class StoredSweep:
     @property
     def data_sets(self) -> list[list[dict[str, Any]]]:
         """The records of each data set in `plan.json`, one for each of its splits."""
-        groups: dict[str, list[dict[str, Any]]] = {}
-        for data in self.plan["data"].values():
+        return [list(records.values()) for records in self.named_data_sets]
+
+    @property
+    def named_data_sets(self) -> list[dict[str, dict[str, Any]]]:
+        """The records of each data set in `plan.json`, one for each of its splits, by their names."""
+        groups: dict[str, dict[str, dict[str, Any]]] = {}
+        for name, data in self.plan["data"].items():
             fields = {path: v for path, v in data.get("fields", {}).items() if path not in _OF_SPLIT}
             # Where cells have one split each, another split is another data set, as for another axis.
             key = repr(fields) if "split" in data else repr(len(groups))
-            groups.setdefault(key, []).append(data)
+            groups.setdefault(key, {})[name] = data
         return list(groups.values())
 
     def baseline_of(self, cell: int) -> dict[str, float]:

@@ -175,7 +175,7 @@ def _curves(sweep: StoredSweep, level: Level, metric: str, axis: str | None) -> 
     # A line of a single run shows no spread, so the spread over a cell's seeds is drawn as lines.
     if level == "cell" and len(varied_axes(trials)) <= 1 and replicates(trials).nunique() > 1:
         metrics += [f"{metric}_min", f"{metric}_max"]
-        shown = "mean, minimum and maximum over seeds"
+        shown = "mean, minimum and maximum of each cell"
     field = _axis_fields(sweep)[axis] if axis else None
     lines = len(metrics) * (trials[axis].nunique(dropna=False) if axis else 1)
     title = metric + (f" by {field.name}" if field else "")
