@@ -228,3 +228,20 @@ def test_the_error_over_splits_knows_that_their_training_examples_overlap(splits
     )
     assert cell["sem"] == pytest.approx(0.1 / np.sqrt(splits), rel=1e-5)
     assert np.isnan(cell["examples_sem"])
+
+
+def test_the_share_of_seeds_is_that_of_the_splits_that_show_it():
+    """A split with one seed has no error over seeds, which is not an error of zero."""
+    trials = frame([(0, 0.1, "ok", value) for value in (1.0, 3.0, 1.0, 3.0, 2.0, 2.0)])
+    trials = trials.assign(seed=[0, 1] * 3)
+    trials.insert(2, "split", [0, 0, 1, 1, 2, 2])
+    (cell,) = rank_cells(trials.iloc[:-1], "val_loss").to_dict("records")
+    # Each known split has a variance of 2 / 2, and there are three.
+    assert cell["sem"] == pytest.approx(np.sqrt(1.0 / 3.0))
+
+
+def test_an_infinite_loss_of_a_split_has_no_error():
+    trials = frame([(0, 0.1, "ok", value) for value in (1.0, np.inf, 2.0)]).assign(seed=0)
+    trials.insert(2, "split", [0, 1, 2])
+    (cell,) = rank_cells(trials, "val_loss").to_dict("records")
+    assert np.isnan(cell["error"])

@@ -91,14 +91,14 @@ def _errors_of_splits(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Return the errors over splits, which differ in their examples and in their seeds' luck."""
     values = final_values(trials, metric)
     within = values.groupby([trials["cell"], trials["split"]])
-    means = within.mean().unstack()
-    known = means.count(axis=1).astype(float)
-    of_seeds = (within.var() / within.count()).unstack().sum(axis=1, min_count=1)
-    fixed = means.index.isin(fixed_cells(trials))
-    error = pd.Series(np.sqrt(overlap(split_count(trials)) * means.var(axis=1) / known))
+    of_splits = within.mean().groupby(level="cell")
+    known = of_splits.count().astype(float)
+    of_seeds = (within.var() / within.count()).groupby(level="cell").mean() / known
+    fixed = known.index.isin(fixed_cells(trials))
+    error = pd.Series(np.sqrt(overlap(split_count(trials)) * of_splits.var() / known))
     mean = values.groupby(trials["cell"]).mean()
     low, high = interval(mean.to_numpy(), error.to_numpy(), (known - 1.0).to_numpy(), 0.0)
-    found = pd.DataFrame({"sem": pd.Series(np.sqrt(of_seeds) / known).mask(fixed)})
+    found = pd.DataFrame({"sem": pd.Series(np.sqrt(of_seeds)).mask(fixed)})
     return found.assign(examples_sem=np.nan, splits_sem=error, error=error, low=low, high=high)
 
 
