@@ -300,6 +300,22 @@ def test_the_interval_of_a_share_covers_it(rate):
     assert (high <= 1.0).all()
 
 
+def test_seeds_that_are_right_on_all_examples_have_a_short_interval():
+    """The share of one example, by which seeds may differ unseen, has no few degrees of freedom."""
+    trials = trials_of([[1.0] * 4, [0.0] * 4, [1.0, 1.0, 1.0, 29 / 30]])
+    trials = trials.assign(final_val_loss=np.arange(12.0))
+    shares = trials["final_val_accuracy"].to_numpy(np.float64)
+    # The last trial is wrong on the first of 30 examples, which are in ten groups.
+    parts = np.repeat(shares[:, None], 10, axis=1)
+    parts[-1] = [1.0, *[26 / 27] * 9]
+    perfect, one, none = rank_cells(trials.assign(parts_val_accuracy=list(parts))).to_dict("records")
+    # Wilson's interval of 30 examples without an error.
+    assert perfect["low"] == pytest.approx(1.0 / (1.0 + norm.isf(0.025) ** 2 / 30), rel=1e-3)
+    assert (perfect["high"], none["low"]) == (1.0, 0.0)
+    assert none["high"] == pytest.approx(1.0 - perfect["low"])
+    assert 0.8 < one["low"] < perfect["low"]
+
+
 # The sentence.
 
 

@@ -16,6 +16,8 @@ from vsweep.metrics import final_values, higher_is_better, is_share, part_values
 _SURE = ", so they do not show how sure the order is"
 # The number of held-out examples of a split for each one that it trains on, as by default.
 _HELD_OUT = 0.2 / 0.7
+# Degrees of freedom are multiplied by the square of this at most.
+_MOST_SURE = 1e3
 
 
 def arrange(trials: pd.DataFrame, cells: pd.DataFrame, metric: str) -> Results:
@@ -146,18 +148,22 @@ def interval(
         dofs: Float64 `(cells,)`, their degrees of freedom.
         step: The share of one example; 0 for means that are no shares.
     """
-    quantile = stdtrit(np.maximum(dofs, 1.0), 1.0 - ALPHA / 2.0)
+    dofs = np.maximum(dofs, 1.0)
     if step <= 0.0:
+        quantile = stdtrit(dofs, 1.0 - ALPHA / 2.0)
         return mean - quantile * error, mean + quantile * error
     # The number of independent examples that would have this error; no error is no larger set of them.
-    variance = error**2
-    mean = np.clip(mean, 0.0, 1.0)
-    size = np.divide(mean * (1.0 - mean), variance, out=np.full(len(mean), 1.0 / step), where=variance > 0)
+    mean, variance = np.clip(mean, 0.0, 1.0), error**2
+    spread = mean * (1.0 - mean)
+    known = (spread > 0.0) & (variance > 0.0)
+    size = np.divide(spread, variance, out=np.full(len(mean), np.inf), where=known)
+    # That of all examples is known, so it has more degrees of freedom than an estimate.
+    quantile = stdtrit(dofs * np.clip(size * step, 1.0, _MOST_SURE) ** 2, 1.0 - ALPHA / 2.0)
     size = np.where(np.isfinite(variance), np.minimum(np.maximum(size, 1.0), 1.0 / step), np.nan)
     square = quantile**2 / size
     center = (mean + square / 2.0) / (1.0 + square)
     half = quantile / (1.0 + square) * np.sqrt(mean * (1.0 - mean) / size + square / (4.0 * size))
-    return center - half, center + half
+    return np.minimum(center - half, mean), np.maximum(center + half, mean)
 
 
 def describe_replicates(trials: pd.DataFrame) -> tuple[str, int]:
