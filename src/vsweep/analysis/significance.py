@@ -229,17 +229,14 @@ def _one_sided(ahead: np.ndarray, variance: np.ndarray, dofs: np.ndarray, exampl
 
 def _p_of_divergence(results: Results, rivals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the p-values of Fisher's test that a cell diverges more often than a rival, and the reverse."""
-    shape = len(results.seeds), len(rivals)
-    lost, seeds = (np.broadcast_to(counts[:, None], shape) for counts in (results.diverged, results.seeds))
-    rival_lost, rival_seeds = (
-        np.broadcast_to(counts[rivals][None, :], shape) for counts in (results.diverged, results.seeds)
-    )
     # SciPy takes long for each table, and most tables are the same.
-    counts = np.stack([lost, seeds, rival_lost, rival_seeds], axis=-1).reshape(-1, 4)
-    tables, place = np.unique(counts, axis=0, return_inverse=True)
-    a, n, b, m = tables.T
+    base = results.seeds.max() + 1
+    counts, place = np.unique(results.diverged * base + results.seeds, return_inverse=True)
+    rival_counts, rival_place = np.unique(counts[place[rivals]], return_inverse=True)
+    (a, n), (b, m) = np.divmod(counts[:, None], base), np.divmod(rival_counts[None, :], base)
     more, less = hypergeom.sf(a - 1, n + m, a + b, n), hypergeom.sf(b - 1, n + m, a + b, m)
-    return more[place].reshape(shape), less[place].reshape(shape)
+    pairs = place[:, None], rival_place[None, :]
+    return more[pairs], less[pairs]
 
 
 def _p_of_equal_divergence(results: Results) -> float:

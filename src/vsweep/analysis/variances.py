@@ -160,7 +160,7 @@ def interactions(effects: np.ndarray, rivals: np.ndarray) -> np.ndarray:
         Float64 `(cells, rivals)`; 0 where fewer than two seeds are known.
     """
     apart, known = _apart(effects), _known(effects).astype(float)
-    own = own_interactions(effects)
+    own = _of_mean((apart**2).sum(axis=1), known.sum(axis=1))
     shared = _of_mean(apart @ apart[rivals].T, known @ known[rivals].T)
     return np.maximum(own[:, None] + own[rivals][None] - 2.0 * shared, 0.0)
 
@@ -217,10 +217,11 @@ def moderate(own: np.ndarray, dofs: np.ndarray, order: np.ndarray) -> tuple[np.n
     Returns:
         The variances and their degrees of freedom.
     """
-    known = np.flatnonzero((dofs > 0) & (own > 0.0))
+    by_rank = np.empty_like(order)
+    by_rank[order] = np.arange(len(order))
+    known = by_rank[((dofs > 0) & (own > 0.0))[by_rank]]
     if len(known) < _FEWEST_TO_MODERATE:
         return own, dofs.astype(float)
-    known = known[np.argsort(order[known])]
     half, count = dofs[known] / 2.0, len(known)
     logs = np.log(own[known]) - digamma(half) + np.log(half)
     # A window has a quarter of the cells.
@@ -232,8 +233,10 @@ def moderate(own: np.ndarray, dofs: np.ndarray, order: np.ndarray) -> tuple[np.n
     spread = ((logs - center) ** 2 * size / (size - 1.0)).sum() / spread_dofs
     if width == count:
         spread *= (count - 1.0) / count
-    by_chance = polygamma(1, half).mean()
-    error = np.sqrt(polygamma(3, half).mean() / count + 2.0 * by_chance**2 / spread_dofs)
+    halves, weights = np.unique(half, return_counts=True)
+    by_chance = np.average(polygamma(1, halves), weights=weights)
+    kurtosis = np.average(polygamma(3, halves), weights=weights)
+    error = np.sqrt(kurtosis / count + 2.0 * by_chance**2 / spread_dofs)
     prior_dofs = 2.0 * _inverse_trigamma(max(spread + _CAUTION * error - by_chance, 1e-3))
     prior = np.exp(center + digamma(prior_dofs / 2.0) - np.log(prior_dofs / 2.0))
     prior = np.interp(order, order[known], prior)
