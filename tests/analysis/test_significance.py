@@ -9,7 +9,16 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom, fisher_exact, multivariate_normal, norm, ttest_ind, ttest_rel
+from scipy.stats import (
+    binom,
+    chi2_contingency,
+    fisher_exact,
+    multivariate_normal,
+    norm,
+    t,
+    ttest_ind,
+    ttest_rel,
+)
 
 from vsweep.analysis.errors import fixed_cells, interval
 from vsweep.analysis.ranking import best_cell, rank_cells
@@ -247,6 +256,8 @@ def test_no_variance_is_below_the_cells_own():
     own = (values - np.median(values - values.mean(axis=1, keepdims=True), axis=0)).var(axis=1, ddof=1)
     variance, dofs = seed_variances(values, np.arange(40), 0.0)
     assert (variance >= own * (1.0 - 1e-12)).all()
+    # What the seeds have in common was estimated from the cells, which takes a part of their variance.
+    assert variance[3] == pytest.approx(own[3] * 40 / 39, rel=1e-9)
     assert (dofs > 7.0).all()
 
 
@@ -271,6 +282,69 @@ def test_two_cells_without_luck_are_compared_by_the_paired_test_over_groups_of_e
     expected = ttest_rel(*groups, alternative="greater").pvalue / 0.5
     assert p[1] == pytest.approx(expected, rel=1e-9)
     assert 0.0 < p[1] < 0.05
+
+
+def lucky_and_fixed(lead, seeds=6, groups=12):
+    """A cell without luck, and one that is behind it, with values without each group of examples.
+
+    Returns:
+        The results, the variances of the mean of the second over seeds and of the difference over examples,
+        and the part of the latter that differs from seed to seed.
+    """
+    rng = np.random.default_rng(1)
+    effects = 0.02 * rng.standard_normal((2, 1, groups)) + 0.05 * rng.standard_normal((2, seeds, groups))
+    effects[0] = effects[0, :1]
+    effects -= effects.mean(axis=2, keepdims=True)
+    values = np.array([np.full(seeds, lead), 2.0 * rng.standard_normal(seeds)])
+    values[1] -= values[1].mean()
+    # The jackknife's factor.
+    parts = values[:, :, None] - effects * np.sqrt(groups / (groups - 1))
+    apart = effects[0].mean(axis=0) - effects[1].mean(axis=0)
+    both = effects[1].var(axis=0, ddof=1).sum() / seeds
+    results = results_of(values, parts=parts, fixed=np.array([True, False]))
+    return results, values[1].var(ddof=1) / seeds, (apart**2).sum(), both
+
+
+def test_the_errors_over_seeds_and_examples_are_added_and_what_both_have_counts_once():
+    """The degrees of freedom are those of Welch and Satterthwaite, by hand."""
+    results, seed, example, both = lucky_and_fixed(1.0)
+    total = seed + example - both
+    dofs = total**2 / (seed**2 / 5 + example**2 / 11)
+    expected = t.sf(1.0 / np.sqrt(total), dofs) / 0.5
+    assert compare(results).p[1] == pytest.approx(expected, rel=1e-9)
+    assert 0.0 < expected < 0.1
+
+
+def test_more_seeds_leave_the_error_over_examples():
+    results, seed, example, both = lucky_and_fixed(0.6)
+    remains = example - both
+    left = (0.6**2 - seed - remains) / norm.isf(0.025) ** 2 - remains
+    assert compare(results).more_seeds[1] == np.ceil(6 * seed / left) - 6 > 1
+    results, seed, _, _ = lucky_and_fixed(0.45)
+    assert 0.45**2 - seed > 0.0
+    assert np.isnan(compare(results).more_seeds[1])
+
+
+def test_the_variance_of_a_mean_over_splits_is_larger_by_their_overlap():
+    results, seed, _, _ = lucky_and_fixed(2.0)
+    expected = t.sf(2.0 / np.sqrt(3.0 * seed), 5) / 0.5
+    found = compare(results._replace(parts=None, overlap=3.0)).p[1]
+    assert found == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_cell_that_always_diverges_is_compared_by_pearsons_test():
+    values = drawn(6, 4)
+    values[4, 0] = values[5] = NAN
+    diverged = [0, 0, 0, 0, 1, 4]
+    expected = chi2_contingency([diverged, [4 - count for count in diverged]], correction=False).pvalue
+    assert compare(results_of(values)).p[5] == pytest.approx(2.5 * expected, rel=1e-9)
+
+
+def test_the_best_cell_is_not_compared_with_itself():
+    """The luck of one cell is most of the differences, which are therefore alike."""
+    values = np.random.default_rng(0).standard_normal((6, 4)) * [[100.0], *[[1.0]] * 5] + 1000.0
+    values[1:] -= 1000.0
+    assert compare(results_of(values)).p[0] == 1.0
 
 
 def test_so_many_more_seeds_separate_about_half_of_the_pairs():
