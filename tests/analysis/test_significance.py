@@ -23,7 +23,7 @@ from scipy.stats import (
 from vsweep.analysis.errors import fixed_cells, interval
 from vsweep.analysis.ranking import best_cell, rank_cells
 from vsweep.analysis.significance import Results, compare, describe_lead, p_of_smallest, values_by_seed
-from vsweep.analysis.variances import seed_variances
+from vsweep.analysis.variances import Examples, correlations, interactions, moderate, seed_variances
 from vsweep.metrics import axes_of, final_values
 
 NAN, INF = np.nan, np.inf
@@ -259,6 +259,38 @@ def test_no_variance_is_below_the_cells_own():
     # What the seeds have in common was estimated from the cells, which takes a part of their variance.
     assert variance[3] == pytest.approx(own[3] * 40 / 39, rel=1e-9)
     assert (dofs > 7.0).all()
+
+
+def test_variances_that_are_equal_are_drawn_to_the_true_one():
+    """Their estimates have few degrees of freedom; the logarithm of each is too low on average."""
+    rng = np.random.default_rng(0)
+    dofs, order = np.full(1000, 3), np.arange(1000)
+    variance, all_dofs = moderate(rng.chisquare(3, 1000) / 3, dofs, order)
+    assert variance.mean() == pytest.approx(1.0, rel=0.05)
+    assert variance.std() < 0.3
+    assert all_dofs.min() > 15
+    # Few cells do not show how alike their variances are.
+    few = [moderate(rng.chisquare(3, 20) / 3, dofs[:20], order[:20])[1][0] for _ in range(20)]
+    assert np.median(few) < 50
+
+
+def test_a_draw_that_two_cells_have_in_common_is_no_part_of_their_difference():
+    effects = np.random.default_rng(0).standard_normal((3, 4, 5))
+    effects[1] = effects[0] + 1.0
+    found = interactions(effects, np.array([0]))[:, 0]
+    of_difference = (effects[0] - effects[2]).var(axis=0, ddof=1).sum() / 4
+    np.testing.assert_allclose(found, [0.0, 0.0, of_difference], atol=1e-12)
+
+
+@pytest.mark.parametrize(("of_seeds", "of_examples"), [(1.0, 0.0), (0.0, 1.0), (2.0, 1.0)])
+def test_the_differences_of_a_cell_to_others_that_are_as_lucky_have_half_of_their_luck_in_common(
+    of_seeds, of_examples
+):
+    rivals, groups = np.arange(4), of_examples * np.eye(6)
+    variance = 2.0 * of_examples**2 * np.ones((6, 4))
+    variance[rivals, rivals] = 0.0
+    examples = Examples(variance, np.full((6, 4), 9.0), np.zeros((6, 4)), groups)
+    np.testing.assert_allclose(correlations(np.full(6, of_seeds), rivals, examples), 0.5)
 
 
 def test_one_example_in_each_group_is_not_sure():
