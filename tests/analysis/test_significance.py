@@ -420,6 +420,31 @@ def test_seeds_that_are_right_on_all_examples_have_a_short_interval():
     assert (perfect["high"], none["low"]) == (1.0, 0.0)
     assert none["high"] == pytest.approx(1.0 - perfect["low"])
     assert 0.8 < one["low"] < perfect["low"]
+    # Two examples of each outcome are added (Agresti and Coull).
+    share = 32 / 34
+    assert perfect["error"] == pytest.approx(np.sqrt(share * (1.0 - share) / 30))
+
+
+def test_the_error_of_a_mean_is_that_over_seeds_and_examples_by_hand():
+    """A trial that diverged has no part in it, though it has values without each group."""
+    values = np.random.default_rng(0).standard_normal((1, 6)).astype(np.float32).astype(float)
+    groups = np.random.default_rng(1).standard_normal((7, 12))
+    parts = values.T + 0.05 * groups[:6] + 0.05 * groups[6]
+    trials = trials_of(values, "val_loss").assign(parts_val_loss=list(parts))
+    trials.loc[5, "status"] = "diverged"
+    effects = np.sqrt(11 / 12) * (parts - parts.mean(axis=1, keepdims=True))[:5]
+    seed, example = values[0, :5].var(ddof=1) / 5, (effects.mean(axis=0) ** 2).sum()
+    variance = seed + example - effects.var(axis=0, ddof=1).sum() / 5
+    dofs = variance**2 / (seed**2 / 4 + example**2 / 11)
+    (cell,) = rank_cells(trials).to_dict("records")
+    assert cell["examples_sem"] == pytest.approx(np.sqrt(example))
+    assert cell["error"] == pytest.approx(np.sqrt(variance))
+    assert cell["high"] - cell["mean"] == pytest.approx(t.isf(0.025, dofs) * np.sqrt(variance))
+
+
+def test_equal_shares_of_different_seeds_have_the_error_of_their_rounding():
+    trials = trials_of([[0.5] * 4, [0.6] * 4], "train_accuracy").assign(final_train_loss=np.arange(8.0))
+    np.testing.assert_allclose(rank_cells(trials)["error"], 0.1 / np.sqrt(12 * 4), rtol=1e-5)
 
 
 # The sentence.
