@@ -943,6 +943,13 @@ def test_what_is_confirmed_already_is_not_trained_again(copied):
     assert {path.name: path.read_bytes() for path in copied.glob("*.parquet")} == before
 
 
+@pytest.mark.parametrize("number", [{"top": 0}, {"top": "5"}, {"seeds": 0}, {"seeds": -2}, {"seeds": 2.5}])
+def test_no_cells_and_no_seeds_confirm_nothing(tmp_path, number):
+    ((name, value),) = number.items()
+    with pytest.raises(ConfigError, match=f"^{name}: got {value!r}; it takes an integer of at least 1$"):
+        vsweep.confirm(tmp_path, quiet=True, **number)
+
+
 def test_a_metric_that_was_not_recorded_confirms_nothing(copied):
     parts = parts_of(copied)
     with pytest.raises(ConfigError, match=r"^metric: no metric 'val_acc': this sweep recorded train_loss, "):

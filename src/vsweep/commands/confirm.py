@@ -67,8 +67,12 @@ def confirm(
         the cell is worse than in the sweep (the winner's curse). `confirm.json` holds the same.
 
     Raises:
-        ConfigError: If there is no sweep, no such metric, or the data or functions have changed.
+        ConfigError: If there is no sweep, no such metric, a number is not positive, or the data or functions
+            have changed.
     """
+    for name, count in (("top", top), ("seeds", seeds)):
+        if count is not None and not (isinstance(count, int | np.integer) and count > 0):
+            raise ConfigError(name, f"got {count!r}", "it takes an integer of at least 1")
     sweep = Sweep(directory)
     spec = recorded_spec(sweep.directory, own, of_record(allow_targets, allow_urls, max_bytes))
     metric = metric or sweep.metric
@@ -96,7 +100,7 @@ def _on_fresh_seeds(spec: SweepSpec, cells: np.ndarray, seeds: int | None) -> Sw
     """Restrict a sweep to some cells, on seeds that it did not have."""
     grid = spec.grid
     rows = np.flatnonzero(np.isin(grid.cells, cells))
-    count, first = seeds or max(len(grid.seeds), 8), max(grid.seeds) + 1
+    count, first = max(len(grid.seeds), 8) if seeds is None else seeds, max(grid.seeds) + 1
     fresh = tuple(range(first, first + count))
     if fresh[-1] >= 2**32:
         raise ConfigError("seeds", f"{count} after {first - 1}", "seeds are below 4294967296")
