@@ -159,6 +159,11 @@ def test_cells_whose_seeds_all_give_the_same_have_no_error_and_no_tie():
     assert cells["more_seeds"].isna().all()
 
 
+def test_seeds_that_diverged_or_are_alone_are_not_fixed():
+    """One that diverged differs from the others."""
+    assert fixed_cells(trials_of([[0.5, 0.5, NAN], [0.5, None, None], [0.5] * 3])).tolist() == [2]
+
+
 def test_two_of_thirty_examples_show_nothing():
     """Two models of which one is right on two examples more; McNemar's exact p-value is 0.5, two-sided."""
     right = np.ones((2, 30))
