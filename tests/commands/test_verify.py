@@ -892,12 +892,12 @@ def test_the_cells_that_are_confirmed_are_the_best_in_order(made, confirmed):
     before = made.cells().head(3)
     assert found.metric == "val_accuracy"
     assert list(found.cells) == [
-        "cell", "model.width", "optimizer.lr", "mean", "error", "confirmed", "confirmed_sem",
+        "cell", "model.width", "optimizer.lr", "mean", "sem", "error", "confirmed", "confirmed_sem",
         "confirmed_error", "confirmed_low", "confirmed_high", "diverged", "rank", "shrinkage",
     ]  # fmt: skip
     pd.testing.assert_frame_equal(
-        found.cells[["cell", "model.width", "optimizer.lr", "mean", "error"]],
-        before[["cell", "model.width", "optimizer.lr", "mean", "error"]],
+        found.cells[["cell", "model.width", "optimizer.lr", "mean", "sem", "error"]],
+        before[["cell", "model.width", "optimizer.lr", "mean", "sem", "error"]],
     )
     for _, row in found.cells.iterrows():
         mine = fresh.trials[fresh.trials["cell"] == row["cell"]]
@@ -980,7 +980,7 @@ def fresh(values, metric, cells):
 @pytest.mark.parametrize("metric", ["val_r2", "val_loss"])
 def test_shrinkage_is_how_much_worse(metric):
     higher = metric == "val_r2"
-    before = pd.DataFrame({"cell": [4, 7], "lr": [4, 7], "mean": [0.9, 0.8], "error": [0.01, 0.02]})
+    before = pd.DataFrame({"cell": [4, 7], "lr": [4, 7], "mean": [0.9, 0.8], "sem": 0.01, "error": 0.02})
     values = [[0.85, 0.95, 0.8], [0.6, 0.8, np.nan]]
     table = shrinkage(before, fresh(values, metric, [7, 4]), ["lr"], metric)
     sign = 1 if higher else -1
@@ -995,7 +995,7 @@ def test_shrinkage_is_how_much_worse(metric):
 
 
 def test_the_interval_on_fresh_seeds_is_that_of_the_cells():
-    before = pd.DataFrame({"cell": [0, 1], "lr": [0, 1], "mean": [0.9, 0.8], "error": [0.0, 0.0]})
+    before = pd.DataFrame({"cell": [0, 1], "lr": [0, 1], "mean": [0.9, 0.8], "sem": 0.0, "error": 0.0})
     trials = fresh([[0.9] * 4, [0.9, 0.9, 0.9, 0.8]], "val_accuracy", [0, 1])
     trials["final_val_loss"] = np.arange(8.0)
     table = shrinkage(before, trials, ["lr"], "val_accuracy")
@@ -1031,17 +1031,24 @@ def test_a_confirmed_mean_owes_nothing_to_the_choice():
 def test_a_change_that_may_be_luck_is_said_to_be(capsys):
     cells = pd.DataFrame(
         {
-            "cell": [1, 2], "lr": [0.1, 0.2], "mean": [0.5, 0.6], "error": 0.01, "confirmed": [0.52, 0.63],
-            "confirmed_sem": 0.015, "confirmed_error": 0.04, "diverged": 0, "rank": [1, 2],
+            "cell": [1, 2], "lr": [0.1, 0.2], "mean": [0.5, 0.6], "sem": 0.01, "error": 0.01,
+            "confirmed": [0.52, 0.63], "confirmed_sem": 0.01, "confirmed_error": 0.04, "diverged": 0, "rank": [1, 2],
             "confirmed_low": [0.49, 0.58], "confirmed_high": [0.55, 0.68], "shrinkage": [0.02, 0.03],
         }
     )  # fmt: skip
     print_confirmation(cells, "val_loss")
     said = " ".join(capsys.readouterr().err.split())
-    assert "0.52 on fresh seeds (95 %: 0.49 to 0.55), still rank 1 of 2" in said
-    assert said.endswith("these cells are worse by 0.025 on average, which may be luck")
-    print_confirmation(cells.assign(confirmed_sem=0.01), "val_loss")
-    assert "luck" not in capsys.readouterr().err
+    assert "0.52 on fresh seeds (95 % interval 0.49 to 0.55), still rank 1 of 2" in said
+    assert said.endswith("these cells are worse by 0.025 on average, which may be luck of the seeds")
+    print_confirmation(cells.assign(sem=0.005), "val_loss")
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.endswith("these cells are worse by 0.025 on average: so much of their lead was luck")
+    print_confirmation(cells.assign(confirmed=cells["mean"], shrinkage=[1e-8, -2e-8]), "val_loss")
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.endswith("these cells are as good as in the sweep on average")
+    assert "e-08" not in said
+    print_confirmation(cells.assign(confirmed=np.nan, shrinkage=np.nan), "val_loss")
+    assert " ".join(capsys.readouterr().err.split()).endswith("no cell has a value in both")
 
 
 # The command line.
@@ -1087,6 +1094,7 @@ def test_the_command_confirms(cli, made, copied):
         "seeds",
         "95",
         "%",
+        "interval",
         "shrinkage",
         "rank",
     ]

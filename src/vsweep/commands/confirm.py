@@ -61,10 +61,11 @@ def confirm(
         quiet: Show nothing while the cells train.
 
     Returns:
-        The metric, and a row per cell in the sweep's order: `cell`, the axes, `mean` and `error` in the
-        sweep; `confirmed`, `confirmed_sem`, `confirmed_error`, `confirmed_low`, `confirmed_high`, `diverged`
-        and `rank` on the fresh seeds (`mean`, `sem` and so on of `Sweep.cells`); and `shrinkage`, by which
-        the cell is worse than in the sweep (the winner's curse). `confirm.json` holds the same.
+        The metric, and a row per cell in the sweep's order: `cell`, the axes, `mean`, `sem` and
+        `error` in the sweep; `confirmed`, `confirmed_sem`, `confirmed_error`, `confirmed_low`,
+        `confirmed_high`, `diverged` and `rank` on the fresh seeds (`mean`, `sem` and so on of
+        `Sweep.cells`); and `shrinkage`, by which the cell is worse than in the sweep (the winner's curse).
+        `confirm.json` holds the same.
 
     Raises:
         ConfigError: If there is no sweep, no such metric, a number is not positive, or the data or functions
@@ -122,7 +123,7 @@ def shrinkage(before: pd.DataFrame, trials: pd.DataFrame, axes: list[str], metri
     columns = {name: f"confirmed_{name}" for name in ("sem", "error", "low", "high")}
     columns = {"mean": "confirmed", **columns, "diverged": "diverged", "rank": "rank"}
     after = rank_cells(trials, metric).set_index("cell")
-    table = before[["cell", *axes, "mean", "error"]].reset_index(drop=True)
+    table = before[["cell", *axes, "mean", "sem", "error"]].reset_index(drop=True)
     table = table.join(after[[*columns]].rename(columns=columns), on="cell")
     sign = 1.0 if higher_is_better(metric) else -1.0
     table["shrinkage"] = sign * (table["mean"] - table["confirmed"])

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from vsweep.analysis.labels import format_count, format_value, format_with_error, short_axis_names
@@ -32,14 +33,15 @@ def print_confirmation(cells: pd.DataFrame, metric: str) -> None:
     """Print a table of the cells that were retrained on fresh seeds, and how their mean changed."""
     columns = list(cells.columns)[1 : list(cells.columns).index("mean")]
     axes = [name for name in columns if cells[name].nunique() > 1]
-    names = (*short_axis_names(axes).values(), "in the sweep", "on fresh seeds", "95 %", "shrinkage", "rank")
+    names = (*short_axis_names(axes).values(), "in the sweep", "on fresh seeds")
+    names = (*names, "95 % interval", "shrinkage", "rank")
     rows = [
         (
             *(format_value(row[axis]) for axis in axes),
             format_with_error(row["mean"], row["error"]),
             format_with_error(row["confirmed"], row["confirmed_error"]),
             _interval(row),
-            format_value(row["shrinkage"]),
+            format_value(_without_rounding(row["shrinkage"], row["mean"])),
             row["rank"],
         )
         for row in cells.to_dict("records")
@@ -56,7 +58,7 @@ def print_confirmation(cells: pd.DataFrame, metric: str) -> None:
     print_line(
         console,
         f"{metric} of the best cell: {format_value(best['mean'])} in the sweep,"
-        f" {format_value(best['confirmed'])} on fresh seeds{f' (95 %: {interval})' if interval else ''},"
+        f" {format_value(best['confirmed'])} on fresh seeds{f' (95 % interval {interval})' if interval else ''},"
         f" {rank} of {len(cells)}; {_describe_change(cells)}",
     )
 
@@ -69,13 +71,23 @@ def _interval(row: Mapping[Any, Any]) -> str:
 
 def _describe_change(cells: pd.DataFrame) -> str:
     """Describe in a clause how much worse the cells are on fresh seeds, and whether that may be luck."""
-    shrinkage = float(cells["shrinkage"].mean())
+    shrinkage = _without_rounding(float(cells["shrinkage"].mean()), float(cells["mean"].mean()))
+    if np.isnan(shrinkage):
+        return "no cell has a value in both"
+    if shrinkage == 0.0:
+        return "these cells are as good as in the sweep on average"
     change = f"{'worse' if shrinkage > 0 else 'better'} by {format_value(abs(shrinkage))} on average"
-    known = cells["confirmed_sem"].dropna()
-    # The held-out examples are the same as in the sweep, so they are no luck of the change. The error of a
-    # mean of cells that share seeds is at most the mean of their errors.
-    luck = ", which may be luck" if known.empty or abs(shrinkage) <= 2.0 * known.mean() else ""
-    return f"these cells are {change}{luck}"
+    # The held-out examples are the same as in the sweep, so they are no luck of the change; the seeds of
+    # both are. The error of a mean of cells that share seeds is at most the mean of their errors.
+    errors = np.hypot(cells["sem"].astype(float), cells["confirmed_sem"].astype(float)).dropna()
+    if errors.empty or abs(shrinkage) <= 2.0 * errors.mean():
+        return f"these cells are {change}, which may be luck of the seeds"
+    return f"these cells are {change}" + (": so much of their lead was luck" if shrinkage > 0 else "")
+
+
+def _without_rounding(change: float, value: float) -> float:
+    """Return a change of a value; 0 if it is no more than rounding to float32."""
+    return 0.0 if abs(change) <= 1e-6 * abs(value) else change
 
 
 def describe_gradient_check(check: GradientCheck) -> str:
