@@ -124,7 +124,8 @@ class Plots:
         data = self._data(metric)
         if isinstance(data.importance, str):
             raise KeyError(data.importance)
-        return self._finish(effect_charts.importance_bars(data.importance, data.names), path)
+        bars = effect_charts.importance_bars(data.importance, data.names, data.replicate)
+        return self._finish(bars, path)
 
     def effect(self, axis: str, metric: str | None = None, path: FilePath = None) -> go.Figure:
         """Draw a metric against the values of an axis, with its spread over the other axes and seeds.

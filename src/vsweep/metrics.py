@@ -91,7 +91,12 @@ def replicates(trials: pd.DataFrame) -> pd.Series:
     Cells are compared replicate by replicate, since they have the same examples there, or the same draws. The
     seeds of a split have the same examples, so they are no replicates of it.
     """
-    return trials["split" if split_count(trials) else "seed"].rename("seed")
+    return trials[replicate_name(trials)].rename("seed")
+
+
+def replicate_name(trials: pd.DataFrame) -> str:
+    """Return what the replicates of a cell are: `split`, or `seed` if there is one split."""
+    return "split" if split_count(trials) else "seed"
 
 
 def split_count(trials: pd.DataFrame) -> int:

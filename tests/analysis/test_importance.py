@@ -690,10 +690,18 @@ CROSSING = Crossing(LR, ("0.1", "0.3"), WIDTH, ("64", "8"))
 
 def test_what_is_said_of_the_first_of_the_pair_and_of_luck():
     assert describe(made(EFFECTS, first=LR, crossing=CROSSING)) == [
-        "lr matters most: by itself it explains 61 % ± 3.0 % of the variance of ranks",
+        "lr matters most: by itself it explains 61 % of the variance of ranks (± 3 % over seeds)",
         "lr and width interact: by mean rank, lr=0.1 is better than lr=0.3 at width=64, and worse at width=8",
         "8 % is luck: it differs from seed to seed",
     ]
+
+
+def test_luck_is_that_of_what_cells_are_repeated_with():
+    text = describe(made(EFFECTS, first=LR), "split")
+    assert text[0].endswith(" (± 3 % over splits)")
+    assert text[-1] == "8 % is luck: it differs from split to split"
+    assert describe(made(EFFECTS, seeds=2), "split")[0].startswith("with fewer than three splits, ")
+    assert describe(made([((LR,), 1.0, 0.0)], first=LR))[0].endswith("100 % of the variance of ranks")
 
 
 def test_what_is_said_where_the_first_is_not_told():

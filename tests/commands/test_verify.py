@@ -1032,7 +1032,8 @@ def test_a_change_that_may_be_luck_is_said_to_be(capsys):
     cells = pd.DataFrame(
         {
             "cell": [1, 2], "lr": [0.1, 0.2], "mean": [0.5, 0.6], "sem": 0.01, "error": 0.01,
-            "confirmed": [0.52, 0.63], "confirmed_sem": 0.01, "confirmed_error": 0.04, "diverged": 0, "rank": [1, 2],
+            "confirmed": [0.52, 0.63], "confirmed_sem": 0.01, "confirmed_error": 0.04,
+            "diverged": 0, "rank": [1, 2],
             "confirmed_low": [0.49, 0.58], "confirmed_high": [0.55, 0.68], "shrinkage": [0.02, 0.03],
         }
     )  # fmt: skip

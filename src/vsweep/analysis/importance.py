@@ -240,16 +240,16 @@ def _crossing(response: Response, stretch: float) -> Crossing | None:
     return crossing
 
 
-def describe(importance: Importance) -> list[str]:
-    """Describe the known shares in sentences."""
+def describe(importance: Importance, replicate: str = "seed") -> list[str]:
+    """Describe the known shares in sentences; replicate: what the cells are repeated with, seed or split."""
     effects = importance.effects
     names = short_axis_names(list(dict.fromkeys(axis for axes in effects["axes"] for axis in axes)))
-    text = [_describe_first(importance, names)]
+    text = [_describe_first(importance, names, replicate)]
     if importance.crossing:
         text.append(_describe_crossing(importance.crossing, names))
     # Predictions are smoother than results, so if most entries are predictions, the share of luck is too low.
     if not np.isnan(importance.seed) and importance.filled <= 0.5:
-        text.append(f"{_percent(importance.seed)} is luck: it differs from seed to seed")
+        text.append(f"{_percent(importance.seed)} is luck: it differs from {replicate} to {replicate}")
     if importance.filled:
         unseen = "" if np.isnan(importance.fit) else f" (R² {importance.fit:.2f} on unseen trials)"
         text.append(f"{_percent(importance.filled)} of the grid is predicted by a random forest{unseen}")
@@ -259,17 +259,20 @@ def describe(importance: Importance) -> list[str]:
     return text
 
 
-def _describe_first(importance: Importance, names: dict[str, str]) -> str:
+def _describe_first(importance: Importance, names: dict[str, str], replicate: str) -> str:
     """Describe the axis that matters most."""
     first, effects = importance.first, importance.effects
     if first:
-        share = _share_with_error(effects[effects["axes"] == (first,)].iloc[0])
-        return f"{names[first]} matters most: by itself it explains {share} of the variance of ranks"
+        row = effects[effects["axes"] == (first,)].iloc[0]
+        # Seeds that are all alike show no error.
+        error = f" (± {100.0 * row['sem']:.2g} % over {replicate}s)" if row["sem"] > _ROUNDING else ""
+        share = f"{_percent(row['share'])} of the variance of ranks{error}"
+        return f"{names[first]} matters most: by itself it explains {share}"
     if importance.seeds < _FEWEST_SEEDS:
-        return "with fewer than three seeds, luck may decide which axis matters most"
+        return f"with fewer than three {replicate}s, luck may decide which axis matters most"
     if importance.drawn:
         return "too few combinations were trained to show which axis matters most"
-    return "these seeds do not show which axis matters most"
+    return f"these {replicate}s do not show which axis matters most"
 
 
 def _describe_crossing(crossing: Crossing, names: dict[str, str]) -> str:
@@ -285,7 +288,3 @@ def _percent(share: float) -> str:
     """Format a share, clipped to the range from zero to one."""
     percent = 100.0 * min(max(share, 0.0), 1.0)
     return "less than 1 %" if 0.0 < percent < 0.5 else f"{percent:.0f} %"
-
-
-def _share_with_error(row: pd.Series) -> str:
-    return f"{_percent(row['share'])} ± {100.0 * row['sem']:.1f} %"

@@ -11,7 +11,7 @@ from vsweep.analysis.importance import Importance, importance
 from vsweep.analysis.labels import short_axis_names
 from vsweep.analysis.ranking import matching_loss, rank_cells, sample_trials, varied_axes
 from vsweep.analysis.response import label_nulls
-from vsweep.metrics import is_parameter
+from vsweep.metrics import is_parameter, replicate_name
 from vsweep.store.reader import StoredSweep
 
 # The page has the curves of this many best cells, and of as many others spread over all places.
@@ -39,6 +39,7 @@ class ReportData:
         self.cells = rank_cells(self.trials, self.metric)
         self.axes = varied_axes(self.trials)
         self.names = short_axis_names(self.axes)
+        self.replicate = replicate_name(self.trials)
         self.is_seedless = is_seedless(self.trials, self.cells)
         # Cells without luck are compared over the held-out examples, where these are known.
         self.is_compared = bool(self.cells["p"].notna().any())

@@ -71,12 +71,13 @@ def _hover_texts(table: pd.DataFrame, axis: str) -> list[str]:
     ]
 
 
-def importance_bars(importance: Importance, names: Mapping[str, str]) -> Chart:
+def importance_bars(importance: Importance, names: Mapping[str, str], replicate: str) -> Chart:
     """Draw the share of the variance of ranks that each axis and each pair of axes explains.
 
     Args:
         importance: The shares.
         names: The short name of each axis that varies.
+        replicate: What the cells are repeated with, seed or split.
     """
     effects = importance.effects
     visible = (effects["axes"].map(len) == 1) | (effects["share"].abs() >= _VISIBLE_SHARE)
@@ -91,7 +92,7 @@ def importance_bars(importance: Importance, names: Mapping[str, str]) -> Chart:
     if len(names) > 2:
         bars.append(("three or more axes", importance.rest, np.nan, GREY))
     if not np.isnan(importance.seed):
-        bars.append(("luck: the seed", importance.seed, np.nan, GREY))
+        bars.append((f"luck: the {replicate}", importance.seed, np.nan, GREY))
     bar_names, shares, errors, bar_colors = zip(*bars, strict=True)
     share, error = 100.0 * np.asarray(shares), 100.0 * np.asarray(errors)
     texts = [
@@ -118,11 +119,12 @@ def importance_bars(importance: Importance, names: Mapping[str, str]) -> Chart:
         "Functional ANOVA over the grid (Hutter, Hoos and Leyton-Brown 2014), in which all values of an axis "
         "have the same weight. Trials are compared by rank, diverged ones last, so the metric's scale and "
         "outliers do not matter. A × B is the part of two axes beyond the effects of each alone. Ranks bend "
-        "a response that is additive in the metric, so A × B is no sign that the axes interact: they are "
-        "said to only if the order of two values of one changes with the other, which no scale of the metric "
-        "removes (95 %, allowing for all comparisons). With several seeds, an effect counts only as far as "
-        "it is repeated with other seeds; the rest is luck, and an estimated share may be below 0 by chance. "
-        "Lines show one standard error over three or more seeds; the 95 % interval is Student's, with one "
-        "degree of freedom less than seeds."
+        "a response that is additive in the metric, so A × B is no sign that the axes interact: the report "
+        "says that they do only if the order of two values of one changes with the other, which no scale of "
+        "the metric removes (with 95 % confidence, for all comparisons together). With several "
+        f"{replicate}s, an effect counts only as far as it is repeated with other {replicate}s; the rest is "
+        "luck, and an estimated share may be below 0 by chance. Lines show one standard error over three or "
+        f"more {replicate}s; a 95 % interval takes Student's quantile, with one degree of freedom less than "
+        f"{replicate}s."
     )
     return Chart("Share of the differences between trials that each axis explains", drawn, note)

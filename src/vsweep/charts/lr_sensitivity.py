@@ -36,7 +36,8 @@ def rates(lines: pd.DataFrame, metric: str, by: str | None) -> Chart:
     note = (
         "Each line runs through the best cell with its value; the other cells of the line differ from that "
         "cell in the learning rate alone. Points are means over the trials that did not diverge, and the "
-        "band is one standard error. A star marks the best learning rate, a hollow point diverged trials."
+        "band is ± one standard error, as in the table of cells. A star marks the best learning rate, a "
+        "hollow point diverged trials."
     )
     return Chart(f"{metric} against the learning rate" + (f", by {by}" if by else ""), drawn, note)
 

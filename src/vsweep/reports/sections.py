@@ -1,5 +1,6 @@
 """The questions that a report answers, in their order, each with its sentences, charts and tables."""
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -41,11 +42,12 @@ _NOTE = (
     "rate, so that a better rate may lie beyond. Learning-rate sensitivity is the expected loss above the "
     "least, E[min(loss(lr), loss at step 0) − least loss], for log-uniform learning rates over the range "
     f"in the last column ({lr_charts.CITED}). The cell of the least loss is chosen on half of the seeds "
-    "and measured on the others, so that its luck does not count; ± is one standard error, and the 95 % "
-    "interval is Student's, with one degree of freedom less than seeds. A trial that diverged counts with "
-    "its loss at step 0. All other fields are those of the cell that is best, by that loss, among the "
-    "cells with the value. At most "
-    f"{_MOST_AXES} axes are shown, the most important ones."
+    "and measured on the others, so that its luck does not count. ± is one standard error: of the metric, "
+    "as in the table of cells; of the sensitivity, over seeds, whose 95 % interval takes Student's quantile "
+    "with one degree of freedom less than seeds. With several splits, splits take the place of seeds here. "
+    "A trial that diverged counts with its loss at step 0. All other fields are those of the cell that is "
+    f"best, by that loss, among the cells with the value. At most {_MOST_AXES} axes are shown, the most "
+    "important ones."
 )
 
 
@@ -133,11 +135,11 @@ def matters(data: ReportData) -> Iterator[Content]:
     if isinstance(data.importance, str):
         yield f"The importance of the axes is unknown: {data.importance}."
     else:
-        lines = describe(data.importance)
+        lines = describe(data.importance, data.replicate)
         # If the seed changes nothing, sentences about seeds and luck do not apply.
         lines = [line for line in lines if not (data.is_seedless and re.search("seeds|luck", line))]
         yield from (_sentence(line, data.names.values()) for line in lines)
-        yield effect_charts.importance_bars(data.importance, data.names)
+        yield effect_charts.importance_bars(data.importance, data.names, data.replicate)
     apart = set(strata(data.trials, data.metric))
     comparable = [axis for axis in data.by_importance if apart <= {axis}]
     shown = [axis for axis in comparable if effect_charts.can_show(data.trials[axis])]
@@ -256,7 +258,9 @@ def _rows(data: ReportData, by: str | None, best: pd.DataFrame) -> list[list[str
     if loss and not set(strata(data.trials, loss)) <= {by}:
         loss = None
     for row in rows_of(lr_sensitivity(data.trials, data.start, loss, by)) if loss else ():
-        sensitivities[row["by"]] = [format_with_error(row["sensitivity"], row["sem"]), _range(row)]
+        # Seeds that are all alike show no error.
+        sem = math.nan if row["sem"] == 0.0 else row["sem"]
+        sensitivities[row["by"]] = [format_with_error(row["sensitivity"], sem), _range(row)]
     return [
         [
             f"{data.names[by]} = {format_value(row['by'])}" if by else "any values",

@@ -54,11 +54,11 @@ def print_confirmation(cells: pd.DataFrame, metric: str) -> None:
         return
     best = cells.iloc[0].to_dict()
     rank = "still rank 1" if best["rank"] == 1 else f"now rank {int(best['rank'])}"
-    interval = _interval(best)
+    interval = f" (95 % interval {text})" if (text := _interval(best)) else ""
     print_line(
         console,
         f"{metric} of the best cell: {format_value(best['mean'])} in the sweep,"
-        f" {format_value(best['confirmed'])} on fresh seeds{f' (95 % interval {interval})' if interval else ''},"
+        f" {format_value(best['confirmed'])} on fresh seeds{interval},"
         f" {rank} of {len(cells)}; {_describe_change(cells)}",
     )
 
