@@ -10,6 +10,8 @@ from sklearn.datasets import load_iris
 
 import vsweep
 from vsweep.analysis.decision_boundary import boundaries_of
+from vsweep.analysis.errors import describe_errors
+from vsweep.analysis.ranking import describe_test
 from vsweep.analysis.response import rank_response
 from vsweep.analysis.significance import values_by_seed
 from vsweep.commands.directory import trial_table
@@ -303,6 +305,18 @@ def test_replicates_of_two_splits_are_not_mixed(held_out):
     assert rank_response(trials, "val_loss").values.shape == (2, 3)
     plain = trials[trials["split"] == 0].drop(columns="split")
     assert replicates(plain).tolist() == plain["seed"].tolist()
+
+
+def test_errors_and_tests_name_the_splits(held_out, folded):
+    text = describe_errors(held_out.cells())
+    assert text.startswith("± is the standard error over splits (")
+    assert "which covers the held-out examples and the luck of seeds that differs between splits (" in text
+    text = describe_test(held_out, "val_accuracy")
+    assert text.startswith("test sets: the best cell has test_accuracy ")
+    assert ", the mean over 3 splits; the test examples of one may be validation examples of another" in text
+    assert "no part in choosing" not in text
+    text = describe_test(folded, "val_accuracy")
+    assert " (± over 4 folds, not over examples); these examples had no part in choosing it" in text
 
 
 def test_checks_train_on_every_split(tmp_path, folded):

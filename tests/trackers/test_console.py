@@ -123,6 +123,7 @@ def test_below_the_table_is_whether_it_is_luck_and_what_the_test_says(shown):
     value = f"{best['test_accuracy']:.4g} ± {best['test_accuracy_error']:.2g}"
     assert lines[last + 1].startswith("± is the standard error over seeds (")
     assert " and over held-out examples (" in lines[last + 1]
+    assert lines[last + 1].endswith("), together; p is the p-value of the hypothesis that a cell is the best")
     assert lines[last + 2] == describe_baseline(sweep, "val_accuracy", sweep.cells())
     assert lines[last + 2].startswith("a constant guess")
     assert lines[last + 3] == (

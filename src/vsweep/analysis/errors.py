@@ -191,16 +191,22 @@ def describe_errors(cells: pd.DataFrame) -> str:
     if known.empty:
         return ""
     first = known.iloc[0]
-    sources = [
-        (f"seeds ({first['sem']:.2g} for the best cell)", pd.notna(first["sem"])),
-        (f"held-out examples ({first['examples_sem']:.2g})", pd.notna(first["examples_sem"])),
-    ]
     if pd.notna(first["splits_sem"]):
-        part = f", of which seeds make {first['sem']:.2g}" if pd.notna(first["sem"]) else ""
-        return f"± is the standard error over splits ({first['splits_sem']:.2g} for the best cell){part}"
-    named = " and over ".join(source for source, is_known in sources if is_known)
-    missing = "" if sources[1][1] else ", not over held-out examples"
-    return f"± is the standard error over {named}{missing}" if named else ""
+        # All splits have the same seeds, whose luck may be the same on all.
+        part = f" and the luck of seeds that differs between splits ({first['sem']:.2g})"
+        text = f"± is the standard error over splits ({first['splits_sem']:.2g} for the best cell)"
+        return f"{text}, which covers the held-out examples{part if pd.notna(first['sem']) else ''}"
+    sources = [
+        f"{source} ({first[name]:.2g}"
+        for source, name in (("seeds", "sem"), ("held-out examples", "examples_sem"))
+        if pd.notna(first[name])
+    ]
+    if not sources:
+        return ""
+    named = ") and over ".join([f"{sources[0]} for the best cell", *sources[1:]])
+    both = ", together" if len(sources) > 1 else ""
+    missing = ", not over held-out examples" if pd.isna(first["examples_sem"]) else ""
+    return f"± is the standard error over {named}){both}{missing}"
 
 
 def describe_seedless(trials: pd.DataFrame) -> str:

@@ -17,6 +17,7 @@ from vsweep.metrics import (
     higher_is_better,
     is_parameter,
     preferred_metric,
+    split_count,
     strata,
     stratum_of,
 )
@@ -222,16 +223,25 @@ def test_metric(trials: pd.DataFrame, metric: str) -> str | None:
     return name if known else None
 
 
-def describe_test(trials: pd.DataFrame, metric: str) -> str:
+def describe_test(sweep: StoredSweep, metric: str) -> str:
     """Describe the best cell's value on the test examples; return nothing if there are none."""
+    trials = sweep.trials
     name = test_metric(trials, metric)
     if strata(trials, metric):
         return ""
     best = best_cell(trials, metric)
     if name is None or pd.isna(best[name]):
         return ""
-    value = format_with_error(best[name], best[f"{name}_error"])
-    return f"test set: the best cell has {name} {value}; these examples had no part in choosing it"
+    text = f"the best cell has {name} {format_with_error(best[name], best[f'{name}_error'])}"
+    splits = split_count(trials)
+    if splits and (sweep.config.get("data") or {}).get("folds"):
+        text += f" (± over {splits} folds, not over examples)"
+    elif splits:
+        part = (
+            "the test examples of one may be validation examples of another, and have had a part in choosing"
+        )
+        return f"test sets: {text}, the mean over {splits} splits; {part} it"
+    return f"test set: {text}; these examples had no part in choosing it"
 
 
 def matching_loss(trials: pd.DataFrame, metric: str) -> str | None:

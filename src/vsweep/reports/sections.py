@@ -71,7 +71,7 @@ def best(data: ReportData) -> Iterator[Content]:
             _describe_lead(data) if len(firsts) == 1 else "",
             _sentence(describe_errors(data.cells)),
             _sentence(describe_baseline(data.sweep, metric, cells)),
-            _sentence(describe_test(data.sweep.trials, metric)),
+            _sentence(describe_test(data.sweep, metric)),
         )
         yield from filter(None, texts)
     yield _table(data)

@@ -79,8 +79,9 @@ def _describe_change(cells: pd.DataFrame) -> str:
     change = f"{'worse' if shrinkage > 0 else 'better'} by {format_value(abs(shrinkage))} on average"
     # The held-out examples are the same as in the sweep, so they are no luck of the change; the seeds of
     # both are. The error of a mean of cells that share seeds is at most the mean of their errors.
-    errors = np.hypot(cells["sem"].astype(float), cells["confirmed_sem"].astype(float)).dropna()
-    if errors.empty or abs(shrinkage) <= 2.0 * errors.mean():
+    errors = np.hypot(*cells[["sem", "confirmed_sem"]].to_numpy(np.float64).T)
+    errors = errors[np.isfinite(errors)]
+    if not len(errors) or abs(shrinkage) <= 2.0 * errors.mean():
         return f"these cells are {change}, which may be luck of the seeds"
     return f"these cells are {change}" + (": so much of their lead was luck" if shrinkage > 0 else "")
 

@@ -201,9 +201,9 @@ class ConsoleTracker:
             "" if divergence or cells["mean"].notna().any() else f"no cell has a finite {metric}",
             describe_strata(trials, metric),
             lead,
-            describe_errors(cells),
+            "; ".join(filter(None, (describe_errors(cells), _describe_p(cells)))),
             describe_baseline(sweep, metric, cells),
-            describe_test(trials, metric),
+            describe_test(sweep, metric),
             describe_verification(sweep.verified) if sweep.verified is not None else "",
             *_pictures(sweep),
         ):
@@ -249,6 +249,13 @@ class ConsoleTracker:
     def close(self) -> None:
         """Stop the bar."""
         self.bar.stop()
+
+
+def _describe_p(cells: pd.DataFrame) -> str:
+    """Say what the column `p` is; return nothing where it is empty."""
+    # The first cell's own p-value is not shown.
+    told = cells["p"][cells["rank"] > 1].notna().any()
+    return "p is the p-value of the hypothesis that a cell is the best" if told else ""
 
 
 def _describe_time(record: Mapping[str, Any]) -> str:
