@@ -282,6 +282,12 @@ def test_the_overview_says_what_is_best(long):
     assert run.job_type == "overview"
     assert run.summary["best_val_accuracy"] == best["mean"]
     assert run.summary["trial_count"] == len(long.trials)
+    cells = long.cells()
+    assert run.summary.get(f"best_{long.metric}_error", np.nan) == pytest.approx(
+        cells["error"][0], nan_ok=True
+    )
+    several = cells["p"].notna().any()
+    assert run.summary.get("tied_count") == (max(1, cells["tied"].sum()) if several else None)
     assert run.config["grid"]["optimizer"]["lr"] == [0.1, 1e6]
 
 

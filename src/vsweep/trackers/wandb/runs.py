@@ -164,6 +164,8 @@ class Runs:
         metric = self.sweep.metric
         cells = rank_cells(trials, metric)
         best = rows_of(cells[cells["rank"] == 1])
+        # Cells that cannot be compared have no best one, and those without a test none that may be the best.
+        is_compared = len(best) == 1 and cells["p"].notna().any()
         summary = {
             "trial_count": len(trials),
             "cell_count": int(trials["cell"].nunique()),
@@ -172,6 +174,8 @@ class Runs:
             "metric": metric,
             # The first of cells that cannot be compared is not the best of all.
             f"best_{metric}": best[0]["mean"] if len(best) == 1 else None,
+            f"best_{metric}_error": best[0]["error"] if len(best) == 1 else None,
+            "tied_count": max(1, int(cells["tied"].sum())) if is_compared else None,
         }
         config = {key: value for key, value in self.sweep.config.items() if key not in ("dir", "tracker")}
         return self._finish(Run(self.overview_id, name, self._group, OVERVIEW, config, summary))
