@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vsweep.analysis.labels import cell_label
+from vsweep.analysis.labels import cell_label, format_with_error
 from vsweep.analysis.ranking import rank_cells
 from vsweep.analysis.ranking import test_metric as of_the_test
 from vsweep.analysis.significance import describe_lead
@@ -245,3 +245,15 @@ def test_an_infinite_loss_of_a_split_has_no_error():
     trials.insert(2, "split", [0, 1, 2])
     (cell,) = rank_cells(trials, "val_loss").to_dict("records")
     assert np.isnan(cell["error"])
+
+
+@pytest.mark.parametrize(
+    ("mean", "error", "text"),
+    [
+        (0.6, 0.03, "0.6000 ± 0.030"), (46.0, 11.2, "46.00 ± 11"), (1797.0, 99.7, "1797 ± 100"),
+        (41049.7, 8312.4, "41050 ± 8312"), (2.5e7, 1e6, "2.500e+07 ± 1.0e+06"), (1.0, 0.0, "1.000 ± 0"),
+        (0.5, np.nan, "0.5"), (np.nan, 0.1, "–"),
+    ],
+)  # fmt: skip
+def test_a_mean_and_its_error_keep_final_zeros(mean, error, text):
+    assert format_with_error(mean, error) == text

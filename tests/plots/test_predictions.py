@@ -8,6 +8,7 @@ import vsweep
 from vsweep.analysis import cells as cells_module
 from vsweep.analysis import predictions as parameters_module
 from vsweep.analysis.decision_boundary import describe_hidden, line_ends
+from vsweep.analysis.labels import format_with_error
 from vsweep.plots.style import LIGHT
 from vsweep.tasks.data.dataset import Dataset
 
@@ -73,7 +74,7 @@ def score(sweep, cell, metric):
     rows = sweep.trials[(sweep.trials["cell"] == cell) & (sweep.trials["status"] == "ok")]
     values = rows[f"final_{metric}"].to_numpy(float)
     error = sweep.cells(metric).set_index("cell").loc[cell, "error"]
-    return f"{metric} {values.mean():.4g} ± {error:.2g}"
+    return f"{metric} {format_with_error(values.mean(), error)}"
 
 
 def ok_trials(sweep, cell):
@@ -211,7 +212,7 @@ def test_one_seed_has_a_fit_and_the_error_of_the_examples(curve):
     (panel,) = sweep.plot.fits().axes
     assert list(named(panel)[0]) == ["truth", "fit"]
     value, error = sweep.trials["final_val_rmse"].iloc[0], sweep.cells()["examples_sem"].iloc[0]
-    assert panel.get_title().splitlines()[1:] == [f"val_rmse {value:.4g} ± {error:.2g}"]
+    assert panel.get_title().splitlines()[1:] == [f"val_rmse {format_with_error(value, error)}"]
 
 
 # regions
@@ -325,7 +326,7 @@ def test_titles_name_the_best_and_the_last_cell(plane):
     assert best[:2] == [f"best: lr={cells[LR].iloc[0]}", score(plane, cells["cell"].iloc[0], "val_accuracy")]
     assert last[:2] == [f"last of {len(cells)}: lr=1e+05", f"all {SEEDS} trials diverge"]
     values = plane.trials.loc[plane.trials["cell"] == cells["cell"].iloc[-1], "final_val_accuracy"]
-    assert last[2].startswith(f"val_accuracy at their end {values.mean():.4g} ± ")
+    assert last[2].startswith(f"val_accuracy at their end {format_with_error(values.mean(), values.sem())}")
 
 
 def test_recorded_parameters_do_where_none_were_kept(plane):

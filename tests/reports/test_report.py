@@ -15,6 +15,7 @@ from store_helpers import forge
 
 import vsweep
 from vsweep.analysis.convergence import downsample_steps
+from vsweep.analysis.labels import format_with_error
 from vsweep.analysis.marginals import effects, pairs
 from vsweep.analysis.report_data import ReportData
 from vsweep.reports.blocks import Rows
@@ -132,7 +133,7 @@ def test_it_says_what_is_best_and_what_that_rests_on(sweep):
     said = text_of(page(sweep))
     means = sweep.trials.groupby("cell")["final_val_accuracy"].agg(["mean", "sem"])
     first = means.loc[sweep.cells()["cell"].iloc[0]]
-    assert f"width=8 lr=0.1: val_accuracy {first['mean']:.4g} ± {first['sem']:.2g} at the last step" in said
+    assert f"width=8 lr=0.1: val_accuracy {format_with_error(*first)} at the last step" in said
     assert "at the last step, the mean over 4 seeds" in said
     assert "± is the standard error over seeds" in said
     assert "6 of 48 trials diverged (12 %)." in said

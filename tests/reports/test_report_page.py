@@ -10,6 +10,7 @@ import pytest
 from report_helpers import Page, made_up
 
 import vsweep
+from vsweep.analysis.labels import format_with_error
 
 NAMES = ("digits", "spiral", "field")
 
@@ -74,12 +75,12 @@ def test_the_table_is_that_of_the_trials(reports, chromium):
         shown = [row.split("\t") for row in rows.all_inner_texts()]
         assert len(shown) == len(cells) == 9
         for row, (mean, sem) in zip(shown, cells.to_numpy(), strict=True):
-            assert row[4] == f"{mean:.4g} ± {sem:.2g}"
+            assert row[4] == format_with_error(mean, sem)
         first = trials[trials["cell"] == cells.index[0]].iloc[0]
         assert shown[0][1] == first["model"]
         words = opened.page.locator("#best .answer").first.inner_text()
         assert f"lr={first['optimizer.lr']:.4g}" in words
-        assert f"val_accuracy {cells['mean'].iloc[0]:.4g} ± {cells['sem'].iloc[0]:.2g}" in words
+        assert f"val_accuracy {format_with_error(*cells.iloc[0])}" in words
 
 
 def test_tiles_are_the_best_and_the_median_over_the_others(reports, chromium):

@@ -115,7 +115,7 @@ def test_a_region_is_the_class_that_the_best_seed_predicts(spiral):
         names = np.asarray(["arm 0", "arm 1", "arm 2"])
         np.testing.assert_array_equal(names[panel.classes].ravel(), expected)
         assert len(np.unique(panel.classes)) > 1
-        assert panel.title[1].startswith(f"val_accuracy {rows['final_val_accuracy'].mean():.4g}")
+        assert panel.title[1].startswith(f"val_accuracy {rows['final_val_accuracy'].mean():#.4g}")
 
 
 def test_a_picture_says_what_it_shows(spiral):

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 import vsweep
-from vsweep.analysis.labels import format_p
+from vsweep.analysis.labels import format_p, format_with_error
 from vsweep.analysis.ranking import describe_baseline
 from vsweep.analysis.significance import describe_lead
 from vsweep.reports.page import sweep_facts
@@ -98,8 +98,7 @@ def test_the_error_is_that_of_the_mean_over_seeds(shown):
     for (_, mean, error, *_), (_, cell) in zip(rows_of(text), sweep.cells().head(5).iterrows(), strict=True):
         trials = sweep.trials[sweep.trials["cell"] == cell["cell"]]
         values = trials["final_val_accuracy"].to_numpy(np.float64)
-        assert mean == f"{values.mean():.4g}"
-        assert error == f"{cell['error']:.2g}"
+        assert f"{mean} ± {error}" == format_with_error(values.mean(), cell["error"])
         assert cell["error"] >= values.std(ddof=1) / np.sqrt(2) * (1.0 - 1e-6)
 
 
@@ -120,7 +119,7 @@ def test_below_the_table_is_whether_it_is_luck_and_what_the_test_says(shown):
     assert lines[last - 1] == "targets: 3 classes: setosa 50, versicolor 50, virginica 50"
     assert dict(sweep_facts(sweep))["data"].endswith(lines[last - 1].removeprefix("targets: "))
     best = sweep.best()
-    value = f"{best['test_accuracy']:.4g} ± {best['test_accuracy_error']:.2g}"
+    value = format_with_error(best["test_accuracy"], best["test_accuracy_error"])
     assert lines[last + 1].startswith("± is the standard error over seeds (")
     assert " and over held-out examples (" in lines[last + 1]
     assert lines[last + 1].endswith("), together; p is the p-value of the hypothesis that a cell is the best")

@@ -50,9 +50,22 @@ def format_distinct_values(values: Iterable[Any]) -> list[str]:
     return texts
 
 
-def format_with_error(mean: float, sem: float) -> str:
-    """Format a mean and its standard error, which is left out if it is NaN."""
-    return format_value(mean) + ("" if pd.isna(sem) else f" ± {sem:.2g}")
+def format_with_error(mean: float, error: float) -> str:
+    """Format a mean and its standard error, which is left out if it is NaN.
+
+    Final zeros are kept, so that the numbers of a column end at the same digit.
+    """
+    if pd.isna(mean) or pd.isna(error):
+        return format_value(mean)
+    return f"{_format_digits(mean, 4)} ± {_format_digits(error, 2)}"
+
+
+def _format_digits(value: float, digits: int) -> str:
+    """Format a number to so many significant digits; whole digits of large numbers are all shown."""
+    if value == 0.0:
+        return "0"
+    text = f"{value:#.{digits}g}".removesuffix(".")
+    return f"{value:.0f}" if "e+" in text and abs(value) < 1e6 else text
 
 
 def format_p(value: float) -> str:

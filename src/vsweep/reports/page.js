@@ -36,11 +36,17 @@
   const commandText = (row) => (spelling ? `vsweep run ${overridesText(row)}` : data.spelling);
 
   const short = (value) => (Number.isNaN(value) ? "–" : String(Number(value.toPrecision(4))));
+  // As the tables show a mean and its error.
+  const digits = (value, most) => {
+    const text = value === 0 ? "0" : value.toPrecision(most);
+    return text.includes("e+") && Math.abs(value) < 1e6 ? value.toFixed(0) : text;
+  };
   const nameOf = (row) => varied.filter((axis) => axis.values[axis.place[row]] !== "–")
     .map((axis) => `${axis.name}=${axis.values[axis.place[row]]}`).join(" ") || "the one cell";
   const scoreOf = (row) => {
-    const error = Number.isNaN(cells.error[row]) ? "" : ` ± ${Number(cells.error[row].toPrecision(2))}`;
-    const value = Number.isNaN(cells.mean[row]) ? "no value" : short(cells.mean[row]) + error;
+    const [mean, error] = [cells.mean[row], cells.error[row]];
+    const known = Number.isNaN(error) ? short(mean) : `${digits(mean, 4)} ± ${digits(error, 2)}`;
+    const value = Number.isNaN(mean) ? "no value" : known;
     return `place ${cells.rank[row]} of ${cells.ranked[row]}: ${data.metric} ${value}, ${cells.diverged[row]} of ${cells.seeds[row]} trials diverged`;
   };
 
