@@ -70,7 +70,7 @@ class Plots:
             x: An axis, by its dotted path.
             y: Another axis.
             metric: The metric; by default the one that ranks.
-            path: The file to write; an image for a paper has the best mean over seeds in numbers.
+            path: The file to write; an image for a paper has the best mean in numbers.
             show: `best over the others`, `median over the others` or `share that diverged`; only the first is
                 drawn as an image.
 
@@ -92,7 +92,7 @@ class Plots:
     def curves(
         self, by: str | None = None, metric: str | None = None, path: FilePath = None, cells: Cells = None
     ) -> go.Figure:
-        """Draw the median over seeds and its middle half, with all trials faint behind.
+        """Draw the median over the trials of a cell and its middle half, with all trials faint behind.
 
         Args:
             by: An axis, by its dotted path: a line for each value, of its best cell over all other axes.

@@ -100,12 +100,13 @@ class Sweep(StoredSweep):
             report: Another metric, whose mean and standard error are added.
 
         Returns:
-            A row per cell with the columns `cell`, the axes, `mean`, `std` (over seeds), `sem` and
-            `examples_sem` (the standard errors over seeds and over held-out examples), `error` (that of
-            both), `low` and `high` (a 95 % interval), `seeds`, `diverged`, `rank` (among the cells that the
-            metric can compare), `p` (the p-value of the hypothesis that the cell is the best of these),
-            `more_seeds` (the number of further seeds that would separate it from the first), and `tied`
-            (whether the cell may be the best, with 95 % confidence).
+            A row per cell with the columns `cell`, the axes, `mean`, `std` (over trials), `sem`,
+            `examples_sem` and `splits_sem` (the standard errors over seeds, over held-out examples, and over
+            splits where there are several), `error` (over all of these), `low` and `high` (a 95 % interval),
+            `seeds` and `diverged` (the numbers of trials and of those that diverged), `rank` (among the cells
+            that the metric can compare), `p` (the p-value of the hypothesis that the cell is the best of
+            these), `more_seeds` (the number of further seeds, or splits, that would separate it from the
+            first), and `tied` (whether the cell may be the best, with 95 % confidence).
 
         Raises:
             KeyError: If a metric was not recorded.
@@ -118,7 +119,7 @@ class Sweep(StoredSweep):
         Args:
             metric: The metric that chooses the cell, as in `cells`.
             report: Another metric of the cell; by default the same metric on the test examples, which have no
-                part in choosing the cell.
+                part in choosing the cell unless there are several splits with test examples of their own.
 
         Returns:
             The first row of `cells`, except that `p` and `more_seeds` are those of the second one.

@@ -122,14 +122,15 @@ def test_below_the_table_is_whether_it_is_luck_and_what_the_test_says(shown):
     value = format_with_error(best["test_accuracy"], best["test_accuracy_error"])
     assert lines[last + 1].startswith("± is the standard error over seeds (")
     assert " and over held-out examples (" in lines[last + 1]
-    assert lines[last + 1].endswith("), together; p is the p-value of the hypothesis that a cell is the best")
-    assert lines[last + 2] == describe_baseline(sweep, "val_accuracy", sweep.cells())
-    assert lines[last + 2].startswith("a constant guess")
-    assert lines[last + 3] == (
+    assert lines[last + 1].endswith("), together")
+    assert lines[last + 2] == "p is the p-value of the hypothesis that a cell is the best"
+    assert lines[last + 3] == describe_baseline(sweep, "val_accuracy", sweep.cells())
+    assert lines[last + 3].startswith("a constant guess")
+    assert lines[last + 4] == (
         f"test set: the best cell has test_accuracy {value}; these examples had no part in choosing it"
     )
-    assert lines[last + 4] == describe_verification(sweep.verified)
-    assert len(lines) == last + 5
+    assert lines[last + 5] == describe_verification(sweep.verified)
+    assert len(lines) == last + 6
 
 
 def test_a_sweep_that_was_verified_says_so(shown, monkeypatch):

@@ -1,4 +1,4 @@
-"""Answer how trials got there: their curves, with bands over seeds."""
+"""Answer how trials got there: their curves, with bands over the trials of a cell."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ STEPS, _POINTS = 60, 2000
 
 
 def curve_chart(data: ReportData, curves: pd.DataFrame, lines: Curves) -> Chart:
-    """Draw the median and the middle half over seeds of some cells, with faint trials behind them.
+    """Draw the median and the middle half of the trials of some cells, with faint trials behind them.
 
     Each trace of a cell has its number as `meta`.
 

@@ -18,7 +18,7 @@ _MOST_TILES, _MOST_TICKS = 20, 12
 
 
 def draw_heat_map(heat_map: HeatMap, style: Style) -> Figure:
-    """Draw the best mean over seeds, over all other axes, as a tile for each pair of values."""
+    """Draw the best mean, over all other axes, as a tile for each pair of values."""
     values = heat_map.grid(heat_map.table["best"].to_numpy(float))
     diverged = heat_map.grid(heat_map.table["best_diverged"].to_numpy(float), 0.0)
     rows, columns = values.shape
