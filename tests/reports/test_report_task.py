@@ -121,8 +121,8 @@ def test_a_region_is_the_class_that_the_best_seed_predicts(spiral):
 def test_a_picture_says_what_it_shows(spiral):
     picture = pictures(spiral)["Decision regions by model.width"]
     assert picture.note == (
-        "The best cell for each model.width by val_accuracy, mean ± standard error over seeds. "
-        "The regions are those of its best seed."
+        "The best cell for each model.width by val_accuracy, mean ± standard error over seeds and held-out "
+        "examples. The regions are those of its best seed."
     )
     assert picture.alt.startswith("Decision regions by model.width: model=logistic lr=0.1 val_accuracy ")
     assert "; width=3 val_accuracy " in picture.alt

@@ -14,7 +14,7 @@ from vsweep.analysis.cells import Row, ranked_trials, rows_of, score
 from vsweep.analysis.labels import (
     cell_label,
     evenly_spaced_indices,
-    format_with_error,
+    format_value,
     replicate_label,
 )
 from vsweep.analysis.predictions import ExampleData, ExamplePanels, Limits, example_data_for
@@ -84,9 +84,9 @@ def _boundary(
     title = [f"{place}: {cell_label(row, varied_axes(trials))}".removesuffix(": "), score(row, metric)]
     values = trials.loc[trials["cell"] == row["cell"], f"final_{metric}"].astype(float).dropna()
     if row["diverged"] == row["seeds"] and len(values):
-        title.append(f"{metric} at their end {format_with_error(values.mean(), values.sem())}")
+        title.append(f"{metric} at their end {format_value(float(values.mean()))}")
     if len(logits) < row["seeds"]:
-        title.append(f"{len(logits)} of {row['seeds']} seeds kept parameters; keep.params=all keeps all")
+        title.append(f"{len(logits)} of {row['seeds']} trials kept parameters; keep.params=all keeps all")
     title += describe_hidden(logits, examples.limits, "seed")
     several = len(logits) > 1
     ends = [line for logit in logits if several and (line := line_ends(logit, examples.limits)) is not None]

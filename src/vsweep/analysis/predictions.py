@@ -12,7 +12,7 @@ import pandas as pd
 from vsweep.analysis.cells import MOST_PANELS, Panel, Panels, Row, best_by, predictors, rows_of, score
 from vsweep.analysis.labels import cell_label, format_count
 from vsweep.analysis.ranking import rank_cells, recorded_parameters, sample_trials
-from vsweep.metrics import axes_of, replicates
+from vsweep.metrics import axes_of, part_values, replicate_name, replicates, split_count
 from vsweep.store.reader import StoredSweep
 
 Limits = tuple[float, float]
@@ -220,8 +220,11 @@ def _describe_choice(trials: pd.DataFrame, metric: str, by: str | None) -> str:
     """Describe the chosen cells in a sentence."""
     values = trials[by].nunique(dropna=False) if by else 0
     shown = f"{MOST_PANELS} of {values} values of" if values > MOST_PANELS else "each"
-    over = "splits and seeds" if "split" in trials else "seeds"
-    error = f", mean ± standard error over {over}" if replicates(trials).nunique() > 1 else ""
+    over = [f"{replicate_name(trials)}s"] if replicates(trials).nunique() > 1 else []
+    # The spread over splits includes that over held-out examples.
+    if not split_count(trials) and part_values(trials, metric) is not None:
+        over.append("held-out examples")
+    error = f", mean ± standard error over {' and '.join(over)}" if over else ""
     return f"The best cell{f' for {shown} {by}' if by else ''} by {metric}{error}."
 
 

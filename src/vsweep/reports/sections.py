@@ -117,10 +117,11 @@ def _table(data: ReportData) -> Rows:
     cells = f"{len(data.cells):,} cells"
     title = f"The best {len(shown)} of {cells}" if len(data.cells) > len(shown) else "All cells"
     note = (
-        "p is the p-value of the hypothesis that a cell is the best, for all cells together: it is "
-        "worse than another in mean, in mean seed by seed (or split by split), or in how often it diverges. "
+        "p is the p-value of the hypothesis that a cell is the best. If it is small, another cell is better "
+        f"in its mean, in its mean {data.replicate} by {data.replicate}, or in how often it diverges; it "
+        "allows for the number of cells. "
         "≈ marks the cells that may be the best: the truly best one is among them with 95 % confidence. A "
-        "cell of which fewer trials diverged comes first."
+        "cell with fewer diverged trials comes first."
     )
     axes = [data.names[axis] for axis in data.axes]
     columns = ["", *axes, f"{data.metric}, mean ± se", "diverged", "p", "≈"]
