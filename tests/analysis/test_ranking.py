@@ -257,3 +257,41 @@ def test_an_infinite_loss_of_a_split_has_no_error():
 )  # fmt: skip
 def test_a_mean_and_its_error_keep_final_zeros(mean, error, text):
     assert format_with_error(mean, error) == text
+
+
+def of_splits(*rows):
+    """Trials of cells from the number of errors on each of their splits, of 30 held-out examples each."""
+    cells = [(i, 0.1 + i, "ok", 1.0 - wrong / 30) for i, row in enumerate(rows) for wrong in row]
+    # Groups of two examples, of which one may be wrong.
+    kept = [[1.0 - (wrong - (group < wrong)) / 28 for group in range(15)] for row in rows for wrong in row]
+    trials = frame(cells, "val_accuracy").assign(seed=0, parts_val_accuracy=[*map(np.array, kept)])
+    trials.insert(2, "split", np.tile(np.arange(len(rows[0])), len(rows)))
+    return trials
+
+
+@pytest.mark.parametrize("splits", [2, 3, 10])
+def test_splits_that_agree_by_chance_are_no_certainty(splits):
+    """An example of each split is not enough to tell which cell is better."""
+    cells = rank_cells(of_splits([0] * splits, [1] * splits), "val_accuracy")
+    assert cells["tied"].all()
+    assert cells["p"][1] > 0.05
+    # That of as many examples, which all have the same outcome.
+    assert (cells["error"] >= np.sqrt(0.5 / (30 * splits)) / np.sqrt(30 * splits)).all()
+    assert (cells["low"] < cells["mean"]).all()
+    assert (cells["high"] <= 1.0).all()
+    assert cells["high"][1] > cells["mean"][1]
+
+
+def test_the_interval_over_splits_is_of_shares():
+    cells = rank_cells(of_splits([0, 0, 2, 0, 0], [9, 8, 10, 9, 11]), "val_accuracy")
+    assert cells["high"].between(cells["mean"], 1.0).all()
+    assert cells["p"][1] < 0.05
+
+
+@pytest.mark.parametrize("splits", [1, 4])
+def test_values_that_all_agree_say_nothing_about_their_error(splits):
+    trials = of_splits([0] * splits, [0] * splits)
+    if splits == 1:
+        trials = trials.drop(columns="split")
+    cells = rank_cells(trials, "val_accuracy")
+    assert cells[["error", "low", "high"]].isna().all(axis=None)

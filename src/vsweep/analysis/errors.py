@@ -3,6 +3,8 @@
 A mean has up to three sources of error: the seeds, the held-out examples, and the splits, which include both.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
@@ -28,7 +30,7 @@ def arrange(trials: pd.DataFrame, cells: pd.DataFrame, metric: str) -> Results:
     values = values_by_seed(trials, final_values(trials, metric), numbers)
     if splits := split_count(trials):
         # The spread over splits includes that over seeds and over held-out examples.
-        return Results(sign * values, *counts, overlap=overlap(splits))
+        return Results(sign * values, *counts, step=_share_of_splits(trials, metric), overlap=overlap(splits))
     parts = part_values(trials, metric)
     return Results(
         sign * values,
@@ -48,6 +50,20 @@ def _example_share(values: np.ndarray, parts: np.ndarray | None, metric: str) ->
         # Few trials may have few values, and each has many without a group of examples.
         steps.append(smallest_step(parts) * (1.0 - 1.0 / parts.shape[1]))
     return min((step for step in steps if step > 0.0), default=0.0)
+
+
+def _share_of_splits(trials: pd.DataFrame, metric: str) -> float:
+    """Return the share of one example of a split, whose sizes may differ by one; 0 where it is not known."""
+    values = final_values(trials, metric)
+    parts = {number: part_values(split, metric) for number, split in trials.groupby("split")}
+    shares = (
+        _example_share(values[trials["split"] == number].to_numpy(), part, metric)
+        for number, part in parts.items()
+        if part is not None
+    )
+    known = [share for share in shares if share > 0.0]
+    # The values of a split alone may be few, and differ by many examples.
+    return min(known) if known else _example_share(values.to_numpy(), None, metric)
 
 
 def _parts_by_seed(trials: pd.DataFrame, parts: np.ndarray, cells: list[int]) -> np.ndarray:
@@ -97,9 +113,15 @@ def _errors_of_splits(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
     known = of_splits.count().astype(float)
     of_seeds = (within.var() / within.count()).groupby(level="cell").mean() / known
     fixed = known.index.isin(fixed_cells(trials))
-    error = pd.Series(np.sqrt(overlap(split_count(trials)) * of_splits.var() / known))
-    mean = values.groupby(trials["cell"]).mean()
-    low, high = interval(mean.to_numpy(), error.to_numpy(), (known - 1.0).to_numpy(), 0.0)
+    mean, stretch = values.groupby(trials["cell"]).mean(), overlap(split_count(trials))
+    variance = stretch * of_splits.var() / known
+    # The share of one example in the mean.
+    step = stretch * _share_of_splits(trials, metric) / split_count(trials)
+    if not step:
+        # Values that all agree say nothing about their error.
+        variance = variance.where(variance > 0.0)
+    low, high = interval(mean.to_numpy(), np.sqrt(variance.to_numpy()), (known - 1.0).to_numpy(), step)
+    error = pd.Series(np.sqrt(np.maximum(variance, _least_variance(mean, step))))
     found = pd.DataFrame({"sem": pd.Series(np.sqrt(of_seeds)).mask(fixed)})
     return found.assign(examples_sem=np.nan, splits_sem=error, error=error, low=low, high=high)
 
@@ -125,16 +147,26 @@ def _errors_of_seeds(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
         squares = known**2 / dofs + of_examples**2 / (parts.shape[1] - 1)
         dofs = np.divide(total**2, squares, out=np.ones(len(mean)), where=squares > 0.0)
     error = np.sqrt(total)
-    if parts is None:
+    if parts is None or not step:
+        # Values that all agree say nothing about their error.
         error[error == 0.0] = np.nan
     low, high = interval(mean.to_numpy(), error, dofs, step)
     if parts is not None and step:
-        # Examples that all have the same outcome have an error, too (Agresti and Coull 1998).
-        share = (mean.to_numpy() + 2.0 * step) / (1.0 + 4.0 * step)
-        least = share * (1.0 - share) * step
+        least = _least_variance(mean.to_numpy(), step)
         of_examples, error = np.maximum(of_examples, least), np.sqrt(np.maximum(total, least))
     found = pd.DataFrame({"sem": pd.Series(np.sqrt(of_seeds), mean.index).mask(fixed)})
     return found.assign(examples_sem=np.sqrt(of_examples), splits_sem=np.nan, error=error, low=low, high=high)
+
+
+def _least_variance(mean: Any, step: float) -> Any:
+    """Return the variance of a share over examples that all have the same outcome (Agresti and Coull 1998).
+
+    Args:
+        mean: The share, floating `(cells,)`.
+        step: The share of one example; 0 for means that are no shares.
+    """
+    share = (mean + 2.0 * step) / (1.0 + 4.0 * step)
+    return share * (1.0 - share) * step
 
 
 def interval(

@@ -132,7 +132,7 @@ def compare(results: Results) -> Comparison:
     variances, dofs = seed_variances(values, order, results.step)
     variances, dofs = np.where(fixed, 0.0, variances), np.where(fixed, np.inf, dofs)
     ahead = means[rivals][None, :] - means[:, None]
-    examples = example_variances(results.parts, rivals, ahead, order, fixed, results.step)
+    examples = _over_examples(results, rivals, ahead, order, fixed)
     variances = variances * results.overlap
     of_means = variances / np.maximum(counts, 1)
     by_means = _p_of_means(ahead, of_means, dofs, rivals, examples)
@@ -154,6 +154,20 @@ def compare(results: Results) -> Comparison:
     p = np.where(counts > 0, p, min(_p_of_equal_divergence(results) * ALPHA / _EQUAL, 1.0))
     first = _against_first(results._replace(values=values), means, variances, order, fixed)
     return Comparison(p, np.where(p <= ALPHA, 0.0, _more_seeds(first, counts)))
+
+
+def _over_examples(
+    results: Results, rivals: np.ndarray, ahead: np.ndarray, order: np.ndarray, fixed: np.ndarray
+) -> Examples:
+    """Return the error over held-out examples of the difference of each pair."""
+    examples = example_variances(results.parts, rivals, ahead, order, fixed, results.step)
+    if results.overlap == 1.0:
+        return examples
+    # The spread over splits includes this error, but splits that agree by chance do not show it: where a
+    # share is less by d, so many examples of each split differ.
+    per_split = (np.nan_to_num(np.abs(ahead)) + results.step) * results.step
+    least = results.overlap * per_split / results.values.shape[1]
+    return examples._replace(variance=least, both=least)
 
 
 class _Shares(NamedTuple):
@@ -262,7 +276,7 @@ def _against_first(
 ) -> _Lead:
     first = np.zeros(1, np.int64)
     ahead = means[first][None, :] - means[:, None]
-    examples = example_variances(results.parts, first, ahead, order, fixed, results.step)
+    examples = _over_examples(results, first, ahead, order, fixed)
     # The variance over seeds includes the interaction, which vanishes with more seeds.
     remains = np.nan_to_num(np.maximum(examples.variance - examples.both, 0.0))
     counts = np.isfinite(results.values).sum(axis=1)
