@@ -1,6 +1,7 @@
 """The size of a program's training, computed once when the program is planned."""
 
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from typing import NamedTuple
 
@@ -161,4 +162,10 @@ def _key(inputs: Inputs, width: int, hardware: Hardware) -> str:
 
 
 def _versions() -> list[str]:
-    return [version("vsweep"), jax.__version__]
+    return [_own_version(), jax.__version__]
+
+
+@cache
+def _own_version() -> str:
+    # It is read from a file, and a sweep may have a program for each of many splits.
+    return version("vsweep")
