@@ -288,6 +288,24 @@ def test_the_interval_over_splits_is_of_shares():
     assert cells["p"][1] < 0.05
 
 
+@pytest.mark.parametrize("folds", [True, False])
+def test_the_error_of_test_examples_that_all_folds_share_is_counted(folds):
+    """Folds whose models agree have as many test examples as one of them."""
+    rng, splits, share = np.random.default_rng(1), 5, 0.8
+    errors = []
+    for _ in range(20):
+        right = rng.random((1 if folds else splits, 15, 20)) < share
+        right = np.broadcast_to(right, (splits, 15, 20))
+        kept = (right.sum(axis=(1, 2))[:, None] - right.sum(axis=2)) / 280
+        trials = frame([(0, 0.1, "ok", value) for value in right.mean(axis=(1, 2))], "test_accuracy")
+        trials = trials.assign(split=range(splits), seed=0, parts_test_accuracy=[*kept])
+        errors.append(rank_cells(trials, "test_accuracy")["error"][0])
+    true = np.sqrt(share * (1.0 - share) / 300 / (1 if folds else splits))
+    # That of splits whose training examples overlap is larger.
+    stretch = 1.0 if folds else np.sqrt(1.0 + 5 / 3.5)
+    assert true * stretch * 0.85 < np.mean(errors) < true * stretch * 1.6
+
+
 @pytest.mark.parametrize("splits", [1, 4])
 def test_values_that_all_agree_say_nothing_about_their_error(splits):
     trials = of_splits([0] * splits, [0] * splits)

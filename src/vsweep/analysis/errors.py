@@ -71,9 +71,13 @@ def _parts_by_seed(trials: pd.DataFrame, parts: np.ndarray, cells: list[int]) ->
     seed, seeds = pd.factorize(replicates(trials), sort=True)
     place = pd.Index(cells).get_indexer(pd.Index(trials["cell"]))
     counted = (place >= 0) & (trials["status"] == "ok").to_numpy()
-    arranged = np.full((len(cells), len(seeds), parts.shape[1]), np.nan)
-    arranged[place[counted], seed[counted]] = parts[counted]
-    return arranged
+    shape = len(cells), len(seeds)
+    sums, counts = np.zeros((*shape, parts.shape[1])), np.zeros((*shape, 1))
+    places = place[counted], seed[counted]
+    # A split has several seeds.
+    np.add.at(sums, places, parts[counted])
+    np.add.at(counts, places, 1.0)
+    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0.0)
 
 
 def fixed_cells(trials: pd.DataFrame) -> np.ndarray:
@@ -115,8 +119,15 @@ def _errors_of_splits(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
     fixed = known.index.isin(fixed_cells(trials))
     mean, stretch = values.groupby(trials["cell"]).mean(), overlap(split_count(trials))
     variance = stretch * of_splits.var() / known
+    share = _share_of_splits(trials, metric)
     # The share of one example in the mean.
-    step = stretch * _share_of_splits(trials, metric) / split_count(trials)
+    step = stretch * share / split_count(trials)
+    if metric.startswith("test_") and (parts := part_values(trials, metric)) is not None:
+        # All folds have the same test examples, whose error is then no part of the spread over splits.
+        effects = group_effects(_parts_by_seed(trials, parts, mean.index.tolist()))
+        of_examples, step = (mean_over_seeds(effects) ** 2).sum(axis=1), share
+        apart = np.maximum(of_examples - own_interactions(effects), 0.0)
+        variance = np.maximum(variance + apart, of_examples)
     if not step:
         # Values that all agree say nothing about their error.
         variance = variance.where(variance > 0.0)
