@@ -306,6 +306,12 @@ def test_the_error_of_test_examples_that_all_folds_share_is_counted(folds):
     assert true * stretch * 0.85 < np.mean(errors) < true * stretch * 1.6
 
 
+def test_cells_that_differ_in_few_test_examples_of_all_folds_are_tied():
+    trials = of_splits([0] * 5, [3, 4, 3, 3, 4])
+    test = trials.rename(columns=lambda name: name.replace("val_", "test_"))
+    assert rank_cells(test, "test_accuracy")["p"][1] > 0.05
+
+
 @pytest.mark.parametrize("splits", [1, 4])
 def test_values_that_all_agree_say_nothing_about_their_error(splits):
     trials = of_splits([0] * splits, [0] * splits)

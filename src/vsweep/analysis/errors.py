@@ -28,10 +28,17 @@ def arrange(trials: pd.DataFrame, cells: pd.DataFrame, metric: str) -> Results:
     numbers = cells["cell"].tolist()
     counts = cells["seeds"].to_numpy(np.int64), cells["diverged"].to_numpy(np.int64)
     values = values_by_seed(trials, final_values(trials, metric), numbers)
-    if splits := split_count(trials):
-        # The spread over splits includes that over seeds and over held-out examples.
-        return Results(sign * values, *counts, step=_share_of_splits(trials, metric), overlap=overlap(splits))
     parts = part_values(trials, metric)
+    if splits := split_count(trials):
+        # The spread over splits includes that over seeds and examples, but all folds share those of the test.
+        shared = None if parts is None or not metric.startswith("test_") else parts
+        return Results(
+            sign * values,
+            *counts,
+            None if shared is None else sign * _parts_by_seed(trials, shared, numbers),
+            _share_of_splits(trials, metric),
+            overlap=overlap(splits),
+        )
     return Results(
         sign * values,
         *counts,

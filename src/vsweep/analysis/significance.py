@@ -161,7 +161,7 @@ def _over_examples(
 ) -> Examples:
     """Return the error over held-out examples of the difference of each pair."""
     examples = example_variances(results.parts, rivals, ahead, order, fixed, results.step)
-    if results.overlap == 1.0:
+    if results.overlap == 1.0 or results.parts is not None:
         return examples
     # The spread over splits includes this error, but splits that agree by chance do not show it: where a
     # share is less by d, so many examples of each split differ.
