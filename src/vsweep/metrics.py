@@ -49,6 +49,11 @@ def is_share(metric: str) -> bool:
     return higher_is_better(metric) and not metric.endswith(f"_{R2}")
 
 
+def is_accuracy(metric: str) -> bool:
+    """Return whether a metric is the share of the examples that a model is right on."""
+    return metric.partition("_")[2] == "accuracy"
+
+
 def is_parameter(metric: str) -> bool:
     """Return whether a recorded quantity is one of the model's parameters."""
     return metric.startswith("param.")

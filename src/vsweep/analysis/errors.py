@@ -13,7 +13,15 @@ from vsweep.analysis.labels import format_count
 from vsweep.analysis.minima import is_function
 from vsweep.analysis.significance import ALPHA, Results, smallest_step, values_by_seed
 from vsweep.analysis.variances import group_effects, mean_over_seeds, own_interactions
-from vsweep.metrics import final_values, higher_is_better, is_share, part_values, replicates, split_count
+from vsweep.metrics import (
+    final_values,
+    higher_is_better,
+    is_accuracy,
+    is_share,
+    part_values,
+    replicates,
+    split_count,
+)
 
 _SURE = ", so they do not show how sure the order is"
 # The number of held-out examples of a split for each one that it trains on, as by default.
@@ -159,21 +167,45 @@ def _errors_of_seeds(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
     of_examples = np.full(len(mean), np.nan)
     if parts is not None:
         effects = group_effects(_parts_by_seed(trials, parts, mean.index.tolist()))
-        of_examples = (mean_over_seeds(effects) ** 2).sum(axis=1)
-        known = np.nan_to_num(total)
-        total = np.maximum(known + of_examples - own_interactions(effects), np.fmax(known, of_examples))
-        squares = known**2 / dofs + of_examples**2 / (parts.shape[1] - 1)
-        dofs = np.divide(total**2, squares, out=np.ones(len(mean)), where=squares > 0.0)
+        both, example_dofs = own_interactions(effects), parts.shape[1] - 1.0
+        known, estimated = np.nan_to_num(total), (mean_over_seeds(effects) ** 2).sum(axis=1)
+        of_examples = estimated
+        if is_accuracy(metric):
+            of_examples, estimated = _binomial_variance(mean.to_numpy(), both, counts, step)
+            example_dofs *= np.maximum(counts - 1.0, 1.0)
+        total = np.maximum(known + of_examples - both, np.fmax(known, of_examples))
+        squares = known**2 / dofs + estimated**2 / example_dofs
+        dofs = np.divide(total**2, squares, out=np.full(len(mean), np.inf), where=squares > 0.0)
     error = np.sqrt(total)
     if parts is None or not step:
         # Values that all agree say nothing about their error.
         error[error == 0.0] = np.nan
-    low, high = interval(mean.to_numpy(), error, dofs, step)
+    low, high = interval(mean.to_numpy(), error, dofs, step, counts)
     if parts is not None and step:
         least = _least_variance(mean.to_numpy(), step)
         of_examples, error = np.maximum(of_examples, least), np.sqrt(np.maximum(total, least))
     found = pd.DataFrame({"sem": pd.Series(np.sqrt(of_seeds), mean.index).mask(fixed)})
     return found.assign(examples_sem=np.sqrt(of_examples), splits_sem=np.nan, error=error, low=low, high=high)
+
+
+def _binomial_variance(
+    mean: np.ndarray, both: np.ndarray, counts: np.ndarray, step: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the variance of mean accuracies over examples, and the part of it that is estimated.
+
+    An answer is right or wrong, so its variance is known, `mean (1 - mean)`. It is that over examples and the
+    interaction of a seed and an example, of which a mean over seeds keeps one part in as many as there are
+    seeds.
+
+    Args:
+        mean: Float64 `(cells,)`.
+        both: Float64 `(cells,)`, the interaction's variance in each mean, see `own_interactions`.
+        counts: Float64 `(cells,)`, the number of seeds.
+        step: The share of one example.
+    """
+    whole, seeds = mean * (1.0 - mean) * step, np.maximum(counts, 1.0)
+    lost = np.minimum((seeds - 1.0) * both, whole * (1.0 - 1.0 / seeds))
+    return whole - lost, lost
 
 
 def _least_variance(mean: Any, step: float) -> Any:
@@ -188,7 +220,7 @@ def _least_variance(mean: Any, step: float) -> Any:
 
 
 def interval(
-    mean: np.ndarray, error: np.ndarray, dofs: np.ndarray, step: float
+    mean: np.ndarray, error: np.ndarray, dofs: np.ndarray, step: float, seeds: Any = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return 95 % intervals of means; those of shares are Wilson's (1927), which stay between 0 and 1.
 
@@ -197,6 +229,7 @@ def interval(
         error: Float64 `(cells,)`, the standard errors; NaN where they are unknown.
         dofs: Float64 `(cells,)`, their degrees of freedom.
         step: The share of one example; 0 for means that are no shares.
+        seeds: Float64 `(cells,)`, the number of seeds, each of which may be right on other examples.
     """
     dofs = np.maximum(dofs, 1.0)
     if step <= 0.0:
@@ -207,9 +240,10 @@ def interval(
     spread = mean * (1.0 - mean)
     known = (spread > 0.0) & (variance > 0.0)
     size = np.divide(spread, variance, out=np.full(len(mean), np.inf), where=known)
+    most = np.where(known, np.maximum(seeds, 1.0), 1.0) / step
     # That of all examples is known, so it has more degrees of freedom than an estimate.
-    quantile = stdtrit(dofs * np.clip(size * step, 1.0, _MOST_SURE) ** 2, 1.0 - ALPHA / 2.0)
-    size = np.where(np.isfinite(variance), np.minimum(np.maximum(size, 1.0), 1.0 / step), np.nan)
+    quantile = stdtrit(dofs * np.clip(size / most, 1.0, _MOST_SURE) ** 2, 1.0 - ALPHA / 2.0)
+    size = np.where(np.isfinite(variance), np.minimum(np.maximum(size, 1.0), most), np.nan)
     square = quantile**2 / size
     center = (mean + square / 2.0) / (1.0 + square)
     half = quantile / (1.0 + square) * np.sqrt(mean * (1.0 - mean) / size + square / (4.0 * size))
