@@ -10,10 +10,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.special import ndtri
 
 from vsweep.analysis.errors import overlap
+from vsweep.analysis.ranking import rank_cells
 from vsweep.analysis.significance import ALPHA, Results, compare
+from vsweep.metrics import LR
 from vsweep.tasks.leave_out import count_groups, grouped_order
 
 # Cells, seeds and held-out examples.
@@ -40,6 +43,8 @@ _UNLIKE = 5.0
 # Cells, and splits or folds, with 2 seeds.
 SPLITS = (5, 2), (5, 5), (20, 5), (20, 10), (100, 5)
 _ROWS, _FEATURES = 100, 3
+# Cells, splits and seeds.
+SEEDED = (5, 5, 2), (20, 5, 2), (20, 5, 4), (20, 10, 3), (20, 5, 8)
 
 
 def draw(kind: str, cells: int, seeds: int, examples: int, rng: np.random.Generator) -> np.ndarray:
@@ -126,6 +131,27 @@ def splits(cells: int, count: int, rng: np.random.Generator, *, folds: bool) -> 
     return kept(Results(values, counts, np.zeros(cells, int), overlap=overlap(count)))
 
 
+def seeds_of_splits(
+    cells: int, count: int, seeds: int, rng: np.random.Generator, *, everywhere: float
+) -> pd.DataFrame:
+    """Draw the trials of a sweep over splits whose seeds have luck on each split, and on all of them.
+
+    Args:
+        cells: The number of cells, all of which have the mean 0.
+        count: The number of splits, each of a fifth held out and seven tenths trained on.
+        seeds: The number of seeds.
+        rng: The generator.
+        everywhere: The deviation of the luck that a seed has on every split.
+    """
+    shape, alike = (cells, count, seeds), 2.0 / 9.0
+    values = everywhere * rng.standard_normal((cells, 1, seeds)) + 0.5 * rng.standard_normal(shape)
+    values += np.sqrt(1.0 - alike) * rng.standard_normal((cells, count, 1))
+    values += np.sqrt(alike) * rng.standard_normal((cells, 1, 1))
+    cell, split, seed = (place.ravel() for place in np.indices(shape))
+    places = {"trial": np.arange(values.size), "cell": cell, "split": split, "seed": seed}
+    return pd.DataFrame({**places, LR: cell + 1.0, "status": "ok", "final_val_loss": values.ravel()})
+
+
 def coverage(simulate: Any, simulations: int, *, first_alone: bool = False) -> float:
     """Return the share of sweeps in which a cell that is truly best is among those that may be.
 
@@ -163,6 +189,19 @@ def tables(simulations: int) -> Iterator[str]:
         ]
         numbers = " | ".join(f"{100.0 * share:.1f}" for share in shares)
         yield f"| {'folds' if folds else 'repeated'} | {numbers} |"
+    head = " | ".join(f"{cells} × {count} × {seeds}" for cells, count, seeds in SEEDED)
+    yield "\nCoverage of the best / of intervals in %, by cells × splits × seeds\n"
+    yield f"| luck on every split | {head} |"
+    yield "|".join(["", *["---"] * (len(SEEDED) + 1), ""])
+    for everywhere in (0.0, 0.5, 1.0):
+        rng, numbers = np.random.default_rng(0), []
+        for at in SEEDED:
+            tables = [seeds_of_splits(*at, rng, everywhere=everywhere) for _ in range(simulations)]
+            found = [rank_cells(trials, "val_loss") for trials in tables]
+            kept_share = np.mean([(cells["p"] > ALPHA).mean() for cells in found])
+            covered = np.mean([((cells["low"] <= 0.0) & (cells["high"] >= 0.0)).mean() for cells in found])
+            numbers.append(f"{100.0 * kept_share:.1f} / {100.0 * covered:.1f}")
+        yield f"| {everywhere:g} | {' | '.join(numbers)} |"
 
 
 if __name__ == "__main__":

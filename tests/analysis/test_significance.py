@@ -243,6 +243,17 @@ def test_the_best_over_all_splits_may_be_the_best(held_out, folds):
     assert kept >= 0.95 - 2 * np.sqrt(0.95 * 0.05 / 60)
 
 
+@pytest.mark.parametrize(("splits", "seeds"), [(5, 2), (5, 4), (10, 3)])
+def test_the_luck_that_a_seed_has_on_every_split_counts(held_out, splits, seeds):
+    rng = np.random.default_rng(0)
+    found = pd.concat(
+        rank_cells(held_out.seeds_of_splits(20, splits, seeds, rng, everywhere=1.0), "val_loss")
+        for _ in range(20)
+    )
+    assert (found["p"] > 0.05).mean() > 0.93
+    assert ((found["low"] <= 0.0) & (found["high"] >= 0.0)).mean() > 0.93
+
+
 @pytest.mark.parametrize("correlation", [0.0, 0.5, 0.9])
 @pytest.mark.parametrize("p", [0.001, 0.02, 0.3])
 def test_the_smallest_of_correlated_p_values(p, correlation):

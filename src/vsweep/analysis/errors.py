@@ -38,12 +38,11 @@ def arrange(trials: pd.DataFrame, cells: pd.DataFrame, metric: str) -> Results:
     values = values_by_seed(trials, final_values(trials, metric), numbers)
     parts = part_values(trials, metric)
     if splits := split_count(trials):
-        # The spread over splits includes that over seeds and examples, but all folds share those of the test.
-        shared = None if parts is None or not metric.startswith("test_") else parts
+        shared = _parts_of_splits(trials, metric, numbers)
         return Results(
             sign * values,
             *counts,
-            None if shared is None else sign * _parts_by_seed(trials, shared, numbers),
+            None if shared is None else sign * shared,
             _share_of_splits(trials, metric),
             overlap=overlap(splits),
         )
@@ -95,6 +94,31 @@ def _parts_by_seed(trials: pd.DataFrame, parts: np.ndarray, cells: list[int]) ->
     return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0.0)
 
 
+def _parts_of_splits(trials: pd.DataFrame, metric: str, cells: list[int]) -> np.ndarray | None:
+    """Return the values of splits without each group of what all splits share, `(cells, splits, groups)`.
+
+    The spread over splits includes those over seeds and examples, as far as these differ from split to split.
+    All folds share the test examples, and all splits the seeds. None where there is one seed.
+    """
+    parts = part_values(trials, metric)
+    if parts is not None and metric.startswith("test_"):
+        return _parts_by_seed(trials, parts, cells)
+    axes = [pd.factorize(trials[name], sort=True) for name in ("split", "seed")]
+    (split, splits), (seed, seeds) = axes
+    if len(seeds) < 2:
+        return None
+    arranged = np.full((len(cells), len(splits), len(seeds)), np.nan)
+    place = pd.Index(cells).get_indexer(pd.Index(trials["cell"]))
+    arranged[place[place >= 0], split[place >= 0], seed[place >= 0]] = final_values(trials, metric)[
+        place >= 0
+    ]
+    known = np.isfinite(arranged)
+    values, counts = np.where(known, arranged, 0.0), known.sum(axis=2, keepdims=True)
+    others = counts - known
+    without = values.sum(axis=2, keepdims=True) - values
+    return np.divide(without, others, out=np.full(arranged.shape, np.nan), where=(others > 0) & (counts > 0))
+
+
 def fixed_cells(trials: pd.DataFrame) -> np.ndarray:
     """Return the numbers of the cells whose seeds cannot differ: all their final values are the same."""
     names = [name for name in map(str, trials) if name.startswith("final_")]
@@ -137,12 +161,14 @@ def _errors_of_splits(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
     share = _share_of_splits(trials, metric)
     # The share of one example in the mean.
     step = stretch * share / split_count(trials)
-    if metric.startswith("test_") and (parts := part_values(trials, metric)) is not None:
-        # All folds have the same test examples, whose error is then no part of the spread over splits.
-        effects = group_effects(_parts_by_seed(trials, parts, mean.index.tolist()))
-        of_examples, step = (mean_over_seeds(effects) ** 2).sum(axis=1), share
-        apart = np.maximum(of_examples - own_interactions(effects), 0.0)
-        variance = np.maximum(variance + apart, of_examples)
+    parts = _parts_of_splits(trials, metric, mean.index.tolist())
+    if parts is not None:
+        # The error over what all splits share is no part of the spread over splits.
+        effects = group_effects(parts)
+        of_shared = np.nan_to_num((mean_over_seeds(effects) ** 2).sum(axis=1))
+        apart = np.maximum(of_shared - own_interactions(effects), 0.0)
+        variance = np.maximum(variance + apart, of_shared)
+        step = share if metric.startswith("test_") else step
     if not step:
         # Values that all agree say nothing about their error.
         variance = variance.where(variance > 0.0)
@@ -276,8 +302,7 @@ def describe_errors(cells: pd.DataFrame) -> str:
         return ""
     first = known.iloc[0]
     if pd.notna(first["splits_sem"]):
-        # All splits have the same seeds, whose luck may be the same on all.
-        part = f" and the luck of seeds that differs between splits ({first['sem']:.2g})"
+        part = " and the luck of seeds"
         text = f"± is the standard error over splits ({first['splits_sem']:.2g} for the best cell)"
         return f"{text}, which covers the held-out examples{part if pd.notna(first['sem']) else ''}"
     sources = [
