@@ -214,7 +214,7 @@ def test_a_cell_in_words(small):
 
 @pytest.mark.parametrize(("splits", "factor"), [(2, 3.0), (3, 2.5), (5, 1.0 + 5 / 3.5)])
 def test_the_error_over_splits_knows_that_their_training_examples_overlap(splits, factor):
-    """Two seeds of a split are no two replicates of it; what they have on every split is an error of its own."""
+    """Two seeds of a split are no two replicates; what they have on every split is an error of its own."""
     rng = np.random.default_rng(0)
     means = rng.standard_normal(splits)
     rows = [(0, 0.1, "ok", mean + luck) for mean in means for luck in (-0.1, 0.1)]
