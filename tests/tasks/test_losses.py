@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from core_helpers import CLASSES, EPS, np_loss
 
-from vsweep.tasks.losses import LOSSES, default_loss, own_loss
+from vsweep.tasks.losses import (
+    LOSSES,
+    default_loss,
+    gradient_in_one_pass,
+    in_one_pass,
+    own_loss,
+    softmax_cross_entropy,
+)
 
 
 def _case(loss, rows=40, scale=3.0):
@@ -124,3 +131,45 @@ def test_small_losses_keep_their_digits(name, margin, right):
     value, slope = jax.value_and_grad(loss)(jnp.float32(signed))
     np.testing.assert_allclose(value, np.logaddexp(0.0, -signed), rtol=1e-6)
     np.testing.assert_allclose(slope, -1.0 / (1.0 + np.exp(signed)), rtol=1e-6)
+
+
+def _cross_entropy_by_hand(outputs, targets):
+    """The losses and their gradient, in float64."""
+    z = outputs.astype(np.float64)
+    own = z[targets, np.arange(len(targets))]
+    wrong = np.arange(len(z))[:, None] != targets
+    ahead = np.where(wrong, z - own, -np.inf)
+    top = np.maximum(ahead.max(axis=0), 0.0)
+    rest = np.exp(ahead - top).sum(axis=0)
+    # log(1 + sum), and its terms as shares of 1 + sum.
+    losses = top + np.log1p(rest + np.expm1(-top))
+    shares = np.exp(ahead - top) / (np.exp(-top) + rest)
+    return losses, np.where(wrong, shares, -shares.sum(axis=0))
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10, 100])
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 30.0, 1e4])
+def test_one_pass_over_the_outputs_is_the_cross_entropy(classes, scale):
+    """The form for GPUs and TPUs, which runs on a CPU as well."""
+    rng = np.random.default_rng(classes)
+    outputs = (scale * rng.standard_normal((classes, 50))).astype(np.float32)
+    targets, g = rng.integers(classes, size=50), rng.standard_normal(50).astype(np.float32)
+    losses, gradient = _cross_entropy_by_hand(outputs, targets)
+    found, *sums = jax.jit(in_one_pass)(outputs, jnp.asarray(targets, jnp.int32))
+    np.testing.assert_allclose(found, losses, rtol=1e-5, atol=1e-37)
+    own = jax.jit(gradient_in_one_pass)(outputs, jnp.asarray(targets, jnp.int32), *sums, g)
+    np.testing.assert_allclose(own, g * gradient, rtol=2e-5, atol=1e-37)
+    # The form for CPUs has the same losses and gradient, up to rounding.
+    value, back = jax.vjp(lambda z: softmax_cross_entropy(z, jnp.asarray(targets, jnp.int32)), outputs)
+    np.testing.assert_allclose(value, found, rtol=1e-5, atol=1e-37)
+    np.testing.assert_allclose(back(jnp.asarray(g))[0], own, rtol=2e-5, atol=1e-37)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_an_output_that_is_no_number_is_no_loss_in_one_pass(bad):
+    outputs = np.zeros((3, 6), np.float32)
+    outputs[np.arange(3), np.arange(3)] = bad
+    targets = jnp.asarray([0, 0, 1, 0, 0, 0], jnp.int32)
+    losses = np.asarray(in_one_pass(outputs, targets)[0])
+    assert not np.isfinite(losses[:3]).any()
+    np.testing.assert_allclose(losses[3:], np.log(3.0), rtol=1e-6)

@@ -68,7 +68,7 @@ def _times(w: Array, x: Array) -> Array:
     if k <= _OUTER:
         return _outer_products(w, x)
     if m <= _THIN and m * k * n <= _SMALL:
-        return _on_cpu(lambda w, x: jnp.stack([w[i] @ x for i in range(m)]), jnp.matmul, w, x)
+        return on_cpu(lambda w, x: jnp.stack([w[i] @ x for i in range(m)]), jnp.matmul, w, x)
     return w @ x
 
 
@@ -83,7 +83,7 @@ def _times_transposed(g: Array, x: Array) -> Array:
             return jnp.stack([g @ x[i] for i in range(k)], axis=1)
         return jnp.stack([x @ g[i] for i in range(m)])
 
-    return _on_cpu(vector_products, lambda g, x: g @ x.T, g, x)
+    return on_cpu(vector_products, lambda g, x: g @ x.T, g, x)
 
 
 def _transposed_times(w: Array, g: Array) -> Array:
@@ -92,7 +92,7 @@ def _transposed_times(w: Array, g: Array) -> Array:
     if m <= _OUTER:
         return _outer_products(w.T, g)
     if m <= _THIN:
-        return _on_cpu(lambda w, g: _outer_products(w.T, g), lambda w, g: w.T @ g, w, g)
+        return on_cpu(lambda w, g: _outer_products(w.T, g), lambda w, g: w.T @ g, w, g)
     return w.T @ g
 
 
@@ -104,5 +104,6 @@ def _outer_products(w: Array, x: Array) -> Array:
     return reduce(jnp.add, [w[:, i, None] * x[None, i] for i in range(w.shape[1])]).astype(dtype)
 
 
-def _on_cpu(form: Callable[..., Array], elsewhere: Callable[..., Array], *operands: Any) -> Array:
+def on_cpu(form: Callable[..., Any], elsewhere: Callable[..., Any], *operands: Any) -> Any:
+    """Compute one form on a CPU, and another one elsewhere."""
     return lax.platform_dependent(*operands, cpu=form, default=elsewhere)

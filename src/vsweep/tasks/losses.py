@@ -12,13 +12,40 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from vsweep.tasks.layers import on_cpu
 from vsweep.tasks.scores import CLASS_SCORES, NUMBER_SCORES
 
 
+@jax.custom_vjp
 def softmax_cross_entropy(outputs: Array, targets: Array) -> Array:
-    """Compute `log sum_c exp z_c - z_y` for classes y, int32 in `[0, n_outputs)`."""
-    classes = jnp.arange(outputs.shape[0], dtype=jnp.int32)[:, None]
-    wrong = classes != targets[None, :]
+    """Compute `log sum_c exp z_c - z_y` for classes y, int32 in `[0, n_outputs)`.
+
+    Only reverse-mode derivatives are defined. A GPU or a TPU waits for its memory, so one pass over the
+    outputs computes all sums, and another the gradient. On a CPU the exponentials take the time, and it
+    computes each once.
+    """
+    return _forward(outputs, targets)[0]
+
+
+def _forward(outputs: Array, targets: Array) -> tuple[Array, tuple[Array, ...]]:
+    losses, *sums = on_cpu(_in_passes, in_one_pass, outputs, targets)
+    return losses, (outputs, targets, *sums)
+
+
+def _backward(residuals: tuple[Array, ...], g: Array) -> tuple[Array, None]:
+    return on_cpu(_gradient_in_passes, gradient_in_one_pass, *residuals, g), None
+
+
+softmax_cross_entropy.defvjp(_forward, _backward)
+
+
+def _is_wrong(outputs: Array, targets: Array) -> Array:
+    """Return which classes are not those of the examples, bool `(classes, examples)`."""
+    return jnp.arange(outputs.shape[0], dtype=jnp.int32)[:, None] != targets[None, :]
+
+
+def _losses_in_passes(outputs: Array, targets: Array) -> Array:
+    wrong = _is_wrong(outputs, targets)
     # The gradient of a masked sum is a product; that of a gather is a scatter, which is slower.
     ahead = outputs - jnp.sum(jnp.where(wrong, 0.0, outputs), axis=0)[None, :]
     # The loss is log(1 + sum over wrong c of exp(z_c - z_y)), scaled by the largest term: nothing overflows,
@@ -26,6 +53,52 @@ def softmax_cross_entropy(outputs: Array, targets: Array) -> Array:
     top = lax.stop_gradient(jnp.max(ahead, axis=0))
     scaled_sum = jnp.sum(jnp.where(wrong, jnp.exp(ahead - top[None, :]), 0.0), axis=0)
     return top + jnp.log1p(scaled_sum + jnp.expm1(-top))
+
+
+def _in_passes(outputs: Array, targets: Array) -> tuple[Array, Array, Array, Array]:
+    losses = _losses_in_passes(outputs, targets)
+    # The gradient starts from the outputs, and the compiler shares what it computes with the losses.
+    unused = jnp.zeros_like(losses)
+    return losses, unused, unused, unused
+
+
+def _gradient_in_passes(outputs: Array, targets: Array, *sums_and_g: Array) -> Array:
+    *_, g = sums_and_g
+    return jax.vjp(lambda outputs: _losses_in_passes(outputs, targets), outputs)[1](g)[0]
+
+
+def in_one_pass(outputs: Array, targets: Array) -> tuple[Array, Array, Array, Array]:
+    """Compute `softmax_cross_entropy` and its sums over classes in one pass (an online softmax).
+
+    Returns:
+        The losses; the largest output, the sum over wrong c of `exp(z_c - largest)`, and the true class's
+        output, each floating `(examples,)`.
+    """
+    wrong = _is_wrong(outputs, targets)
+    zero, lowest = jnp.zeros((), outputs.dtype), jnp.asarray(-jnp.inf, outputs.dtype)
+
+    def join(some: tuple[Array, ...], others: tuple[Array, ...]) -> tuple[Array, ...]:
+        largest = jnp.maximum(some[0], others[0])
+        # Before the first class, the difference of infinities is no number.
+        one, other = (
+            part[1] * jnp.where(part[1] > 0, jnp.exp(part[0] - largest), 0.0) for part in (some, others)
+        )
+        return largest, one + other, some[2] + others[2]
+
+    terms = outputs, jnp.where(wrong, 1.0, jnp.zeros_like(outputs)), jnp.where(wrong, 0.0, outputs)
+    largest, scaled_sum, own = lax.reduce(terms, (lowest, zero, zero), join, (0,))
+    top = largest - own
+    return top + jnp.log1p(scaled_sum + jnp.expm1(-top)), largest, scaled_sum, own
+
+
+def gradient_in_one_pass(
+    outputs: Array, targets: Array, largest: Array, scaled_sum: Array, own: Array, g: Array
+) -> Array:
+    """Compute the gradient of the losses of `in_one_pass` from its sums; g: `(examples,)`."""
+    # That of the true class is the sum of the others, which keeps its digits where it is small.
+    wrong = _is_wrong(outputs, targets)
+    terms = jnp.where(wrong, jnp.exp(outputs - largest[None, :]), -scaled_sum[None, :])
+    return terms * (g / (1.0 + (scaled_sum + jnp.expm1(own - largest))))[None, :]
 
 
 def sigmoid_cross_entropy(outputs: Array, targets: Array) -> Array:
