@@ -19,6 +19,7 @@ from vsweep.config import spec as specs
 from vsweep.config.spec import make_spec
 from vsweep.engine import autotune, compiler, executor
 from vsweep.engine import plan as plans
+from vsweep.engine.plan_record import as_text
 from vsweep.engine.tuning.timings import TimingCache
 from vsweep.errors import ConfigError
 from vsweep.metrics import axes_of, followers_of, replicates
@@ -186,6 +187,15 @@ def test_more_splits_and_more_seeds_are_added(tmp_path, trained, held_out):
     pd.testing.assert_frame_equal(made.curves, held_out.curves, check_exact=True)
     with pytest.raises(ConfigError, match="trials that are not in this sweep"):
         vsweep.resume(directory, ["data.split_seed=1"], quiet=True)
+
+
+def test_the_plan_has_a_line_for_all_programs_that_share_an_executable():
+    spec, planned = vsweep.plan([*WORDS, "data.splits=40"])
+    lines = as_text(spec.name, planned).splitlines()
+    programs = [line for line in lines if line.startswith("  program")]
+    assert len(programs) == 2
+    assert programs[0].startswith("  program 1: ")
+    assert programs[1].startswith("  programs 2 to 40: the same on other splits, ")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Describe a plan: as plain values for `plan.json` and the store, and as text for the user."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -260,9 +261,23 @@ def as_text(name: str, plan: Plan) -> str:
     scales = describe_target_scales(program.inputs.target.scale for program in plan.programs)
     notes = [*map(_baseline_text, _by_dataset(plan)), scales]
     lines += [f"  {note}" for note in notes if note]
-    lines += [f"  program {i}: {_program_text(program)}" for i, program in enumerate(plan.programs, 1)]
+    lines += _program_lines(plan)
     lines.append(f"  predicted: {_prediction(plan)}")
     return "\n".join(lines)
+
+
+def _program_lines(plan: Plan) -> list[str]:
+    """Describe each program; those of further splits, which take the executables of others, share a line."""
+    lines = []
+    for compiled, group in groupby(plan.programs, lambda program: program.compile_s > 0.0):
+        programs = list(group)
+        first, last = programs[0].number + 1, programs[-1].number + 1
+        if compiled or first == last:
+            lines += [f"  program {program.number + 1}: {_program_text(program)}" for program in programs]
+            continue
+        seconds = _seconds(sum(program.train_s for program in programs))
+        lines.append(f"  programs {first} to {last}: the same on other splits, {seconds} to train")
+    return lines
 
 
 def _times_splits(plan: Plan) -> str:

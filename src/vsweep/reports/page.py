@@ -220,7 +220,7 @@ def sweep_facts(sweep: StoredSweep) -> list[tuple[str, str]]:
         ("started", plan["started"]),
         ("trials", f"{len(trials):,} finished of {plan['trials']:,}: {found}"),
         *_performance(plan),
-        ("devices", f"{device}, {format_count(len(plan['programs']), 'compiled program')}"),
+        ("devices", f"{device}, {format_count(len(plan['programs']), 'program')}"),
         ("versions", ", ".join(f"{name} {number}" for name, number in plan["versions"].items())),
         ("Python", plan["python"]),
         *commit,
