@@ -2,7 +2,7 @@
 
 Many sets of `moons` and `spirals` are trained on. The interval of each is that of `sweep.cells()`, from few
 seeds and few held-out examples; the truth is the mean accuracy of many seeds on fresh examples. Run as
-`python scripts/simulate_intervals.py [DATA_SETS]`; 400 take some twenty minutes.
+`python scripts/simulate_intervals.py [DATA_SETS]`; 400 take more than an hour.
 """
 
 import sys
@@ -20,7 +20,7 @@ from vsweep.tasks.data.synthetic import moons, spirals
 
 FRESH = 100_000
 # The interval is that of the first seeds, and the truth is the mean over the others.
-FEW, SEEDS = 4, 8
+FEW, SEEDS = 4, 20
 SETTINGS: dict[str, tuple[Callable[..., Dataset], dict[str, float], Sequence[str]]] = {
     "moons, logistic": (moons, {"noise": 0.3}, ["data=moons", "model=logistic"]),
     "moons, MLP": (moons, {"noise": 0.3}, ["data=moons", "model=mlp", "model.width=8"]),
