@@ -40,7 +40,7 @@ from vsweep.metrics import replicates
 ALPHA = 0.05
 # The shares of the error that the tests of divergence and of paired means may make; the rest is that of the
 # test of means. Few cells do not show the effects of seeds, which only their differences are free of.
-_DIVERGENCE, _PAIRS, _PAIRS_OF_FEW = 0.1, 0.2, 0.4
+_DIVERGENCE, _PAIRS, _PAIRS_OF_FEW = 0.1, 0.2, 0.7
 # Cells are taken to diverge equally often above this p-value.
 _EQUAL = 0.02
 # Each cell is held against this many of the best by their means; others are seldom the ones that exclude it.
@@ -291,7 +291,7 @@ def _more_seeds(lead: _Lead, counts: np.ndarray) -> np.ndarray:
     """
     seeds = np.maximum(counts, 1)
     true = np.sqrt(np.maximum(lead.mean**2 - lead.seed / seeds - lead.examples, 0.0))
-    critical = -ndtri(ALPHA * _shares(len(counts)).means / (len(counts) - 1))
+    critical = -ndtri(ALPHA * max(_shares(len(counts))[:2]) / (len(counts) - 1))
     left = (true / critical) ** 2 - lead.examples
     helps = (left > 0.0) & (lead.mean > 0.0) & (lead.seed > 0.0)
     needed = np.divide(lead.seed, left, out=np.full(len(left), np.nan), where=helps)
