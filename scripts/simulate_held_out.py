@@ -38,7 +38,7 @@ KINDS = {
     "one unlike cell": (0.95, 1.0, 0.2, 0.2),
     "much luck": (0.7, 0.3, 0.6, 0.8),
 }
-# How much more the unlike cell differs from the others.
+# The unlike cell differs this many times as much as the others.
 _UNLIKE = 5.0
 # Cells, and splits or folds, with 2 seeds.
 SPLITS = (5, 2), (5, 5), (20, 5), (20, 10), (100, 5)
@@ -73,7 +73,7 @@ def results_of(outcomes: np.ndarray, step: float) -> Results:
         cells, seeds, groups, size
     )
     parts = (outcomes.sum(axis=2, keepdims=True) - grouped.sum(axis=3)) / (examples - size)
-    return Results(outcomes.mean(axis=2), np.full(cells, seeds), np.zeros(cells, int), parts, step)
+    return Results(outcomes.mean(axis=2), np.full(cells, seeds), np.zeros(cells, int), parts, step, step)
 
 
 def kept(results: Results) -> np.ndarray:

@@ -287,7 +287,7 @@ def test_a_best_rate_beyond_those_that_were_tried_is_told():
 
 
 def test_a_learning_rate_that_diverged_was_tried():
-    lines = lr_lines(line_of([[2.0] * 8, [1.0] * 8, [NAN] * 8]), None, None)
+    lines = lr_lines(line_of([[2.0, 2.0], [1.0, 1.0], [NAN, NAN]]), None, None)
     assert best_lr(lines)["at_edge"].tolist() == [False]
     assert best_lr(lines[lines["diverged"] == 0])["at_edge"].tolist() == [True]
 

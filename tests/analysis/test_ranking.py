@@ -275,7 +275,7 @@ def test_splits_that_agree_by_chance_are_no_certainty(splits):
     cells = rank_cells(of_splits([0] * splits, [1] * splits), "val_accuracy")
     assert cells["tied"].all()
     assert cells["p"][1] > 0.05
-    # That of as many examples, which all have the same outcome.
+    # So many examples that all have the same outcome have this error.
     assert (cells["error"] >= np.sqrt(0.5 / (30 * splits)) / np.sqrt(30 * splits)).all()
     assert (cells["low"] < cells["mean"]).all()
     assert (cells["high"] <= 1.0).all()
@@ -301,13 +301,13 @@ def test_the_error_of_test_examples_that_all_folds_share_is_counted(folds):
         trials = trials.assign(split=range(splits), seed=0, parts_test_accuracy=[*kept])
         errors.append(rank_cells(trials, "test_accuracy")["error"][0])
     true = np.sqrt(share * (1.0 - share) / 300 / (1 if folds else splits))
-    # That of splits whose training examples overlap is larger.
+    # The error over splits whose training examples overlap is larger.
     stretch = 1.0 if folds else np.sqrt(1.0 + 5 / 3.5)
     assert true * stretch * 0.85 < np.mean(errors) < true * stretch * 1.6
 
 
 def test_cells_that_differ_in_few_test_examples_of_all_folds_are_tied():
-    trials = of_splits([0] * 5, [2, 3, 2, 3, 2])
+    trials = of_splits([0] * 5, [3, 4, 3, 3, 4])
     test = trials.rename(columns=lambda name: name.replace("val_", "test_"))
     assert rank_cells(test, "test_accuracy")["p"][1] > 0.05
 

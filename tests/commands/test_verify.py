@@ -894,6 +894,7 @@ def test_the_cells_that_are_confirmed_are_the_best_in_order(made, confirmed):
     assert list(found.cells) == [
         "cell", "model.width", "optimizer.lr", "mean", "sem", "error", "confirmed", "confirmed_sem",
         "confirmed_error", "confirmed_low", "confirmed_high", "diverged", "rank", "shrinkage",
+        "shrinkage_margin",
     ]  # fmt: skip
     pd.testing.assert_frame_equal(
         found.cells[["cell", "model.width", "optimizer.lr", "mean", "sem", "error"]],
@@ -981,6 +982,7 @@ def fresh(values, metric, cells):
 def test_shrinkage_is_how_much_worse(metric):
     higher = metric == "val_r2"
     before = pd.DataFrame({"cell": [4, 7], "lr": [4, 7], "mean": [0.9, 0.8], "sem": 0.01, "error": 0.02})
+    before = before.assign(seeds=3, diverged=0)
     values = [[0.85, 0.95, 0.8], [0.6, 0.8, np.nan]]
     table = shrinkage(before, fresh(values, metric, [7, 4]), ["lr"], metric)
     sign = 1 if higher else -1
@@ -992,10 +994,13 @@ def test_shrinkage_is_how_much_worse(metric):
     for row, known in zip(table.itertuples(), ([0.6, 0.8], values[0]), strict=True):
         expected = student.interval(0.95, len(known) - 1, np.mean(known), sem(known))
         np.testing.assert_allclose([row.confirmed_low, row.confirmed_high], expected)
+        margin = student.ppf(0.975, len(known) - 1) * np.hypot(0.01, sem(known))
+        assert row.shrinkage_margin == pytest.approx(margin)
 
 
 def test_the_interval_on_fresh_seeds_is_that_of_the_cells():
     before = pd.DataFrame({"cell": [0, 1], "lr": [0, 1], "mean": [0.9, 0.8], "sem": 0.0, "error": 0.0})
+    before = before.assign(seeds=4, diverged=0)
     trials = fresh([[0.9] * 4, [0.9, 0.9, 0.9, 0.8]], "val_accuracy", [0, 1])
     trials["final_val_loss"] = np.arange(8.0)
     table = shrinkage(before, trials, ["lr"], "val_accuracy")
@@ -1035,13 +1040,14 @@ def test_a_change_that_may_be_luck_is_said_to_be(capsys):
             "confirmed": [0.52, 0.63], "confirmed_sem": 0.01, "confirmed_error": 0.04,
             "diverged": 0, "rank": [1, 2],
             "confirmed_low": [0.49, 0.58], "confirmed_high": [0.55, 0.68], "shrinkage": [0.02, 0.03],
+            "shrinkage_margin": [0.026, 0.028],
         }
     )  # fmt: skip
     print_confirmation(cells, "val_loss")
     said = " ".join(capsys.readouterr().err.split())
     assert "0.52 on fresh seeds (95 % interval 0.49 to 0.55), still rank 1 of 2" in said
     assert said.endswith("these cells are worse by 0.025 on average, which may be luck of the seeds")
-    print_confirmation(cells.assign(sem=0.005), "val_loss")
+    print_confirmation(cells.assign(shrinkage_margin=0.022), "val_loss")
     said = " ".join(capsys.readouterr().err.split())
     assert said.endswith("these cells are worse by 0.025 on average: so much of their lead was luck")
     print_confirmation(cells.assign(confirmed=cells["mean"], shrinkage=[1e-8, -2e-8]), "val_loss")

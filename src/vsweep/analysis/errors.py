@@ -38,28 +38,36 @@ def arrange(trials: pd.DataFrame, cells: pd.DataFrame, metric: str) -> Results:
     values = values_by_seed(trials, final_values(trials, metric), numbers)
     parts = part_values(trials, metric)
     if splits := split_count(trials):
+        step, of_test = _share_of_splits(trials, metric), metric.startswith("test_")
         shared = _parts_of_splits(trials, metric, numbers)
         return Results(
             sign * values,
             *counts,
             None if shared is None else sign * shared,
-            _share_of_splits(trials, metric),
+            step,
+            step if of_test else 0.0,
             overlap=overlap(splits),
         )
+    step = _example_share(trials, metric)
     return Results(
         sign * values,
         *counts,
         None if parts is None else sign * _parts_by_seed(trials, parts, numbers),
-        _example_share(values, parts, metric),
+        step,
+        step,
         np.isin(numbers, fixed_cells(trials)),
     )
 
 
-def _example_share(values: np.ndarray, parts: np.ndarray | None, metric: str) -> float:
+def _example_share(trials: pd.DataFrame, metric: str) -> float:
     """Return the share of one example in a metric that counts examples; 0 for other metrics."""
     if not is_share(metric):
         return 0.0
-    steps = [smallest_step(values)]
+    # Other scores move by other steps; the accuracy on the same examples shows how many there are.
+    accuracy = f"{metric.partition('_')[0]}_accuracy"
+    metric = accuracy if f"final_{accuracy}" in trials else metric
+    parts = part_values(trials, metric)
+    steps = [smallest_step(final_values(trials, metric).to_numpy())]
     if parts is not None:
         # Few trials may have few values, and each has many without a group of examples.
         steps.append(smallest_step(parts) * (1.0 - 1.0 / parts.shape[1]))
@@ -68,16 +76,11 @@ def _example_share(values: np.ndarray, parts: np.ndarray | None, metric: str) ->
 
 def _share_of_splits(trials: pd.DataFrame, metric: str) -> float:
     """Return the share of one example of a split, whose sizes may differ by one; 0 where it is not known."""
-    values = final_values(trials, metric)
-    parts = {number: part_values(split, metric) for number, split in trials.groupby("split")}
-    shares = (
-        _example_share(values[trials["split"] == number].to_numpy(), part, metric)
-        for number, part in parts.items()
-        if part is not None
-    )
+    shares = [_example_share(split, metric) for _, split in trials.groupby("split")]
     known = [share for share in shares if share > 0.0]
     # The values of a split alone may be few, and differ by many examples.
-    return min(known) if known else _example_share(values.to_numpy(), None, metric)
+    is_counted = part_values(trials, metric) is not None
+    return min(known) if known and is_counted else _example_share(trials, metric)
 
 
 def _parts_by_seed(trials: pd.DataFrame, parts: np.ndarray, cells: list[int]) -> np.ndarray:
@@ -103,15 +106,14 @@ def _parts_of_splits(trials: pd.DataFrame, metric: str, cells: list[int]) -> np.
     parts = part_values(trials, metric)
     if parts is not None and metric.startswith("test_"):
         return _parts_by_seed(trials, parts, cells)
-    axes = [pd.factorize(trials[name], sort=True) for name in ("split", "seed")]
-    (split, splits), (seed, seeds) = axes
+    split, splits = pd.factorize(trials["split"], sort=True)
+    seed, seeds = pd.factorize(trials["seed"], sort=True)
     if len(seeds) < 2:
         return None
-    arranged = np.full((len(cells), len(splits), len(seeds)), np.nan)
     place = pd.Index(cells).get_indexer(pd.Index(trials["cell"]))
-    arranged[place[place >= 0], split[place >= 0], seed[place >= 0]] = final_values(trials, metric)[
-        place >= 0
-    ]
+    chosen = place >= 0
+    arranged = np.full((len(cells), len(splits), len(seeds)), np.nan)
+    arranged[place[chosen], split[chosen], seed[chosen]] = final_values(trials, metric)[chosen]
     known = np.isfinite(arranged)
     values, counts = np.where(known, arranged, 0.0), known.sum(axis=2, keepdims=True)
     others = counts - known
@@ -186,7 +188,7 @@ def _errors_of_seeds(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
     fixed = mean.index.isin(fixed_cells(trials))
     of_seeds = np.where(fixed, 0.0, grouped.var().to_numpy() / np.maximum(counts, 1.0))
     parts = part_values(trials, metric)
-    step = _example_share(values.to_numpy(), parts, metric)
+    step = _example_share(trials, metric)
     # Equal shares of seeds that differ hide their rounding to one example.
     total = np.where(fixed, 0.0, np.maximum(of_seeds, step**2 / 12.0 / np.maximum(counts, 1.0)))
     dofs = np.maximum(counts - 1.0, 1.0)
@@ -194,14 +196,21 @@ def _errors_of_seeds(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
     if parts is not None:
         effects = group_effects(_parts_by_seed(trials, parts, mean.index.tolist()))
         both, example_dofs = own_interactions(effects), parts.shape[1] - 1.0
-        known, estimated = np.nan_to_num(total), (mean_over_seeds(effects) ** 2).sum(axis=1)
-        of_examples = estimated
+        known, of_examples = np.nan_to_num(total), (mean_over_seeds(effects) ** 2).sum(axis=1)
+        estimated, most = of_examples, np.full(len(mean), np.inf)
         if is_accuracy(metric):
-            of_examples, estimated = _binomial_variance(mean.to_numpy(), both, counts, step)
+            most = mean.to_numpy() * (1.0 - mean.to_numpy()) * step
+            # A mean over seeds keeps one part of the interaction in as many as there are seeds.
+            estimated = np.minimum(
+                (counts - 1.0).clip(min=0.0) * both, most * (1.0 - 1.0 / counts.clip(min=1.0))
+            )
+            of_examples = most - estimated
             example_dofs *= np.maximum(counts - 1.0, 1.0)
         total = np.maximum(known + of_examples - both, np.fmax(known, of_examples))
-        squares = known**2 / dofs + estimated**2 / example_dofs
-        dofs = np.divide(total**2, squares, out=np.full(len(mean), np.inf), where=squares > 0.0)
+        total, dofs = _surer(
+            (total, _degrees(total, (known, dofs), (estimated, example_dofs))),
+            (known + most, _degrees(known + most, (known, dofs))),
+        )
     error = np.sqrt(total)
     if parts is None or not step:
         # Values that all agree say nothing about their error.
@@ -214,24 +223,21 @@ def _errors_of_seeds(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
     return found.assign(examples_sem=np.sqrt(of_examples), splits_sem=np.nan, error=error, low=low, high=high)
 
 
-def _binomial_variance(
-    mean: np.ndarray, both: np.ndarray, counts: np.ndarray, step: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the variance of mean accuracies over examples, and the part of it that is estimated.
+def _degrees(total: np.ndarray, *parts: tuple[np.ndarray, Any]) -> np.ndarray:
+    """Return the degrees of freedom of a variance whose estimated parts have these (Satterthwaite 1946)."""
+    squares = sum((variance**2 / dofs for variance, dofs in parts), start=np.zeros(len(total)))
+    return np.divide(total**2, squares, out=np.full(len(total), np.inf), where=squares > 0.0)
 
-    An answer is right or wrong, so its variance is known, `mean (1 - mean)`. It is that over examples and the
-    interaction of a seed and an example, of which a mean over seeds keeps one part in as many as there are
-    seeds.
 
-    Args:
-        mean: Float64 `(cells,)`.
-        both: Float64 `(cells,)`, the interaction's variance in each mean, see `own_interactions`.
-        counts: Float64 `(cells,)`, the number of seeds.
-        step: The share of one example.
+def _surer(*estimates: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the variances and degrees of freedom that give the shortest intervals.
+
+    A variance that is an upper bound may be surer than an estimate of few degrees of freedom.
     """
-    whole, seeds = mean * (1.0 - mean) * step, np.maximum(counts, 1.0)
-    lost = np.minimum((seeds - 1.0) * both, whole * (1.0 - 1.0 / seeds))
-    return whole - lost, lost
+    variances, dofs = np.stack([each[0] for each in estimates]), np.stack([each[1] for each in estimates])
+    lengths = stdtrit(np.maximum(dofs, 1.0), 1.0 - ALPHA / 2.0) ** 2 * variances
+    shortest = np.expand_dims(np.nan_to_num(lengths, nan=np.inf).argmin(axis=0), 0)
+    return tuple(np.take_along_axis(each, shortest, axis=0)[0] for each in (variances, dofs))
 
 
 def _least_variance(mean: Any, step: float) -> Any:
@@ -267,7 +273,7 @@ def interval(
     known = (spread > 0.0) & (variance > 0.0)
     size = np.divide(spread, variance, out=np.full(len(mean), np.inf), where=known)
     most = np.where(known, np.maximum(seeds, 1.0), 1.0) / step
-    # That of all examples is known, so it has more degrees of freedom than an estimate.
+    # The variance of all examples is known, so it has more degrees of freedom than an estimate.
     quantile = stdtrit(dofs * np.clip(size / most, 1.0, _MOST_SURE) ** 2, 1.0 - ALPHA / 2.0)
     size = np.where(np.isfinite(variance), np.minimum(np.maximum(size, 1.0), most), np.nan)
     square = quantile**2 / size

@@ -63,7 +63,8 @@ class Results(NamedTuple):
         diverged: Int64 `(cells,)`, the number of them that diverged.
         parts: Float64 `(cells, seeds, groups)`, the value without each group of held-out examples; None where
             it is not known.
-        step: The least step between two values, of shares of examples; 0 for other metrics.
+        step: The share of one example in a value; 0 for metrics that are no shares.
+        part_step: The share of one example among those that `parts` leaves out; 0 where it leaves out seeds.
         fixed: Bool `(cells,)`, whether all seeds of a cell give the same; None where those of no cell do.
         overlap: The factor on the variance of a mean over splits, whose training examples overlap; 1 where
             the values are those of seeds.
@@ -74,6 +75,7 @@ class Results(NamedTuple):
     diverged: np.ndarray
     parts: np.ndarray | None = None
     step: float = 0.0
+    part_step: float = 0.0
     fixed: np.ndarray | None = None
     overlap: float = 1.0
 
@@ -132,11 +134,12 @@ def compare(results: Results) -> Comparison:
     variances, dofs = seed_variances(values, order, results.step)
     variances, dofs = np.where(fixed, 0.0, variances), np.where(fixed, np.inf, dofs)
     ahead = means[rivals][None, :] - means[:, None]
-    examples = _over_examples(results, rivals, ahead, order, fixed)
+    examples = example_variances(results.parts, rivals, ahead, order, results.part_step)
     variances = variances * results.overlap
     of_means = variances / np.maximum(counts, 1)
-    by_means = _p_of_means(ahead, of_means, dofs, rivals, examples)
-    by_pairs = _p_of_pairs(values, rivals, examples, results)
+    least = _least_of_splits(results, ahead)
+    by_means = _p_of_means(ahead, of_means, dofs, rivals, examples, least)
+    by_pairs = _p_of_pairs(values, rivals, examples, results, least)
     by_divergence, rival_diverges = _p_of_divergence(results, rivals)
     share = _shares(len(values))
     # A rival that diverges more often is not better for its higher mean.
@@ -150,24 +153,23 @@ def compare(results: Results) -> Comparison:
         by_divergence.min(axis=1, initial=1.0) * others / share.divergence,
     )
     p = np.minimum(p, 1.0)
-    # A cell without a value has diverged with every seed, which may be chance where all cells diverge alike.
-    p = np.where(counts > 0, p, min(_p_of_equal_divergence(results) * ALPHA / _EQUAL, 1.0))
-    first = _against_first(results._replace(values=values), means, variances, order, fixed)
+    # A cell without a value has diverged with every seed, which may be chance where all cells diverge alike,
+    # and is none where seeds cannot differ.
+    chance = 0.0 if fixed[counts > 0].all() else min(_p_of_equal_divergence(results) * ALPHA / _EQUAL, 1.0)
+    p = np.where(counts > 0, p, chance)
+    first = _against_first(results._replace(values=values), means, variances, order)
     return Comparison(p, np.where(p <= ALPHA, 0.0, _more_seeds(first, counts)))
 
 
-def _over_examples(
-    results: Results, rivals: np.ndarray, ahead: np.ndarray, order: np.ndarray, fixed: np.ndarray
-) -> Examples:
-    """Return the error over held-out examples of the difference of each pair."""
-    examples = example_variances(results.parts, rivals, ahead, order, fixed, results.step)
-    if results.overlap == 1.0 or results.parts is not None:
-        return examples
-    # The spread over splits includes this error, but splits that agree by chance do not show it: where a
-    # share is less by d, so many examples of each split differ.
+def _least_of_splits(results: Results, ahead: np.ndarray) -> np.ndarray:
+    """Return the least variance of a difference over splits, which may agree by chance; 0 for one split.
+
+    Where a share is less by d, a share d of the examples of each split differs at least.
+    """
+    if results.overlap == 1.0:
+        return np.zeros(ahead.shape)
     per_split = (np.nan_to_num(np.abs(ahead)) + results.step) * results.step
-    least = results.overlap * per_split / results.values.shape[1]
-    return examples._replace(variance=least, both=least)
+    return results.overlap * per_split / results.values.shape[1]
 
 
 class _Shares(NamedTuple):
@@ -198,14 +200,21 @@ def p_of_smallest(p: np.ndarray, tests: int, correlation: np.ndarray) -> np.ndar
 
 
 def _p_of_means(
-    ahead: np.ndarray, errors: np.ndarray, dofs: np.ndarray, rivals: np.ndarray, examples: Examples
+    ahead: np.ndarray,
+    errors: np.ndarray,
+    dofs: np.ndarray,
+    rivals: np.ndarray,
+    examples: Examples,
+    least: np.ndarray,
 ) -> np.ndarray:
     """Return the p-value of Welch's t-test for each pair, with the least degrees of freedom of both."""
-    variance = errors[rivals][None, :] + errors[:, None]
+    variance = np.fmax(errors[rivals][None, :] + errors[:, None], least)
     return _one_sided(ahead, variance, np.minimum(dofs[rivals][None, :], dofs[:, None]), examples)
 
 
-def _p_of_pairs(values: np.ndarray, rivals: np.ndarray, examples: Examples, results: Results) -> np.ndarray:
+def _p_of_pairs(
+    values: np.ndarray, rivals: np.ndarray, examples: Examples, results: Results, least: np.ndarray
+) -> np.ndarray:
     """Return the p-value of the paired t-test for each pair over the seeds that both have."""
     p = np.ones((len(values), len(rivals)))
     for place, rival in enumerate(rivals.tolist()):
@@ -218,6 +227,7 @@ def _p_of_pairs(values: np.ndarray, rivals: np.ndarray, examples: Examples, resu
         variance = np.divide(squares, counts - 1, out=np.full(len(values), np.nan), where=counts > 1)
         # Equal differences of shares may hide the rounding of both.
         variance = results.overlap * np.maximum(variance, results.step**2 / 6.0) / np.maximum(counts, 1)
+        variance = np.fmax(variance, least[:, place])
         p[:, place] = _one_sided(mean, variance, counts - 1.0, examples.of(place))
     return p
 
@@ -271,12 +281,10 @@ class _Lead(NamedTuple):
     examples: np.ndarray
 
 
-def _against_first(
-    results: Results, means: np.ndarray, variances: np.ndarray, order: np.ndarray, fixed: np.ndarray
-) -> _Lead:
+def _against_first(results: Results, means: np.ndarray, variances: np.ndarray, order: np.ndarray) -> _Lead:
     first = np.zeros(1, np.int64)
     ahead = means[first][None, :] - means[:, None]
-    examples = _over_examples(results, first, ahead, order, fixed)
+    examples = example_variances(results.parts, first, ahead, order, results.part_step)
     # The variance over seeds includes the interaction, which vanishes with more seeds.
     remains = np.nan_to_num(np.maximum(examples.variance - examples.both, 0.0))
     counts = np.isfinite(results.values).sum(axis=1)

@@ -87,7 +87,6 @@ def example_variances(
     rivals: np.ndarray,
     ahead: np.ndarray,
     order: np.ndarray,
-    fixed: np.ndarray,
     step: float,
 ) -> Examples:
     """Estimate the error over held-out examples of the difference of each pair, by the jackknife.
@@ -98,7 +97,6 @@ def example_variances(
         rivals: Int64 `(rivals,)`, the places of the cells to compare with.
         ahead: Float64 `(cells, rivals)`, how far the mean of the rival is ahead.
         order: Int64 `(cells,)`, the rank of each cell by its mean.
-        fixed: Bool `(cells,)`, whether all seeds of a cell give the same.
         step: The share of one example; 0 for a metric that is no share.
 
     Returns:
@@ -110,18 +108,19 @@ def example_variances(
     effects = group_effects(parts)
     groups = mean_over_seeds(effects)
     variance = _of_differences(groups, rivals)
-    counts = _known(effects).sum(axis=1)
-    # Where a share is less by d, each of some examples is wrong for one seed more, at least.
-    alike = fixed[:, None] | fixed[rivals][None]
-    seeds = np.where(alike, 1, np.maximum(np.maximum(counts[:, None], counts[rivals][None]), 1))
-    variance = np.fmax(variance, (np.abs(ahead) + step) * step / seeds)
+    counts, both = _known(effects).sum(axis=1), interactions(effects, rivals)
+    # Two shares that differ by d differ on a share d of the examples at least, of each seed. Less of this is
+    # left in a mean over seeds that differ on other examples.
+    seeds = np.maximum(np.maximum(counts[:, None], counts[rivals][None]), 1)
+    least = (np.abs(ahead) + step) * step
+    variance = np.fmax(variance, np.maximum(least - (seeds - 1) * both, least / seeds))
     dofs = np.full(ahead.shape, parts.shape[2] - 1.0)
     for place, rival in enumerate(rivals.tolist()):
         own = variance[:, place].copy()
         own[rival] = np.nan
         moderated, dofs[:, place] = moderate(own, np.where(np.isfinite(own), dofs[:, place], 0), order)
         variance[:, place] = np.fmax(moderated, own)
-    return Examples(variance, dofs, interactions(effects, rivals), np.nan_to_num(groups))
+    return Examples(variance, dofs, both, np.nan_to_num(groups))
 
 
 def group_effects(parts: np.ndarray) -> np.ndarray:

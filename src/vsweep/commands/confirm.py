@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 
 from vsweep.analysis.ranking import leading_cells, rank_cells
 from vsweep.commands.directory import explained_failures, plan_again, recorded_spec
@@ -64,8 +65,9 @@ def confirm(
         The metric, and a row per cell in the sweep's order: `cell`, the axes, `mean`, `sem` and
         `error` in the sweep; `confirmed`, `confirmed_sem`, `confirmed_error`, `confirmed_low`,
         `confirmed_high`, `diverged` and `rank` on the fresh seeds (`mean`, `sem` and so on of
-        `Sweep.cells`); and `shrinkage`, by which the cell is worse than in the sweep (the winner's curse).
-        `confirm.json` holds the same.
+        `Sweep.cells`); `shrinkage`, by which the cell is worse than in the sweep (the winner's curse), and
+        `shrinkage_margin`, up to which the luck of the seeds explains it (95 %, Student's). `confirm.json`
+        holds the same.
 
     Raises:
         ConfigError: If there is no sweep, no such metric, a number is not positive, or the data or functions
@@ -127,4 +129,10 @@ def shrinkage(before: pd.DataFrame, trials: pd.DataFrame, axes: list[str], metri
     table = table.join(after[[*columns]].rename(columns=columns), on="cell")
     sign = 1.0 if higher_is_better(metric) else -1.0
     table["shrinkage"] = sign * (table["mean"] - table["confirmed"])
+    counts = (before["seeds"] - before["diverged"]).to_numpy(), (after["seeds"] - after["diverged"])
+    least = np.minimum(counts[0], counts[1].reindex(table["cell"]).to_numpy())
+    # The held-out examples are the same in both, so they are no luck of the change; the seeds of both are.
+    table["shrinkage_margin"] = stdtrit(np.maximum(least - 1, 1), 0.975) * np.hypot(
+        table["sem"], table["confirmed_sem"]
+    )
     return table

@@ -95,7 +95,7 @@ def gradient_in_one_pass(
     outputs: Array, targets: Array, largest: Array, scaled_sum: Array, own: Array, g: Array
 ) -> Array:
     """Compute the gradient of the losses of `in_one_pass` from its sums; g: `(examples,)`."""
-    # That of the true class is the sum of the others, which keeps its digits where it is small.
+    # The gradient of the true class is the sum of the others, which keeps its digits where it is small.
     wrong = _is_wrong(outputs, targets)
     terms = jnp.where(wrong, jnp.exp(outputs - largest[None, :]), -scaled_sum[None, :])
     return terms * (g / (1.0 + (scaled_sum + jnp.expm1(own - largest))))[None, :]

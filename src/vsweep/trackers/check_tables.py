@@ -77,11 +77,9 @@ def _describe_change(cells: pd.DataFrame) -> str:
     if shrinkage == 0.0:
         return "these cells are as good as in the sweep on average"
     change = f"{'worse' if shrinkage > 0 else 'better'} by {format_value(abs(shrinkage))} on average"
-    # The held-out examples are the same as in the sweep, so they are no luck of the change; the seeds of
-    # both are. The error of a mean of cells that share seeds is at most the mean of their errors.
-    errors = np.hypot(*cells[["sem", "confirmed_sem"]].to_numpy(np.float64).T)
-    errors = errors[np.isfinite(errors)]
-    if not len(errors) or abs(shrinkage) <= 2.0 * errors.mean():
+    # The error of a mean of cells that share seeds is at most the mean of their errors.
+    margins = cells["shrinkage_margin"].dropna()
+    if margins.empty or abs(shrinkage) <= margins.mean():
         return f"these cells are {change}, which may be luck of the seeds"
     return f"these cells are {change}" + (": so much of their lead was luck" if shrinkage > 0 else "")
 

@@ -244,5 +244,5 @@ def _test_rows(rows: int, val_fraction: float, test_fraction: float | str, folds
     if not folds:
         return n_test
     # Folds of one size share a compiled program.
-    even = [n for n in range(n_test // 2, 2 * n_test + 1) if (rows - n) % folds == 0]
+    even = [n for n in range(max(n_test // 2, 1), 2 * n_test + 1) if (rows - n) % folds == 0]
     return min(even, key=lambda n: abs(n - n_test), default=n_test)
