@@ -319,3 +319,28 @@ def test_values_that_all_agree_say_nothing_about_their_error(splits):
         trials = trials.drop(columns="split")
     cells = rank_cells(trials, "val_accuracy")
     assert cells[["error", "low", "high"]].isna().all(axis=None)
+
+
+@pytest.mark.parametrize("score", ["val_auc", "val_f1", "val_balanced_accuracy"])
+def test_a_perfect_score_on_few_examples_is_as_unsure_as_the_accuracy(score):
+    """Scores move by steps of their own; the accuracy of the same examples shows that there are thirty."""
+    rng = np.random.default_rng(0)
+    scores = np.concatenate([np.ones(4), 0.95 + 0.0001 * rng.random(4)])
+    accuracies = np.repeat([1.0, 28 / 30], 4)
+    trials = frame([(i // 4, 0.1, "ok", value) for i, value in enumerate(scores)], score)
+    trials = trials.assign(seed=np.tile(np.arange(4), 2), final_val_loss=rng.random(8))
+    trials["final_val_accuracy"] = accuracies
+    groups = {name: [*np.repeat(values[:, None], 15, axis=1)] for name, values in
+              ((score, scores), ("val_accuracy", accuracies))}  # fmt: skip
+    groups["val_accuracy"][4:] = [np.r_[1.0, np.full(14, 27 / 29)] for _ in range(4)]
+    trials = trials.assign(**{f"parts_{name}": values for name, values in groups.items()})
+    best = rank_cells(trials, score).iloc[0]
+    assert best["error"] > 0.02
+    assert best["low"] < 0.95
+
+
+def test_a_cell_that_diverges_where_seeds_cannot_differ_is_not_the_best():
+    rows = [(0, 0.1, "ok", 1.0)] * 2 + [(1, 0.2, "ok", 2.0)] * 2 + [(2, 0.3, "diverged", 0.0)] * 2
+    cells = rank_cells(frame(rows).assign(seed=[0, 1] * 3), "val_loss")
+    assert cells["p"].iloc[2] == 0.0
+    assert not cells["tied"].iloc[2]

@@ -23,7 +23,14 @@ from scipy.stats import (
 from vsweep.analysis.errors import errors, fixed_cells, interval
 from vsweep.analysis.ranking import best_cell, rank_cells
 from vsweep.analysis.significance import Results, compare, describe_lead, p_of_smallest, values_by_seed
-from vsweep.analysis.variances import Examples, correlations, interactions, moderate, seed_variances
+from vsweep.analysis.variances import (
+    Examples,
+    correlations,
+    example_variances,
+    interactions,
+    moderate,
+    seed_variances,
+)
 from vsweep.metrics import axes_of, final_values
 
 NAN, INF = np.nan, np.inf
@@ -307,6 +314,20 @@ def test_the_differences_of_a_cell_to_others_that_are_as_lucky_have_half_of_thei
     variance[rivals, rivals] = 0.0
     examples = Examples(variance, np.full((6, 4), 9.0), np.zeros((6, 4)), groups)
     np.testing.assert_allclose(correlations(np.full(6, of_seeds), rivals, examples), 0.5)
+
+
+def test_no_variance_over_examples_is_below_the_pairs_own():
+    """One cell is unlike the others, on examples of its own."""
+    rng = np.random.default_rng(0)
+    groups = 0.01 * rng.standard_normal((40, 1, 20))
+    groups[3] *= 100.0
+    parts = np.repeat(groups, 4, axis=1)
+    rivals, ahead = np.array([0, 5]), np.zeros((40, 2))
+    found = example_variances(parts, rivals, ahead, np.arange(40), 0.0)
+    own = 19 * (groups[rivals, 0][None] - groups[:, 0][:, None]).var(axis=2)
+    assert (found.variance >= own * (1.0 - 1e-12)).all()
+    others = np.arange(40) != 3
+    assert np.median(found.variance[others, 1]) < 0.1 * found.variance[3, 1]
 
 
 def test_one_example_in_each_group_is_not_sure():

@@ -73,3 +73,9 @@ def test_the_share_of_the_test_leaves_equal_folds(rows, folds):
     parts = places(labelled([rows - 9, 9]), folds, test_fraction="auto")
     assert len({(len(train), len(val)) for train, val, _ in parts}) == 1
     assert abs(len(parts[0][2]) - rows / 10) <= max(folds / 2 + 1, rows / 10)
+
+
+@pytest.mark.parametrize("rows", range(10, 30))
+def test_equal_folds_leave_a_test_part(rows):
+    for _, _, test in places(labelled([rows - 5, 5]), 5, test_fraction="auto"):
+        assert len(test) > 0

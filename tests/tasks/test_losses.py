@@ -11,6 +11,7 @@ from vsweep.tasks.losses import (
     default_loss,
     gradient_in_one_pass,
     in_one_pass,
+    join_sums,
     own_loss,
     softmax_cross_entropy,
 )
@@ -173,3 +174,12 @@ def test_an_output_that_is_no_number_is_no_loss_in_one_pass(bad):
     losses = np.asarray(in_one_pass(outputs, targets)[0])
     assert not np.isfinite(losses[:3]).any()
     np.testing.assert_allclose(losses[3:], np.log(3.0), rtol=1e-6)
+
+
+def test_starting_values_that_are_joined_with_one_another_change_nothing():
+    """A GPU or a TPU pads a reduction with them."""
+    start = tuple(jnp.asarray(value, jnp.float32) for value in (-np.inf, 0.0, 0.0))
+    np.testing.assert_array_equal(join_sums(start, start), start)
+    some = tuple(jnp.asarray(value, jnp.float32) for value in (-3.0, 2.5, 7.0))
+    for joined in (join_sums(start, some), join_sums(some, start)):
+        np.testing.assert_array_equal(joined, some)

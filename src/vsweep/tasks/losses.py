@@ -67,6 +67,16 @@ def _gradient_in_passes(outputs: Array, targets: Array, *sums_and_g: Array) -> A
     return jax.vjp(lambda outputs: _losses_in_passes(outputs, targets), outputs)[1](g)[0]
 
 
+def join_sums(some: tuple[Array, ...], others: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Join what `in_one_pass` knows of some classes and of others: the largest output and both sums."""
+    largest = jnp.maximum(some[0], others[0])
+    # Devices join starting values with one another, and the difference of their infinities is no number.
+    one, other = (
+        part[1] * jnp.where(part[1] > 0, jnp.exp(part[0] - largest), 0.0) for part in (some, others)
+    )
+    return largest, one + other, some[2] + others[2]
+
+
 def in_one_pass(outputs: Array, targets: Array) -> tuple[Array, Array, Array, Array]:
     """Compute `softmax_cross_entropy` and its sums over classes in one pass (an online softmax).
 
@@ -76,17 +86,8 @@ def in_one_pass(outputs: Array, targets: Array) -> tuple[Array, Array, Array, Ar
     """
     wrong = _is_wrong(outputs, targets)
     zero, lowest = jnp.zeros((), outputs.dtype), jnp.asarray(-jnp.inf, outputs.dtype)
-
-    def join(some: tuple[Array, ...], others: tuple[Array, ...]) -> tuple[Array, ...]:
-        largest = jnp.maximum(some[0], others[0])
-        # Before the first class, the difference of infinities is no number.
-        one, other = (
-            part[1] * jnp.where(part[1] > 0, jnp.exp(part[0] - largest), 0.0) for part in (some, others)
-        )
-        return largest, one + other, some[2] + others[2]
-
     terms = outputs, jnp.where(wrong, 1.0, jnp.zeros_like(outputs)), jnp.where(wrong, 0.0, outputs)
-    largest, scaled_sum, own = lax.reduce(terms, (lowest, zero, zero), join, (0,))
+    largest, scaled_sum, own = lax.reduce(terms, (lowest, zero, zero), join_sums, (0,))
     top = largest - own
     return top + jnp.log1p(scaled_sum + jnp.expm1(-top)), largest, scaled_sum, own
 
