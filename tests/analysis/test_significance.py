@@ -394,6 +394,18 @@ def test_more_seeds_leave_the_error_over_examples():
     assert np.isnan(compare(results).more_seeds[1])
 
 
+@pytest.mark.parametrize(("lead", "more"), [(0.6, 11.0), (0.5, NAN)])
+def test_more_splits_leave_the_error_of_what_all_splits_share(lead, more):
+    """A fifth of one split's variance remains, however many splits there are."""
+    results, seed, _, _ = lucky_and_fixed(lead)
+    one = 6 * seed
+    left = (lead**2 - (1 / 6 + 0.2) * one) / norm.isf(0.035) ** 2 - 0.2 * one
+    assert np.isnan(more) if left <= 0.0 else np.ceil(one / left) - 6 == more
+    compared = compare(results._replace(parts=None, overlap=1.0 + 6 * 0.2))
+    assert compared.p[1] > 0.05
+    np.testing.assert_equal(compared.more_seeds[1], more)
+
+
 def test_the_variance_of_a_mean_over_splits_is_larger_by_their_overlap():
     results, seed, _, _ = lucky_and_fixed(2.0)
     expected = t.sf(2.0 / np.sqrt(3.0 * seed), 5) / 0.7

@@ -182,9 +182,9 @@ def test_what_would_lose_trials_is_refused(finished, words, count):
     made, directory = finished, finished.directory
     before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
     takes = (
-        "it takes the same sweep, or one with more seeds, splits, values or steps; give another dir, or"
-        f" continue with the sweep that it holds: vsweep resume {directory}, followed by the overrides"
-        " that change"
+        "it takes the same sweep, or one with more seeds, splits, values or steps, and never with fewer;"
+        f" give another dir, or add to the sweep that it holds: vsweep resume {directory}, followed by the"
+        " overrides that add to it"
     )
     with pytest.raises(ConfigError) as refused:
         sweep(*words, f"dir='{directory}'")

@@ -24,6 +24,7 @@ from vsweep.engine.tuning.timings import TimingCache
 from vsweep.errors import ConfigError
 from vsweep.metrics import axes_of, followers_of, replicates
 from vsweep.tasks.data.splits import split
+from vsweep.trackers.check_tables import print_verification
 from vsweep.trackers.wandb.runs import Runs
 
 QUIET = ["tracker=none", "verify=false"]
@@ -329,8 +330,16 @@ def test_errors_and_tests_name_the_splits(held_out, folded):
     assert " (± over 4 folds, not over examples); these examples had no part in choosing it" in text
 
 
-def test_checks_train_on_every_split(tmp_path, folded):
-    assert vsweep.verify(folded.directory, k=16, quiet=True)["wrong"] == []
+def test_checks_train_on_every_split(tmp_path, folded, capsys):
+    verified = vsweep.verify(folded.directory, k=16, quiet=True)
+    assert verified["wrong"] == []
+    retrained = pd.DataFrame(verified["trials"]).sort_values("trial", ignore_index=True)
+    columns = ["trial", "cell", "split", "seed"]
+    pd.testing.assert_frame_equal(retrained[columns], folded.trials[columns], check_dtype=False)
+    print_verification(verified)
+    shown = [line.split() for line in capsys.readouterr().err.splitlines()]
+    assert ["trial", "split", "seed"] in [row[:3] for row in shown]
+    assert ["13", "2", "1"] in [row[:3] for row in shown]
     confirmed = vsweep.confirm(folded.directory, top=1, seeds=2, quiet=True)
     (folder,) = (folded.directory / "confirm").iterdir()
     trials = vsweep.load(folder).trials

@@ -274,11 +274,17 @@ def _p_of_equal_divergence(results: Results) -> float:
 
 
 class _Lead(NamedTuple):
-    """The lead of the first cell over each: its mean, and its variances of one seed and over examples."""
+    """The lead of the first cell over each.
+
+    Attributes:
+        mean: Float64 `(cells,)`, the difference of both means.
+        seed: Float64 `(cells,)`, the variance of the difference with one seed, or one split.
+        remains: Float64 `(cells,)`, the variance that more seeds, or splits, leave.
+    """
 
     mean: np.ndarray
     seed: np.ndarray
-    examples: np.ndarray
+    remains: np.ndarray
 
 
 def _against_first(results: Results, means: np.ndarray, variances: np.ndarray, order: np.ndarray) -> _Lead:
@@ -288,8 +294,10 @@ def _against_first(results: Results, means: np.ndarray, variances: np.ndarray, o
     # The variance over seeds includes the interaction, which vanishes with more seeds.
     remains = np.nan_to_num(np.maximum(examples.variance - examples.both, 0.0))
     counts = np.isfinite(results.values).sum(axis=1)
-    seed = variances[0] * counts / max(counts[0], 1) + variances
-    return _Lead(ahead[:, 0], seed, remains[:, 0])
+    seed = (variances[0] * counts / max(counts[0], 1) + variances) / results.overlap
+    # Splits share training examples, however many there are.
+    shared = seed * (results.overlap - 1.0) / results.values.shape[1]
+    return _Lead(ahead[:, 0], seed, remains[:, 0] + shared)
 
 
 def _more_seeds(lead: _Lead, counts: np.ndarray) -> np.ndarray:
@@ -298,9 +306,9 @@ def _more_seeds(lead: _Lead, counts: np.ndarray) -> np.ndarray:
     The difference of two means is larger than the true one on average, by its own variance in the square.
     """
     seeds = np.maximum(counts, 1)
-    true = np.sqrt(np.maximum(lead.mean**2 - lead.seed / seeds - lead.examples, 0.0))
+    true = np.sqrt(np.maximum(lead.mean**2 - lead.seed / seeds - lead.remains, 0.0))
     critical = -ndtri(ALPHA * max(_shares(len(counts))[:2]) / (len(counts) - 1))
-    left = (true / critical) ** 2 - lead.examples
+    left = (true / critical) ** 2 - lead.remains
     helps = (left > 0.0) & (lead.mean > 0.0) & (lead.seed > 0.0)
     needed = np.divide(lead.seed, left, out=np.full(len(left), np.nan), where=helps)
     more = np.maximum(np.ceil(needed) - counts, 1.0)

@@ -86,9 +86,9 @@ def extend(
         raise ConfigError(
             "dir",
             f"{str(files.root)!r} holds {len(unknown):,} trials that are not in this sweep",
-            "it takes the same sweep, or one with more seeds, splits, values or steps; give another dir, or"
-            " continue with the sweep that it holds:"
-            f" vsweep resume {shlex.quote(str(files.root))}, followed by the overrides that change",
+            "it takes the same sweep, or one with more seeds, splits, values or steps, and never with fewer;"
+            " give another dir, or add to the sweep that it holds:"
+            f" vsweep resume {shlex.quote(str(files.root))}, followed by the overrides that add to it",
         )
     files.clear(NEW_FILES)
     new = files.nested(NEW_FILES, make=True)

@@ -18,12 +18,14 @@ _ROUGH = 1e-4
 def print_verification(record: Mapping[str, Any]) -> None:
     """Print a table of the retrained trials and a summary; record: the content of `verify.json`."""
     rows = []
+    replicates = ["split"] if any("split" in trial for trial in record["trials"]) else []
     for trial in record["trials"]:
         verdicts = [*(["wrong"] if trial["wrong"] else []), *trial["changed"]]
         verdict = ", ".join(verdicts) or ("chaotic" if trial["chaotic"] else "the same")
         difference, twin = f"{trial['difference']:.1e}", f"{trial['twin']:.1e}"
-        rows.append((trial["trial"], trial["seed"], trial["why"], difference, trial["metric"], twin, verdict))
-    names = ("trial", "seed", "why", "difference", "metric", "twin", "verdict")
+        place = trial["trial"], *(trial[name] for name in replicates), trial["seed"]
+        rows.append((*place, trial["why"], difference, trial["metric"], twin, verdict))
+    names = ("trial", *replicates, "seed", "why", "difference", "metric", "twin", "verdict")
     console = stderr_console()
     print_table(console, names, rows, left=("why", "metric", "verdict"))
     print_line(console, describe_verification(record))

@@ -141,7 +141,7 @@ def verify(
             {
                 "trial": trial,
                 "cell": int(table.loc[trial, "cell"]),
-                "seed": int(table.loc[trial, "seed"]),
+                **{name: int(table.loc[trial, name]) for name in ("split", "seed") if name in table},
                 "why": reason,
                 "difference": off,
                 "metric": where,
