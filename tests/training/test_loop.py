@@ -1,6 +1,7 @@
 """Records, minibatches, metrics, divergence and dtypes against descents written out in NumPy."""
 
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -19,8 +20,10 @@ from core_helpers import (
     trial_of,
 )
 
-from vsweep.tasks.task import Examples, Task
+from vsweep.tasks.task import Data, Examples, Task
+from vsweep.training import loop
 from vsweep.training.loop import TrainingLength, recorded_steps
+from vsweep.training.vectorize import precision_context, train_one
 
 ROWS, LR, DECAY = 10, 0.2, 0.05
 
@@ -60,6 +63,36 @@ def _assert_metrics(curve, length, path, train, val, loss, activation, rtol):
 )
 def test_recorded_steps(steps, every, want):
     assert recorded_steps(TrainingLength(steps, every, None)).tolist() == want
+
+
+@pytest.mark.parametrize("batch_size", [None, 4])
+@pytest.mark.parametrize(("steps", "every"), [(12, 4), (12, 5), (3, 9), (4, 1), (1, 1)])
+def test_a_training_without_branches_is_the_same(steps, every, batch_size):
+    """A GPU and a TPU train so. A rate of 300 diverges."""
+    train, val = examples("softmax_cross_entropy"), examples("softmax_cross_entropy", rows=9, seed=1)
+    static = make_static(steps=steps, record_every=every, batch_size=batch_size, dtype="float64")
+    hparams = make_hparams(static, lr=[0.2, 300.0], diverge_above=3.0)
+    found = []
+    for branches in (True, False):
+        with precision_context(static):
+            data = jax.tree.map(jnp.asarray, Data(train, val))
+            one = partial(train_one, static, data=data, branches=branches)
+            found.append(jax.device_get(jax.jit(jax.vmap(one))(hparams)))
+    assert steps < 12 or found[0].diverged_at[1] > 0 > found[0].diverged_at[0]
+    assert found[0].metrics["train_loss"].shape == (2, len(recorded_steps(static.length)))
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-12), *found)
+
+
+def test_the_norm_of_a_devices_single_sum_is_that_of_all_leaves():
+    rng = np.random.default_rng(0)
+    tree = {"w": rng.standard_normal((4, 3)), "b": rng.standard_normal(4), "c": np.float64(2.0)}
+    flat = np.concatenate([tree["b"], [2.0], tree["w"].ravel()])
+    for norm in (loop._norm, loop._norm_by_leaf):
+        found, finite = norm(jax.tree.map(jnp.float32, tree))
+        np.testing.assert_allclose(found, np.linalg.norm(flat), rtol=1e-6)
+        assert finite
+        for value in (np.nan, np.inf):
+            assert not norm(jax.tree.map(jnp.float32, tree | {"c": value}))[1]
 
 
 @pytest.mark.parametrize("batch_size", [None, 4])

@@ -1,6 +1,6 @@
 """Train one trial, from its first weights to its curve."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ import numpy as np
 import optax
 from jax import Array, lax, random
 
+from vsweep.tasks.layers import on_cpu
 from vsweep.tasks.leave_out import count_groups
 from vsweep.tasks.models import Params
 from vsweep.tasks.task import Data, Draw, Examples, MakeTask, Metrics, Task
@@ -129,15 +130,30 @@ class Trial(NamedTuple):
     draw: Draw | None = None
 
 
-def train(trial: Trial, twin: Array) -> TrialResult:
+def train(trial: Trial, twin: Array, *, branches: bool = True) -> TrialResult:
     """Train a trial from its first weights to its last record.
 
     Args:
         trial: The parts of the trial.
         twin: Bool scalar, see `start`.
+        branches: Whether one loop over all records branches to the updates that follow a record. Otherwise
+            records with as many updates have a loop of their own, so that the host of a GPU need not read the
+            index of a branch at each record, and the program is larger.
     """
     state = start(trial, twin)
-    return advance(trial, state, jnp.asarray(loop_of_record(trial.length)))._replace(state=None)
+    if branches:
+        return advance(trial, state, jnp.asarray(loop_of_record(trial.length)))._replace(state=None)
+    record, update = _record_and_update(trial)
+
+    def stretch(updates: int, state: TrainState, _: None) -> tuple[TrainState, Array]:
+        state, row, grads = record(state)
+        return update(updates, state, grads), row
+
+    rows = []
+    for updates, times in _equal_stretches(trial.length):
+        state, records = lax.scan(partial(stretch, updates), state, length=times)
+        rows.append(records)
+    return _conclude(trial, state, record.columns(jnp.concatenate(rows)))._replace(state=None)
 
 
 def start(trial: Trial, twin: Array) -> TrainState:
@@ -179,9 +195,48 @@ def advance(trial: Trial, state: TrainState, loop_index: Array) -> TrialResult:
         loop_index: Int32 `(records,)`, a slice of `loop_of_record` from that record on; zeros that pad it
             record the last state again.
     """
+    record, update = _record_and_update(trial)
+    # The length of each loop is static: a GPU would copy a traced count to the host at every step.
+    loops = [partial(update, int(updates)) for updates in np.unique(_updates(trial.length))]
+
+    def stretch(state: TrainState, index: Array) -> tuple[TrainState, Array]:
+        state, row, grads = record(state)
+        return lax.switch(index, loops, state, grads), row
+
+    state, records = lax.scan(stretch, state, loop_index)
+    return _conclude(trial, state, record.columns(records))
+
+
+def _equal_stretches(length: TrainingLength) -> list[tuple[int, int]]:
+    """Return the numbers of updates that follow the records, and of records in turn with as many."""
+    updates = _updates(length)
+    first = np.flatnonzero(np.diff(updates, prepend=-1))
+    times = np.diff(first, append=len(updates))
+    return list(zip(updates[first].tolist(), times.tolist(), strict=True))
+
+
+class _Recorder:
+    """A function that records a state in a row of metrics, which one kernel of a GPU writes."""
+
+    def __init__(self, task: Task, data: Data, diverge_above: Array) -> None:
+        self._task, self._data, self._diverge_above = task, data, diverge_above
+        self._names: list[str] = []
+
+    def __call__(self, state: TrainState) -> tuple[TrainState, Array, Any]:
+        """Return the state, its metrics `(metrics,)`, and the gradient of the training loss."""
+        state, metrics, grads = _record(self._task, self._data, self._diverge_above, state)
+        self._names = list(metrics)
+        return state, jnp.stack([value.astype(state.limit.dtype) for value in metrics.values()]), grads
+
+    def columns(self, rows: Array) -> Metrics:
+        """Return the metrics of rows `(records, metrics)` by name, each `(records,)`."""
+        return {name: rows[:, place] for place, name in enumerate(self._names)}
+
+
+def _record_and_update(trial: Trial) -> tuple[_Recorder, Callable[..., TrainState]]:
+    """Return a function that records a state, and one that makes the updates after the record."""
     task, optimizer, data, length, diverge_above, key, draw = trial
     update = partial(_update, optimizer)
-    observe = partial(_record, task, data, diverge_above)
     order_key = random.fold_in(key, 1)
 
     def step(_: int, state: TrainState) -> TrainState:
@@ -200,14 +255,12 @@ def advance(trial: Trial, state: TrainState, loop_index: Array) -> TrialResult:
             state, updates = update(state, grads), updates - 1
         return lax.fori_loop(0, updates, step, state) if updates else state
 
-    # The length of each loop is static: a GPU would copy a traced count to the host at every step.
-    loops = [partial(update_from_record, int(updates)) for updates in np.unique(_updates(length))]
+    return _Recorder(task, data, diverge_above), update_from_record
 
-    def record_and_update(state: TrainState, index: Array) -> tuple[TrainState, Metrics]:
-        state, metrics, grads = observe(state)
-        return lax.switch(index, loops, state, grads), metrics
 
-    state, metrics = lax.scan(record_and_update, state, loop_index)
+def _conclude(trial: Trial, state: TrainState, metrics: Metrics) -> TrialResult:
+    """Return the result of a trial whose last record and state these are."""
+    task, data = trial.task, trial.data
     final = _named("test", *task.loss(state.params, data.test)) if data.test is not None else {}
     for part in scored_parts(data._asdict()):
         scores = task.scores(state.params, getattr(data, part))
@@ -272,9 +325,8 @@ def _record(
     metrics = _named("train", loss, more)
     if data.val is not None:
         metrics |= _named("val", *task.loss(state.params, data.val))
-    metrics["grad_norm"] = optax.tree.norm(grads)
-    metrics["param_norm"] = optax.tree.norm(state.params)
-    finite = _finite(state.params)
+    metrics["grad_norm"], _ = on_cpu(_norm_by_leaf, _norm, grads)
+    metrics["param_norm"], finite = on_cpu(_norm_by_leaf, _norm, state.params)
     metrics = _known(metrics, finite)
     metrics |= {_of_parameter(name): value for name, value in task.path(state.params).items()}
     first = diverge_above * jnp.maximum(jnp.abs(loss), task.unit)
@@ -282,6 +334,17 @@ def _record(
     # Weights that are not finite may give a finite loss, and no metric of theirs means anything.
     observed = jnp.where(finite, loss, jnp.nan)
     return _flag_divergence(state._replace(limit=limit), observed), metrics, grads
+
+
+def _norm_by_leaf(tree: Any) -> tuple[Array, Array]:
+    """Return the norm of the numbers in a tree of arrays, and whether all are finite, a bool scalar."""
+    return optax.tree.norm(tree), _finite(tree)
+
+
+def _norm(tree: Any) -> tuple[Array, Array]:
+    """Compute what `_norm_by_leaf` does by one sum, for which a GPU needs one kernel."""
+    numbers = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(tree)])
+    return jnp.linalg.norm(numbers), _finite(numbers)
 
 
 def _finite(params: Params) -> Array:

@@ -90,9 +90,9 @@ def _trial(static: Static, hparams: HParams, data: Data) -> Trial:
     return Trial(task, optimizer, data, static.length, hparams.diverge_above, key, static.task.draw)
 
 
-def train_one(static: Static, hparams: HParams, data: Data) -> TrialResult:
-    """Train one trial whole; the leaves of `hparams` have no trial axis."""
-    return loop.train(_trial(static, hparams, data), hparams.twin)
+def train_one(static: Static, hparams: HParams, data: Data, *, branches: bool = True) -> TrialResult:
+    """Train one trial whole, see `loop.train`; the leaves of `hparams` have no trial axis."""
+    return loop.train(_trial(static, hparams, data), hparams.twin, branches=branches)
 
 
 def start_one(static: Static, hparams: HParams, data: Data) -> TrainState:
@@ -127,12 +127,16 @@ def lower_block(
         only_start: Return the first state of each trial, and train none.
         platforms: The platforms to lower for, of `cpu`, `cuda`, `tpu`; empty for that of the mesh.
     """
+    # The branches of a CPU cost nothing, and its compiler takes longer for the larger program.
+    branches = set(platforms or (mesh.devices.flat[0].platform,)) == {"cpu"}
 
     def block(hparams: HParams, data: Data, *segment: Any) -> Any:
         def one(trial: Any) -> Any:
             if segment:
                 return loop.advance(_trial(static, trial[0], data), trial[1], segment[1])
-            return (start_one if only_start else train_one)(static, trial, data)
+            if only_start:
+                return start_one(static, trial, data)
+            return train_one(static, trial, data, branches=branches)
 
         trials = (hparams, segment[0]) if segment else hparams
         return lax.map(one, trials, batch_size=vmap_size if vmap_size > 1 else None)
