@@ -73,8 +73,10 @@ def test_the_recipes_work_as_they_are_written(tmp_path):
     (conf / "loss" / "log_cosh.yaml").write_text("name: log_cosh\n")
     moons = (conf / "data" / "moons.yaml").read_text().replace("name: moons", "name: rings")
     (conf / "data" / "rings.yaml").write_text(moons)
-    edit(package / OPTIMIZERS, "def adam(lr: Rate, *, b1: Array, b2: Array, eps: Array)", ADAM)
-    edit(package / OPTIMIZERS, "optax.adam(lr, b1, b2, eps)", "optax.adam(lr, b1, b2, eps, eps_root)")
+    edit(package / OPTIMIZERS, "def adam(*, b1: Array, b2: Array, eps: Array)", ADAM)
+    edit(
+        package / OPTIMIZERS, "optax.scale_by_adam(b1, b2, eps)", "optax.scale_by_adam(b1, b2, eps, eps_root)"
+    )
     edit(package / SCHEMA, '    "optimizer.eps": POSITIVE,', f'{ENTRY}    "optimizer.eps": POSITIVE,')
     with (conf / "optimizer" / "adam.yaml").open("a") as adam:
         adam.write("eps_root: 0.0\n")
@@ -88,5 +90,5 @@ def test_the_recipes_work_as_they_are_written(tmp_path):
     assert ran.returncode == 0, ran.stderr
 
 
-ADAM = "def adam(lr: Rate, *, b1: Array, b2: Array, eps: Array, eps_root: Array)"
+ADAM = "def adam(*, b1: Array, b2: Array, eps: Array, eps_root: Array)"
 ENTRY = '    "optimizer.eps_root": NOT_NEGATIVE,\n'

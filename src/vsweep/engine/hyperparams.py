@@ -74,6 +74,9 @@ def bind(grid: Grid, inputs: Inputs, rows: np.ndarray) -> tuple[Static, HParams]
     task = config.model.make_task(
         one_trial, TaskInputs(inputs.loss, static_loss, config.dtype, *sizes, inputs.draw, config.metric)
     )
+    if "weight_decay" in optimizer and not optimizer["weight_decay"].any():
+        # A program without decay has less to do at each step.
+        del optimizer["weight_decay"]
     hparams = HParams(
         seed=grid.trials()[2][rows].astype(np.uint32),
         twin=np.zeros(len(rows), bool),

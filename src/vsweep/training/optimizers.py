@@ -1,8 +1,8 @@
 """Optimizers from optax, to which the learning-rate schedule is applied, with every number traced.
 
-A learning rate `lr` is a function of the count of updates, an int32 scalar. Keyword-only parameters are the
-config fields, floating scalars. Weight decay applies to weights only (arrays of two dimensions or more), not
-to biases.
+A direction is an optimizer without its learning rate. Keyword-only parameters are the config fields, floating
+scalars. Weight decay applies to weights only (arrays of two dimensions or more), not to biases; None is no
+decay, and takes no time.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
+from vsweep.tasks.task import fields
 from vsweep.training.schedules import SCHEDULES
 
-Rate = Callable[[Array], Array]
 Optimizer: TypeAlias = optax.GradientTransformation
 
 
@@ -23,44 +23,44 @@ def _weights(params: Any) -> Any:
     return jax.tree.map(lambda p: p.ndim > 1, params)
 
 
-def _penalized(optimizer: Optimizer, weight_decay: Array) -> Optimizer:
-    """Add `weight_decay / 2` times the weights' sum of squares to the loss of an optimizer."""
-    return optax.chain(optax.add_decayed_weights(weight_decay, _weights), optimizer)
+def _decayed(weight_decay: Array | None) -> Optimizer:
+    """Add `weight_decay` times the weights; to a gradient, that of half of their squares in the loss."""
+    return optax.identity() if weight_decay is None else optax.add_decayed_weights(weight_decay, _weights)
 
 
-def sgd(lr: Rate, *, weight_decay: Array) -> Optimizer:
-    """Return gradient descent."""
-    return _penalized(optax.sgd(lr), weight_decay)
+def sgd(*, weight_decay: Array | None) -> Optimizer:
+    """Return the direction of gradient descent."""
+    return _decayed(weight_decay)
 
 
-def momentum(lr: Rate, *, momentum: Array, weight_decay: Array) -> Optimizer:
-    """Return gradient descent with heavy-ball momentum (Polyak 1964)."""
-    return _penalized(optax.sgd(lr, momentum), weight_decay)
+def momentum(*, momentum: Array, weight_decay: Array | None) -> Optimizer:
+    """Return the direction of gradient descent with heavy-ball momentum (Polyak 1964)."""
+    return optax.chain(_decayed(weight_decay), optax.trace(momentum))
 
 
-def nesterov(lr: Rate, *, momentum: Array, weight_decay: Array) -> Optimizer:
-    """Return gradient descent with Nesterov's momentum, in the form of Sutskever et al. 2013."""
-    return _penalized(optax.sgd(lr, momentum, nesterov=True), weight_decay)
+def nesterov(*, momentum: Array, weight_decay: Array | None) -> Optimizer:
+    """Return the direction of descent with Nesterov's momentum, in the form of Sutskever et al. 2013."""
+    return optax.chain(_decayed(weight_decay), optax.trace(momentum, nesterov=True))
 
 
-def adam(lr: Rate, *, b1: Array, b2: Array, eps: Array) -> Optimizer:
-    """Return Adam (Kingma and Ba 2015, arXiv:1412.6980)."""
-    return optax.adam(lr, b1, b2, eps)
+def adam(*, b1: Array, b2: Array, eps: Array) -> Optimizer:
+    """Return the direction of Adam (Kingma and Ba 2015, arXiv:1412.6980)."""
+    return optax.scale_by_adam(b1, b2, eps)
 
 
-def adamw(lr: Rate, *, b1: Array, b2: Array, eps: Array, weight_decay: Array) -> Optimizer:
-    """Return Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv:1711.05101)."""
-    return optax.adamw(lr, b1, b2, eps, weight_decay=weight_decay, mask=_weights)
+def adamw(*, b1: Array, b2: Array, eps: Array, weight_decay: Array | None) -> Optimizer:
+    """Return Adam's direction with decoupled weight decay (Loshchilov and Hutter 2019, arXiv:1711.05101)."""
+    return optax.chain(optax.scale_by_adam(b1, b2, eps), _decayed(weight_decay))
 
 
-def rmsprop(lr: Rate, *, decay: Array, eps: Array) -> Optimizer:
-    """Return RMSProp (Hinton 2012), with eps inside the root, as in optax."""
-    return optax.rmsprop(lr, decay, eps)
+def rmsprop(*, decay: Array, eps: Array) -> Optimizer:
+    """Return the direction of RMSProp (Hinton 2012), with eps inside the root, as in optax."""
+    return optax.scale_by_rms(decay, eps)
 
 
-def lion(lr: Rate, *, b1: Array, b2: Array, weight_decay: Array) -> Optimizer:
-    """Return Lion (Chen et al. 2023, arXiv:2302.06675)."""
-    return optax.lion(lr, b1, b2, weight_decay=weight_decay, mask=_weights)
+def lion(*, b1: Array, b2: Array, weight_decay: Array | None) -> Optimizer:
+    """Return the direction of Lion (Chen et al. 2023, arXiv:2302.06675)."""
+    return optax.chain(optax.scale_by_lion(b1, b2), _decayed(weight_decay))
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
@@ -81,14 +81,18 @@ def make_optimizer(
         optimizer: The name of the optimizer in `OPTIMIZERS`.
         schedule: The name of the schedule in `SCHEDULES`.
         steps: The number of steps of the training.
-        optimizer_fields: Floating scalars by name, traced; `lr` is the learning rate.
+        optimizer_fields: Floating scalars by name, traced; `lr` is the learning rate. Without `weight_decay`
+            there is none.
         schedule_fields: Floating scalars by name, traced.
     """
-    numbers = dict(optimizer_fields)
-    lr = numbers.pop("lr")
+    direction = OPTIMIZERS[optimizer]
+    # A compiler fuses an update with the product that computes a gradient if the sign is no part of it.
+    minus_lr = -optimizer_fields["lr"]
 
-    def rate(count: Array) -> Array:
-        step, last = count.astype(lr.dtype), jnp.asarray(steps, lr.dtype)
-        return lr * SCHEDULES[schedule](step, last, **schedule_fields)
+    def step_size(count: Array) -> Array:
+        step, last = count.astype(minus_lr.dtype), jnp.asarray(steps, minus_lr.dtype)
+        return minus_lr * SCHEDULES[schedule](step, last, **schedule_fields)
 
-    return OPTIMIZERS[optimizer](rate, **numbers)
+    given = {"weight_decay": None, **optimizer_fields}
+    numbers = {name: given[name] for name in fields(direction)}
+    return optax.chain(direction(**numbers), optax.scale_by_schedule(step_size))
