@@ -132,6 +132,21 @@ def test_a_small_model_is_one_kernel_on_a_cpu_that_was_told_so(hardware, single_
     assert program.shape.single_kernel is single_kernel
 
 
+@pytest.mark.parametrize(
+    ("kind", "megabytes"), [("TPU v5 lite", 128), ("TPU v6 lite", 128), ("TPU v4", 128), ("TPU v5", 64)]
+)
+def test_trials_side_by_side_fit_in_the_fast_memory_of_a_tpu(kind, megabytes):
+    """The activations of a step take most of it. Other devices have none to fit in."""
+    words = "data=spirals", "model=mlp", "model.width=32", "seeds=4096"
+    (program,) = plan(*words, hardware=Hardware("tpu", 1, kind)).programs
+    examples = program.inputs.split.x[0].shape[1]
+    activations = 2 * 4 * examples * (32 + program.inputs.n_outputs)
+    used = program.arrangement.vmap_size * activations / (megabytes * 2**20)
+    assert 0.5 < used < 0.85
+    for other in (Hardware("tpu", 1, "TPU v2"), Hardware("gpu", 1, "NVIDIA H100")):
+        assert plan(*words, hardware=other).programs[0].arrangement.vmap_size == 4096
+
+
 def test_a_record_keeps_the_keys_that_older_directories_have():
     made = plan("data=digits", "grid.model.width=[4,512]")
     record = as_record(made)["programs"][0]
