@@ -44,8 +44,10 @@ CASES = [
 CONTENDERS = ("vsweep", "vmap", "highest", "loop", "spread")
 
 
-def program_of(case: tuple[str, str, int], trials: int, steps: int, devices: int) -> Program:
-    """Return a program of learning rates × seeds, trained on the full batch."""
+def program_of(
+    case: tuple[str, str, int], trials: int, steps: int, hardware: Hardware | None = None
+) -> Program:
+    """Return a program of learning rates × seeds, trained on the full batch, on this machine or another."""
     data, model, width = case
     fields: dict[str, Any] = {"init": "lecun_normal", "init_scale": 1.0, "bias_init": "zeros"}
     if model == "mlp":
@@ -77,8 +79,8 @@ def program_of(case: tuple[str, str, int], trials: int, steps: int, devices: int
     }
     grid = expand([Axis("optimizer.lr", (0.03, 0.1, 0.3, 1.0))], range(-(-trials // 4)))
     spec = SimpleNamespace(grid=grid, variants={(): check_config(raw, {})}, group_axes=())
-    platform = jax.local_devices()[0].platform
-    return make_plan(spec, Hardware(platform, devices)).programs[0]
+    here = Hardware(jax.local_devices()[0].platform, jax.local_device_count())
+    return make_plan(spec, hardware or here).programs[0]
 
 
 def vsweep(program: Program) -> Callable[[], Any]:
@@ -203,7 +205,7 @@ def work(contender: str, trials: int, steps: int) -> None:
         case = int(line)
         answer = {}
         if case not in ready:
-            program = program_of(CASES[case], trials, steps, jax.local_device_count())
+            program = program_of(CASES[case], trials, steps)
             start = time.perf_counter()
             ready[case] = make(program)
             answer["compile"] = time.perf_counter() - start

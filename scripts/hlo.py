@@ -172,6 +172,11 @@ def step_of(module: Module) -> Step:
     return _turn(module, _heaviest(module, _called(_heaviest(module, module.entry), "body")))
 
 
+def record_of(module: Module) -> Step:
+    """Return a record: an iteration of the heaviest loop of the program, without the loops inside it."""
+    return _turn(module, _heaviest(module, module.entry), loops=False)
+
+
 def _heaviest(module: Module, computation: str) -> Instruction:
     loops = list(_loops(module, computation))
     if not loops:
@@ -189,16 +194,18 @@ def _loops(module: Module, computation: str) -> Iterator[Instruction]:
                 yield from _loops(module, name)
 
 
-def _steps(module: Module, computation: str) -> Step:
-    """Return the kernels and waits of a computation."""
+def _steps(module: Module, computation: str, *, loops: bool = True) -> Step:
+    """Return the kernels and waits of a computation, with those of its loops or without."""
     kernels: list[Kernel] = []
     waits = 0
     within = module.computations[computation]
     for instruction in within.values():
+        if instruction.opcode == "while" and not loops:
+            continue
         if instruction.opcode == "while":
             turn, times = _turn(module, instruction), _turns(instruction) or 1
         elif instruction.opcode in ("call", "conditional", "async-start"):
-            parts = [_steps(module, name) for name in _branches(instruction)]
+            parts = [_steps(module, name, loops=loops) for name in _branches(instruction)]
             turn, times = max(parts, key=lambda part: (part.launches, part.bytes)), 1
             waits += instruction.opcode == "conditional"
         else:
@@ -210,9 +217,9 @@ def _steps(module: Module, computation: str) -> Step:
     return Step(tuple(kernels), waits)
 
 
-def _turn(module: Module, loop: Instruction) -> Step:
+def _turn(module: Module, loop: Instruction, *, loops: bool = True) -> Step:
     """Return one iteration of a loop; it computes the condition only if the loop's length is unknown."""
-    body = _steps(module, _called(loop, "body"))
+    body = _steps(module, _called(loop, "body"), loops=loops)
     if _turns(loop):
         return body
     condition = _steps(module, _called(loop, "condition"))

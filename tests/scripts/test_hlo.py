@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hlo import parse, step_of
+from hlo import parse, record_of, step_of
 from jax import lax
 
 # Two steps between two records: what is counted are the copy, the fusion, the call's fusion, the library's
@@ -61,6 +61,12 @@ ENTRY %main.1 (x.1: f32[4,10]) -> (s32[], f32[4,10]) {
 }
 """  # noqa: E501
 
+RECORD = "%arg.2 = (s32[], f32[4,10]{1,0}) parameter(0)"
+BESIDE_STEPS = """
+  %last = f32[4,10]{1,0} get-tuple-element(%arg.2), index=1
+  %norm = f32[4]{0} fusion(%last), kind=kInput, calls=%fused_add
+  %called = f32[4,10]{1,0} call(%last), to_apply=%called"""
+
 # Tiles pad 100 to 128 and 3 to 8; S(1) lies beside the cores; scalars are computed beside the kernels.
 TPU = """\
 HloModule jit_block
@@ -112,6 +118,17 @@ def test_a_gpus_step_is_its_fusions_calls_and_copies_and_the_test_of_its_loop():
     assert [kernel.bytes for kernel in step.kernels] == [320, 160 * 3 + 8, 320, 160 * 3 + 100, 5]
     assert step.kernels[1].source == "jit(block)/while/body/while/body/mul"
     assert (step.launches, step.waits, step.bytes, step.main_bytes) == (5, 1, 1713, 1713)
+
+
+def test_a_record_is_what_a_loop_over_records_does_beside_its_steps():
+    text = GPU.replace("TURNS", "").replace(RECORD, RECORD + BESIDE_STEPS)
+    record = record_of(parse(text))
+    assert [kernel.name for kernel in record.kernels] == ["norm", "fusion.2", "test"]
+    assert (record.launches, record.waits) == (3, 1)
+    assert step_of(parse(text)).launches == 5
+    # Of two branches, neither has a kernel beside its loop; that one is chosen is a wait.
+    record = record_of(parse(TPU))
+    assert (record.launches, record.waits) == (0, 2)
 
 
 def test_a_loop_of_known_length_is_not_tested():
