@@ -91,7 +91,7 @@ def vsweep(program: Program) -> Callable[[], Any]:
     blocks = [np.minimum(np.arange(i, i + size), trials - 1) for i in range(0, trials, size)]
 
     def run() -> Any:
-        curves = [ready.call(block_hparams(program, mesh, places), ready.data) for places in blocks]
+        curves = [ready.call(block_hparams(program, places), ready.data) for places in blocks]
         block = fetch(program, PartialBlock(program.rows, 0, {}, []), curves)
         return trained_block(program, block, curves, keep_state=False)
 

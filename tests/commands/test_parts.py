@@ -216,7 +216,7 @@ def test_curves_and_final_values_are_those_without_them(monkeypatch):
     results = []
     for _ in range(2):
         ready = Compiler(mesh).compile(program, Arrangement(4, 2, single_kernel=False))
-        results.append(jax.device_get(ready.call(block_hparams(program, mesh, np.arange(4)), ready.data)))
+        results.append(jax.device_get(ready.call(block_hparams(program, np.arange(4)), ready.data)))
         monkeypatch.setattr(loop, "grouped_parts", lambda targets: [])
     assert (len(results[0].parts), len(results[1].parts)) == (4, 0)
     assert_same_bits(results[0]._replace(parts={}), results[1])

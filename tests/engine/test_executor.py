@@ -153,7 +153,7 @@ def test_the_fastest_arrangement_is_kept_and_not_tried_again(monkeypatch, tmp_pa
     seconds = {1: 3.0, 4: 1.0, 8: 2.0}
     tried = []
 
-    def run_s(program, ready, mesh):
+    def run_s(program, ready):
         tried.append(ready.arrangement.vmap_size)
         return seconds[ready.arrangement.vmap_size] * ready.arrangement.block
 

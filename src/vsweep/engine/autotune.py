@@ -16,7 +16,7 @@ from vsweep.engine.tuning.cost_model import Arrangement, Costs
 from vsweep.engine.tuning.timings import TimingCache
 from vsweep.engine.watchdog import Task, Watchdog, ways_out
 from vsweep.errors import StuckError
-from vsweep.training.vectorize import Static
+from vsweep.training.vectorize import Static, precision_context
 
 # A program is tuned if its training takes this many times as long as the tuning.
 _WORTH = 20
@@ -92,7 +92,7 @@ def _fastest(
             ways = ways_out(mesh, program.arrangement.block)
             task = Task(name, predicted_s, on_host=True, ways=ways)
             try:
-                results.append(Watchdog(task).call(_try, short, arrangement, compiler, mesh))
+                results.append(Watchdog(task).call(_try, short, arrangement, compiler))
             except StuckError:
                 raise
             except Exception:
@@ -101,13 +101,11 @@ def _fastest(
     return min(results, default=None)
 
 
-def _try(
-    program: Program, arrangement: Arrangement, compiler: Compiler, mesh: Mesh
-) -> tuple[float, Arrangement]:
+def _try(program: Program, arrangement: Arrangement, compiler: Compiler) -> tuple[float, Arrangement]:
     """Return the seconds per step and trial, and the arrangement that fits in memory."""
     ready = compiler.compile(program, arrangement)
     steps = ready.arrangement.block * program.static.length.steps
-    return _run_s(program, ready, mesh) / steps, ready.arrangement
+    return _run_s(program, ready) / steps, ready.arrangement
 
 
 def _shorten(program: Program, arrangement: Arrangement) -> Program:
@@ -123,15 +121,16 @@ def _shorten(program: Program, arrangement: Arrangement) -> Program:
     return replace(program, static=static, segment=0)
 
 
-def _run_s(program: Program, ready: CompiledProgram, mesh: Mesh) -> float:
+def _run_s(program: Program, ready: CompiledProgram) -> float:
     """Return the seconds of a call, the smallest of a few measurements."""
     places = np.resize(np.arange(len(program.rows)), ready.arrangement.block)
-    hparams = block_hparams(program, mesh, places)
+    hparams = block_hparams(program, places)
     seconds = []
-    for _ in range(_CALLS):
-        start = time.perf_counter()
-        jax.block_until_ready(ready.call(hparams, ready.data).metrics)
-        seconds.append(time.perf_counter() - start)
+    with precision_context(program.static):
+        for _ in range(_CALLS):
+            start = time.perf_counter()
+            jax.block_until_ready(ready.call(hparams, ready.data).metrics)
+            seconds.append(time.perf_counter() - start)
     return min(seconds[1:])
 
 

@@ -13,13 +13,14 @@ import numpy as np
 from jax.sharding import Mesh
 
 from vsweep.engine.blocks import blocks_to_train, fetch, trained_block
-from vsweep.engine.compiler import CompiledProgram, Compiler, block_hparams, loop_index, on_devices
+from vsweep.engine.compiler import CompiledProgram, Compiler, block_hparams, loop_index
 from vsweep.engine.plan import Plan, Program
 from vsweep.engine.tuning.cost_model import Arrangement
 from vsweep.engine.watchdog import Task, Watchdog, ways_out
 from vsweep.errors import StuckError
 from vsweep.store.blocks import PartialBlock, TrainedBlock
 from vsweep.training.loop import TrialResult
+from vsweep.training.vectorize import precision_context
 
 # At most this many blocks are dispatched and not yet fetched.
 _AHEAD = 2
@@ -214,15 +215,16 @@ class _Run:
         self, program: Program, block: PartialBlock, ready: CompiledProgram, within: np.ndarray
     ) -> TrialResult:
         places = np.searchsorted(program.rows, block.rows[within])
-        hparams = block_hparams(program, self._mesh, places)
-        if ready.start is None:
-            return ready.call(hparams, ready.data)
-        if block.records:
-            leaves = [leaf[within] for leaf in block.state]
-            state = on_devices(program, self._mesh, jax.tree.unflatten(ready.start.out_tree, leaves))
-        else:
-            state = ready.start(hparams, ready.data)
-        return ready.call(hparams, ready.data, state, loop_index(program, block.records, self._mesh))
+        hparams = block_hparams(program, places)
+        with precision_context(program.static):
+            if ready.start is None:
+                return ready.call(hparams, ready.data)
+            if block.records:
+                leaves = [leaf[within] for leaf in block.state]
+                state = jax.tree.unflatten(ready.start.out_tree, leaves)
+            else:
+                state = ready.start(hparams, ready.data)
+            return ready.call(hparams, ready.data, state, loop_index(program, block.records))
 
     def _fetch(self, program: Program, block: PartialBlock, called: _Called) -> TrainedBlock | PartialBlock:
         """Wait for a block, and copy its curves to the host."""
