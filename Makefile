@@ -19,10 +19,10 @@ TEST := $(VENV)/.installed-$(ACCEL)-test
 DOCS := $(VENV)/.installed-$(ACCEL)-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep plan check test test-all lint format docs bench aot picture clean
+.PHONY: help sweep plan check test test-all lint format docs bench bench-gpu aot picture clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo '  with SWEEP=name (a file in sweeps/), ARGS="hydra overrides", ACCEL=cpu|cuda12|cuda13|tpu, PYTHON=python3.12'
 
 sweep: $(USE) ## train a sweep and print its directory
@@ -61,6 +61,9 @@ bench: $(USE) ## time vsweep against hand-written code, whole sweeps, W&B, the r
 	$(BIN)/python scripts/bench_verify.py
 	$(BIN)/python scripts/bench_wandb.py
 	$(BIN)/python scripts/bench_report.py
+
+bench-gpu: $(USE) ## time vsweep on a GPU against hand-written code, in under 4 minutes; writes bench_gpu.json
+	$(BIN)/python scripts/bench_gpu.py $(ARGS)
 
 aot: ## compile for H100 and TPUs without having one; fail if a step costs more (ARGS=--accept)
 	@$(MAKE) --no-print-directory VENV=$(VENV)-aot ACCEL=aot $(VENV)-aot/.installed-aot

@@ -45,7 +45,11 @@ CONTENDERS = ("vsweep", "vmap", "highest", "loop", "spread")
 
 
 def program_of(
-    case: tuple[str, str, int], trials: int, steps: int, hardware: Hardware | None = None
+    case: tuple[str, str, int],
+    trials: int,
+    steps: int,
+    hardware: Hardware | None = None,
+    record_every: int = 10,
 ) -> Program:
     """Return a program of learning rates × seeds, trained on the full batch, on this machine or another."""
     data, model, width = case
@@ -71,7 +75,7 @@ def program_of(
         "report": False,
         "pictures": [],
         "steps": steps,
-        "record_every": 10,
+        "record_every": record_every,
         "record_params": False,
         "diverge_above": 1e3,
         "dtype": "float32",

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
 import jax
@@ -168,4 +168,8 @@ def _versions() -> list[str]:
 @cache
 def _own_version() -> str:
     # It is read from a file, and a sweep may have a program for each of many splits.
-    return version("vsweep")
+    try:
+        return version("vsweep")
+    except PackageNotFoundError:
+        # A checkout on the import path is not installed.
+        return "unknown"
