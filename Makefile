@@ -11,6 +11,11 @@ ACCEL ?= $(shell \
   elif [ -e /dev/accel0 ] || [ -e /dev/vfio/0 ] || [ -n "$$TPU_NAME$$COLAB_TPU_ADDR$$TPU_ACCELERATOR_TYPE" ]; then echo tpu; \
   else echo cpu; fi)
 
+CONSTRAINTS ?= constraints.txt
+# A Python that the newest JAX is made for, and the packages that are to be as new as it.
+NEWEST      ?= python3.13
+NUMERIC     := jax[a-z0-9-]*|ml.dtypes|numpy|scipy|optax|chex|opt.einsum
+
 BIN  := $(VENV)/bin
 UV   := $(shell command -v uv 2>/dev/null)
 PIP  := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
@@ -19,10 +24,10 @@ TEST := $(VENV)/.installed-$(ACCEL)-test
 DOCS := $(VENV)/.installed-$(ACCEL)-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep plan check test test-all lint format docs bench bench-gpu aot picture clean
+.PHONY: help sweep plan check test test-all test-newest lint format docs bench bench-gpu aot picture clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo '  with SWEEP=name (a file in sweeps/), ARGS="hydra overrides", ACCEL=cpu|cuda12|cuda13|tpu, PYTHON=python3.12'
 
 sweep: $(USE) ## train a sweep and print its directory
@@ -39,6 +44,10 @@ test: $(TEST) ## run the tests but for the long tail (ARGS="tests/config/test_gr
 
 test-all: $(TEST) ## run all tests, with the long tail of kills, random words and failing servers
 	$(BIN)/python -m pytest -m '' $(ARGS)
+
+test-newest: ## run the tests with the newest JAX, on Python NEWEST=python3.13
+	@grep -viE '^($(NUMERIC))==' constraints.txt >$(VENV)-newest.txt
+	@$(MAKE) --no-print-directory test PYTHON=$(NEWEST) VENV=$(VENV)-newest CONSTRAINTS=$(VENV)-newest.txt
 
 lint: $(TEST) ## check style, types and import rules
 	$(BIN)/ruff check .
@@ -73,7 +82,7 @@ picture: $(USE) ## redraw the pictures of the documentation from real sweeps
 	$(BIN)/python scripts/picture.py
 
 clean: ## remove environments and caches, but no results
-	rm -rf $(VENV) $(VENV)-aot dist docs/_build docs/_generated .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-aot $(VENV)-newest $(VENV)-newest.txt dist docs/_build docs/_generated .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -84,15 +93,15 @@ $(BIN)/python:
 
 $(USE): pyproject.toml constraints.txt | $(BIN)/python
 	@echo 'installing vsweep for $(ACCEL)' >&2
-	@$(PIP) --constraint constraints.txt --editable '.[$(ACCEL),dashboard]' >&2
+	@$(PIP) --constraint $(CONSTRAINTS) --editable '.[$(ACCEL),dashboard]' >&2
 	@touch $@
 
 $(TEST): pyproject.toml constraints.txt | $(BIN)/python
 	@echo 'installing vsweep for $(ACCEL), and the test tools' >&2
-	@$(PIP) --constraint constraints.txt --editable '.[$(ACCEL),test]' >&2
+	@$(PIP) --constraint $(CONSTRAINTS) --editable '.[$(ACCEL),test]' >&2
 	@touch $@ $(USE)
 
 $(DOCS): pyproject.toml constraints.txt | $(BIN)/python
 	@echo 'installing vsweep for $(ACCEL), and the documentation tools' >&2
-	@$(PIP) --constraint constraints.txt --editable '.[$(ACCEL),dashboard,docs]' >&2
+	@$(PIP) --constraint $(CONSTRAINTS) --editable '.[$(ACCEL),dashboard,docs]' >&2
 	@touch $@ $(USE)
