@@ -53,6 +53,22 @@ def test_any_block_gives_the_same_curves(whole, block):
     np.testing.assert_allclose(losses, whole[1], rtol=1e-5)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "nesterov", "lion"])
+def test_no_weight_decay_is_one_of_zero(optimizer):
+    """A program in which no trial has decay computes none."""
+    words = [f"optimizer={optimizer}", "optimizer.weight_decay=0.0", "seeds=2"]
+    without, among = plan_of(*words), plan_of(words[0], words[2], "grid.optimizer.weight_decay=[0.0,0.1]")
+    decays = [
+        program.hparams.optimizer.get("weight_decay") for program in (*without.programs, *among.programs)
+    ]
+    assert decays[0] is None
+    assert sorted(set(decays[1].tolist())) == pytest.approx([0.0, 0.1])
+    # By learning rate, decay and seed.
+    losses = curves_of(among)[1].reshape(2, 2, 2, -1)
+    np.testing.assert_allclose(curves_of(without)[1].reshape(2, 2, -1), losses[:, 0], rtol=1e-6)
+    assert not np.allclose(losses[:, 1], losses[:, 0], rtol=1e-3)
+
+
 SEGMENTED = ["optimizer=momentum", "data.batch_size=16", "steps=10", "record_every=2", "seeds=3"]
 
 
