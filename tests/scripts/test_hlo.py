@@ -126,7 +126,7 @@ def test_a_record_is_what_a_loop_over_records_does_beside_its_steps():
     assert [kernel.name for kernel in record.kernels] == ["norm", "fusion.2", "test"]
     assert (record.launches, record.waits) == (3, 1)
     assert step_of(parse(text)).launches == 5
-    # Of two branches, neither has a kernel beside its loop; that one is chosen is a wait.
+    # Neither branch has a kernel beside its loop; the choice of one is a wait, and so is the loop's length.
     record = record_of(parse(TPU))
     assert (record.launches, record.waits) == (0, 2)
 
