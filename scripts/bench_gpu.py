@@ -5,8 +5,8 @@ precision, and `highest`, the same in full float32, which is vsweep's. They take
 compile ahead in threads. Then as many trainings of the size of a trainability fractal's as some seconds hold
 are run, from which the time of 4096 × 4096 is extrapolated, and a few trials are trained on the CPU too.
 
-The script needs only JAX, optax, NumPy and scikit-learn, and takes under 4 minutes; it starts no row after
-`--limit` seconds, and says which rows it left out.
+The script needs only JAX, optax, NumPy and scikit-learn. It is made to take under 4 minutes: it starts no row
+after `--limit` seconds, and says which rows it left out.
 """
 
 import argparse
