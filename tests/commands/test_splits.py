@@ -2,6 +2,7 @@
 
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,7 +18,7 @@ from vsweep.analysis.significance import values_by_seed
 from vsweep.commands.directory import trial_table
 from vsweep.config import spec as specs
 from vsweep.config.spec import make_spec
-from vsweep.engine import autotune, compiler, executor
+from vsweep.engine import autotune, compiler, executor, inputs
 from vsweep.engine import plan as plans
 from vsweep.engine.plan_record import as_text
 from vsweep.engine.tuning.timings import TimingCache
@@ -206,7 +207,9 @@ def test_the_plan_has_a_line_for_all_programs_that_share_an_executable():
         (["data.splits=6"], 1),
         (["data.folds=4"], 1),
         (["data.folds=5"], 1),
-        (["data.folds=4", "data.test_fraction=0"], 2),
+        (["data.folds=4", "data.test_fraction=0"], 1),
+        (["data.folds=4", "data.test_fraction=0.2", "data.batch_size=16"], 1),
+        (["data.folds=4", "data.test_fraction=0", "data.batch_size=16"], 2),
     ],
 )
 def test_splits_of_one_shape_share_one_compilation(tmp_path, monkeypatch, words, compilations):
@@ -222,6 +225,39 @@ def test_splits_of_one_shape_share_one_compilation(tmp_path, monkeypatch, words,
     assert planned.compilations == compilations
     sweep(tmp_path / "counted", *words)
     assert len(seen) == compilations
+
+
+def test_a_loss_of_the_user_sees_no_padding():
+    def spread(outputs, targets):
+        return jnp.broadcast_to(jnp.var(outputs), targets.shape)
+
+    spec = make_spec([*WORDS, "data.folds=4", "data.test_fraction=0"], {"loss": spread})
+    planned = plans.make_plan(spec, plans.Hardware("cpu", 1))
+    assert planned.compilations == 2
+    assert all(program.inputs.arrays.train.count is None for program in planned.programs)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["data.folds=4", "data.test_fraction=0"],
+        ["data.folds=7", "data.test_fraction=0.2", "model=mlp", "grid.model.width=[2,5]", "metric=val_f1"],
+        ["data=diabetes", "model=linear", "data.folds=3", "data.test_fraction=0.1"],
+        ["data=moons", "data.rows=50", "data.folds=3", "metric=val_auc", "dtype=float64"],
+        ["data.folds=4", "data.test_fraction=0", "data.fold=2"],
+    ],
+)
+def test_unequal_folds_are_what_they_are_alone(tmp_path, monkeypatch, words):
+    made = sweep(tmp_path / "padded", *words)
+    with monkeypatch.context() as alone:
+        alone.setattr(inputs.Inputs, "is_padded", False)
+        want = sweep(tmp_path / "alone", *words)
+    assert made.trials["identity"].tolist() == want.trials["identity"].tolist()
+    values = [name for name in want.trials if name.startswith(("final_", "best_"))]
+    assert any(name.startswith("final_val_") for name in values)
+    for one, other in ((made.trials[values], want.trials[values]), (made.curves, want.curves)):
+        pd.testing.assert_frame_equal(one, other, rtol=1e-4, atol=1e-6)
+    assert vsweep.verify(made.directory, k=2, quiet=True)["wrong"] == []
 
 
 def test_the_fastest_arrangement_is_that_of_all_splits(monkeypatch):

@@ -68,13 +68,37 @@ class Inputs:
         floating = np.dtype(param_dtype(self.config.dtype))
         targets, (mean, scale) = np.int32 if self.n_classes else floating, self.target
 
-        def examples(x: np.ndarray | None, y: np.ndarray | None) -> Examples | None:
+        def examples(x: np.ndarray | None, y: np.ndarray | None, padded: int) -> Examples | None:
             if x is None or y is None:
                 return None
-            return Examples(np.ascontiguousarray(x, floating), ((y - mean) / scale).astype(targets))
+            x, y = np.ascontiguousarray(x, floating), ((y - mean) / scale).astype(targets)
+            if not self.is_padded:
+                return Examples(x, y)
+            # Padding repeats an example, for which no function is undefined.
+            places = np.append(np.arange(len(y)), np.zeros(padded - len(y), int))
+            return Examples(np.ascontiguousarray(x[:, places]), y[places], np.int32(len(y)))
 
-        parts: Any = map(examples, self.split.x, self.split.y)
+        parts: Any = map(examples, self.split.x, self.split.y, self.sizes)
         return Data(*parts)
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """The number of examples of train, val and test in a program, with padding."""
+        train, val, test = map(len, self.split.places)
+        if not self.is_padded:
+            return train, val, test
+        smaller = (train + val) // (self.config.folds or 1)
+        return train + val - smaller, smaller + 1, test
+
+    @property
+    def is_padded(self) -> bool:
+        """Whether folds of two sizes share a program, in which the smaller parts are padded.
+
+        A user's function may look at all examples together, and a minibatch's order depends on their number.
+        """
+        train, val, _ = map(len, self.split.places)
+        is_unequal = self.config.folds is not None and (train + val) % self.config.folds > 0
+        return is_unequal and self.config.batch_size is None and not self.config.user_functions
 
     @property
     def target(self) -> "Target":
@@ -116,7 +140,7 @@ class Inputs:
     @property
     def examples(self) -> int:
         """The number of examples of one step."""
-        return self.config.batch_size or self.split.x[0].shape[1]
+        return self.config.batch_size or self.sizes[0]
 
 
 class Target(NamedTuple):

@@ -7,7 +7,7 @@ A score takes `outputs`, floating `(n_outputs, examples)`, `targets`, `(examples
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
@@ -19,7 +19,8 @@ class Reduction(NamedTuple):
     Attributes:
         sum: `(values, dtype) -> sums`, over the last axis, that of the examples.
         mean: `(values, dtype) -> means`, over the same axis.
-        each: `(function, *values) -> results`, of a function of `(examples,)` arrays that is no sum.
+        each: `(function, *values) -> results`, a function of `(examples,)` arrays that is no sum. It ignores
+            an example for which all its Boolean arrays are false.
     """
 
     sum: Callable[..., Array]
@@ -30,6 +31,30 @@ class Reduction(NamedTuple):
 ALL = Reduction(
     partial(jnp.sum, axis=-1), partial(jnp.mean, axis=-1), lambda function, *values: function(*values)
 )
+
+
+def without_padding(kept: Array, over: Reduction = ALL) -> Reduction:
+    """Return the reductions over those examples that are not padding.
+
+    Args:
+        kept: Bool `(examples,)`, false for padding.
+        over: The reductions over all examples.
+    """
+
+    def is_kept(values: Array) -> Array:
+        return jnp.broadcast_to(kept, values.shape)
+
+    def total(values: Array, dtype: Any = None) -> Array:
+        return over.sum(jnp.where(is_kept(values), values, jnp.zeros_like(values)), dtype=dtype)
+
+    def mean(values: Array, dtype: Any = None) -> Array:
+        sums = total(values, dtype)
+        return sums / over.sum(is_kept(values), dtype=sums.dtype)
+
+    def each(function: Callable[..., Array], *values: Array) -> Array:
+        return over.each(function, *(value & kept if value.dtype == bool else value for value in values))
+
+    return Reduction(total, mean, each)
 
 
 def accuracy(outputs: Array, targets: Array, predicted: Array, over: Reduction = ALL) -> Array:
@@ -57,13 +82,13 @@ def auc(outputs: Array, targets: Array, predicted: Array, over: Reduction = ALL)
     half (Mann and Whitney 1947).
     """
     margin = outputs[-1] - (outputs[0] if outputs.shape[0] > 1 else 0.0)
-    return over.each(_auc, margin, targets == 1)
+    return over.each(_auc, margin, targets == 1, targets != 1)
 
 
-def _auc(margin: Array, positive: Array) -> Array:
+def _auc(margin: Array, positive: Array, negative: Array) -> Array:
     # Twice the examples of class 0 below each example, those that tie counted half.
-    wins = _wins_by_pairs(margin, ~positive) if margin.size <= _PAIRS else _wins_by_ranks(margin, ~positive)
-    count, others = (jnp.sum(part, dtype=margin.dtype) for part in (positive, ~positive))
+    wins = _wins_by_pairs(margin, negative) if margin.size <= _PAIRS else _wins_by_ranks(margin, negative)
+    count, others = (jnp.sum(part, dtype=margin.dtype) for part in (positive, negative))
     return jnp.sum(jnp.where(positive, wins, 0), dtype=margin.dtype) / (2.0 * count * others)
 
 

@@ -13,7 +13,7 @@ from jax import Array
 from vsweep.tasks.leave_out import without_groups
 from vsweep.tasks.losses import Loss, squared_error
 from vsweep.tasks.models import Model, Params, Within, logistic
-from vsweep.tasks.scores import ALL, CLASS_SCORES, NUMBER_SCORES, Reduction
+from vsweep.tasks.scores import ALL, CLASS_SCORES, NUMBER_SCORES, Reduction, without_padding
 
 Metrics = dict[str, Array]
 # NumPy arrays by name.
@@ -30,10 +30,19 @@ class Examples(NamedTuple):
     Attributes:
         x: Floating `(features, examples)`.
         y: `(examples,)`, int32 classes or floating numbers.
+        count: The number of examples, an int32 scalar, if further ones that follow are padding; None for all.
     """
 
     x: Any
     y: Any
+    count: Any = None
+
+    @property
+    def kept(self) -> Any:
+        """Bool `(examples,)`, false for padding."""
+        examples = self.y.shape[0]
+        count = examples if self.count is None else self.count
+        return jnp.arange(examples, dtype=jnp.int32) < count
 
 
 class Data(NamedTuple):
@@ -234,13 +243,21 @@ class Supervised:
             return over.mean(losses), measure(self.scores, outputs, examples.y, over)
 
         def loss(params: Params, examples: Examples) -> tuple[Array, Metrics]:
-            return evaluate(params, examples, ALL)
+            return evaluate(params, examples, over_all(examples))
 
         def leave_out(params: Params, parts: Sequence[Examples]) -> tuple[Array, Metrics]:
-            joint = Examples(*(jnp.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True)))
-            return evaluate(params, joint, without_groups([part.x.shape[1] for part in parts]))
+            x, y = (
+                jnp.concatenate(arrays, axis=-1) for arrays in zip(*(part[:2] for part in parts), strict=True)
+            )
+            over = without_groups([part.x.shape[1] for part in parts])
+            if any(part.count is not None for part in parts):
+                over = without_padding(jnp.concatenate([part.kept for part in parts]), over)
+            return evaluate(params, Examples(x, y), over)
 
-        def measure(names: tuple[str, ...], outputs: Array, targets: Array, over: Reduction = ALL) -> Metrics:
+        def over_all(examples: Examples) -> Reduction:
+            return ALL if examples.count is None else without_padding(examples.kept)
+
+        def measure(names: tuple[str, ...], outputs: Array, targets: Array, over: Reduction) -> Metrics:
             if self.loss.classify is None:
                 return {name: NUMBER_SCORES[name](outputs, targets, over) for name in names}
             predicted = self.loss.classify(outputs)
@@ -252,7 +269,8 @@ class Supervised:
         def scores(params: Params, examples: Examples) -> Metrics:
             if not self.final_metrics:
                 return {}
-            return measure(self.final_metrics, apply(params, examples.x), examples.y)
+            outputs = apply(params, examples.x)
+            return measure(self.final_metrics, outputs, examples.y, over_all(examples))
 
         def path(params: Params) -> Metrics:
             return scalars(params) if self.recorded else {}

@@ -153,7 +153,7 @@ def _key(inputs: Inputs, width: int, hardware: Hardware) -> str:
         model=[model.qualified_name, values],
         loss=config.loss.qualified_name,
         optimizer=[config.optimizer.name, config.schedule.name],
-        shapes=[inputs.n_outputs, *(x.shape for x in inputs.split.x if x is not None)],
+        shapes=[inputs.n_outputs, *((inputs.n_features, size) for size in inputs.sizes if size)],
         batch=config.batch_size,
         steps=[config.steps, config.record_every],
         numbers=[config.dtype, config.precision],
