@@ -28,7 +28,7 @@ from jax.sharding import Mesh
 from vsweep.engine.compiler import Compiler, block_hparams
 from vsweep.engine.devices import trial_mesh
 from vsweep.engine.plan import Program
-from vsweep.training.vectorize import precision_context
+from vsweep.training.program import precision_context
 
 Case = tuple[str, str, int]
 CASES: tuple[Case, ...] = (

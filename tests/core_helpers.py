@@ -1,6 +1,7 @@
 """Programs of a few trials, and the same descents written out in NumPy float64."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -12,7 +13,8 @@ from vsweep.tasks.losses import LOSSES
 from vsweep.tasks.models import MODELS
 from vsweep.tasks.task import Data, Examples, Supervised
 from vsweep.training.loop import TrainingLength, TrialResult
-from vsweep.training.vectorize import HParams, Static, compile_block, precision_context
+from vsweep.training.program import HParams, Static, precision_context
+from vsweep.training.vectorize import compile_block
 
 INITS = tuple(INITIALIZERS)
 CLASSES = {
@@ -242,3 +244,34 @@ def assert_same_bits(got: Any, want: Any) -> None:
 
 def trial_of(curve: TrialResult, place: int) -> TrialResult:
     return jax.tree.map(lambda leaf: leaf[place], curve)
+
+
+def np_update(
+    name: str,
+    n: Mapping[str, float],
+    t: int,
+    p: np.ndarray,
+    g: np.ndarray,
+    kept: dict[str, Any],
+    lr: float,
+    *,
+    weight: bool,
+) -> np.ndarray:
+    """One update of an array, the t-th from 1, by the papers' formulas; n: the optimizer's numbers."""
+    decay = n.get("weight_decay", 0.0) if weight else 0.0
+    if name in ("sgd", "momentum", "nesterov"):
+        g = g + decay * p
+        mu = n.get("momentum", 0.0)
+        kept["v"] = mu * kept.get("v", 0.0) + g
+        return p - lr * (g + mu * kept["v"] if name == "nesterov" else kept["v"])
+    if name == "rmsprop":
+        kept["v"] = n["decay"] * kept.get("v", 0.0) + (1 - n["decay"]) * g**2
+        return p - lr * g / np.sqrt(kept["v"] + n["eps"])
+    m = kept.get("m", 0.0)
+    if name == "lion":
+        kept["m"] = n["b2"] * m + (1 - n["b2"]) * g
+        return p - lr * (np.sign(n["b1"] * m + (1 - n["b1"]) * g) + decay * p)
+    kept["m"] = n["b1"] * m + (1 - n["b1"]) * g
+    kept["v"] = n["b2"] * kept.get("v", 0.0) + (1 - n["b2"]) * g**2
+    mean, square = kept["m"] / (1 - n["b1"] ** t), kept["v"] / (1 - n["b2"] ** t)
+    return p - lr * (mean / (np.sqrt(square) + n["eps"]) + decay * p)

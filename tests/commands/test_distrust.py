@@ -22,7 +22,7 @@ from vsweep.store.atomic import encode_line
 from vsweep.store.files import Files
 from vsweep.store.writer import FORMAT, Store
 from vsweep.tasks.models import Model
-from vsweep.training.vectorize import NUMERICS
+from vsweep.training.program import NUMERICS
 
 WORDS = ["model=logistic", "steps=4", "record_every=2", "seeds=2", "tracker=none", "verify=false"]
 ROWS = "a,b,y\n" + "".join(f"{i % 7},{i % 5},{'xz'[i % 3 == 0]}\n" for i in range(40))

@@ -48,7 +48,8 @@ from vsweep.tasks.models import Model
 from vsweep.tasks.task import Data, param_dtype
 from vsweep.trackers.check_tables import print_confirmation
 from vsweep.training import loop
-from vsweep.training.vectorize import precision_context, start_one
+from vsweep.training.program import precision_context
+from vsweep.training.vectorize import start_one
 
 QUIET = ["tracker=none", "verify=false"]
 WORDS = [

@@ -10,7 +10,7 @@ from vsweep.config.spec import make_spec
 from vsweep.engine.plan import make_plan
 from vsweep.engine.trial_id import _data_digest, _sources, fingerprint, identities
 from vsweep.engine.tuning.shape import Hardware
-from vsweep.training.vectorize import NUMERICS
+from vsweep.training.program import NUMERICS
 
 SIZES = (1, 2, 3)
 TABLE = {"a": [1, 2], "b": SIZES}

@@ -16,7 +16,7 @@ from core_helpers import (
 )
 
 from vsweep.tasks.leave_out import count_groups, grouped_order
-from vsweep.training.vectorize import precision_context
+from vsweep.training.program import precision_context
 
 SIZES = [0, 1, 2, 9, 10, 11, 19, 20, 21, 31, 97, 360, 1009]
 

@@ -11,7 +11,7 @@ from core_helpers import examples, make_hparams, make_static, take
 from vsweep.tasks.leave_out import count_groups, grouped_order
 from vsweep.tasks.scores import CLASS_SCORES, NUMBER_SCORES, without_padding
 from vsweep.tasks.task import Examples
-from vsweep.training.vectorize import precision_context
+from vsweep.training.program import precision_context
 
 LOSSES = ["softmax_cross_entropy", "sigmoid_cross_entropy", "clipped_cross_entropy", "squared_error", "huber"]
 

@@ -23,7 +23,8 @@ from core_helpers import (
 from vsweep.tasks.task import Data, Examples, Task
 from vsweep.training import loop
 from vsweep.training.loop import TrainingLength, recorded_steps
-from vsweep.training.vectorize import precision_context, train_one
+from vsweep.training.program import precision_context
+from vsweep.training.vectorize import train_one
 
 ROWS, LR, DECAY = 10, 0.2, 0.05
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from core_helpers import np_update
 
 from vsweep.training.optimizers import OPTIMIZERS, make_optimizer
 from vsweep.training.schedules import SCHEDULES
@@ -42,28 +43,6 @@ def _optax(name, lr):
         "rmsprop": lambda: optax.rmsprop(lr, n["decay"], n["eps"]),
         "lion": lambda: optax.lion(lr, n["b1"], n["b2"], weight_decay=n["weight_decay"], mask=_is_weight),
     }[name]()
-
-
-def _numpy_update(name, t, p, g, kept, lr, weight):
-    """One update of an array, the t-th from 1, by the papers' formulas."""
-    n = NUMBERS[name]
-    decay = n.get("weight_decay", 0.0) if weight else 0.0
-    if name in ("sgd", "momentum", "nesterov"):
-        g = g + decay * p
-        mu = n.get("momentum", 0.0)
-        kept["v"] = mu * kept.get("v", 0.0) + g
-        return p - lr * (g + mu * kept["v"] if name == "nesterov" else kept["v"])
-    if name == "rmsprop":
-        kept["v"] = n["decay"] * kept.get("v", 0.0) + (1 - n["decay"]) * g**2
-        return p - lr * g / np.sqrt(kept["v"] + n["eps"])
-    m = kept.get("m", 0.0)
-    if name == "lion":
-        kept["m"] = n["b2"] * m + (1 - n["b2"]) * g
-        return p - lr * (np.sign(n["b1"] * m + (1 - n["b1"]) * g) + decay * p)
-    kept["m"] = n["b1"] * m + (1 - n["b1"]) * g
-    kept["v"] = n["b2"] * kept.get("v", 0.0) + (1 - n["b2"]) * g**2
-    mean, square = kept["m"] / (1 - n["b1"] ** t), kept["v"] / (1 - n["b2"] ** t)
-    return p - lr * (mean / (np.sqrt(square) + n["eps"]) + decay * p)
 
 
 def _promotion(name):
@@ -118,7 +97,7 @@ def test_optimizer_against_optax_and_numpy(name):
         for t in range(1, STEPS + 1):
             lr = LR * RATE ** ((t - 1) / EVERY)
             gradient = curvature[key] * (p - optimum[key])
-            p = _numpy_update(name, t, p, gradient, kept, lr, key == "w")
+            p = np_update(name, NUMBERS[name], t, p, gradient, kept, lr, weight=key == "w")
             np.testing.assert_allclose(ours[key][t - 1], theirs[key][t - 1], rtol=1e-11)
             np.testing.assert_allclose(ours[key][t - 1], p, rtol=1e-11)
 

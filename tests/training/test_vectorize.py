@@ -20,7 +20,8 @@ from sklearn.linear_model import LogisticRegression
 
 from vsweep.tasks.task import Data, Examples
 from vsweep.training.loop import loop_of_record
-from vsweep.training.vectorize import compile_block, precision_context
+from vsweep.training.program import precision_context
+from vsweep.training.vectorize import compile_block
 
 LOSS = "softmax_cross_entropy"
 TRAIN, VAL = examples(LOSS), examples(LOSS, rows=11, seed=1)

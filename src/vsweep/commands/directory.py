@@ -57,7 +57,7 @@ from vsweep.store.lock import check_inside
 from vsweep.store.trial_table import Table
 from vsweep.store.writer import FORMAT, Store, check_format, read_config, read_plan, write_stacks
 from vsweep.trackers.wandb.options import DEFAULT_PROJECT, tracker_options
-from vsweep.training.vectorize import NUMERICS
+from vsweep.training.program import NUMERICS
 
 # The fields of one command, which a record has but does not give to the next.
 _OF_ONE_COMMAND = ("dir", *PERMISSIONS)

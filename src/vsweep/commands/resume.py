@@ -15,7 +15,7 @@ from vsweep.errors import ConfigError
 from vsweep.results import Sweep
 from vsweep.store.lock import check_inside
 from vsweep.store.writer import check_format, read_plan
-from vsweep.training.vectorize import NUMERICS
+from vsweep.training.program import NUMERICS
 
 
 def resume(

@@ -16,7 +16,7 @@ from vsweep.engine.tuning.cost_model import Arrangement, Costs
 from vsweep.engine.tuning.timings import TimingCache
 from vsweep.engine.watchdog import Task, Watchdog, ways_out
 from vsweep.errors import StuckError
-from vsweep.training.vectorize import Static, precision_context
+from vsweep.training.program import Static, precision_context
 
 # A program is tuned if its training takes this many times as long as the tuning.
 _WORTH = 20

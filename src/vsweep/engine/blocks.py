@@ -12,7 +12,8 @@ from vsweep.store.blocks import Params, PartialBlock, TrainedBlock
 from vsweep.tasks.models import unpadded
 from vsweep.tasks.task import Examples
 from vsweep.training.loop import TrialResult, recorded_steps
-from vsweep.training.vectorize import precision_context, start_one
+from vsweep.training.program import precision_context
+from vsweep.training.vectorize import start_one
 
 
 def blocks_to_train(

@@ -16,7 +16,8 @@ from vsweep.engine.plan import Program
 from vsweep.engine.tuning.cost_model import Arrangement
 from vsweep.tasks.task import Data
 from vsweep.training.loop import TrialResult, loop_of_record
-from vsweep.training.vectorize import HParams, compile_block, precision_context
+from vsweep.training.program import HParams, precision_context
+from vsweep.training.vectorize import compile_block
 
 # The share of a device's free memory that a block may be predicted to take.
 _SHARE = 0.9

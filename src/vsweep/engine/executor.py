@@ -20,7 +20,7 @@ from vsweep.engine.watchdog import Task, Watchdog, ways_out
 from vsweep.errors import StuckError
 from vsweep.store.blocks import PartialBlock, TrainedBlock
 from vsweep.training.loop import TrialResult
-from vsweep.training.vectorize import precision_context
+from vsweep.training.program import precision_context
 
 # At most this many blocks are dispatched and not yet fetched.
 _AHEAD = 2

@@ -17,7 +17,8 @@ from vsweep.engine.inputs import Inputs, Target
 from vsweep.errors import ConfigError
 from vsweep.tasks.task import MOST_RECORDED, Draw, Supervised, param_dtype, scalar_names
 from vsweep.training.loop import TrainingLength
-from vsweep.training.vectorize import HParams, Static, precision_context, train_one
+from vsweep.training.program import HParams, Static, precision_context
+from vsweep.training.vectorize import train_one
 
 # JAX's messages about these mistakes are long, and name the mistake last.
 _REASONS = {

@@ -13,7 +13,8 @@ from jax.sharding import Mesh
 
 from vsweep.engine.inputs import Inputs
 from vsweep.tasks.minimize import Minimize
-from vsweep.training.vectorize import HParams, Static, lower_block
+from vsweep.training.program import HParams, Static
+from vsweep.training.vectorize import lower_block
 
 _CALL = re.compile(r"custom_call @lapack_\w+\(.*num_batch_dims = \"(\d+)\".* : \((.*)\) -> ")
 _DIMENSIONS = re.compile(r"tensor<((?:\d+x)+)")

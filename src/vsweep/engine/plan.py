@@ -19,7 +19,7 @@ from vsweep.engine.tuning.shape import Hardware, ProgramShape, program_shape, st
 from vsweep.engine.tuning.timings import TimingCache
 from vsweep.tasks.data.splits import Split
 from vsweep.training.loop import recorded_steps
-from vsweep.training.vectorize import HParams, Static
+from vsweep.training.program import HParams, Static
 
 if TYPE_CHECKING:
     # A spec needs Hydra, which `scripts/bench.py` does without.

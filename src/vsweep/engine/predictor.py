@@ -18,7 +18,7 @@ from vsweep.tasks.data.dataset import as_frame, is_masked, to_floats
 from vsweep.tasks.minimize import Minimize
 from vsweep.tasks.task import param_dtype
 from vsweep.training.loop import TrainingLength
-from vsweep.training.vectorize import Static, precision_context
+from vsweep.training.program import Static, precision_context
 
 
 class Predictor:

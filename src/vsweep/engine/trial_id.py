@@ -19,7 +19,7 @@ from vsweep.engine.inputs import Target
 from vsweep.engine.plan import Plan, Program
 from vsweep.tasks.data.dataset import Dataset
 from vsweep.tasks.data.synthetic import DrawCurve
-from vsweep.training.vectorize import NUMERICS
+from vsweep.training.program import NUMERICS
 
 _INIT, _SCALE = "model.init", "model.init_scale"
 # With these schedules a longer training differs from a shorter one from the first steps on.

@@ -153,7 +153,7 @@ def train(trial: Trial, twin: Array, *, branches: bool = True) -> TrialResult:
     for updates, times in _equal_stretches(trial.length):
         state, records = lax.scan(partial(stretch, updates), state, length=times)
         rows.append(records)
-    return _conclude(trial, state, record.columns(jnp.concatenate(rows)))._replace(state=None)
+    return conclude(trial, state, record.columns(jnp.concatenate(rows)))._replace(state=None)
 
 
 def start(trial: Trial, twin: Array) -> TrainState:
@@ -204,7 +204,7 @@ def advance(trial: Trial, state: TrainState, loop_index: Array) -> TrialResult:
         return lax.switch(index, loops, state, grads), row
 
     state, records = lax.scan(stretch, state, loop_index)
-    return _conclude(trial, state, record.columns(records))
+    return conclude(trial, state, record.columns(records))
 
 
 def _equal_stretches(length: TrainingLength) -> list[tuple[int, int]]:
@@ -258,7 +258,7 @@ def _record_and_update(trial: Trial) -> tuple[_Recorder, Callable[..., TrainStat
     return _Recorder(task, data, diverge_above), update_from_record
 
 
-def _conclude(trial: Trial, state: TrainState, metrics: Metrics) -> TrialResult:
+def conclude(trial: Trial, state: TrainState, metrics: Metrics) -> TrialResult:
     """Return the result of a trial whose last record and state these are."""
     task, data = trial.task, trial.data
     final = _named("test", *task.loss(state.params, data.test)) if data.test is not None else {}

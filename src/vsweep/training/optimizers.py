@@ -86,13 +86,24 @@ def make_optimizer(
         schedule_fields: Floating scalars by name, traced.
     """
     direction = OPTIMIZERS[optimizer]
+    step_size = make_step_size(schedule, steps, optimizer_fields["lr"], schedule_fields)
+    given = {"weight_decay": None, **optimizer_fields}
+    numbers = {name: given[name] for name in fields(direction)}
+    return optax.chain(direction(**numbers), optax.scale_by_schedule(step_size))
+
+
+def make_step_size(
+    schedule: str, steps: int, lr: Array, schedule_fields: Mapping[str, Array]
+) -> Callable[[Array], Array]:
+    """Return a function of the number of updates so far, an integer scalar: minus the next learning rate.
+
+    See `make_optimizer` for the arguments.
+    """
     # A compiler fuses an update with the product that computes a gradient if the sign is no part of it.
-    minus_lr = -optimizer_fields["lr"]
+    minus_lr = -lr
 
     def step_size(count: Array) -> Array:
         step, last = count.astype(minus_lr.dtype), jnp.asarray(steps, minus_lr.dtype)
         return minus_lr * SCHEDULES[schedule](step, last, **schedule_fields)
 
-    given = {"weight_decay": None, **optimizer_fields}
-    numbers = {name: given[name] for name in fields(direction)}
-    return optax.chain(direction(**numbers), optax.scale_by_schedule(step_size))
+    return step_size

@@ -1,79 +1,20 @@
 """Train many trials in one compiled program; only this module has arrays with a trial axis."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax, random
 from jax.sharding import Mesh, PartitionSpec
 
-from vsweep.tasks.task import Data, MakeTask, param_dtype
+from vsweep.tasks.task import Data, param_dtype
 from vsweep.training import loop
-from vsweep.training.loop import TrainingLength, TrainState, Trial, TrialResult
+from vsweep.training.fused.arrays import TrialArguments, TrialOutputs, pack, pack_data, unpack
+from vsweep.training.fused.kernel import Kernel
+from vsweep.training.loop import TrainState, Trial, TrialResult, recorded_steps
 from vsweep.training.optimizers import make_optimizer
-
-# The version of the numerical results; a change that moves a curve by more than rounding has to raise it.
-NUMERICS = 1
-
-# A leaf is a NumPy array on the host, a JAX array on a device, and a tracer inside a program.
-Leaf: TypeAlias = Any
-
-
-@dataclass(frozen=True)
-class Static:
-    """The values that a program is compiled for; a new value needs a new compilation.
-
-    Attributes:
-        task: The maker of a trial's task from its traced fields.
-        optimizer: The name of the optimizer.
-        schedule: The name of the schedule.
-        length: The length of a trial.
-        dtype: The dtype of the model's products.
-        precision: The precision of matrix products, as in `jax.default_matmul_precision`.
-    """
-
-    task: MakeTask
-    optimizer: str
-    schedule: str
-    length: TrainingLength
-    dtype: str = "float32"
-    precision: str = "highest"
-
-
-class HParams(NamedTuple):
-    """The values that differ between the trials of a program; traced, each leaf `(trials, ...)`.
-
-    Attributes:
-        seed: Uint32, the seed of the trial.
-        twin: Bool, whether the trial's first weights are moved by one unit in the last place of the products'
-            dtype, to see how far rounding carries the curve.
-        diverge_above: Floating, see `loop.Trial`.
-        task: The traced fields of `model` and `loss`, by name.
-        optimizer: Floating, the traced fields of the optimizer, by name.
-        schedule: Floating, the traced fields of the schedule, by name.
-    """
-
-    seed: Leaf
-    twin: Leaf
-    diverge_above: Leaf
-    task: Mapping[str, Mapping[str, Leaf]]
-    optimizer: Mapping[str, Leaf]
-    schedule: Mapping[str, Leaf]
-
-
-@contextmanager
-def precision_context(static: Static) -> Iterator[None]:
-    """Set the precision in which a program is traced and its arguments are made."""
-    with (
-        jax.default_matmul_precision(static.precision),
-        jax.enable_x64(static.dtype == "float64"),
-        # Padding needs draws whose prefix is a shorter draw, so this overrides the user's setting.
-        jax.threefry_partitionable(True),  # noqa: FBT003
-    ):
-        yield
+from vsweep.training.program import HParams, Static, precision_context
 
 
 def _trial(static: Static, hparams: HParams, data: Data) -> Trial:
@@ -139,14 +80,26 @@ def lower_block(
             return train_one(static, trial, data, branches=branches)
 
         trials = (hparams, segment[0]) if segment else hparams
-        return lax.map(one, trials, batch_size=vmap_size if vmap_size > 1 else None)
+        return _over_trials(one, trials, vmap_size)
 
-    spread, everywhere = PartitionSpec("trials"), PartitionSpec()
-    specs = (spread, everywhere, spread, everywhere)[: 2 + len(segment)]
-    sharded = jax.shard_map(block, mesh=mesh, in_specs=specs, out_specs=spread, check_vma=False)
+    sharded = jax.jit(
+        _over_devices(block, mesh, (_SPREAD, _EVERYWHERE, _SPREAD, _EVERYWHERE)[: 2 + len(segment)])
+    )
     with precision_context(static):
-        traced = jax.jit(sharded).trace(hparams, data, *segment)
-        return traced.lower(lowering_platforms=platforms or None)
+        return sharded.trace(hparams, data, *segment).lower(lowering_platforms=platforms or None)
+
+
+_SPREAD, _EVERYWHERE = PartitionSpec("trials"), PartitionSpec()
+
+
+def _over_trials(one: Callable[[Any], Any], trials: Any, vmap_size: int) -> Any:
+    return lax.map(one, trials, batch_size=vmap_size if vmap_size > 1 else None)
+
+
+def _over_devices(
+    block: Callable[..., Any], mesh: Mesh, specs: tuple[PartitionSpec, ...]
+) -> Callable[..., Any]:
+    return jax.shard_map(block, mesh=mesh, in_specs=specs, out_specs=_SPREAD, check_vma=False)
 
 
 def compile_block(
@@ -173,3 +126,92 @@ def compile_block(
 # raised the bound on its size. A loop with such calls must not: its products would become plain loops.
 _ONE_KERNEL: dict[str, str | bool] = {"xla_cpu_experimental_ynn_fusion_type": ""}
 _LIBRARY_CALLS: dict[str, str | bool] = {"xla_disable_hlo_passes": "small-while-loop-hoisting"}
+
+
+class FusedBlock(NamedTuple):
+    """Three programs that train a block of trials, of which the second is one launch of a kernel.
+
+    Only that one calls back to the host, so that the others are kept in the persistent cache.
+
+    Attributes:
+        begin: `(hparams, data, *state) -> (state, arguments)`, from the first weights or a state.
+        launch: `(arguments, data) -> outputs`.
+        end: `(hparams, data, state, outputs) -> TrialResult`.
+    """
+
+    begin: jax.stages.Compiled
+    launch: jax.stages.Compiled
+    end: jax.stages.Compiled
+
+    def __call__(self, hparams: HParams, data: Data, *segment: Any) -> TrialResult:
+        """Train a block; a segment is the state `(trials, ...)` that it begins with, and the loop index."""
+        state, arguments = self.begin(hparams, data, *segment[:1])
+        return self.end(hparams, data, state, self.launch(arguments, data))
+
+
+def compile_fused(
+    static: Static,
+    hparams: HParams,
+    data: Data,
+    *segment: Any,
+    kernel: Kernel,
+    run: Callable[..., None],
+    vmap_size: int,
+    mesh: Mesh,
+) -> FusedBlock:
+    """Compile the training of a block of trials as one launch of a kernel.
+
+    Args:
+        static: The values to compile for.
+        hparams: See `lower_block`.
+        data: See `lower_block`.
+        segment: See `lower_block`.
+        kernel: The kernel.
+        run: A callback that launches it, see `buffer_callback`; it takes the context, `TrialOutputs`,
+            `TrialArguments` and the arrays of `pack_data`.
+        vmap_size: The trials that start and end side by side.
+        mesh: See `lower_block`.
+    """
+    # It is experimental, and a version of JAX without it still trains all else.
+    from jax.experimental.buffer_callback import buffer_callback
+
+    records = len(segment[1]) if segment else len(recorded_steps(static.length))
+    held_out = data.val is not None
+
+    def begin(hparams: HParams, data: Data, *state: Any) -> Any:
+        def one(trial: Any) -> Any:
+            first = trial[1] if state else start_one(static, trial[0], data)
+            return first, pack(static, trial[0], first)
+
+        return _over_trials(one, (hparams, *state), vmap_size)
+
+    def launch(arguments: TrialArguments, data: Data) -> TrialOutputs:
+        shapes = TrialOutputs(
+            jax.ShapeDtypeStruct((len(arguments.step), records, kernel.metrics), jnp.float32),
+            *(jax.typeof(getattr(arguments, name)) for name in TrialOutputs._fields[1:]),
+        )
+        return buffer_callback(run, shapes)(arguments, pack_data(data))
+
+    def end(hparams: HParams, data: Data, state: TrainState, outputs: TrialOutputs) -> Any:
+        def one(trial: Any) -> TrialResult:
+            own, first, results = trial
+            last, metrics = unpack(static, first, results, held_out=held_out)
+            result = loop.conclude(_trial(static, own, data), last, metrics)
+            return result if segment else result._replace(state=None)
+
+        return _over_trials(one, (hparams, state, outputs), vmap_size)
+
+    with precision_context(static):
+        first = jax.jit(_over_devices(begin, mesh, (_SPREAD, _EVERYWHERE, _SPREAD)[: 2 + bool(segment)]))
+        begun = first.lower(hparams, data, *segment[:1]).compile()
+        state, arguments = jax.tree.map(_like, begun.out_info, begun.output_shardings)
+        launched = (
+            jax.jit(_over_devices(launch, mesh, (_SPREAD, _EVERYWHERE))).lower(arguments, data).compile()
+        )
+        outputs = jax.tree.map(_like, launched.out_info, launched.output_shardings)
+        last = jax.jit(_over_devices(end, mesh, (_SPREAD, _EVERYWHERE, _SPREAD, _SPREAD)))
+        return FusedBlock(begun, launched, last.lower(hparams, data, state, outputs).compile())
+
+
+def _like(array: Any, sharding: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)

@@ -18,7 +18,8 @@ from vsweep.engine.plan import Plan
 from vsweep.store.checks import Derivative, ProgramCheck
 from vsweep.tasks.models import Params, unpadded
 from vsweep.tasks.task import Data, Examples, MakeTask
-from vsweep.training.vectorize import HParams, Static, precision_context, start_one
+from vsweep.training.program import HParams, Static, precision_context
+from vsweep.training.vectorize import start_one
 
 # A gradient with a larger relative error is wrong. Differences have an error of about 4e-11 of the loss, so
 # an entry as large as a ten-thousandth of the loss is known this well. A wrong gradient is wrong in its first

@@ -19,7 +19,7 @@ from vsweep.engine.tuning.timings import TimingCache, short_name
 from vsweep.metrics import final_values, higher_is_better, strata, stratum_of
 from vsweep.store.blocks import TrainedBlock
 from vsweep.tasks.task import param_dtype
-from vsweep.training.vectorize import Static
+from vsweep.training.program import Static
 
 # The reasons for which a trial is chosen.
 BEST = "best"

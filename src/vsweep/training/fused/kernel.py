@@ -1,0 +1,161 @@
+"""The sizes that the fused kernel is compiled for, and the trainings that it takes."""
+
+from typing import NamedTuple
+
+from vsweep.tasks.losses import LOSSES
+from vsweep.tasks.models import ACTIVATIONS, logistic, mlp
+from vsweep.tasks.task import MakeTask, Supervised
+from vsweep.training.optimizers import OPTIMIZERS
+from vsweep.training.program import Static
+
+# The order in which `kernel.cu` numbers its choices.
+_SCORES: tuple[tuple[str, ...], ...] = ((), ("accuracy",), ("rmse", "mae"))
+_TWO_MOMENTS, _NO_MOMENT = ("adam", "adamw"), ("sgd",)
+# The bounds of what a thread block holds in registers and shared memory.
+_MOST_UNITS, _MOST_FEATURES_OF_UNITS, _MOST_FEATURES, _MOST_OUTPUTS = 256, 8, 128, 16
+_WARP = 32
+
+
+class Kernel(NamedTuple):
+    """A kernel to compile.
+
+    Attributes:
+        features: The number of features of an example.
+        outputs: The number of outputs of the model.
+        units: The padded width of the hidden layer; 0 without one.
+        activation: The name of the activation.
+        loss: The name of the loss.
+        optimizer: The name of the optimizer.
+        scores: The names of the scores at each record.
+        held_out: Whether examples are held out for validation.
+        threads: The number of threads that train a trial.
+        trials: The number of trials of a thread block.
+        units_a_thread: The number of units that a thread takes backwards.
+        examples: The number of examples that a thread takes forwards at once.
+    """
+
+    features: int
+    outputs: int
+    units: int
+    activation: str
+    loss: str
+    optimizer: str
+    scores: tuple[str, ...]
+    held_out: bool
+    threads: int = _WARP
+    trials: int = 1
+    units_a_thread: int = 1
+    examples: int = 1
+
+    @property
+    def params(self) -> int:
+        """The number of parameters of a trial, with padding."""
+        return (self.units or self.outputs) * (self.features + 1) + (self.units > 0) * self.outputs * (
+            self.units + 1
+        )
+
+    @property
+    def moments(self) -> int:
+        """The number of moments that the optimizer keeps of each parameter."""
+        return 2 if self.optimizer in _TWO_MOMENTS else 0 if self.optimizer in _NO_MOMENT else 1
+
+    @property
+    def metrics(self) -> int:
+        """The number of metrics of a record."""
+        return (1 + len(self.scores)) * (1 + self.held_out) + 2
+
+    @property
+    def macros(self) -> dict[str, int]:
+        """The macros that `kernel.cu` is compiled with, by name."""
+        return {
+            "FEATURES": self.features,
+            "OUTPUTS": self.outputs,
+            "UNITS": self.units,
+            "ACTIVATION": list(ACTIVATIONS).index(self.activation),
+            "LOSS": list(LOSSES).index(self.loss),
+            "OPTIMIZER": list(OPTIMIZERS).index(self.optimizer),
+            "SCORES": _SCORES.index(self.scores),
+            "HELD_OUT": int(self.held_out),
+            "THREADS": self.threads,
+            "TRIALS": self.trials,
+            "UNITS_A_THREAD": self.units_a_thread,
+            "EXAMPLES": self.examples,
+        }
+
+    @property
+    def shared_bytes(self) -> int:
+        """The bytes of shared memory that a thread block takes, as `kernel.cu` lays them out."""
+
+        def up_to_4(count: int) -> int:
+            return -(-count // 4) * 4
+
+        warps = self.threads // _WARP
+        if self.units:
+            row, common = up_to_4(self.features + 1 + self.outputs), 0
+            slots, tile = self.units * row, self.threads * self.examples
+            forwards = tile * up_to_4(self.outputs + self.features) + up_to_4(tile * (self.units | 1))
+            work = max(forwards, self.threads * self.units_a_thread * row)
+        else:
+            row = self.outputs if self.outputs <= 2 else up_to_4(self.outputs)
+            held = -(-self.features // _WARP) * _WARP
+            common = held * (_TILE + 4) + _TILE
+            slots, work = self.features * row, max(self.outputs * _TILE, up_to_4(held * row))
+        places = up_to_4(slots) + up_to_4(self.outputs)
+        scratch = up_to_4(warps * (1 + self.outputs + 2 + 3 + 3))
+        return 4 * (common + self.trials * (places * (1 + self.moments) + work + scratch))
+
+
+# The number of examples of a tile of a model without a hidden layer.
+_TILE = 128
+
+
+def refusal(static: Static) -> str:
+    """Say why the kernel does not take a training; "" where it does."""
+    task = static.task
+    if not isinstance(task, Supervised) or task.model not in (logistic, mlp):
+        return "the task is your own or has no data"
+    sizes = dict(task.static)
+    layers = sizes.get("depth", 0)
+    most = _MOST_FEATURES_OF_UNITS if layers else _MOST_FEATURES
+    reasons = {
+        "the loss is your own": task.loss not in LOSSES.values(),
+        f"dtype={static.dtype} with precision={static.precision}": (static.dtype, static.precision)
+        != ("float32", "highest"),
+        "data.batch_size": static.length.batch_size is not None or task.draw is not None,
+        "record_params": bool(task.recorded),
+        f"the scores {', '.join(task.scores)}": task.scores not in _SCORES,
+        f"{layers} hidden layers": layers > 1,
+        f"more than {_MOST_UNITS} units": layers > 0 and sizes["width"] > _MOST_UNITS,
+        f"more than {most} features": task.n_features > most,
+        f"more than {_MOST_OUTPUTS} outputs": task.n_outputs > _MOST_OUTPUTS,
+    }
+    return next((reason for reason, applies in reasons.items() if applies), "")
+
+
+def make_kernel(static: Static, *, held_out: bool) -> Kernel:
+    """Return the kernel for a training that it takes.
+
+    Args:
+        static: The values that the program is compiled for.
+        held_out: Whether examples are held out for validation.
+    """
+    task = _supervised(static.task)
+    sizes = dict(task.static)
+    units = int(sizes.get("width", 0))
+    loss = next(name for name, loss in LOSSES.items() if loss == task.loss)
+    activation = sizes.get("activation", "identity")
+    kernel = Kernel(
+        task.n_features, task.n_outputs, units, activation, loss, static.optimizer, task.scores, held_out
+    )
+    if not units:
+        return kernel._replace(trials=8)
+    # A warp takes up to 32 units; a wider layer has a thread for every four.
+    threads = max(_WARP, 1 << (units // 4 - 1).bit_length()) if units > _WARP else _WARP
+    units_a_thread = max(1, (1 << (units - 1).bit_length()) // threads)
+    return kernel._replace(threads=threads, units_a_thread=units_a_thread)
+
+
+def _supervised(task: MakeTask) -> Supervised:
+    if not isinstance(task, Supervised):
+        raise TypeError(f"a {type(task).__name__} has no kernel")
+    return task

@@ -1,0 +1,166 @@
+"""The launch of the fused kernel on a GPU, compiled by NVRTC, which comes with JAX."""
+
+import ctypes
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from vsweep.training.fused.arrays import TrialArguments, TrialOutputs
+from vsweep.training.fused.kernel import Kernel
+from vsweep.training.loop import TrainingLength
+
+# The names of `Arguments` in `kernel.cu`: pointers, then integers.
+_DATA = ("x", "y", "x_val", "y_val", "examples")
+_INTEGERS = ("trials", "columns", "columns_val", "records", "steps", "record_every", "rates_a_trial")
+# `CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES`.
+_MAX_SHARED = 8
+
+
+class Arguments(ctypes.Structure):
+    """The argument of the kernel, as in `kernel.cu`."""
+
+    _fields_ = (
+        *((f"{name}_out" if name != "metrics" else name, ctypes.c_void_p) for name in TrialOutputs._fields),
+        *((name, ctypes.c_void_p) for name in TrialArguments._fields),
+        *((name, ctypes.c_void_p) for name in _DATA),
+        *((name, ctypes.c_int) for name in _INTEGERS),
+    )
+
+
+def fill(
+    length: TrainingLength,
+    address: Callable[[Any], int],
+    outputs: TrialOutputs,
+    arguments: TrialArguments,
+    data: tuple[Any, ...],
+) -> Arguments:
+    """Return the kernel's argument.
+
+    Args:
+        length: The length of the training.
+        address: A function that returns the address of a buffer.
+        outputs: Buffers `(trials, ...)` for the results.
+        arguments: Buffers `(trials, ...)`.
+        data: Buffers of the arrays of `pack_data`.
+    """
+    trials, records, _ = outputs.metrics.shape
+    columns, columns_val = data[0].shape[1], data[2].shape[1]
+    integers = trials, columns, columns_val, records, length.steps, length.record_every
+    pointers = [address(buffer) for buffer in (*outputs, *arguments, *data)]
+    return Arguments(*pointers, *integers, arguments.rates.shape[1])
+
+
+def launcher(
+    kernel: Kernel,
+    length: TrainingLength,
+    binary: bytes,
+    driver: Any = None,
+    address: Callable[[Any], int] | None = None,
+) -> Callable[..., None]:
+    """Return a callback of `buffer_callback` that launches a kernel on the stream of the program.
+
+    Args:
+        kernel: The kernel.
+        length: The length of the training.
+        binary: The kernel's machine code, see `compile_kernel`.
+        driver: The CUDA driver; None for that of the machine.
+        address: A function that returns the address of a buffer; None for that in a GPU's memory.
+    """
+    functions: dict[int | None, ctypes.c_void_p] = {}
+    address = address or (lambda buffer: int(buffer.__cuda_array_interface__["data"][0]))
+
+    def run(context: Any, outputs: TrialOutputs, arguments: TrialArguments, data: tuple[Any, ...]) -> None:
+        cuda = driver or _driver()
+        stream = ctypes.c_void_p(context.stream)
+        given = fill(length, address, outputs, arguments, data)
+        # Every device has a context of its own, and may call from any thread.
+        with _context_of(cuda, stream) as device:
+            if device not in functions:
+                functions[device] = _load(cuda, kernel, binary)
+            blocks, threads = -(-given.trials // kernel.trials), kernel.threads * kernel.trials
+            pointer = (ctypes.c_void_p * 1)(ctypes.cast(ctypes.pointer(given), ctypes.c_void_p))
+            sizes = blocks, 1, 1, threads, 1, 1, kernel.shared_bytes
+            _check(cuda.cuLaunchKernel(functions[device], *sizes, stream, pointer, None), "cuLaunchKernel")
+
+    return run
+
+
+@contextmanager
+def _context_of(cuda: Any, stream: ctypes.c_void_p) -> Iterator[int | None]:
+    own = ctypes.c_void_p()
+    _check(cuda.cuStreamGetCtx(stream, ctypes.byref(own)), "cuStreamGetCtx")
+    _check(cuda.cuCtxPushCurrent_v2(own), "cuCtxPushCurrent")
+    try:
+        yield own.value
+    finally:
+        _check(cuda.cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p())), "cuCtxPopCurrent")
+
+
+def _load(cuda: Any, kernel: Kernel, binary: bytes) -> ctypes.c_void_p:
+    """Load the machine code of a kernel into the current context."""
+    module, function = ctypes.c_void_p(), ctypes.c_void_p()
+    _check(cuda.cuModuleLoadData(ctypes.byref(module), binary), "cuModuleLoadData")
+    _check(cuda.cuModuleGetFunction(ctypes.byref(function), module, b"train"), "cuModuleGetFunction")
+    _check(cuda.cuFuncSetAttribute(function, _MAX_SHARED, kernel.shared_bytes), "cuFuncSetAttribute")
+    return function
+
+
+def _check(code: int, name: str) -> None:
+    if code:
+        raise RuntimeError(f"{name} returned the CUDA error {code}")
+
+
+@cache
+def _driver() -> Any:
+    return ctypes.CDLL("libcuda.so.1")
+
+
+def find_nvrtc() -> Any:
+    """Return NVIDIA's runtime compiler, that of JAX's wheels or the system's; None if there is none."""
+    wheels = [path for entry in sys.path for path in sorted(Path(entry).glob("nvidia/c*/lib/libnvrtc.so.*"))]
+    for name in [*map(str, wheels), "libnvrtc.so.13", "libnvrtc.so.12"]:
+        try:
+            return ctypes.CDLL(name)
+        except OSError:
+            continue
+    return None
+
+
+@cache
+def compile_kernel(kernel: Kernel, capability: str) -> bytes:
+    """Compile a kernel.
+
+    Args:
+        kernel: The kernel.
+        capability: The compute capability of the GPU, such as `9.0`.
+
+    Returns:
+        The machine code.
+
+    Raises:
+        RuntimeError: If there is no NVRTC, or it refuses the kernel.
+    """
+    nvrtc = find_nvrtc()
+    if nvrtc is None:
+        raise RuntimeError("no NVRTC, which compiles the kernel; it comes with jax[cuda12] and jax[cuda13]")
+    source = files("vsweep.training.fused").joinpath("kernel.cu").read_bytes()
+    program = ctypes.c_void_p()
+    _check(nvrtc.nvrtcCreateProgram(ctypes.byref(program), source, b"kernel.cu", 0, None, None), "nvrtc")
+    options = [f"--gpu-architecture=sm_{capability.replace('.', '')}"]
+    options += [f"-D{name}={value}" for name, value in kernel.macros.items()]
+    encoded = (ctypes.c_char_p * len(options))(*map(str.encode, options))
+    if nvrtc.nvrtcCompileProgram(program, len(options), encoded):
+        raise RuntimeError(f"NVRTC: {_text(nvrtc, program, 'ProgramLog').decode(errors='replace')[:1000]}")
+    return _text(nvrtc, program, "CUBIN")
+
+
+def _text(nvrtc: Any, program: ctypes.c_void_p, name: str) -> bytes:
+    size = ctypes.c_size_t()
+    _check(getattr(nvrtc, f"nvrtcGet{name}Size")(program, ctypes.byref(size)), "nvrtc")
+    text = ctypes.create_string_buffer(size.value)
+    _check(getattr(nvrtc, f"nvrtcGet{name}")(program, text), "nvrtc")
+    return text.raw
