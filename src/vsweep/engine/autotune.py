@@ -46,7 +46,9 @@ def autotune(plan: Plan, mesh: Mesh, known: TimingCache) -> Plan:
         shape, trials = program.shape, len(program.rows)
         arrangements = candidates(program, costs)
         is_worth_it = program.train_s > _WORTH * len(arrangements) * _CANDIDATE_S
-        is_tried = is_worth_it and len(arrangements) > 1 and not costs.tried(shape, trials)
+        # The lanes of the fused kernel only start and end side by side.
+        is_tuned = program.kernel is None and len(arrangements) > 1
+        is_tried = is_worth_it and is_tuned and not costs.tried(shape, trials)
         if is_tried and (fastest := _fastest(program, arrangements, mesh)):
             step_s, best = fastest
             known.note(

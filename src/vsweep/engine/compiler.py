@@ -15,9 +15,10 @@ from vsweep.engine.devices import free_bytes
 from vsweep.engine.plan import Program
 from vsweep.engine.tuning.cost_model import Arrangement
 from vsweep.tasks.task import Data
+from vsweep.training.fused.launch import fused_call
 from vsweep.training.loop import TrialResult, loop_of_record
 from vsweep.training.program import HParams, precision_context
-from vsweep.training.vectorize import compile_block
+from vsweep.training.vectorize import FusedBlock, compile_block, compile_fused
 
 # The share of a device's free memory that a block may be predicted to take.
 _SHARE = 0.9
@@ -111,7 +112,12 @@ class Compiler:
             with precision_context(program.static):
                 state = start(hparams, data)
             segment = state, self._placed(loop_index(program, 0), PartitionSpec())
-        call = compile_part(*segment)
+        if program.kernel is None:
+            call: Any = compile_part(*segment)
+        else:
+            run = fused_call(program.kernel, program.static.length, self._mesh.devices.flat[0])
+            sizes: Any = {"kernel": program.kernel, "run": run, "vmap_size": arrangement.vmap_size}
+            call = compile_fused(program.static, shapes, data, *segment, mesh=self._mesh, **sizes)
         if self._note:
             with self._lock:
                 self._note(program, time.perf_counter() - began)
@@ -161,6 +167,8 @@ def device_bytes(executable: Any) -> int:
 
     The outputs of three calls are counted: one is being stored, one waits, and one is computed.
     """
+    if isinstance(executable, FusedBlock):
+        return sum(map(device_bytes, executable))
     try:
         memory = executable.memory_analysis()
         return int(

@@ -17,7 +17,10 @@ from vsweep.engine.library_calls import library_calls
 from vsweep.engine.tuning.cost_model import LOAD_S, NO_LIMITS, Arrangement, Costs, UserLimits
 from vsweep.engine.tuning.shape import Hardware, ProgramShape, program_shape, step_flops
 from vsweep.engine.tuning.timings import TimingCache
+from vsweep.errors import ConfigError
 from vsweep.tasks.data.splits import Split
+from vsweep.training.fused.kernel import Kernel, make_kernel, refusal
+from vsweep.training.fused.launch import shared_memory
 from vsweep.training.loop import recorded_steps
 from vsweep.training.program import HParams, Static
 
@@ -47,6 +50,8 @@ class Program:
         measured: Whether such a program was trained before.
         family: The name that is shared by programs that differ only in width.
         segment: The number of records between two saves of the state; 0 for the whole training at once.
+        kernel: The kernel that trains it on a GPU; None for XLA's program.
+        refusal: The reason why no kernel was found for a user who asked for it; else "".
     """
 
     number: int
@@ -62,6 +67,8 @@ class Program:
     measured: bool
     family: str = ""
     segment: int = 0
+    kernel: Kernel | None = None
+    refusal: str = ""
 
     @property
     def name(self) -> str:
@@ -163,13 +170,17 @@ def plan_sweep(spec: "SweepSpec", known: TimingCache, before: Mapping[str, Any])
         parse_field("block", spec.raw.get("block")),
         parse_field("segment", spec.raw.get("segment")),
         parse_field("keep.state", spec.raw["keep"]["state"]),
+        parse_field("kernel", spec.raw.get("kernel", "auto")),
     )
+    if limits.kernel == "fused" and hardware.platform != "gpu":
+        got = f"got fused, and the devices are {hardware.platform.upper()}s"
+        raise ConfigError("kernel", got, "it takes auto or xla without an NVIDIA GPU")
     plan = make_plan(spec, hardware, limits, known, before)
     if any(program.shape.library.batched for program in plan.programs) and mesh.devices.size > 1:
         # Calls of one device after another leave threads that work for them.
         mesh, hardware = Mesh(mesh.devices[:1], mesh.axis_names), hardware._replace(devices=1)
         plan = make_plan(spec, hardware, limits, known, before)
-    notes = [*spec.notes, slow, *map(_library_note, plan.programs)]
+    notes = [*spec.notes, slow, *map(_library_note, plan.programs), *map(_kernel_note, plan.programs)]
     return replace(plan, notes=tuple(dict.fromkeys(filter(None, notes)))), mesh
 
 
@@ -179,6 +190,11 @@ def _library_note(program: Program) -> str:
         return ""
     batched = " on batches of matrices, and run on one device" if program.shape.library.batched else ""
     return f"your own functions call LAPACK{batched}: trials run one after another on a CPU device"
+
+
+def _kernel_note(program: Program) -> str:
+    """Say why XLA trains a program of a user who asked for the fused kernel; "" for others."""
+    return f"kernel=fused: XLA trains {program.inputs.subject}: {program.refusal}" if program.refusal else ""
 
 
 def make_plan(
@@ -254,6 +270,8 @@ def _without_shared_compilations(programs: Sequence[Program]) -> tuple[Program, 
 def _recorded_arrangement(record: Mapping[str, Any], program: Program) -> Arrangement:
     """Return an arrangement of an earlier plan, unless it would wait for ever."""
     arrangement = Arrangement(record["block"], record["lanes"], record["fused"])
+    if record["fused"] and not program.arrangement.single_kernel:
+        return program.arrangement
     may_wait = arrangement.vmap_size > 1 and program.shape.library.any
     return program.arrangement if may_wait else arrangement
 
@@ -262,7 +280,9 @@ def _earlier_programs(
     before: Mapping[str, Any], limits: UserLimits, trials: int
 ) -> Sequence[Mapping[str, Any]]:
     """Return the records of an earlier plan's programs; none if the user's limits or the trials differ."""
-    same = before.get("asked") == list(limits) and before.get("trials") == trials
+    asked = before.get("asked", [])
+    # Earlier versions knew fewer limits.
+    same = list(limits) == [*asked, *NO_LIMITS[len(asked) :]] and before.get("trials") == trials
     programs = before.get("programs", []) if same else []
     # The record may come from someone else, so its programs may lack values.
     return programs if all(set(program) >= _RECORDED for program in programs) else []
@@ -290,6 +310,8 @@ def make_program(
     if costs.hardware.platform == "cpu":
         library = library_calls(static, hparams, inputs, has_user_function=shape.has_user_function)
         shape = replace(shape, library=library)
+    kernel, refusal = _find_kernel(static, inputs) if limits.kernel == "fused" else (None, "")
+    shape = shape.in_one_kernel() if kernel else shape
     needed_flops = np.average([step_flops(inputs, width) for width in sizes.tolist()], weights=counts)
     arrangement = costs.arrange(shape, len(rows), limits.block)
     step_s, measured = costs.step_s(shape), costs.measured(shape, arrangement.block)
@@ -306,4 +328,14 @@ def make_program(
         compile_s=LOAD_S if measured else costs.compile_s(shape, arrangement.vmap_size),
         measured=measured,
         segment=limits.segment_records(inputs.config, arrangement.block * step_s),
+        kernel=kernel,
+        refusal=refusal,
     )
+
+
+def _find_kernel(static: Static, inputs: Inputs) -> tuple[Kernel | None, str]:
+    """Return the kernel that trains a program on a GPU, or the reason why there is none."""
+    if reason := refusal(static):
+        return None, reason
+    kernel = make_kernel(static, held_out=inputs.split.x[1] is not None, most_bytes=shared_memory())
+    return kernel, "" if kernel else "a trial does not fit the shared memory of this GPU"

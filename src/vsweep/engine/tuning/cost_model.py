@@ -44,11 +44,13 @@ class UserLimits(NamedTuple):
         block: The number of trials of one call; None lets the planner choose.
         segment: The number of steps between two saves of the state; None lets the planner choose.
         keep_state: Whether the last state of every trial is kept.
+        kernel: `fused` to train programs as one kernel of a GPU where that takes them; else `xla` or `auto`.
     """
 
     block: int | None = None
     segment: int | None = None
     keep_state: bool = False
+    kernel: str = "auto"
 
     def segment_records(self, config: Config, block_step_s: float) -> int:
         """Choose the records of a segment, 0 for the whole training at once.
@@ -76,6 +78,8 @@ LOAD_S = 1.0
 # per second of one core and of an accelerator.
 _STEP_S = 4.0e-6
 _FLOPS = {"cpu": 1.0e10, "gpu": 2.0e12, "tpu": 2.0e12}
+# The multiply-adds per second of the fused kernel, from the instructions of kernels compiled for an H100.
+_FUSED_FLOPS = 8.0e12
 # Programs with trials side by side take this many times as long to compile.
 _SIDE_BY_SIDE = 1.5
 # A measured time is at most this many times the guess, and a compilation at least the inverse. A step of a
@@ -156,6 +160,8 @@ class Costs:
     def guess_step_s(self, shape: ProgramShape) -> float:
         """Guess the seconds of a step and trial from its work."""
         flops = _FLOPS.get(self.hardware.platform, _FLOPS["gpu"])
+        if self.hardware.platform == "gpu" and shape.single_kernel:
+            return shape.flops / _FUSED_FLOPS / self.hardware.devices
         return (shape.flops / flops + _STEP_S) / self.hardware.devices
 
     def step_s(self, shape: ProgramShape) -> float:
@@ -265,7 +271,7 @@ class Costs:
         """
         if self.hardware.platform != "cpu":
             fast_bytes = _FAST_SHARE * _FAST_BYTES.get(self.hardware.kind, np.inf)
-            return int(min(most, max(1.0, fast_bytes / shape.live_bytes))), False
+            return int(min(most, max(1.0, fast_bytes / shape.live_bytes))), shape.single_kernel
         if shape.width and (shape.single_kernel or shape.flops > _LARGE_FLOPS):
             return 1, shape.single_kernel
         # Without a hidden layer, trials side by side share one product with the data.

@@ -1,6 +1,6 @@
 """The size of a program's training, computed once when the program is planned."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
@@ -56,7 +56,8 @@ class ProgramShape:
         weights: The number of weights; a user's model is counted as if it were affine.
         activation_bytes: The bytes of the activations of a step.
         curve_bytes: The bytes of the recorded metrics.
-        single_kernel: Whether the hardware can run the training as one kernel, without a library's products.
+        single_kernel: Whether the hardware runs the training as one kernel: a CPU if it can do without a
+            library's products, a GPU if the user asks for the fused kernel.
         compile_s: A guess of the seconds that a compilation takes, on a machine without measurements.
         library: The calls of LAPACK, which a CPU must not make for trials side by side.
     """
@@ -80,6 +81,10 @@ class ProgramShape:
         """The bytes that a trial takes on its device while it trains, an estimate."""
         # The parameters, their gradient, an optimizer's two moments, and their next values, in float32.
         return 2 * self.activation_bytes + 6 * 4 * self.weights + self.curve_bytes
+
+    def in_one_kernel(self) -> "ProgramShape":
+        """Return the shape of the training in the fused kernel, whose speed is measured apart."""
+        return replace(self, key=f"{self.key}-fused", single_kernel=True)
 
 
 def step_flops(inputs: Inputs, width: int) -> float:

@@ -14,6 +14,8 @@ _TWO_MOMENTS, _NO_MOMENT = ("adam", "adamw"), ("sgd",)
 # The bounds of what a thread block holds in registers and shared memory.
 _MOST_UNITS, _MOST_FEATURES_OF_UNITS, _MOST_FEATURES, _MOST_OUTPUTS = 256, 8, 128, 16
 _WARP = 32
+# The gradients that a thread keeps in registers, and the threads of a trial, which more only let wait.
+_GRADIENTS, _MOST_THREADS = 48, 128
 
 
 class Kernel(NamedTuple):
@@ -132,27 +134,34 @@ def refusal(static: Static) -> str:
     return next((reason for reason, applies in reasons.items() if applies), "")
 
 
-def make_kernel(static: Static, *, held_out: bool) -> Kernel:
-    """Return the kernel for a training that it takes.
+def make_kernel(static: Static, *, held_out: bool, most_bytes: int = 227 * 1024) -> Kernel | None:
+    """Return the kernel for a training that `refusal` does not refuse; None if no size of it fits a GPU.
 
     Args:
         static: The values that the program is compiled for.
         held_out: Whether examples are held out for validation.
+        most_bytes: The bytes of shared memory that a thread block may take.
     """
     task = _supervised(static.task)
-    sizes = dict(task.static)
-    units = int(sizes.get("width", 0))
+    fields = dict(task.static)
+    units = int(fields.get("width", 0))
     loss = next(name for name, loss in LOSSES.items() if loss == task.loss)
-    activation = sizes.get("activation", "identity")
+    activation = fields.get("activation", "identity")
     kernel = Kernel(
         task.n_features, task.n_outputs, units, activation, loss, static.optimizer, task.scores, held_out
     )
+    sizes: list[Kernel]
     if not units:
-        return kernel._replace(trials=8)
-    # A warp takes up to 32 units; a wider layer has a thread for every four.
-    threads = max(_WARP, 1 << (units // 4 - 1).bit_length()) if units > _WARP else _WARP
-    units_a_thread = max(1, (1 << (units - 1).bit_length()) // threads)
-    return kernel._replace(threads=threads, units_a_thread=units_a_thread)
+        sizes = [kernel._replace(trials=trials) for trials in (8, 4, 2, 1)]
+    else:
+        rounded = 1 << (units - 1).bit_length()
+        # A thread keeps the gradients of its units in registers.
+        row = kernel.features + 1 + 2 * kernel.outputs
+        own = max(u for u in (1, 2, 4) if u == 1 or (u * row <= _GRADIENTS and 16 * u <= rounded))
+        most = max(_WARP, min(_MOST_THREADS, rounded), rounded // own)
+        counts = [count for count in (most, most // 2, most // 4) if count >= max(_WARP, rounded // own)]
+        sizes = [kernel._replace(threads=count, units_a_thread=own) for count in counts]
+    return next((sized for sized in sizes if sized.shared_bytes <= most_bytes), None)
 
 
 def _supervised(task: MakeTask) -> Supervised:

@@ -18,6 +18,8 @@ _DATA = ("x", "y", "x_val", "y_val", "examples")
 _INTEGERS = ("trials", "columns", "columns_val", "records", "steps", "record_every", "rates_a_trial")
 # `CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES`.
 _MAX_SHARED = 8
+# `CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN`.
+_MOST_SHARED = 97
 
 
 class Arguments(ctypes.Structure):
@@ -87,6 +89,21 @@ def launcher(
             _check(cuda.cuLaunchKernel(functions[device], *sizes, stream, pointer, None), "cuLaunchKernel")
 
     return run
+
+
+def fused_call(kernel: Kernel, length: TrainingLength, device: Any) -> Callable[..., None]:
+    """Return a callback of `buffer_callback` that launches a kernel, compiled for a GPU of JAX."""
+    return launcher(kernel, length, compile_kernel(kernel, device.compute_capability))
+
+
+@cache
+def shared_memory() -> int:
+    """Return the bytes of shared memory that a thread block of the first GPU may take."""
+    cuda, device, size = _driver(), ctypes.c_int(), ctypes.c_int()
+    _check(cuda.cuInit(0), "cuInit")
+    _check(cuda.cuDeviceGet(ctypes.byref(device), 0), "cuDeviceGet")
+    _check(cuda.cuDeviceGetAttribute(ctypes.byref(size), _MOST_SHARED, device), "cuDeviceGetAttribute")
+    return size.value
 
 
 @contextmanager
