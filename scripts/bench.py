@@ -31,6 +31,7 @@ from vsweep.engine.blocks import fetch, trained_block
 from vsweep.engine.compiler import Compiler, block_hparams
 from vsweep.engine.devices import cores, prepare, trial_mesh
 from vsweep.engine.plan import Program, make_plan
+from vsweep.engine.tuning.cost_model import UserLimits
 from vsweep.engine.tuning.shape import Hardware
 from vsweep.store.blocks import PartialBlock
 from vsweep.trackers.wandb.options import tracker_options
@@ -50,6 +51,7 @@ def program_of(
     steps: int,
     hardware: Hardware | None = None,
     record_every: int = 10,
+    kernel: str = "auto",
 ) -> Program:
     """Return a program of learning rates × seeds, trained on the full batch, on this machine or another."""
     data, model, width = case
@@ -84,7 +86,7 @@ def program_of(
     grid = expand([Axis("optimizer.lr", (0.03, 0.1, 0.3, 1.0))], range(-(-trials // 4)))
     spec = SimpleNamespace(grid=grid, variants={(): check_config(raw, {})}, group_axes=())
     here = Hardware(jax.local_devices()[0].platform, jax.local_device_count())
-    return make_plan(spec, hardware or here).programs[0]
+    return make_plan(spec, hardware or here, UserLimits(kernel=kernel)).programs[0]
 
 
 def vsweep(program: Program) -> Callable[[], Any]:

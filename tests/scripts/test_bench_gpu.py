@@ -2,9 +2,14 @@
 
 import json
 
+import bench
 import bench_gpu
 import jax
 import pytest
+from emulation import COMPILER, emulate
+
+from vsweep.engine import compiler, plan
+from vsweep.engine.tuning.shape import Hardware
 
 
 @pytest.fixture
@@ -42,6 +47,33 @@ def test_every_row_has_its_figures(small, tmp_path, capsys):
     assert found["cpu"] == {"first_norms_equal": True, "first_norms_apart": 0.0, "losses_apart": 0.0}
     assert found["left_out"] == []
     assert str(out) in capsys.readouterr().out
+
+
+@pytest.mark.skipif(COMPILER is None, reason="no C++ compiler")
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_kernel_is_timed_where_it_takes_a_row(small, tmp_path, monkeypatch, capsys, fails):
+    def call(kernel, length, device):
+        if fails:
+            raise RuntimeError("no GPU")
+        return emulate(kernel, length)
+
+    monkeypatch.setattr(bench_gpu, "CASES", (("spirals", "mlp", 4), ("digits", "mlp", 4)))
+    monkeypatch.setattr(bench_gpu, "contenders", lambda: ["vsweep", "fused", "vmap", "highest"])
+    monkeypatch.setattr(bench, "Hardware", lambda platform, count: Hardware("gpu", count))
+    monkeypatch.setattr(plan, "shared_memory", lambda: 64 * 1024)
+    monkeypatch.setattr(compiler, "fused_call", call)
+    out = tmp_path / "figures.json"
+    assert bench_gpu.main([f"--out={out}", "--rounds=1", "--fractal=0"]) == 0
+    found, shown = json.loads(out.read_text())["rows"], capsys.readouterr().out
+    assert "fused" not in found["digits mlp 4, 8 × 20"]
+    first = found["spirals mlp 4, 8 × 20"]
+    assert ("fused" in first) != fails
+    if fails:
+        assert "spirals mlp 4, 8 × 20: the fused kernel failed: no GPU" in shown
+        return
+    assert first["kernel"]["same_bits_twice"]
+    assert first["kernel"]["as_many_nan"]
+    assert first["kernel"]["most_apart"] < 1e-4
 
 
 def test_no_row_starts_too_late(small, tmp_path, capsys):

@@ -311,7 +311,7 @@ SWEEP_FIELDS: dict[str, Constraint] = {
     "allow_targets": MODULES,
     "allow_urls": URLS,
     "block": integer(1).or_null(),
-    "kernel": one_of(["auto", "xla", "fused"]),
+    "kernel": one_of(["auto", "xla", "fused"]).or_null(),
     "segment": integer(1).or_null(),
     "keep.params": integer(0).or_word("all"),
     "keep.state": FLAG,

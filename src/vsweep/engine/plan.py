@@ -170,7 +170,7 @@ def plan_sweep(spec: "SweepSpec", known: TimingCache, before: Mapping[str, Any])
         parse_field("block", spec.raw.get("block")),
         parse_field("segment", spec.raw.get("segment")),
         parse_field("keep.state", spec.raw["keep"]["state"]),
-        parse_field("kernel", spec.raw.get("kernel", "auto")),
+        parse_field("kernel", spec.raw.get("kernel")) or "auto",
     )
     if limits.kernel == "fused" and hardware.platform != "gpu":
         got = f"got fused, and the devices are {hardware.platform.upper()}s"
