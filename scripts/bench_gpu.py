@@ -1,10 +1,11 @@
 """Time vsweep on a GPU beside the same trainings written by hand, and write the figures as JSON.
 
 Each row is trained by vsweep, by its fused kernel where that takes the training, and by two contenders of
-`bench.py`: `vmap`, one jit(vmap) in a GPU's default precision, and `highest`, the same in full float32, which
-is vsweep's. They take turns in one process, and compile ahead in threads. The kernel's curves are compared
-with those of XLA's program. Then as many trainings of the size of a trainability fractal's as some seconds hold
-are run, from which the time of 4096 × 4096 is extrapolated, and a few trials are trained on the CPU too.
+`bench.py`: `vmap`, one jit(vmap) in a GPU's default precision, and `highest`, the same in full float32,
+which is vsweep's. They take turns in one process, and compile ahead in threads. The kernel's curves are
+compared with those of XLA's program. Then as many trainings of the size of a trainability fractal's as some
+seconds hold are run, from which the time of 4096 × 4096 is extrapolated, and a few trials are trained on
+the CPU too.
 
 The script needs only JAX, optax, NumPy and scikit-learn. It is made to take under 4 minutes: it starts no row
 after `--limit` seconds, and says which rows it left out.

@@ -23,7 +23,10 @@ def measure(known, times, *words, own=None):
     """Note a sweep whose steps take this many times as long as guessed."""
     planned = plan(*words, own=own, known=known)
     costs = Costs(planned.hardware, TimingCache())
-    spent = {each.name: (times * costs.guess_step_s(each.shape) * 1e9, 10**9) for each in planned.programs}
+    spent = {
+        each.name: (times * costs.guess_step_s(each.shape, len(each.rows)) * 1e9, 10**9)
+        for each in planned.programs
+    }
     autotune.save_timings(planned, TrainingStats(by_program=spent), known)
 
 

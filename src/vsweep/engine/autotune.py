@@ -144,10 +144,15 @@ def save_timings(plan: Plan, stats: TrainingStats, known: TimingCache) -> None:
         seconds, steps = stats.by_program.get(program.name, (0.0, 0))
         if not steps:
             continue
-        known.note(program.name, limit=costs.block_limit(program.shape), block=program.arrangement.block)
+        known.note(
+            program.name,
+            limit=costs.block_limit(program.shape, len(program.rows)),
+            block=program.arrangement.block,
+        )
         if seconds > _RUN_S:
             known.sample(program.name, step_s=seconds / steps)
-            ratios.append((program.shape, seconds / steps / costs.guess_step_s(program.shape)))
+            guess_s = costs.guess_step_s(program.shape, len(program.rows))
+            ratios.append((program.shape, seconds / steps / guess_s))
     costs.learn("step", ratios)
     cold = []
     for program, seconds in stats.cold_compiles:

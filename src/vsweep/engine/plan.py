@@ -314,7 +314,7 @@ def make_program(
     shape = shape.in_one_kernel() if kernel else shape
     needed_flops = np.average([step_flops(inputs, width) for width in sizes.tolist()], weights=counts)
     arrangement = costs.arrange(shape, len(rows), limits.block)
-    step_s, measured = costs.step_s(shape), costs.measured(shape, arrangement.block)
+    step_s, measured = costs.step_s(shape, len(rows)), costs.measured(shape, arrangement.block)
     return Program(
         number=0,
         inputs=inputs,

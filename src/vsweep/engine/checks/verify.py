@@ -83,7 +83,7 @@ def within_budget(
     for row, reason in chosen.items():
         (program,) = lone_programs(plan, [row], costs)
         name = _name(program)
-        cost = 2 * program.static.length.steps * costs.step_s(program.shape)
+        cost = 2 * program.static.length.steps * costs.step_s(program.shape, 1)
         cost *= plan.hardware.devices
         if name not in compiled:
             cost += float(known.get(name).get("compile_s", costs.compile_s(program.shape)))

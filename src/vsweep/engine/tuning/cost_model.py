@@ -77,7 +77,10 @@ LOAD_S = 1.0
 # Guesses for a machine without measurements: the seconds of a step that does nothing, and the multiply-adds
 # per second of one core and of an accelerator.
 _STEP_S = 4.0e-6
-_FLOPS = {"cpu": 1.0e10, "gpu": 2.0e12, "tpu": 2.0e12}
+_FLOPS = {"cpu": 1.0e10, "gpu": 8.0e12, "tpu": 2.0e12}
+# On a GPU a step waits for its memory, or for the launches of its kernels. Programs compiled for an H100 pass
+# over the activations so often, and the times of an H200 fit so many bytes a second, and launches of so long.
+_GPU_PASSES, _GPU_BYTES, _GPU_LAUNCHES_S = 8.5, 2.0e12, 5.4e-5
 # The multiply-adds per second of the fused kernel, from the instructions of kernels compiled for an H100.
 _FUSED_FLOPS = 8.0e12
 # Programs with trials side by side take this many times as long to compile.
@@ -157,17 +160,21 @@ class Costs:
         for kind, values in by_kind.items():
             self._known.sample(kind, **{name: median(values)})
 
-    def guess_step_s(self, shape: ProgramShape) -> float:
-        """Guess the seconds of a step and trial from its work."""
-        flops = _FLOPS.get(self.hardware.platform, _FLOPS["gpu"])
-        if self.hardware.platform == "gpu" and shape.single_kernel:
-            return shape.flops / _FUSED_FLOPS / self.hardware.devices
-        return (shape.flops / flops + _STEP_S) / self.hardware.devices
+    def guess_step_s(self, shape: ProgramShape, trials: int) -> float:
+        """Guess the seconds of a step and trial from its work, where so many trials are trained."""
+        platform, devices, *_ = self.hardware
+        if platform == "gpu" and shape.single_kernel:
+            return shape.flops / _FUSED_FLOPS / devices
+        if platform == "gpu":
+            moved_s = _GPU_PASSES * shape.activation_bytes / _GPU_BYTES
+            launches_s = _GPU_LAUNCHES_S / self.max_vmap_size(shape, trials)
+            return (max(moved_s, shape.flops / _FLOPS["gpu"]) + launches_s) / devices
+        return (shape.flops / _FLOPS.get(platform, _FLOPS["tpu"]) + _STEP_S) / devices
 
-    def step_s(self, shape: ProgramShape) -> float:
-        """Predict the seconds of a step and trial, with other trials beside it on all devices."""
+    def step_s(self, shape: ProgramShape, trials: int) -> float:
+        """Predict the seconds of a step and trial, with others of so many trials beside it on all devices."""
         measured = self._known.get(shape.key).get("step_s")
-        return float(measured or self.guess_step_s(shape) * self._ratio(shape, "step"))
+        return float(measured or self.guess_step_s(shape, trials) * self._ratio(shape, "step"))
 
     def measured(self, shape: ProgramShape, block: int) -> bool:
         """Return whether such a program was trained before, in such a block."""
@@ -193,7 +200,8 @@ class Costs:
         settled = settled or set(self._known.get(name).values())
         if settled and settled <= set(sizes) and max(settled) == sizes[-1]:
             return name, sorted(settled)
-        trial_s = [inputs.config.steps * self.step_s(shape) for shape in shapes[1:]]
+        trials = int(counts.sum())
+        trial_s = [inputs.config.steps * self.step_s(shape, trials) for shape in shapes[1:]]
         # best[end] holds the least cost of the first `end` widths, and where their last program begins.
         best = [(0.0, 0)]
         for end in range(1, len(sizes) + 1):
@@ -225,7 +233,7 @@ class Costs:
         vmap_size = max(1, int(min(vmap_size, most)))
         if block is None:
             unit = devices * vmap_size
-            limit = min(self.block_limit(shape) // unit * unit, -(-trials // unit) * unit)
+            limit = min(self.block_limit(shape, trials) // unit * unit, -(-trials // unit) * unit)
             # With blocks of equal size, the last block needs the least padding.
             block = -(-trials // -(-trials // max(limit, unit)))
         # A vmap size that divides the number of trials of a device leaves no round half empty.
@@ -234,13 +242,13 @@ class Costs:
         vmap_size = -(-per_device // rounds)
         return Arrangement(rounds * vmap_size * devices, vmap_size, single_kernel)
 
-    def block_limit(self, shape: ProgramShape) -> int:
-        """Bound the trials of a block by its time, the bytes of its curves, and their number.
+    def block_limit(self, shape: ProgramShape, trials: int) -> int:
+        """Bound the block of so many trials by its time, the bytes of its curves, and their number.
 
         An earlier bound within a factor of eight is kept, because a block of another size is another program,
         which would have to be compiled.
         """
-        trial_s = shape.steps * self.step_s(shape)
+        trial_s = shape.steps * self.step_s(shape, trials)
         fitting = min(_BLOCK_S / trial_s, _CURVE_BYTES / shape.curve_bytes)
         limit = int(min(fitting, _BLOCK_TRIALS * self.hardware.devices))
         earlier = int(self._known.get(shape.key).get("limit", limit))

@@ -160,7 +160,9 @@ def make_kernel(static: Static, *, held_out: bool, most_bytes: int = 227 * 1024)
         own = max(u for u in (1, 2, 4) if u == 1 or (u * row <= _GRADIENTS and 16 * u <= rounded))
         most = max(_WARP, min(_MOST_THREADS, rounded), rounded // own)
         counts = [count for count in (most, most // 2, most // 4) if count >= max(_WARP, rounded // own)]
-        sizes = [kernel._replace(threads=count, units_a_thread=own) for count in counts]
+        # Two examples at a time share the loads of the weights, where they take little shared memory.
+        both = 2 if rounded <= _WARP else 1
+        sizes = [kernel._replace(threads=count, units_a_thread=own, examples=both) for count in counts]
     return next((sized for sized in sizes if sized.shared_bytes <= most_bytes), None)
 
 
