@@ -86,7 +86,7 @@ def program_of(
     grid = expand([Axis("optimizer.lr", (0.03, 0.1, 0.3, 1.0))], range(-(-trials // 4)))
     spec = SimpleNamespace(grid=grid, variants={(): check_config(raw, {})}, group_axes=())
     here = Hardware(jax.local_devices()[0].platform, jax.local_device_count())
-    return make_plan(spec, hardware or here, UserLimits(kernel=kernel)).programs[0]
+    return make_plan(spec, hardware or here, UserLimits(fused=kernel == "fused")).programs[0]
 
 
 def vsweep(program: Program) -> Callable[[], Any]:

@@ -12,8 +12,8 @@ from threading import Lock
 import numpy as np
 
 import vsweep.training.fused
+from vsweep.engine.kernel_launch import fill
 from vsweep.training.fused.kernel import Kernel
-from vsweep.training.fused.launch import fill
 from vsweep.training.loop import TrainingLength
 
 _LOCK = Lock()

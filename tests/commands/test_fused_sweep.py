@@ -8,10 +8,13 @@ import pytest
 from emulation import COMPILER, emulate
 
 import vsweep
-from vsweep.engine import compiler
+from vsweep.config.spec import make_spec
+from vsweep.engine import compiler, kernel_launch
 from vsweep.engine import plan as plans
 from vsweep.engine.plan_record import as_text
+from vsweep.engine.tuning.cost_model import NO_LIMITS, Costs, UserLimits
 from vsweep.engine.tuning.shape import Hardware
+from vsweep.engine.tuning.timings import TimingCache
 from vsweep.errors import ConfigError
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler")
@@ -34,14 +37,19 @@ calls = []
 @pytest.fixture
 def gpu(monkeypatch):
     """The CPU is a GPU to the plan, and its kernels are emulated."""
+    stand_in(monkeypatch)
+
+
+def stand_in(monkeypatch):
     del calls[:]
 
-    def call(kernel, length, device):
+    def call(kernel, length, devices):
         calls.append(kernel)
         return emulate(kernel, length)
 
     monkeypatch.setattr(plans, "Hardware", lambda platform, *more: Hardware("gpu", *more))
     monkeypatch.setattr(plans, "shared_memory", lambda: 64 * 1024)
+    monkeypatch.setattr(plans, "shortcoming_of_kernels", lambda platform: "")
     monkeypatch.setattr(compiler, "fused_call", call)
 
 
@@ -85,7 +93,7 @@ def test_segments_and_blocks_change_no_bit(tmp_path, gpu):
 def test_the_plan_says_which_programs_xla_trains_and_why(gpu):
     spec, planned = vsweep.plan([*WORDS, "kernel=fused", "data.batch_size=8"])
     text = as_text(spec.name, planned)
-    assert "note: kernel=fused: XLA trains moons logistic: data.batch_size" in text
+    assert "note: kernel=fused: XLA trains moons logistic, since it takes the full batch" in text
     assert "fused" not in text.partition("program 1")[2]
     spec, planned = vsweep.plan([*WORDS, "kernel=fused"])
     assert as_text(spec.name, planned).count("fused,") == 2
@@ -98,14 +106,50 @@ def test_the_plan_says_which_programs_xla_trains_and_why(gpu):
 def test_a_kernel_that_does_not_fit_the_gpu_is_left_to_xla(gpu, monkeypatch):
     monkeypatch.setattr(plans, "shared_memory", lambda: 1000)
     spec, planned = vsweep.plan([*WORDS, "kernel=fused"])
-    assert "a trial does not fit the shared memory of this GPU" in as_text(spec.name, planned)
+    assert "since a trial does not fit the shared memory of this GPU" in as_text(spec.name, planned)
 
 
-def test_the_kernel_needs_a_gpu(tmp_path):
-    with pytest.raises(
-        ConfigError, match="kernel: got fused, and the devices are CPUs; it takes auto or xla"
-    ):
-        sweep(tmp_path / "none", "kernel=fused")
-    with pytest.raises(ConfigError, match="kernel"):
+def test_xla_trains_where_there_is_no_gpu(tmp_path, monkeypatch):
+    """Also a directory that a GPU trained: it can be verified, grown and confirmed elsewhere."""
+    with monkeypatch.context() as patched:
+        stand_in(patched)
+        made = sweep(tmp_path / "made", "kernel=fused", "verify=false")
+        assert len(calls) == 2
+    spec, planned = vsweep.plan([*WORDS, "kernel=fused"])
+    assert "kernel=fused: XLA trains moons mlp, since it needs an NVIDIA GPU" in as_text(spec.name, planned)
+    assert vsweep.verify(made.directory, k=4, quiet=True)["wrong"] == []
+    assert len(vsweep.resume(made.directory, ["seeds=3"], quiet=True).trials) == 18
+    vsweep.confirm(made.directory, seeds=2, quiet=True)
+    assert len(calls) == 2
+    with pytest.raises(ConfigError, match="kernel: got 'fast'; it takes one of auto, xla, fused"):
         sweep(tmp_path / "none", "kernel=fast")
     assert not (tmp_path / "none").exists()
+
+
+def test_what_a_machine_lacks_is_named(monkeypatch):
+    def no_driver():
+        raise OSError
+
+    shortcoming = kernel_launch.shortcoming_of_kernels.__wrapped__
+    assert shortcoming("tpu") == shortcoming("cpu") == "it needs an NVIDIA GPU"
+    monkeypatch.setattr(kernel_launch, "_driver", no_driver)
+    assert shortcoming("gpu") == "there is no CUDA driver"
+    monkeypatch.setattr(kernel_launch, "_driver", lambda: None)
+    monkeypatch.setattr(kernel_launch, "find_nvrtc", lambda: None)
+    assert shortcoming("gpu").startswith("there is no NVRTC")
+    monkeypatch.setattr(kernel_launch, "find_nvrtc", lambda: 1)
+    assert shortcoming("gpu") == ""
+
+
+def test_measurements_of_the_kernel_tell_nothing_of_xlas_programs(gpu):
+    spec, known = make_spec([*WORDS]), TimingCache()
+    hardware = Hardware("gpu", 1)
+    fused = plans.make_plan(spec, hardware, UserLimits(fused=True), known)
+    before = plans.make_plan(spec, hardware, NO_LIMITS, known)
+    costs = Costs(hardware, known)
+    costs.learn("step", [(program.shape, 7.0) for program in fused.programs])
+    after = plans.make_plan(spec, hardware, NO_LIMITS, known)
+    assert [p.step_s for p in after.programs] == [p.step_s for p in before.programs]
+    again = plans.make_plan(spec, hardware, UserLimits(fused=True), known)
+    for first, second in zip(fused.programs, again.programs, strict=True):
+        assert second.step_s == pytest.approx(7.0 * first.step_s)

@@ -255,6 +255,10 @@ def test_unequal_folds_are_what_they_are_alone(tmp_path, monkeypatch, words):
     assert made.trials["identity"].tolist() == want.trials["identity"].tolist()
     values = [name for name in want.trials if name.startswith(("final_", "best_"))]
     assert any(name.startswith("final_val_") for name in values)
+    for column in (name for name in made.trials if name.startswith("parts_")):
+        assert made.trials[column].map(len).nunique() == 1
+    errors = ["sem", "examples_sem", "splits_sem", "error"]
+    np.testing.assert_allclose(made.cells()[errors], want.cells()[errors], rtol=0.35)
     for one, other in ((made.trials[values], want.trials[values]), (made.curves, want.curves)):
         pd.testing.assert_frame_equal(one, other, rtol=1e-4, atol=1e-6)
     assert vsweep.verify(made.directory, k=2, quiet=True)["wrong"] == []

@@ -96,6 +96,7 @@ REFUSED = {
     "allow_urls": ["http://x/y.csv", 3, [3], [""], ["x.csv"], ["gopher://x/y"], True],
     "block": ["all", 2.5, True, 0],
     "segment": ["all", 2.5, True, 0],
+    "kernel": ["fast", 1, True],
     "keep.params": [*NOT_WHOLE, -1, "none"],
     "keep.state": ["yes", 1, 0, None],
     "verify": ["yes", 1, 0, None],
@@ -505,6 +506,7 @@ def test_an_axis_given_twice_is_refused():
 OF_THE_SWEEP = {
     "block": [3, None],
     "segment": [3, None],
+    "kernel": ["fused", "xla", "auto", None],
     "keep.params": [0, 3, "all"],
     "keep.state": [True, False],
     "verify": [True, False],

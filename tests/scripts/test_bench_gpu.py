@@ -52,7 +52,7 @@ def test_every_row_has_its_figures(small, tmp_path, capsys):
 @pytest.mark.skipif(COMPILER is None, reason="no C++ compiler")
 @pytest.mark.parametrize("fails", [False, True])
 def test_the_kernel_is_timed_where_it_takes_a_row(small, tmp_path, monkeypatch, capsys, fails):
-    def call(kernel, length, device):
+    def call(kernel, length, devices):
         if fails:
             raise RuntimeError("no GPU")
         return emulate(kernel, length)
@@ -61,6 +61,7 @@ def test_the_kernel_is_timed_where_it_takes_a_row(small, tmp_path, monkeypatch, 
     monkeypatch.setattr(bench_gpu, "contenders", lambda: ["vsweep", "fused", "vmap", "highest"])
     monkeypatch.setattr(bench, "Hardware", lambda platform, count: Hardware("gpu", count))
     monkeypatch.setattr(plan, "shared_memory", lambda: 64 * 1024)
+    monkeypatch.setattr(plan, "shortcoming_of_kernels", lambda platform: "")
     monkeypatch.setattr(compiler, "fused_call", call)
     out = tmp_path / "figures.json"
     assert bench_gpu.main([f"--out={out}", "--rounds=1", "--fractal=0"]) == 0

@@ -59,17 +59,19 @@ def test_a_padded_part_is_worth_what_its_examples_are(loss, rows):
 @pytest.mark.parametrize("rows", [9, 30, 40])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_values_without_a_group_leave_padding_out(loss, rows):
-    """Groups are those of the padded part, and the other part has none."""
+    """Groups are those of the smaller part, so that all of them have the same share in both."""
     static, task, params = make_task(loss)
     kind = loss if loss != "clipped_cross_entropy" else "sigmoid_cross_entropy"
     part, other = examples(kind, rows=rows), examples(kind, rows=21, seed=1)
     with precision_context(static):
-        losses, scores = jax.jit(task.leave_out)(params, [padded(part, rows + 1), other])
-        groups, order = count_groups(rows + 1), grouped_order(rows + 1)
-        for g, group in enumerate(np.split(order[: (rows + 1) // groups * groups], groups)):
-            kept = np.setdiff1d(np.arange(rows), group)
-            want = task.loss(params, Examples(part.x[:, kept], part.y[kept]))
-            assert_close((losses[g], {name: values[g] for name, values in scores.items()}), want)
+        groups, order = count_groups(rows), grouped_order(rows)
+        more = examples(kind, rows=rows + 1)
+        for full in (padded(part, rows + 1), more._replace(count=np.int32(rows + 1))):
+            losses, scores = jax.jit(task.leave_out)(params, [full, other])
+            for g, group in enumerate(np.split(order[: rows // groups * groups], groups)):
+                kept = np.setdiff1d(np.arange(int(full.count)), group)
+                want = task.loss(params, Examples(full.x[:, kept], full.y[kept]))
+                assert_close((losses[g], {name: values[g] for name, values in scores.items()}), want)
         alone = task.leave_out(params, [other])
         assert_close((losses[groups:], {name: values[groups:] for name, values in scores.items()}), alone)
 

@@ -23,12 +23,13 @@ from core_helpers import (
 from emulation import COMPILER, emulate, library
 from jax.sharding import Mesh
 
+from vsweep.engine.kernel_launch import compile_kernel, fill, find_nvrtc, fused_call, launcher
+from vsweep.errors import ConfigError
 from vsweep.tasks.losses import LOSSES, own_loss
 from vsweep.tasks.models import ACTIVATIONS
 from vsweep.tasks.task import Data
 from vsweep.training.fused.arrays import TrialArguments, TrialOutputs, pack_data
 from vsweep.training.fused.kernel import Kernel, make_kernel, refusal
-from vsweep.training.fused.launch import compile_kernel, fill, find_nvrtc, launcher
 from vsweep.training.loop import TrainingLength, loop_of_record
 from vsweep.training.optimizers import OPTIMIZERS
 from vsweep.training.program import precision_context
@@ -327,14 +328,14 @@ def test_what_the_kernel_does_not_take_is_named():
     task = fine.task
     for want, static in {
         "the loss is your own": replace(fine, task=replace(task, loss=own_loss(jnp.sum, 3))),
-        "data.batch_size": replace(fine, length=fine.length._replace(batch_size=8)),
-        "dtype=float64 with precision=highest": replace(fine, dtype="float64"),
-        "dtype=float32 with precision=default": replace(fine, precision="default"),
-        "the scores accuracy, f1": replace(fine, task=replace(task, scores=("accuracy", "f1"))),
-        "2 hidden layers": make_static("mlp", depth=2),
-        "more than 256 units": make_static("mlp", width=257),
-        "more than 8 features": make_static("mlp", features=9),
-        "more than 128 features": make_static("logistic", features=129),
+        "it takes the full batch": replace(fine, length=fine.length._replace(batch_size=8)),
+        "it has no float64 with precision=highest": replace(fine, dtype="float64"),
+        "it has no float32 with precision=default": replace(fine, precision="default"),
+        "it has no f1": replace(fine, task=replace(task, scores=("accuracy", "f1"))),
+        "there are 2 hidden layers": make_static("mlp", depth=2),
+        "there are more than 256 units": make_static("mlp", width=257),
+        "there are more than 8 features": make_static("mlp", features=9),
+        "there are more than 128 features": make_static("logistic", features=129),
     }.items():
         assert refusal(static) == want
     assert make_kernel(fine, held_out=True).threads == 32
@@ -429,5 +430,8 @@ def test_every_choice_compiles():
     for loss, activation, optimizer in choices:
         compile_kernel(kernel_of(loss, activation=activation, optimizer=optimizer), "9.0")
         compile_kernel(kernel_of(loss, units=0, activation="identity", optimizer=optimizer, trials=8), "9.0")
-    with pytest.raises(RuntimeError, match="NVRTC: "):
-        compile_kernel(kernel_of("huber", threads=48), "0.1")
+    kernel = kernel_of("huber")
+    with pytest.raises(ConfigError, match="kernel: got fused, and NVRTC: "):
+        fused_call(kernel, LENGTH, [SimpleNamespace(compute_capability="0.1")])
+    with pytest.raises(ConfigError, match="compute capabilities"):
+        fused_call(kernel, LENGTH, [SimpleNamespace(compute_capability=name) for name in ("8.0", "9.0")])

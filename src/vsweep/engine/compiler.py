@@ -12,10 +12,10 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vsweep.engine.devices import free_bytes
+from vsweep.engine.kernel_launch import fused_call
 from vsweep.engine.plan import Program
 from vsweep.engine.tuning.cost_model import Arrangement
 from vsweep.tasks.task import Data
-from vsweep.training.fused.launch import fused_call
 from vsweep.training.loop import TrialResult, loop_of_record
 from vsweep.training.program import HParams, precision_context
 from vsweep.training.vectorize import FusedBlock, compile_block, compile_fused
@@ -115,7 +115,7 @@ class Compiler:
         if program.kernel is None:
             call: Any = compile_part(*segment)
         else:
-            run = fused_call(program.kernel, program.static.length, self._mesh.devices.flat[0])
+            run = fused_call(program.kernel, program.static.length, self._mesh.devices.flat)
             sizes: Any = {"kernel": program.kernel, "run": run, "vmap_size": arrangement.vmap_size}
             call = compile_fused(program.static, shapes, data, *segment, mesh=self._mesh, **sizes)
         if self._note:
@@ -168,7 +168,7 @@ def device_bytes(executable: Any) -> int:
     The outputs of three calls are counted: one is being stored, one waits, and one is computed.
     """
     if isinstance(executable, FusedBlock):
-        return sum(map(device_bytes, executable))
+        return max(map(device_bytes, executable))
     try:
         memory = executable.memory_analysis()
         return int(

@@ -28,6 +28,7 @@ class Inputs:
         split: The data.
         loss: The loss for these data.
         number: The number of the split among those of the cells.
+        shares_shape: Whether unequal folds may be padded to share a program.
     """
 
     config: Config
@@ -35,6 +36,7 @@ class Inputs:
     split: Split
     loss: Loss
     number: int = 0
+    shares_shape: bool = True
 
     @property
     def subject(self) -> str:
@@ -94,11 +96,17 @@ class Inputs:
     def is_padded(self) -> bool:
         """Whether folds of two sizes share a program, in which the smaller parts are padded.
 
-        A user's function may look at all examples together, and a minibatch's order depends on their number.
+        A fold alone is trained as it is among all folds. A user's function may look at all examples together,
+        and a minibatch's order depends on their number.
         """
         train, val, _ = map(len, self.split.places)
         is_unequal = self.config.folds is not None and (train + val) % self.config.folds > 0
-        return is_unequal and self.config.batch_size is None and not self.config.user_functions
+        return (
+            self.shares_shape
+            and is_unequal
+            and self.config.batch_size is None
+            and not self.config.user_functions
+        )
 
     @property
     def target(self) -> "Target":
@@ -139,7 +147,7 @@ class Inputs:
 
     @property
     def examples(self) -> int:
-        """The number of examples of one step."""
+        """The number of examples of one step, with padding."""
         return self.config.batch_size or self.sizes[0]
 
 

@@ -13,14 +13,13 @@ from vsweep.config.validate import with_values
 from vsweep.engine.devices import prepare, shortcoming, trial_mesh
 from vsweep.engine.hyperparams import bind, is_traced, widths
 from vsweep.engine.inputs import Inputs, load_inputs
+from vsweep.engine.kernel_launch import shared_memory, shortcoming_of_kernels
 from vsweep.engine.library_calls import library_calls
 from vsweep.engine.tuning.cost_model import LOAD_S, NO_LIMITS, Arrangement, Costs, UserLimits
 from vsweep.engine.tuning.shape import Hardware, ProgramShape, program_shape, step_flops
 from vsweep.engine.tuning.timings import TimingCache
-from vsweep.errors import ConfigError
 from vsweep.tasks.data.splits import Split
 from vsweep.training.fused.kernel import Kernel, make_kernel, refusal
-from vsweep.training.fused.launch import shared_memory
 from vsweep.training.loop import recorded_steps
 from vsweep.training.program import HParams, Static
 
@@ -170,11 +169,8 @@ def plan_sweep(spec: "SweepSpec", known: TimingCache, before: Mapping[str, Any])
         parse_field("block", spec.raw.get("block")),
         parse_field("segment", spec.raw.get("segment")),
         parse_field("keep.state", spec.raw["keep"]["state"]),
-        parse_field("kernel", spec.raw.get("kernel")) or "auto",
+        parse_field("kernel", spec.raw.get("kernel")) == "fused",
     )
-    if limits.kernel == "fused" and hardware.platform != "gpu":
-        got = f"got fused, and the devices are {hardware.platform.upper()}s"
-        raise ConfigError("kernel", got, "it takes auto or xla without an NVIDIA GPU")
     plan = make_plan(spec, hardware, limits, known, before)
     if any(program.shape.library.batched for program in plan.programs) and mesh.devices.size > 1:
         # Calls of one device after another leave threads that work for them.
@@ -194,7 +190,8 @@ def _library_note(program: Program) -> str:
 
 def _kernel_note(program: Program) -> str:
     """Say why XLA trains a program of a user who asked for the fused kernel; "" for others."""
-    return f"kernel=fused: XLA trains {program.inputs.subject}: {program.refusal}" if program.refusal else ""
+    why = f"kernel=fused: XLA trains {program.inputs.subject}, since {program.refusal}"
+    return why if program.refusal else ""
 
 
 def make_plan(
@@ -270,8 +267,6 @@ def _without_shared_compilations(programs: Sequence[Program]) -> tuple[Program, 
 def _recorded_arrangement(record: Mapping[str, Any], program: Program) -> Arrangement:
     """Return an arrangement of an earlier plan, unless it would wait for ever."""
     arrangement = Arrangement(record["block"], record["lanes"], record["fused"])
-    if record["fused"] and not program.arrangement.single_kernel:
-        return program.arrangement
     may_wait = arrangement.vmap_size > 1 and program.shape.library.any
     return program.arrangement if may_wait else arrangement
 
@@ -280,8 +275,8 @@ def _earlier_programs(
     before: Mapping[str, Any], limits: UserLimits, trials: int
 ) -> Sequence[Mapping[str, Any]]:
     """Return the records of an earlier plan's programs; none if the user's limits or the trials differ."""
-    asked = before.get("asked", [])
-    # Earlier versions knew fewer limits.
+    # Records of earlier versions have fewer limits.
+    asked = before.get("asked", [None])
     same = list(limits) == [*asked, *NO_LIMITS[len(asked) :]] and before.get("trials") == trials
     programs = before.get("programs", []) if same else []
     # The record may come from someone else, so its programs may lack values.
@@ -310,7 +305,7 @@ def make_program(
     if costs.hardware.platform == "cpu":
         library = library_calls(static, hparams, inputs, has_user_function=shape.has_user_function)
         shape = replace(shape, library=library)
-    kernel, refusal = _find_kernel(static, inputs) if limits.kernel == "fused" else (None, "")
+    kernel, reason = _find_kernel(static, inputs, costs.hardware) if limits.fused else (None, "")
     shape = shape.in_one_kernel() if kernel else shape
     needed_flops = np.average([step_flops(inputs, width) for width in sizes.tolist()], weights=counts)
     arrangement = costs.arrange(shape, len(rows), limits.block)
@@ -329,13 +324,13 @@ def make_program(
         measured=measured,
         segment=limits.segment_records(inputs.config, arrangement.block * step_s),
         kernel=kernel,
-        refusal=refusal,
+        refusal=reason,
     )
 
 
-def _find_kernel(static: Static, inputs: Inputs) -> tuple[Kernel | None, str]:
+def _find_kernel(static: Static, inputs: Inputs, hardware: Hardware) -> tuple[Kernel | None, str]:
     """Return the kernel that trains a program on a GPU, or the reason why there is none."""
-    if reason := refusal(static):
+    if reason := shortcoming_of_kernels(hardware.platform) or refusal(static):
         return None, reason
     kernel = make_kernel(static, held_out=inputs.split.x[1] is not None, most_bytes=shared_memory())
     return kernel, "" if kernel else "a trial does not fit the shared memory of this GPU"

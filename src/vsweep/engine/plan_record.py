@@ -220,8 +220,9 @@ def part_names(plan: Plan) -> list[str]:
 
 
 def _part_metrics(program: Program) -> list[str]:
-    targets = dict(zip(_PARTS, program.inputs.split.y, strict=True))
-    return with_derived(part_metrics(program.static.task, targets))
+    parts = program.inputs.arrays._asdict()
+    sizes = {name: 0 if part is None else part.grouped for name, part in parts.items()}
+    return with_derived(part_metrics(program.static.task, sizes))
 
 
 def _final_metrics(program: Program) -> list[str]:

@@ -39,13 +39,15 @@ def grouped_order(examples: int) -> np.ndarray:
     return np.random.default_rng(examples).permutation(examples).astype(np.int32)
 
 
-def without_groups(sizes: Sequence[int]) -> Reduction:
+def without_groups(sizes: Sequence[tuple[int, int]]) -> Reduction:
     """Return the reductions over parts that follow one another, all examples but those of each group.
 
     Args:
-        sizes: The number of examples of each part. The results end in the groups of all parts, `(groups,)`.
+        sizes: The number of examples of each part that are dealt to groups, and of all its examples. The
+            results end in the groups of all parts, `(groups,)`.
     """
-    parts, ends = [_without_groups(size) for size in sizes], np.cumsum(sizes)[:-1].tolist()
+    parts = [_without_groups(grouped, examples) for grouped, examples in sizes]
+    ends = np.cumsum([examples for _, examples in sizes])[:-1].tolist()
 
     def split(values: Array) -> list[Array]:
         return jnp.split(values, ends, axis=-1)
@@ -65,13 +67,14 @@ def without_groups(sizes: Sequence[int]) -> Reduction:
     return Reduction(total, mean, each)
 
 
-def _without_groups(examples: int) -> Reduction:
+def _without_groups(grouped: int, examples: int) -> Reduction:
     """Return the reductions over all examples but those of each group, whose results end in `(groups,)`.
 
-    Examples that are left over belong to no group, and are always kept.
+    Examples that are left over, or not dealt to groups, belong to no group, and are always kept.
     """
-    groups, order = count_groups(examples), grouped_order(examples)
-    size = examples // groups
+    groups = count_groups(grouped)
+    order = np.append(grouped_order(grouped), np.arange(grouped, examples, dtype=np.int32))
+    size = grouped // groups
 
     def total(values: Array, dtype: Any = None) -> Array:
         ordered = values[..., order]

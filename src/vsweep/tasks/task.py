@@ -30,7 +30,7 @@ class Examples(NamedTuple):
     Attributes:
         x: Floating `(features, examples)`.
         y: `(examples,)`, int32 classes or floating numbers.
-        count: The number of examples, an int32 scalar, if further ones that follow are padding; None for all.
+        count: The number of examples, an int32 scalar, if the last one may be padding; None for all.
     """
 
     x: Any
@@ -40,9 +40,17 @@ class Examples(NamedTuple):
     @property
     def kept(self) -> Any:
         """Bool `(examples,)`, false for padding."""
-        examples = self.y.shape[0]
-        count = examples if self.count is None else self.count
-        return jnp.arange(examples, dtype=jnp.int32) < count
+        return jnp.arange(self.y.shape[0], dtype=jnp.int32) < self.real
+
+    @property
+    def real(self) -> Any:
+        """The number of examples without padding, an integer or an int32 scalar."""
+        return self.y.shape[0] if self.count is None else self.count
+
+    @property
+    def grouped(self) -> int:
+        """The number of examples that are dealt to the groups of `leave_out`: all, or those never padding."""
+        return self.y.shape[0] - (self.count is not None)
 
 
 class Data(NamedTuple):
@@ -249,7 +257,7 @@ class Supervised:
             x, y = (
                 jnp.concatenate(arrays, axis=-1) for arrays in zip(*(part[:2] for part in parts), strict=True)
             )
-            over = without_groups([part.x.shape[1] for part in parts])
+            over = without_groups([(part.grouped, part.y.shape[0]) for part in parts])
             if any(part.count is not None for part in parts):
                 over = without_padding(jnp.concatenate([part.kept for part in parts]), over)
             return evaluate(params, Examples(x, y), over)

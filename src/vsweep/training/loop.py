@@ -273,14 +273,14 @@ def conclude(trial: Trial, state: TrainState, metrics: Metrics) -> TrialResult:
 
 def _parts(task: Task, data: Data, state: TrainState) -> Metrics:
     """Return the leave-out values, see `TrialResult`."""
-    targets = {name: None if part is None else part.y for name, part in data._asdict().items()}
-    names = grouped_parts(targets)
+    sizes = {name: 0 if part is None else part.grouped for name, part in data._asdict().items()}
+    names = grouped_parts(sizes)
     if not names or task.leave_out is None:
         return {}
     # A compiler that shared the products with those of the test metrics would round these otherwise.
     held_out = [getattr(data, name) for name in names]
     losses, more = task.leave_out(lax.optimization_barrier(state.params), held_out)
-    ends = np.cumsum([count_groups(part.y.shape[0]) for part in held_out])[:-1].tolist()
+    ends = np.cumsum([count_groups(part.grouped) for part in held_out])[:-1].tolist()
     parts: Metrics = {}
     for metric, values in {"loss": losses, **more}.items():
         split = jnp.split(values, ends)
@@ -297,19 +297,18 @@ def scored_parts(parts: Mapping[str, Any]) -> list[str]:
     return [part for part in ("val", "test") if parts[part] is not None] or ["train"]
 
 
-def grouped_parts(targets: Mapping[str, Any]) -> list[str]:
+def grouped_parts(sizes: Mapping[str, int]) -> list[str]:
     """Return the parts that get leave-out values after the last step: those held out that have groups.
 
     Args:
-        targets: The targets `(examples,)` of `val` and `test`; None for a part without examples.
+        sizes: The number of examples of each part that are dealt to groups; 0 where there is no such part.
     """
-    held_out = {part: targets[part] for part in ("val", "test") if targets[part] is not None}
-    return [part for part, y in held_out.items() if count_groups(y.shape[0])]
+    return [part for part in ("val", "test") if count_groups(sizes[part])]
 
 
-def part_metrics(task: MakeTask, targets: Mapping[str, Any]) -> list[str]:
-    """Return the names of the metrics that get leave-out values; targets: as in `grouped_parts`."""
-    return [f"{part}_{name}" for part in grouped_parts(targets) for name in task.metrics]
+def part_metrics(task: MakeTask, sizes: Mapping[str, int]) -> list[str]:
+    """Return the names of the metrics that get leave-out values; sizes: as in `grouped_parts`."""
+    return [f"{part}_{name}" for part in grouped_parts(sizes) for name in task.metrics]
 
 
 def _named(part: str, loss: Array, more: Metrics) -> Metrics:

@@ -182,7 +182,9 @@ def lone_programs(plan: Plan, rows: Sequence[int], costs: Costs) -> list[Program
     groups: dict[tuple[Static, str], list[Program]] = {}
     for row in sorted(rows):
         program = next(program for program in plan.programs if row in program.rows)
-        lone = make_program(plan.grid, program.inputs, np.asarray([row]), costs)
+        # It has neither padding units nor padding examples.
+        inputs = replace(program.inputs, shares_shape=False)
+        lone = make_program(plan.grid, inputs, np.asarray([row]), costs)
         groups.setdefault((lone.static, lone.inputs.key), []).append(lone)
     programs: list[Program] = []
     for members in groups.values():

@@ -21,7 +21,7 @@ class Arrangement(NamedTuple):
     Attributes:
         block: The number of trials of one call.
         vmap_size: The number of trials side by side on one device; further ones follow one another.
-        single_kernel: Whether a CPU runs a trial as one kernel.
+        single_kernel: Whether a trial is one kernel: XLA's on a CPU, the fused kernel on a GPU.
     """
 
     block: int
@@ -44,13 +44,13 @@ class UserLimits(NamedTuple):
         block: The number of trials of one call; None lets the planner choose.
         segment: The number of steps between two saves of the state; None lets the planner choose.
         keep_state: Whether the last state of every trial is kept.
-        kernel: `fused` to train programs as one kernel of a GPU where that takes them; else `xla` or `auto`.
+        fused: Whether programs train as one kernel of a GPU where it takes them.
     """
 
     block: int | None = None
     segment: int | None = None
     keep_state: bool = False
-    kernel: str = "auto"
+    fused: bool = False
 
     def segment_records(self, config: Config, block_step_s: float) -> int:
         """Choose the records of a segment, 0 for the whole training at once.
@@ -137,8 +137,16 @@ class Costs:
 
     def _ratio(self, shape: ProgramShape, name: str) -> float:
         """Return how many times the guess of a step or a compilation takes."""
-        kind, machine = self._known.get(shape.kind), self._known.get(self.hardware.key)
+        kind = self._known.get(shape.kind)
+        machine = {} if self._is_fused(shape) else self._known.get(self.hardware.key)
         return float(kind.get(name) or machine.get(name) or 1.0)
+
+    def _is_fused(self, shape: ProgramShape) -> bool:
+        return self.hardware.platform == "gpu" and shape.single_kernel
+
+    def _is_common(self, shape: ProgramShape) -> bool:
+        """Return whether the ratios of a program tell something about other kinds."""
+        return not shape.has_user_function and not self._is_fused(shape)
 
     def learn(self, name: str, ratios: Sequence[tuple[ProgramShape, float]]) -> None:
         """Note by how much guesses were off.
@@ -154,7 +162,7 @@ class Costs:
             # An accelerator with many trials side by side is thousands of times as fast as guessed.
             least = 1.0 / _SLOWER if name == "compiling" else 0.0
             bounded = min(max(ratio, least), most)
-            kinds = [shape.kind] if shape.has_user_function else [shape.kind, self.hardware.key]
+            kinds = [shape.kind, self.hardware.key] if self._is_common(shape) else [shape.kind]
             for kind in kinds:
                 by_kind.setdefault(kind, []).append(bounded)
         for kind, values in by_kind.items():
@@ -163,7 +171,7 @@ class Costs:
     def guess_step_s(self, shape: ProgramShape, trials: int) -> float:
         """Guess the seconds of a step and trial from its work, where so many trials are trained."""
         platform, devices, *_ = self.hardware
-        if platform == "gpu" and shape.single_kernel:
+        if self._is_fused(shape):
             return shape.flops / _FUSED_FLOPS / devices
         if platform == "gpu":
             moved_s = _GPU_PASSES * shape.activation_bytes / _GPU_BYTES

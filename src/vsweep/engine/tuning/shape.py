@@ -84,7 +84,7 @@ class ProgramShape:
 
     def in_one_kernel(self) -> "ProgramShape":
         """Return the shape of the training in the fused kernel, whose speed is measured apart."""
-        return replace(self, key=f"{self.key}-fused", single_kernel=True)
+        return replace(self, key=f"{self.key}-fused", kind=f"{self.kind}-fused", single_kernel=True)
 
 
 def step_flops(inputs: Inputs, width: int) -> float:

@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from vsweep.tasks.task import Data, Examples, Metrics
+from vsweep.tasks.task import Data, Metrics
 from vsweep.training.loop import TrainState, curve_metrics
 from vsweep.training.optimizers import make_step_size
 from vsweep.training.program import HParams, Static
 
 
 class TrialArguments(NamedTuple):
-    """What differs between the trials of a launch, see `Arguments` in `kernel.cu`.
+    """The arguments that differ between the trials of a launch, see `Arguments` in `kernel.cu`.
 
     Attributes:
         step: Int32 scalar, the number of updates so far.
@@ -93,7 +93,7 @@ def pack(static: Static, hparams: HParams, state: TrainState) -> TrialArguments:
 def pack_data(data: Data) -> tuple[Array, ...]:
     """Return the arguments that all trials share: x and y for the training, then held out, and the counts."""
     val = data.train if data.val is None else data.val
-    counts = jnp.stack([jnp.int32(_count(part)) for part in (data.train, val)])
+    counts = jnp.stack([jnp.int32(part.real) for part in (data.train, val)])
     return data.train.x, data.train.y, val.x, val.y, counts
 
 
@@ -110,23 +110,18 @@ def unpack(
     """
     records, length = outputs.metrics.shape[0], static.length
     step = jnp.minimum(state.step + records * length.record_every, length.steps).astype(jnp.int32)
-    leaves, tree = jax.tree.flatten(state.optimizer, is_leaf=_is_like(state.params))
-    rows = iter(outputs.moments)
-    is_moment = _is_like(state.params)
-    moved = [_tree(next(rows), leaf) if is_moment(leaf) else step.astype(leaf.dtype) for leaf in leaves]
+    is_moment, rows = _is_like(state.params), iter(outputs.moments)
+    leaves, tree = jax.tree.flatten(state.optimizer, is_leaf=is_moment)
+    values = [_tree(next(rows), leaf) if is_moment(leaf) else step.astype(leaf.dtype) for leaf in leaves]
     names = curve_metrics(static.task, held_out=held_out)
     return TrainState(
         step=step,
         params=_tree(outputs.params, state.params),
-        optimizer=jax.tree.unflatten(tree, moved),
+        optimizer=jax.tree.unflatten(tree, values),
         order=state.order,
         limit=outputs.limit,
         diverged_at=outputs.diverged_at,
     ), {name: outputs.metrics[:, i] for i, name in enumerate(names)}
-
-
-def _count(part: Examples) -> Any:
-    return part.y.shape[0] if part.count is None else part.count
 
 
 def _is_like(params: Any) -> Callable[[Any], bool]:

@@ -219,7 +219,8 @@ DEVICE float loss_of(const float (&outputs)[OUTPUTS], Target target, float numbe
         return r * r;
     }
     const float near = fminf(fabsf(r), number);
-    gradient[0] = r > 0.f ? near : -near;
+    // A residual that is not finite has no gradient.
+    gradient[0] = fmaf(0.f, r, r > 0.f ? near : -near);
     return near * (fabsf(r) - near / 2.f);
 }
 
@@ -593,6 +594,7 @@ extern "C" __global__ void BOUNDS train(Arguments a) {
                 float val_sums[SUMS] = {}, unused[OUTPUTS] = {};
                 pass<false>(trial, a.x_val, a.y_val, a.examples[1], a.columns_val, true, val_sums, unused);
                 over_trial(val_sums, trial.scratch + WARPS * (1 + OUTPUTS + 5));
+                if (WARPS == 1) sync_trial();
                 if (writes) write_scores(val_sums[0], val_sums[1], val_sums[2], a.examples[1], known, metrics + 1 + SCORES);
 #endif
                 if (step == 0) limit = trial.numbers[DIVERGE_ABOVE] * fabsf(loss);

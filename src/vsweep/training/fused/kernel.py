@@ -14,6 +14,8 @@ _TWO_MOMENTS, _NO_MOMENT = ("adam", "adamw"), ("sgd",)
 # The bounds of what a thread block holds in registers and shared memory.
 _MOST_UNITS, _MOST_FEATURES_OF_UNITS, _MOST_FEATURES, _MOST_OUTPUTS = 256, 8, 128, 16
 _WARP = 32
+# The number of examples of a tile of a model without a hidden layer.
+_TILE = 128
 # The gradients that a thread keeps in registers, and the threads of a trial, which more only let wait.
 _GRADIENTS, _MOST_THREADS = 48, 128
 
@@ -107,10 +109,6 @@ class Kernel(NamedTuple):
         return 4 * (common + self.trials * (places * (1 + self.moments) + work + scratch))
 
 
-# The number of examples of a tile of a model without a hidden layer.
-_TILE = 128
-
-
 def refusal(static: Static) -> str:
     """Say why the kernel does not take a training; "" where it does."""
     task = static.task
@@ -121,15 +119,15 @@ def refusal(static: Static) -> str:
     most = _MOST_FEATURES_OF_UNITS if layers else _MOST_FEATURES
     reasons = {
         "the loss is your own": task.loss not in LOSSES.values(),
-        f"dtype={static.dtype} with precision={static.precision}": (static.dtype, static.precision)
+        f"it has no {static.dtype} with precision={static.precision}": (static.dtype, static.precision)
         != ("float32", "highest"),
-        "data.batch_size": static.length.batch_size is not None or task.draw is not None,
-        "record_params": bool(task.recorded),
-        f"the scores {', '.join(task.scores)}": task.scores not in _SCORES,
-        f"{layers} hidden layers": layers > 1,
-        f"more than {_MOST_UNITS} units": layers > 0 and sizes["width"] > _MOST_UNITS,
-        f"more than {most} features": task.n_features > most,
-        f"more than {_MOST_OUTPUTS} outputs": task.n_outputs > _MOST_OUTPUTS,
+        "it takes the full batch": static.length.batch_size is not None or task.draw is not None,
+        "it records no parameters": bool(task.recorded),
+        f"it has no {task.scores[-1] if task.scores else ''}": task.scores not in _SCORES,
+        f"there are {layers} hidden layers": layers > 1,
+        f"there are more than {_MOST_UNITS} units": layers > 0 and sizes["width"] > _MOST_UNITS,
+        f"there are more than {most} features": task.n_features > most,
+        f"there are more than {_MOST_OUTPUTS} outputs": task.n_outputs > _MOST_OUTPUTS,
     }
     return next((reason for reason, applies in reasons.items() if applies), "")
 

@@ -2,13 +2,14 @@
 
 import ctypes
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from vsweep.errors import ConfigError
 from vsweep.training.fused.arrays import TrialArguments, TrialOutputs
 from vsweep.training.fused.kernel import Kernel
 from vsweep.training.loop import TrainingLength
@@ -56,6 +57,10 @@ def fill(
     return Arguments(*pointers, *integers, arguments.rates.shape[1])
 
 
+# The kernels that are loaded, by context; a program that is compiled again takes the same.
+_functions: dict[tuple[int | None, Kernel, bytes], ctypes.c_void_p] = {}
+
+
 def launcher(
     kernel: Kernel,
     length: TrainingLength,
@@ -72,28 +77,57 @@ def launcher(
         driver: The CUDA driver; None for that of the machine.
         address: A function that returns the address of a buffer; None for that in a GPU's memory.
     """
-    functions: dict[int | None, ctypes.c_void_p] = {}
     address = address or (lambda buffer: int(buffer.__cuda_array_interface__["data"][0]))
 
     def run(context: Any, outputs: TrialOutputs, arguments: TrialArguments, data: tuple[Any, ...]) -> None:
         cuda = driver or _driver()
         stream = ctypes.c_void_p(context.stream)
-        given = fill(length, address, outputs, arguments, data)
+        argument = fill(length, address, outputs, arguments, data)
         # Every device has a context of its own, and may call from any thread.
         with _context_of(cuda, stream) as device:
-            if device not in functions:
-                functions[device] = _load(cuda, kernel, binary)
-            blocks, threads = -(-given.trials // kernel.trials), kernel.threads * kernel.trials
-            pointer = (ctypes.c_void_p * 1)(ctypes.cast(ctypes.pointer(given), ctypes.c_void_p))
+            key = device, kernel, binary
+            if key not in _functions:
+                _functions[key] = _load(cuda, kernel, binary)
+            blocks, threads = -(-argument.trials // kernel.trials), kernel.threads * kernel.trials
+            pointer = (ctypes.c_void_p * 1)(ctypes.cast(ctypes.pointer(argument), ctypes.c_void_p))
             sizes = blocks, 1, 1, threads, 1, 1, kernel.shared_bytes
-            _check(cuda.cuLaunchKernel(functions[device], *sizes, stream, pointer, None), "cuLaunchKernel")
+            _check(cuda.cuLaunchKernel(_functions[key], *sizes, stream, pointer, None), "cuLaunchKernel")
 
     return run
 
 
-def fused_call(kernel: Kernel, length: TrainingLength, device: Any) -> Callable[..., None]:
-    """Return a callback of `buffer_callback` that launches a kernel, compiled for a GPU of JAX."""
-    return launcher(kernel, length, compile_kernel(kernel, device.compute_capability))
+def fused_call(kernel: Kernel, length: TrainingLength, devices: Iterable[Any]) -> Callable[..., None]:
+    """Return a callback of `buffer_callback` that launches a kernel, compiled for GPUs of JAX.
+
+    Raises:
+        ConfigError: If NVRTC does not compile it for them, or they are of several kinds.
+    """
+    capability, *others = {device.compute_capability for device in devices}
+    if others:
+        got = f"got fused, and the GPUs have compute capabilities {', '.join([capability, *others])}"
+        raise ConfigError("kernel", got, "give kernel=auto, or choose GPUs of one with CUDA_VISIBLE_DEVICES")
+    try:
+        return launcher(kernel, length, compile_kernel(kernel, capability))
+    except RuntimeError as error:
+        raise ConfigError("kernel", f"got fused, and {error}", "give kernel=auto") from error
+
+
+@cache
+def shortcoming_of_kernels(platform: str) -> str:
+    """Say why devices of a platform cannot run the fused kernel; "" where they can."""
+    if platform != "gpu":
+        return "it needs an NVIDIA GPU"
+    try:
+        _driver()
+    except OSError:
+        return "there is no CUDA driver"
+    if find_nvrtc() is None:
+        return "there is no NVRTC, which comes with jax[cuda12] and jax[cuda13]"
+    try:
+        import jax.experimental.buffer_callback  # noqa: F401
+    except ImportError:
+        return "this version of JAX has no buffer_callback"
+    return ""
 
 
 @cache
@@ -141,10 +175,24 @@ def find_nvrtc() -> Any:
     wheels = [path for entry in sys.path for path in sorted(Path(entry).glob("nvidia/c*/lib/libnvrtc.so.*"))]
     for name in [*map(str, wheels), "libnvrtc.so.13", "libnvrtc.so.12"]:
         try:
-            return ctypes.CDLL(name)
+            nvrtc = ctypes.CDLL(name)
         except OSError:
             continue
+        major, minor = ctypes.c_int(), ctypes.c_int()
+        _check(nvrtc.nvrtcVersion(ctypes.byref(major), ctypes.byref(minor)), "nvrtcVersion")
+        if major.value <= _driver_major():
+            return nvrtc
     return None
+
+
+def _driver_major() -> int:
+    """Return the latest major version of CUDA whose machine code the driver takes; many without a driver."""
+    version = ctypes.c_int()
+    try:
+        _check(_driver().cuDriverGetVersion(ctypes.byref(version)), "cuDriverGetVersion")
+    except OSError:
+        return 99
+    return version.value // 1000
 
 
 @cache
