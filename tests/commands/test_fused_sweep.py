@@ -93,7 +93,7 @@ def test_segments_and_blocks_change_no_bit(tmp_path, gpu):
 def test_the_plan_says_which_programs_xla_trains_and_why(gpu):
     spec, planned = vsweep.plan([*WORDS, "kernel=fused", "data.batch_size=8"])
     text = as_text(spec.name, planned)
-    assert "note: kernel=fused: XLA trains moons logistic, since it takes the full batch" in text
+    assert "note: kernel=fused: XLA trains moons logistic, since the kernel takes full batches" in text
     assert "fused" not in text.partition("program 1")[2]
     spec, planned = vsweep.plan([*WORDS, "kernel=fused"])
     assert as_text(spec.name, planned).count("fused,") == 2
@@ -116,7 +116,9 @@ def test_xla_trains_where_there_is_no_gpu(tmp_path, monkeypatch):
         made = sweep(tmp_path / "made", "kernel=fused", "verify=false")
         assert len(calls) == 2
     spec, planned = vsweep.plan([*WORDS, "kernel=fused"])
-    assert "kernel=fused: XLA trains moons mlp, since it needs an NVIDIA GPU" in as_text(spec.name, planned)
+    assert "kernel=fused: XLA trains moons mlp, since the kernel needs an NVIDIA GPU" in as_text(
+        spec.name, planned
+    )
     assert vsweep.verify(made.directory, k=4, quiet=True)["wrong"] == []
     assert len(vsweep.resume(made.directory, ["seeds=3"], quiet=True).trials) == 18
     vsweep.confirm(made.directory, seeds=2, quiet=True)
@@ -131,7 +133,7 @@ def test_what_a_machine_lacks_is_named(monkeypatch):
         raise OSError
 
     shortcoming = kernel_launch.shortcoming_of_kernels.__wrapped__
-    assert shortcoming("tpu") == shortcoming("cpu") == "it needs an NVIDIA GPU"
+    assert shortcoming("tpu") == shortcoming("cpu") == "the kernel needs an NVIDIA GPU"
     monkeypatch.setattr(kernel_launch, "_driver", no_driver)
     assert shortcoming("gpu") == "there is no CUDA driver"
     monkeypatch.setattr(kernel_launch, "_driver", lambda: None)

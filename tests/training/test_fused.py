@@ -328,10 +328,10 @@ def test_what_the_kernel_does_not_take_is_named():
     task = fine.task
     for want, static in {
         "the loss is your own": replace(fine, task=replace(task, loss=own_loss(jnp.sum, 3))),
-        "it takes the full batch": replace(fine, length=fine.length._replace(batch_size=8)),
-        "it has no float64 with precision=highest": replace(fine, dtype="float64"),
-        "it has no float32 with precision=default": replace(fine, precision="default"),
-        "it has no f1": replace(fine, task=replace(task, scores=("accuracy", "f1"))),
+        "the kernel takes full batches": replace(fine, length=fine.length._replace(batch_size=8)),
+        "the kernel has no float64 with precision=highest": replace(fine, dtype="float64"),
+        "the kernel has no float32 with precision=default": replace(fine, precision="default"),
+        "the kernel has no f1": replace(fine, task=replace(task, scores=("accuracy", "f1"))),
         "there are 2 hidden layers": make_static("mlp", depth=2),
         "there are more than 256 units": make_static("mlp", width=257),
         "there are more than 8 features": make_static("mlp", features=9),

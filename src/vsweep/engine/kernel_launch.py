@@ -116,7 +116,7 @@ def fused_call(kernel: Kernel, length: TrainingLength, devices: Iterable[Any]) -
 def shortcoming_of_kernels(platform: str) -> str:
     """Say why devices of a platform cannot run the fused kernel; "" where they can."""
     if platform != "gpu":
-        return "it needs an NVIDIA GPU"
+        return "the kernel needs an NVIDIA GPU"
     try:
         _driver()
     except OSError:

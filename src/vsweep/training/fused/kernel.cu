@@ -10,7 +10,8 @@
 // `record` is the loop's `_record`, and `update` is `optimizers.py`. Sums are taken in an order that depends on
 // THREADS alone, so a trial has the same bits whoever its neighbours are.
 //
-// Sizes are macros, which `kernel.py` defines; rows are padded to be read by vectors. All arrays are float32, but for the targets of classes.
+// Sizes are macros, which `kernel.py` defines; rows are padded to be read by vectors. All arrays are float32, but
+// for the targets of classes.
 
 #ifndef EMULATED
 #define DEVICE __device__ __forceinline__
@@ -61,7 +62,8 @@ constexpr int WORK = larger(TILE * EXAMPLE_ROW + up_to_4(TILE * HIDDEN_ROW), THR
 constexpr int COMMON = 0;
 #else
 constexpr int PARAMS = OUTPUTS * (FEATURES + 1);
-constexpr int ROW = OUTPUTS <= 2 ? OUTPUTS : up_to_4(OUTPUTS), SLOTS = FEATURES * ROW, LANE_FEATURES = (FEATURES + 31) / 32;
+constexpr int ROW = OUTPUTS <= 2 ? OUTPUTS : up_to_4(OUTPUTS), SLOTS = FEATURES * ROW;
+constexpr int LANE_FEATURES = (FEATURES + 31) / 32;
 constexpr int TILE = 128, TILE_ROW = TILE + 4;
 constexpr int WORK = larger(OUTPUTS * TILE, up_to_4(LANE_FEATURES * 32 * ROW));
 // The tile of examples that the trials of a block share.
@@ -595,7 +597,8 @@ extern "C" __global__ void BOUNDS train(Arguments a) {
                 pass<false>(trial, a.x_val, a.y_val, a.examples[1], a.columns_val, true, val_sums, unused);
                 over_trial(val_sums, trial.scratch + WARPS * (1 + OUTPUTS + 5));
                 if (WARPS == 1) sync_trial();
-                if (writes) write_scores(val_sums[0], val_sums[1], val_sums[2], a.examples[1], known, metrics + 1 + SCORES);
+                float *const val_metrics = metrics + 1 + SCORES;
+                if (writes) write_scores(val_sums[0], val_sums[1], val_sums[2], a.examples[1], known, val_metrics);
 #endif
                 if (step == 0) limit = trial.numbers[DIVERGE_ABOVE] * fabsf(loss);
                 // Weights that are not finite may give a finite loss, and no metric of theirs means anything.
@@ -611,7 +614,8 @@ extern "C" __global__ void BOUNDS train(Arguments a) {
                     now.correction_2 = 1.f - powf(now.decay_2, (float)(step + 1));
                 }
                 for (int i = trial.thread; i < used; i += THREADS)
-                    if (place_of(i) >= 0) update(now, gradient_of(trial, i), is_weight(i), trial.weights + i, trial.moments + i);
+                    if (place_of(i) >= 0)
+                        update(now, gradient_of(trial, i), is_weight(i), trial.weights + i, trial.moments + i);
                 if (trial.thread < OUTPUTS) {
                     const int i = up_to_4(SLOTS) + trial.thread;
                     update(now, own_bias_gradient, false, trial.weights + i, trial.moments + i);
@@ -622,7 +626,8 @@ extern "C" __global__ void BOUNDS train(Arguments a) {
     }
     if (!exists) return;
     for (int i = trial.thread; i < SLOTS + OUTPUTS; i += THREADS) {
-        const int at = i < SLOTS ? place_of(i) : FIRST_BIAS + i - SLOTS, from = i < SLOTS ? i : up_to_4(SLOTS) + i - SLOTS;
+        const int at = i < SLOTS ? place_of(i) : FIRST_BIAS + i - SLOTS;
+        const int from = i < SLOTS ? i : up_to_4(SLOTS) + i - SLOTS;
         if (at < 0) continue;
         a.params_out[(long long)number * PARAMS + at] = trial.weights[from];
         for (int m = 0; m < MOMENTS; m++)

@@ -1,10 +1,10 @@
 """The sizes that the fused kernel is compiled for, and the trainings that it takes."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vsweep.tasks.losses import LOSSES
 from vsweep.tasks.models import ACTIVATIONS, logistic, mlp
-from vsweep.tasks.task import MakeTask, Supervised
+from vsweep.tasks.task import Supervised
 from vsweep.training.optimizers import OPTIMIZERS
 from vsweep.training.program import Static
 
@@ -119,11 +119,14 @@ def refusal(static: Static) -> str:
     most = _MOST_FEATURES_OF_UNITS if layers else _MOST_FEATURES
     reasons = {
         "the loss is your own": task.loss not in LOSSES.values(),
-        f"it has no {static.dtype} with precision={static.precision}": (static.dtype, static.precision)
+        f"the kernel has no {static.dtype} with precision={static.precision}": (
+            static.dtype,
+            static.precision,
+        )
         != ("float32", "highest"),
-        "it takes the full batch": static.length.batch_size is not None or task.draw is not None,
-        "it records no parameters": bool(task.recorded),
-        f"it has no {task.scores[-1] if task.scores else ''}": task.scores not in _SCORES,
+        "the kernel takes full batches": static.length.batch_size is not None or task.draw is not None,
+        "the kernel records no parameters": bool(task.recorded),
+        f"the kernel has no {task.scores[-1] if task.scores else ''}": task.scores not in _SCORES,
         f"there are {layers} hidden layers": layers > 1,
         f"there are more than {_MOST_UNITS} units": layers > 0 and sizes["width"] > _MOST_UNITS,
         f"there are more than {most} features": task.n_features > most,
@@ -140,7 +143,7 @@ def make_kernel(static: Static, *, held_out: bool, most_bytes: int = 227 * 1024)
         held_out: Whether examples are held out for validation.
         most_bytes: The bytes of shared memory that a thread block may take.
     """
-    task = _supervised(static.task)
+    task: Any = static.task
     fields = dict(task.static)
     units = int(fields.get("width", 0))
     loss = next(name for name, loss in LOSSES.items() if loss == task.loss)
@@ -162,9 +165,3 @@ def make_kernel(static: Static, *, held_out: bool, most_bytes: int = 227 * 1024)
         both = 2 if rounded <= _WARP else 1
         sizes = [kernel._replace(threads=count, units_a_thread=own, examples=both) for count in counts]
     return next((sized for sized in sizes if sized.shared_bytes <= most_bytes), None)
-
-
-def _supervised(task: MakeTask) -> Supervised:
-    if not isinstance(task, Supervised):
-        raise TypeError(f"a {type(task).__name__} has no kernel")
-    return task
