@@ -1,6 +1,8 @@
 """The benchmark's programs can be made: their config is written by hand, and fields come and go."""
 
+import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import bench
@@ -40,3 +42,14 @@ def test_a_guess_of_a_gpus_time_is_within_a_factor_of_two(figures):
 
 def test_the_table_of_a_gpu_has_rows():
     assert len(list(_figures())) >= 8
+
+
+@pytest.mark.parametrize(("trials", "steps"), [(128, 50), (4096, 200)])
+@pytest.mark.parametrize("case", bench.CASES)
+def test_a_guess_of_a_gpus_memory_is_within_a_factor_of_two(case, trials, steps):
+    """`make aot` has written what the compiler says of an H100."""
+    program = bench.program_of(case, trials, steps, Hardware("gpu", 1))
+    text = (Path(bench.__file__).parent / "aot.json").read_text()
+    name = " ".join(map(str, ("h100:", trials, *case[:2], program.width or ""))).strip()
+    program = replace(program, arrangement=program.arrangement._replace(vmap_size=trials))
+    assert 0.5 < program.device_bytes / json.loads(text)["programs"][name]["memory"] < 2.0
