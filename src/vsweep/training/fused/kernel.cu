@@ -77,14 +77,14 @@ struct Arguments {
     // Results: metrics (trials, records, METRICS), and the state after the last step.
     float *metrics, *params_out, *moments_out, *limit_out;
     int *diverged_at_out;
-    // Of each trial: its step, its parameters, its moments, the loss above which it has diverged and the step at
+    // Each trial has its step, its parameters, its moments, the loss above which it has diverged and the step at
     // which it did, minus the learning rates of its steps (or the one of all), its numbers, and its width.
     const int *step;
     const float *params, *moments, *limit;
     const int *diverged_at;
     const float *rates, *numbers;
     const int *widths;
-    // Of all trials: x (FEATURES, columns) and y for the training, then held out, and both counts of examples.
+    // All trials share x (FEATURES, columns) and y for the training, those held out, and both counts of examples.
     const float *x;
     const Target *y;
     const float *x_val;
