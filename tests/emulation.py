@@ -26,7 +26,7 @@ def library(kernel: Kernel, source: Path = SOURCE) -> ctypes.CDLL:
     """Compile a kernel."""
     target = Path(mkdtemp()) / "kernel.so"
     macros = [f"-D{name}={value}" for name, value in kernel.macros.items()]
-    options = ["-std=c++20", "-O1", "-march=native", "-shared", "-fPIC", "-w", f'-DKERNEL="{source}"']
+    options = ["-std=c++20", "-O0", "-march=native", "-shared", "-fPIC", "-w", f'-DKERNEL="{source}"']
     main = Path(__file__).with_name("emulated.cpp")
     subprocess.run([COMPILER, *options, *macros, str(main), "-o", str(target)], check=True)
     loaded = ctypes.CDLL(str(target))
