@@ -25,6 +25,16 @@ CLASSES = {
     "huber": 0,
 }
 EPS = 1e-8
+# The numbers of each optimizer in its tests.
+NUMBERS = {
+    "sgd": {"weight_decay": 0.1},
+    "momentum": {"momentum": 0.8, "weight_decay": 0.1},
+    "nesterov": {"momentum": 0.8, "weight_decay": 0.1},
+    "adam": {"b1": 0.8, "b2": 0.95, "eps": 1e-3},
+    "adamw": {"b1": 0.8, "b2": 0.95, "eps": 1e-3, "weight_decay": 0.3},
+    "rmsprop": {"decay": 0.8, "eps": 1e-3},
+    "lion": {"b1": 0.8, "b2": 0.95, "weight_decay": 0.3},
+}
 _compiled: dict[Any, Any] = {}
 
 

@@ -1,6 +1,7 @@
 """Sweeps with kernel=fused, on a CPU that stands in for a GPU and emulates the kernel."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -129,14 +130,15 @@ def test_xla_trains_where_there_is_no_gpu(tmp_path, monkeypatch):
 
 
 def test_what_a_machine_lacks_is_named(monkeypatch):
-    def no_driver():
-        raise OSError
+    def fail(error):
+        raise error
 
     shortcoming = kernel_launch.shortcoming_of_kernels.__wrapped__
     assert shortcoming("tpu") == shortcoming("cpu") == "the kernel needs an NVIDIA GPU"
-    monkeypatch.setattr(kernel_launch, "_driver", no_driver)
-    assert shortcoming("gpu") == "there is no CUDA driver"
-    monkeypatch.setattr(kernel_launch, "_driver", lambda: None)
+    for error in (OSError("no libcuda"), RuntimeError("cuInit returned the CUDA error 100")):
+        monkeypatch.setattr(kernel_launch, "shared_memory", partial(fail, error))
+        assert shortcoming("gpu") == f"there is no CUDA driver that works ({error})"
+    monkeypatch.setattr(kernel_launch, "shared_memory", lambda: 1)
     monkeypatch.setattr(kernel_launch, "find_nvrtc", lambda: None)
     assert shortcoming("gpu").startswith("there is no NVRTC")
     monkeypatch.setattr(kernel_launch, "find_nvrtc", lambda: 1)

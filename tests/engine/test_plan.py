@@ -107,6 +107,26 @@ def test_an_earlier_plan_is_kept_where_programs_share_their_widths(axis):
     assert not plan(*words, before=record, block=4).pinned
 
 
+def test_a_kept_plan_does_not_move_with_measurements():
+    """A curve keeps its bits only in the arrangement that trained it."""
+    words = ["data=moons", "model=mlp", "model.width=4", "seeds=8"]
+    first, known = plan(*words, block=4), TimingCache()
+    record = json.loads(json.dumps(as_record(first)))
+    (program,) = first.programs
+    assert program.arrangement.single_kernel
+    known.note(program.name, lanes=4, fused=False, room=64)
+    limits = UserLimits(4)
+    again = make_plan(make_spec(["tracker=none", *words]), CPU, limits, known, record)
+    assert again.pinned
+    assert again.programs[0].arrangement == program.arrangement
+    # A record of an earlier version has fewer limits; one without any is not kept.
+    older = {**record, "asked": record["asked"][:3]}
+    assert make_plan(make_spec(["tracker=none", *words]), CPU, limits, known, older).pinned
+    del older["asked"]
+    for asked in (limits, UserLimits()):
+        assert not make_plan(make_spec(["tracker=none", *words]), CPU, asked, known, older).pinned
+
+
 def test_programs_are_numbered_by_their_place():
     made = plan("data=iris", "grid.model.name=[logistic,mlp]", "grid.model.depth=[1,2]", "seeds=3")
     assert [program.number for program in made.programs] == [0, 1, 2]

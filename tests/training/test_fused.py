@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from core_helpers import (
     CLASSES,
+    NUMBERS,
     assert_same_bits,
     examples,
     make_hparams,
@@ -28,6 +29,7 @@ from vsweep.errors import ConfigError
 from vsweep.tasks.losses import LOSSES, own_loss
 from vsweep.tasks.models import ACTIVATIONS
 from vsweep.tasks.task import Data
+from vsweep.training.fused import kernel as kernels
 from vsweep.training.fused.arrays import TrialArguments, TrialOutputs, pack_data
 from vsweep.training.fused.kernel import Kernel, make_kernel, refusal
 from vsweep.training.loop import TrainingLength, loop_of_record
@@ -38,15 +40,8 @@ from vsweep.training.vectorize import compile_block, compile_fused
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler")
 
 LENGTH = TrainingLength(steps=7, record_every=3, batch_size=None)
-NUMBERS = {
-    "sgd": {"weight_decay": 0.1},
-    "momentum": {"momentum": 0.8, "weight_decay": 0.1},
-    "nesterov": {"momentum": 0.8, "weight_decay": 0.1},
-    "adam": {"b1": 0.8, "b2": 0.95, "eps": 1e-3},
-    "adamw": {"b1": 0.8, "b2": 0.95, "eps": 1e-3, "weight_decay": 0.3},
-    "rmsprop": {"decay": 0.8, "eps": 1e-3},
-    "lion": {"b1": 0.8, "b2": 0.95, "weight_decay": 0.3},
-}
+# The shared memory of a thread block of an H100.
+MOST = 227 * 1024
 SCORES = {True: ("accuracy",), False: ("rmse", "mae")}
 # The number of the loss in `LOSSES` that has one, and as `np_loss` has it.
 LOSS_NUMBERS = {"clipped_cross_entropy": 1e-8, "huber": 0.7}
@@ -113,7 +108,7 @@ def make_arrays(kernel, layers, data, rates, widths=None):
     arguments = TrialArguments(
         step=np.zeros(trials, np.int32),
         params=rows,
-        moments=np.zeros((trials, max(kernel.moments, 1), kernel.params), np.float32),
+        moments=np.zeros((trials, max(kernel.moments, 1), rows.shape[1]), np.float32),
         limit=np.full(trials, np.inf, np.float32),
         diverged_at=np.full(trials, -1, np.int32),
         rates=np.tile(np.asarray(rates, np.float32), (trials, 1)),
@@ -218,7 +213,7 @@ def test_no_order_of_threads_changes_a_bit(units):
 def fused(static, hparams, data, *segment, devices=1):
     """The result of a block that the emulated kernel trains."""
     assert refusal(static) == ""
-    kernel = make_kernel(static, held_out=data.val is not None)
+    kernel = make_kernel(static, held_out=data.val is not None, most_bytes=MOST)
     mesh = Mesh(jax.local_devices()[:devices], ("trials",))
     options = {"kernel": kernel, "run": emulate(kernel, static.length), "vmap_size": 2, "mesh": mesh}
     with precision_context(static):
@@ -327,7 +322,7 @@ def test_what_the_kernel_does_not_take_is_named():
     assert refusal(fine) == ""
     task = fine.task
     for want, static in {
-        "the loss is your own": replace(fine, task=replace(task, loss=own_loss(jnp.sum, 3))),
+        "the kernel does not know the loss": replace(fine, task=replace(task, loss=own_loss(jnp.sum, 3))),
         "the kernel takes full batches": replace(fine, length=fine.length._replace(batch_size=8)),
         "the kernel has no float64 with precision=highest": replace(fine, dtype="float64"),
         "the kernel has no float32 with precision=default": replace(fine, precision="default"),
@@ -338,7 +333,30 @@ def test_what_the_kernel_does_not_take_is_named():
         "there are more than 128 features": make_static("logistic", features=129),
     }.items():
         assert refusal(static) == want
-    assert make_kernel(fine, held_out=True).threads == 32
+    assert make_kernel(fine, held_out=True, most_bytes=MOST).threads == 32
+
+
+@pytest.mark.parametrize(
+    ("macro", "table"), [("ACTIVATION", ACTIVATIONS), ("LOSS", LOSSES), ("OPTIMIZER", OPTIMIZERS)]
+)
+def test_a_choice_that_the_kernel_lacks_is_refused(monkeypatch, macro, table):
+    """It would be trained as another one otherwise."""
+    assert set(kernels._CHOICES[macro]) == set(table)
+    rest = tuple(
+        name for name in kernels._CHOICES[macro] if name not in ("tanh", "softmax_cross_entropy", "sgd")
+    )
+    monkeypatch.setitem(kernels._CHOICES, macro, rest)
+    assert refusal(make_static("mlp", inits=("lecun_normal",))).startswith("the kernel does not know ")
+
+
+def test_a_residual_that_is_not_finite_has_no_gradient():
+    static = make_static("mlp", "huber", activation="relu", inits=("lecun_normal",), steps=4, record_every=1)
+    hparams = make_hparams(static, lr=[1e12, 0.1], delta=[0.7, 0.7])
+    data = Data(*(cast(examples("huber", rows=rows, seed=rows)) for rows in (45, 31)))
+    got, want = fused(static, hparams, data), loop_block(static, hparams, data)
+    assert np.isnan(want.metrics["grad_norm"]).any()
+    for name, values in want.metrics.items():
+        np.testing.assert_array_equal(np.isnan(got.metrics[name]), np.isnan(values), err_msg=name)
 
 
 def test_losses_and_norms_that_overflow_are_told_as_the_loop_tells_them():

@@ -7,21 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from core_helpers import np_update
+from core_helpers import NUMBERS, np_update
 
 from vsweep.training.optimizers import OPTIMIZERS, make_optimizer
 from vsweep.training.schedules import SCHEDULES
 
 STEPS, LR, RATE, EVERY = 12, 0.05, 0.5, 4
-NUMBERS = {
-    "sgd": {"weight_decay": 0.1},
-    "momentum": {"momentum": 0.8, "weight_decay": 0.1},
-    "nesterov": {"momentum": 0.8, "weight_decay": 0.1},
-    "adam": {"b1": 0.8, "b2": 0.95, "eps": 1e-3},
-    "adamw": {"b1": 0.8, "b2": 0.95, "eps": 1e-3, "weight_decay": 0.3},
-    "rmsprop": {"decay": 0.8, "eps": 1e-3},
-    "lion": {"b1": 0.8, "b2": 0.95, "weight_decay": 0.3},
-}
 
 
 def _is_weight(params):

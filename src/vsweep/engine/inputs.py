@@ -70,17 +70,17 @@ class Inputs:
         floating = np.dtype(param_dtype(self.config.dtype))
         targets, (mean, scale) = np.int32 if self.n_classes else floating, self.target
 
-        def examples(x: np.ndarray | None, y: np.ndarray | None, padded: int) -> Examples | None:
+        def examples(x: np.ndarray | None, y: np.ndarray | None, part: int) -> Examples | None:
             if x is None or y is None:
                 return None
             x, y = np.ascontiguousarray(x, floating), ((y - mean) / scale).astype(targets)
-            if not self.is_padded:
+            if part not in self.padded_parts:
                 return Examples(x, y)
             # Padding repeats an example, for which no function is undefined.
-            places = np.append(np.arange(len(y)), np.zeros(padded - len(y), int))
+            places = np.append(np.arange(len(y)), np.zeros(self.sizes[part] - len(y), int))
             return Examples(np.ascontiguousarray(x[:, places]), y[places], np.int32(len(y)))
 
-        parts: Any = map(examples, self.split.x, self.split.y, self.sizes)
+        parts: Any = map(examples, self.split.x, self.split.y, range(3))
         return Data(*parts)
 
     @property
@@ -93,8 +93,18 @@ class Inputs:
         return train + val - smaller, smaller + 1, test
 
     @property
+    def padded_parts(self) -> tuple[int, ...]:
+        """The places, among train, val and test, of the parts that may be padded: folds share the test."""
+        return (0, 1) if self.is_padded else ()
+
+    @property
+    def grouped(self) -> list[int]:
+        """The number of examples of train, val and test that are dealt to groups, see `Examples.grouped`."""
+        return [size - (part in self.padded_parts) for part, size in enumerate(self.sizes)]
+
+    @property
     def is_padded(self) -> bool:
-        """Whether folds of two sizes share a program, in which the smaller parts are padded.
+        """True if folds of two sizes share a program, in which the smaller parts are padded.
 
         A fold alone is trained as it is among all folds. A user's function may look at all examples together,
         and a minibatch's order depends on their number.

@@ -118,9 +118,9 @@ def shortcoming_of_kernels(platform: str) -> str:
     if platform != "gpu":
         return "the kernel needs an NVIDIA GPU"
     try:
-        _driver()
-    except OSError:
-        return "there is no CUDA driver"
+        shared_memory()
+    except (OSError, RuntimeError) as error:
+        return f"there is no CUDA driver that works ({error})"
     if find_nvrtc() is None:
         return "there is no NVRTC, which comes with jax[cuda12] and jax[cuda13]"
     try:

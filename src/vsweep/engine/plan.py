@@ -276,8 +276,9 @@ def _earlier_programs(
 ) -> Sequence[Mapping[str, Any]]:
     """Return the records of an earlier plan's programs; none if the user's limits or the trials differ."""
     # Records of earlier versions have fewer limits.
-    asked = before.get("asked", [None])
-    same = list(limits) == [*asked, *NO_LIMITS[len(asked) :]] and before.get("trials") == trials
+    asked = before.get("asked")
+    is_asked = asked is not None and list(limits) == [*asked, *NO_LIMITS[len(asked) :]]
+    same = is_asked and before.get("trials") == trials
     programs = before.get("programs", []) if same else []
     # The record may come from someone else, so its programs may lack values.
     return programs if all(set(program) >= _RECORDED for program in programs) else []

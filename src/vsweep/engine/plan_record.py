@@ -220,8 +220,7 @@ def part_names(plan: Plan) -> list[str]:
 
 
 def _part_metrics(program: Program) -> list[str]:
-    parts = program.inputs.arrays._asdict()
-    sizes = {name: 0 if part is None else part.grouped for name, part in parts.items()}
+    sizes = dict(zip(_PARTS, program.inputs.grouped, strict=True))
     return with_derived(part_metrics(program.static.task, sizes))
 
 

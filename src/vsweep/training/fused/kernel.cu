@@ -10,8 +10,8 @@
 // `record` is the loop's `_record`, and `update` is `optimizers.py`. Sums are taken in an order that depends on
 // THREADS alone, so a trial has the same bits whoever its neighbours are.
 //
-// Sizes are macros, which `kernel.py` defines; rows are padded to be read by vectors. All arrays are float32, but
-// for the targets of classes.
+// Sizes and choices are macros, which `kernel.py` defines; rows are padded to be read by vectors. All arrays are
+// float32, but for the targets of classes.
 
 #ifndef EMULATED
 #define DEVICE __device__ __forceinline__
@@ -20,28 +20,11 @@ DEVICE float exp2_fast(float a) { float r; asm("ex2.approx.ftz.f32 %0, %1;" : "=
 DEVICE float reciprocal(float a) { float r; asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(a)); return r; }
 #endif
 
-#define TANH 0
-#define RELU 1
-#define GELU 2
-#define SIGMOID 3
-#define IDENTITY 4
-#define SOFTMAX_CROSS_ENTROPY 0
-#define SIGMOID_CROSS_ENTROPY 1
-#define CLIPPED_CROSS_ENTROPY 2
-#define SQUARED_ERROR 3
-#define HUBER 4
-#define SGD 0
-#define MOMENTUM 1
-#define NESTEROV 2
-#define ADAM 3
-#define ADAMW 4
-#define RMSPROP 5
-#define LION 6
 #define NO_SCORE 0
 #define ACCURACY 1
 #define NUMBER_ERRORS 2
 
-#if LOSS <= CLIPPED_CROSS_ENTROPY
+#if LOSS != SQUARED_ERROR && LOSS != HUBER
 typedef int Target;
 #else
 typedef float Target;

@@ -3,12 +3,23 @@
 from typing import Any, NamedTuple
 
 from vsweep.tasks.losses import LOSSES
-from vsweep.tasks.models import ACTIVATIONS, logistic, mlp
+from vsweep.tasks.models import logistic, mlp
 from vsweep.tasks.task import Supervised
-from vsweep.training.optimizers import OPTIMIZERS
 from vsweep.training.program import Static
 
-# The order in which `kernel.cu` numbers its choices.
+# The choices that `kernel.cu` knows, by the macro that holds the one that is compiled.
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "ACTIVATION": ("tanh", "relu", "gelu", "sigmoid", "identity"),
+    "LOSS": (
+        "softmax_cross_entropy",
+        "sigmoid_cross_entropy",
+        "clipped_cross_entropy",
+        "squared_error",
+        "huber",
+    ),
+    "OPTIMIZER": ("sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "lion"),
+}
+# The places of these scores are their numbers in `kernel.cu`.
 _SCORES: tuple[tuple[str, ...], ...] = ((), ("accuracy",), ("rmse", "mae"))
 _TWO_MOMENTS, _NO_MOMENT = ("adam", "adamw"), ("sgd",)
 # The bounds of what a thread block holds in registers and shared memory.
@@ -52,13 +63,6 @@ class Kernel(NamedTuple):
     examples: int = 1
 
     @property
-    def params(self) -> int:
-        """The number of parameters of a trial, with padding."""
-        return (self.units or self.outputs) * (self.features + 1) + (self.units > 0) * self.outputs * (
-            self.units + 1
-        )
-
-    @property
     def moments(self) -> int:
         """The number of moments that the optimizer keeps of each parameter."""
         return 2 if self.optimizer in _TWO_MOMENTS else 0 if self.optimizer in _NO_MOMENT else 1
@@ -71,13 +75,14 @@ class Kernel(NamedTuple):
     @property
     def macros(self) -> dict[str, int]:
         """The macros that `kernel.cu` is compiled with, by name."""
+        names = {name.upper(): number for choices in _CHOICES.values() for number, name in enumerate(choices)}
+        chosen = {macro: names[getattr(self, macro.lower()).upper()] for macro in _CHOICES}
         return {
+            **names,
+            **chosen,
             "FEATURES": self.features,
             "OUTPUTS": self.outputs,
             "UNITS": self.units,
-            "ACTIVATION": list(ACTIVATIONS).index(self.activation),
-            "LOSS": list(LOSSES).index(self.loss),
-            "OPTIMIZER": list(OPTIMIZERS).index(self.optimizer),
             "SCORES": _SCORES.index(self.scores),
             "HELD_OUT": int(self.held_out),
             "THREADS": self.threads,
@@ -115,10 +120,13 @@ def refusal(static: Static) -> str:
     if not isinstance(task, Supervised) or task.model not in (logistic, mlp):
         return "the task is your own or has no data"
     sizes = dict(task.static)
-    layers = sizes.get("depth", 0)
+    layers, activation = sizes.get("depth", 0), sizes.get("activation", "identity")
+    losses = [LOSSES[name] for name in _CHOICES["LOSS"]]
     most = _MOST_FEATURES_OF_UNITS if layers else _MOST_FEATURES
     reasons = {
-        "the loss is your own": task.loss not in LOSSES.values(),
+        "the kernel does not know the loss": task.loss not in losses,
+        f"the kernel does not know {activation}": activation not in _CHOICES["ACTIVATION"],
+        f"the kernel does not know {static.optimizer}": static.optimizer not in _CHOICES["OPTIMIZER"],
         f"the kernel has no {static.dtype} with precision={static.precision}": (
             static.dtype,
             static.precision,
@@ -135,7 +143,7 @@ def refusal(static: Static) -> str:
     return next((reason for reason, applies in reasons.items() if applies), "")
 
 
-def make_kernel(static: Static, *, held_out: bool, most_bytes: int = 227 * 1024) -> Kernel | None:
+def make_kernel(static: Static, *, held_out: bool, most_bytes: int) -> Kernel | None:
     """Return the kernel for a training that `refusal` does not refuse; None if no size of it fits a GPU.
 
     Args:
